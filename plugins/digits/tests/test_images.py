@@ -1,0 +1,105 @@
+"""Laws of the digits, their split, the classifier's feature space and the figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from guideplug_digits.features import FEATURE_DIMENSION, digit_classifier, train_classifier
+from guideplug_digits.figure import image_grid
+from guideplug_digits.images import SIGMA_DATA, DigitImages, fingerprint, load_digits, load_split
+
+TRAIN_FINGERPRINT = "e8970624720916ac9237fc1f51e2f84a0dabb81469362e8354e219dfd7736ffb"
+
+
+def test_images_are_exact_counts_of_ink() -> None:
+    images, labels = load_digits()
+    assert images.shape == (1797, 1, 8, 8)
+    assert images.dtype == torch.float32
+    assert labels.shape == (1797,)
+    assert labels.dtype == torch.int64
+    counts = (images + 1) * 8
+    assert torch.equal(counts, counts.round())
+    assert (counts.min().item(), counts.max().item()) == (0, 16)
+
+
+def test_sigma_data_is_the_measured_standard_deviation() -> None:
+    assert load_digits().images.std().item() == pytest.approx(SIGMA_DATA, abs=5e-4)
+
+
+def test_split_is_a_stratified_partition() -> None:
+    everything, (train, heldout) = load_digits(), load_split()
+    assert len(train.labels) == 899
+    assert len(heldout.labels) == 898
+    difference = train.labels.bincount(minlength=10) - heldout.labels.bincount(minlength=10)
+    assert difference.abs().max() <= 1
+    both = torch.cat([train.images, heldout.images])
+    assert sorted(image.tobytes() for image in both.numpy()) == sorted(i.tobytes() for i in everything.images.numpy())
+    seen = {image.tobytes() for image in train.images.numpy()}
+    assert not any(image.tobytes() in seen for image in heldout.images.numpy())
+
+
+def test_split_is_the_documented_one() -> None:
+    assert fingerprint(load_split().train) == TRAIN_FINGERPRINT
+
+
+def test_fingerprint_sees_every_pixel_and_label() -> None:
+    images, labels = load_split().train
+    one_pixel, one_label = images.clone(), labels.clone()
+    one_pixel[17, 0, 3, 3] += 0.125
+    one_label[17] = (one_label[17] + 1) % 10
+    prints = {fingerprint(DigitImages(*pair)) for pair in [(images, labels), (one_pixel, labels), (images, one_label)]}
+    assert len(prints) == 3
+
+
+def test_classifier_is_accurate_on_images_it_never_saw() -> None:
+    heldout = load_split().heldout
+    probabilities = digit_classifier().probabilities(heldout.images)
+    assert torch.allclose(probabilities.sum(dim=1), torch.ones(len(heldout.labels)), atol=1e-5)
+    assert (probabilities.argmax(dim=1) == heldout.labels).float().mean() >= 0.985
+
+
+def test_classifier_is_deterministic_and_leaves_the_global_generator_alone() -> None:
+    images, labels = load_split().train
+    state = torch.get_rng_state()
+    first = train_classifier(images, labels, epochs=1)
+    torch.rand(3)
+    second = train_classifier(images, labels, epochs=1)
+    torch.set_rng_state(state)
+    train_classifier(images, labels, epochs=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    features = first.features(images[:50])
+    assert features.shape == (50, FEATURE_DIMENSION)
+    assert torch.allclose(features, second.features(images[:50]), atol=1e-6)
+    assert not torch.allclose(features, train_classifier(images, labels, epochs=1, seed=1).features(images[:50]))
+
+
+def test_features_decide_the_probabilities() -> None:
+    images = load_split().heldout.images[:20]
+    classifier = digit_classifier()
+    logits = classifier.features(images) @ classifier.head.weight.T + classifier.head.bias
+    assert torch.allclose(torch.softmax(logits, dim=1), classifier.probabilities(images), atol=1e-6)
+
+
+def test_figure_puts_each_class_in_its_column(tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    labels = torch.arange(10).repeat(2)
+    images = torch.full((20, 1, 8, 8), -1.0)
+    images[labels == 7] = 1.0
+    path = image_grid([("one", images, labels), ("two", images, labels)], tmp_path / "grid.png", num_rows=2)
+    picture = imread(path)[..., 0]
+    dark = np.flatnonzero((picture < 0.02).sum(axis=0) > 0.5 * 2 * 8 * 6)  # full columns of ink
+    runs = np.split(dark, np.flatnonzero(np.diff(dark) > 1) + 1)
+    assert len(runs) == 2  # one a panel
+    assert runs[0].mean() == pytest.approx(16 + (7 * 9 + 5) * 6, abs=8)
+
+
+def test_figure_refuses_what_does_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least one panel"):
+        image_grid([], tmp_path / "grid.png")
+    with pytest.raises(ValueError, match="panel 'bad'"):
+        image_grid([("bad", np.zeros((3, 8, 8)), np.zeros(3))], tmp_path / "grid.png")

@@ -1,0 +1,61 @@
+"""The tree's figure, after Figure 1 of arXiv:2406.02507: the true density and outline, then each arm's samples on it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from guideplug import Arm
+from guideplug_tree.metrics import OUTLINE
+from guideplug_tree.mixture import TreeMixture
+
+__all__ = ["draw_figure"]
+
+NUM_POINTS = 8192
+"""Points drawn of each arm: more only hide each other."""
+
+
+def draw_figure(mixture: TreeMixture, arms: Sequence[Arm], path: Path) -> None:
+    """Write a PNG with a panel for the truth and one for each arm."""
+    low, high = _window(mixture)
+    across, up = (torch.linspace(float(low[d]), float(high[d]), 600) for d in (0, 1))
+    grid = torch.stack(torch.meshgrid(across, up, indexing="xy"), dim=-1).reshape(-1, 2)
+    density = mixture.log_prob(grid).reshape(len(up), len(across)).numpy()
+    extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
+
+    figure = Figure(figsize=(4.6 * (1 + len(arms)), 4.9), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 1 + len(arms), sharex=True, sharey=True, squeeze=False)[0]
+    image = panels[0].imshow(
+        np.clip(density, OUTLINE - 4, None), extent=extent, origin="lower", cmap="YlGnBu", aspect="equal"
+    )
+    panels[0].set_title("truth: log density and outline")
+    figure.colorbar(image, ax=panels[0], shrink=0.7, label="log p(x), nats")
+    for panel, arm in zip(panels[1:], arms, strict=True):
+        points = arm.samples[:NUM_POINTS]
+        inside = mixture.log_prob(points) >= OUTLINE
+        for rows, colour, name in ((inside, "#1f6fb4", "inside"), (~inside, "#d1495b", "outside")):
+            shown = points[rows].numpy()
+            share = f"{name} {float(rows.float().mean()):.1%}"
+            panel.scatter(shown[:, 0], shown[:, 1], s=1.6, c=colour, linewidths=0, alpha=0.7, label=share, zorder=3)
+        panel.set_title(f"{arm.name}, {len(points):,} samples")
+        panel.legend(loc="upper left", markerscale=6, frameon=False, fontsize=9)
+        panel.set_aspect("equal")
+    for panel in panels:
+        panel.contour(density, levels=[OUTLINE], extent=extent, origin="lower", colors="#555555", linewidths=0.5)
+        panel.set_xlim(extent[0], extent[1])
+        panel.set_ylim(extent[2], extent[3])
+        panel.set_xlabel("x")
+    panels[0].set_ylabel("y")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _window(mixture: TreeMixture) -> tuple[torch.Tensor, torch.Tensor]:
+    """A square around the data, with a margin for samples that miss it."""
+    low, high = mixture.component_means.amin(0), mixture.component_means.amax(0)
+    middle, half = (low + high) / 2, float((high - low).max()) / 2 * 1.15
+    return middle - half, middle + half

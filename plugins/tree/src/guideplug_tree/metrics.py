@@ -1,0 +1,312 @@
+"""Metrics of the tree, most of them exact because the density is known.
+
+Two thresholds on log p of the clean tree are in use, and must not be mixed: the outline of the paper's figures,
+log p >= -1.597 (98.8 % of true samples), and AJEST's classification score, log p >= -2.12 (99.4 %).
+
+Sources: arXiv:2406.02507 (average loss, L2, outline); arXiv:2509.15267 and its released code (outer loss, mandala,
+classification). Optimal transport by POT (Flamary et al. 2021, https://pythonot.github.io).
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast, final
+
+import numpy as np
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from guideplug import Arm, Context, Denoiser, LogNormal, Metric, SampleStreams, Task
+from guideplug_tree.mixture import TreeMixture, tree_mixture
+
+__all__ = ["CLASSIFICATION", "METRICS", "OUTLINE"]
+
+OUTLINE = -1.597
+"""The threshold on log p of the outline in the figures: -sqrt(max log p - log p) >= -2.12 for class A."""
+CLASSIFICATION = -2.12
+"""AJEST's threshold on log p itself."""
+NUM_LOSS_POINTS = 16384
+NUM_TRANSPORT_POINTS = 2048
+NUM_REFERENCE_POINTS = 16384
+FLOOR = -50.0
+"""log p below this counts as this in the mean, so that a single stray does not decide it."""
+NOISE = LogNormal(-2.3, 1.5)
+OUTER_DEPTH = 5
+GRID, SIDE, ORIGIN = 101, 3.0, (0.0030, 0.0325)
+
+T = TypeVar("T")
+
+
+def _once(context: Context, key: str, make: Callable[[], T]) -> T:
+    if key not in context.cache:
+        context.cache[key] = make()
+    return cast(T, context.cache[key])
+
+
+def _mixture(context: Context) -> TreeMixture:
+    return cast(TreeMixture, cast(Any, context.task).mixture)
+
+
+def _reference(context: Context) -> Tensor:
+    """True points other than those of the arm "truth"."""
+
+    def draw() -> Tensor:
+        streams = SampleStreams(context.seed, range(NUM_REFERENCE_POINTS))
+        uniform, normal = streams.uniform((), "reference component"), streams.normal((2,), "reference point")
+        return _mixture(context).sample_from(uniform, normal)
+
+    return _once(context, "reference", draw)
+
+
+def _log_density(arm: Arm, context: Context) -> Tensor:
+    return _once(context, f"log p of {arm.name}", lambda: _mixture(context).log_prob(arm.samples))
+
+
+@torch.no_grad()
+def _score_loss(denoiser: Denoiser, context: Context, key: str, data: TreeMixture) -> float:
+    """Mean over fresh (x, sigma) of sigma^2 times the mean over dimensions of the squared score error."""
+
+    def draw() -> tuple[Tensor, Tensor, Tensor]:
+        streams = SampleStreams(context.seed, range(NUM_LOSS_POINTS))
+        sigma = (NOISE.mean + NOISE.std * streams.normal((), f"{key} level")).exp()
+        clean = data.sample_from(streams.uniform((), f"{key} component"), streams.normal((2,), f"{key} point"))
+        x = clean + sigma[:, None] * streams.normal((2,), f"{key} noise")
+        return x, sigma, data.denoise(x, sigma)
+
+    x, sigma, target = _once(context, key, draw)
+    device = next(iter(denoiser.parameters()), x).device
+    error = denoiser(x.to(device), sigma.to(device)).cpu() - target
+    return float((error.square().mean(1) / sigma**2).mean())
+
+
+def _plain(task: Task) -> bool:
+    return not getattr(task, "labels", False)
+
+
+@final
+@frozen
+class AverageLoss(Metric):
+    """How far the denoiser's score is from the true one, over the training distribution."""
+
+    name = "average loss"
+    better = "lower"
+    aspect = "accuracy"
+    formula = "E over x ~ p(x; s), log s ~ N(-2.3, 1.5^2) of s^2 mean_d (score(x; s) - true score)_d^2; 16,384 draws"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        if arm.denoiser is None or not _plain(context.task):
+            return None
+        return _score_loss(arm.denoiser, context, "average loss", _mixture(context))
+
+
+@final
+@frozen
+class OuterLoss(Metric):
+    """The same on the twigs, whose own mixture is the target; a perfect model of the tree scores about 0.22."""
+
+    name = "outer loss"
+    better = "lower"
+    aspect = "accuracy"
+    formula = "as average loss, with x from branches of depth 5 and 6 only and the score of that mixture as the target"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        if arm.denoiser is None or not _plain(context.task):
+            return None
+        classes = cast(Any, {"A": "A", "B": "B", "both": "AB"}[cast(Any, context.task).classes])
+        return _score_loss(arm.denoiser, context, "outer loss", tree_mixture(classes, OUTER_DEPTH))
+
+
+@final
+@frozen
+class L2(Metric):
+    """How far each sample is from where the exact score takes the same noise."""
+
+    name = "L2"
+    better = "lower"
+    aspect = "accuracy"
+    formula = "mean Euclidean distance between the samples and the exact score's end points from the same noise"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        exact = context.references["exact"]
+        if arm.start is None or exact.start is None or not torch.equal(arm.start, exact.start):
+            return None
+        return float((arm.samples - exact.samples).norm(dim=1).mean())
+
+
+@final
+@frozen
+class Classification(Metric):
+    """AJEST's share of samples that belong to the tree."""
+
+    name = "classification"
+    better = "higher"
+    aspect = "fidelity"
+    formula = "share of samples with log p(x) >= -2.12"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        return float((_log_density(arm, context) >= CLASSIFICATION).float().mean())
+
+
+@final
+@frozen
+class InsideOutline(Metric):
+    """The share of samples inside the outline that the figures draw."""
+
+    name = "inside outline"
+    better = "higher"
+    aspect = "fidelity"
+    formula = "share of samples with log p(x) >= -1.597"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        return float((_log_density(arm, context) >= OUTLINE).float().mean())
+
+
+@final
+@frozen
+class Mandala(Metric):
+    """AJEST's share of visited cells that lie on the tree; depends on the number of samples."""
+
+    name = "mandala"
+    better = "higher"
+    aspect = "fidelity"
+    formula = (
+        "on a 101 x 101 grid over a 3 x 3 square around the root: cells hit by a sample with log p >= -2.12, "
+        "over all cells that are hit"
+    )
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        corner = torch.tensor(ORIGIN) - SIDE / 2
+        cells = ((arm.samples - corner) / (SIDE / GRID)).floor().long()
+        within = ((cells >= 0) & (cells < GRID)).all(1)
+        number = cells[:, 0] * GRID + cells[:, 1]
+        inside = _log_density(arm, context) >= CLASSIFICATION
+        hit = torch.unique(number[within])
+        good = torch.unique(number[within & inside])
+        return len(good) / len(hit) if len(hit) else 0.0
+
+
+@final
+@frozen
+class MeanLogDensity(Metric):
+    """How likely the samples are; narrower than the truth scores higher than the truth."""
+
+    name = "mean log density"
+    better = "higher"
+    aspect = "fidelity"
+    formula = "mean over samples of max(log p(x), -50)"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        return float(_log_density(arm, context).clamp(min=FLOOR).mean())
+
+
+@final
+@frozen
+class OutlierShare(Metric):
+    """Samples less likely than almost every true one; true samples score 0.01."""
+
+    name = "outlier share"
+    better = "lower"
+    aspect = "fidelity"
+    formula = "share of samples with log p(x) below the 1 % quantile of log p over true samples"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        quantile = _once(
+            context, "quantile", lambda: float(_mixture(context).log_prob(_reference(context)).quantile(0.01))
+        )
+        return float((_log_density(arm, context) < quantile).float().mean())
+
+
+@final
+@frozen
+class OccupancyKL(Metric):
+    """Whether every branch gets its share of samples; true samples score the noise of counting."""
+
+    name = "branch KL"
+    better = "lower"
+    aspect = "coverage"
+    formula = (
+        "KL(true || arm) between the shares of samples whose most responsible component is on each branch, "
+        "half a count added to each"
+    )
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        mixture = _mixture(context)
+        true = _once(context, "occupancy", lambda: _shares(mixture.branch_histogram(_reference(context))))
+        found = _shares(mixture.branch_histogram(arm.samples))
+        return float((true * (true / found).log()).sum())
+
+
+def _shares(counts: Tensor) -> Tensor:
+    counts = counts.double() + 0.5
+    return counts / counts.sum()
+
+
+@final
+@frozen
+class SlicedWasserstein(Metric):
+    """Distance to the true distribution along random lines: fidelity and coverage in one number."""
+
+    name = "sliced W2"
+    better = "lower"
+    aspect = "coverage"
+    formula = "sliced 2-Wasserstein distance to true samples (POT), 128 projections"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        import ot  # most of a second to import, and only metrics need it
+
+        true = _reference(context)[: len(arm.samples)].double().numpy()
+        found = arm.samples[: len(true)].double().numpy()
+        return float(ot.sliced_wasserstein_distance(found, true, n_projections=128, seed=context.seed))
+
+
+@final
+@frozen
+class Wasserstein(Metric):
+    """Distance to the true distribution by exact optimal transport, of the first 2,048 samples."""
+
+    name = "W2"
+    better = "lower"
+    aspect = "coverage"
+    formula = "2-Wasserstein distance between the first 2,048 samples and 2,048 true ones, by exact transport (POT)"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        import ot  # most of a second to import, and only metrics need it
+
+        count = min(NUM_TRANSPORT_POINTS, len(arm.samples))
+        found, true = arm.samples[:count].double().numpy(), _reference(context)[:count].double().numpy()
+        weights = np.full(count, 1 / count)
+        return float(np.sqrt(ot.emd2(weights, weights, ot.dist(found, true), numItermax=1_000_000)))
+
+
+@final
+@frozen
+class EnergyDistance(Metric):
+    """Maximum mean discrepancy with the energy kernel -|x - y|, of the first 4,096 samples."""
+
+    name = "energy MMD"
+    better = "lower"
+    aspect = "coverage"
+    formula = "2 E|x - y| - E|x - x'| - E|y - y'| between the first 4,096 samples and as many true ones, unbiased"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        count = min(2 * NUM_TRANSPORT_POINTS, len(arm.samples))
+        if count < 2:
+            return None
+        found, true = arm.samples[:count].double(), _reference(context)[:count].double()
+        within = _once(context, f"energy {count}", lambda: float(torch.pdist(true).mean()))
+        return float(2 * torch.cdist(found, true).mean() - torch.pdist(found).mean() - within)
+
+
+METRICS: tuple[Metric, ...] = (
+    Classification(),
+    InsideOutline(),
+    Mandala(),
+    MeanLogDensity(),
+    OutlierShare(),
+    OccupancyKL(),
+    SlicedWasserstein(),
+    Wasserstein(),
+    EnergyDistance(),
+    AverageLoss(),
+    OuterLoss(),
+    L2(),
+)

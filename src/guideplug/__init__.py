@@ -1,0 +1,97 @@
+"""guideplug: guiders and data selectors for diffusion models, as plugins that compose.
+
+The public names, imported when they are first used, so that ``import guideplug`` is quick and needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from guideplug.config import Duration as Duration
+    from guideplug.config import Source as Source
+    from guideplug.config import Strategy as Strategy
+    from guideplug.config import between as between
+    from guideplug.config import finite as finite
+    from guideplug.config import non_negative as non_negative
+    from guideplug.config import option as option
+    from guideplug.config import positive as positive
+    from guideplug.denoise import Combine as Combine
+    from guideplug.denoise import Condition as Condition
+    from guideplug.denoise import Denoiser as Denoiser
+    from guideplug.denoise import Direction as Direction
+    from guideplug.denoise import Leaf as Leaf
+    from guideplug.denoise import Level as Level
+    from guideplug.denoise import Space as Space
+    from guideplug.denoise import Weight as Weight
+    from guideplug.denoise import formula as formula
+    from guideplug.denoise import tally as tally
+    from guideplug.errors import GuideplugError as GuideplugError
+    from guideplug.guide import Guider as Guider
+    from guideplug.hooks import hook as hook
+    from guideplug.noise import LogNormal as LogNormal
+    from guideplug.noise import LogUniform as LogUniform
+    from guideplug.noise import SampleStreams as SampleStreams
+    from guideplug.noise import TrainingStreams as TrainingStreams
+    from guideplug.noise import sigma_grid as sigma_grid
+    from guideplug.observe import Observer as Observer
+    from guideplug.recipe import Recipe as Recipe
+    from guideplug.recipe import Workshop as Workshop
+    from guideplug.recipes import Constant as Constant
+    from guideplug.recipes import Cosine as Cosine
+    from guideplug.recipes import FineTune as FineTune
+    from guideplug.recipes import InverseSqrt as InverseSqrt
+    from guideplug.recipes import Load as Load
+    from guideplug.recipes import Options as Options
+    from guideplug.recipes import Snapshot as Snapshot
+    from guideplug.recipes import Synthetic as Synthetic
+    from guideplug.recipes import Train as Train
+    from guideplug.registry import Registry as Registry
+    from guideplug.sample import Sampler as Sampler
+    from guideplug.sample import State as State
+    from guideplug.select import Draw as Draw
+    from guideplug.select import Losses as Losses
+    from guideplug.select import Selection as Selection
+    from guideplug.select import Selector as Selector
+    from guideplug.select import SelectorState as SelectorState
+    from guideplug.task import Arm as Arm
+    from guideplug.task import Context as Context
+    from guideplug.task import Examples as Examples
+    from guideplug.task import Metric as Metric
+    from guideplug.task import Network as Network
+    from guideplug.task import Start as Start
+    from guideplug.task import Task as Task
+    from guideplug.weights import Gate as Gate
+
+_ROOMS = {
+    "config": ["Duration", "Source", "Strategy", "between", "finite", "non_negative", "option", "positive"],
+    "denoise": [
+        "Combine", "Condition", "Denoiser", "Direction", "Leaf", "Level", "Space", "Weight", "formula", "tally",
+    ],
+    "errors": ["GuideplugError"],
+    "guide": ["Guider"],
+    "hooks": ["hook"],
+    "noise": ["LogNormal", "LogUniform", "SampleStreams", "TrainingStreams", "sigma_grid"],
+    "observe": ["Observer"],
+    "recipe": ["Recipe", "Workshop"],
+    "recipes": [
+        "Constant", "Cosine", "FineTune", "InverseSqrt", "Load", "Options", "Snapshot", "Synthetic", "Train",
+    ],
+    "registry": ["Registry"],
+    "sample": ["Sampler", "State"],
+    "select": ["Draw", "Losses", "Selection", "Selector", "SelectorState"],
+    "task": ["Arm", "Context", "Examples", "Metric", "Network", "Start", "Task"],
+    "weights": ["Gate"],
+}  # fmt: skip
+_WHERE = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = sorted(_WHERE)  # noqa: PLE0605 - the names are those of the table above
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'guideplug' has no attribute {name!r}")
+    return getattr(import_module(f"guideplug.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

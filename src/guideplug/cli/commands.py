@@ -1,0 +1,291 @@
+"""What run, sample and explain do: from options to an experiment, and from its outcome to words."""
+
+import json
+import shlex
+import sys
+import time
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from guideplug.cli.progress import progress
+from guideplug.config import Duration
+from guideplug.denoise import Leaf, calls, formula
+from guideplug.errors import RunError, UsageError
+from guideplug.guide import Guider
+from guideplug.noise import SampleStreams
+from guideplug.recipes import FineTune, Train
+from guideplug.registry import Registry
+from guideplug.run.config import Request, RunConfig, read_file, resolve, to_toml
+from guideplug.run.experiment import Experiment, Outcome, guided, planned_networks, rehearse
+from guideplug.run.folder import RunFolder
+from guideplug.run.interrupt import Interrupted
+from guideplug.run.summary import (
+    cost_sentences,
+    guidance_sentence,
+    next_commands,
+    selection_sentence,
+    short,
+    table_rows,
+)
+from guideplug.sample import evaluation_levels
+from guideplug.store import Store
+from guideplug.train import Training
+
+__all__ = ["explain_command", "run_command", "sample_command"]
+
+DIRECT = ("task", "denoiser", "guider", "selector", "sampler", "batch", "duration", "seed", "samples", "device")
+
+
+def run_command(config: str | None, options: Mapping[str, Any]) -> None:
+    """``guideplug run``."""
+    out, resume = options["out"], options["resume"]
+    if resume is not None and (out is not None or config is not None):
+        raise UsageError("--resume names the folder and its configuration: leave out --out and CONFIG.toml")
+    file = None if config is None else Path(config)
+    folder = None
+    if resume is not None:
+        folder = _resumable(Path(resume))
+        file = folder.config
+    request = _request(options, file)
+    registry = Registry.installed(_plugin_files(options, file))
+    resolved = resolve(request, registry)
+    if folder is not None:
+        _same_configuration(resolved, folder)
+    rehearse(resolved)
+    store = Store.default()
+    if options["dry_run"]:
+        _dry_run(resolved, store, as_json=options["as_json"])
+        return
+    if folder is None:
+        folder = RunFolder.create(None if out is None else Path(out), _folder_name(resolved))
+    _go(Experiment(resolved, registry, store, folder, fresh=options["fresh"], command=_command()), options["as_json"])
+
+
+def sample_command(path: str, options: Mapping[str, Any]) -> None:
+    """``guideplug sample``."""
+    source = RunFolder.existing(Path(path))
+    status = source.record().get("status")
+    if not source.checkpoint("main").is_file():
+        raise RunError(f"{path} has no trained network yet (its run is {status}): guideplug run --resume {path}")
+    models = {file.stem: str(file) for file in sorted((source.path / "denoisers").glob("*.safetensors"))}
+    models |= dict(options["models"])
+    before = {key: value for key, value in read_file(source.config).items() if key != "models"}
+    asked = _request({**options, "sample_seed": options["seed"], "seed": None, "models": ()}, None)
+    request = attrs.evolve(asked, values={**before, **asked.values}, models={"main": models["main"]})
+    registry = Registry.installed(_plugin_files(options, source.config))
+    roles = resolve(request, registry).models
+    for role, _ in options["models"]:
+        if role != "main" and role not in roles:
+            raise UsageError(f"--model {role}: the guider uses {', '.join(roles) or 'no other network'}")
+    known = {role: models[role] for role in roles if role in models}
+    resolved = resolve(attrs.evolve(request, models={**request.models, **known}), registry)
+    rehearse(resolved)
+    out = None if options["out"] is None else Path(options["out"])
+    folder = RunFolder.create(out, f"{_folder_name(resolved)}-sampled")
+    _go(Experiment(resolved, registry, Store.default(), folder, command=_command()), options["as_json"])
+
+
+def explain_command(text: str, options: Mapping[str, Any]) -> None:
+    """``guideplug explain``."""
+    registry = Registry.installed(options["plugins"])
+    values = {"guider": text, "task": options["task"], "sampler": options["sampler"]}
+    config = resolve(Request(values=values), registry)
+    if config.guider is None:
+        raise UsageError("explain needs a guider, such as autoguidance")
+    built: dict[str, Leaf] = {}
+    for role, recipe in config.recipes.items():
+        module = recipe.build()
+        assert isinstance(module, Leaf)
+        built[role] = module
+    point = guided(config.guider, built)
+    names = {leaf: role for role, leaf in built.items()}
+    streams = SampleStreams(0, range(1))
+    conditional = config.task.start(streams, config.task.space.sigma_max).condition is not None
+    evaluations = evaluation_levels(config.sampler, point.space)
+    per_sigma = [(sigma, calls(point, sigma, conditional=conditional, toward=after)) for sigma, after in evaluations]
+    total: dict[str, dict[str, int]] = {role: {"calls": 0, "outputs": 0} for role in built}
+    for _, counts in per_sigma:
+        for leaf, count in counts.items():
+            total[names[leaf]]["calls"] += count.calls
+            total[names[leaf]]["outputs"] += count.outputs
+    expression = formula(point, names)
+    source = None if config.guider.source is None else str(config.guider.source)
+    if options["as_json"]:
+        found = {
+            "guider": short(config.guider),
+            "formula": expression,
+            "source": source,
+            "sampler": short(config.sampler),
+            "evaluations": len(per_sigma),
+            "networks": total,
+        }
+        click.echo(json.dumps(found, indent=1))
+        return
+    click.echo(f"{short(config.guider)}: {(type(config.guider).__doc__ or '').splitlines()[0]}")
+    click.echo(f"  D(x) = {expression}")
+    if source:
+        click.echo(f"  source: {source}")
+    click.echo(f"  with {short(config.sampler)}, {len(per_sigma)} evaluations a sample:")
+    for role, sums in total.items():
+        share = sums["calls"] / len(per_sigma)
+        once = f"{share:g} call{'' if share == 1 else 's'} an evaluation" if share else "never called"
+        recipe = config.recipes[role]
+        network = getattr(recipe, "denoiser", None)
+        made = f" ({recipe.name}{'' if network is None else f' {short(network)}'})"
+        outputs = sums["outputs"] / max(sums["calls"], 1)
+        batched = f", {outputs:g} conditions in one batch" if outputs > 1 else ""
+        click.echo(f"    {role}: {once}{batched}, {sums['calls']} calls in all{made}")
+
+
+def _request(options: Mapping[str, Any], file: Path | None) -> Request:
+    values = {key: options[key] for key in DIRECT if options.get(key) is not None}
+    if options.get("sample_seed") is not None:
+        values["sample_seed"] = options["sample_seed"]
+    if options.get("plugins"):
+        values["plugins"] = [str(Path(path).resolve()) for path in options["plugins"]]
+    return Request(values=values, models=dict(options["models"]), sets=options["sets"], file=file)
+
+
+def _plugin_files(options: Mapping[str, Any], file: Path | None) -> list[str]:
+    """Local plugins: those of the command line, else those that the configuration names."""
+    if options.get("plugins"):
+        return list(options["plugins"])
+    if file is None:
+        return []
+    path = file / "config.toml" if file.is_dir() else file
+    try:
+        named = tomllib.loads(path.read_text()).get("plugins", [])
+    except (OSError, ValueError):
+        return []  # `resolve` says what is wrong with the file
+    return [str(name) for name in named] if isinstance(named, list) else []
+
+
+def _resumable(path: Path) -> RunFolder:
+    folder = RunFolder.existing(path)
+    status = folder.record().get("status")
+    if status == "finished":
+        raise UsageError(f"--resume {path}: the run is finished; guide it anew with guideplug sample {path}")
+    return folder
+
+
+def _same_configuration(resolved: RunConfig, folder: RunFolder) -> None:
+    """Refuse to resume under another configuration, naming the first difference."""
+    try:
+        before = tomllib.loads(folder.config.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder.config} is damaged ({error}): start the run again in another folder") from None
+    now = tomllib.loads(to_toml(resolved))
+    for key, old, new in _differences(before, now, ""):
+        raise UsageError(f"--resume {folder.path}: {key} was {old} and is {new} now; leave it out, or start a new run")
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str) -> list[tuple[str, Any, Any]]:
+    found: list[tuple[str, Any, Any]] = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{path}{key}.")
+        elif old != new:
+            found.append((f"{path}{key}", old, new))
+    return found
+
+
+def _folder_name(config: RunConfig) -> str:
+    main = config.main
+    selector = main.selector if isinstance(main, Train) else None
+    parts = [config.task, config.guider, selector]
+    return "-".join(part.name for part in parts if part is not None)
+
+
+def _command() -> str:
+    return shlex.join(["guideplug", *sys.argv[1:]])
+
+
+def _go(experiment: Experiment, as_json: bool) -> None:
+    console = Console(stderr=as_json)
+    config = experiment.config
+    experiment.observers = [] if as_json else [progress(console)]
+    try:
+        outcome = experiment.run()
+    except Interrupted as interrupted:
+        click.echo(f"interrupted; go on with: guideplug run --resume {experiment.folder.path}", err=True)
+        sys.exit(interrupted.exit_code)
+    if as_json:
+        click.echo(
+            json.dumps({"folder": str(outcome.folder), "figure": str(outcome.figure), **outcome.metrics}, indent=1)
+        )
+        return
+    _tell(console, experiment, config, outcome)
+
+
+def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: Outcome) -> None:
+    header, rows = table_rows(outcome)
+    table = Table(title=f"{short(config.task)}, {outcome.metrics['samples']:,} samples", title_justify="left")
+    for index, title in enumerate(header):
+        table.add_column(title, justify="left" if index < 2 else "right")
+    for row in rows:
+        table.add_row(*row)
+    console.print()
+    console.print(table)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    say(guidance_sentence(config, outcome))
+    say(selection_sentence(config, outcome))
+    for line in cost_sentences(outcome):
+        say(line)
+    say(f"figure: {outcome.figure}")
+    say(f"folder: {outcome.folder}")
+    say("next:")
+    for command in next_commands(config, outcome, experiment.registry.names(Guider.kind)):
+        say(f"  {command}")
+
+
+def _dry_run(config: RunConfig, store: Store, *, as_json: bool) -> None:
+    torch.set_num_threads(config.threads)
+    networks = planned_networks(config, store)
+    estimates = {role: _estimate(recipe) for role, recipe, what in networks if what in ("trained", "resumed")}
+    if as_json:
+        plan = [
+            {"role": role, "recipe": recipe.name, "plan": what, "seconds": estimates.get(role)}
+            for role, recipe, what in networks
+        ]
+        click.echo(json.dumps({"config": tomllib.loads(to_toml(config)), "networks": plan}, indent=1))
+        return
+    click.echo(to_toml(config))
+    for role, recipe, what in networks:
+        seconds = estimates.get(role)
+        network = getattr(recipe, "denoiser", None)
+        about = "" if network is None else f" ({short(network)})"
+        length = f", {recipe.iterations} iterations" if recipe.iterations else ""
+        time_ = f", about {seconds:.0f} s" if seconds is not None else ""
+        click.echo(f"# {role}{about} will be {what}{length if what != 'found' else ''}{time_}")
+    known = [seconds for seconds in estimates.values() if seconds is not None]
+    click.echo(f"# training takes about {sum(known):.0f} s here; sampling and metrics come on top")
+
+
+def _estimate(recipe: Any) -> float | None:
+    """Seconds of a training on this machine, from a few iterations of it without selection."""
+    if not isinstance(recipe, Train | FineTune):
+        return None
+    if recipe.options.duration.unit == "s":
+        return recipe.options.duration.amount
+    if not isinstance(recipe, Train):
+        return None
+    training = Training(recipe.build(), recipe.task, recipe.options, seed=recipe.seed)
+    training.run(until=Duration(3, "it"))
+    begin = time.perf_counter()
+    training.run(until=Duration(11, "it"))
+    each = (time.perf_counter() - begin) / 8
+    duration = recipe.options.duration
+    steps = duration.amount if duration.unit == "it" else duration.amount / recipe.options.batch
+    return each * steps

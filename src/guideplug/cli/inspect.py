@@ -1,0 +1,226 @@
+"""What plugins and store print: what is installed, and what has been trained."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import click
+
+from guideplug.config import Strategy, format_value, write
+from guideplug.errors import StoreError, UnknownName, UsageError, nearest
+from guideplug.registry import Plugin, Registry
+from guideplug.store import Entry, Store
+
+__all__ = ["list_plugins", "list_store", "prune_store", "show_plugin", "verify_store"]
+
+
+def list_plugins(files: tuple[str, ...], as_json: bool) -> None:
+    """``guideplug plugins list``."""
+    registry = Registry.installed(files)
+    conflicts = [
+        [f"{offer.kind} {offer.name}", *(o.plugin for o in offers)]
+        for offers in registry.conflicts()
+        for offer in offers[:1]
+    ]
+    if as_json:
+        found = [_plugin_data(plugin) for plugin in registry.plugins]
+        click.echo(json.dumps({"plugins": found, "conflicts": conflicts}, indent=1))
+        return
+    width = max(len(plugin.name) for plugin in registry.plugins)
+    for plugin in registry.plugins:
+        if plugin.broken:
+            click.echo(f"{plugin.name:<{width}}  {plugin}: BROKEN: {plugin.broken}")
+            continue
+        offers: dict[str, list[str]] = {}
+        for offer in plugin.offers:
+            offers.setdefault(offer.kind, []).append(offer.name)
+        said = "; ".join(f"{kind} {', '.join(names)}" for kind, names in offers.items()) or "observers"
+        click.echo(f"{plugin.name:<{width}}  {plugin}: {said}")
+    for what, *names in conflicts:
+        click.echo(f"conflict: {what} is offered by {' and '.join(names)}; uninstall one of them")
+
+
+def _plugin_data(plugin: Plugin) -> dict[str, Any]:
+    return {
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "origin": plugin.origin,
+        "broken": plugin.broken or None,
+        "offers": [{"kind": offer.kind, "name": offer.name} for offer in plugin.offers],
+    }
+
+
+def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
+    """``guideplug plugins show``: of a plugin, or of whatever is called so."""
+    registry = Registry.installed(files)
+    wanted = name.replace("_", "-")
+    plugins = [plugin for plugin in registry.plugins if plugin.name == wanted]
+    offers = [offer for plugin in registry.plugins for offer in plugin.offers if offer.name == wanted]
+    offers = offers or [offer for plugin in plugins for offer in plugin.offers]
+    if not plugins and not offers:
+        known = {plugin.name for plugin in registry.plugins} | {o.name for p in registry.plugins for o in p.offers}
+        raise UnknownName(
+            f"no plugin or strategy is called {name!r}{nearest(wanted, known)}; see guideplug plugins list"
+        )
+    if as_json:
+        found = {
+            "plugins": [_plugin_data(plugin) for plugin in plugins],
+            "strategies": [_strategy_data(offer.what, offer.kind, offer.name) for offer in offers],
+        }
+        click.echo(json.dumps(found, indent=1))
+        return
+    for plugin in plugins:
+        if plugin.broken:
+            click.echo(f"{plugin.name} ({plugin}) is broken: {plugin.broken}")
+    for offer in offers:
+        data = _strategy_data(offer.what, offer.kind, offer.name)
+        click.echo(f"{offer.kind} {offer.name}, from {registry.plugin(offer.plugin)}")
+        if "preset" in data:
+            click.echo(f"  a preset for {data['preset']}")
+            continue
+        click.echo(f"  {data['summary']}")
+        if data["source"]:
+            click.echo(f"  source: {data['source']}")
+        for option in data["options"]:
+            default = "required" if option["required"] else f"default {option['default']}"
+            unit = f", {option['unit']}" if option["unit"] else ""
+            click.echo(f"  {option['name']} ({option['type']}{unit}; {default}): {option['help']}")
+
+
+def _strategy_data(what: type[Strategy] | str, kind: str, name: str) -> dict[str, Any]:
+    if isinstance(what, str):
+        return {"kind": kind, "name": name, "preset": what}
+    cls = cast(Any, what)
+    attrs.resolve_types(cls)
+    options = []
+    for attribute in attrs.fields(cls):
+        required = attribute.default is attrs.NOTHING
+        default = attribute.default.factory() if hasattr(attribute.default, "factory") else attribute.default
+        options.append(
+            {
+                "name": attribute.name,
+                "type": str(getattr(attribute.type, "__name__", attribute.type)).replace("typing.", ""),
+                "unit": attribute.metadata.get("unit", ""),
+                "required": required,
+                "default": None if required else format_value(write(default)),
+                "help": attribute.metadata.get("help", ""),
+            }
+        )
+    return {
+        "kind": kind,
+        "name": name,
+        "summary": (what.__doc__ or "").splitlines()[0],
+        "source": None if what.source is None else str(what.source),
+        "options": options,
+    }
+
+
+def list_store(as_json: bool) -> None:
+    """``guideplug store list``."""
+    store = Store.default()
+    entries = list(store.entries())
+    if as_json:
+        click.echo(json.dumps([_entry_data(entry) for entry in entries], indent=1))
+        return
+    if not entries and not store.partial():
+        click.echo(f"the store {store.root} is empty: guideplug run fills it")
+        return
+    click.echo(f"store {store.root}")
+    for entry in entries:
+        data = _entry_data(entry)
+        if "damage" in data:
+            click.echo(f"{data['identity'][:12]}  damaged: {data['damage']}")
+            continue
+        seconds = f"{data['seconds']:.1f} s" if data["seconds"] is not None else "-"
+        iterations = f"{data['iterations']} iterations" if data["iterations"] is not None else "-"
+        click.echo(
+            f"{data['identity'][:12]}  {data['recipe']} of {data['task'] or '-'} with {data['denoiser'] or '-'}, seed "
+            f"{data['seed']}, {iterations}, {seconds}, {data['bytes'] / 1024:.0f} KiB, {data['made']}"
+        )
+    for folder in store.partial():
+        click.echo(f"{folder.name[:12]}  unfinished training")
+
+
+def _entry_data(entry: Entry | tuple[Path, str]) -> dict[str, Any]:
+    if not isinstance(entry, Entry):
+        return {"identity": entry[0].name, "damage": entry[1]}
+    recipe = entry.recipe["recipe"]
+    made = entry.facts.get("made")
+    return {
+        "identity": entry.identity,
+        "recipe": recipe.get("name"),
+        "task": _named(recipe.get("task")),
+        "denoiser": _named(recipe.get("denoiser")),
+        "seed": recipe.get("seed"),
+        "iterations": entry.facts.get("iterations"),
+        "seconds": entry.facts.get("seconds"),
+        "bytes": entry.size,
+        "made": None if made is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(made)),
+    }
+
+
+def _named(value: Any) -> str | None:
+    if not isinstance(value, dict):
+        return None
+    options = ", ".join(f"{key}={item}" for key, item in value.items() if key not in ("name", "content"))
+    return f"{value.get('name')}({options})"
+
+
+def verify_store(as_json: bool) -> None:
+    """``guideplug store verify``."""
+    store = Store.default()
+    damaged: dict[str, str] = {}
+    count = 0
+    for entry in store.entries():
+        count += 1
+        identity, damage = (entry.identity, entry.damage()) if isinstance(entry, Entry) else (entry[0].name, entry[1])
+        if damage:
+            damaged[identity] = damage
+    if as_json:
+        click.echo(json.dumps({"entries": count, "damaged": damaged}, indent=1))
+    else:
+        for identity, damage in damaged.items():
+            click.echo(f"{identity[:12]}  damaged: {damage}")
+        click.echo(f"{count - len(damaged)} of {count} entries are whole")
+        if damaged:
+            click.echo("remove the others with: guideplug store prune --damaged")
+    if damaged:
+        sys.exit(1)
+
+
+def prune_store(
+    identities: tuple[str, ...], *, damaged: bool, partial: bool, older: float | None, everything: bool, dry_run: bool
+) -> None:
+    """``guideplug store prune``."""
+    if not (identities or damaged or partial or older is not None or everything):
+        raise UsageError(
+            "prune what? name entries by the beginning of their identity, or give --damaged, --partial, --older or --all"
+        )
+    store = Store.default()
+    doomed: dict[str, str] = {}
+    known = []
+    for entry in store.entries():
+        whole = isinstance(entry, Entry)
+        identity = entry.identity if isinstance(entry, Entry) else entry[0].name
+        known.append(identity)
+        made = entry.facts.get("made", 0) if isinstance(entry, Entry) else 0
+        if everything or any(identity.startswith(start) for start in identities):
+            doomed[identity] = "chosen"
+        elif damaged and (not whole or (isinstance(entry, Entry) and entry.damage())):
+            doomed[identity] = "damaged"
+        elif older is not None and time.time() - made > older * 86400:
+            doomed[identity] = "old"
+    for start in identities:
+        if not any(identity.startswith(start) for identity in known):
+            raise StoreError(f"no entry begins with {start!r}: see guideplug store list")
+    left = [folder.name.removesuffix(".partial") for folder in store.partial()] if partial or everything else []
+    for identity in dict.fromkeys([*doomed, *left]):
+        click.echo(f"{'would remove' if dry_run else 'removed'} {identity[:12]} ({doomed.get(identity, 'unfinished')})")
+        if not dry_run:
+            store.remove(identity)
+    if not doomed and not left:
+        click.echo("nothing to remove")

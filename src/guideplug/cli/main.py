@@ -1,0 +1,198 @@
+"""The commands and their options; what they do is in the modules beside this one, imported when it is needed."""
+
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from guideplug.errors import GuideplugError, UsageError
+
+__all__ = ["main"]
+
+
+class _Group(click.Group):
+    """A group that answers errors a user can fix in one line, with their exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GuideplugError as error:
+            click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            ctx.exit(error.exit_code)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        from guideplug.errors import nearest
+
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            commands = ", ".join(self.list_commands(ctx))
+            raise UsageError(f"no command is called {args[0]!r}{nearest(args[0], self.commands)}; commands: {commands}")
+        return super().resolve_command(ctx, args)
+
+
+def _pair(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """``KEY=VALUE`` options as pairs."""
+    pairs = []
+    for value in values:
+        key, separator, text = value.partition("=")
+        if not separator or not key.strip() or not text.strip():
+            raise click.BadParameter(f"{value!r} is no {parameter.metavar}: write it with '=' and no spaces around")
+        pairs.append((key.strip(), text.strip()))
+    return tuple(pairs)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("guideplug"), prog_name="guideplug")
+def main() -> None:
+    """Guiders and data selectors for diffusion models, as plugins that compose.
+
+    \b
+    guideplug run --guider autoguidance --selector early-jest
+    """
+
+
+def _shared(command: Any) -> Any:
+    """Options of the commands that sample."""
+    for decorate in reversed(
+        [
+            click.option("--guider", metavar="EXPR", help="How sampling is guided, such as 'autoguidance(weight=2.1)'."),
+            click.option("--sampler", metavar="EXPR", help="How samples are drawn, such as 'heun(num_steps=18)'."),
+            click.option(
+                "--model", "models", metavar="ROLE=PATH", multiple=True, callback=_pair,
+                help="A role's network: a .safetensors file, or a recipe's expression. Repeatable.",
+            ),
+            click.option(
+                "--set", "sets", metavar="KEY=VALUE", multiple=True, callback=_pair,
+                help="One option, such as guider.weight=2.5, train.lr=0.01 or models.weak.seed=1. Repeatable.",
+            ),
+            click.option("--samples", type=int, metavar="N", help="Samples of each arm."),
+            click.option("--out", metavar="FOLDER", help="Where results go; by default a new folder under runs/."),
+            click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 ...; by default CUDA where there is one."),
+            click.option("--plugin", "plugins", metavar="FILE.py", multiple=True, help="A local plugin. It is code and runs as such. Repeatable."),
+            click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else."),
+        ]
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+@main.command(short_help="One experiment: train, select, guide, sample, measure.")
+@click.argument("config", required=False, metavar="[CONFIG.toml]")
+@click.option("--task", metavar="EXPR", help="The data, such as tree or digits.")
+@click.option("--denoiser", metavar="EXPR", help="The main network's architecture.")
+@click.option("--selector", metavar="EXPR", help="What is trained on, such as early-jest.")
+@click.option("--batch", type=int, metavar="N", help="Examples drawn for a step; a selector's super-batch.")
+@click.option("--duration", metavar="LENGTH", help="How long to train: 512it, 3.3Mex, 90s.")
+@click.option("--seed", type=int, metavar="N", help="Decides initial weights and every draw of the training.")
+@click.option("--resume", metavar="FOLDER", help="Go on with an interrupted run.")
+@click.option("--fresh", is_flag=True, help="Train every network anew, though the store has it.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the resolved configuration, the networks, and an estimate of time."
+)
+@_shared
+def run(config: str | None, **options: Any) -> None:
+    """One experiment: train, select, guide, sample, measure.
+
+    CONFIG.toml holds any of the options; those of the command line win. Without it the task's defaults hold.
+
+    \b
+    guideplug run --guider autoguidance --selector early-jest
+    guideplug run --task digits --guider 'cfg(weight=2.5)'
+    """
+    from guideplug.cli.commands import run_command
+
+    run_command(config, options)
+
+
+@main.command(short_help="Guide a finished run anew, without training.")
+@click.argument("folder", metavar="RUN_FOLDER")
+@click.option("--seed", type=int, metavar="N", help="Another seed for the samples' noise.")
+@_shared
+def sample(folder: str, **options: Any) -> None:
+    """Guide a finished run anew: its networks and options, another guider or sampler. Nothing it has is trained again.
+
+    A network for a role that the run did not have is trained, as in guideplug run.
+    """
+    from guideplug.cli.commands import sample_command
+
+    sample_command(folder, options)
+
+
+@main.command(short_help="The formula and the cost of a guider.")
+@click.argument("guider", metavar="GUIDER")
+@click.option("--task", metavar="EXPR", help="The task whose networks it guides.")
+@click.option("--sampler", metavar="EXPR", help="The sampler whose evaluations are counted.")
+@click.option("--plugin", "plugins", metavar="FILE.py", multiple=True, help="A local plugin. Repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def explain(guider: str, **options: Any) -> None:
+    """The formula and the cost of a guider: which network is called how often a step, and in all."""
+    from guideplug.cli.commands import explain_command
+
+    explain_command(guider, options)
+
+
+@main.group(cls=_Group, short_help="What is installed, from where, what is broken.")
+def plugins() -> None:
+    """What is installed, from where, what is broken."""
+
+
+@plugins.command("list", short_help="Every plugin and what it offers.")
+@click.option("--plugin", "plugins", metavar="FILE.py", multiple=True, help="A local plugin too. Repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def plugins_list(plugins: tuple[str, ...], as_json: bool) -> None:
+    """Every plugin, where it comes from, what it offers, and why it is broken if it is."""
+    from guideplug.cli.inspect import list_plugins
+
+    list_plugins(plugins, as_json)
+
+
+@plugins.command("show", short_help="One plugin or strategy: options, defaults, source.")
+@click.argument("name")
+@click.option("--plugin", "plugins", metavar="FILE.py", multiple=True, help="A local plugin too. Repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def plugins_show(name: str, plugins: tuple[str, ...], as_json: bool) -> None:
+    """One plugin or strategy: its options with their defaults, units and help, and where the method comes from."""
+    from guideplug.cli.inspect import show_plugin
+
+    show_plugin(name, plugins, as_json)
+
+
+@main.group(cls=_Group, short_help="List, verify and prune trained networks.")
+def store() -> None:
+    """Trained networks, kept for other runs: in $GUIDEPLUG_STORE, else in the platform's cache."""
+
+
+@store.command("list", short_help="What is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def store_list(as_json: bool) -> None:
+    """What is there: identity, network, task, iterations, seconds, size."""
+    from guideplug.cli.inspect import list_store
+
+    list_store(as_json)
+
+
+@store.command("verify", short_help="Check every file against its checksum.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def store_verify(as_json: bool) -> None:
+    """Check every file against its checksum; exit code 1 when something is damaged."""
+    from guideplug.cli.inspect import verify_store
+
+    verify_store(as_json)
+
+
+@store.command("prune", short_help="Remove networks.")
+@click.argument("identities", nargs=-1, metavar="[IDENTITY]...")
+@click.option("--damaged", is_flag=True, help="Those that are damaged.")
+@click.option("--partial", is_flag=True, help="What unfinished trainings left.")
+@click.option("--older", type=float, metavar="DAYS", help="Those made longer ago than this.")
+@click.option("--all", "everything", is_flag=True, help="All.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+def store_prune(identities: tuple[str, ...], **options: Any) -> None:
+    """Remove networks: those named by the beginning of their identity, or of one of the kinds below."""
+    from guideplug.cli.inspect import prune_store
+
+    prune_store(identities, **options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Progress: bars with time left on a terminal, a plain line now and then elsewhere."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from guideplug.observe import Observer
+
+__all__ = ["ProgressBars", "ProgressLines", "progress"]
+
+ARMS = {"unguided": "sampling unguided", "guided": "sampling guided"}
+
+
+def progress(console: Console) -> Observer:
+    """Bars where the console is a terminal, else lines."""
+    return ProgressBars(console) if console.is_terminal else ProgressLines(console)
+
+
+class _Notes(ProgressColumn):
+    """The loss and what selection keeps, where there are such."""
+
+    def render(self, task: Task) -> Text:
+        return Text(str(task.fields.get("notes", "")), style="dim")
+
+
+class ProgressBars(Observer):
+    """A bar for each training and each arm's sampling, with the time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:<22}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            _Notes(),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._progress.start()
+
+    def notice(self, event: str, data: dict[str, Any]) -> None:
+        """Move the bar that the event is about."""
+        if event == "found":
+            self._progress.console.print(found_line(data))
+        elif event == "train":
+            self._bar(f"training {data['role']}", data["total"], 0)
+        elif event == "step":
+            self._bar(f"training {data['role']}", data["total"], data["reached"], notes(data))
+        elif event == "sample":
+            self._bar(ARMS.get(data["arm"], data["arm"]), data["total"], data["done"])
+        elif event == "measure":
+            self._progress.console.print(f"[dim]measuring {data['arm']}")
+
+    def _bar(self, name: str, total: float, done: float, text: str = "") -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=int(total))
+        self._progress.update(self._tasks[name], completed=min(int(done), int(total)), notes=text)
+
+    def close(self) -> None:
+        """Leave the bars as they are."""
+        self._progress.stop()
+
+
+class ProgressLines(Observer):
+    """A plain line when something begins, ends, and every so often between."""
+
+    SECONDS_BETWEEN = 15.0
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said = time.monotonic()
+        self._arms: set[str] = set()
+
+    def notice(self, event: str, data: dict[str, Any]) -> None:
+        """Say it, if it is worth a line."""
+        now = time.monotonic()
+        if event == "found":
+            self._say(found_line(data))
+        elif event == "train":
+            begins = f"from step {data['step']}" if data["step"] else "begins"
+            self._say(f"training {data['role']} {begins}: {data['total']:g} {data['unit']}")
+        elif event == "step" and now - self._said > self.SECONDS_BETWEEN:
+            left = data["seconds"] * (data["total"] / max(data["reached"], 1) - 1)
+            self._say(
+                f"training {data['role']}: {data['reached']:g} of {data['total']:g} {data['unit']}, "
+                f"{notes(data)}, {left:.0f} s left"
+            )
+        elif event == "trained":
+            self._say(f"trained {data['role']}: {data['step']} steps in {data['seconds']:.1f} s")
+        elif event == "sample" and data["arm"] not in self._arms:
+            self._arms.add(data["arm"])
+            self._say(ARMS.get(data["arm"], data["arm"]))
+
+    def _say(self, line: str) -> None:
+        self._said = time.monotonic()
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def found_line(data: dict[str, Any]) -> str:
+    """One line for a network that need not be trained."""
+    if "path" in data:
+        return f"loaded {data['role']} from {data['path']}"
+    trained = f", trained in {data['seconds']:.1f} s" if data.get("seconds") else ""
+    return f"found {data['role']} in the store{trained} (--fresh trains anew)"
+
+
+def notes(data: dict[str, Any]) -> str:
+    """The loss, and the share of examples that selection keeps where it keeps not all."""
+    kept = f", keeps {data['kept']:.0%}" if data["kept"] < 0.995 else ""
+    return f"loss {data['loss']:.4g}{kept}"

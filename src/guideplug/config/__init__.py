@@ -1,0 +1,24 @@
+"""Configuration: constructor expressions, durations, and the options of strategies."""
+
+from guideplug.config.duration import Duration
+from guideplug.config.grammar import format_value, parse, shell_quote
+from guideplug.config.strategy import Source, Strategy, between, finite, non_negative, option, positive
+from guideplug.config.structure import Catalog, Reader, replace_option, write
+
+__all__ = [
+    "Catalog",
+    "Duration",
+    "Reader",
+    "Source",
+    "Strategy",
+    "between",
+    "finite",
+    "format_value",
+    "non_negative",
+    "option",
+    "parse",
+    "positive",
+    "replace_option",
+    "shell_quote",
+    "write",
+]

@@ -1,0 +1,73 @@
+"""How long a training lasts: iterations, examples back-propagated, or seconds."""
+
+import math
+from typing import Literal
+
+import attrs
+
+from guideplug.config.grammar import Quantity, parse
+from guideplug.errors import ConfigError, ExpressionError
+
+__all__ = ["Duration"]
+
+_SCALES = {"k": 1e3, "M": 1e6}
+_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+@attrs.frozen
+class Duration:
+    """A length of training.
+
+    Args:
+        amount: how many, positive and finite; iterations and examples are whole.
+        unit: "it" (optimiser steps), "ex" (examples back-propagated) or "s" (seconds of training).
+    """
+
+    amount: float
+    unit: Literal["it", "ex", "s"]
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 < self.amount < math.inf:
+            raise ValueError(f"a duration of {self.amount:g}{self.unit}: it must be positive")
+        if self.unit != "s" and self.amount != int(self.amount):
+            raise ValueError(f"a duration of {self.amount:g}{self.unit}: iterations and examples are whole numbers")
+
+    @classmethod
+    def of(cls, value: object) -> "Duration":
+        """The duration that a text such as ``512it``, ``3.3Mex``, ``90s``, ``10m`` or ``2h`` means.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        if isinstance(value, Duration):
+            return value
+        if isinstance(value, str):
+            try:
+                value = parse(value)
+            except ExpressionError as error:
+                raise ConfigError(f"{value!r} is no duration: {error}") from None
+        if isinstance(value, Quantity):
+            unit, amount = value.unit, float(value.number)
+            for prefix, scale in _SCALES.items():
+                if unit in (f"{prefix}it", f"{prefix}ex"):
+                    unit, amount = unit[1:], round(amount * scale, 6)
+            if unit in _SECONDS:
+                unit, amount = "s", amount * _SECONDS[unit]
+            if unit in ("it", "ex", "s"):
+                return cls(amount, unit)  # type: ignore[arg-type]
+        shown = f"{value.number}{value.unit}" if isinstance(value, Quantity) else getattr(value, "value", value)
+        raise ConfigError(f"{shown} is no duration: write iterations 512it, examples 3.3Mex, or time 90s, 10m, 2h")
+
+    def part(self, share: float) -> "Duration":
+        """A share of it; iterations and examples rounded up."""
+        amount = self.amount * share
+        return Duration(amount if self.unit == "s" else float(math.ceil(amount)), self.unit)
+
+    def __str__(self) -> str:
+        return f"{self.amount:.15g}{self.unit}"
+
+    @property
+    def quantity(self) -> Quantity:
+        """Itself as a value of the grammar."""
+        amount = int(self.amount) if self.amount == int(self.amount) else self.amount
+        return Quantity(amount, self.unit)

@@ -1,0 +1,476 @@
+r"""Constructor expressions, such as `blend([cfg(weight=2), autoguidance], shares=[0.4, 0.6])`: parsed, never evaluated.
+
+```ebnf
+(* Spaces, tabs and newlines may stand between tokens. What stands between these, brackets, quotes, "," and "="
+   is one token, read whole: as a name before "(" or "=", else as the first of number to word that fits it. *)
+expression = value ;
+value      = call | list | string | number | quantity | range | constant | word ;
+call       = name, "(", [ argument, { ",", argument }, [ "," ] ], ")" ;
+argument   = [ name, "=" ], value ;            (* those without a name first; no name twice *)
+list       = "[", [ value, { ",", value }, [ "," ] ], "]" ;
+name       = letter, { letter | digit | "-" | "_" } ;    (* "-" and "_" are the same; no constant, inf or nan *)
+number     = decimal | [ sign ], ( "inf" | "nan" ) ;     (* in any case: Inf, NaN *)
+quantity   = decimal, letter, { letter } ;               (* a unit: 512it, 90s, 3.3Mex *)
+range      = decimal, ":", decimal, ":", decimal ;       (* start, stop, step *)
+constant   = "true" | "false" | "none" ;                 (* in any case: True, NONE *)
+word       = ( letter | "_" | "." | "~" | "/" ), { letter | digit | "_" | "-" | "." | "~" | "/" | ":" } ;
+                                                         (* does not begin with "." and a digit *)
+string     = "'", { escape | character - "'" } , "'" | '"', { escape | character - '"' }, '"' ;
+escape     = "\", ( "\" | "'" | '"' | "n" | "t" ) ;
+decimal    = [ sign ], ( digits, [ ".", [ digits ] ] | ".", digits ), [ ( "e" | "E" ), [ sign ], digits ] ;
+digits     = digit, { digit } ;
+sign       = "+" | "-" ;
+digit      = "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" ;
+letter     = ? "A" to "Z" or "a" to "z" ? ;
+character  = ? any but a backslash, control characters (save tab and newline), U+2028, U+2029, lone surrogates ? ;
+```
+
+A text has at most 4,000 characters and 40 levels of brackets, and its numbers fit into a float. Every error is one
+`ExpressionError` that points into the text. Reading takes linear time. docs/grammar.md explains all this to users.
+"""
+
+import re
+import shlex
+import sys
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, NoReturn, TypeAlias
+
+from guideplug.errors import ExpressionError
+
+__all__ = [
+    "Call",
+    "Keyword",
+    "ListValue",
+    "Literal",
+    "Plain",
+    "Quantity",
+    "Range",
+    "Span",
+    "Value",
+    "Word",
+    "at_column",
+    "field_name",
+    "format_value",
+    "parse",
+    "shell_quote",
+    "strategy_name",
+]
+
+MAX_LENGTH: Final = 4_000
+MAX_NESTING: Final = 40
+
+Span: TypeAlias = tuple[int, int]
+
+_DECIMAL = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_TOKEN = re.compile(
+    r"""[ \t\n]*(?: (?P<bare> [^ \t\n()\[\],='"]+ ) | (?P<mark> [()\[\],=] )
+    | (?P<string> ' (?: [^'\\] | \\. )*+ ' | " (?: [^"\\] | \\. )*+ " ) | (?P<end> \Z ) | (?P<broken> ['"] ) )""",
+    re.DOTALL | re.VERBOSE,
+)
+_NUMBER = re.compile(_DECIMAL)
+_NOT_FINITE = re.compile(r"[+-]?(?:inf|nan)", re.IGNORECASE)
+_QUANTITY = re.compile(rf"({_DECIMAL})([A-Za-z]+)")
+_RANGE = re.compile(rf"({_DECIMAL}):({_DECIMAL}):({_DECIMAL})")
+_WORD = re.compile(r"(?!\.[0-9])[A-Za-z_.~/][A-Za-z0-9_.~/:-]*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_CONSTANTS: Final[dict[str, bool | None]] = {"true": True, "false": False, "none": None}
+_ESCAPES: Final = {"\\": "\\", "'": "'", '"': '"', "n": "\n", "t": "\t"}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CLOSING: Final = {"(": ")", "[": "]"}
+
+
+def strategy_name(text: str) -> str:
+    """The canonical spelling of a strategy's name: `early_jest` and `early-jest` are `early-jest`."""
+    return text.replace("_", "-")
+
+
+def field_name(text: str) -> str:
+    """The canonical spelling of a field's keyword: `filter-ratio` and `filter_ratio` are `filter_ratio`."""
+    return text.replace("-", "_")
+
+
+def _is_name(text: str) -> bool:
+    return bool(_NAME.fullmatch(text)) and text.lower() not in {*_CONSTANTS, "inf", "nan"}
+
+
+def _is_word(text: str) -> bool:
+    return bool(_WORD.fullmatch(text)) and text.lower() not in {*_CONSTANTS, "inf", "nan"}
+
+
+def _fits(number: object) -> bool:
+    """Whether a number is an int or float (no bool) that is finite as a float."""
+    return (type(number) is int or type(number) is float) and abs(number) <= sys.float_info.max
+
+
+# The tree. Nodes are checked when they are made, so that every node has a text that reads back as it; a node's span
+# is where it stands in its text, and no part of its value.
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    span: Span = field(default=(0, 0), compare=False, repr=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Word(_Node):
+    """A bare word: a strategy without options, or a string, as the type that is expected decides."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not _is_word(self.text):
+            raise ValueError(f"{self.text!r} is no bare word; use Literal")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Literal(_Node):
+    """A quoted string, a number, true, false or none; 1, 1.0 and true differ, and nan equals itself."""
+
+    value: str | int | float | bool | None
+
+    def __post_init__(self) -> None:
+        value = self.value
+        if type(value) not in (str, int, float, bool, type(None)):
+            raise ValueError(f"{value!r} is no string, number, boolean or none")
+        if isinstance(value, str) and _CONTROL.search(value):
+            raise ValueError(f"{value!r} holds a control character, which no text can hold")
+        if type(value) is int and not _fits(value):
+            raise ValueError("an integer that is too large for a float")
+
+    def __eq__(self, other: object) -> bool:
+        return repr(self.value) == repr(other.value) if isinstance(other, Literal) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(repr(self.value))
+
+
+@dataclass(frozen=True, slots=True)
+class ListValue(_Node):
+    """Values in square brackets."""
+
+    items: tuple["Value", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity(_Node):
+    """A number and its unit, such as `512it`; what the unit means is decided elsewhere."""
+
+    number: int | float
+    unit: str
+
+    def __post_init__(self) -> None:
+        if not _fits(self.number) or not re.fullmatch("[A-Za-z]+", self.unit):
+            raise ValueError(f"({self.number!r}, {self.unit!r}) is no finite number and a unit of letters")
+
+
+@dataclass(frozen=True, slots=True)
+class Range(_Node):
+    """`start:stop:step`; what it runs over is decided elsewhere."""
+
+    start: int | float
+    stop: int | float
+    step: int | float
+
+    def __post_init__(self) -> None:
+        if not all(map(_fits, (self.start, self.stop, self.step))):
+            raise ValueError(f"{self!r} is not made of three finite numbers")
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword(_Node):
+    """One named argument; its span covers name and value."""
+
+    name: str
+    value: "Value"
+
+    def __post_init__(self) -> None:
+        if not _is_name(self.name) or self.name != field_name(self.name):
+            raise ValueError(f"{self.name!r} is no canonical field name")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(_Node):
+    """A strategy with options: its canonical name, positional arguments, and keywords (no two of one name)."""
+
+    name: str
+    args: tuple["Value", ...] = ()
+    kwargs: tuple[Keyword, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _is_name(self.name) or self.name != strategy_name(self.name):
+            raise ValueError(f"{self.name!r} is no canonical strategy name")
+        if len({keyword.name for keyword in self.kwargs}) < len(self.kwargs):
+            raise ValueError(f"{self.name} repeats a keyword")
+
+
+Value: TypeAlias = Call | ListValue | Literal | Quantity | Range | Word
+Plain: TypeAlias = "str | int | float | bool | list[Plain | Value] | tuple[Plain | Value, ...] | None"
+
+
+# Text for people: where an error is, and how a shell wants to be told.
+
+
+def _visible(text: str) -> str:
+    """`text` on one line, with everything that cannot be printed escaped."""
+    spaced = text.replace("\n", " ").replace("\t", " ")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in spaced)
+
+
+def _piece(text: str) -> str:
+    """A part of an expression, short enough to be named in a message."""
+    return _visible(text if len(text) <= 30 else f"{text[:13]}...{text[-13:]}")
+
+
+def at_column(text: str, offset: int) -> str:
+    """`at column 7 of "…"` for the 0-based `offset`; a long text is cropped to the 60 characters around it."""
+    start = max(0, min(offset - 30, len(text) - 60))
+    crop = ("..." if start else "") + _visible(text[start : start + 60]) + ("..." if start + 60 < len(text) else "")
+    return f'at column {offset + 1} of "{crop}"'
+
+
+def shell_quote(text: str) -> str:
+    """`text` as one argument of a shell; in double quotes where it has single ones and nothing a shell expands."""
+    return f'"{text}"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
+
+
+class _Unbalanced(ExpressionError):
+    """A bracket or quote without its partner, which mostly means that a shell split the expression."""
+
+    def __init__(self, message: str, whole: str) -> None:
+        super().__init__(message)
+        self.whole = whole  # a guess at the expression that was meant
+
+
+def _hint(whole: str) -> str:
+    """How to quote what was probably meant; without the example where the guess is long or wrong."""
+    hint = "; in a shell, quote the whole expression"
+    try:
+        if not whole.startswith("..."):
+            _Parser(whole).expression()
+    except ExpressionError:
+        return hint
+    return f"{hint}: {shell_quote(_visible(whole))}" if len(whole) <= 80 else hint
+
+
+# Reading
+
+
+class _Token(NamedTuple):
+    kind: str  # bare, string, end, or the mark itself
+    text: str
+    start: int
+    end: int
+
+
+def _tokens(text: str) -> list[_Token]:
+    """The tokens of `text`, its brackets in pairs and not too deep; the last one is the end."""
+    tokens: list[_Token] = []
+    open_: list[_Token] = []
+    position = 0
+    while True:
+        match = _TOKEN.match(text, position)
+        assert match is not None  # every character has its group
+        assert match.lastgroup is not None
+        kind, piece, position = match.lastgroup, match[match.lastgroup], match.end()
+        token = _Token(piece if kind == "mark" else kind, piece, position - len(piece), position)
+        tokens.append(token)
+        if kind == "broken":
+            raise _Unbalanced(f"unclosed {piece} {at_column(text, token.start)}", text + piece + _close(open_))
+        if kind == "end":
+            break
+        if token.kind in _CLOSING:
+            open_.append(token)
+            if len(open_) > MAX_NESTING:
+                where = at_column(text, token.start)
+                raise ExpressionError(f"more than {MAX_NESTING} levels of brackets {where}; nest less")
+        elif token.kind in _CLOSING.values():
+            if not open_:
+                raise _Unbalanced(f"unmatched '{piece}' {at_column(text, token.start)}", "..." + text)
+            opened = open_.pop()
+            if _CLOSING[opened.kind] != piece:
+                wanted = f"expected '{_CLOSING[opened.kind]}' for the '{opened.kind}' of column {opened.start + 1}"
+                raise ExpressionError(f"{wanted}, not '{piece}', {at_column(text, token.start)}")
+    if open_:
+        rest = text.rstrip(" \t\n")
+        whole = rest + (" ..." if rest.endswith(",") else "") + _close(open_)
+        raise _Unbalanced(f"unclosed '{open_[-1].kind}' {at_column(text, open_[-1].start)}", whole)
+    return tokens
+
+
+def _close(open_: list[_Token]) -> str:
+    return "".join(_CLOSING[token.kind] for token in reversed(open_))
+
+
+class _Parser:
+    """Recursive descent over the tokens of one text; at most MAX_NESTING levels deep, since `_tokens` counted."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens = _tokens(text)
+        self.index = 0
+
+    @property
+    def token(self) -> _Token:
+        return self.tokens[self.index]
+
+    def fail(self, what: str, offset: int, advice: str = "") -> NoReturn:
+        raise ExpressionError(f"{what} {at_column(self.text, offset)}{advice and '; ' + advice}")
+
+    def expression(self) -> Value:
+        value = self.value()
+        if self.token.kind != "end":
+            piece = _piece(self.text[slice(*value.span)])
+            self.fail(f"expected the end of the expression after {piece}", value.span[1])
+        return value
+
+    def value(self) -> Value:
+        token = self.token
+        if token.kind not in ("bare", "string", "["):
+            self.fail(f"expected a value, not '{token.text}',", token.start)
+        self.index += 1
+        if token.kind == "string":
+            return Literal(self.unescaped(token), span=(token.start, token.end))
+        if token.kind == "[":
+            return self.list_value(token)
+        return self.call(token) if self.token.kind == "(" else self.bare(token)
+
+    def list_value(self, opened: _Token) -> ListValue:
+        items: list[Value] = []
+        while self.token.kind != "]":
+            items.append(self.value())
+            self.separator("]", items[-1].span)
+        self.index += 1
+        return ListValue(tuple(items), span=(opened.start, self.tokens[self.index - 1].end))
+
+    def call(self, token: _Token) -> Call:
+        name = strategy_name(self.name(token))
+        args: list[Value] = []
+        kwargs: dict[str, Keyword] = {}
+        self.index += 1
+        while self.token.kind != ")":
+            start = self.token
+            if self.tokens[self.index + 1].kind == "=" and start.kind == "bare":
+                keyword = field_name(self.name(start))
+                if keyword in kwargs:
+                    self.fail(f"{keyword} is given twice", start.start, "keep one")
+                self.index += 2
+                value = self.value()
+                kwargs[keyword] = Keyword(keyword, value, span=(start.start, value.span[1]))
+            else:
+                value = self.value()
+                if kwargs:
+                    piece = _piece(self.text[slice(*value.span)])
+                    self.fail(f"{piece} without a name after a named argument", start.start, "name it or put it first")
+                args.append(value)
+            self.separator(")", (start.start, value.span[1]))
+        self.index += 1
+        span = (token.start, self.tokens[self.index - 1].end)
+        return Call(name, tuple(args), tuple(kwargs.values()), span=span)
+
+    def separator(self, closing: str, before: Span) -> None:
+        if self.token.kind == ",":
+            self.index += 1
+        elif self.token.kind != closing:
+            self.fail(f"expected ',' or '{closing}' after {_piece(self.text[slice(*before)])}", before[1])
+
+    def name(self, token: _Token) -> str:
+        if not _is_name(token.text):
+            rule = "a name is a letter, then letters, digits, '-' or '_', and none of true, false, none, inf, nan"
+            self.fail(f"'{_piece(token.text)}' is no name", token.start, rule)
+        return token.text
+
+    def bare(self, token: _Token) -> Value:
+        text, span = token.text, (token.start, token.end)
+        if _NUMBER.fullmatch(text):
+            return Literal(self.number(text, token), span=span)
+        if _NOT_FINITE.fullmatch(text):
+            return Literal(float(text), span=span)
+        if quantity := _QUANTITY.fullmatch(text):
+            return Quantity(self.number(quantity[1], token), quantity[2], span=span)
+        if range_ := _RANGE.fullmatch(text):
+            start, stop, step = (self.number(part, token) for part in range_.groups())
+            return Range(start, stop, step, span=span)
+        if text.lower() in _CONSTANTS:
+            return Literal(_CONSTANTS[text.lower()], span=span)
+        if not _WORD.fullmatch(text):
+            kinds = "number, duration (512it), range (1:3:0.5) or word"
+            self.fail(f"'{_piece(text)}' is no {kinds}", token.start, "if it is a string, quote it")
+        return Word(text, span=span)
+
+    def number(self, text: str, token: _Token) -> int | float:
+        number = float(text)
+        if number in (float("inf"), float("-inf")):
+            self.fail(f"{_piece(text)} is too large a number", token.start)
+        return number if set(text) & set(".eE") else int(text)
+
+    def unescaped(self, token: _Token) -> str:
+        def character(escape: re.Match[str]) -> str:
+            if escape[1] not in _ESCAPES:
+                where = token.start + 1 + escape.start()
+                self.fail(f"unknown escape {_piece(escape[0])}", where, r"write \\ for a backslash")
+            return _ESCAPES[escape[1]]
+
+        return re.sub(r"\\(.)", character, token.text[1:-1])
+
+
+def parse(text: str) -> Value:
+    """The tree of the expression `text`; raises `ExpressionError`, and nothing else, where there is none."""
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"the expression has {len(text):,} characters, more than {MAX_LENGTH:,}; shorten it")
+    if not text.strip(" \t\n"):
+        raise ExpressionError("the expression is empty; write a value, such as 2.5, name or 'name(option=2)'")
+    if control := _CONTROL.search(text):
+        raise ExpressionError(f"control character {control[0]!a} {at_column(text, control.start())}; remove it")
+    try:
+        return _Parser(text).expression()
+    except _Unbalanced as error:
+        raise ExpressionError(f"{error}{_hint(error.whole)}") from None
+
+
+# Writing
+
+
+def _quoted(text: str) -> str:
+    quote = '"' if "'" in text and '"' not in text else "'"
+    names = {
+        character: "\\" + letter for letter, character in _ESCAPES.items() if character not in "'\"" or letter == quote
+    }
+    return quote + "".join(names.get(character, character) for character in text) + quote
+
+
+def format_value(value: "Value | Plain") -> str:
+    """The canonical text of a tree, or of a plain Python value (with trees in its lists).
+
+    `parse(format_value(tree)) == tree` for every tree within the limits of length and nesting. A plain string is quoted
+    only where it would not read back as a word of the same text. Raises `ValueError` for a string with a control
+    character and for an integer that no float can hold, `TypeError` for values of other types.
+    """
+    match value:
+        case Call(name, args, kwargs):
+            inside = [*map(format_value, args), *(f"{key.name}={format_value(key.value)}" for key in kwargs)]
+            return f"{name}({', '.join(inside)})"
+        case ListValue(items):
+            return f"[{', '.join(map(format_value, items))}]"
+        case list() | tuple():
+            return f"[{', '.join(map(format_value, value))}]"
+        case Word(text):
+            return text
+        case Quantity(number, unit):
+            return f"{number!r}{unit}"
+        case Range(start, stop, step):
+            return f"{start!r}:{stop!r}:{step!r}"
+        case Literal(str(text)):
+            return _quoted(text)
+        case Literal(bool() | None as constant):
+            return str(constant).lower()
+        case Literal(number):
+            return repr(number)
+        case str():
+            return format_value(Word(text) if _is_word(text := str.__str__(value)) else Literal(text))
+        case bool() | None:
+            return format_value(Literal(value))
+        case int():
+            return format_value(Literal(int(value)))
+        case float():
+            return format_value(Literal(float(value)))  # also numpy's, whose repr is not a number
+    raise TypeError(f"{type(value).__name__} is no value of an expression")

@@ -1,0 +1,104 @@
+"""What every strategy is: a final, frozen attrs class whose fields are its options.
+
+A strategy has a ``name``, a ``kind`` (guider, selector, sampler, denoiser, task, recipe, metric), and the paper it
+comes from. Its fields are made with `option`, which keeps help and unit beside the default, so that the command line,
+the documentation and the error messages tell the same story.
+"""
+
+import abc
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import attrs
+
+__all__ = ["Source", "Strategy", "between", "finite", "non_negative", "option", "positive"]
+
+Validator = Callable[[Any, "attrs.Attribute[Any]", Any], Any]
+
+
+@attrs.frozen
+class Source:
+    """Where a method comes from: enough to find it and to cite it."""
+
+    authors: str
+    year: int
+    title: str
+    url: str
+    equation: str = ""
+
+    def __str__(self) -> str:
+        where = f", {self.equation}" if self.equation else ""
+        return f"{self.authors} {self.year}, {self.title!r}, {self.url}{where}"
+
+
+class Strategy(abc.ABC):
+    """A plugin's class: guider, selector, sampler, denoiser, task, recipe or metric."""
+
+    kind: ClassVar[str]
+    """Which hook it is offered through; set by the abstract class of the kind."""
+    name: ClassVar[str]
+    """What users call it: lower case, words joined by ``-``."""
+    source: ClassVar[Source | None] = None
+    """The paper and equation, or None for what needs no reference."""
+
+
+def option(
+    default: Any = attrs.NOTHING,
+    *,
+    help: str,
+    unit: str = "",
+    validator: Validator | Sequence[Validator] = (),
+    factory: Callable[[], Any] | None = None,
+    converter: Callable[[Any], Any] | None = None,
+) -> Any:
+    """A field of a strategy, with its help and its unit.
+
+    Args:
+        default: the value when none is given; without one the option must be given.
+        help: what it does, in a sentence without a full stop.
+        unit: the unit of the value, such as "data units" or "iterations".
+        validator: attrs validators; `positive`, `non_negative`, `finite` and `between` are here, more in attrs.
+        factory: makes the default, instead of ``default``.
+        converter: applied to the given value before validation.
+    """
+    checks = list(validator) if isinstance(validator, Sequence) else [validator]
+    return attrs.field(
+        default=attrs.Factory(factory) if factory is not None else default,
+        validator=checks or None,
+        converter=converter,
+        metadata={"help": help, "unit": unit},
+    )
+
+
+def _fail(attribute: "attrs.Attribute[Any]", value: object, rule: str) -> None:
+    raise ValueError(f"{attribute.name} is {value!r}: it must be {rule}")
+
+
+def finite(instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """Refuse NaN and infinity; values that are not numbers pass."""
+    if isinstance(value, int | float) and not math.isfinite(value):
+        _fail(attribute, value, "a finite number")
+
+
+def positive(instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    """Refuse what is not a finite number above 0."""
+    if not 0 < value < math.inf:
+        _fail(attribute, value, "positive and finite")
+
+
+def non_negative(instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    """Refuse what is not a finite number of at least 0."""
+    if not 0 <= value < math.inf:
+        _fail(attribute, value, "finite and at least 0")
+
+
+def between(low: float, high: float, *, ends: bool = True) -> Validator:
+    """Refuse numbers outside [low, high], or outside (low, high) without the ends."""
+
+    def check(instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+        inside = low <= value <= high if ends else low < value < high
+        if not inside:
+            _fail(attribute, value, f"between {low:g} and {high:g}{'' if ends else ', both excluded'}")
+
+    return check

@@ -1,0 +1,337 @@
+"""From values of the grammar, or of TOML, to strategies and back.
+
+`Reader.read` checks every option against its declared type and never converts silently: a string is no number, "false"
+no boolean, 3.0 no integer. Errors name the path to the value, the option, what was expected, and the nearest known
+name. `write` is the way back: ``read(write(strategy)) == strategy``, with every option spelled out.
+
+Names are looked up in a `Catalog`, which the registry of plugins is; nothing here knows any plugin.
+"""
+
+import contextlib
+import inspect
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, Union, get_args, get_origin
+
+import attrs
+
+from guideplug.config.duration import Duration
+from guideplug.config.grammar import (
+    Call,
+    Keyword,
+    ListValue,
+    Quantity,
+    Range,
+    Value,
+    Word,
+    field_name,
+    format_value,
+    parse,
+    strategy_name,
+)
+from guideplug.config.grammar import Literal as Constant
+from guideplug.config.strategy import Strategy
+from guideplug.errors import ConfigError, nearest
+
+__all__ = ["Catalog", "Reader", "replace_option", "write"]
+
+
+class Catalog(Protocol):
+    """Where names are looked up."""
+
+    def find(self, kind: str, name: str) -> type[Strategy] | str:
+        """The class of a strategy, or the expression of a preset. Raises `UnknownName` or `PluginError`."""
+
+    def names(self, kind: str) -> Sequence[str]:
+        """The names known for a kind."""
+
+
+@attrs.frozen
+class Reader:
+    """Reads values into typed options.
+
+    Args:
+        catalog: the known strategies.
+        named: values that a bare word stands for, by type: for instance the recipes of other roles.
+        unstated: what options without a default are when they are not given, by name; for instance the main recipe's.
+    """
+
+    catalog: Catalog
+    named: Mapping[type, Mapping[str, Any]] = attrs.field(factory=dict)
+    unstated: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def expression(self, text: str, kind: type[Strategy], path: str = "") -> Any:
+        """The strategy that an expression means.
+
+        Raises:
+            ExpressionError, ConfigError, UnknownName, PluginError: what is wrong, and where.
+        """
+        return self.read(parse(text), kind, path or kind.kind)
+
+    def read(self, value: object, expected: Any, path: str) -> Any:
+        """The value as an instance of the type ``expected``, which may be a union, tuple, mapping or strategy."""
+        if isinstance(value, dict) and not _is(expected, Mapping):
+            value = _call(value, path)
+        origin = get_origin(expected)
+        if expected is Any:
+            return value
+        if origin in (Union, types.UnionType):
+            return self._union(value, get_args(expected), path)
+        if origin is Literal:
+            return self._choice(value, get_args(expected), path)
+        if origin is tuple:
+            return self._tuple(value, get_args(expected), path)
+        if _is(expected, Mapping):
+            return self._mapping(value, get_args(expected), path)
+        if expected is type(None):
+            return _constant(value, path, "none", lambda found: found is None)
+        if expected is bool:
+            return _constant(value, path, "true or false", lambda found: isinstance(found, bool))
+        if expected is int:
+            return _constant(value, path, "a whole number", lambda found: type(found) is int)
+        if expected is float:
+            return float(_constant(value, path, "a number", lambda found: type(found) in (int, float)))
+        if expected is str:
+            return _text(value, path)
+        if expected is Duration:
+            return self._duration(value, path)
+        if isinstance(expected, type) and expected in self.named:
+            word = value.text if isinstance(value, Word) else value
+            if isinstance(word, str) and word in self.named[expected]:
+                return self.named[expected][word]
+        if isinstance(expected, type) and issubclass(expected, Strategy):
+            return self._strategy(value, expected, path)
+        if attrs.has(expected):
+            call = value if isinstance(value, Call) else _wrong(value, path, "a table of options")
+            return self._build(expected, call, path, expected.__name__.lower())
+        raise TypeError(f"{path}: options of type {expected!r} cannot be configured")
+
+    def _union(self, value: object, choices: tuple[Any, ...], path: str) -> Any:
+        found = value.value if isinstance(value, Constant) else value
+        if isinstance(found, str) and found.strip().lower() == "none" and str not in choices:
+            found = None  # TOML has no null: there, none is a text
+        if found is None and type(None) in choices:
+            return None
+        rest = [choice for choice in choices if choice is not type(None)]
+        errors: list[ConfigError] = []
+        for choice in rest:
+            try:
+                return self.read(value, choice, path)
+            except ConfigError as error:
+                errors.append(error)
+        raise errors[-1]
+
+    def _choice(self, value: object, choices: tuple[Any, ...], path: str) -> Any:
+        found = value.text if isinstance(value, Word) else value.value if isinstance(value, Constant) else value
+        if found in choices and type(found) in {type(choice) for choice in choices}:
+            return found
+        listed = ", ".join(map(str, choices))
+        raise ConfigError(f"{path} is {_shown(value)}: choose one of {listed}{nearest(str(found), map(str, choices))}")
+
+    def _tuple(self, value: object, items: tuple[Any, ...], path: str) -> tuple[Any, ...]:
+        found = value.items if isinstance(value, ListValue) else value
+        if not isinstance(found, list | tuple):
+            _wrong(value, path, "a list in square brackets")
+        if len(items) == 2 and items[1] is Ellipsis:
+            return tuple(self.read(item, items[0], f"{path}[{i}]") for i, item in enumerate(found))
+        if len(found) != len(items):
+            raise ConfigError(f"{path} is {_shown(value)}: it takes {len(items)} values, not {len(found)}")
+        return tuple(self.read(item, kind, f"{path}[{i}]") for i, (item, kind) in enumerate(zip(found, items)))
+
+    def _mapping(self, value: object, items: tuple[Any, ...], path: str) -> dict[str, Any]:
+        if isinstance(value, Call) and value.name == "table" and not value.args:
+            value = {keyword.name: keyword.value for keyword in value.kwargs}
+        if not isinstance(value, Mapping):
+            _wrong(value, path, "a table of names and values")
+        return {str(name): self.read(item, items[1], f"{path}.{name}") for name, item in value.items()}
+
+    def _duration(self, value: object, path: str) -> Duration:
+        try:
+            return Duration.of(value)
+        except (ConfigError, ValueError) as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+    def _strategy(self, value: object, kind: type[Strategy], path: str) -> Any:
+        if isinstance(value, kind):
+            return value
+        if isinstance(value, str):
+            value = parse(value)
+        if isinstance(value, Word):
+            value = (
+                Call(strategy_name(value.text), span=value.span)
+                if value.text.isidentifier() or "-" in value.text
+                else _wrong(value, path, f"a {kind.kind}, one of {', '.join(self.catalog.names(kind.kind))}")
+            )
+        if not isinstance(value, Call):
+            _wrong(value, path, f"a {kind.kind}, one of {', '.join(self.catalog.names(kind.kind))}")
+        found = self.catalog.find(kind.kind, value.name)
+        if isinstance(found, str):
+            preset = self.read(parse(found), kind, path)
+            if value.args:
+                raise ConfigError(f"{path}: {value.name} is a preset for {found}: name its options")
+            for keyword in value.kwargs:
+                preset = self.replaced(preset, keyword.name, keyword.value, path)
+            return preset
+        return self._build(found, value, path, value.name)
+
+    def _build(self, cls: type, call: Call, path: str, name: str) -> Any:
+        fields = _fields(cls)
+        if len(call.args) > len(fields):
+            takes = f"takes {len(fields)} options" if fields else "takes no options"
+            raise ConfigError(f"{path}: {name} {takes}, {len(call.args)} were given")
+        given: dict[str, object] = dict(zip(fields, call.args))
+        nested: list[Keyword] = []
+        for keyword in call.kwargs:
+            if keyword.name in given:
+                raise ConfigError(f"{path}: {name} was given {keyword.name} twice, by place and by name")
+            if keyword.name in fields:
+                given[keyword.name] = keyword.value
+            elif _holder(cls, fields, keyword.name) is not None:
+                nested.append(keyword)
+            else:
+                known = ", ".join(fields) or "none"
+                near = nearest(keyword.name, fields)
+                raise ConfigError(f"{path}: {name} has no option {keyword.name!r}{near}; it has {known}")
+        values = {key: self.read(item, fields[key].type, f"{path}.{key}") for key, item in given.items()}
+        for key, attribute in fields.items():
+            if key not in values and key in self.unstated and attribute.default is attrs.NOTHING:
+                values[key] = self.unstated[key]
+        missing = [key for key, a in fields.items() if key not in values and a.default is attrs.NOTHING]
+        if missing:
+            raise ConfigError(f"{path}: {name} needs {' and '.join(missing)}: write {name}({missing[0]}=...)")
+        try:
+            built = cls(**values)
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{path}: {name}: {error}") from None
+        for keyword in nested:
+            built = self.replaced(built, keyword.name, keyword.value, path)
+        return built
+
+    def replaced(self, instance: Any, option: str, value: object, path: str) -> Any:
+        """``instance`` with one option changed: its own, or that of the one strategy inside that has it.
+
+        Args:
+            option: a name, or names joined by dots for a strategy inside a strategy.
+
+        Raises:
+            ConfigError: no such option, several inside that have it, or a value that does not fit.
+        """
+        head, _, rest = field_name(option).partition(".")
+        fields = _fields(type(instance))
+        if head in fields:
+            attribute = fields[head]
+            if rest:
+                changed = self.replaced(getattr(instance, head), rest, value, f"{path}.{head}")
+            else:
+                changed = self.read(value, attribute.type, f"{path}.{head}")
+            return replace_option(instance, head, changed, path)
+        holders = [key for key in fields if head in _all_options(getattr(instance, key))]
+        if len(holders) == 1:
+            inner = self.replaced(getattr(instance, holders[0]), option, value, f"{path}.{holders[0]}")
+            return replace_option(instance, holders[0], inner, path)
+        if holders:
+            choices = " or ".join(f"{path}.{key}.{option}" for key in holders)
+            raise ConfigError(f"{path}: several options are called {option!r}: say {choices}")
+        known = list(_all_options(instance))
+        listed = ", ".join(known) or "none"
+        raise ConfigError(f"{path} has no option {option!r}{nearest(head, known)}; it has {listed}")
+
+
+def replace_option(instance: Any, name: str, value: Any, path: str) -> Any:
+    """``instance`` with one field replaced; a value that its validators refuse is a `ConfigError` naming ``path``."""
+    try:
+        return attrs.evolve(instance, **{name: value})
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def write(instance: Any) -> Value:
+    """A strategy, or any value an option may have, as a value of the grammar with every option spelled out."""
+    if isinstance(instance, Duration):
+        return instance.quantity
+    if isinstance(instance, Strategy) or attrs.has(type(instance)):
+        name = instance.name if isinstance(instance, Strategy) else "table"
+        options = tuple(Keyword(key, write(getattr(instance, key))) for key in _fields(type(instance)))
+        return Call(name, kwargs=options)
+    if isinstance(instance, list | tuple):
+        return ListValue(tuple(write(item) for item in instance))
+    if isinstance(instance, Mapping):
+        return Call("table", kwargs=tuple(Keyword(field_name(str(key)), write(item)) for key, item in instance.items()))
+    return parse(format_value(instance))
+
+
+def _fields(cls: type) -> "dict[str, attrs.Attribute[Any]]":
+    attrs.resolve_types(cls, include_extras=True)
+    return {attribute.name: attribute for attribute in attrs.fields(cls) if attribute.init}
+
+
+def _all_options(instance: Any) -> dict[str, None]:
+    """The options of a strategy and of those inside it."""
+    if not attrs.has(type(instance)) or isinstance(instance, Duration):
+        return {}
+    fields = _fields(type(instance))
+    inner = [name for key in fields for name in _all_options(getattr(instance, key))]
+    return dict.fromkeys([*fields, *inner])
+
+
+def _holder(cls: type, fields: "Mapping[str, attrs.Attribute[Any]]", option: str) -> str | None:
+    """The field whose type has the option, for options groups that are plain attrs classes."""
+    for key, attribute in fields.items():
+        kind = attribute.type
+        if isinstance(kind, type) and attrs.has(kind) and kind is not Duration and option in _fields(kind):
+            return key
+        if isinstance(kind, type) and issubclass(kind, Strategy) and inspect.isabstract(kind):
+            return key
+    return None
+
+
+def _is(expected: Any, kind: type) -> bool:
+    origin = get_origin(expected) or expected
+    return isinstance(origin, type) and issubclass(origin, kind)
+
+
+def _call(table: Mapping[str, object], path: str) -> Call:
+    """A TOML table ``{name = "...", option = ...}`` as a call."""
+    options = dict(table)
+    name = options.pop("name", "table")
+    if not isinstance(name, str):
+        raise ConfigError(f"{path}.name is {name!r}: it must be the name of a strategy, in quotes")
+    try:
+        return Call(strategy_name(name), kwargs=tuple(Keyword(field_name(k), _value(v)) for k, v in options.items()))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _value(found: object) -> Any:
+    if isinstance(found, list):
+        return ListValue(tuple(_value(item) for item in found))
+    if isinstance(found, bool | int | float) or found is None:
+        return Constant(found)
+    return found  # a string or a table, read as the expected type decides
+
+
+def _text(value: object, path: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Word):
+        return value.text
+    if isinstance(value, Constant) and isinstance(value.value, str):
+        return value.value
+    _wrong(value, path, "a text")
+
+
+def _constant(value: object, path: str, wanted: str, fits: typing.Callable[[Any], bool]) -> Any:
+    found = value.value if isinstance(value, Constant) else value
+    if not fits(found):
+        _wrong(value, path, wanted)
+    return found
+
+
+def _shown(value: object) -> str:
+    nodes = Call | ListValue | Constant | Quantity | Range | Word
+    return format_value(value) if isinstance(value, nodes) else repr(value)
+
+
+def _wrong(value: object, path: str, wanted: str) -> typing.NoReturn:
+    raise ConfigError(f"{path} is {_shown(value)}: expected {wanted}")

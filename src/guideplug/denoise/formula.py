@@ -1,0 +1,60 @@
+"""A composed denoiser in words: its formula with numbers, and what one evaluation of it costs."""
+
+from collections.abc import Mapping
+
+from guideplug.denoise.algebra import Denoiser, Leaf
+from guideplug.denoise.evaluate import Coefficients, planned_conditions
+from guideplug.denoise.query import Query, Slot
+from guideplug.denoise.tally import Count
+from guideplug.denoise.weight import Polynomial, Weight
+
+__all__ = ["calls", "formula"]
+
+
+def formula(point: Denoiser, names: Mapping[Leaf, str]) -> str:
+    """The normal form as text: ``3 main(x) - 2 weak(x)``.
+
+    Args:
+        point: any denoiser.
+        names: what to call each network, usually its role.
+    """
+    text = ""
+    for query, coefficient in point.terms.items():
+        scale = _scale(coefficient)
+        sign, scale = (" - ", scale[1:]) if scale.startswith("-") else (" + ", scale)
+        text += f"{sign}{scale + ' ' if scale != '1' else ''}{_network(query, names)}"
+    return text.removeprefix(" + ").replace(" - ", "-", 1) if text.startswith(" - ") else text.removeprefix(" + ")
+
+
+def calls(point: Denoiser, sigma: float, *, conditional: bool = True, toward: float | None = None) -> dict[Leaf, Count]:
+    """What one evaluation at noise level ``sigma`` costs: calls of each network, and outputs for each sample.
+
+    Conditions of one network are taken to concatenate, as they do unless their shapes differ.
+    """
+    coefficients = Coefficients(None, sigma, toward, conditional=conditional)
+    wanted = planned_conditions(point, coefficients)
+    return {leaf: Count(calls=1, outputs=len(queries)) for leaf, queries in wanted.items()}
+
+
+def _network(query: Query, names: Mapping[Leaf, str]) -> str:
+    source = query.source
+    if not isinstance(source, Leaf):
+        return f"combine({', '.join(formula(inner, names) for inner in source.points)})"
+    given = {Slot.GIVEN: "c", Slot.NULL: "null"}[query.condition] if isinstance(query.condition, Slot) else "fixed"
+    return (
+        f"{names.get(source, type(source).__name__)}(x, {given})"
+        if source.has_null
+        else (f"{names.get(source, type(source).__name__)}(x)")
+    )
+
+
+def _scale(coefficient: Polynomial) -> str:
+    products = [
+        " ".join([*([f"{number:g}"] if number != 1.0 or not factors else []), *map(_weight, factors)])
+        for factors, number in coefficient.monomials.items()
+    ]
+    return products[0] if len(products) == 1 else f"({' + '.join(products).replace('+ -', '- ')})"
+
+
+def _weight(weight: Weight) -> str:
+    return str(weight.extra_repr() or type(weight).__name__.lower())

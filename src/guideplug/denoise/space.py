@@ -1,0 +1,38 @@
+"""The space that denoisers of one model family share: data shape, spread, and the noise levels they know."""
+
+import math
+
+from attrs import field, frozen
+from attrs.validators import deep_iterable, ge, gt, instance_of
+
+__all__ = ["Space"]
+
+
+def _shape(value: object) -> tuple[int, ...]:
+    return tuple(value)  # type: ignore[arg-type]
+
+
+@frozen
+class Space:
+    """Where samples live. Noise levels are standard deviations in the units of the data.
+
+    Args:
+        shape: the shape of one sample, without the batch axis: ``(2,)``, ``(1, 8, 8)``.
+        sigma_data: the standard deviation of the data.
+        sigma_min: the lowest noise level that the denoiser was made for.
+        sigma_max: the highest.
+
+    Raises:
+        ValueError: a level is not positive and finite, or sigma_min >= sigma_max.
+    """
+
+    shape: tuple[int, ...] = field(converter=_shape, validator=deep_iterable([instance_of(int), ge(1)]))
+    sigma_data: float = field(default=0.5, validator=gt(0.0))
+    sigma_min: float = field(default=0.002, validator=gt(0.0))
+    sigma_max: float = field(default=80.0, validator=gt(0.0))
+
+    def __attrs_post_init__(self) -> None:
+        if not (self.sigma_min < self.sigma_max < math.inf and self.sigma_data < math.inf):
+            raise ValueError(
+                f"sigma_min {self.sigma_min:g} must be below sigma_max {self.sigma_max:g}, and both finite"
+            )

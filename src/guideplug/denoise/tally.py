@@ -1,0 +1,62 @@
+"""Counts of network evaluations, kept by the networks themselves.
+
+A *call* is one forward pass of a network, an *output* one denoised sample it gave: classifier-free guidance on a batch
+of 8 is one call and 16 outputs. Every leaf reports to the tallies that are open, so nothing can be evaluated uncounted.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+if TYPE_CHECKING:
+    from guideplug.denoise.algebra import Leaf
+
+__all__ = ["Count", "Tally", "record", "tally"]
+
+
+@define
+class Count:
+    """How often a network was called, and for how many samples in all."""
+
+    calls: int = 0
+    outputs: int = 0
+
+
+class Tally:
+    """Counts per network. ``counts[network]`` is zero for a network that was never called."""
+
+    def __init__(self) -> None:
+        self.counts: dict[Leaf, Count] = {}
+
+    def __getitem__(self, network: "Leaf") -> Count:
+        return self.counts.get(network, Count())
+
+    @property
+    def calls(self) -> int:
+        """Calls of all networks together."""
+        return sum(count.calls for count in self.counts.values())
+
+
+_open: ContextVar[tuple[Tally, ...]] = ContextVar("open tallies", default=())
+
+
+@contextmanager
+def tally() -> Iterator[Tally]:
+    """Count the network evaluations inside the block; tallies nest, and each sees all of its own block."""
+    counts = Tally()
+    token = _open.set((*_open.get(), counts))
+    try:
+        yield counts
+    finally:
+        _open.reset(token)
+
+
+def record(network: "Leaf", outputs: int) -> None:
+    """One call of ``network`` for ``outputs`` samples: every leaf says so before it answers."""
+    for counts in _open.get():
+        count = counts.counts.setdefault(network, Count())
+        count.calls += 1
+        count.outputs += outputs

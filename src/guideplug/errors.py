@@ -1,0 +1,89 @@
+"""Errors that a user can fix: one tree, one line each, and the exit code on the class. Bugs keep their tracebacks."""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CheckpointError",
+    "ConditionError",
+    "ConfigError",
+    "DenoiserError",
+    "DivergenceError",
+    "ExpressionError",
+    "GuideplugError",
+    "PluginError",
+    "RecipeError",
+    "RunError",
+    "SelectionError",
+    "StoreError",
+    "UnknownName",
+    "UsageError",
+    "nearest",
+]
+
+
+class GuideplugError(Exception):
+    """Something a user can fix; the message is one line: what, the value, where, what to do."""
+
+    exit_code = 1
+
+
+class UsageError(GuideplugError):
+    """The command line or the configuration is wrong; nothing was run."""
+
+    exit_code = 2
+
+
+class ExpressionError(UsageError):
+    """A constructor expression does not follow the grammar (docs/grammar.md)."""
+
+
+class ConfigError(UsageError):
+    """A configuration has an unknown key, a value of the wrong type, or a value that is refused."""
+
+
+class UnknownName(UsageError):
+    """No plugin offers a strategy of this name."""
+
+
+class PluginError(UsageError):
+    """A plugin that was asked for is broken, or two of them offer one name."""
+
+
+class RecipeError(UsageError):
+    """A recipe cannot be followed: it refers to itself, to an unknown role, or to a missing file."""
+
+
+class CheckpointError(GuideplugError):
+    """A checkpoint cannot be read, or belongs to another configuration."""
+
+
+class StoreError(GuideplugError):
+    """The store of trained networks cannot be read or written, or holds a damaged entry."""
+
+
+class RunError(GuideplugError):
+    """A run failed; its folder is kept."""
+
+
+class DivergenceError(RunError):
+    """Training or sampling met a value that is not finite; the message names step, sigma and role."""
+
+
+class DenoiserError(GuideplugError):
+    """A denoiser breaks its contract: a wrong shape, dtype or sigma range, or a model that is missing."""
+
+
+class ConditionError(GuideplugError):
+    """A condition does not fit the denoiser or the batch."""
+
+
+class SelectionError(GuideplugError):
+    """A selector returned indices, weights or probabilities that cannot be used."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`" (did you mean 'x'?)"` for the known name nearest to `name`, or `""`; case, `-` and `_` do not count."""
+    alike = {other.replace("_", "-").lower(): other for other in sorted(known, reverse=True)}
+    close = difflib.get_close_matches(name.replace("_", "-").lower(), alike, n=1)
+    return f" (did you mean {alike[close[0]]!r}?)" if close else ""

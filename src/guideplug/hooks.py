@@ -1,0 +1,73 @@
+"""The hooks: everything that a plugin can offer. Each takes no arguments and returns classes, or names and texts.
+
+A plugin is a module with some of these functions, each marked with ``@guideplug.hook``, named by an entry point in the
+group ``guideplug``. It may say ``GUIDEPLUG_API = 1``: the version of this list that it was written for.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from guideplug.guide import Guider
+    from guideplug.observe import Observer
+    from guideplug.recipe import Recipe
+    from guideplug.sample import Sampler
+    from guideplug.select import Selector
+    from guideplug.task import Metric, Network, Task
+
+__all__ = ["API_VERSION", "hook"]
+
+API_VERSION = 1
+"""Raised when a hook or an abstract class changes in a way that plugins must follow."""
+
+PROJECT = "guideplug"
+
+hook = pluggy.HookimplMarker(PROJECT)
+_spec = pluggy.HookspecMarker(PROJECT)
+
+
+@_spec
+def guideplug_guiders() -> "Sequence[type[Guider]]":  # type: ignore[empty-body]
+    """Guiders: what turns a denoiser into a guided one."""
+
+
+@_spec
+def guideplug_selectors() -> "Sequence[type[Selector]]":  # type: ignore[empty-body]
+    """Selectors: which of a super-batch's examples are trained on."""
+
+
+@_spec
+def guideplug_samplers() -> "Sequence[type[Sampler]]":  # type: ignore[empty-body]
+    """Samplers: solvers of the sampling equation."""
+
+
+@_spec
+def guideplug_denoisers() -> "Sequence[type[Network]]":  # type: ignore[empty-body]
+    """Networks that denoisers are built from."""
+
+
+@_spec
+def guideplug_tasks() -> "Sequence[type[Task]]":  # type: ignore[empty-body]
+    """Tasks: data, noise levels, default recipes, metrics and figures."""
+
+
+@_spec
+def guideplug_recipes() -> "Sequence[type[Recipe]]":  # type: ignore[empty-body]
+    """Recipes: ways of obtaining a role's module."""
+
+
+@_spec
+def guideplug_metrics() -> "Sequence[type[Metric]]":  # type: ignore[empty-body]
+    """Metrics, measured in every run whose task they apply to; they have no options without a default."""
+
+
+@_spec
+def guideplug_observers() -> "Sequence[type[Observer]]":  # type: ignore[empty-body]
+    """Observers of a run's events; each is made without arguments at the start of a run."""
+
+
+@_spec
+def guideplug_presets() -> "Mapping[str, Mapping[str, str]]":  # type: ignore[empty-body]
+    """Presets: expressions under a name, by kind: ``{"selector": {"early-jest": "early(jest)"}}``."""

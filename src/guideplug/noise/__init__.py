@@ -1,0 +1,15 @@
+"""Noise: levels and random streams."""
+
+from guideplug.noise.levels import LogNormal, LogUniform, NoiseDistribution, sigma_grid
+from guideplug.noise.streams import SampleStreams, TrainingStreams, derived_seed, philox
+
+__all__ = [
+    "LogNormal",
+    "LogUniform",
+    "NoiseDistribution",
+    "SampleStreams",
+    "TrainingStreams",
+    "derived_seed",
+    "philox",
+    "sigma_grid",
+]

@@ -1,0 +1,78 @@
+"""Noise levels: the sampler's grid, and the distributions that training draws them from.
+
+Grid (Karras, Aittala, Aila and Laine 2022, arXiv:2206.00364, eq. 5), i from 0 to N - 1 and a final 0:
+
+    sigma_i = (sigma_max^(1/rho) + i / (N - 1) * (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho
+
+All levels are standard deviations in the units of the data.
+"""
+
+import math
+from typing import Protocol, final
+
+import torch
+from attrs import field, frozen
+from attrs.validators import gt
+from torch import Tensor
+
+__all__ = ["LogNormal", "LogUniform", "NoiseDistribution", "sigma_grid"]
+
+
+def sigma_grid(num_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> list[float]:
+    """``num_steps`` levels from sigma_max down to sigma_min, then 0: Python floats, ``num_steps + 1`` in all.
+
+    One step goes from sigma_max straight to 0.
+
+    Raises:
+        ValueError: num_steps < 1, rho <= 0, or not 0 < sigma_min < sigma_max < inf.
+    """
+    if num_steps < 1:
+        raise ValueError(f"num_steps is {num_steps}: sampling takes at least one step")
+    if not 0.0 < sigma_min < sigma_max < math.inf:
+        raise ValueError(f"sigma_min {sigma_min:g} and sigma_max {sigma_max:g}: give 0 < sigma_min < sigma_max")
+    if not rho > 0.0:
+        raise ValueError(f"rho is {rho:g}: it must be positive")
+    high, low = sigma_max ** (1.0 / rho), sigma_min ** (1.0 / rho)
+    inner = [(high + i / (num_steps - 1) * (low - high)) ** rho for i in range(1, num_steps - 1)]
+    ends = [float(sigma_max)] if num_steps == 1 else [float(sigma_max), *inner, float(sigma_min)]
+    return [*ends, 0.0]
+
+
+class NoiseDistribution(Protocol):
+    """Where training draws its noise levels from."""
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` levels, float32, (count,), on the generator's device."""
+
+
+@final
+@frozen
+class LogNormal:
+    """log sigma ~ N(mean, std^2): the EDM training distribution (arXiv:2206.00364, table 1)."""
+
+    mean: float = field(default=-1.2, metadata={"help": "mean of log sigma"})
+    std: float = field(default=1.2, validator=gt(0.0), metadata={"help": "standard deviation of log sigma"})
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` levels, (count,)."""
+        normal = torch.randn(count, generator=generator, device=generator.device)
+        return normal.mul_(self.std).add_(self.mean).exp_()
+
+
+@final
+@frozen
+class LogUniform:
+    """log sigma uniform between log low and log high."""
+
+    low: float = field(default=0.002, validator=gt(0.0), metadata={"help": "lowest level"})
+    high: float = field(default=80.0, validator=gt(0.0), metadata={"help": "highest level"})
+
+    def __attrs_post_init__(self) -> None:
+        if not self.low < self.high < math.inf:
+            raise ValueError(f"low {self.low:g} must be below high {self.high:g}, and both finite")
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` levels, (count,)."""
+        uniform = torch.rand(count, generator=generator, device=generator.device)
+        low, high = math.log(self.low), math.log(self.high)
+        return uniform.mul_(high - low).add_(low).exp_()

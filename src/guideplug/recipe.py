@@ -1,0 +1,81 @@
+"""Recipes: how a role's module is obtained.
+
+A recipe is a value that holds everything that decides the weights of one module, so that equal recipes are the same
+network, trained once and found again. The abstract class is here; `guideplug.recipes` has training, fine-tuning,
+loading, snapshots and synthetic data, and plugins add their own.
+"""
+
+import abc
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+
+import attrs
+from torch import Tensor, nn
+
+from guideplug.config import Strategy
+
+if TYPE_CHECKING:
+    from guideplug.recipes import FineTune, Snapshot, Synthetic, Train
+
+__all__ = ["Recipe", "Workshop", "nested_recipes"]
+
+
+class Workshop(Protocol):
+    """Where recipes are followed: it finds or makes modules, keeps them, and reports progress."""
+
+    def obtain(self, recipe: "Recipe") -> nn.Module:
+        """The module of a recipe: found in the store, or made and kept there. In evaluation mode, on the device."""
+
+    def train(self, recipe: "Train | FineTune", module: nn.Module) -> Mapping[str, Any]:
+        """Train ``module`` in place; facts about it, such as iterations and seconds."""
+
+    def snapshot(self, recipe: "Snapshot") -> Mapping[str, Tensor]:
+        """The weights of a training at an earlier moment, or of another average."""
+
+    def synthesize(self, recipe: "Synthetic") -> Tensor:
+        """Samples drawn from a recipe's denoiser, (count, *)."""
+
+
+class Recipe(Strategy):
+    """How one module is obtained. Final frozen attrs classes; every field is part of the identity."""
+
+    kind: ClassVar[str] = "recipe"
+    stored: ClassVar[bool] = True
+    """Whether the result is kept in the store; False where making it is no work."""
+
+    @abc.abstractmethod
+    def build(self) -> nn.Module:
+        """The module before its weights are known: the right architecture, on the CPU."""
+
+    @abc.abstractmethod
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Give ``module`` its weights, in place; facts worth keeping beside them."""
+
+    def content(self) -> str:
+        """What decides the weights but is no field, such as the hash of a file's bytes."""
+        return ""
+
+    def check(self) -> None:
+        """Raise what can be known to fail before any work is done, such as a missing file."""
+
+    @property
+    def iterations(self) -> int | None:
+        """How many optimiser steps making it takes, where that is known beforehand; for estimates."""
+        return None
+
+
+def nested_recipes(recipe: Recipe) -> Iterator[Recipe]:
+    """The recipes that this one refers to directly, in the order of its fields."""
+    for attribute in attrs.fields(cast(Any, type(recipe))):
+        yield from _recipes_in(getattr(recipe, attribute.name))
+
+
+def _recipes_in(value: Any) -> Iterator[Recipe]:
+    if isinstance(value, Recipe):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _recipes_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _recipes_in(item)

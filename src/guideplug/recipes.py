@@ -1,0 +1,333 @@
+"""The recipes of the core: train, fine-tune, load, snapshot, synthetic data.
+
+Source of synthetic data as a training set for a guide: Alemohammad, Humayun, Agarwal, Collomosse and Baraniuk 2024,
+"Self-improving diffusion models with synthetic data", arXiv:2408.16333.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, final
+
+import torch
+from attrs import evolve, frozen
+from attrs.validators import deep_iterable, ge
+from torch import Tensor, nn
+
+from guideplug.config import Duration, Source, Strategy, between, non_negative, option, positive
+from guideplug.denoise import Denoiser, Leaf
+from guideplug.ema import MAX_LENGTH
+from guideplug.errors import CheckpointError, RecipeError
+from guideplug.guide import Guider
+from guideplug.noise import LogNormal, LogUniform, SampleStreams, TrainingStreams, derived_seed
+from guideplug.recipe import Recipe, Workshop
+from guideplug.sample import Sampler
+from guideplug.select import Selector
+from guideplug.task import Examples, Network, Task, seeded_build
+from guideplug.tensors import fill_module, read_tensors
+
+__all__ = ["Constant", "Cosine", "FineTune", "InverseSqrt", "Load", "Options", "Snapshot", "Synthetic", "Train"]
+
+
+# Learning-rate schedules: factors on the learning rate, given the step (from 0) and the total if it is known.
+
+
+@final
+@frozen
+class Constant(Strategy):
+    """The learning rate stays as it is."""
+
+    kind = "schedule"
+    name = "constant"
+
+    def factor(self, step: int, total: int | None) -> float:
+        """1."""
+        return 1.0
+
+
+@final
+@frozen
+class InverseSqrt(Strategy):
+    """The learning rate falls as 1 / sqrt(step / after) once ``after`` steps are done (arXiv:2312.02696, eq. 67)."""
+
+    kind = "schedule"
+    name = "inverse-sqrt"
+    after: int = option(512, help="steps at the full learning rate", unit="iterations", validator=ge(1))
+
+    def factor(self, step: int, total: int | None) -> float:
+        """1 / sqrt(max(step / after, 1))."""
+        return float(max(step / self.after, 1.0) ** -0.5)
+
+
+@final
+@frozen
+class Cosine(Strategy):
+    """The learning rate falls along half a cosine to ``end`` of itself; needs a duration in iterations."""
+
+    kind = "schedule"
+    name = "cosine"
+    end: float = option(0.0, help="share of the learning rate that is left at the end", validator=between(0, 1))
+
+    def factor(self, step: int, total: int | None) -> float:
+        """end + (1 - end) (1 + cos(pi step / total)) / 2."""
+        if total is None:
+            raise RecipeError("a cosine schedule needs to know its end: give the duration in iterations, as in 4096it")
+        return self.end + (1.0 - self.end) * 0.5 * (1.0 + math.cos(math.pi * min(step / total, 1.0)))
+
+
+@final
+@frozen(kw_only=True)
+class Options:
+    """How a denoiser is trained: everything in one place, the table ``[train]`` of a configuration."""
+
+    duration: Duration = option(help="how long: 4096it, 3.3Mex or 90s", converter=Duration.of)
+    batch: int = option(help="examples drawn for a step; a selector's super-batch", unit="examples", validator=ge(1))
+    lr: float = option(1e-3, help="learning rate", validator=positive)
+    optimizer: Literal["adam", "adamw", "sgd"] = option("adam", help="optimiser; sgd has momentum beta 1")
+    betas: tuple[float, float] = option(
+        (0.9, 0.99), help="decay of the optimiser's averages", validator=deep_iterable(between(0, 1))
+    )
+    weight_decay: float = option(0.0, help="weight decay", validator=non_negative)
+    schedule: Constant | InverseSqrt | Cosine = option(factory=Constant, help="learning rate over the steps")
+    warmup: int = option(0, help="steps over which the learning rate rises from 0", unit="iterations", validator=ge(0))
+    clip: float | None = option(None, help="largest norm of the gradient, or none")
+    accumulate: int = option(1, help="parts that a batch goes through the network in", validator=ge(1))
+    precision: Literal["fp32", "bf16"] = option("fp32", help="precision of the network's arithmetic in training")
+    noise: LogNormal | LogUniform = option(factory=LogNormal, help="distribution of the noise level")
+    weighting: Literal["edm", "score", "uniform"] = option(
+        "edm", help="weight on the denoising error: edm (s^2 + d^2) / (s d)^2, score 1 / s^2, uniform 1"
+    )
+    condition_dropout: float = option(
+        0.0, help="share of examples trained under the null condition", validator=between(0, 1)
+    )
+    ema: tuple[float, ...] = option(
+        (0.05,), help="EMA lengths; the first is what is used", validator=deep_iterable(between(0, MAX_LENGTH))
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.clip is not None and not 0 < self.clip < math.inf:
+            raise ValueError(f"clip is {self.clip!r}: it must be positive, or none")
+        if not self.ema:
+            raise ValueError("ema is empty: give at least one EMA length, such as [0.05]")
+
+    def loss_weight(self, sigma: Tensor, sigma_data: float) -> Tensor:
+        """The weight on the mean squared denoising error at each level (B,)."""
+        if self.weighting == "score":
+            return sigma**-2
+        if self.weighting == "edm":
+            return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+        return torch.ones_like(sigma)
+
+    @property
+    def steps(self) -> int | None:
+        """The number of optimiser steps, if it is known beforehand."""
+        return int(self.duration.amount) if self.duration.unit == "it" else None
+
+
+@final
+@frozen(kw_only=True)
+class Train(Recipe):
+    """Train a denoiser on a task's data from scratch."""
+
+    name = "train"
+    task: Task = option(help="the data")
+    denoiser: Network = option(help="the architecture")
+    options: Options = option(help="how it is trained")
+    seed: int = option(0, help="decides the initial weights and every draw")
+    selector: Selector | None = option(None, help="which of a super-batch's examples are trained on")
+    models: Mapping[str, Recipe] = option(factory=dict, help="the networks that the selector scores with, by role")
+
+    def build(self) -> Leaf:
+        """The untrained denoiser; its initial weights follow from the seed."""
+        return seeded_build(self.denoiser, self.task, derived_seed("initialisation", self.seed))
+
+    def initialize(self, module: nn.Module, workshop: Workshop) -> None:
+        """Put the initial weights in place: they are there already."""
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Train it."""
+        return workshop.train(self, module)
+
+    def content(self) -> str:
+        """The data's fingerprint."""
+        return self.task.fingerprint()
+
+    @property
+    def iterations(self) -> int | None:
+        return self.options.steps
+
+    def lasting(self, duration: Duration) -> "Train":
+        """The same, for another duration."""
+        return evolve(self, options=evolve(self.options, duration=duration))
+
+
+@final
+@frozen(kw_only=True)
+class FineTune(Recipe):
+    """Train a copy of a recipe's denoiser further, on its task's data or on synthetic ones."""
+
+    name = "fine-tune"
+    of: Recipe = option(help="whose copy is trained")
+    on: "Recipe | Task" = option(help="the data: a task, or synthetic samples")
+    options: Options = option(help="how it is trained")
+    seed: int = option(0, help="decides every draw")
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.on, Recipe) and not isinstance(self.on, Synthetic):
+            raise ValueError(f"on is the recipe {self.on.name!r}: give a task, or synthetic(of=..., count=...)")
+
+    def build(self) -> nn.Module:
+        return self.of.build()
+
+    def initialize(self, module: nn.Module, workshop: Workshop) -> None:
+        """Copy the other's weights."""
+        module.load_state_dict(workshop.obtain(self.of).state_dict())
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Start from the other's weights and train."""
+        self.initialize(module, workshop)
+        return workshop.train(self, module)
+
+    def content(self) -> str:
+        return self.on.fingerprint() if isinstance(self.on, Task) else ""
+
+    @property
+    def iterations(self) -> int | None:
+        return self.options.steps
+
+    def lasting(self, duration: Duration) -> "FineTune":
+        """The same, for another duration."""
+        return evolve(self, options=evolve(self.options, duration=duration))
+
+
+@final
+@frozen(kw_only=True)
+class Load(Recipe):
+    """Read weights from a safetensors file. Nothing in the file is executed; its bytes are part of the identity."""
+
+    name = "load"
+    stored = False
+    path: str = option(help="a .safetensors file")
+    task: Task = option(help="the data that the denoiser is for")
+    denoiser: Network = option(help="the architecture whose weights they are")
+
+    def build(self) -> Leaf:
+        return seeded_build(self.denoiser, self.task, 0)
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Fill in the weights.
+
+        Raises:
+            CheckpointError: the file is missing, damaged, of another format, or has other tensors than the network.
+        """
+        self._fill(module)
+        return {"path": self.path}
+
+    def _fill(self, module: nn.Module) -> None:
+        tensors, _ = read_tensors(Path(self.path))
+        fill_module(module, tensors, self.path)
+
+    def content(self) -> str:
+        """The hash of the file's bytes."""
+        try:
+            return hashlib.sha256(Path(self.path).read_bytes()).hexdigest()
+        except OSError as error:
+            raise CheckpointError(f"{self.path} cannot be read: {error.strerror}; check the path") from None
+
+    def check(self) -> None:
+        """Read the file and compare it with the architecture."""
+        self._fill(self.build())
+
+
+@final
+@frozen(kw_only=True)
+class Snapshot(Recipe):
+    """A training at an earlier moment, or its average of another EMA length: no training of its own."""
+
+    name = "snapshot"
+    of: Recipe = option(help="the training")
+    at: Duration | None = option(None, help="the moment, in iterations; none for the end")
+    ema: float | None = option(None, help="the EMA length, one that the training keeps; none for its first")
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.of, Train | FineTune):
+            raise ValueError(f"of is the recipe {self.of.name!r}: a snapshot is of train or fine-tune")
+        options = self.of.options
+        if self.ema is not None and self.ema not in options.ema:
+            kept = ", ".join(f"{length:g}" for length in options.ema)
+            raise ValueError(f"ema is {self.ema:g}: the training keeps {kept}; add it to the training's ema")
+        if self.at is not None and self.at.unit != "it":
+            raise ValueError(f"at is {self.at}: give iterations, as in 512it")
+        if self.at is not None and options.steps is not None and self.at.amount > options.steps:
+            raise ValueError(f"at is {self.at}: the training ends at {options.duration}")
+
+    @property
+    def training(self) -> Train | FineTune:
+        """The training it is of."""
+        assert isinstance(self.of, Train | FineTune)
+        return self.of
+
+    def build(self) -> nn.Module:
+        return self.of.build()
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Take the weights from the training's folder, where they are kept, or train up to the moment."""
+        module.load_state_dict(workshop.snapshot(self))
+        return {}
+
+
+@final
+@frozen(kw_only=True)
+class Synthetic(Recipe):
+    """A data set of samples drawn from a recipe's denoiser, under the conditions that its task gives."""
+
+    name = "synthetic"
+    source = Source(
+        "S. Alemohammad, A. I. Humayun, S. Agarwal, J. Collomosse, R. Baraniuk",
+        2024,
+        "Self-Improving Diffusion Models with Synthetic Data",
+        "https://arxiv.org/abs/2408.16333",
+    )
+    of: Recipe = option(help="whose denoiser draws them")
+    task: Task = option(help="the task that starts and conditions come from")
+    sampler: Sampler = option(help="how they are drawn")
+    count: int = option(4096, help="how many samples", unit="samples", validator=ge(1))
+    guider: Guider | None = option(None, help="how the drawing is guided, by guiders without other networks")
+    seed: int = option(0, help="decides the draws")
+
+    def build(self) -> "SampleSet":
+        return SampleSet(self.task, self.count, self.seed, self.sampler)
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Draw them."""
+        assert isinstance(module, SampleSet)
+        module.x.copy_(workshop.synthesize(self))
+        return {"count": self.count}
+
+    def denoiser(self, base: Denoiser) -> Denoiser:
+        """What draws them, given the network of ``of``."""
+        return base if self.guider is None else self.guider.guide(base, {})
+
+
+@final
+class SampleSet(nn.Module):
+    """Samples as training data: each is drawn with equal chance, with fresh noise, under the condition it has."""
+
+    x: Tensor
+
+    def __init__(self, task: Task, count: int, seed: int, sampler: Sampler) -> None:
+        super().__init__()
+        self._task, self._count, self._seed = task, count, seed
+        self.register_buffer("x", torch.zeros(count, *task.space.shape))
+
+    def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
+        """One noisy sample for each level in ``sigma`` (B,)."""
+        generator = streams.generator("data")
+        ids = torch.randint(len(self.x), (len(sigma),), generator=generator, device=sigma.device)
+        clean = self.x[ids]
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        levels = sigma.reshape(-1, *[1] * (clean.ndim - 1))
+        starts = SampleStreams(self._seed, ids.cpu().numpy(), sigma.device)
+        condition = self._task.start(starts, self._task.space.sigma_max).condition
+        return Examples(clean + levels * noise, clean, condition, ids)

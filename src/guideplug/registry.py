@@ -1,0 +1,301 @@
+"""The registry: which plugins are installed, what they offer, and which are broken.
+
+Entry points of the group ``guideplug`` are loaded one at a time. A plugin that cannot be imported, misspells a hook, was
+written for another API version, or offers a class that breaks the rules is listed with its reason, and stops only a run
+that asks for something of its. Two distributions that offer one name make that name unusable until one of them goes.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar, cast
+
+import attrs
+import pluggy
+
+from guideplug import hooks
+from guideplug.config import Strategy
+from guideplug.config.grammar import strategy_name
+from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
+from guideplug.guide import Guider
+from guideplug.observe import Observer
+from guideplug.recipe import Recipe
+from guideplug.recipes import Constant, Cosine, FineTune, InverseSqrt, Load, Snapshot, Synthetic, Train
+from guideplug.sample import Sampler
+from guideplug.select import Selector
+from guideplug.task import Metric, Network, Task
+
+__all__ = ["GROUP", "Offer", "Plugin", "Registry"]
+
+GROUP = "guideplug"
+"""The entry-point group of plugins."""
+
+KINDS: Mapping[str, type[Strategy]] = {
+    "guideplug_guiders": Guider,
+    "guideplug_selectors": Selector,
+    "guideplug_samplers": Sampler,
+    "guideplug_denoisers": Network,
+    "guideplug_tasks": Task,
+    "guideplug_recipes": Recipe,
+    "guideplug_metrics": Metric,
+}
+
+S = TypeVar("S", bound=Strategy)
+
+
+@attrs.frozen
+class Offer:
+    """One thing a plugin offers: a strategy's class, or the expression of a preset."""
+
+    kind: str
+    name: str
+    plugin: str
+    what: type[Strategy] | str
+
+
+@attrs.define
+class Plugin:
+    """A plugin: an entry point of a distribution, a local file, or the core itself."""
+
+    name: str
+    distribution: str
+    version: str
+    origin: str
+    broken: str = ""
+    offers: list[Offer] = attrs.field(factory=list)
+    observers: list[type[Observer]] = attrs.field(factory=list)
+    digest: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}" if self.version else f"the local file {self.origin}"
+
+
+class Registry:
+    """The plugins that are there. A fresh one holds the core's own recipes; `load_installed` brings the installed."""
+
+    def __init__(self) -> None:
+        self.plugins: list[Plugin] = []
+        self._pluggy = pluggy.PluginManager(hooks.PROJECT)
+        self._pluggy.add_hookspecs(hooks)
+        self._offers: dict[tuple[str, str], list[Offer]] = {}
+        core = Plugin("core", "guideplug", _version("guideplug"), "the core")
+        strategies = (Train, FineTune, Load, Snapshot, Synthetic, Constant, InverseSqrt, Cosine)
+        core.offers = [Offer(cls.kind, cls.name, core.name, cls) for cls in strategies]
+        self._add(core)
+
+    @classmethod
+    def installed(cls, files: Sequence[str] = ()) -> "Registry":
+        """A registry of all installed plugins, and of local files.
+
+        Raises:
+            PluginError: a local file that was named cannot be used.
+        """
+        registry = cls()
+        registry.load_installed()
+        for path in files:
+            registry.load_file(Path(path))
+        return registry
+
+    def load_installed(self) -> None:
+        """Load the entry points of every installed distribution; broken ones are listed."""
+        for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+            distribution = point.dist
+            name, version = (distribution.name, distribution.version) if distribution else (point.value, "?")
+            plugin = Plugin(point.name, name, version, point.value)
+            self._load(plugin, point.load)
+
+    def load_file(self, path: Path) -> None:
+        """Load a local Python file as a plugin. It is code, and runs as such.
+
+        Raises:
+            PluginError: no such file, or it cannot be used; the reason.
+        """
+        if not path.is_file():
+            raise PluginError(f"--plugin {path}: no such file")
+        plugin = Plugin(path.stem, path.name, "", str(path.resolve()))
+        plugin.digest = hashlib.sha256(path.read_bytes()).hexdigest()
+
+        def load() -> ModuleType:
+            spec = importlib.util.spec_from_file_location(f"guideplug_local_{path.stem}", path)
+            if spec is None or spec.loader is None:
+                raise ImportError(f"{path} is no Python file")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[module.__name__] = module
+            spec.loader.exec_module(module)
+            return module
+
+        self._load(plugin, load)
+        if plugin.broken:
+            raise PluginError(f"--plugin {path}: {plugin.broken}")
+        if not plugin.offers and not plugin.observers:
+            raise PluginError(f"--plugin {path} offers nothing: mark a hook with @guideplug.hook")
+
+    def _load(self, plugin: Plugin, load: Callable[[], Any]) -> None:
+        try:
+            module = load()
+            version = getattr(module, "GUIDEPLUG_API", hooks.API_VERSION)
+            if version != hooks.API_VERSION:
+                raise PluginError(
+                    f"was written for plugin API {version}, this guideplug has {hooks.API_VERSION}: "
+                    f"{'update guideplug' if version > hooks.API_VERSION else f'update {plugin.distribution}'}"
+                )
+            self._register(plugin, module)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may do anything while it is imported, sys.exit included
+            plugin.broken = _reason(error)
+            plugin.offers, plugin.observers = [], []
+        self._add(plugin)
+
+    def _register(self, plugin: Plugin, module: ModuleType) -> None:
+        name = f"{plugin.name} of {plugin.distribution}"
+        self._check_names(module)
+        self._pluggy.register(module, name)
+        try:
+            self._pluggy.check_pending()
+            for caller in self._pluggy.get_hookcallers(module) or []:
+                for implementation in caller.get_hookimpls():
+                    if implementation.plugin is module:
+                        self._take(plugin, caller.name, implementation.function())
+        except BaseException:
+            self._pluggy.unregister(module)
+            raise
+
+    def _check_names(self, module: ModuleType) -> None:
+        known = [name for name in vars(hooks) if name.startswith("guideplug_")]
+        for name, value in vars(module).items():
+            marked = hasattr(value, f"{hooks.PROJECT}_impl")
+            if marked and name not in known:
+                raise PluginError(f"implements an unknown hook {name!r}{nearest(name, known)}")
+            if name.startswith("guideplug_") and callable(value) and not marked:
+                raise PluginError(f"{name} is not marked as a hook: put @guideplug.hook above it")
+
+    def _take(self, plugin: Plugin, hook: str, given: Any) -> None:
+        if hook == "guideplug_presets":
+            for kind, presets in dict(given).items():
+                for name, text in dict(presets).items():
+                    plugin.offers.append(Offer(kind, strategy_name(name), plugin.name, str(text)))
+        elif hook == "guideplug_observers":
+            plugin.observers.extend(given)
+        else:
+            for cls in given:
+                _check_class(cls, KINDS[hook], hook)
+                plugin.offers.append(Offer(KINDS[hook].kind, cls.name, plugin.name, cls))
+
+    def _add(self, plugin: Plugin) -> None:
+        self.plugins.append(plugin)
+        for offer in plugin.offers:
+            self._offers.setdefault((offer.kind, offer.name), []).append(offer)
+
+    # Looking up
+
+    def names(self, kind: str) -> list[str]:
+        """The names known for a kind, presets included, sorted."""
+        return sorted(name for found, name in self._offers if found == kind)
+
+    def find(self, kind: str, name: str) -> type[Strategy] | str:
+        """The class of a strategy, or the expression of a preset.
+
+        Raises:
+            UnknownName: nothing is called that; the nearest names, and broken plugins, are named.
+            PluginError: two plugins offer the name.
+        """
+        name = strategy_name(name)
+        offers = self._offers.get((kind, name), [])
+        if len(offers) == 1:
+            return offers[0].what
+        if offers:
+            sources = " and ".join(str(self.plugin(offer.plugin)) for offer in offers)
+            raise PluginError(f"{kind} {name!r} is offered by {sources}: uninstall one of them")
+        known = self.names(kind)
+        near = nearest(name, known)
+        listed = "" if near else f"; known: {', '.join(known) or 'none'}"
+        broken = [plugin for plugin in self.plugins if plugin.broken]
+        blame = "".join(f"; plugin {plugin.name!r} is broken: {plugin.broken}" for plugin in broken[:2])
+        raise UnknownName(f"no {kind} is called {name!r}{near}{listed}{blame}; see guideplug plugins list")
+
+    def classes(self, kind: type[S]) -> list[type[S]]:
+        """The strategies of a kind that can be found by name."""
+        found = [self._offers[(kind.kind, name)] for name in self.names(kind.kind)]
+        return [cast(type[S], offers[0].what) for offers in found if len(offers) == 1 and not _is_text(offers[0])]
+
+    def plugin(self, name: str) -> Plugin:
+        """A plugin by its name.
+
+        Raises:
+            UnknownName: there is none.
+        """
+        for plugin in self.plugins:
+            if plugin.name == name:
+                return plugin
+        known = [plugin.name for plugin in self.plugins]
+        raise UnknownName(f"no plugin is called {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+
+    def conflicts(self) -> list[list[Offer]]:
+        """Names that several plugins offer."""
+        return [offers for offers in self._offers.values() if len(offers) > 1]
+
+    def observers(self) -> list[Observer]:
+        """One observer of each class that plugins offer."""
+        return [cls() for plugin in self.plugins for cls in plugin.observers]
+
+    def provider(self, cls: type[Strategy]) -> Plugin | None:
+        """The plugin that offers a class."""
+        for plugin in self.plugins:
+            if any(offer.what is cls for offer in plugin.offers):
+                return plugin
+        return None
+
+
+def _is_text(offer: Offer) -> bool:
+    return isinstance(offer.what, str)
+
+
+def _check_class(cls: Any, kind: type[Strategy], hook: str) -> None:
+    """Refuse a class that breaks the rules of strategies, naming the rule."""
+    if not inspect.isclass(cls) or not issubclass(cls, kind):
+        raise PluginError(f"{hook} returned {cls!r}: return subclasses of guideplug.{kind.__name__}")
+    where = f"{hook}: {cls.__qualname__}"
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(cls.__abstractmethods__))
+        raise PluginError(f"{where} does not implement {missing}")
+    name = cls.__dict__.get("name")
+    if not isinstance(name, str) or strategy_name(name) != name or name != name.lower():
+        raise PluginError(f"{where} has the name {name!r}: give it one in lower case, words joined by '-'")
+    if not attrs.has(cls) or cls.__setattr__.__name__ != "_frozen_setattrs":
+        raise PluginError(f"{where} is not frozen: decorate it with @attrs.frozen")
+    for attribute in attrs.fields(cls):
+        if attribute.init and not attribute.metadata.get("help"):
+            raise PluginError(
+                f"{where} does not say what its option {attribute.name!r} does: use guideplug.option(help=...)"
+            )
+
+
+def _reason(error: BaseException) -> str:
+    """One line: what went wrong, and where in the plugin."""
+    text = (str(error).splitlines() or [""])[0]
+    if isinstance(error, PluginError | ExpressionError):
+        return text
+    if isinstance(error, pluggy.PluginValidationError):
+        return text
+    trace = error.__traceback__
+    where = ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if "importlib" not in file and not file.startswith("<") and os.sep + "guideplug" + os.sep not in file:
+            where = f" in {Path(file).name}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {text}{where}"
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

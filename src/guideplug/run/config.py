@@ -1,0 +1,408 @@
+"""A run's configuration: what is asked for, resolved down to every option, and written so that it can be repeated.
+
+Values come from, in order of precedence: ``--set``, the other options of the command line, a TOML file, the task's
+defaults. The result names every option of every strategy, and the recipe of every network.
+"""
+
+import math
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import tomli_w
+import torch
+from attrs.validators import ge
+
+from guideplug.config import Reader, format_value, option, parse, write
+from guideplug.config.grammar import Call, ListValue, Literal, Value, Word, field_name
+from guideplug.errors import ConfigError, ExpressionError, RecipeError, UnknownName, nearest
+from guideplug.guide import Guider
+from guideplug.recipe import Recipe
+from guideplug.recipes import Load, Options, Train
+from guideplug.registry import Registry
+from guideplug.sample import Sampler
+from guideplug.select import Selector
+from guideplug.task import Network, Task
+
+__all__ = ["Request", "RunConfig", "read_file", "resolve", "to_toml"]
+
+STRATEGIES = ("task", "denoiser", "guider", "selector", "sampler")
+NUMBERS = ("seed", "samples", "sample_seed", "sample_batch", "threads")
+KEYS = (*STRATEGIES, *NUMBERS, "device", "duration", "batch", "train", "models", "plugins")
+
+
+@attrs.frozen
+class Request:
+    """What the user asked for, before it is resolved.
+
+    Args:
+        values: by key, as texts or plain values; strategies as expressions.
+        models: for roles, a path or a recipe's expression.
+        sets: ``(key, text)`` pairs of ``--set``.
+        file: a TOML file, whose values the others override.
+    """
+
+    values: Mapping[str, Any] = attrs.field(factory=dict)
+    models: Mapping[str, str] = attrs.field(factory=dict)
+    sets: Sequence[tuple[str, str]] = ()
+    file: Path | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RunConfig:
+    """A resolved run: ``main`` is the main network's recipe, ``models`` those of the other roles."""
+
+    task: Task
+    main: Recipe
+    guider: Guider | None
+    selector: Selector | None
+    sampler: Sampler
+    models: Mapping[str, Recipe]
+    samples: int = option(help="samples of each arm", validator=ge(1))
+    sample_seed: int = option(0, help="decides the samples' random streams")
+    sample_batch: int = option(4096, help="samples drawn at once", validator=ge(1))
+    device: str = option("cpu", help="cpu, cuda, cuda:1 ...")
+    threads: int = option(1, help="processor threads; part of what makes a run repeatable to the bit", validator=ge(1))
+    plugins: tuple[str, ...] = option((), help="local plugin files")
+
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """The recipes of all roles, the main one last: what it needs comes first."""
+        return {**self.models, "main": self.main}
+
+
+def resolve(request: Request, registry: Registry) -> RunConfig:
+    """The run that a request means, with every option.
+
+    Raises:
+        UsageError: what is wrong, where, and what to do; nothing has been run.
+    """
+    raw = read_file(request.file) if request.file is not None else {}
+    raw |= {key: value for key, value in request.values.items() if value is not None}
+    train = dict(raw.pop("train", {}))
+    models = {**raw.pop("models", {}), **request.models}
+    for key in ("duration", "batch"):
+        if key in raw:
+            train[key] = raw.pop(key)
+    sets = [_split_key(key, text) for key, text in request.sets]
+    for (head, rest), value, text in sets:
+        if not rest and head in NUMBERS:
+            raw[head] = value
+        elif not rest and head in ("duration", "batch"):
+            train[head] = value
+        elif not rest and head in (*STRATEGIES, "device"):
+            raw[head] = text
+        elif head == "train" and rest:
+            train[rest] = value
+        elif head == "models" and rest and "." not in rest:
+            models[rest] = text
+
+    reader = Reader(registry)
+    changes = {key: [(rest, value) for (head, rest), value, _ in sets if head == key and rest] for key in STRATEGIES}
+
+    def strategy(key: str, kind: type, default: object) -> Any:
+        given = raw.get(key, default)
+        found = None if _means_none(given) else reader.read(given, kind, key) if given is not None else None
+        for rest, value in changes[key]:
+            if found is None:
+                raise ConfigError(f"--set {key}.{rest}: no {key} is chosen; give --{key}")
+            found = reader.replaced(found, rest, value, key)
+        return found
+
+    task: Task = strategy("task", Task, "default")
+    base = task.recipe("main", None)
+    if not isinstance(base, Train):
+        raise RecipeError(f"task {task.name!r} has no recipe for its main network: give --model main=PATH")
+    options = base.options
+    for name, value in train.items():
+        options = _with_train_option(reader, options, name, value)
+    seed = _whole(reader, raw, "seed", base.seed)
+    network: Network = strategy("denoiser", Network, base.denoiser)
+    plain = attrs.evolve(base, task=task, denoiser=network, options=options, seed=seed)
+    guider: Guider | None = strategy("guider", Guider, None)
+    selector: Selector | None = strategy("selector", Selector, None)
+    sampler: Sampler = strategy("sampler", Sampler, task.sampler())
+    if selector is not None:
+        _check_plan(selector, options.batch)
+
+    roles = _Roles(reader, plain, sampler, models, _model_changes(sets))
+    main: Recipe = roles.named("main") if "main" in models else plain
+    if isinstance(main, Train):
+        main = attrs.evolve(
+            main,
+            selector=selector,
+            models={} if selector is None else roles.needed(selector.needs(task, plain), f"selector {selector.name!r}"),
+        )
+    needed = {} if guider is None else roles.needed(guider.needs(task, plain), f"guider {guider.name!r}")
+    for role in models:
+        if role != "main" and role not in roles.known:
+            known = ", ".join(sorted(roles.known)) or "none beside main"
+            raise RecipeError(f"--model {role}: nothing in this run has a role {role!r}; its roles are {known}")
+    device = _device(str(raw.get("device", "auto")))
+    try:
+        return RunConfig(
+            task=task,
+            main=main,
+            guider=guider,
+            selector=selector,
+            sampler=sampler,
+            models={**(main.models if isinstance(main, Train) else {}), **needed},
+            samples=_whole(reader, raw, "samples", task.samples()),
+            sample_seed=_whole(reader, raw, "sample_seed", 0),
+            sample_batch=_whole(reader, raw, "sample_batch", 4096),
+            device=device,
+            threads=_whole(reader, raw, "threads", min(4, os.cpu_count() or 1)),
+            plugins=tuple(raw.get("plugins", ())),
+        )
+    except ValueError as error:
+        raise ConfigError(str(error).replace("'", "").split(": attribute")[0]) from None
+
+
+class _Roles:
+    """The recipes of the roles, each resolved once; a role that needs itself is refused."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        main: Train,
+        sampler: Sampler,
+        given: Mapping[str, Any],
+        changes: Mapping[str, list[tuple[str, Value]]],
+    ) -> None:
+        self._main, self._sampler, self._given, self._changes, self._reader = main, sampler, given, changes, reader
+        self._open: list[str] = []
+        self.known: dict[str, Recipe] = {}
+
+    def needed(self, needs: Mapping[str, Recipe | None], who: str) -> dict[str, Recipe]:
+        """The recipes of what a strategy needs: the user's, else its own."""
+        found: dict[str, Recipe] = {}
+        for role, default in needs.items():
+            recipe = self.named(role, default)
+            if recipe is None:
+                raise RecipeError(
+                    f"{who} needs a network for its role {role!r}, and task {self._main.task.name!r} has no recipe for "
+                    f"it: give --model {role}=PATH, or a recipe such as --model {role}='train(duration=512it)'"
+                )
+            found[role] = recipe
+        return found
+
+    def named(self, role: str, default: Recipe | None = None) -> Any:
+        """The recipe of one role."""
+        if role == "main" and "main" not in self._given:
+            return self._main
+        if role in self.known:
+            if default is not None and role not in self._given and not self._changes.get(role):
+                if default != self.known[role]:
+                    raise RecipeError(
+                        f"the role {role!r} is used for two different networks: name one of them otherwise"
+                    )
+            return self.known[role]
+        if role in self._open:
+            circle = " -> ".join([*self._open[self._open.index(role) :], role])
+            raise RecipeError(f"the recipes of the roles go round in a circle: {circle}")
+        self._open.append(role)
+        recipe = self._read(role, default)
+        for option_name, value in self._changes.get(role, []):
+            if recipe is None:
+                raise RecipeError(f"--set models.{role}.{option_name}: the role has no recipe; give --model {role}=...")
+            recipe = self._reader.replaced(recipe, option_name, value, f"models.{role}")
+        self._open.pop()
+        if recipe is not None:
+            recipe.check()
+            self.known[role] = recipe
+        return recipe
+
+    def _read(self, role: str, default: Recipe | None) -> Recipe | None:
+        given = self._given.get(role)
+        if given is None:
+            return default
+        path = f"models.{role}"
+        like = default if isinstance(default, Train) else self._main
+        unstated = {attribute.name: getattr(like, attribute.name) for attribute in attrs.fields(Train)}
+        unstated |= {"of": self._main, "sampler": self._sampler, "selector": None, "models": {}}
+        if isinstance(given, str) and _is_path(given):
+            return Load(path=given, task=like.task, denoiser=_architecture_beside(given, self._reader, like.denoiser))
+        names = _LazyRoles(self)
+        reader = attrs.evolve(self._reader, named={Recipe: names}, unstated=unstated)
+        try:
+            recipe: Recipe = reader.read(given, Recipe, path)
+        except UnknownName as error:
+            raise UnknownName(f"{path} is {given!r}, neither a file nor a recipe: {error}") from None
+        return recipe
+
+
+class _LazyRoles(Mapping[str, Recipe]):
+    """The roles as names that a recipe may refer to; each is resolved when it is looked up."""
+
+    def __init__(self, roles: _Roles) -> None:
+        self._roles = roles
+
+    def _names(self) -> list[str]:
+        return ["main", *self._roles._given, *self._roles.known]
+
+    def __contains__(self, role: object) -> bool:
+        return role in self._names()
+
+    def __getitem__(self, role: str) -> Recipe:
+        found: Recipe = self._roles.named(role)
+        return found
+
+    def __iter__(self) -> Any:
+        return iter(dict.fromkeys(self._names()))
+
+    def __len__(self) -> int:
+        return len(set(self._names()))
+
+
+def _is_path(text: str) -> bool:
+    return text.endswith((".safetensors", ".pt", ".pth", ".pkl", ".ckpt", ".bin")) or Path(text).exists()
+
+
+def _architecture_beside(path: str, reader: Reader, default: Network) -> Network:
+    """The denoiser that a run wrote beside its checkpoint, if the file is one of a run's."""
+    beside = Path(path).with_suffix(".json")
+    if not beside.is_file():
+        return default
+    from guideplug.run.folder import read_json
+
+    found: Network = reader.expression(str(read_json(beside).get("denoiser", "")), Network, str(beside))
+    return found
+
+
+def _with_train_option(reader: Reader, options: Options, name: str, value: Any) -> Options:
+    return reader.replaced(options, name, value, "train")  # type: ignore[no-any-return]
+
+
+def _whole(reader: Reader, raw: Mapping[str, Any], key: str, default: int) -> int:
+    number: int = reader.read(raw.get(key, default), int, key)
+    if number < (0 if key in ("seed", "sample_seed") else 1):
+        least = "0 or more" if key in ("seed", "sample_seed") else "at least 1"
+        raise ConfigError(f"{key} is {number}: it must be {least}")
+    return number
+
+
+def _check_plan(selector: Selector, batch: int) -> None:
+    try:
+        selector.plan(batch, selector.init())
+    except ValueError as error:
+        raise ConfigError(f"selector {selector.name!r} with batch {batch}: {error}") from None
+
+
+def _means_none(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().lower() == "none"
+
+
+def _model_changes(sets: Sequence[tuple[tuple[str, str], Value, str]]) -> dict[str, list[tuple[str, Value]]]:
+    changes: dict[str, list[tuple[str, Value]]] = {}
+    for (head, rest), value, _ in sets:
+        role, _, inner = rest.partition(".")
+        if head == "models" and inner:
+            changes.setdefault(role, []).append((inner, value))
+    return changes
+
+
+def _split_key(key: str, text: str) -> tuple[tuple[str, str], Value, str]:
+    """A ``--set`` as its key's head and rest, the value, and its text."""
+    head, _, rest = key.partition(".")
+    head = field_name(head)
+    if head not in KEYS or head == "plugins":
+        raise ConfigError(f"--set {key}: no such key{nearest(head, KEYS)}; known: {', '.join(KEYS[:-1])}")
+    if not rest and head in ("train", "models"):
+        raise ConfigError(f"--set {key}: name what in it, as in {head}.{'lr=0.01' if head == 'train' else 'weak=PATH'}")
+    if rest and head not in (*STRATEGIES, "train", "models"):
+        raise ConfigError(f"--set {key}: {head} is a plain value; write --set {head}=VALUE")
+    try:
+        return (head, rest), parse(text), text
+    except ExpressionError as error:
+        raise ExpressionError(f"--set {key}: {error}") from None
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The values of a TOML configuration, or of the one in a run folder; its keys are known.
+
+    Raises:
+        ConfigError: it is missing, not TOML, or has an unknown key.
+    """
+    if path.is_dir():
+        path = path / "config.toml"
+    try:
+        raw = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"configuration {path} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {path} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"configuration {path} is not TOML: {error}") from None
+    for key in raw:
+        if key not in KEYS:
+            raise ConfigError(f"configuration {path} has an unknown key {key!r}{nearest(key, KEYS)}")
+    for key in ("train", "models"):
+        if not isinstance(raw.get(key, {}), dict):
+            raise ConfigError(f"configuration {path}: {key} must be a table, [{key}]")
+    return raw
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device is {name!r}: give cpu, cuda, cuda:1, ...") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device is {name!r}, and no CUDA device can be used here: give --device cpu")
+    if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
+        raise ConfigError(f"device is {name!r}, and there are {torch.cuda.device_count()} CUDA devices, from cuda:0 on")
+    return name
+
+
+def to_toml(config: RunConfig) -> str:
+    """The configuration as TOML that resolves to itself."""
+    main = config.main
+    table: dict[str, Any] = {"task": format_value(write(config.task))}
+    if isinstance(main, Train):
+        table["denoiser"] = format_value(write(main.denoiser))
+    for key, strategy in (("guider", config.guider), ("selector", config.selector), ("sampler", config.sampler)):
+        table[key] = "none" if strategy is None else format_value(write(strategy))
+    if isinstance(main, Train):
+        table["seed"] = main.seed
+    table |= {key: getattr(config, key) for key in NUMBERS if key != "seed"}
+    table["device"] = config.device
+    if config.plugins:
+        table["plugins"] = list(config.plugins)
+    if isinstance(main, Train):
+        table["train"] = _table(main.options)
+    models = {role: _table(recipe) for role, recipe in config.models.items()}
+    if not isinstance(main, Train):
+        models["main"] = _table(main)
+    if models:
+        table["models"] = models
+    return tomli_w.dumps(table)
+
+
+def _table(instance: Any) -> dict[str, Any]:
+    """The options of a strategy as a TOML table; strategies inside it as expressions, groups of options as tables."""
+    value = write(instance)
+    assert isinstance(value, Call)
+    named = {} if value.name == "table" else {"name": value.name}
+    return named | {keyword.name: _plain(keyword.value) for keyword in value.kwargs}
+
+
+def _plain(value: Value) -> Any:
+    match value:
+        case Call(name="table"):
+            return {keyword.name: _plain(keyword.value) for keyword in value.kwargs}
+        case Literal(None):
+            return "none"
+        case Literal(float() as number) if math.isinf(number):
+            return number
+        case Literal(plain):
+            return plain
+        case Word(text):
+            return text
+        case ListValue(items):
+            return [_plain(item) for item in items]
+    return format_value(value)

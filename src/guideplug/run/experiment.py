@@ -1,0 +1,380 @@
+"""One experiment: networks, samples guided and unguided from the same noise, metrics, a figure, files.
+
+`prepare` does everything that can fail without work; `Experiment.run` does the work and leaves the run folder.
+"""
+
+import functools
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor
+
+from guideplug.config import format_value, write
+from guideplug.denoise import Condition, Count, Denoiser, Leaf, Tally, tally
+from guideplug.errors import RecipeError, RunError
+from guideplug.guide import Guider
+from guideplug.noise import SampleStreams
+from guideplug.observe import Observer, Observers
+from guideplug.recipe import Recipe
+from guideplug.recipes import FineTune, Train
+from guideplug.registry import Registry
+from guideplug.run.config import RunConfig, to_toml
+from guideplug.run.folder import EventLog, RunFolder
+from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop
+from guideplug.run.workshop import Made, StoreWorkshop
+from guideplug.sample import Sampler, State
+from guideplug.store import Store, identity
+from guideplug.task import Arm, Context, Metric, Task
+from guideplug.tensors import write_tensors
+
+__all__ = ["Experiment", "Outcome", "draw_arms", "planned_networks", "rehearse"]
+
+
+@attrs.frozen
+class Outcome:
+    """What a run found: the content of ``metrics.json``, and what the summary is written from."""
+
+    folder: Path
+    metrics: Mapping[str, Any]
+    table: Sequence[Metric]
+    figure: Path
+
+
+def rehearse(config: RunConfig) -> Denoiser:
+    """The guided denoiser with untrained networks: what cannot be combined fails here, before any training.
+
+    Raises:
+        GuideplugError: the guider's objection.
+    """
+    built = {role: _denoiser(recipe.build(), role) for role, recipe in config.recipes.items()}
+    return guided(config.guider, built) if config.guider is not None else built["main"]
+
+
+def guided(guider: Guider, models: Mapping[str, Denoiser]) -> Denoiser:
+    """The guider's denoiser over ``models["main"]``."""
+    others = {role: model for role, model in models.items() if role != "main"}
+    try:
+        return guider.guide(models["main"], others)
+    except KeyError as error:
+        raise RecipeError(
+            f"guider {guider.name!r} asked for a network for the role {error.args[0]!r}, which its needs() does not name"
+        ) from None
+
+
+def _denoiser(module: Any, role: str) -> Leaf:
+    if not isinstance(module, Leaf):
+        raise RecipeError(f"the recipe of the role {role!r} gives a {type(module).__name__}, which is no denoiser")
+    module.role = role
+    return module
+
+
+def planned_networks(config: RunConfig, store: Store) -> list[tuple[str, Recipe, str]]:
+    """Each role, its recipe, and what will happen: "found", "trained", "resumed", "loaded"."""
+    plan: dict[str, tuple[str, Recipe, str]] = {}
+    for role, recipe in config.recipes.items():
+        key = identity(recipe)
+        if not recipe.stored:
+            what = "loaded"
+        elif store.find(key) is not None:
+            what = "found"
+        else:
+            what = "resumed" if (store.root / f"{key}.partial").is_dir() else "trained"
+        plan.setdefault(key, (role, recipe, what))
+    return list(plan.values())
+
+
+def draw_arms(
+    arms: Mapping[str, Denoiser],
+    task: Task,
+    sampler: Sampler,
+    *,
+    count: int,
+    seed: int,
+    batch: int,
+    device: torch.device,
+    each: Callable[[str, int, int], None] = lambda arm, done, total: None,
+) -> tuple[dict[str, Arm], dict[str, Tally]]:
+    """Samples of each arm from the same random streams, on the CPU, and each arm's network evaluations.
+
+    Args:
+        arms: denoisers by name.
+        count, seed, batch: how many samples, from which seed, how many at once.
+        each: told of the arm, the steps done and the steps in all.
+    """
+    drawn: dict[str, Arm] = {}
+    tallies: dict[str, Tally] = {}
+    for name, denoiser in arms.items():
+        counted = _Counted(sampler, functools.partial(each, name), -(-count // batch))
+        sigma = sampler.sigmas(denoiser)[0]
+        samples: list[Tensor] = []
+        starts: list[Tensor] = []
+        conditions: list[Condition] = []
+        with tally() as counts:
+            for begin in range(0, count, batch):
+                streams = SampleStreams(seed, range(begin, min(begin + batch, count)), device)
+                start = task.start(streams, sigma)
+                end = counted.sample(denoiser, start.x, start.condition, streams)
+                samples.append(denoiser.decode(end).cpu())
+                starts.append(start.x.cpu())
+                conditions.append(start.condition)
+        drawn[name] = Arm(name, torch.cat(samples), _joined(conditions), torch.cat(starts), denoiser)
+        tallies[name] = counts
+    return drawn, tallies
+
+
+class _Counted(Sampler):
+    """A sampler that tells of its steps, over several batches."""
+
+    name = "counted"
+
+    def __init__(self, sampler: Sampler, each: Callable[[int, int], None], batches: int) -> None:
+        self._sampler, self._each, self._batches, self._done = sampler, each, batches, 0
+
+    def sigmas(self, denoiser: Denoiser) -> list[float]:
+        return self._sampler.sigmas(denoiser)
+
+    def steps(
+        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
+    ) -> Any:
+        for state in self._sampler.steps(denoiser, x, condition, streams):
+            self._tell(state)
+            yield state
+
+    def _tell(self, state: State) -> None:
+        self._done += 1
+        self._each(self._done, self._batches * state.num_steps)
+
+
+def _joined(conditions: Sequence[Condition]) -> Condition:
+    first = conditions[0]
+    if first is None:
+        return None
+    if isinstance(first, Tensor):
+        return torch.cat([part for part in conditions if isinstance(part, Tensor)]).cpu()
+    return {name: torch.cat([part[name] for part in conditions if isinstance(part, Mapping)]).cpu() for name in first}
+
+
+@attrs.define
+class Experiment:
+    """A resolved run, ready to go.
+
+    Args:
+        config: everything resolved.
+        registry: for further metrics and observers.
+        store: where networks are kept.
+        folder: where the results go.
+        observers: further observers, such as progress bars.
+        fresh: train every network anew.
+        command: the command line, for the record.
+    """
+
+    config: RunConfig
+    registry: Registry
+    store: Store
+    folder: RunFolder
+    observers: Sequence[Observer] = ()
+    fresh: bool = False
+    command: str = ""
+
+    def run(self) -> Outcome:
+        """Do it all.
+
+        Raises:
+            GuideplugError: what failed; the folder is kept and says so.
+            Interrupted: SIGINT or SIGTERM; the folder can be resumed.
+        """
+        torch.set_num_threads(self.config.threads)
+        log = EventLog(self.folder.events)
+        observers = Observers([log, *self.observers, *self.registry.observers()])
+        if not self.folder.config.is_file():
+            self.folder.write_text(self.folder.config, to_toml(self.config))
+        self.folder.write_json("run.json", {**self._record(), "status": "running"})
+        observers("run", folder=str(self.folder.path))
+        status = "failed"
+        try:
+            with asked_to_stop() as stop:
+                outcome = self._work(observers, stop)
+            status = "finished"
+        except Interrupted:
+            status = "interrupted"
+            raise
+        except OSError as error:
+            raise RunError(f"a file cannot be written ({error.strerror}: {error.filename}); {self._resume}") from None
+        finally:
+            observers("end", status=status)
+            observers.close()
+            self.folder.update_record(status=status)
+        return outcome
+
+    @property
+    def _resume(self) -> str:
+        return f"go on with guideplug run --resume {self.folder.path}"
+
+    def _work(self, observers: Observers, stop: Stop) -> Outcome:
+        config, device = self.config, torch.device(self.config.device)
+        workshop = StoreWorkshop(self.store, device, observers, fresh=self.fresh, stop=stop)
+        workshop.expect(config.recipes)
+        made = {role: workshop.made(recipe) for role, recipe in config.recipes.items()}
+        self._settle(made)
+        models = {role: _denoiser(item.module, role) for role, item in made.items()}
+        arms: dict[str, Denoiser] = {"unguided": models["main"]}
+        if config.guider is not None:
+            arms["guided"] = guided(config.guider, models)
+
+        def each(arm: str, done: int, total: int) -> None:
+            observers("sample", arm=arm, done=done, total=total)
+            stop()
+
+        begin = time.perf_counter()
+        drawn, tallies = draw_arms(
+            arms,
+            config.task,
+            config.sampler,
+            count=config.samples,
+            seed=config.sample_seed,
+            batch=config.sample_batch,
+            device=device,
+            each=each,
+        )
+        seconds = {**_training_seconds(made), "sample": time.perf_counter() - begin}
+        self._save_samples(drawn)
+        observers("sampled", arms=list(drawn), samples=config.samples)
+        begin = time.perf_counter()
+        truth = config.task.truth(config.samples, config.sampler, config.sample_seed)
+        context = Context(config.task, {arm.name: arm for arm in truth}, config.sampler, config.sample_seed)
+        metrics = [*config.task.metrics(), *self._further_metrics()]
+        values: dict[str, dict[str, float | None]] = {}
+        for arm in (*truth, *drawn.values()):
+            observers("measure", arm=arm.name)
+            values[arm.name] = {}
+            for metric in metrics:
+                values[arm.name][metric.name] = _finite(metric.measure(arm, context))
+                stop()
+        seconds["metrics"] = time.perf_counter() - begin
+        figure = self.folder.figure(config.task.name)
+        config.task.figure([*truth[:1], *drawn.values()], figure)
+        facts = made["main"].facts
+        found = {
+            "arms": values,
+            "seconds": seconds,
+            "evaluations": {arm: _evaluations(counts, models) for arm, counts in tallies.items()},
+            "examples": {key: facts.get(key) for key in ("seen", "scored", "backpropagated")},
+            "selection": {
+                "switched_off_at": facts.get("switched_off_at"),
+                "effective_sample_size": facts.get("effective_sample_size"),
+                "iterations": facts.get("iterations"),
+            },
+            "samples": config.samples,
+            "found": [role for role, item in made.items() if item.found],
+        }
+        self.folder.write_json("metrics.json", found)
+        return Outcome(self.folder.path, found, metrics, figure)
+
+    def _further_metrics(self) -> list[Metric]:
+        return [
+            metric for cls in self.registry.classes(cast(Any, Metric)) if (metric := cls()).applies(self.config.task)
+        ]
+
+    def _settle(self, made: Mapping[str, Made]) -> None:
+        """Write the networks into the folder; a time limit in the configuration becomes what it reached."""
+        main = made["main"].recipe
+        if main != self.config.main:
+            models = {role: item.recipe for role, item in made.items() if role != "main"}
+            self.config = attrs.evolve(self.config, main=main, models=models)
+            self.folder.write_text(self.folder.config, to_toml(self.config))
+        networks = {}
+        for role, item in made.items():
+            denoiser = getattr(item.recipe, "denoiser", None)
+            sheet = {
+                "denoiser": None if denoiser is None else format_value(write(denoiser)),
+                "task": format_value(write(self.config.task)),
+                "recipe": format_value(write(item.recipe)),
+                "identity": item.identity,
+                "facts": dict(item.facts),
+            }
+            networks[role] = item.identity
+            write_tensors(self.folder.checkpoint(role), item.module.state_dict())
+            self.folder.write_text(
+                self.folder.checkpoint(role).with_suffix(".json"), json.dumps(sheet, indent=1) + "\n"
+            )
+        self.folder.update_record(networks=networks)
+
+    def _save_samples(self, drawn: Mapping[str, Arm]) -> None:
+        arrays = {name: arm.samples.numpy() for name, arm in drawn.items()}
+        first = next(iter(drawn.values()))
+        if first.start is not None:
+            arrays["start"] = first.start.numpy()
+        if isinstance(first.condition, Tensor):
+            arrays["condition"] = first.condition.numpy()
+        elif first.condition is not None:
+            arrays |= {f"condition.{name}": part.numpy() for name, part in first.condition.items()}
+        self.folder.write_arrays(arrays)
+
+    def _record(self) -> dict[str, Any]:
+        main = self.config.main
+        return {
+            "command": self.command,
+            "started": time.time(),
+            "versions": {
+                "guideplug": self.registry.plugin("core").version,
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+            "platform": platform.platform(),
+            "device": self.config.device,
+            "threads": self.config.threads,
+            "seeds": {
+                "main": main.seed if isinstance(main, Train | FineTune) else None,
+                "samples": self.config.sample_seed,
+            },
+            "git": _git_commit(),
+            "plugins": [
+                {
+                    "name": plugin.name,
+                    "from": str(plugin),
+                    "sha256": plugin.digest or None,
+                    "broken": plugin.broken or None,
+                }
+                for plugin in self.registry.plugins
+            ],
+        }
+
+
+def _training_seconds(made: Mapping[str, Made]) -> dict[str, float]:
+    """Seconds that each training took when it was made, which may have been in an earlier run."""
+    main = made["main"].facts
+    others = {item.identity: item.facts.get("seconds", 0.0) for role, item in made.items() if role != "main"}
+    phases = main.get("phases", {})
+    return {
+        "train": main.get("seconds", 0.0),
+        "reference": sum(others.values()),
+        "score": phases.get("score", 0.0),
+        "select": phases.get("select", 0.0),
+    }
+
+
+def _evaluations(counts: Tally, models: Mapping[str, Leaf]) -> dict[str, dict[str, int]]:
+    known: dict[Leaf, Count] = {model: counts[model] for model in models.values()}
+    named = {model: role for role, model in reversed(list(models.items()))}
+    return {named[model]: {"calls": count.calls, "outputs": count.outputs} for model, count in known.items()}
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def _git_commit() -> str | None:
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

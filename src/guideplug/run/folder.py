@@ -1,0 +1,173 @@
+"""A run's folder: what is in it, and that it is whole.
+
+    config.toml   run.json   events.jsonl   metrics.json   samples.npz   denoisers/   figures/
+
+Files appear whole or not at all. ``events.jsonl`` grows; when a run is resumed, what its log says beyond the state that
+it resumes from is cut off.
+"""
+
+import datetime
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from guideplug.errors import RunError, UsageError
+from guideplug.observe import Observer
+from guideplug.tensors import whole_file
+
+__all__ = ["EventLog", "RunFolder", "read_json"]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing: {path.parent} is not a whole run folder") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged ({error}): start the run again in another folder") from None
+    if not isinstance(found, dict):
+        raise RunError(f"{path} is damaged (no JSON object): start the run again in another folder")
+    return found
+
+
+class RunFolder:
+    """The folder of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, out: Path | None, name: str) -> "RunFolder":
+        """A new, empty run folder: ``out``, or one named by the time under ``runs/``.
+
+        Raises:
+            UsageError: it is not empty, or cannot be written.
+        """
+        if out is None:
+            stamp = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+            out = _unused(Path("runs") / f"{stamp}-{name}")
+        if out.is_file():
+            raise UsageError(f"--out {out} is a file: give a folder")
+        if out.is_dir() and any(out.iterdir()):
+            resumable = (out / "run.json").is_file()
+            hint = f"resume it with guideplug run --resume {out}, or " if resumable else ""
+            raise UsageError(f"--out {out} is not empty: {hint}give another folder")
+        try:
+            for part in ("denoisers", "figures"):
+                (out / part).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--out {out} cannot be made ({error.strerror}): give another folder") from None
+        if not os.access(out, os.W_OK):
+            raise UsageError(f"--out {out} is not writable: give another folder")
+        return cls(out)
+
+    @classmethod
+    def existing(cls, path: Path) -> "RunFolder":
+        """The folder of an earlier run.
+
+        Raises:
+            RunError: there is none, or it is damaged.
+        """
+        folder = cls(path)
+        if not path.is_dir():
+            raise RunError(f"{path} does not exist: give the folder of a run")
+        if not folder.config.is_file() or not (path / "run.json").is_file():
+            raise RunError(f"{path} is not the folder of a run: it has no config.toml and run.json")
+        read_json(path / "run.json")
+        return folder
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.toml"
+
+    @property
+    def events(self) -> Path:
+        """The event log."""
+        return self.path / "events.jsonl"
+
+    def checkpoint(self, role: str) -> Path:
+        """The weights of a role."""
+        return self.path / "denoisers" / f"{role}.safetensors"
+
+    def figure(self, name: str) -> Path:
+        """A figure."""
+        return self.path / "figures" / f"{name}.png"
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write a text file, whole or not at all."""
+        with whole_file(path) as file:
+            file.write(text.encode())
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON file, whole or not at all."""
+        self.write_text(self.path / name, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+    def record(self) -> dict[str, Any]:
+        """``run.json``."""
+        return read_json(self.path / "run.json")
+
+    def update_record(self, **changes: Any) -> None:
+        """Change some keys of ``run.json``."""
+        self.write_json("run.json", {**self.record(), **changes})
+
+    def write_arrays(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write ``samples.npz``."""
+        with whole_file(self.path / "samples.npz") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _unused(path: Path) -> Path:
+    candidates = (path, *(path.with_name(f"{path.name}-{number}") for number in range(2, 1000)))
+    return next(candidate for candidate in candidates if not candidate.exists())
+
+
+class EventLog(Observer):
+    """Writes each event as a line of JSON; progress of sampling is left out."""
+
+    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
+        self._path, self._now = path, now
+        self._rewind(lambda event: event["event"] not in ("sampled", "measure", "end"))
+        self._file: TextIO = path.open("a")
+
+    def notice(self, event: str, data: dict[str, Any]) -> None:
+        """One line; when a training starts, lines of its beyond its first step are cut off first."""
+        if event == "sample":
+            return
+        if event == "train" and data["step"] is not None:
+            role, step = data["role"], data["step"]
+            self._file.close()
+            self._rewind(lambda old: old.get("role") != role or old.get("step", 0) <= step)
+            self._file = self._path.open("a")
+        self._file.write(json.dumps({"event": event, "time": round(self._now(), 3), **data}, default=str) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _rewind(self, keep: Callable[[dict[str, Any]], bool]) -> None:
+        """Keep the whole lines that may stay; a torn last line goes."""
+        if not self._path.is_file():
+            return
+        lines = []
+        for line in self._path.read_text().splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                break
+            if keep(event):
+                lines.append(line)
+        with whole_file(self._path) as file:
+            file.write("".join(line + "\n" for line in lines).encode())

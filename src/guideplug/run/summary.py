@@ -1,0 +1,129 @@
+"""What a run says at its end: the table, what guidance did, what selection did, what it cost, what to try next."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import attrs
+
+from guideplug.config import format_value, shell_quote, write
+from guideplug.config.grammar import Call
+from guideplug.config.strategy import Strategy
+from guideplug.recipes import Train
+from guideplug.run.config import RunConfig
+from guideplug.run.experiment import Outcome
+from guideplug.task import Metric
+
+__all__ = ["cost_sentences", "guidance_sentence", "next_commands", "selection_sentence", "short", "table_rows"]
+
+ARROWS = {"higher": "↑", "lower": "↓"}
+SAME = 0.01
+"""Changes below this share of the unguided value are called no change."""
+
+
+def table_rows(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of the table: metric with its arrow, aspect, a value for each arm."""
+    arms: Mapping[str, Mapping[str, float | None]] = outcome.metrics["arms"]
+    header = ["metric", "aspect", *arms]
+    rows = [
+        [
+            f"{metric.name} {ARROWS[metric.better]}",
+            metric.aspect,
+            *(_number(arms[arm].get(metric.name)) for arm in arms),
+        ]
+        for metric in outcome.table
+    ]
+    return header, rows
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def guidance_sentence(config: RunConfig, outcome: Outcome) -> str:
+    """What guidance did to fidelity and to coverage, each by the first metric of that aspect."""
+    if config.guider is None:
+        return "No guider was chosen: samples are unguided."
+    arms = outcome.metrics["arms"]
+    parts = []
+    for aspect in ("fidelity", "coverage"):
+        metric = next((m for m in outcome.table if m.aspect == aspect and arms["guided"].get(m.name) is not None), None)
+        if metric is not None:
+            parts.append(_change(metric, aspect, arms["unguided"][metric.name], arms["guided"][metric.name]))
+    said = " and ".join(parts) if parts else "was not measured"
+    return f"Guidance ({short(config.guider)}) {said}. One seed: another may say otherwise."
+
+
+def _change(metric: Metric, aspect: str, before: float, after: float) -> str:
+    values = f"({metric.name} {_number(before)} -> {_number(after)})"
+    if abs(after - before) <= SAME * abs(before):
+        return f"left {aspect} as it was {values}"
+    better = (after > before) == (metric.better == "higher")
+    return f"{'raised' if better else 'lowered'} {aspect} {values}"
+
+
+def selection_sentence(config: RunConfig, outcome: Outcome) -> str:
+    """What selection did: when it stopped, and how far from random it was."""
+    main = config.main
+    if not isinstance(main, Train) or main.selector is None:
+        return "No selector was chosen: every example drawn was trained on."
+    facts, examples = outcome.metrics["selection"], outcome.metrics["examples"]
+    share = facts["effective_sample_size"]
+    off, steps = facts["switched_off_at"], facts["iterations"]
+    name = short(main.selector)
+    parts = [f"stopped at step {off} of {steps}" if off is not None else f"ran through all {steps} steps"]
+    if share is not None:
+        kind = "nearly random" if share > 0.98 else "mildly selective" if share > 0.8 else "selective"
+        parts.append(f"effective sample size {share:.1%}: {kind}")
+    parts.append(f"{examples['backpropagated']:,} of {examples['seen']:,} examples drawn were trained on")
+    return f"Selection ({name}) {'; '.join(parts)}."
+
+
+def cost_sentences(outcome: Outcome) -> list[str]:
+    """Network calls and outputs of each arm, per sample, and seconds of each phase."""
+    samples = outcome.metrics["samples"]
+    lines = []
+    for arm, counts in outcome.metrics["evaluations"].items():
+        used = {role: count for role, count in counts.items() if count["calls"]}
+        each = ", ".join(f"{role} {count['outputs'] / samples:g}" for role, count in used.items())
+        calls = sum(count["calls"] for count in used.values())
+        lines.append(f"{arm}: {each} evaluations a sample ({calls} network calls in all)")
+    seconds = outcome.metrics["seconds"]
+    shown = ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items() if value >= 0.05)
+    found = outcome.metrics["found"]
+    note = f" ({' and '.join(found)} found in the store, with the seconds of their training)" if found else ""
+    return [*lines, f"seconds: {shown}{note}"]
+
+
+def next_commands(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -> list[str]:
+    """Two commands worth trying next."""
+    folder = shell_quote(str(outcome.folder))
+    if config.guider is None:
+        suggestion = next(iter(guiders), "autoguidance")
+        return [f"guideplug sample {folder} --guider {suggestion}", f"guideplug explain {suggestion}"]
+    weight = getattr(config.guider, "weight", None)
+    stronger = format_value(Call(config.guider.name)).removesuffix("()")
+    if isinstance(weight, int | float):
+        stronger = f"{config.guider.name}(weight={weight + 1:g})"
+    return [
+        f"guideplug sample {folder} --guider {shell_quote(stronger)}",
+        f"guideplug explain {shell_quote(short(config.guider))}",
+    ]
+
+
+def short(strategy: Strategy) -> str:
+    """A strategy as an expression with only the options that differ from their defaults."""
+    call = write(strategy)
+    assert isinstance(call, Call)
+    kept: list[str] = []
+    for keyword, attribute in zip(call.kwargs, attrs.fields(cast(Any, type(strategy))), strict=True):
+        value = getattr(strategy, attribute.name)
+        if attribute.default is attrs.NOTHING or value != _default(attribute.default):
+            inner = short(value) if isinstance(value, Strategy) else format_value(keyword.value)
+            kept.append(inner if attribute.default is attrs.NOTHING and not kept else f"{keyword.name}={inner}")
+    return f"{call.name}({', '.join(kept)})" if kept else call.name
+
+
+def _default(default: Any) -> Any:
+    return default.factory() if hasattr(default, "factory") else default

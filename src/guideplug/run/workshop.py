@@ -1,0 +1,309 @@
+"""Where recipes are followed: networks are found in the store, or made and kept there.
+
+A training writes its state beside its future entry from time to time and when it is stopped, so that it goes on where
+it was; who else wants the same network waits for it.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from guideplug.config import Duration
+from guideplug.denoise import Leaf
+from guideplug.errors import CheckpointError, RecipeError, StoreError
+from guideplug.noise import SampleStreams
+from guideplug.observe import Observers
+from guideplug.recipe import Recipe, nested_recipes
+from guideplug.recipes import FineTune, SampleSet, Snapshot, Synthetic, Train
+from guideplug.store import Entry, Store, describe, identity
+from guideplug.tensors import fill_module, read_tensors, write_tensors
+from guideplug.train import CHECK_EVERY, Training
+
+__all__ = ["Made", "StoreWorkshop"]
+
+STATE = "state.safetensors"
+SECONDS_BETWEEN_STATES = 20.0
+
+
+@attrs.frozen
+class Made:
+    """A module that a recipe gave, and how."""
+
+    module: nn.Module
+    recipe: Recipe
+    identity: str
+    found: bool
+    facts: Mapping[str, Any]
+
+
+class StoreWorkshop:
+    """Follows recipes, with a store.
+
+    Args:
+        store: where networks are kept.
+        device: where modules are put.
+        observers: told of every event.
+        fresh: make every network anew, once, though the store has it.
+        stop: called after every step; what it raises ends the work between two steps, with its state saved.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        device: torch.device,
+        observers: Observers,
+        *,
+        fresh: bool = False,
+        stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store, self._device, self._observers = store, device, observers
+        self._fresh, self._stop = fresh, stop
+        self._made: dict[str, Made] = {}
+        self._reached: list[tuple[Recipe, Recipe]] = []
+        self._open: list[tuple[Recipe, str, Path]] = []
+        self._snapshots: list[Snapshot] = []
+        self._roles: dict[str, str] = {}
+
+    def expect(self, recipes: Mapping[str, Recipe]) -> None:
+        """Say beforehand what will be wanted: names for messages, and snapshots to keep while training."""
+        for role, recipe in recipes.items():
+            self._roles.setdefault(identity(recipe), role)
+            self._expect_snapshots(recipe)
+
+    def _expect_snapshots(self, recipe: Recipe) -> None:
+        if isinstance(recipe, Snapshot) and recipe not in self._snapshots:
+            self._snapshots.append(recipe)
+        for inner in nested_recipes(recipe):
+            self._expect_snapshots(inner)
+
+    def obtain(self, recipe: Recipe) -> nn.Module:
+        """The module of a recipe; see `guideplug.recipe.Workshop`."""
+        return self.made(recipe).module
+
+    def made(self, recipe: Recipe) -> Made:
+        """The module of a recipe, and whether it was found."""
+        recipe = self._settled(recipe)
+        key = identity(recipe)
+        if key not in self._made:
+            made = self._stored(recipe, key) if recipe.stored else self._unstored(recipe, key)
+            made.module.eval()
+            for parameter in made.module.parameters():
+                parameter.requires_grad_(False)
+            if isinstance(made.module, Leaf):
+                made.module.role = self._role(key)
+            self._made[key] = self._made[made.identity] = made
+        return self._made[key]
+
+    def _role(self, key: str) -> str:
+        return self._roles.get(key, "helper")
+
+    def _settled(self, recipe: Recipe) -> Recipe:
+        """The recipe with trainings that had a time limit replaced by what they reached."""
+        for asked, reached in self._reached:
+            if recipe == asked:
+                return reached
+        changes: dict[str, Any] = {}
+        for attribute in attrs.fields(cast(Any, type(recipe))):
+            value = getattr(recipe, attribute.name)
+            if isinstance(value, Recipe):
+                changes[attribute.name] = self._timed(value)
+            elif isinstance(value, Mapping) and any(isinstance(item, Recipe) for item in value.values()):
+                changes[attribute.name] = {name: self._timed(item) for name, item in value.items()}
+        settled: Recipe = attrs.evolve(cast(Any, recipe), **changes) if changes else recipe
+        return settled
+
+    def _timed(self, recipe: Recipe) -> Recipe:
+        if isinstance(recipe, Train | FineTune) and recipe.options.duration.unit == "s":
+            return self.made(recipe).recipe
+        return self._settled(recipe)
+
+    def _unstored(self, recipe: Recipe, key: str) -> Made:
+        module = recipe.build()
+        facts = recipe.make(module, self)
+        self._observers("found", role=self._role(key), recipe=recipe.name, **facts)
+        return Made(module.to(self._device), recipe, key, True, facts)
+
+    def _stored(self, recipe: Recipe, key: str) -> Made:
+        with self._store.locked(key):
+            entry = None if self._fresh else self._store.find(key)
+            if entry is not None:
+                module = recipe.build()
+                fill_module(module, entry.tensors(), str(entry.folder))
+                self._observers("found", role=self._role(key), folder=str(entry.folder), **entry.facts)
+                return Made(module.to(self._device), recipe, key, True, entry.facts)
+            if self._fresh:
+                self._store.remove(key)
+            module = recipe.build().to(self._device)
+            self._open.append((recipe, key, self._store.workplace(key)))
+            try:
+                facts = recipe.make(module, self)
+            finally:
+                self._open.pop()
+            reached = recipe
+            if isinstance(recipe, Train | FineTune) and recipe.options.duration.unit == "s":
+                reached = recipe.lasting(Duration(facts["iterations"], "it"))
+                self._reached.append((recipe, reached))
+            entry = self._store.finish(key, identity(reached), module.state_dict(), describe(reached), facts)
+            return Made(module, reached, entry.identity, False, facts)
+
+    # What recipes ask for
+
+    def train(self, recipe: Train | FineTune, module: nn.Module) -> Mapping[str, Any]:
+        """Train a module in place, going on from the state that an earlier try left."""
+        _, key, place = self._open[-1]
+        training = self._training(recipe, module, key)
+        self._load_state(training, place)
+        role, until = training.role, recipe.options.duration
+        self._observers("train", role=role, step=training.step, total=until.amount, unit=until.unit)
+        saved, wanted = time.monotonic(), self._wanted(recipe)
+
+        def each(now: Training) -> None:
+            nonlocal saved
+            for snapshot in wanted:
+                if snapshot.at is not None and now.step == snapshot.at.amount:
+                    now.check_finite()
+                    write_tensors(place / _file(snapshot), now.weights(snapshot.ema))
+            if now.step % CHECK_EVERY == 0:
+                self._report(now)
+            try:
+                self._stop()
+            except BaseException:
+                self._save_state(now, place)
+                raise
+            if time.monotonic() - saved > SECONDS_BETWEEN_STATES:
+                self._save_state(now, place)
+                saved = time.monotonic()
+
+        training.run(each=each)
+        self._report(training)
+        for length in recipe.options.ema:
+            write_tensors(place / _file(Snapshot(of=recipe, ema=length)), training.weights(length))
+        module.load_state_dict(training.weights())
+        counters = training.counters
+        self._observers("trained", role=role, step=training.step, seconds=round(counters.total_seconds, 3))
+        return {
+            "iterations": training.step,
+            "seconds": counters.total_seconds,
+            "phases": dict(counters.seconds),
+            "seen": counters.seen,
+            "scored": counters.scored,
+            "backpropagated": counters.backpropagated,
+            "switched_off_at": counters.switched_off_at,
+            "effective_sample_size": counters.mean_effective_sample_size,
+            "last_loss": training.last_loss,
+        }
+
+    def _training(self, recipe: Train | FineTune, module: nn.Module, key: str) -> Training:
+        if not isinstance(module, Leaf):
+            raise RecipeError(f"{recipe.name} trains denoisers, not {type(module).__name__}")
+        models = recipe.models if isinstance(recipe, Train) else {}
+        references = {role: _leaf(self.obtain(inner)) for role, inner in models.items()}
+        data: Any = recipe.task if isinstance(recipe, Train) else recipe.on
+        if isinstance(data, Recipe):
+            data = self.obtain(data)
+            assert isinstance(data, SampleSet)
+        selector = recipe.selector if isinstance(recipe, Train) else None
+        return Training(
+            module,
+            data,
+            recipe.options,
+            seed=recipe.seed,
+            selector=selector,
+            references=references,
+            role=self._role(key),
+        )
+
+    def _report(self, training: Training) -> None:
+        counters, until = training.counters, training.options.duration
+        reached = {"it": training.step, "ex": counters.backpropagated, "s": counters.total_seconds}[until.unit]
+        self._observers(
+            "step",
+            role=training.role,
+            step=training.step,
+            reached=reached,
+            total=until.amount,
+            unit=until.unit,
+            loss=training.last_loss,
+            lr=training.learning_rate,
+            kept=counters.backpropagated / max(counters.seen, 1),
+            effective_sample_size=counters.mean_effective_sample_size,
+            switched_off_at=counters.switched_off_at,
+            seconds=round(counters.total_seconds, 3),
+        )
+
+    def _save_state(self, training: Training, place: Path) -> None:
+        training.check_finite()
+        tensors, data = training.state()
+        write_tensors(place / STATE, tensors, {"training": json.dumps(data)})
+        self._observers("checkpoint", role=training.role, step=training.step)
+
+    def _load_state(self, training: Training, place: Path) -> None:
+        if not (place / STATE).is_file():
+            return
+        try:
+            tensors, metadata = read_tensors(place / STATE)
+            training.load_state(tensors, json.loads(metadata["training"]))
+        except (CheckpointError, KeyError, ValueError, RuntimeError, TypeError) as error:
+            raise StoreError(
+                f"the state {place / STATE} of an unfinished training cannot be read ({error}): "
+                "remove it with guideplug store prune --partial, or train anew with --fresh"
+            ) from None
+
+    def _wanted(self, recipe: Recipe) -> list[Snapshot]:
+        return [snapshot for snapshot in self._snapshots if snapshot.of == recipe]
+
+    def snapshot(self, recipe: Snapshot) -> Mapping[str, Tensor]:
+        """The weights of a training at a moment: kept, or made by training up to it once more."""
+        entry = self._entry_of(recipe)
+        name = _file(recipe)
+        if name not in entry.files:
+            training = self._again(recipe)
+            self._store.add(entry, name, training.weights(recipe.ema))
+            entry = self._entry_of(recipe)
+        return entry.tensors(name)
+
+    def _entry_of(self, recipe: Snapshot) -> Entry:
+        entry = self._store.find(self.made(recipe.of).identity)
+        if entry is None:
+            raise StoreError(f"the store lost {recipe.of.name!r} while a snapshot of it was wanted: run again")
+        return entry
+
+    def _again(self, recipe: Snapshot) -> Training:
+        """The training, repeated up to the snapshot's moment: its draws depend on the step alone."""
+        made = self.made(recipe.of)
+        module = recipe.build().to(self._device)
+        recipe.training.initialize(module, self)
+        training = self._training(recipe.training, module, made.identity)
+        training.run(until=recipe.at, each=lambda now: self._stop())
+        return training
+
+    @torch.no_grad()
+    def synthesize(self, recipe: Synthetic) -> Tensor:
+        """Samples of a recipe's denoiser, drawn in batches of 4096."""
+        denoiser = recipe.denoiser(_leaf(self.obtain(recipe.of)))
+        parts = []
+        sigma = recipe.sampler.sigmas(denoiser)[0]
+        for begin in range(0, recipe.count, 4096):
+            streams = SampleStreams(recipe.seed, range(begin, min(begin + 4096, recipe.count)), self._device)
+            start = recipe.task.start(streams, sigma)
+            parts.append(recipe.sampler.sample(denoiser, start.x, start.condition, streams))
+            self._stop()
+        return torch.cat(parts)
+
+
+def _leaf(module: nn.Module) -> Leaf:
+    if not isinstance(module, Leaf):
+        raise RecipeError(f"a {type(module).__name__} is no denoiser: give a recipe of a denoiser for this role")
+    return module
+
+
+def _file(snapshot: Snapshot) -> str:
+    ema = snapshot.training.options.ema[0] if snapshot.ema is None else snapshot.ema
+    moment = "end" if snapshot.at is None else f"{int(snapshot.at.amount)}it"
+    return f"snapshot-{moment}-ema{ema:g}.safetensors"

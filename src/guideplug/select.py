@@ -1,0 +1,138 @@
+"""Selectors: which of a super-batch's candidates are trained on.
+
+For each training step a selector first says what it wants to know (`plan`): how many candidates to draw, and whether
+the learner's and the reference's losses on them are needed. Nothing is scored that is not asked for. Then it chooses
+(`select`). SelectorState is threaded, not kept: plain data, saved as JSON.
+"""
+
+import abc
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from guideplug.config import Strategy
+from guideplug.errors import SelectionError
+
+if TYPE_CHECKING:
+    from guideplug.recipe import Recipe
+    from guideplug.task import Task
+
+__all__ = ["Draw", "Losses", "Selection", "Selector", "SelectorState", "checked_selection"]
+
+SelectorState: TypeAlias = Mapping[str, Any]
+"""A selector's memory: a mapping of names to numbers, texts, booleans, None, lists, or such mappings."""
+
+
+@frozen
+class Draw:
+    """What a selector wants for one step.
+
+    Args:
+        count: how many candidates to draw.
+        learner: whether the learner's loss on each is needed.
+        reference: the role of the network whose loss on each is needed, or None.
+    """
+
+    count: int
+    learner: bool = False
+    reference: str | None = None
+
+
+@frozen
+class Losses:
+    """The candidates' losses, as asked for: each (count,), on the CPU, without a graph."""
+
+    count: int
+    learner: Tensor | None = None
+    reference: Tensor | None = None
+
+
+@frozen
+class Selection:
+    """What is trained on.
+
+    Args:
+        indices: distinct candidates, int64, (b,).
+        weights: a factor on each chosen example's loss, (b,), or None for 1.
+        probabilities: the distribution over all candidates, (count,), that the choice was made from, or None where
+            the choice did not depend on the candidates.
+    """
+
+    indices: Tensor
+    weights: Tensor | None = None
+    probabilities: Tensor | None = None
+
+    @property
+    def effective_sample_size(self) -> float | None:
+        """1 / (count * sum p^2): 1 for a uniform choice, 1 / count for a choice of one candidate for certain."""
+        if self.probabilities is None:
+            return None
+        p = self.probabilities
+        return float(1.0 / (len(p) * p.square().sum()))
+
+
+class Selector(Strategy):
+    """A choice of training examples. Final frozen attrs classes; models, generators and state are arguments."""
+
+    kind: ClassVar[str] = "selector"
+
+    def needs(self, task: "Task", main: "Recipe") -> Mapping[str, "Recipe | None"]:
+        """The roles of the networks it scores with, and how to obtain them unless the user says otherwise."""
+        return {}
+
+    def init(self) -> SelectorState:
+        """The state before the first step."""
+        return {}
+
+    @abc.abstractmethod
+    def plan(self, batch: int, state: SelectorState) -> Draw:
+        """What it wants for a step with super-batch size ``batch``.
+
+        Raises:
+            ValueError: the super-batch is too small for the options.
+        """
+
+    @abc.abstractmethod
+    def select(
+        self, losses: Losses, state: SelectorState, generator: torch.Generator
+    ) -> tuple[Selection, SelectorState]:
+        """The choice, and the state for the next step.
+
+        Args:
+            losses: as planned.
+            state: as returned last, or by `init`.
+            generator: the step's random generator, on the CPU.
+        """
+
+    def switched_off(self, state: SelectorState) -> bool:
+        """Whether it has stopped selecting for good."""
+        return False
+
+
+def checked_selection(selection: Selection, count: int, selector: Selector) -> Selection:
+    """The selection, if it can be used.
+
+    Raises:
+        SelectionError: the indices are not integers, empty, repeated or out of range, or the weights do not fit.
+    """
+    indices, where = selection.indices, f"selector {selector.name!r} returned"
+    if not isinstance(indices, Tensor) or indices.ndim != 1:
+        raise SelectionError(f"{where} indices that are no one-dimensional tensor: return indices of shape (b,)")
+    if indices.dtype.is_floating_point or indices.dtype.is_complex or indices.dtype == torch.bool:
+        raise SelectionError(f"{where} indices of type {indices.dtype}: return int64 indices")
+    if len(indices) == 0:
+        raise SelectionError(f"{where} no indices for {count} candidates: return at least one")
+    low, high = int(indices.min()), int(indices.max())
+    if low < 0 or high >= count:
+        raise SelectionError(f"{where} index {low if low < 0 else high}, out of range for {count} candidates")
+    if len(torch.unique(indices)) < len(indices):
+        raise SelectionError(
+            f"{where} {len(indices) - len(torch.unique(indices))} duplicate indices: each at most once"
+        )
+    weights = selection.weights
+    if weights is not None and (weights.shape != indices.shape or not bool(torch.isfinite(weights).all())):
+        raise SelectionError(f"{where} weights that are not one finite number for each of {len(indices)} indices")
+    return selection

@@ -1,0 +1,193 @@
+"""The store: trained networks under the identity of their recipe.
+
+    <root>/<identity>/entry.json            recipe, facts, and the SHA-256 of every other file
+                      weights.safetensors   what the recipe made
+                      snapshot-*.safetensors  earlier moments and other averages, where asked for
+    <root>/<identity>.partial/              a training in progress: its last state, resumable
+    <root>/<identity>.lock                  held while somebody makes the entry; freed when its holder ends, however
+
+An entry appears by one rename, whole or not at all. Whatever is read is checked against its checksum.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from platformdirs import user_cache_path
+from torch import Tensor
+
+from guideplug.errors import StoreError
+from guideplug.tensors import read_tensors, whole_file, write_tensors
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - where there is no flock, two trainings of one network are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Entry", "Store"]
+
+WEIGHTS = "weights.safetensors"
+
+
+@attrs.frozen
+class Entry:
+    """A finished entry: its folder, the recipe as it was hashed, and facts of its making."""
+
+    folder: Path
+    recipe: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    files: Mapping[str, str]
+
+    @property
+    def identity(self) -> str:
+        """The entry's address."""
+        return self.folder.name
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(file.stat().st_size for file in self.folder.iterdir())
+
+    def damage(self) -> str:
+        """What is wrong with its files, in a few words, or nothing."""
+        for name, digest in self.files.items():
+            path = self.folder / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if _sha256(path) != digest:
+                return f"{name} has changed since it was written"
+        return ""
+
+    def tensors(self, name: str = WEIGHTS) -> dict[str, Tensor]:
+        """The tensors of one of its files.
+
+        Raises:
+            StoreError: the file is missing or damaged.
+        """
+        path = self.folder / name
+        if name not in self.files or not path.is_file() or _sha256(path) != self.files[name]:
+            raise StoreError(f"{path} is damaged or missing: remove it with guideplug store prune --damaged")
+        return read_tensors(path)[0]
+
+
+@attrs.frozen
+class Store:
+    """Trained networks in a folder."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> "Store":
+        """The folder of ``GUIDEPLUG_STORE``, else one in the platform's cache.
+
+        Raises:
+            StoreError: it cannot be made or written to.
+        """
+        chosen = os.environ.get("GUIDEPLUG_STORE")
+        root = Path(chosen) if chosen else user_cache_path("guideplug") / "store"
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the store {root} cannot be made ({error.strerror}): set GUIDEPLUG_STORE") from None
+        if not os.access(root, os.W_OK):
+            raise StoreError(f"the store {root} is not writable: set GUIDEPLUG_STORE to a folder of yours")
+        return cls(root)
+
+    def entries(self) -> Iterator[Entry | tuple[Path, str]]:
+        """All entries by name; one whose record cannot be read comes as its folder and the reason."""
+        for folder in sorted(self.root.glob("[0-9a-f]" * 64)):
+            try:
+                yield self._entry(folder)
+            except StoreError as error:
+                yield folder, str(error)
+
+    def partial(self) -> list[Path]:
+        """Folders of trainings that are not finished."""
+        return sorted(self.root.glob("*.partial"))
+
+    def find(self, identity: str) -> Entry | None:
+        """The entry of an identity, if it is there.
+
+        Raises:
+            StoreError: it is there and its record cannot be read.
+        """
+        folder = self.root / identity
+        return self._entry(folder) if folder.is_dir() else None
+
+    def _entry(self, folder: Path) -> Entry:
+        path = folder / "entry.json"
+        try:
+            record = json.loads(path.read_text())
+            return Entry(folder, record["recipe"], record["facts"], record["files"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise StoreError(f"{path} cannot be read: remove the entry with guideplug store prune --damaged") from None
+
+    @contextlib.contextmanager
+    def locked(self, identity: str) -> Iterator[None]:
+        """Hold the entry: who else wants it waits. Freed at the end of the block, or of the process."""
+        path = self.root / f"{identity}.lock"
+        with path.open("w") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def workplace(self, identity: str) -> Path:
+        """The folder of a training in progress; what an earlier one left there is still there."""
+        folder = self.root / f"{identity}.partial"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def finish(
+        self,
+        started: str,
+        identity: str,
+        weights: Mapping[str, Tensor],
+        recipe: Mapping[str, Any],
+        facts: Mapping[str, Any],
+    ) -> Entry:
+        """Turn the workplace of ``started`` into the entry ``identity``, in one rename.
+
+        Snapshots that lie in the workplace come along; a state to resume from does not.
+        """
+        folder, target = self.workplace(started), self.root / identity
+        write_tensors(folder / WEIGHTS, weights)
+        for left in folder.iterdir():
+            if left.name != WEIGHTS and not left.name.startswith("snapshot-"):
+                left.unlink()
+        self._record(folder, recipe, {**facts, "made": time.time()})
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(folder, target)
+        return self._entry(target)
+
+    def add(self, entry: Entry, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Add a file of tensors to a finished entry."""
+        write_tensors(entry.folder / name, tensors)
+        self._record(entry.folder, entry.recipe, entry.facts)
+
+    def _record(self, folder: Path, recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        files = {file.name: _sha256(file) for file in sorted(folder.glob("*.safetensors"))}
+        with whole_file(folder / "entry.json") as file:
+            record = {"recipe": recipe, "facts": dict(facts), "files": files}
+            file.write(json.dumps(record, indent=1).encode())
+
+    def remove(self, identity: str) -> None:
+        """Remove an entry and what an unfinished training of it left."""
+        for folder in (self.root / identity, self.root / f"{identity}.partial"):
+            if folder.is_dir():
+                aside = folder.with_name(f".{folder.name}.removed")
+                os.replace(folder, aside)
+                shutil.rmtree(aside)
+        (self.root / f"{identity}.lock").unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,171 @@
+"""Tasks: data, conditions, noise levels, recipes, metrics and figures under one name; and networks for them."""
+
+import abc
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from attrs import field, frozen
+from torch import Tensor
+
+from guideplug.config import Strategy
+from guideplug.denoise import Condition, Denoiser, Leaf, Space
+from guideplug.noise import SampleStreams, TrainingStreams
+from guideplug.sample import Sampler
+
+if TYPE_CHECKING:
+    from guideplug.recipe import Recipe
+
+__all__ = ["Arm", "Context", "Examples", "Metric", "Network", "Start", "Task", "seeded_build"]
+
+
+@frozen
+class Examples:
+    """Training examples: noisy inputs and what a perfect denoiser answers.
+
+    Args:
+        x: noisy samples (B, *).
+        target: the clean samples (B, *), or the exact denoised ones where they are known.
+        condition: what they were drawn under.
+        ids: stable numbers of the data they come from, (B,), or None where data are drawn anew.
+    """
+
+    x: Tensor
+    target: Tensor
+    condition: Condition = None
+    ids: Tensor | None = None
+
+
+@frozen
+class Start:
+    """Where sampling starts: x (B, *) at the highest noise level, and the conditions to sample under."""
+
+    x: Tensor
+    condition: Condition = None
+
+
+@frozen
+class Arm:
+    """Samples to be measured, and where they come from.
+
+    Args:
+        name: "truth", "exact", "unguided", "guided".
+        samples: (N, *), decoded.
+        condition: what they were drawn under.
+        start: the noisy samples they came from, (N, *), or None for true samples.
+        denoiser: what made them, or None for true samples.
+    """
+
+    name: str
+    samples: Tensor
+    condition: Condition = None
+    start: Tensor | None = None
+    denoiser: Denoiser | None = None
+
+
+class Metric(Strategy):
+    """A number that says how good samples are."""
+
+    kind: ClassVar[str] = "metric"
+    better: ClassVar[Literal["higher", "lower"]]
+    aspect: ClassVar[Literal["fidelity", "coverage", "both", "accuracy", "memorisation"]]
+    formula: ClassVar[str]
+    """What is computed, in words and symbols; printed in the documentation."""
+
+    def applies(self, task: "Task") -> bool:
+        """Whether it makes sense for the samples of a task."""
+        return True
+
+    @abc.abstractmethod
+    def measure(self, arm: Arm, context: "Context") -> float | None:
+        """The value for an arm, or None where it has none (a loss of true samples, say)."""
+
+
+@frozen
+class Context:
+    """What metrics share within one run: the task, the reference arms, the sampler, and results worth computing once.
+
+    Args:
+        task: the task.
+        references: arms that every run is compared with, such as true samples, by name.
+        sampler: the sampler of the run.
+        seed: for metrics that draw.
+        cache: anything that one metric computes and another may reuse.
+    """
+
+    task: "Task"
+    references: Mapping[str, Arm]
+    sampler: Sampler
+    seed: int = 0
+    cache: dict[str, Any] = field(factory=dict)
+
+
+class Network(Strategy):
+    """What a denoiser is built from: an architecture and its options."""
+
+    kind: ClassVar[str] = "denoiser"
+
+    @abc.abstractmethod
+    def build(self, task: "Task") -> Leaf:
+        """The untrained denoiser for a task's data, on the CPU.
+
+        It may draw its initial weights from torch's global generator, which is seeded for the call and restored after.
+        """
+
+
+class Task(Strategy):
+    """Something to model. Final frozen attrs classes; the fields are what can be chosen about the data."""
+
+    kind: ClassVar[str] = "task"
+
+    @property
+    @abc.abstractmethod
+    def space(self) -> Space:
+        """Data shape, standard deviation, and noise levels."""
+
+    @abc.abstractmethod
+    def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
+        """One training example for each noise level in ``sigma`` (B,), on its device."""
+
+    @abc.abstractmethod
+    def start(self, streams: SampleStreams, sigma: float) -> Start:
+        """The starts of the samples that ``streams`` numbers, at noise level ``sigma``."""
+
+    @abc.abstractmethod
+    def recipe(self, role: str, main: "Recipe | None") -> "Recipe | None":
+        """How a role's network is obtained by default: "main" (``main`` is None then), "weak", "unconditional", ...
+
+        None where the task has no default for the role.
+        """
+
+    def sampler(self) -> str:
+        """The expression of the sampler that fits the task, used where the user names none."""
+        return "heun"
+
+    def samples(self) -> int:
+        """How many samples a run draws unless told otherwise."""
+        return 1024
+
+    def fingerprint(self) -> str:
+        """What identifies the data beyond the options: a hash of their bytes, or of what generates them."""
+        return ""
+
+    @abc.abstractmethod
+    def truth(self, count: int, sampler: Sampler, seed: int) -> Sequence[Arm]:
+        """Reference arms, best first: true samples under the name "truth", perhaps the exact denoiser's as "exact"."""
+
+    @abc.abstractmethod
+    def metrics(self) -> Sequence[Metric]:
+        """What is measured, in the order of the table."""
+
+    @abc.abstractmethod
+    def figure(self, arms: Sequence[Arm], path: Path) -> None:
+        """Draw the arms beside each other and write a PNG to ``path``."""
+
+
+def seeded_build(network: Network, task: Task, seed: int) -> Leaf:
+    """The untrained denoiser of ``network``, its initial weights decided by ``seed`` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return network.build(task)

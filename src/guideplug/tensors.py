@@ -1,0 +1,99 @@
+"""Files of tensors that cannot execute code: safetensors, written whole or not at all, read with every check.
+
+What can be wrong with a checkpoint is said in one line: the file, what was found, what was expected.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from guideplug.errors import CheckpointError
+
+__all__ = ["fill_module", "read_tensors", "whole_file", "write_tensors"]
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that appears under ``path`` complete or not at all: written aside, synced, renamed."""
+    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(aside).chmod(0o644)
+        Path(aside).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(aside).unlink()
+        raise
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors, whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole_file(path) as file:
+        file.write(save(plain, dict(metadata or {})))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, on the CPU, and its metadata.
+
+    Raises:
+        CheckpointError: no such file, truncated, or of another format (a pickle, say, which is never opened).
+    """
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"checkpoint {path} {what}: give a .safetensors file")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f"checkpoint {path} is not a whole safetensors file ({_first_line(error)}): pickles are not read, since "
+            "they can execute code; convert one with safetensors.torch.save_file(state_dict, path)"
+        ) from None
+
+
+def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Load weights into a module.
+
+    Raises:
+        CheckpointError: names or shapes differ, or a weight is not finite.
+    """
+    wanted = module.state_dict()
+    missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+    if missing or extra:
+        absent = f"lacks {_some(missing)}" if missing else ""
+        surplus = f"has {_some(extra)} that the network lacks" if extra else ""
+        raise CheckpointError(
+            f"checkpoint {origin} {' and '.join(filter(None, [absent, surplus]))}: is it of {type(module).__name__}? "
+            "name its denoiser, as in load(path=..., denoiser=...)"
+        )
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            raise CheckpointError(
+                f"checkpoint {origin}: {name} has shape {tuple(tensor.shape)}, the network's is "
+                f"{tuple(wanted[name].shape)}: give the denoiser's options it was trained with"
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"checkpoint {origin}: {name} holds values that are not finite: train it again")
+    module.load_state_dict(dict(tensors))
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return ", ".join(repr(name) for name in names[:2]) + more
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

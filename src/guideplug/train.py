@@ -1,0 +1,348 @@
+"""Training: one loop, with selection where a selector is given.
+
+A step draws a super-batch, scores it if the selector wants that (without a graph, learner and reference on the same
+noisy inputs), keeps what is selected, and back-propagates that alone:
+
+    loss = mean over kept i of  w_i * lambda(sigma_i) * mean over data dimensions of (D(x_i; sigma_i, c_i) - target_i)^2
+
+Every draw derives from (seed, purpose, step, rank), so a training that is stopped at any step and resumed from its
+state ends with the bits of one that was not (on one machine, with one number of threads).
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol, final
+
+import torch
+from attrs import define, field
+from torch import Tensor
+
+from guideplug.config import Duration
+from guideplug.denoise import Condition, Denoiser, Leaf, select_rows
+from guideplug.ema import PowerAverages
+from guideplug.errors import DivergenceError, SelectionError
+from guideplug.noise import TrainingStreams, derived_seed
+from guideplug.recipes import Options
+from guideplug.select import Losses, Selection, Selector, checked_selection
+from guideplug.task import Examples
+
+__all__ = ["Counters", "Data", "Training", "dropped", "losses_of"]
+
+CHECK_EVERY = 32
+"""Steps between looks at whether the losses are finite, and between reports: a look makes an accelerator wait."""
+
+
+class Data(Protocol):
+    """What a training draws from: a task, or a set of samples."""
+
+    def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
+        """One example for each noise level in ``sigma`` (B,)."""
+
+
+@define
+class Counters:
+    """What a training did so far."""
+
+    seen: int = 0
+    scored: int = 0
+    backpropagated: int = 0
+    selections: int = 0
+    effective_sample_size: float = 0.0
+    switched_off_at: int | None = None
+    seconds: dict[str, float] = field(factory=lambda: {"data": 0.0, "score": 0.0, "select": 0.0, "learn": 0.0})
+
+    @property
+    def total_seconds(self) -> float:
+        """Seconds of training, without checkpoints and reports."""
+        return sum(self.seconds.values())
+
+    @property
+    def mean_effective_sample_size(self) -> float | None:
+        """The mean over the selections made, as a share of the super-batch; None when none was made."""
+        return self.effective_sample_size / self.selections if self.selections else None
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the block's time to a phase."""
+        begin = time.perf_counter()
+        yield
+        self.seconds[phase] += time.perf_counter() - begin
+
+
+def losses_of(
+    denoiser: Denoiser, examples: Examples, sigma: Tensor, options: Options, sigma_data: float, rows: Any = None
+) -> Tensor:
+    """The loss of each example (or of those that ``rows`` indexes), (B,).
+
+    Args:
+        denoiser: any point, guided or not.
+        examples: noisy inputs, targets and conditions.
+        sigma: their noise levels (B,).
+        options: for the weight on the error and the precision.
+        sigma_data: the data's standard deviation.
+        rows: indices or a slice of the examples; None for all.
+    """
+    x, target, condition = examples.x, examples.target, examples.condition
+    if rows is not None:
+        x, target, condition, sigma = x[rows], target[rows], select_rows(condition, rows), sigma[rows]
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+        denoised = denoiser(x, sigma, condition)
+    error = (denoised.to(target.dtype) - target).square().flatten(1).mean(1)
+    weighted: Tensor = options.loss_weight(sigma, sigma_data) * error
+    return weighted
+
+
+def dropped(condition: Condition, null: Condition, drop: Tensor) -> Condition:
+    """The condition with the rows where ``drop`` (B,) is true replaced by the null condition's."""
+    if isinstance(condition, Tensor) and isinstance(null, Tensor):
+        return torch.where(drop.reshape(-1, *[1] * (condition.ndim - 1)), null, condition)
+    if isinstance(condition, Mapping) and isinstance(null, Mapping) and condition.keys() == null.keys():
+        return {name: dropped(part, null[name], drop) for name, part in condition.items()}  # type: ignore[misc]
+    raise ValueError("condition_dropout: the null condition is not of the kind of the data's conditions")
+
+
+@final
+class Training:
+    """A training in progress.
+
+    Args:
+        learner: the network that is trained, in place.
+        data: what it learns from.
+        options: how.
+        seed: decides every draw.
+        selector: which examples of a super-batch are trained on; None for all.
+        references: networks that the selector scores with, by role.
+        role: what the network is for, in messages.
+    """
+
+    def __init__(
+        self,
+        learner: Leaf,
+        data: Data,
+        options: Options,
+        *,
+        seed: int,
+        selector: Selector | None = None,
+        references: Mapping[str, Denoiser] | None = None,
+        role: str = "main",
+    ) -> None:
+        self.learner, self.data, self.options, self.role = learner, data, options, role
+        self.selector, self.references = selector, dict(references or {})
+        self.seed = seed
+        self.device = next(learner.parameters()).device
+        self.optimizer = _optimizer(learner, options)
+        self.averages = PowerAverages(learner, options.ema)
+        self.step = 0
+        self.counters = Counters()
+        self.selector_state = selector.init() if selector is not None else {}
+        self._recent: list[tuple[int, Tensor, Tensor]] = []
+        self.last_loss = float("nan")
+
+    def done(self, duration: Duration | None = None) -> bool:
+        """Whether the duration, by default the options' one, is reached."""
+        duration = duration or self.options.duration
+        reached = {"it": self.step, "ex": self.counters.backpropagated, "s": self.counters.total_seconds}
+        return reached[duration.unit] >= duration.amount
+
+    def run(self, until: Duration | None = None, each: Callable[["Training"], None] | None = None) -> None:
+        """Train until the duration is reached.
+
+        Args:
+            until: another end than the options' duration.
+            each: called after every step; what it raises ends the training between two steps.
+
+        Raises:
+            DivergenceError: a loss or a weight is not finite; says at which step and noise level.
+            SelectionError: the selector's answer cannot be used.
+        """
+        self.learner.train()
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            while not self.done(until):
+                # For layers that draw for themselves, such as dropout: resumable, and the caller's state is put back.
+                torch.manual_seed(derived_seed("layers", self.seed, self.step))
+                self._step()
+                if each is not None:
+                    each(self)
+        self.check_finite()
+        self.learner.eval()
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        options = self.options
+        warm = min((self.step + 1) / options.warmup, 1.0) if options.warmup else 1.0
+        return options.lr * warm * options.schedule.factor(self.step, options.steps)
+
+    def _step(self) -> None:
+        options, counters = self.options, self.counters
+        streams = TrainingStreams(self.seed, self.step, device=self.device)
+        plan = None if self.selector is None else self.selector.plan(options.batch, self.selector_state)
+        with counters.timed("data"):
+            sigma = options.noise.draw(options.batch if plan is None else plan.count, streams.generator("noise level"))
+            examples = self.data.draw(sigma, streams)
+            if options.condition_dropout:
+                examples = self._with_dropout(examples, streams)
+        selection = None
+        if self.selector is not None and plan is not None:
+            learner = reference = None
+            if plan.learner or plan.reference is not None:
+                with counters.timed("score"):
+                    learner = self._scores(self.learner, examples, sigma) if plan.learner else None
+                    reference = (
+                        self._scores(self._reference(plan.reference), examples, sigma) if plan.reference else None
+                    )
+                counters.scored += plan.count
+            with counters.timed("select"):
+                losses = Losses(plan.count, learner, reference)
+                generator = streams.generator("selection", "cpu")
+                selection, self.selector_state = self.selector.select(losses, self.selector_state, generator)
+                selection = checked_selection(selection, plan.count, self.selector)
+                self._note(selection, scored=learner is not None or reference is not None)
+        with counters.timed("learn"):
+            self._learn(examples, sigma, selection)
+        counters.seen += len(sigma)
+        self.step += 1
+        if self.step % CHECK_EVERY == 0:
+            self.check_finite()
+
+    def _with_dropout(self, examples: Examples, streams: TrainingStreams) -> Examples:
+        count = len(examples.x)
+        generator = streams.generator("condition dropout")
+        drop = torch.rand(count, generator=generator, device=generator.device) < self.options.condition_dropout
+        null = self.learner.null_condition(count, self.device)
+        return Examples(examples.x, examples.target, dropped(examples.condition, null, drop), examples.ids)
+
+    def _reference(self, role: str) -> Denoiser:
+        if role not in self.references:
+            raise SelectionError(f"the selector scores with a network for the role {role!r}, and none was given")
+        return self.references[role]
+
+    @torch.no_grad()
+    def _scores(self, denoiser: Denoiser, examples: Examples, sigma: Tensor) -> Tensor:
+        sigma_data = self.learner.space.sigma_data
+        parts = self._parts(len(sigma))
+        return (
+            torch.cat([losses_of(denoiser, examples, sigma, self.options, sigma_data, part) for part in parts])
+            .float()
+            .cpu()
+        )
+
+    def _parts(self, count: int) -> list[slice | None]:
+        """The rows of each part that goes through a network at once; None for all."""
+        if self.options.accumulate == 1:
+            return [None]
+        size = -(-count // self.options.accumulate)
+        return [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
+
+    def _note(self, selection: Selection, *, scored: bool) -> None:
+        counters = self.counters
+        share = selection.effective_sample_size
+        if scored and share is not None:
+            counters.selections += 1
+            counters.effective_sample_size += share
+        assert self.selector is not None
+        if counters.switched_off_at is None and self.selector.switched_off(self.selector_state):
+            counters.switched_off_at = self.step
+
+    def _learn(self, examples: Examples, sigma: Tensor, selection: Selection | None) -> None:
+        options = self.options
+        chosen = None if selection is None else selection.indices.to(self.device)
+        weights = None if selection is None or selection.weights is None else selection.weights.to(self.device)
+        if chosen is not None and len(chosen) == len(sigma) and bool((selection.indices.diff() == 1).all()):  # type: ignore[union-attr]
+            chosen = None  # everything, in order: nothing to gather
+        count = len(sigma) if chosen is None else len(chosen)
+        self.optimizer.param_groups[0]["lr"] = self.learning_rate
+        self.optimizer.zero_grad(set_to_none=True)
+        kept: list[Tensor] = []
+        for part in self._parts(count):
+            rows = part if chosen is None else chosen if part is None else chosen[part]
+            losses = losses_of(self.learner, examples, sigma, options, self.learner.space.sigma_data, rows)
+            kept.append(losses.detach())
+            if weights is not None:
+                losses = losses * (weights if part is None else weights[part])
+            (losses.sum() / count).backward()  # type: ignore[no-untyped-call]
+        if options.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.learner.parameters(), options.clip)
+        self.optimizer.step()
+        self.learner.after_step()
+        self.averages.update(self.step + 1)
+        self.counters.backpropagated += count
+        self._recent.append((self.step, torch.cat(kept), sigma if chosen is None else sigma[chosen]))
+
+    def check_finite(self) -> None:
+        """Look at the losses since the last look, and at the weights.
+
+        Raises:
+            DivergenceError: one is not finite.
+        """
+        recent, self._recent = self._recent, []
+        means = torch.stack([losses.mean() for _, losses, _ in recent]).tolist() if recent else []
+        for (step, losses, sigma), mean in zip(recent, means, strict=True):
+            if not mean < float("inf"):
+                bad = sigma[~torch.isfinite(losses)]
+                where = f" at sigma {float(bad.max()):.4g}" if len(bad) else ""
+                raise DivergenceError(
+                    f"training {self.role!r} diverged: the loss of step {step} is not finite{where}; "
+                    f"try a lower lr than {self.options.lr:g}, or clip=1"
+                )
+        if means:
+            self.last_loss = sum(means) / len(means)
+        norms = torch._foreach_norm(list(self.learner.parameters()))
+        if not bool(torch.isfinite(torch.stack(norms)).all()):
+            raise DivergenceError(
+                f"training {self.role!r} diverged: a weight is not finite after step {self.step - 1}; "
+                f"try a lower lr than {self.options.lr:g}, or clip=1"
+            )
+
+    # The state, as tensors and plain data, so that it can be saved without executing anything when it is read.
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What a resumed training needs: tensors by name, and data that JSON can hold."""
+        tensors = {f"module.{name}": value for name, value in self.learner.state_dict().items()}
+        for length in self.options.ema:
+            tensors |= {f"ema.{length!r}.{name}": value for name, value in self.averages.parameters(length).items()}
+        for index, entries in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in entries.items()}
+        counters = {
+            name: getattr(self.counters, name)
+            for name in ("seen", "scored", "backpropagated", "selections", "effective_sample_size", "switched_off_at")
+        }
+        data = {
+            "step": self.step,
+            "selector_state": dict(self.selector_state),
+            "counters": {**counters, "seconds": dict(self.counters.seconds)},
+        }
+        return tensors, data
+
+    def load_state(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.learner.load_state_dict(_under(tensors, "module."))
+        for length in self.options.ema:
+            self.averages.load(length, _under(tensors, f"ema.{length!r}."))
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under(tensors, "optimizer.").items():
+            index, _, key = name.partition(".")
+            slots.setdefault(int(index), {})[key] = tensor
+        saved = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({"state": slots, "param_groups": saved["param_groups"]})
+        self.step = data["step"]
+        self.selector_state = data["selector_state"]
+        self.counters = Counters(**data["counters"])
+
+    def weights(self, ema: float | None = None) -> dict[str, Tensor]:
+        """The network's state with averaged parameters, of the first EMA length unless another is named."""
+        length = self.options.ema[0] if ema is None else ema
+        return {**self.learner.state_dict(), **self.averages.parameters(length)}
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _optimizer(learner: Leaf, options: Options) -> torch.optim.Optimizer:
+    parameters = list(learner.parameters())
+    if options.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=options.lr, momentum=options.betas[0], weight_decay=options.weight_decay)
+    kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=options.lr, betas=options.betas, weight_decay=options.weight_decay, fused=True)
