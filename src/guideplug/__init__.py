@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from guideplug.config import non_negative as non_negative
     from guideplug.config import option as option
     from guideplug.config import positive as positive
+    from guideplug.dataset import FiniteData as FiniteData
     from guideplug.denoise import Combine as Combine
     from guideplug.denoise import Condition as Condition
     from guideplug.denoise import Denoiser as Denoiser
@@ -60,10 +61,12 @@ if TYPE_CHECKING:
     from guideplug.task import Network as Network
     from guideplug.task import Start as Start
     from guideplug.task import Task as Task
+    from guideplug.task import noised as noised
     from guideplug.weights import Gate as Gate
 
 _ROOMS = {
     "config": ["Duration", "Source", "Strategy", "between", "finite", "non_negative", "option", "positive"],
+    "dataset": ["FiniteData"],
     "denoise": [
         "Combine", "Condition", "Denoiser", "Direction", "Leaf", "Level", "Space", "Weight", "formula", "tally",
     ],
@@ -79,12 +82,12 @@ _ROOMS = {
     "registry": ["Registry"],
     "sample": ["Sampler", "State"],
     "select": ["Draw", "Losses", "Selection", "Selector", "SelectorState"],
-    "task": ["Arm", "Context", "Examples", "Metric", "Network", "Start", "Task"],
+    "task": ["Arm", "Context", "Examples", "Metric", "Network", "Start", "Task", "noised"],
     "weights": ["Gate"],
 }  # fmt: skip
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
 
-__all__ = sorted(_WHERE)  # noqa: PLE0605 - the names are those of the table above
+__all__ = sorted(_WHERE)
 
 
 def __getattr__(name: str) -> Any:

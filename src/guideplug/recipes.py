@@ -4,11 +4,12 @@ Source of synthetic data as a training set for a guide: Alemohammad, Humayun, Ag
 "Self-improving diffusion models with synthetic data", arXiv:2408.16333.
 """
 
+import abc
 import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from attrs import evolve, frozen
@@ -20,57 +21,73 @@ from guideplug.denoise import Denoiser, Leaf
 from guideplug.ema import MAX_LENGTH
 from guideplug.errors import CheckpointError, RecipeError
 from guideplug.guide import Guider
-from guideplug.noise import LogNormal, LogUniform, SampleStreams, TrainingStreams, derived_seed
+from guideplug.noise import LogNormal, NoiseDistribution, SampleStreams, TrainingStreams, derived_seed
 from guideplug.recipe import Recipe, Workshop
 from guideplug.sample import Sampler
 from guideplug.select import Selector
-from guideplug.task import Examples, Network, Task, seeded_build
+from guideplug.task import Examples, Network, Task, noised, seeded_build
 from guideplug.tensors import fill_module, read_tensors
 
-__all__ = ["Constant", "Cosine", "FineTune", "InverseSqrt", "Load", "Options", "Snapshot", "Synthetic", "Train"]
+__all__ = [
+    "Constant",
+    "Cosine",
+    "FineTune",
+    "InverseSqrt",
+    "Load",
+    "Options",
+    "Schedule",
+    "Snapshot",
+    "Synthetic",
+    "Train",
+]
 
 
-# Learning-rate schedules: factors on the learning rate, given the step (from 0) and the total if it is known.
+class Schedule(Strategy):
+    """The learning rate over the steps."""
+
+    kind: ClassVar[str] = "schedule"
+
+    @abc.abstractmethod
+    def factor(self, step: int, total: int | None) -> float:
+        """The factor on the learning rate at a step, counted from 0, of ``total`` where that is known.
+
+        Raises:
+            RecipeError: it needs the total, and there is none.
+        """
 
 
 @final
 @frozen
-class Constant(Strategy):
+class Constant(Schedule):
     """The learning rate stays as it is."""
 
-    kind = "schedule"
     name = "constant"
 
     def factor(self, step: int, total: int | None) -> float:
-        """1."""
         return 1.0
 
 
 @final
 @frozen
-class InverseSqrt(Strategy):
+class InverseSqrt(Schedule):
     """The learning rate falls as 1 / sqrt(step / after) once ``after`` steps are done (arXiv:2312.02696, eq. 67)."""
 
-    kind = "schedule"
     name = "inverse-sqrt"
     after: int = option(512, help="steps at the full learning rate", unit="iterations", validator=ge(1))
 
     def factor(self, step: int, total: int | None) -> float:
-        """1 / sqrt(max(step / after, 1))."""
         return float(max(step / self.after, 1.0) ** -0.5)
 
 
 @final
 @frozen
-class Cosine(Strategy):
+class Cosine(Schedule):
     """The learning rate falls along half a cosine to ``end`` of itself; needs a duration in iterations."""
 
-    kind = "schedule"
     name = "cosine"
     end: float = option(0.0, help="share of the learning rate that is left at the end", validator=between(0, 1))
 
     def factor(self, step: int, total: int | None) -> float:
-        """end + (1 - end) (1 + cos(pi step / total)) / 2."""
         if total is None:
             raise RecipeError("a cosine schedule needs to know its end: give the duration in iterations, as in 4096it")
         return self.end + (1.0 - self.end) * 0.5 * (1.0 + math.cos(math.pi * min(step / total, 1.0)))
@@ -89,12 +106,12 @@ class Options:
         (0.9, 0.99), help="decay of the optimiser's averages", validator=deep_iterable(between(0, 1))
     )
     weight_decay: float = option(0.0, help="weight decay", validator=non_negative)
-    schedule: Constant | InverseSqrt | Cosine = option(factory=Constant, help="learning rate over the steps")
+    schedule: Schedule = option(factory=Constant, help="learning rate over the steps")
     warmup: int = option(0, help="steps over which the learning rate rises from 0", unit="iterations", validator=ge(0))
     clip: float | None = option(None, help="largest norm of the gradient, or none")
     accumulate: int = option(1, help="parts that a batch goes through the network in", validator=ge(1))
     precision: Literal["fp32", "bf16"] = option("fp32", help="precision of the network's arithmetic in training")
-    noise: LogNormal | LogUniform = option(factory=LogNormal, help="distribution of the noise level")
+    noise: NoiseDistribution = option(factory=LogNormal, help="distribution of the noise level")
     weighting: Literal["edm", "score", "uniform"] = option(
         "edm", help="weight on the denoising error: edm (s^2 + d^2) / (s d)^2, score 1 / s^2, uniform 1"
     )
@@ -323,11 +340,7 @@ class SampleSet(nn.Module):
 
     def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
         """One noisy sample for each level in ``sigma`` (B,)."""
-        generator = streams.generator("data")
-        ids = torch.randint(len(self.x), (len(sigma),), generator=generator, device=sigma.device)
-        clean = self.x[ids]
-        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-        levels = sigma.reshape(-1, *[1] * (clean.ndim - 1))
+        ids = torch.randint(len(self.x), (len(sigma),), generator=streams.generator("data"), device=sigma.device)
         starts = SampleStreams(self._seed, ids.cpu().numpy(), sigma.device)
         condition = self._task.start(starts, self._task.space.sigma_max).condition
-        return Examples(clean + levels * noise, clean, condition, ids)
+        return noised(self.x[ids], sigma, streams, condition, ids)

@@ -26,6 +26,7 @@ from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
 from guideplug.guide import Guider
 from guideplug.observe import Observer
 from guideplug.recipe import Recipe
+from guideplug.noise import LogNormal, LogUniform
 from guideplug.recipes import Constant, Cosine, FineTune, InverseSqrt, Load, Snapshot, Synthetic, Train
 from guideplug.sample import Sampler
 from guideplug.select import Selector
@@ -85,7 +86,7 @@ class Registry:
         self._pluggy.add_hookspecs(hooks)
         self._offers: dict[tuple[str, str], list[Offer]] = {}
         core = Plugin("core", "guideplug", _version("guideplug"), "the core")
-        strategies = (Train, FineTune, Load, Snapshot, Synthetic, Constant, InverseSqrt, Cosine)
+        strategies = (Train, FineTune, Load, Snapshot, Synthetic, Constant, InverseSqrt, Cosine, LogNormal, LogUniform)
         core.offers = [Offer(cls.kind, cls.name, core.name, cls) for cls in strategies]
         self._add(core)
 

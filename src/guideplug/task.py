@@ -17,7 +17,7 @@ from guideplug.sample import Sampler
 if TYPE_CHECKING:
     from guideplug.recipe import Recipe
 
-__all__ = ["Arm", "Context", "Examples", "Metric", "Network", "Start", "Task", "seeded_build"]
+__all__ = ["Arm", "Context", "Examples", "Metric", "Network", "Start", "Task", "noised", "seeded_build"]
 
 
 @frozen
@@ -35,6 +35,14 @@ class Examples:
     target: Tensor
     condition: Condition = None
     ids: Tensor | None = None
+
+
+def noised(
+    clean: Tensor, sigma: Tensor, streams: TrainingStreams, condition: Condition = None, ids: Tensor | None = None
+) -> Examples:
+    """Examples from clean samples (B, *): noise of level sigma (B,) added, the clean samples as targets."""
+    noise = torch.randn(clean.shape, generator=streams.generator("noise"), device=clean.device)
+    return Examples(clean + sigma.reshape(-1, *[1] * (clean.ndim - 1)) * noise, clean, condition, ids)
 
 
 @frozen

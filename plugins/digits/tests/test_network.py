@@ -114,7 +114,7 @@ def test_short_training_lowers_the_loss_and_separates_the_labels() -> None:
     network = DigitsNet(width=32, blocks=1)
     optimizer = torch.optim.Adam(network.parameters(), lr=4e-3)
     losses = []
-    for _ in range(100):
+    for _ in range(150):
         chosen = torch.randint(len(images), (64,), generator=generator)
         wanted = labels[chosen].where(torch.rand(64, generator=generator) >= 0.1, torch.tensor(NULL_LABEL))
         sigma = (1.2 * torch.randn(64, generator=generator) - 1.2).exp()

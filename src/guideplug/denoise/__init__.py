@@ -1,7 +1,7 @@
 """The algebra of denoisers, and its evaluation in one pass."""
 
 from guideplug.denoise.algebra import Affine, Combine, Denoiser, Direction, Leaf
-from guideplug.denoise.condition import Condition, concatenate, expand, select_rows
+from guideplug.denoise.condition import Condition, concatenate, expand, on_device, select_rows
 from guideplug.denoise.formula import calls, formula
 from guideplug.denoise.query import Fixed, Query, Slot
 from guideplug.denoise.space import Space
@@ -28,6 +28,7 @@ __all__ = [
     "concatenate",
     "expand",
     "formula",
+    "on_device",
     "select_rows",
     "tally",
 ]

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from guideplug.errors import ConditionError
 
-__all__ = ["Condition", "concatenate", "expand", "select_rows"]
+__all__ = ["Condition", "concatenate", "expand", "on_device", "select_rows"]
 
 Condition: TypeAlias = Tensor | Mapping[str, Tensor] | None
 
@@ -45,6 +45,15 @@ def _expand_part(part: Tensor, batch: int, name: str) -> Tensor:
     raise ConditionError(
         f"{name} has batch {part.shape[0]}, x has batch {batch}: give one row a sample, or a single row"
     )
+
+
+def on_device(condition: Condition, device: torch.device) -> Condition:
+    """The condition with every part on a device."""
+    if condition is None:
+        return None
+    if isinstance(condition, Mapping):
+        return {name: part.to(device) for name, part in condition.items()}
+    return condition.to(device)
 
 
 def select_rows(condition: Condition, rows: Tensor | slice) -> Condition:

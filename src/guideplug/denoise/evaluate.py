@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from guideplug.denoise.condition import Condition, concatenate, expand
+from guideplug.denoise.condition import Condition, concatenate, expand, on_device
 from guideplug.denoise.query import Fixed, Query, Slot
 from guideplug.denoise.weight import Level, Weight
 
@@ -109,7 +109,7 @@ class OnePass:
 
     def _asked(self, query: Query) -> Condition:
         if isinstance(query.condition, Fixed):
-            return expand(_on(query.condition.value, self._x.device), len(self._x))
+            return expand(on_device(query.condition.value, self._x.device), len(self._x))
         if query.condition is Slot.GIVEN:
             return self._condition
         return query.source.null_condition(len(self._x), self._x.device)
@@ -137,11 +137,3 @@ class OnePass:
             inputs = [self._sum(inner) for inner in query.source.points]
             self._outputs[query] = query.source.combined(inputs, self._x, self._sigma)
         return self._outputs[query]
-
-
-def _on(condition: Condition, device: torch.device) -> Condition:
-    if condition is None:
-        return None
-    if isinstance(condition, Tensor):
-        return condition.to(device)
-    return {name: part.to(device) for name, part in condition.items()}

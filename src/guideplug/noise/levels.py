@@ -7,13 +7,15 @@ Grid (Karras, Aittala, Aila and Laine 2022, arXiv:2206.00364, eq. 5), i from 0 t
 All levels are standard deviations in the units of the data.
 """
 
+import abc
 import math
-from typing import Protocol, final
+from typing import ClassVar, final
 
 import torch
-from attrs import field, frozen
-from attrs.validators import gt
+from attrs import frozen
 from torch import Tensor
+
+from guideplug.config import Source, Strategy, finite, option, positive
 
 __all__ = ["LogNormal", "LogUniform", "NoiseDistribution", "sigma_grid"]
 
@@ -38,20 +40,31 @@ def sigma_grid(num_steps: int, sigma_min: float, sigma_max: float, rho: float = 
     return [*ends, 0.0]
 
 
-class NoiseDistribution(Protocol):
+class NoiseDistribution(Strategy):
     """Where training draws its noise levels from."""
 
+    kind: ClassVar[str] = "noise"
+
+    @abc.abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` levels, float32, (count,), on the generator's device."""
 
 
 @final
 @frozen
-class LogNormal:
-    """log sigma ~ N(mean, std^2): the EDM training distribution (arXiv:2206.00364, table 1)."""
+class LogNormal(NoiseDistribution):
+    """log sigma ~ N(mean, std^2): the EDM training distribution."""
 
-    mean: float = field(default=-1.2, metadata={"help": "mean of log sigma"})
-    std: float = field(default=1.2, validator=gt(0.0), metadata={"help": "standard deviation of log sigma"})
+    name = "log-normal"
+    source = Source(
+        "T. Karras, M. Aittala, T. Aila, S. Laine",
+        2022,
+        "Elucidating the Design Space of Diffusion-Based Generative Models",
+        "https://arxiv.org/abs/2206.00364",
+        "table 1",
+    )
+    mean: float = option(-1.2, help="mean of log sigma", validator=finite)
+    std: float = option(1.2, help="standard deviation of log sigma", validator=positive)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` levels, (count,)."""
@@ -61,11 +74,12 @@ class LogNormal:
 
 @final
 @frozen
-class LogUniform:
+class LogUniform(NoiseDistribution):
     """log sigma uniform between log low and log high."""
 
-    low: float = field(default=0.002, validator=gt(0.0), metadata={"help": "lowest level"})
-    high: float = field(default=80.0, validator=gt(0.0), metadata={"help": "highest level"})
+    name = "log-uniform"
+    low: float = option(0.002, help="lowest level", unit="data units", validator=positive)
+    high: float = option(80.0, help="highest level", unit="data units", validator=positive)
 
     def __attrs_post_init__(self) -> None:
         if not self.low < self.high < math.inf:

@@ -181,7 +181,8 @@ class StoreWorkshop:
                 saved = time.monotonic()
 
         training.run(each=each)
-        self._report(training)
+        if training.step % CHECK_EVERY:
+            self._report(training)
         for length in recipe.options.ema:
             write_tensors(place / _file(Snapshot(of=recipe, ema=length)), training.weights(length))
         module.load_state_dict(training.weights())

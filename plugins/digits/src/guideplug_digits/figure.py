@@ -26,8 +26,9 @@ def image_grid(
     """Write a PNG of panels side by side, each with a column a class and `num_rows` images of it.
 
     Args:
-        panels: (title, images (N, 1, 8, 8) in [-1, 1], labels (N,)) each; images of a class are taken in their order,
-            and a class with too few leaves its cells empty. Values beyond [-1, 1] are clipped.
+        panels: (title, images (N, 1, 8, 8) in [-1, 1], labels (N,)) each. Of a class with more than `num_rows` images,
+            some spread evenly over them are shown, the same ones for equal labels; one with fewer leaves cells empty.
+            Values beyond [-1, 1] are clipped.
         path: where to write.
         title: one line above all panels.
         num_rows: images of each class.
@@ -69,15 +70,18 @@ def image_grid(
 
 
 def _grid(name: str, images: ArrayLike, labels: ArrayLike, num_rows: int, num_classes: int) -> NDArray[np.float64]:
-    """One panel's picture, (9·num_rows + 1, 9·num_classes + 1): images between lines of paper."""
+    """One panel's picture, (10·num_rows, 9·num_classes + 1): images between lines of paper."""
     pixels, classes = np.asarray(images, dtype=np.float64), np.asarray(labels)
     if pixels.ndim != 4 or pixels.shape[1:] != (1, 8, 8) or classes.shape != pixels.shape[:1]:
         raise ValueError(
             f"panel {name!r} needs images (N, 1, 8, 8) and labels (N,), got {pixels.shape} and {classes.shape}"
         )
-    grid = np.full((9 * num_rows + 1, 9 * num_classes + 1), -1.0)
+    grid = np.full((10 * num_rows, 9 * num_classes + 1), -1.0)
     for digit in range(num_classes):
-        for row, image in enumerate(pixels[classes == digit][:num_rows]):
-            top, left = 9 * row + 1, 9 * digit + 1
+        members = pixels[classes == digit]
+        if len(members) > num_rows:  # real images come sorted by their writer
+            members = members[np.arange(num_rows) * len(members) // num_rows]
+        for row, image in enumerate(members):
+            top, left = 10 * row + 1, 9 * digit + 1
             grid[top : top + 8, left : left + 8] = image[0].clip(-1, 1)
     return grid

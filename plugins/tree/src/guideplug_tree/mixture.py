@@ -358,7 +358,11 @@ class _Spread:
 def _narrow(buffers: Tensor, rows: int) -> Tensor:
     """Return the front of buffers (N, K, R) as a contiguous (N, K, rows)."""
     count, branches, most = buffers.shape
-    return buffers if rows == most or most == 1 else buffers.view(-1)[: count * branches * rows].view(count, branches, rows)
+    return (
+        buffers
+        if rows == most or most == 1
+        else buffers.view(-1)[: count * branches * rows].view(count, branches, rows)
+    )
 
 
 @functools.cache

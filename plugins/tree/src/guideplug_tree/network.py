@@ -56,8 +56,7 @@ class TreeMLP(torch.nn.Module):
         super().__init__()
         if hidden < 1 or num_labels < 0 or not sigma_data > 0:
             raise ValueError(
-                "expected hidden >= 1, num_labels >= 0 and sigma_data > 0, "
-                f"got {hidden}, {num_labels} and {sigma_data}"
+                f"expected hidden >= 1, num_labels >= 0 and sigma_data > 0, got {hidden}, {num_labels} and {sigma_data}"
             )
         self.hidden = hidden
         self.num_labels = num_labels

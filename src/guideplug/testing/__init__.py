@@ -1,0 +1,26 @@
+"""For plugin authors: the laws as checks, and closed-form denoisers as oracles."""
+
+from guideplug.testing.checks import (
+    check_guider,
+    check_network,
+    check_sampler,
+    check_selector,
+    check_strategy,
+    check_task,
+    models_for,
+)
+from guideplug.testing.oracles import CONDITIONS, Conditioning, GaussianDenoiser, example_condition
+
+__all__ = [
+    "CONDITIONS",
+    "Conditioning",
+    "GaussianDenoiser",
+    "check_guider",
+    "check_network",
+    "check_sampler",
+    "check_selector",
+    "check_strategy",
+    "check_task",
+    "example_condition",
+    "models_for",
+]

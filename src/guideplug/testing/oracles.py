@@ -1,0 +1,103 @@
+"""Closed-form denoisers to check everything else against.
+
+Data N(m, s^2 I) have the denoiser D(x; sigma) = (s^2 x + sigma^2 m) / (s^2 + sigma^2); the probability-flow equation
+takes x at sigma to m + (x - m) s / sqrt(s^2 + sigma^2) at 0. Here m may depend on the condition: a label, an embedding,
+or a masked sequence, each with its null.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias, final
+
+import torch
+from torch import Tensor
+
+from guideplug.denoise import Condition, Leaf, Space
+
+__all__ = ["CONDITIONS", "Conditioning", "GaussianDenoiser", "example_condition"]
+
+Conditioning: TypeAlias = Literal["none", "labels", "embedding", "masked"]
+CONDITIONS: tuple[Conditioning, ...] = ("none", "labels", "embedding", "masked")
+
+NUM_LABELS, NUM_FEATURES, LENGTH = 3, 4, 5
+
+
+@final
+class GaussianDenoiser(Leaf):
+    """The denoiser of N(m(condition), s^2 I) over points of ``dimension`` coordinates.
+
+    Args:
+        mean: a number that makes different denoisers different.
+        std: s, the standard deviation of the data.
+        dimension: how many coordinates x (B, dimension) has.
+        conditioning: what m depends on besides ``mean``.
+    """
+
+    def __init__(
+        self, mean: float = 0.0, std: float = 0.5, *, dimension: int = 2, conditioning: Conditioning = "none"
+    ) -> None:
+        super().__init__(Space((dimension,), sigma_data=std))
+        self.mean, self.std, self.conditioning = mean, std, conditioning
+        directions = torch.linspace(-1.0, 1.0, NUM_FEATURES * dimension).cos().reshape(NUM_FEATURES, dimension)
+        self.register_buffer("directions", directions, persistent=False)
+
+    directions: Tensor
+
+    def mean_of(self, condition: Condition, x: Tensor) -> Tensor:
+        """m (B, dimension) under a condition."""
+        offset = torch.full_like(x, self.mean)
+        if condition is None or self.conditioning == "none":
+            return offset
+        if isinstance(condition, Mapping):
+            tokens = condition["text"].to(x.dtype) * condition["text_mask"][..., None].to(x.dtype)
+            features = tokens.sum(1)
+        elif self.conditioning == "labels":
+            features = (condition[:, None] == torch.arange(NUM_FEATURES, device=x.device)).to(x.dtype)
+            features = features * (condition < NUM_LABELS)[:, None].to(x.dtype)
+        else:
+            features = condition.to(x.dtype)
+        return offset + features @ self.directions.to(x.dtype)
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        """The expected clean sample, (B, dimension)."""
+        variance = (sigma**2)[:, None]
+        denoised: Tensor = (self.std**2 * x + variance * self.mean_of(condition, x)) / (self.std**2 + variance)
+        return denoised
+
+    def null_condition(self, batch: int, device: torch.device) -> Condition:
+        if self.conditioning == "labels":
+            return torch.full((batch,), NUM_LABELS, device=device)
+        if self.conditioning == "embedding":
+            return torch.zeros(batch, NUM_FEATURES, device=device)
+        if self.conditioning == "masked":
+            return {
+                "text": torch.zeros(batch, 1, NUM_FEATURES, device=device),
+                "text_mask": torch.zeros(batch, 1, dtype=torch.bool, device=device),
+            }
+        return super().null_condition(batch, device)
+
+    @property
+    def has_null(self) -> bool:
+        return self.conditioning != "none"
+
+    def end_point(self, x: Tensor, sigma: float, condition: Condition = None) -> Tensor:
+        """Where the probability-flow equation takes x (B, dimension) at ``sigma`` to, at 0."""
+        if condition is None and self.has_null:
+            condition = self.null_condition(len(x), x.device)
+        mean = self.mean_of(condition, x)
+        end: Tensor = mean + (x - mean) * self.std / (self.std**2 + sigma**2) ** 0.5
+        return end
+
+
+def example_condition(conditioning: Conditioning, batch: int, generator: torch.Generator) -> Condition:
+    """A condition for ``batch`` samples, of the kind that `GaussianDenoiser` takes."""
+    if conditioning == "labels":
+        return torch.randint(NUM_LABELS, (batch,), generator=generator)
+    if conditioning == "embedding":
+        return torch.randn(batch, NUM_FEATURES, generator=generator)
+    if conditioning == "masked":
+        lengths = torch.randint(1, LENGTH + 1, (batch, 1), generator=generator)
+        return {
+            "text": torch.randn(batch, LENGTH, NUM_FEATURES, generator=generator),
+            "text_mask": torch.arange(LENGTH)[None] < lengths,
+        }
+    return None
