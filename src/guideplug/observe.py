@@ -24,7 +24,7 @@ class Observer(abc.ABC):
         ``trained`` (role, step, seconds), ``sample`` (arm, done, total), ``measure`` (arm), ``end`` (status).
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most observers have nothing to close
         """The run is over, well or not."""
 
 
@@ -52,4 +52,4 @@ class Observers:
     def _drop(self, observer: Observer, error: Exception) -> None:
         self._observers.remove(observer)
         name = f"{type(observer).__module__}.{type(observer).__qualname__}"
-        print(f"warning: observer {name} failed ({type(error).__name__}: {error}) and is left out", file=sys.stderr)
+        sys.stderr.write(f"warning: observer {name} failed ({type(error).__name__}: {error}) and is left out\n")

@@ -1,8 +1,8 @@
 """The registry: which plugins are installed, what they offer, and which are broken.
 
-Entry points of the group ``guideplug`` are loaded one at a time. A plugin that cannot be imported, misspells a hook, was
-written for another API version, or offers a class that breaks the rules is listed with its reason, and stops only a run
-that asks for something of its. Two distributions that offer one name make that name unusable until one of them goes.
+Entry points of the group ``guideplug`` are loaded one at a time. A plugin that cannot be imported, misspells a hook,
+was written for another API version, or offers a class that breaks the rules is listed with its reason, and stops only
+a run that asks for something of its. Two distributions that offer one name make that name unusable until one goes.
 """
 
 import hashlib
@@ -24,9 +24,9 @@ from guideplug.config import Strategy
 from guideplug.config.grammar import strategy_name
 from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
 from guideplug.guide import Guider
+from guideplug.noise import LogNormal, LogUniform
 from guideplug.observe import Observer
 from guideplug.recipe import Recipe
-from guideplug.noise import LogNormal, LogUniform
 from guideplug.recipes import Constant, Cosine, FineTune, InverseSqrt, Load, Snapshot, Synthetic, Train
 from guideplug.sample import Sampler
 from guideplug.select import Selector

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from torch import Tensor
 
 from guideplug.config import Strategy
@@ -63,6 +63,7 @@ class Arm:
         condition: what they were drawn under.
         start: the noisy samples they came from, (N, *), or None for true samples.
         denoiser: what made them, or None for true samples.
+        title: what to call it in figures; by default its name.
     """
 
     name: str
@@ -70,13 +71,15 @@ class Arm:
     condition: Condition = None
     start: Tensor | None = None
     denoiser: Denoiser | None = None
+    title: str = field(default=Factory(lambda arm: arm.name, takes_self=True))
 
 
 class Metric(Strategy):
     """A number that says how good samples are."""
 
     kind: ClassVar[str] = "metric"
-    better: ClassVar[Literal["higher", "lower"]]
+    better: ClassVar[Literal["higher", "lower", "truth"]]
+    """Which way is better; "truth" for as near to true samples as can be."""
     aspect: ClassVar[Literal["fidelity", "coverage", "both", "accuracy", "memorisation"]]
     formula: ClassVar[str]
     """What is computed, in words and symbols; printed in the documentation."""

@@ -44,10 +44,16 @@ SOURCE = Source(
 
 
 class _Grid(Protocol):
-    num_steps: int
-    sigma_min: float | None
-    sigma_max: float | None
-    rho: float
+    """The options of a grid, which both samplers have."""
+
+    @property
+    def num_steps(self) -> int: ...
+    @property
+    def sigma_min(self) -> float | None: ...
+    @property
+    def sigma_max(self) -> float | None: ...
+    @property
+    def rho(self) -> float: ...
 
 
 def _sigmas(options: _Grid, denoiser: Denoiser) -> list[float]:

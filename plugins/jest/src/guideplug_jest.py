@@ -10,9 +10,9 @@ candidates taken already, the joint score of JEST separates for per-example loss
 so that O(B) time and memory are exact, where the released code builds a B x B matrix. The next b / N are drawn without
 replacement from softmax(logits) over what is left.
 
-The draw is exact and cannot overflow: every candidate has an exponential clock of rate exp(logit), kept in logarithms;
-the b / N that ring first are the chunk (Efraimidis and Spirakis 2006). What is left on the other clocks when a chunk ends
-is exponential again, and is carried over to the next chunk's rates.
+The draw is exact and cannot overflow: every candidate has an exponential clock of rate exp(logit), kept in
+logarithms; the b / N that ring first are the chunk (Efraimidis and Spirakis 2006). What is left on the other clocks
+when a chunk ends is exponential again, and is carried over to the next chunk's rates.
 
 Sources: T. Evans, N. Parthasarathy, H. Merzic and O. Henaff 2024, "Data curation via joint example selection further
 accelerates multimodal learning", arXiv:2406.17711; "Autoguided online data curation" 2025, arXiv:2509.15267 (gain, b).
@@ -71,7 +71,7 @@ class JEST(Selector):
     )
     gain: float = option(1.0, help="factor on the scores: higher is greedier, near 0 is random", validator=positive)
     normalize: bool = option(
-        True, help="divide the joint score by 2 q + 1, as AJEST does; without, its gain 1 + q is close to greedy"
+        True, help="divide the joint score by 2 q + 1, as AJEST does; without, the gain 1 + q is near greedy"
     )
     reference: str = option("weak", help="role of the reference network")
 
@@ -110,11 +110,12 @@ class JEST(Selector):
 
     def scores(self, losses: Losses) -> Floats:
         """The candidates' scores, float64, (count,)."""
-        learner = 0.0 if losses.learner is None else losses.learner.double().numpy()
-        reference = 0.0 if losses.reference is None else losses.reference.double().numpy()
         sign = -1.0 if self.score == "inverted" else 1.0
-        found: Floats = sign * (learner - reference)
-        return found
+        total: Floats = np.zeros(losses.count)
+        for part, factor in ((losses.learner, sign), (losses.reference, -sign)):
+            if part is not None:
+                total = total + factor * part.double().numpy()
+        return total
 
     def _taken(self, count: int) -> range:
         """How many candidates are taken when each chunk begins."""

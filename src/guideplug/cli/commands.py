@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from guideplug.cli.progress import progress
-from guideplug.config import Duration
+from guideplug.config import Duration, short
 from guideplug.denoise import Leaf, calls, formula
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import Guider
@@ -27,14 +27,7 @@ from guideplug.run.config import Request, RunConfig, read_file, resolve, to_toml
 from guideplug.run.experiment import Experiment, Outcome, guided, planned_networks, rehearse
 from guideplug.run.folder import RunFolder
 from guideplug.run.interrupt import Interrupted
-from guideplug.run.summary import (
-    cost_sentences,
-    guidance_sentence,
-    next_commands,
-    selection_sentence,
-    short,
-    table_rows,
-)
+from guideplug.run.summary import cost_sentences, guidance_sentence, next_commands, selection_sentence, table_rows
 from guideplug.sample import evaluation_levels
 from guideplug.store import Store
 from guideplug.train import Training

@@ -198,7 +198,7 @@ def prune_store(
     """``guideplug store prune``."""
     if not (identities or damaged or partial or older is not None or everything):
         raise UsageError(
-            "prune what? name entries by the beginning of their identity, or give --damaged, --partial, --older or --all"
+            "prune what? name entries by how their identity begins, or give --damaged, --partial, --older or --all"
         )
     store = Store.default()
     doomed: dict[str, str] = {}

@@ -55,7 +55,7 @@ def _shared(command: Any) -> Any:
     """Options of the commands that sample."""
     for decorate in reversed(
         [
-            click.option("--guider", metavar="EXPR", help="How sampling is guided, such as 'autoguidance(weight=2.1)'."),
+            click.option("--guider", metavar="EXPR", help="How to guide, such as 'autoguidance(weight=2.1)'."),
             click.option("--sampler", metavar="EXPR", help="How samples are drawn, such as 'heun(num_steps=18)'."),
             click.option(
                 "--model", "models", metavar="ROLE=PATH", multiple=True, callback=_pair,
@@ -68,7 +68,10 @@ def _shared(command: Any) -> Any:
             click.option("--samples", type=int, metavar="N", help="Samples of each arm."),
             click.option("--out", metavar="FOLDER", help="Where results go; by default a new folder under runs/."),
             click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 ...; by default CUDA where there is one."),
-            click.option("--plugin", "plugins", metavar="FILE.py", multiple=True, help="A local plugin. It is code and runs as such. Repeatable."),
+            click.option(
+                "--plugin", "plugins", metavar="FILE.py", multiple=True,
+                help="A local plugin. It is code and runs as such. Repeatable.",
+            ),
             click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else."),
         ]
     ):  # fmt: skip

@@ -3,7 +3,7 @@
 from guideplug.config.duration import Duration
 from guideplug.config.grammar import format_value, parse, shell_quote
 from guideplug.config.strategy import Source, Strategy, between, finite, non_negative, option, positive
-from guideplug.config.structure import Catalog, Reader, replace_option, write
+from guideplug.config.structure import Catalog, Reader, replace_option, short, write
 
 __all__ = [
     "Catalog",
@@ -20,5 +20,6 @@ __all__ = [
     "positive",
     "replace_option",
     "shell_quote",
+    "short",
     "write",
 ]

@@ -34,7 +34,7 @@ from guideplug.config.grammar import Literal as Constant
 from guideplug.config.strategy import Strategy
 from guideplug.errors import ConfigError, nearest
 
-__all__ = ["Catalog", "Reader", "replace_option", "write"]
+__all__ = ["Catalog", "Reader", "replace_option", "short", "write"]
 
 
 class Catalog(Protocol):
@@ -137,7 +137,9 @@ class Reader:
             return tuple(self.read(item, items[0], f"{path}[{i}]") for i, item in enumerate(found))
         if len(found) != len(items):
             raise ConfigError(f"{path} is {_shown(value)}: it takes {len(items)} values, not {len(found)}")
-        return tuple(self.read(item, kind, f"{path}[{i}]") for i, (item, kind) in enumerate(zip(found, items)))
+        return tuple(
+            self.read(item, kind, f"{path}[{i}]") for i, (item, kind) in enumerate(zip(found, items, strict=True))
+        )
 
     def _mapping(self, value: object, items: tuple[Any, ...], path: str) -> dict[str, Any]:
         if isinstance(value, Call) and value.name == "table" and not value.args:
@@ -158,11 +160,8 @@ class Reader:
         if isinstance(value, str):
             value = parse(value)
         if isinstance(value, Word):
-            value = (
-                Call(strategy_name(value.text), span=value.span)
-                if value.text.isidentifier() or "-" in value.text
-                else _wrong(value, path, f"a {kind.kind}, one of {', '.join(self.catalog.names(kind.kind))}")
-            )
+            with contextlib.suppress(ValueError):  # a path is a word, but no name
+                value = Call(strategy_name(value.text), span=value.span)
         if not isinstance(value, Call):
             _wrong(value, path, f"a {kind.kind}, one of {', '.join(self.catalog.names(kind.kind))}")
         found = self.catalog.find(kind.kind, value.name)
@@ -180,7 +179,7 @@ class Reader:
         if len(call.args) > len(fields):
             takes = f"takes {len(fields)} options" if fields else "takes no options"
             raise ConfigError(f"{path}: {name} {takes}, {len(call.args)} were given")
-        given: dict[str, object] = dict(zip(fields, call.args))
+        given: dict[str, object] = dict(zip(fields, call.args, strict=False))
         nested: list[Keyword] = []
         for keyword in call.kwargs:
             if keyword.name in given:
@@ -261,6 +260,23 @@ def write(instance: Any) -> Value:
     return parse(format_value(instance))
 
 
+def short(strategy: Strategy) -> str:
+    """A strategy as an expression with only the options that differ from their defaults."""
+    call = write(strategy)
+    assert isinstance(call, Call)
+    kept: list[str] = []
+    for keyword, attribute in zip(call.kwargs, attrs.fields(typing.cast(Any, type(strategy))), strict=True):
+        value = getattr(strategy, attribute.name)
+        if attribute.default is attrs.NOTHING or value != _default(attribute.default):
+            inner = short(value) if isinstance(value, Strategy) else format_value(keyword.value)
+            kept.append(inner if attribute.default is attrs.NOTHING and not kept else f"{keyword.name}={inner}")
+    return f"{call.name}({', '.join(kept)})" if kept else call.name
+
+
+def _default(default: Any) -> Any:
+    return default.factory() if hasattr(default, "factory") else default
+
+
 def _fields(cls: type) -> "dict[str, attrs.Attribute[Any]]":
     attrs.resolve_types(cls, include_extras=True)
     return {attribute.name: attribute for attribute in attrs.fields(cls) if attribute.init}
@@ -318,7 +334,7 @@ def _text(value: object, path: str) -> str:
         return value.text
     if isinstance(value, Constant) and isinstance(value.value, str):
         return value.value
-    _wrong(value, path, "a text")
+    return _wrong(value, path, "a text")
 
 
 def _constant(value: object, path: str, wanted: str, fits: typing.Callable[[Any], bool]) -> Any:

@@ -17,7 +17,7 @@ what that costs, and the formula that `guideplug explain` prints.
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, final
+from typing import TypeAlias, final, overload
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +91,11 @@ class Denoiser(nn.Module, abc.ABC):
 
     # The affine space. Sums of two points are refused: their coefficients would not sum to one.
 
-    def __sub__(self, other: "Denoiser | Direction") -> Any:
+    @overload
+    def __sub__(self, other: "Denoiser") -> "Direction": ...
+    @overload
+    def __sub__(self, other: "Direction") -> "Denoiser": ...
+    def __sub__(self, other: "Denoiser | Direction") -> "Direction | Denoiser":
         if isinstance(other, Denoiser):
             _check_space(self, other.space)
             return Direction(_sum(self.terms, _scaled(other.terms, polynomial(-1.0))), self.space)

@@ -194,11 +194,9 @@ class _Roles:
         if role == "main" and "main" not in self._given:
             return self._main
         if role in self.known:
-            if default is not None and role not in self._given and not self._changes.get(role):
-                if default != self.known[role]:
-                    raise RecipeError(
-                        f"the role {role!r} is used for two different networks: name one of them otherwise"
-                    )
+            asked = default is not None and role not in self._given and not self._changes.get(role)
+            if asked and default != self.known[role]:
+                raise RecipeError(f"the role {role!r} is used for two different networks: name one of them otherwise")
             return self.known[role]
         if role in self._open:
             circle = " -> ".join([*self._open[self._open.index(role) :], role])

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guideplug.config import format_value, write
+from guideplug.config import format_value, short, write
 from guideplug.denoise import Condition, Count, Denoiser, Leaf, Tally, tally
 from guideplug.errors import RecipeError, RunError
 from guideplug.guide import Guider
@@ -65,7 +65,7 @@ def guided(guider: Guider, models: Mapping[str, Denoiser]) -> Denoiser:
         return guider.guide(models["main"], others)
     except KeyError as error:
         raise RecipeError(
-            f"guider {guider.name!r} asked for a network for the role {error.args[0]!r}, which its needs() does not name"
+            f"guider {guider.name!r} asked for the role {error.args[0]!r}, which its needs() does not name"
         ) from None
 
 
@@ -234,6 +234,7 @@ class Experiment:
             stop()
 
         begin = time.perf_counter()
+        titles = {} if config.guider is None else {"guided": f"guided: {short(config.guider)}"}
         drawn, tallies = draw_arms(
             arms,
             config.task,
@@ -245,6 +246,7 @@ class Experiment:
             each=each,
         )
         seconds = {**_training_seconds(made), "sample": time.perf_counter() - begin}
+        drawn = {name: attrs.evolve(arm, title=titles.get(name, name)) for name, arm in drawn.items()}
         self._save_samples(drawn)
         observers("sampled", arms=list(drawn), samples=config.samples)
         begin = time.perf_counter()

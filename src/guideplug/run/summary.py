@@ -1,21 +1,18 @@
 """What a run says at its end: the table, what guidance did, what selection did, what it cost, what to try next."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-import attrs
-
-from guideplug.config import format_value, shell_quote, write
+from guideplug.config import format_value, shell_quote, short
 from guideplug.config.grammar import Call
-from guideplug.config.strategy import Strategy
 from guideplug.recipes import Train
 from guideplug.run.config import RunConfig
 from guideplug.run.experiment import Outcome
 from guideplug.task import Metric
 
-__all__ = ["cost_sentences", "guidance_sentence", "next_commands", "selection_sentence", "short", "table_rows"]
+__all__ = ["cost_sentences", "guidance_sentence", "next_commands", "selection_sentence", "table_rows"]
 
-ARROWS = {"higher": "↑", "lower": "↓"}
+ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
 SAME = 0.01
 """Changes below this share of the unguided value are called no change."""
 
@@ -42,25 +39,39 @@ def _number(value: float | None) -> str:
 
 
 def guidance_sentence(config: RunConfig, outcome: Outcome) -> str:
-    """What guidance did to fidelity and to coverage, each by the first metric of that aspect."""
+    """What guidance did to fidelity and to coverage: which way most metrics of the aspect went."""
     if config.guider is None:
         return "No guider was chosen: samples are unguided."
+    said = " and ".join(filter(None, (_verdict(aspect, outcome) for aspect in ("fidelity", "coverage"))))
+    return f"Guidance ({short(config.guider)}) {said or 'was not measured'}. One seed: another may say otherwise."
+
+
+def _verdict(aspect: str, outcome: Outcome) -> str:
+    """Raised, lowered, or left as it was; with the metric of that aspect that changed most in that direction."""
     arms = outcome.metrics["arms"]
-    parts = []
-    for aspect in ("fidelity", "coverage"):
-        metric = next((m for m in outcome.table if m.aspect == aspect and arms["guided"].get(m.name) is not None), None)
-        if metric is not None:
-            parts.append(_change(metric, aspect, arms["unguided"][metric.name], arms["guided"][metric.name]))
-    said = " and ".join(parts) if parts else "was not measured"
-    return f"Guidance ({short(config.guider)}) {said}. One seed: another may say otherwise."
+    gains: dict[Metric, float] = {}
+    for metric in outcome.table:
+        before, after = arms["unguided"].get(metric.name), arms["guided"].get(metric.name)
+        if metric.aspect == aspect and metric.better != "truth" and before is not None and after is not None:
+            gain = (after - before) / max(abs(before), 1e-6)
+            gains[metric] = gain if metric.better == "higher" else -gain
+    better = [metric for metric, gain in gains.items() if gain > SAME]
+    worse = [metric for metric, gain in gains.items() if gain < -SAME]
+    if not gains:
+        return ""
+    if not better and not worse:
+        return f"left {aspect} as it was ({_values(next(iter(gains)), arms)})"
+    if better and worse and len(better) == len(worse):
+        most, least = max(better, key=lambda m: gains[m]), min(worse, key=lambda m: gains[m])
+        return f"moved {aspect} both ways ({_values(most, arms)}; {_values(least, arms)})"
+    word, moved = ("raised", better) if len(better) > len(worse) else ("lowered", worse)
+    metric = max(moved, key=lambda m: abs(gains[m]))
+    return f"{word} {aspect} ({_values(metric, arms)}; {len(moved)} of {len(gains)} metrics)"
 
 
-def _change(metric: Metric, aspect: str, before: float, after: float) -> str:
-    values = f"({metric.name} {_number(before)} -> {_number(after)})"
-    if abs(after - before) <= SAME * abs(before):
-        return f"left {aspect} as it was {values}"
-    better = (after > before) == (metric.better == "higher")
-    return f"{'raised' if better else 'lowered'} {aspect} {values}"
+def _values(metric: Metric, arms: Mapping[str, Any]) -> str:
+    before, after = (_number(arms[arm][metric.name]) for arm in ("unguided", "guided"))
+    return f"{metric.name} {before} -> {after}"
 
 
 def selection_sentence(config: RunConfig, outcome: Outcome) -> str:
@@ -110,20 +121,3 @@ def next_commands(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -
         f"guideplug sample {folder} --guider {shell_quote(stronger)}",
         f"guideplug explain {shell_quote(short(config.guider))}",
     ]
-
-
-def short(strategy: Strategy) -> str:
-    """A strategy as an expression with only the options that differ from their defaults."""
-    call = write(strategy)
-    assert isinstance(call, Call)
-    kept: list[str] = []
-    for keyword, attribute in zip(call.kwargs, attrs.fields(cast(Any, type(strategy))), strict=True):
-        value = getattr(strategy, attribute.name)
-        if attribute.default is attrs.NOTHING or value != _default(attribute.default):
-            inner = short(value) if isinstance(value, Strategy) else format_value(keyword.value)
-            kept.append(inner if attribute.default is attrs.NOTHING and not kept else f"{keyword.name}={inner}")
-    return f"{call.name}({', '.join(kept)})" if kept else call.name
-
-
-def _default(default: Any) -> Any:
-    return default.factory() if hasattr(default, "factory") else default

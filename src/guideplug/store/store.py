@@ -164,7 +164,7 @@ class Store:
         self._record(folder, recipe, {**facts, "made": time.time()})
         if target.exists():
             shutil.rmtree(target)
-        os.replace(folder, target)
+        folder.replace(target)
         return self._entry(target)
 
     def add(self, entry: Entry, name: str, tensors: Mapping[str, Tensor]) -> None:
@@ -183,7 +183,7 @@ class Store:
         for folder in (self.root / identity, self.root / f"{identity}.partial"):
             if folder.is_dir():
                 aside = folder.with_name(f".{folder.name}.removed")
-                os.replace(folder, aside)
+                folder.replace(aside)
                 shutil.rmtree(aside)
         (self.root / f"{identity}.lock").unlink(missing_ok=True)
 

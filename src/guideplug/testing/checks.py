@@ -9,6 +9,7 @@ training and well under a second.
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, cast
 
 import attrs
@@ -134,10 +135,9 @@ def check_guider(
 ) -> None:
     """The laws of a guider, under every kind of condition.
 
-    For all: it guides without changing its inputs or drawing from global generators; each network is called at most once
-    an evaluation; the result does not depend on the order of the batch or on how it is split; repeated, it is the same.
-    If it has an option ``weight``: 1 is the base, bit for bit, and calls no guide; 0 costs no main call where the guider
-    has no other use for the base; the result is affine in the weight.
+    For all: it guides without changing its inputs or drawing from global generators; each network is called at most
+    once an evaluation; the result does not depend on the order of the batch or on how it is split; repeated, it is the
+    same. If it has an option ``weight``: 1 is the base, bit for bit, and calls no guide; the result is affine in it.
 
     Args:
         make: the guider's class, or a function that makes one; given ``weight=`` where it takes that.
@@ -203,7 +203,7 @@ def _check_weight(
 
 
 def check_selector(selector: Selector, *, batch: int = 256) -> None:
-    """The laws of a selector: valid indices, the plan kept, decided by the generator alone, state that JSON can hold."""
+    """The laws of a selector: valid indices, the plan kept, decided by the generator alone, state as JSON."""
     check_strategy(selector)
     generator = torch.Generator().manual_seed(5)
     states: list[Any] = []
@@ -239,7 +239,7 @@ def check_sampler(sampler: Sampler) -> None:
     check_strategy(sampler)
     denoiser = GaussianDenoiser(0.4, 0.5)
     sigmas = sampler.sigmas(denoiser)
-    holds("levels fall, and end at 0", sigmas[-1] == 0 and all(a > b for a, b in zip(sigmas, sigmas[1:], strict=False)))
+    holds("levels fall, and end at 0", sigmas[-1] == 0 and all(a > b for a, b in pairwise(sigmas)))
     streams = SampleStreams(0, range(2048))
     x = denoiser.mean + (denoiser.std**2 + sigmas[0] ** 2) ** 0.5 * streams.normal((2,), "start")
     before = x.clone()
@@ -252,7 +252,7 @@ def check_sampler(sampler: Sampler) -> None:
     holds(f"samples of a Gaussian have its standard deviation ({ratio:.2f} of it)", 0.85 < ratio < 1.15)
     alone = sampler.sample(denoiser, x[17:18], None, SampleStreams(0, [17]))
     holds("a sample alone is the sample in a batch", _close(alone, end[17:18]))
-    last = [state for state in sampler.steps(denoiser, x, None, streams)][-1]
+    last = list(sampler.steps(denoiser, x, None, streams))[-1]
     holds("the last state is the end, at sigma 0", torch.equal(last.x, end) and last.sigma == 0)
 
 

@@ -43,7 +43,7 @@ class GaussianDenoiser(Leaf):
     directions: Tensor
 
     def mean_of(self, condition: Condition, x: Tensor) -> Tensor:
-        """m (B, dimension) under a condition."""
+        """The mean m (B, dimension) under a condition."""
         offset = torch.full_like(x, self.mean)
         if condition is None or self.conditioning == "none":
             return offset

@@ -1,4 +1,4 @@
-"""The tree's figure, after Figure 1 of arXiv:2406.02507: the true density and outline, then each arm's samples on it."""
+"""The tree's figure, after Figure 1 of arXiv:2406.02507: true density and outline, then each arm's samples on it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +41,7 @@ def draw_figure(mixture: TreeMixture, arms: Sequence[Arm], path: Path) -> None:
             shown = points[rows].numpy()
             share = f"{name} {float(rows.float().mean()):.1%}"
             panel.scatter(shown[:, 0], shown[:, 1], s=1.6, c=colour, linewidths=0, alpha=0.7, label=share, zorder=3)
-        panel.set_title(f"{arm.name}, {len(points):,} samples")
+        panel.set_title(f"{arm.title}, {len(points):,} samples")
         panel.legend(loc="upper left", markerscale=6, frameon=False, fontsize=9)
         panel.set_aspect("equal")
     for panel in panels:

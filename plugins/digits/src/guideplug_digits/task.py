@@ -1,0 +1,171 @@
+"""The task: real handwritten digits of 8 × 8 pixels, conditional on their class.
+
+One half of the images is trained on, the other held out (`guideplug_digits.images`). A run draws as many samples as
+there are held-out images, under the held-out images' classes in their order, so that what is measured on samples can
+be measured on real images too.
+
+The recipe is ours: a small transformer, EDM's preconditioning, noise levels and loss weight, classes dropped in one
+example of ten, so that classifier-free guidance works from the one network.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from attrs import evolve, frozen
+from attrs.validators import ge
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from guideplug import (
+    Arm,
+    Condition,
+    Cosine,
+    Duration,
+    Examples,
+    FiniteData,
+    Leaf,
+    LogNormal,
+    Metric,
+    Network,
+    Options,
+    Recipe,
+    Sampler,
+    SampleStreams,
+    Space,
+    Start,
+    Task,
+    Train,
+    TrainingStreams,
+    option,
+)
+from guideplug_digits.figure import image_grid
+from guideplug_digits.images import SIGMA_DATA, fingerprint, load_split
+from guideplug_digits.measures import METRICS
+from guideplug_digits.network import NULL_LABEL, DigitsNet
+
+__all__ = ["SPACE", "Digits", "DigitsTransformer"]
+
+SPACE = Space(shape=(1, 8, 8), sigma_data=SIGMA_DATA, sigma_min=0.002, sigma_max=80.0)
+"""Images in [-1, 1] and EDM's noise levels."""
+
+
+@final
+class DigitsDenoiser(Leaf):
+    """The learned denoiser of the digits, given a class: 0 to 9, or 10 for none."""
+
+    def __init__(self, network: DigitsNet) -> None:
+        super().__init__(SPACE)
+        self.network = network
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        """The expected clean images."""
+        denoised: Tensor = self.network(x, sigma, condition)
+        return denoised
+
+    def null_condition(self, batch: int, device: torch.device) -> Condition:
+        return torch.full((batch,), NULL_LABEL, device=device)
+
+
+@final
+@frozen
+class DigitsTransformer(Network):
+    """A small transformer on 2 × 2 patches, in EDM preconditioning."""
+
+    name = "digits-transformer"
+    width: int = option(64, help="channels of a token, a multiple of 2 heads", validator=ge(1))
+    blocks: int = option(3, help="blocks of attention and MLP", validator=ge(1))
+    heads: int = option(4, help="attention heads", validator=ge(1))
+
+    def __attrs_post_init__(self) -> None:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width is {self.width}: it must be a multiple of 2 heads = {2 * self.heads}")
+
+    def build(self, task: Task) -> Leaf:
+        if task.space.shape != SPACE.shape:
+            raise ValueError(
+                f"digits-transformer is for images {SPACE.shape}, task {task.name!r} has samples of {task.space.shape}"
+            )
+        generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
+        return DigitsDenoiser(
+            DigitsNet(
+                width=self.width, blocks=self.blocks, heads=self.heads, sigma_data=SIGMA_DATA, generator=generator
+            )
+        )
+
+
+@final
+@frozen
+class Digits(Task):
+    """The handwritten digits that scikit-learn ships."""
+
+    name = "digits"
+
+    @property
+    def space(self) -> Space:
+        return SPACE
+
+    def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
+        train = load_split().train
+        return FiniteData(TensorDataset(train.images, train.labels)).draw(sigma, streams)
+
+    def start(self, streams: SampleStreams, sigma: float) -> Start:
+        labels = load_split().heldout.labels
+        chosen = labels[torch.from_numpy(np.asarray(streams.indices) % len(labels))]
+        return Start(sigma * streams.normal(SPACE.shape, "start noise"), chosen.to(streams.device))
+
+    def recipe(self, role: str, main: Recipe | None) -> Recipe | None:
+        if main is None:
+            return self._main() if role == "main" else None
+        if role != "weak" or not isinstance(main, Train):
+            return None
+        network = main.denoiser if isinstance(main.denoiser, DigitsTransformer) else DigitsTransformer()
+        halved = max(network.width // (4 * network.heads), 1) * 2 * network.heads
+        return evolve(
+            main,
+            denoiser=evolve(network, width=halved, blocks=max(network.blocks - 1, 1)),
+            options=evolve(main.options, duration=main.options.duration.part(1 / 4)),
+            selector=None,
+            models={},
+        )
+
+    def _main(self) -> Train:
+        options = Options(
+            duration=Duration(1500, "it"),
+            batch=128,
+            lr=0.004,
+            betas=(0.9, 0.99),
+            schedule=Cosine(),
+            warmup=100,
+            noise=LogNormal(-1.2, 1.2),
+            weighting="edm",
+            condition_dropout=0.1,
+            ema=(0.05,),
+        )
+        return Train(task=self, denoiser=DigitsTransformer(), options=options)
+
+    def sampler(self) -> str:
+        return "heun(num_steps=18)"
+
+    def samples(self) -> int:
+        return len(load_split().heldout.labels)
+
+    def fingerprint(self) -> str:
+        return fingerprint(load_split().train)
+
+    def truth(self, count: int, sampler: Sampler, seed: int) -> Sequence[Arm]:
+        heldout = load_split().heldout
+        return [Arm("truth", heldout.images[:count], heldout.labels[:count])]
+
+    def metrics(self) -> Sequence[Metric]:
+        return METRICS
+
+    def figure(self, arms: Sequence[Arm], path: Path) -> None:
+        panels = []
+        for arm in arms:
+            assert isinstance(arm.condition, Tensor)
+            title = "real, held out" if arm.name == "truth" else arm.title
+            panels.append((title, arm.samples.numpy(), arm.condition.numpy()))
+        image_grid(panels, path)
