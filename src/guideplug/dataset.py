@@ -52,9 +52,9 @@ class FiniteData:
             found: Any = [tensor[ids] for tensor in self.dataset.tensors]
             found = found if len(found) > 1 else found[0]
         elif hasattr(self.dataset, "__getitems__"):
-            found = default_collate(self.dataset.__getitems__(ids.tolist()))
+            found = self._batch(self.dataset.__getitems__(ids.tolist()))
         else:
-            found = default_collate([self.dataset[index] for index in ids.tolist()])
+            found = self._batch([self.dataset[index] for index in ids.tolist()])
         if isinstance(found, Tensor):
             return found, None
         if isinstance(found, list | tuple) and len(found) == 2 and isinstance(found[0], Tensor):
@@ -67,6 +67,15 @@ class FiniteData:
             f"{type(self.dataset).__name__} yields items that are neither x nor (x, condition): "
             "return a tensor, or a tensor and a label, tensor or dict of tensors"
         )
+
+    def _batch(self, items: list[Any]) -> Any:
+        try:
+            return default_collate(items)
+        except (TypeError, RuntimeError) as error:
+            raise ConfigError(
+                f"{type(self.dataset).__name__} yields items that make no batch ({str(error).splitlines()[0]}): "
+                "return tensors of one shape, each alone or with a label, tensor or dict of tensors"
+            ) from None
 
     def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
         """One noisy sample for each level in ``sigma`` (B,), on its device, with the items' indices as ids."""
@@ -82,5 +91,5 @@ class FiniteData:
             parts = {"": condition} if isinstance(condition, Tensor) else dict(condition or {})
             for name, tensor in {"x": clean, **parts}.items():
                 digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-                digest.update(tensor.contiguous().numpy().tobytes())
+                digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()

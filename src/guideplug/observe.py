@@ -52,4 +52,5 @@ class Observers:
     def _drop(self, observer: Observer, error: Exception) -> None:
         self._observers.remove(observer)
         name = f"{type(observer).__module__}.{type(observer).__qualname__}"
-        sys.stderr.write(f"warning: observer {name} failed ({type(error).__name__}: {error}) and is left out\n")
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        sys.stderr.write(f"warning: observer {name} failed ({reason}) and is left out\n")

@@ -127,6 +127,10 @@ class Options:
             raise ValueError(f"clip is {self.clip!r}: it must be positive, or none")
         if not self.ema:
             raise ValueError("ema is empty: give at least one EMA length, such as [0.05]")
+        if 0.0 in self.ema:
+            raise ValueError("ema has a length of 0: an EMA length is a share of the training, such as 0.05")
+        if 1.0 in self.betas:
+            raise ValueError(f"betas are {self.betas}: 1 would never forget; give numbers below 1")
 
     def loss_weight(self, sigma: Tensor, sigma_data: float) -> Tensor:
         """The weight on the mean squared denoising error at each level (B,)."""
@@ -321,6 +325,10 @@ class Synthetic(Recipe):
         assert isinstance(module, SampleSet)
         module.x.copy_(workshop.synthesize(self))
         return {"count": self.count}
+
+    def content(self) -> str:
+        """The fingerprint of the data that the conditions are drawn from."""
+        return self.task.fingerprint()
 
     def denoiser(self, base: Denoiser) -> Denoiser:
         """What draws them, given the network of ``of``."""

@@ -21,7 +21,7 @@ import pluggy
 
 from guideplug import hooks
 from guideplug.config import Strategy
-from guideplug.config.grammar import strategy_name
+from guideplug.config.grammar import Call, strategy_name
 from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
 from guideplug.guide import Guider
 from guideplug.noise import LogNormal, LogUniform
@@ -46,6 +46,8 @@ KINDS: Mapping[str, type[Strategy]] = {
     "guideplug_recipes": Recipe,
     "guideplug_metrics": Metric,
 }
+
+_OWN_FOLDER = str(Path(__file__).parent) + os.sep
 
 S = TypeVar("S", bound=Strategy)
 
@@ -123,7 +125,7 @@ class Registry:
         plugin.digest = hashlib.sha256(path.read_bytes()).hexdigest()
 
         def load() -> ModuleType:
-            spec = importlib.util.spec_from_file_location(f"guideplug_local_{path.stem}", path)
+            spec = importlib.util.spec_from_file_location(f"guideplug_local_{path.stem.replace('.', '_')}", path)
             if spec is None or spec.loader is None:
                 raise ImportError(f"{path} is no Python file")
             module = importlib.util.module_from_spec(spec)
@@ -180,10 +182,18 @@ class Registry:
     def _take(self, plugin: Plugin, hook: str, given: Any) -> None:
         if hook == "guideplug_presets":
             for kind, presets in dict(given).items():
+                kinds = [known.kind for known in KINDS.values()]
+                if kind not in kinds:
+                    raise PluginError(
+                        f"{hook} names the kind {kind!r}{nearest(kind, kinds)}: it is one of {', '.join(kinds)}"
+                    )
                 for name, text in dict(presets).items():
                     plugin.offers.append(Offer(kind, strategy_name(name), plugin.name, str(text)))
         elif hook == "guideplug_observers":
-            plugin.observers.extend(given)
+            for cls in given:
+                if not inspect.isclass(cls) or not issubclass(cls, Observer) or inspect.isabstract(cls):
+                    raise PluginError(f"{hook} returned {cls!r}: return subclasses of guideplug.Observer with notice()")
+                plugin.observers.append(cls)
         else:
             for cls in given:
                 _check_class(cls, KINDS[hook], hook)
@@ -212,7 +222,7 @@ class Registry:
         if len(offers) == 1:
             return offers[0].what
         if offers:
-            sources = " and ".join(str(self.plugin(offer.plugin)) for offer in offers)
+            sources = " and ".join(str(plugin) for plugin in self.plugins for offer in plugin.offers if offer in offers)
             raise PluginError(f"{kind} {name!r} is offered by {sources}: uninstall one of them")
         known = self.names(kind)
         near = nearest(name, known)
@@ -267,7 +277,7 @@ def _check_class(cls: Any, kind: type[Strategy], hook: str) -> None:
         missing = ", ".join(sorted(cls.__abstractmethods__))
         raise PluginError(f"{where} does not implement {missing}")
     name = cls.__dict__.get("name")
-    if not isinstance(name, str) or strategy_name(name) != name or name != name.lower():
+    if not isinstance(name, str) or not _is_name(name):
         raise PluginError(f"{where} has the name {name!r}: give it one in lower case, words joined by '-'")
     if not attrs.has(cls) or cls.__setattr__.__name__ != "_frozen_setattrs":
         raise PluginError(f"{where} is not frozen: decorate it with @attrs.frozen")
@@ -276,6 +286,14 @@ def _check_class(cls: Any, kind: type[Strategy], hook: str) -> None:
             raise PluginError(
                 f"{where} does not say what its option {attribute.name!r} does: use guideplug.option(help=...)"
             )
+
+
+def _is_name(name: str) -> bool:
+    """Whether a name is one that expressions can call, in its canonical spelling."""
+    try:
+        return Call(name).name == name.lower()
+    except ValueError:
+        return False
 
 
 def _reason(error: BaseException) -> str:
@@ -289,7 +307,7 @@ def _reason(error: BaseException) -> str:
     where = ""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        if "importlib" not in file and not file.startswith("<") and os.sep + "guideplug" + os.sep not in file:
+        if "importlib" not in file and not file.startswith("<") and not file.startswith(_OWN_FOLDER):
             where = f" in {Path(file).name}, line {trace.tb_lineno}"
         trace = trace.tb_next
     return f"{type(error).__name__}: {text}{where}"

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import ClassVar
 
 import torch
@@ -9,7 +10,7 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug.config import Strategy
-from guideplug.denoise import Condition, Denoiser, Level, Polynomial, Query, Space
+from guideplug.denoise import Condition, Denoiser, Leaf, Level, Polynomial, Query, Space
 from guideplug.errors import DivergenceError
 from guideplug.noise import SampleStreams
 
@@ -69,14 +70,25 @@ def _first_failure(
     sampler: Sampler, denoiser: Denoiser, x: Tensor, condition: Condition, streams: SampleStreams | None
 ) -> str:
     """Where values stopped being finite: the trajectory is walked again, which costs nothing while all is well."""
-    before, sigma = x, sampler.sigmas(denoiser)[0]
-    for state in sampler.steps(denoiser, x, condition, streams):
-        if not bool(torch.isfinite(state.x).all()):
-            bad = [leaf for leaf in denoiser.leaves() if not bool(torch.isfinite(leaf(before, sigma, condition)).all())]
-            names = ", ".join(f"{leaf.role} ({type(leaf).__name__})" for leaf in bad)
-            whose = f"the output of {names} is not finite" if bad else "the guided combination of finite outputs is not"
-            return f"sampling diverged in step {state.step} of {state.num_steps}, from sigma {sigma:.4g}: {whose}"
-        before, sigma = state.x, state.sigma
+    denoiser, sigma = denoiser.trajectory(), sampler.sigmas(denoiser)[0]
+    bad: dict[str, Level] = {}
+
+    def note(leaf: Leaf, inputs: tuple[Tensor, Level, Condition], output: Tensor) -> None:
+        if bool(torch.isfinite(inputs[0]).all()) and not bool(torch.isfinite(output).all()):
+            bad.setdefault(f"{leaf.role} ({type(leaf).__name__})", inputs[1])
+
+    with ExitStack() as hooks:
+        for leaf in denoiser.leaves():
+            hooks.callback(leaf.register_forward_hook(note).remove)
+        for state in sampler.steps(denoiser, x, condition, streams):
+            if not bool(torch.isfinite(state.x).all()):
+                whose = ", ".join(f"{name} at sigma {float(level):.4g}" for name, level in bad.items())
+                why = (
+                    f"the output of {whose} is not finite" if bad else "the guided combination of finite outputs is not"
+                )
+                return f"sampling diverged in step {state.step} of {state.num_steps}, from sigma {sigma:.4g}: {why}"
+            bad.clear()
+            sigma = state.sigma
     return "sampling diverged, and did not when repeated: a network is not deterministic"
 
 

@@ -133,6 +133,8 @@ def checked_selection(selection: Selection, count: int, selector: Selector) -> S
             f"{where} {len(indices) - len(torch.unique(indices))} duplicate indices: each at most once"
         )
     weights = selection.weights
-    if weights is not None and (weights.shape != indices.shape or not bool(torch.isfinite(weights).all())):
+    if weights is not None and not (
+        isinstance(weights, Tensor) and weights.shape == indices.shape and bool(torch.isfinite(weights).all())
+    ):
         raise SelectionError(f"{where} weights that are not one finite number for each of {len(indices)} indices")
     return selection

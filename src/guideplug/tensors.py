@@ -39,8 +39,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors, whole or not at all."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """Write tensors as safetensors, whole or not at all; tied weights are written under each of their names."""
+    plain = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
     with whole_file(path) as file:
         file.write(save(plain, dict(metadata or {})))
 

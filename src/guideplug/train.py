@@ -21,7 +21,7 @@ from torch import Tensor
 from guideplug.config import Duration
 from guideplug.denoise import Condition, Denoiser, Leaf, select_rows
 from guideplug.ema import PowerAverages
-from guideplug.errors import DivergenceError, SelectionError
+from guideplug.errors import ConditionError, DivergenceError, SelectionError
 from guideplug.noise import TrainingStreams, derived_seed
 from guideplug.recipes import Options
 from guideplug.select import Losses, Selection, Selector, checked_selection
@@ -99,7 +99,9 @@ def dropped(condition: Condition, null: Condition, drop: Tensor) -> Condition:
         return torch.where(drop.reshape(-1, *[1] * (condition.ndim - 1)), null, condition)
     if isinstance(condition, Mapping) and isinstance(null, Mapping) and condition.keys() == null.keys():
         return {name: dropped(part, null[name], drop) for name, part in condition.items()}  # type: ignore[misc]
-    raise ValueError("condition_dropout: the null condition is not of the kind of the data's conditions")
+    raise ConditionError(
+        "condition_dropout: the network's null condition is not of the kind of the data's conditions; set it to 0"
+    )
 
 
 @final
@@ -188,15 +190,19 @@ class Training:
             learner = reference = None
             if plan.learner or plan.reference is not None:
                 with counters.timed("score"):
-                    learner = self._scores(self.learner, examples, sigma) if plan.learner else None
-                    reference = (
-                        self._scores(self._reference(plan.reference), examples, sigma) if plan.reference else None
-                    )
+                    learner = self._scores(self.role, self.learner, examples, sigma) if plan.learner else None
+                    if plan.reference is not None:
+                        network = self._reference(plan.reference)
+                        reference = self._scores(plan.reference, network, examples, sigma)
                 counters.scored += plan.count
             with counters.timed("select"):
                 losses = Losses(plan.count, learner, reference)
                 generator = streams.generator("selection", "cpu")
-                selection, self.selector_state = self.selector.select(losses, self.selector_state, generator)
+                try:
+                    selection, self.selector_state = self.selector.select(losses, self.selector_state, generator)
+                except ValueError as error:
+                    who = f"selector {self.selector.name!r}"
+                    raise SelectionError(f"{who} failed in step {self.step}: {error}") from error
                 selection = checked_selection(selection, plan.count, self.selector)
                 self._note(selection, scored=learner is not None or reference is not None)
         with counters.timed("learn"):
@@ -219,14 +225,18 @@ class Training:
         return self.references[role]
 
     @torch.no_grad()
-    def _scores(self, denoiser: Denoiser, examples: Examples, sigma: Tensor) -> Tensor:
+    def _scores(self, role: str, denoiser: Denoiser, examples: Examples, sigma: Tensor) -> Tensor:
         sigma_data = self.learner.space.sigma_data
         parts = self._parts(len(sigma))
-        return (
-            torch.cat([losses_of(denoiser, examples, sigma, self.options, sigma_data, part) for part in parts])
-            .float()
-            .cpu()
-        )
+        scores = torch.cat([losses_of(denoiser, examples, sigma, self.options, sigma_data, part) for part in parts])
+        scores = scores.float().cpu()
+        if not bool(torch.isfinite(scores).all()):
+            bad = sigma.cpu()[~torch.isfinite(scores)]
+            raise DivergenceError(
+                f"training {self.role!r} diverged: the loss of {role!r} that step {self.step} is selected by is not "
+                f"finite at sigma {float(bad.max()):.4g}; try a lower lr than {self.options.lr:g}, or clip=1"
+            )
+        return scores
 
     def _parts(self, count: int) -> list[slice | None]:
         """The rows of each part that goes through a network at once; None for all."""
@@ -243,7 +253,7 @@ class Training:
             counters.effective_sample_size += share
         assert self.selector is not None
         if counters.switched_off_at is None and self.selector.switched_off(self.selector_state):
-            counters.switched_off_at = self.step
+            counters.switched_off_at = self.step + 1
 
     def _learn(self, examples: Examples, sigma: Tensor, selection: Selection | None) -> None:
         options = self.options

@@ -65,7 +65,13 @@ class Early(Selector):
     def plan(self, batch: int, state: SelectorState) -> Draw:
         if state["off"]:
             return Draw(batch)
-        return self.selector.plan(batch, state["inner"])
+        draw = self.selector.plan(batch, state["inner"])
+        if self.until is None and not (draw.learner and draw.reference is not None):
+            raise ValueError(
+                f"selector {self.selector.name!r} does not score learner and reference, so the rule cannot tell when to "
+                "stop: give a step, as in until=231it"
+            )
+        return draw
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -74,16 +80,14 @@ class Early(Selector):
         if state["off"]:
             return Selection(torch.arange(losses.count)), {**state, "step": step}
         selection, inner = self.selector.select(losses, state["inner"], generator)
-        return selection, {"step": step, "off": self._goes_off(losses, step), "inner": inner}
+        off = self._goes_off(losses, step) or self.selector.switched_off(inner)
+        return selection, {"step": step, "off": off, "inner": inner}
 
     def _goes_off(self, losses: Losses, step: int) -> bool:
         if self.until is not None:
             return step >= self.until.amount
-        if losses.learner is None or losses.reference is None:
-            raise ValueError(
-                f"early: selector {self.selector.name!r} does not score learner and reference, so the rule cannot tell "
-                "when to stop: give a step, as in until=231it"
-            )
+        assert losses.learner is not None  # by `plan`
+        assert losses.reference is not None
         return bool(losses.learner.mean() < losses.reference.mean())
 
     def switched_off(self, state: SelectorState) -> bool:

@@ -85,10 +85,12 @@ class JEST(Selector):
 
     def plan(self, batch: int, state: SelectorState) -> Draw:
         if self.kept(batch) < 1:
-            least = int(np.ceil(self.num_chunks / (1 - self.filter_ratio)))
+            # As in `kept`, the quotient may exceed a whole number by a rounding error.
+            least = int(np.ceil(self.num_chunks / (1 - self.filter_ratio) - 1e-10))
+            fewer = int(round(batch * (1 - self.filter_ratio), 9))
             raise ValueError(
                 f"a super-batch of {batch} is too small for filter_ratio {self.filter_ratio:g} in {self.num_chunks} "
-                f"chunks: give a batch of at least {least}, or num_chunks={max(int(batch * (1 - self.filter_ratio)), 1)}"
+                f"chunks: give a batch of at least {least}{f', or num_chunks={fewer}' if fewer else ''}"
             )
         needs_reference = self.score != "hard-learner"
         return Draw(

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from guideplug.cli.progress import progress
-from guideplug.config import Duration, short
+from guideplug.config import Duration, shell_quote, short
 from guideplug.denoise import Leaf, calls, formula
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import Guider
@@ -67,19 +67,15 @@ def sample_command(path: str, options: Mapping[str, Any]) -> None:
     source = RunFolder.existing(Path(path))
     status = source.record().get("status")
     if not source.checkpoint("main").is_file():
-        raise RunError(f"{path} has no trained network yet (its run is {status}): guideplug run --resume {path}")
+        raise UsageError(f"{path} has no trained network yet (its run is {status}): guideplug run --resume {path}")
     models = {file.stem: str(file) for file in sorted((source.path / "denoisers").glob("*.safetensors"))}
-    models |= dict(options["models"])
-    before = {key: value for key, value in read_file(source.config).items() if key != "models"}
-    asked = _request({**options, "sample_seed": options["seed"], "seed": None, "models": ()}, None)
-    request = attrs.evolve(asked, values={**before, **asked.values}, models={"main": models["main"]})
-    registry = Registry.installed(_plugin_files(options, source.config))
-    roles = resolve(request, registry).models
-    for role, _ in options["models"]:
-        if role != "main" and role not in roles:
-            raise UsageError(f"--model {role}: the guider uses {', '.join(roles) or 'no other network'}")
-    known = {role: models[role] for role in roles if role in models}
-    resolved = resolve(attrs.evolve(request, models={**request.models, **known}), registry)
+    before = {key: value for key, value in read_file(source.config).items() if key not in ("models", "selector")}
+    asked = _request({**options, "sample_seed": options["seed"], "seed": None}, None)
+    plugins = _plugin_files(options, source.config)
+    registry = Registry.installed(plugins)
+    values = {**before, **asked.values, "plugins": plugins}
+    chosen = {"main": models["main"], **asked.models}
+    resolved = resolve(attrs.evolve(asked, values=values, models=chosen, spare_models=models), registry)
     rehearse(resolved)
     out = None if options["out"] is None else Path(options["out"])
     folder = RunFolder.create(out, f"{_folder_name(resolved)}-sampled")
@@ -98,6 +94,7 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
         module = recipe.build()
         assert isinstance(module, Leaf)
         built[role] = module
+    rehearse(config)
     point = guided(config.guider, built)
     names = {leaf: role for role, leaf in built.items()}
     streams = SampleStreams(0, range(1))
@@ -143,22 +140,21 @@ def _request(options: Mapping[str, Any], file: Path | None) -> Request:
     if options.get("sample_seed") is not None:
         values["sample_seed"] = options["sample_seed"]
     if options.get("plugins"):
-        values["plugins"] = [str(Path(path).resolve()) for path in options["plugins"]]
+        values["plugins"] = _plugin_files(options, file)
     return Request(values=values, models=dict(options["models"]), sets=options["sets"], file=file)
 
 
 def _plugin_files(options: Mapping[str, Any], file: Path | None) -> list[str]:
-    """Local plugins: those of the command line, else those that the configuration names."""
-    if options.get("plugins"):
-        return list(options["plugins"])
-    if file is None:
-        return []
-    path = file / "config.toml" if file.is_dir() else file
-    try:
-        named = tomllib.loads(path.read_text()).get("plugins", [])
-    except (OSError, ValueError):
-        return []  # `resolve` says what is wrong with the file
-    return [str(name) for name in named] if isinstance(named, list) else []
+    """Local plugins: those that the configuration names, and those of the command line."""
+    named: object = []
+    if file is not None:
+        path = file / "config.toml" if file.is_dir() else file
+        try:
+            named = tomllib.loads(path.read_text()).get("plugins", [])
+        except (OSError, ValueError):
+            named = []  # `resolve` says what is wrong with the file
+    files = [*(named if isinstance(named, list) else []), *options.get("plugins", ())]
+    return list(dict.fromkeys(str(Path(str(path)).resolve()) for path in files))
 
 
 def _resumable(path: Path) -> RunFolder:
@@ -209,7 +205,8 @@ def _go(experiment: Experiment, as_json: bool) -> None:
     try:
         outcome = experiment.run()
     except Interrupted as interrupted:
-        click.echo(f"interrupted; go on with: guideplug run --resume {experiment.folder.path}", err=True)
+        folder = shell_quote(str(experiment.folder.path))
+        click.echo(f"interrupted; go on with: guideplug run --resume {folder}", err=True)
         sys.exit(interrupted.exit_code)
     if as_json:
         click.echo(

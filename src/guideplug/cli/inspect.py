@@ -200,6 +200,10 @@ def prune_store(
         raise UsageError(
             "prune what? name entries by how their identity begins, or give --damaged, --partial, --older or --all"
         )
+    if not all(identities):
+        raise UsageError(
+            "an identity to prune is empty: name entries by the beginning of their identity, or give --all"
+        )
     store = Store.default()
     doomed: dict[str, str] = {}
     known = []

@@ -11,15 +11,36 @@ from guideplug.errors import GuideplugError, UsageError
 __all__ = ["main"]
 
 
+class _Misuse(click.UsageError):
+    """A wrong command line, told in one line."""
+
+    def show(self, file: Any = None) -> None:
+        """Print the line."""
+        command = self.ctx.command_path if self.ctx is not None else "guideplug"
+        said = " ".join(self.format_message().split()).rstrip(".")
+        click.echo(f"error: {said}; see {command} --help", err=True)
+
+
 class _Group(click.Group):
     """A group that answers errors a user can fix in one line, with their exit code."""
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)
+        except click.UsageError as error:
+            raise _in_one_line(error) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _in_one_line(error) from None
         except GuideplugError as error:
             click.echo(f"error: {' '.join(str(error).split())}", err=True)
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted before anything was done", err=True)
+            ctx.exit(130)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         from guideplug.errors import nearest
@@ -28,6 +49,12 @@ class _Group(click.Group):
             commands = ", ".join(self.list_commands(ctx))
             raise UsageError(f"no command is called {args[0]!r}{nearest(args[0], self.commands)}; commands: {commands}")
         return super().resolve_command(ctx, args)
+
+
+def _in_one_line(error: click.UsageError) -> click.UsageError:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError | _Misuse):
+        return error
+    return _Misuse(error.format_message(), error.ctx)
 
 
 def _pair(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -61,7 +61,10 @@ class Duration:
     def part(self, share: float) -> "Duration":
         """A share of it; iterations and examples rounded up."""
         amount = self.amount * share
-        return Duration(amount if self.unit == "s" else float(math.ceil(amount)), self.unit)
+        if self.unit == "s":
+            return Duration(amount, "s")
+        # rounded first: a share of .55 of 100 must not become 56 by a rounding error
+        return Duration(float(max(math.ceil(round(amount, 6)), 1)), self.unit)
 
     def __str__(self) -> str:
         return f"{self.amount:.15g}{self.unit}"

@@ -32,7 +32,7 @@ from guideplug.config.grammar import (
 )
 from guideplug.config.grammar import Literal as Constant
 from guideplug.config.strategy import Strategy
-from guideplug.errors import ConfigError, nearest
+from guideplug.errors import ConfigError, UnknownName, nearest
 
 __all__ = ["Catalog", "Reader", "replace_option", "short", "write"]
 
@@ -114,13 +114,21 @@ class Reader:
         if found is None and type(None) in choices:
             return None
         rest = [choice for choice in choices if choice is not type(None)]
-        errors: list[ConfigError] = []
-        for choice in rest:
+        errors: list[ConfigError | UnknownName] = []
+        for choice in [choice for choice in rest if self._knows(value, choice)] or rest:
             try:
                 return self.read(value, choice, path)
-            except ConfigError as error:
+            except (ConfigError, UnknownName) as error:
                 errors.append(error)
         raise errors[-1]
+
+    def _knows(self, value: object, kind: Any) -> bool:
+        """Whether the name that a value begins with is one of a kind of strategies."""
+        found = parse(value) if isinstance(value, str) and value.strip() else value
+        if not isinstance(found, Call | Word) or not (isinstance(kind, type) and issubclass(kind, Strategy)):
+            return False
+        name = found.name if isinstance(found, Call) else found.text
+        return name in self.named.get(kind, ()) or strategy_name(name) in self.catalog.names(kind.kind)
 
     def _choice(self, value: object, choices: tuple[Any, ...], path: str) -> Any:
         found = value.text if isinstance(value, Word) else value.value if isinstance(value, Constant) else value
@@ -217,7 +225,7 @@ class Reader:
             ConfigError: no such option, several inside that have it, or a value that does not fit.
         """
         head, _, rest = field_name(option).partition(".")
-        fields = _fields(type(instance))
+        fields = _fields(type(instance)) if _all_options(instance) else {}
         if head in fields:
             attribute = fields[head]
             if rest:
@@ -226,6 +234,9 @@ class Reader:
                 changed = self.read(value, attribute.type, f"{path}.{head}")
             return replace_option(instance, head, changed, path)
         holders = [key for key in fields if head in _all_options(getattr(instance, key))]
+        # A group of options, such as a training's, comes before strategies inside that have an option of the name.
+        groups = [key for key in holders if not isinstance(getattr(instance, key), Strategy)]
+        holders = groups if len(groups) == 1 else holders
         if len(holders) == 1:
             inner = self.replaced(getattr(instance, holders[0]), option, value, f"{path}.{holders[0]}")
             return replace_option(instance, holders[0], inner, path)

@@ -64,7 +64,7 @@ class Denoiser(nn.Module, abc.ABC):
 
     def under(self, condition: Condition) -> "Denoiser":
         """This denoiser with a fixed condition in place of the given one (a negative prompt, another label)."""
-        return _point({_under(query, Fixed(condition)): c for query, c in self.terms.items()}, self.space)
+        return _point(_all_under(self.terms, Fixed(condition)), self.space)
 
     def unconditional(self) -> "Denoiser":
         """This denoiser under its own null condition.
@@ -72,7 +72,7 @@ class Denoiser(nn.Module, abc.ABC):
         Raises:
             ConditionError: a network in it has no null condition.
         """
-        return _point({_under(query, Slot.NULL): c for query, c in self.terms.items()}, self.space)
+        return _point(_all_under(self.terms, Slot.NULL), self.space)
 
     def trajectory(self) -> "Denoiser":
         """The denoiser to use along one trajectory: itself, unless something in it remembers earlier steps."""
@@ -240,6 +240,9 @@ class Combine(Atom):
             return self
         return Combine(inputs, self._function)
 
+    def decode(self, x: Tensor) -> Tensor:
+        return self.points[0].decode(x)
+
     def replaced(self, inputs: Sequence[Denoiser]) -> "Combine":
         """The same function of other inputs."""
         return Combine(inputs, self._function, begin=self._begin)
@@ -260,6 +263,9 @@ class Affine(Denoiser):
     @property
     def terms(self) -> Terms:
         return self._terms
+
+    def decode(self, x: Tensor) -> Tensor:
+        return next(iter(self._terms)).source.decode(x)  # those of one space decode alike
 
     def trajectory(self) -> Denoiser:
         fresh = {query.source: query.source.trajectory() for query in self._terms}
@@ -312,13 +318,20 @@ def _scaled(terms: Terms, weight: Polynomial) -> Terms:
 
 
 def _point(terms: Terms, space: Space) -> Denoiser:
-    """The denoiser with these terms: equal queries merged, and the network itself where it stands alone."""
-    terms = _sum({}, terms)
+    """The denoiser with these terms, or the network itself where it stands alone."""
     if len(terms) == 1:
         (query, coefficient), *_ = terms.items()
         if query.condition is Slot.GIVEN and coefficient.constant is not None:
             return query.source
     return Affine(terms, space)
+
+
+def _all_under(terms: Terms, condition: Slot | Fixed) -> Terms:
+    """The terms with a condition in place of the given one; those that become equal are one term, their sum."""
+    total: Terms = {}
+    for query, coefficient in terms.items():
+        total = _sum(total, {_under(query, condition): coefficient})
+    return total
 
 
 def _under(query: Query, condition: Slot | Fixed) -> Query:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from guideplug.denoise.condition import Condition, concatenate, expand, on_device
+from guideplug.denoise.condition import Condition, concatenate, expand
 from guideplug.denoise.query import Fixed, Query, Slot
 from guideplug.denoise.weight import Level, Weight
 
@@ -109,7 +109,7 @@ class OnePass:
 
     def _asked(self, query: Query) -> Condition:
         if isinstance(query.condition, Fixed):
-            return expand(on_device(query.condition.value, self._x.device), len(self._x))
+            return expand(query.condition.on(self._x.device), len(self._x))
         if query.condition is Slot.GIVEN:
             return self._condition
         return query.source.null_condition(len(self._x), self._x.device)
@@ -122,7 +122,8 @@ class OnePass:
         for coefficient, value in values:
             if isinstance(coefficient, Tensor):
                 rows = coefficient.to(value.dtype).reshape(-1, *[1] * (value.ndim - 1))
-                term = rows * torch.where(rows != 0, value, 0)  # 0 * NaN would be NaN
+                # 0 * NaN would be NaN. What is finite stays, for a learned weight of 0 has a gradient.
+                term = rows * torch.where((rows != 0) | value.isfinite(), value, 0)
             elif total is not None:
                 total = torch.add(total, value, alpha=coefficient)
                 continue

@@ -1,6 +1,6 @@
 """A composed denoiser in words: its formula with numbers, and what one evaluation of it costs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from guideplug.denoise.algebra import Denoiser, Leaf
 from guideplug.denoise.evaluate import Coefficients, planned_conditions
@@ -49,11 +49,14 @@ def _network(query: Query, names: Mapping[Leaf, str]) -> str:
 
 
 def _scale(coefficient: Polynomial) -> str:
-    products = [
-        " ".join([*([f"{number:g}"] if number != 1.0 or not factors else []), *map(_weight, factors)])
-        for factors, number in coefficient.monomials.items()
-    ]
+    products = [_product(number, factors) for factors, number in coefficient.monomials.items()]
     return products[0] if len(products) == 1 else f"({' + '.join(products).replace('+ -', '- ')})"
+
+
+def _product(number: float, factors: Sequence[Weight]) -> str:
+    if not factors:
+        return f"{number:g}"
+    return {1.0: "", -1.0: "-"}.get(number, f"{number:g} ") + " ".join(map(_weight, factors))
 
 
 def _weight(weight: Weight) -> str:

@@ -4,9 +4,10 @@ import enum
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import frozen
+import torch
+from attrs import field, frozen
 
-from guideplug.denoise.condition import Condition
+from guideplug.denoise.condition import Condition, on_device
 from guideplug.denoise.weight import Polynomial
 
 if TYPE_CHECKING:
@@ -27,6 +28,13 @@ class Fixed:
     """A condition that was put in place of the given one, such as a negative prompt. Equal when the same object."""
 
     value: Condition
+    _moved: dict[torch.device, Condition] = field(factory=dict, init=False, repr=False)
+
+    def on(self, device: torch.device) -> Condition:
+        """The condition on a device, copied there once: a copy in each evaluation would wait for the device."""
+        if device not in self._moved:
+            self._moved[device] = on_device(self.value, device)
+        return self._moved[device]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Fixed) and self.value is other.value

@@ -18,7 +18,7 @@ from attrs.validators import ge
 
 from guideplug.config import Reader, format_value, option, parse, write
 from guideplug.config.grammar import Call, ListValue, Literal, Value, Word, field_name
-from guideplug.errors import ConfigError, ExpressionError, RecipeError, UnknownName, nearest
+from guideplug.errors import CheckpointError, ConfigError, ExpressionError, RecipeError, UnknownName, nearest
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
 from guideplug.recipes import Load, Options, Train
@@ -42,12 +42,14 @@ class Request:
         values: by key, as texts or plain values; strategies as expressions.
         models: for roles, a path or a recipe's expression.
         sets: ``(key, text)`` pairs of ``--set``.
+        spare_models: for roles, networks that are there, for whoever needs the role.
         file: a TOML file, whose values the others override.
     """
 
     values: Mapping[str, Any] = attrs.field(factory=dict)
     models: Mapping[str, str] = attrs.field(factory=dict)
     sets: Sequence[tuple[str, str]] = ()
+    spare_models: Mapping[str, str] = attrs.field(factory=dict)
     file: Path | None = None
 
 
@@ -105,7 +107,12 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
 
     def strategy(key: str, kind: type, default: object) -> Any:
         given = raw.get(key, default)
-        found = None if _means_none(given) else reader.read(given, kind, key) if given is not None else None
+        if _means_none(given) and key not in ("guider", "selector"):
+            raise ConfigError(f"{key} is none: a run has one; name it, or leave it to the task")
+        try:
+            found = None if given is None or _means_none(given) else reader.read(given, kind, key)
+        except ExpressionError as error:
+            raise ExpressionError(f"{key}: {error}") from None
         for rest, value in changes[key]:
             if found is None:
                 raise ConfigError(f"--set {key}.{rest}: no {key} is chosen; give --{key}")
@@ -128,19 +135,24 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     if selector is not None:
         _check_plan(selector, options.batch)
 
-    roles = _Roles(reader, plain, sampler, models, _model_changes(sets))
+    roles = _Roles(reader, plain, sampler, {**request.spare_models, **models}, _model_changes(sets))
     main: Recipe = roles.named("main") if "main" in models else plain
+    like = attrs.evolve(main, selector=None, models={}) if isinstance(main, Train) else plain
     if isinstance(main, Train):
         main = attrs.evolve(
             main,
             selector=selector,
-            models={} if selector is None else roles.needed(selector.needs(task, plain), f"selector {selector.name!r}"),
+            models={} if selector is None else roles.needed(selector.needs(task, like), f"selector {selector.name!r}"),
         )
-    needed = {} if guider is None else roles.needed(guider.needs(task, plain), f"guider {guider.name!r}")
-    for role in models:
-        if role != "main" and role not in roles.known:
+        roles.main_is(main)
+    needed = {} if guider is None else roles.needed(guider.needs(task, like), f"guider {guider.name!r}")
+    if "main" in roles.changed and "main" not in models:
+        raise ConfigError("--set models.main: it is trained here; write --set train.KEY, denoiser.KEY or seed")
+    for role in [*models, *roles.changed]:
+        if role not in {"main", *roles.known}:
             known = ", ".join(sorted(roles.known)) or "none beside main"
-            raise RecipeError(f"--model {role}: nothing in this run has a role {role!r}; its roles are {known}")
+            given = f"--model {role}" if role in models else f"--set models.{role}"
+            raise RecipeError(f"{given}: nothing in this run has a role {role!r}; its roles are {known}")
     device = _device(str(raw.get("device", "auto")))
     try:
         return RunConfig(
@@ -155,7 +167,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             sample_batch=_whole(reader, raw, "sample_batch", 4096),
             device=device,
             threads=_whole(reader, raw, "threads", min(4, os.cpu_count() or 1)),
-            plugins=tuple(raw.get("plugins", ())),
+            plugins=reader.read(raw.get("plugins", ()), tuple[str, ...], "plugins"),
         )
     except ValueError as error:
         raise ConfigError(str(error).replace("'", "").split(": attribute")[0]) from None
@@ -172,9 +184,15 @@ class _Roles:
         given: Mapping[str, Any],
         changes: Mapping[str, list[tuple[str, Value]]],
     ) -> None:
-        self._main, self._sampler, self._given, self._changes, self._reader = main, sampler, given, changes, reader
+        self._main, self._sampler, self._given, self.changed, self._reader = main, sampler, given, changes, reader
         self._open: list[str] = []
         self.known: dict[str, Recipe] = {}
+
+    def main_is(self, main: Train) -> None:
+        """From here on "main" in a recipe is the main network as it is trained, with its selector."""
+        self._main = main
+        if "main" in self.known:
+            self.known["main"] = main
 
     def needed(self, needs: Mapping[str, Recipe | None], who: str) -> dict[str, Recipe]:
         """The recipes of what a strategy needs: the user's, else its own."""
@@ -194,7 +212,7 @@ class _Roles:
         if role == "main" and "main" not in self._given:
             return self._main
         if role in self.known:
-            asked = default is not None and role not in self._given and not self._changes.get(role)
+            asked = default is not None and role not in self._given and not self.changed.get(role)
             if asked and default != self.known[role]:
                 raise RecipeError(f"the role {role!r} is used for two different networks: name one of them otherwise")
             return self.known[role]
@@ -203,13 +221,16 @@ class _Roles:
             raise RecipeError(f"the recipes of the roles go round in a circle: {circle}")
         self._open.append(role)
         recipe = self._read(role, default)
-        for option_name, value in self._changes.get(role, []):
+        for option_name, value in self.changed.get(role, []):
             if recipe is None:
                 raise RecipeError(f"--set models.{role}.{option_name}: the role has no recipe; give --model {role}=...")
             recipe = self._reader.replaced(recipe, option_name, value, f"models.{role}")
         self._open.pop()
         if recipe is not None:
-            recipe.check()
+            try:
+                recipe.check()
+            except CheckpointError as error:
+                raise RecipeError(f"--model {role}: {error}") from None
             self.known[role] = recipe
         return recipe
 
@@ -220,13 +241,15 @@ class _Roles:
         path = f"models.{role}"
         like = default if isinstance(default, Train) else self._main
         unstated = {attribute.name: getattr(like, attribute.name) for attribute in attrs.fields(Train)}
-        unstated |= {"of": self._main, "sampler": self._sampler, "selector": None, "models": {}}
+        unstated |= {"of": self.known.get("main", self._main), "sampler": self._sampler, "selector": None, "models": {}}
         if isinstance(given, str) and _is_path(given):
             return Load(path=given, task=like.task, denoiser=_architecture_beside(given, self._reader, like.denoiser))
         names = _LazyRoles(self)
         reader = attrs.evolve(self._reader, named={Recipe: names}, unstated=unstated)
         try:
             recipe: Recipe = reader.read(given, Recipe, path)
+        except ExpressionError as error:
+            raise ExpressionError(f"{path}: {error}") from None
         except UnknownName as error:
             raise UnknownName(f"{path} is {given!r}, neither a file nor a recipe: {error}") from None
         return recipe
@@ -256,7 +279,12 @@ class _LazyRoles(Mapping[str, Recipe]):
 
 
 def _is_path(text: str) -> bool:
-    return text.endswith((".safetensors", ".pt", ".pth", ".pkl", ".ckpt", ".bin")) or Path(text).exists()
+    if text.endswith((".safetensors", ".pt", ".pth", ".pkl", ".ckpt", ".bin")):
+        return True
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # no path can be that text, so it is an expression
+        return False
 
 
 def _architecture_beside(path: str, reader: Reader, default: Network) -> Network:
@@ -266,7 +294,10 @@ def _architecture_beside(path: str, reader: Reader, default: Network) -> Network
         return default
     from guideplug.run.folder import read_json
 
-    found: Network = reader.expression(str(read_json(beside).get("denoiser", "")), Network, str(beside))
+    text = read_json(beside).get("denoiser")
+    if not isinstance(text, str):
+        return default
+    found: Network = reader.expression(text, Network, str(beside))
     return found
 
 
@@ -306,7 +337,9 @@ def _split_key(key: str, text: str) -> tuple[tuple[str, str], Value, str]:
     """A ``--set`` as its key's head and rest, the value, and its text."""
     head, _, rest = key.partition(".")
     head = field_name(head)
-    if head not in KEYS or head == "plugins":
+    if head == "plugins":
+        raise ConfigError(f"--set {key}: plugins are named by --plugin FILE.py")
+    if head not in KEYS:
         raise ConfigError(f"--set {key}: no such key{nearest(head, KEYS)}; known: {', '.join(KEYS[:-1])}")
     if not rest and head in ("train", "models"):
         raise ConfigError(f"--set {key}: name what in it, as in {head}.{'lr=0.01' if head == 'train' else 'weak=PATH'}")
@@ -350,6 +383,8 @@ def _device(name: str) -> str:
         device = torch.device(name)
     except RuntimeError:
         raise ConfigError(f"device is {name!r}: give cpu, cuda, cuda:1, ...") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device is {name!r}: give cpu, cuda, cuda:1, ...")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device is {name!r}, and no CUDA device can be used here: give --device cpu")
     if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
@@ -360,21 +395,22 @@ def _device(name: str) -> str:
 def to_toml(config: RunConfig) -> str:
     """The configuration as TOML that resolves to itself."""
     main = config.main
+    plain = isinstance(main, Train) and main.task == config.task
     table: dict[str, Any] = {"task": format_value(write(config.task))}
-    if isinstance(main, Train):
+    if isinstance(main, Train) and plain:
         table["denoiser"] = format_value(write(main.denoiser))
     for key, strategy in (("guider", config.guider), ("selector", config.selector), ("sampler", config.sampler)):
         table[key] = "none" if strategy is None else format_value(write(strategy))
-    if isinstance(main, Train):
+    if isinstance(main, Train) and plain:
         table["seed"] = main.seed
     table |= {key: getattr(config, key) for key in NUMBERS if key != "seed"}
     table["device"] = config.device
     if config.plugins:
         table["plugins"] = list(config.plugins)
-    if isinstance(main, Train):
+    if isinstance(main, Train) and plain:
         table["train"] = _table(main.options)
     models = {role: _table(recipe) for role, recipe in config.models.items()}
-    if not isinstance(main, Train):
+    if not plain:
         models["main"] = _table(main)
     if models:
         table["models"] = models

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from guideplug.config import format_value, short, write
 from guideplug.denoise import Condition, Count, Denoiser, Leaf, Tally, tally
-from guideplug.errors import RecipeError, RunError
+from guideplug.errors import ConditionError, ConfigError, DenoiserError, RecipeError, RunError
 from guideplug.guide import Guider
 from guideplug.noise import SampleStreams
 from guideplug.observe import Observer, Observers
@@ -49,13 +49,33 @@ class Outcome:
 
 
 def rehearse(config: RunConfig) -> Denoiser:
-    """The guided denoiser with untrained networks: what cannot be combined fails here, before any training.
+    """The guided denoiser with untrained networks, asked for two samples: what cannot work together fails before work.
 
     Raises:
-        GuideplugError: the guider's objection.
+        GuideplugError: the objection of the guider, the sampler or a network.
     """
+    try:
+        return _rehearsed(config)
+    except (ConditionError, DenoiserError) as error:
+        raise ConfigError(str(error)) from None
+
+
+def _rehearsed(config: RunConfig) -> Denoiser:
     built = {role: _denoiser(recipe.build(), role) for role, recipe in config.recipes.items()}
-    return guided(config.guider, built) if config.guider is not None else built["main"]
+    point = guided(config.guider, built) if config.guider is not None else built["main"]
+    try:
+        sigma, toward, *_ = config.sampler.sigmas(point)
+    except ValueError as error:
+        raise ConfigError(f"sampler {short(config.sampler)} for task {config.task.name!r}: {error}") from None
+    start = config.task.start(SampleStreams(config.sample_seed, range(2)), sigma)
+    with torch.no_grad():
+        for role, network in built.items():
+            try:
+                network.eval()(start.x, sigma, start.condition, toward=toward)
+            except DenoiserError as error:
+                raise DenoiserError(f"the network of the role {role!r}: {error}") from None
+        point.trajectory()(start.x, sigma, start.condition, toward=toward)
+    return point
 
 
 def guided(guider: Guider, models: Mapping[str, Denoiser]) -> Denoiser:
@@ -222,8 +242,11 @@ class Experiment:
         config, device = self.config, torch.device(self.config.device)
         workshop = StoreWorkshop(self.store, device, observers, fresh=self.fresh, stop=stop)
         workshop.expect(config.recipes)
-        made = {role: workshop.made(recipe) for role, recipe in config.recipes.items()}
-        self._settle(made)
+        made: dict[str, Made] = {}
+        for role, recipe in config.recipes.items():
+            made[role] = workshop.made(recipe)
+            self._replace_time_limits(made)
+        self._write_networks(made)
         models = {role: _denoiser(item.module, role) for role, item in made.items()}
         arms: dict[str, Denoiser] = {"unguided": models["main"]}
         if config.guider is not None:
@@ -275,7 +298,7 @@ class Experiment:
                 "iterations": facts.get("iterations"),
             },
             "samples": config.samples,
-            "found": [role for role, item in made.items() if item.found],
+            "found": [role for role, item in made.items() if item.found and item.recipe.stored],
         }
         self.folder.write_json("metrics.json", found)
         return Outcome(self.folder.path, found, metrics, figure)
@@ -285,16 +308,22 @@ class Experiment:
             metric for cls in self.registry.classes(cast(Any, Metric)) if (metric := cls()).applies(self.config.task)
         ]
 
-    def _settle(self, made: Mapping[str, Made]) -> None:
-        """Write the networks into the folder; a time limit in the configuration becomes what it reached."""
-        main = made["main"].recipe
-        if main != self.config.main:
-            models = {role: item.recipe for role, item in made.items() if role != "main"}
+    def _replace_time_limits(self, made: Mapping[str, Made]) -> None:
+        """A time limit in the configuration becomes what was reached, at once, for a resumed run to go on from."""
+        reached = {role: item.recipe for role, item in made.items()}
+        models = {**self.config.recipes, **reached}
+        main = models.pop("main")
+        if isinstance(main, Train):
+            main = attrs.evolve(main, models={role: models.get(role, recipe) for role, recipe in main.models.items()})
+        if main != self.config.main or models != self.config.models:
             self.config = attrs.evolve(self.config, main=main, models=models)
             self.folder.write_text(self.folder.config, to_toml(self.config))
+
+    def _write_networks(self, made: Mapping[str, Made]) -> None:
+        """Write the networks into the folder, each with a sheet that says what it is."""
         networks = {}
         for role, item in made.items():
-            denoiser = getattr(item.recipe, "denoiser", None)
+            denoiser = _architecture(item.recipe)
             sheet = {
                 "denoiser": None if denoiser is None else format_value(write(denoiser)),
                 "task": format_value(write(self.config.task)),
@@ -349,6 +378,14 @@ class Experiment:
                 for plugin in self.registry.plugins
             ],
         }
+
+
+def _architecture(recipe: Recipe) -> Any:
+    """What a recipe's denoiser is built from; a fine-tune and a snapshot build what they are of."""
+    found: Any = recipe
+    while found is not None and not hasattr(found, "denoiser"):
+        found = getattr(found, "of", None)
+    return getattr(found, "denoiser", None)
 
 
 def _training_seconds(made: Mapping[str, Made]) -> dict[str, float]:

@@ -77,13 +77,14 @@ class RunFolder:
         """The folder of an earlier run.
 
         Raises:
-            RunError: there is none, or it is damaged.
+            UsageError: there is none.
+            RunError: it is damaged.
         """
         folder = cls(path)
         if not path.is_dir():
-            raise RunError(f"{path} does not exist: give the folder of a run")
+            raise UsageError(f"{path} does not exist: give the folder of a run")
         if not folder.config.is_file() or not (path / "run.json").is_file():
-            raise RunError(f"{path} is not the folder of a run: it has no config.toml and run.json")
+            raise UsageError(f"{path} is not the folder of a run: it has no config.toml and run.json")
         read_json(path / "run.json")
         return folder
 
@@ -162,7 +163,7 @@ class EventLog(Observer):
         if not self._path.is_file():
             return
         lines = []
-        for line in self._path.read_text().splitlines():
+        for line in self._path.read_text(errors="replace").splitlines():
             try:
                 event = json.loads(line)
             except ValueError:

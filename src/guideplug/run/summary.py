@@ -1,10 +1,13 @@
 """What a run says at its end: the table, what guidance did, what selection did, what it cost, what to try next."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from guideplug.config import format_value, shell_quote, short
-from guideplug.config.grammar import Call
+import attrs
+
+from guideplug.config import shell_quote, short
+from guideplug.guide import Guider
 from guideplug.recipes import Train
 from guideplug.run.config import RunConfig
 from guideplug.run.experiment import Outcome
@@ -35,7 +38,7 @@ def table_rows(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
 def _number(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 1e5 else f"{value:.2e}"
 
 
 def guidance_sentence(config: RunConfig, outcome: Outcome) -> str:
@@ -77,7 +80,9 @@ def _values(metric: Metric, arms: Mapping[str, Any]) -> str:
 def selection_sentence(config: RunConfig, outcome: Outcome) -> str:
     """What selection did: when it stopped, and how far from random it was."""
     main = config.main
-    if not isinstance(main, Train) or main.selector is None:
+    if not isinstance(main, Train):
+        return f"No selector took part: the main network was not trained from scratch here ({main.name})."
+    if main.selector is None:
         return "No selector was chosen: every example drawn was trained on."
     facts, examples = outcome.metrics["selection"], outcome.metrics["examples"]
     share = facts["effective_sample_size"]
@@ -104,20 +109,27 @@ def cost_sentences(outcome: Outcome) -> list[str]:
     shown = ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items() if value >= 0.05)
     found = outcome.metrics["found"]
     note = f" ({' and '.join(found)} found in the store, with the seconds of their training)" if found else ""
-    return [*lines, f"seconds: {shown}{note}"]
+    return [*lines, f"seconds: {shown or 'less than 0.1'}{note}"]
+
+
+def _stronger(guider: Guider) -> str:
+    """The guider with its weight raised by 1, where it has one that can be."""
+    weight = getattr(guider, "weight", None)
+    if isinstance(weight, int | float):
+        with contextlib.suppress(ValueError):
+            return short(attrs.evolve(cast(Any, guider), weight=weight + 1))
+    return guider.name
 
 
 def next_commands(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -> list[str]:
     """Two commands worth trying next."""
-    folder = shell_quote(str(outcome.folder))
-    if config.guider is None:
-        suggestion = next(iter(guiders), "autoguidance")
-        return [f"guideplug sample {folder} --guider {suggestion}", f"guideplug explain {suggestion}"]
-    weight = getattr(config.guider, "weight", None)
-    stronger = format_value(Call(config.guider.name)).removesuffix("()")
-    if isinstance(weight, int | float):
-        stronger = f"{config.guider.name}(weight={weight + 1:g})"
+    guider = config.guider
+    if guider is None:
+        other = shown = next(iter(guiders), "autoguidance")
+    else:
+        other, shown = _stronger(guider), short(guider)
+    where = "".join(f" --plugin {shell_quote(path)}" for path in config.plugins)
     return [
-        f"guideplug sample {folder} --guider {shell_quote(stronger)}",
-        f"guideplug explain {shell_quote(short(config.guider))}",
+        f"guideplug sample {shell_quote(str(outcome.folder))} --guider {shell_quote(other)}",
+        f"guideplug explain {shell_quote(shown)} --task {shell_quote(short(config.task))}{where}",
     ]

@@ -4,6 +4,7 @@ A training writes its state beside its future entry from time to time and when i
 it was; who else wants the same network waits for it.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -88,8 +89,10 @@ class StoreWorkshop:
 
     def made(self, recipe: Recipe) -> Made:
         """The module of a recipe, and whether it was found."""
-        recipe = self._settled(recipe)
+        asked, recipe = recipe, self._settled(recipe)
         key = identity(recipe)
+        if recipe != asked and identity(asked) in self._roles:
+            self._roles.setdefault(key, self._roles[identity(asked)])
         if key not in self._made:
             made = self._stored(recipe, key) if recipe.stored else self._unstored(recipe, key)
             made.module.eval()
@@ -241,7 +244,8 @@ class StoreWorkshop:
     def _save_state(self, training: Training, place: Path) -> None:
         training.check_finite()
         tensors, data = training.state()
-        write_tensors(place / STATE, tensors, {"training": json.dumps(data)})
+        text = json.dumps(data)
+        write_tensors(place / STATE, tensors, {"training": text, "sha256": _digest(tensors, text)})
         self._observers("checkpoint", role=training.role, step=training.step)
 
     def _load_state(self, training: Training, place: Path) -> None:
@@ -249,6 +253,8 @@ class StoreWorkshop:
             return
         try:
             tensors, metadata = read_tensors(place / STATE)
+            if metadata["sha256"] != _digest(tensors, metadata["training"]):
+                raise ValueError("it has changed since it was written")
             training.load_state(tensors, json.loads(metadata["training"]))
         except (CheckpointError, KeyError, ValueError, RuntimeError, TypeError) as error:
             raise StoreError(
@@ -284,7 +290,6 @@ class StoreWorkshop:
         training.run(until=recipe.at, each=lambda now: self._stop())
         return training
 
-    @torch.no_grad()
     def synthesize(self, recipe: Synthetic) -> Tensor:
         """Samples of a recipe's denoiser, drawn in batches of 4096."""
         denoiser = recipe.denoiser(_leaf(self.obtain(recipe.of)))
@@ -296,6 +301,15 @@ class StoreWorkshop:
             parts.append(recipe.sampler.sample(denoiser, start.x, start.condition, streams))
             self._stop()
         return torch.cat(parts)
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """The SHA-256 of a training's state."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode() + b"\0")
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _leaf(module: nn.Module) -> Leaf:

@@ -10,9 +10,11 @@ import hashlib
 import importlib.metadata
 import inspect
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import attrs
@@ -55,6 +57,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, float):  # equal numbers have one text, and JSON has none for infinity
+        return int(value) if value.is_integer() else value if math.isfinite(value) else str(value)
     return value
 
 
@@ -92,10 +96,14 @@ def _core() -> str:
     return f"{_version('guideplug')} {_hash_files(folder, files)}"
 
 
-@functools.cache
 def source_digest(root: str) -> str:
     """The hash of a top-level module's source: of its file, or of every Python file of the package."""
-    file = inspect.getsourcefile(sys.modules[root])
+    return _module_digest(sys.modules[root])
+
+
+@functools.cache
+def _module_digest(module: ModuleType) -> str:
+    file = inspect.getsourcefile(module)
     if file is None:
         return "no source"
     path = Path(file)

@@ -1,7 +1,8 @@
 """The 2D tree: a fractal of Gaussians whose density, score and samples are exact at every noise level.
 
-The data set of Karras et al., "Guiding a Diffusion Model with a Bad Version of Itself" (2024, arXiv:2406.02507, appendix C):
-two classes of 127 branches each, eight Gaussians a branch. Noise of standard deviation sigma only widens the Gaussians:
+The data set of Karras et al., "Guiding a Diffusion Model with a Bad Version of Itself" (2024, arXiv:2406.02507,
+appendix C): two classes of 127 branches each, eight Gaussians a branch. Noise of standard deviation sigma only widens
+the Gaussians:
 
     p(x; sigma) = sum_i phi_i N(x; mu_i, Sigma_i + sigma^2 I)
 
@@ -11,14 +12,15 @@ m + tau c with tau = -3.5, -2.5 ... 3.5. With P = (Sigma + sigma^2 I)^-1, d = x 
 
     A = c'Pc,   B = c'Pd,   C = d'Pd,   q = exp(-A),   r = exp(-|B|)
 
-the eight exponents are a quadratic in tau, and completing it from the end of the branch nearest to x gives a polynomial in r:
+the eight exponents are a quadratic in tau; counted from the end of the branch nearest to x it gives a polynomial in r:
 
     sum_tau exp(tau B - tau^2 A/2 - C/2) = exp(3.5|B| - A/8 - C/2) S(r)
     S(r) = q^6 + q^3 r + q r^2 + r^3 + r^4 + q r^5 + q^3 r^6 + q^6 r^7
     E[tau | x, branch] = sign(B) (3.5 - r S'(r) / S(r))
     score = - sum_branch responsibility P (d - c E[tau])
 
-By construction of the tree A <= 4.2, so S lies in [exp(-25), 8] and neither overflows nor vanishes. Cost: no network calls.
+By construction of the tree A <= 4.2, so S lies in [exp(-25.2), 8] and neither overflows nor vanishes.
+Cost: no network calls.
 """
 
 import functools
@@ -73,7 +75,7 @@ class _Branches:
 
 @functools.cache
 def _grow() -> _Branches:
-    """Grow both classes from one random stream: all of A, then all of B; at each branch first itself, then its children."""
+    """Grow both classes from one random stream: all of A, then all of B; a branch before its children."""
     stream = np.random.RandomState(_SEED)
     scale = np.array(_SCALE)
     fractions = np.linspace(0.07, 0.93, COMPONENTS_PER_BRANCH)
@@ -104,7 +106,7 @@ def _grow() -> _Branches:
 
 @dataclass(frozen=True, eq=False)
 class _Tables:
-    """What the fast sum needs of each branch, in units of sqrt(ln 2) (so squares carry log2 e); K branches, 2 eigenvectors."""
+    """What the fast sum needs of each of K branches; variances are multiplied by ln 2, so exponents are those of 2."""
 
     middle: Tensor  # (2, K, 1), m, by coordinate
     axes: Tensor  # (2, 2, K, 1), [coordinate, eigenvector]
@@ -117,9 +119,10 @@ class _Tables:
 class TreeMixture:
     """The tree smoothed by Gaussian noise, exactly. Immutable; make one with `tree_mixture`.
 
-    Points are x (B, 2). sigma is in data units (class A has standard deviation .34 a coordinate, A and B together .50) and is
-    a number, a scalar tensor, or (B,) for one level a point; 0 is the clean tree. Component i belongs to branch i // 8.
-    Nothing here builds an autograd graph. Points have to come in the mixture's dtype and on its device.
+    Points are x (B, 2). sigma is in data units (class A has standard deviation .34 a coordinate, A and B together
+    .50) and is a number, a scalar tensor, or (B,) for one level a point; 0 is the clean tree. Component i belongs to
+    branch i // 8. Nothing here builds an autograd graph. Methods raise ValueError for points or levels of another
+    shape, and for points that are not in the mixture's dtype and on its device.
     """
 
     component_means: Tensor  # (M, 2)
@@ -179,7 +182,7 @@ class TreeMixture:
         new_dtype = self.dtype if dtype is None else dtype
         if (new_device, new_dtype) == (self.device, self.dtype):
             return self
-        return TreeMixture(self._branches, new_device, new_dtype)
+        return _build(self._branches, new_device, new_dtype)
 
     def log_prob(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
         """Return log p(x; sigma) (B,), in nats."""
@@ -204,7 +207,7 @@ class TreeMixture:
 
     @torch.no_grad()
     def sample_from(self, uniform: Tensor, normal: Tensor) -> Tensor:
-        """Turn base draws into clean points (B, 2): uniform (B,) on [0, 1) picks components, normal (B, 2) places points."""
+        """Turn draws into clean points (B, 2): uniform (B,) on [0, 1) picks components, normal (B, 2) places points."""
         if uniform.ndim != 1 or normal.shape != (len(uniform), 2):
             raise ValueError(
                 f"expected uniform (B,) and normal (B, 2), got {tuple(uniform.shape)} and {tuple(normal.shape)}"
@@ -225,7 +228,7 @@ class TreeMixture:
         """Return each branch's posterior probability given the point, (B, K), rows summing to 1."""
         parts = self._split(x, self._levels(x, sigma))
         rows = [self._component_exponents(*part).softmax(dim=1) for part in parts]
-        return torch.cat(rows).unflatten(1, (self.num_branches, COMPONENTS_PER_BRANCH)).sum(dim=2)
+        return torch.cat(rows).view(len(x), self.num_branches, COMPONENTS_PER_BRANCH).sum(dim=2)
 
     def branch_histogram(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
         """Return how many points each branch is most responsible for, (K,) int64: the occupancies to compare by KL."""
@@ -247,8 +250,8 @@ class TreeMixture:
     def _split(self, x: Tensor, levels: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Cut points and levels into blocks of rows."""
         rows = _GPU_ROWS if x.is_cuda else _CPU_ROWS
-        points = x.split(rows)
-        return list(zip(points, levels.split(rows) if len(levels) > 1 else [levels] * len(points), strict=True))
+        blocks = [slice(start, start + rows) for start in range(0, max(len(x), 1), rows)]
+        return [(x[block], levels[block] if len(levels) > 1 else levels) for block in blocks]
 
     def _component_exponents(self, x: Tensor, levels: Tensor) -> Tensor:
         """Return log of weight times density of each component, up to the constant log 2 pi; x (B, 2) to (B, M)."""
@@ -305,38 +308,38 @@ class TreeMixture:
         tables = self._tables
         exponent_floor, r_floor = _FLOORS[self.dtype]
         offset, forces = buffers[0:2], buffers[2:4]
-        B, r, S = buffers[4:].unbind()
+        lean, ratio, series = buffers[4:].unbind()
 
-        # d in each branch's eigenbasis; then B, P d, and C
-        torch.sub(coordinates[0], tables.middle[0], out=r)
-        torch.sub(coordinates[1], tables.middle[1], out=S)
-        torch.mul(r, tables.axes[0], out=offset).addcmul_(S, tables.axes[1])
-        torch.mul(spread.pulls[0], offset[0], out=B).addcmul_(spread.pulls[1], offset[1])
+        # d in each branch's eigenbasis; then lean, P d, and energy
+        torch.sub(coordinates[0], tables.middle[0], out=ratio)
+        torch.sub(coordinates[1], tables.middle[1], out=series)
+        torch.mul(ratio, tables.axes[0], out=offset).addcmul_(series, tables.axes[1])
+        torch.mul(spread.pulls[0], offset[0], out=lean).addcmul_(spread.pulls[1], offset[1])
         torch.mul(spread.precisions, offset, out=forces)
-        C = offset[0].mul_(forces[0]).addcmul_(offset[1], forces[1])
+        energy = offset[0].mul_(forces[0]).addcmul_(offset[1], forces[1])
 
-        # weights: exp(3.5|B| - A/8 - C/2 - the row's largest), the determinant and the branch's mass
-        torch.abs(B, out=r)
-        weights = torch.sub(r, C, alpha=0.5 / _END, out=offset[1]).sub_(spread.curvature, alpha=0.125 / _END)
+        # weights: exp(3.5|lean| - A/8 - energy/2 - the row's largest), the determinant and the branch's mass
+        torch.abs(lean, out=ratio)
+        weights = torch.sub(ratio, energy, alpha=0.5 / _END, out=offset[1]).sub_(spread.curvature, alpha=0.125 / _END)
         largest = weights.amax(dim=0)
         weights.sub_(largest).mul_(_END).clamp_min_(exponent_floor).exp2_().mul_(spread.peaks)
-        r.neg_().clamp_min_(r_floor).exp2_()
+        ratio.neg_().clamp_min_(r_floor).exp2_()
 
-        # S(r) and its derivative by Horner's rule
+        # S(ratio) and its derivative by Horner's rule
         slope = offset[0]
-        torch.addcmul(spread.q3, r, spread.q6, out=S)
-        torch.addcmul(S, r, spread.q6, out=slope)
+        torch.addcmul(spread.q3, ratio, spread.q6, out=series)
+        torch.addcmul(series, ratio, spread.q6, out=slope)
         for coefficient in (spread.q, 1.0, 1.0, spread.q, spread.q3):
-            S.mul_(r).add_(coefficient)
-            slope.mul_(r).add_(S)
-        S.mul_(r).add_(spread.q6)
+            series.mul_(ratio).add_(coefficient)
+            slope.mul_(ratio).add_(series)
+        series.mul_(ratio).add_(spread.q6)
 
         # sum of responsibility * P (d - c E[tau]), then back from the eigenbases
-        S.mul_(weights)
-        slope.mul_(r).mul_(weights)
-        shift = torch.sub(S, slope, alpha=1 / _END, out=slope).mul_(B.sign_())
-        forces.mul_(S).addcmul_(spread.pulls, shift, value=-_END)
-        total = S.sum(dim=0)
+        series.mul_(weights)
+        slope.mul_(ratio).mul_(weights)
+        shift = torch.sub(series, slope, alpha=1 / _END, out=slope).mul_(lean.sign_())
+        forces.mul_(series).addcmul_(spread.pulls, shift, value=-_END)
+        total = series.sum(dim=0)
         score = (tables.back @ forces.flatten(0, 1)).div_(total)
         log_prob = total.log_().add_(largest, alpha=_END / _LOG2_E).sub_(math.log(2 * math.pi * _LOG2_E))
         return score.T, log_prob
@@ -366,6 +369,12 @@ def _narrow(buffers: Tensor, rows: int) -> Tensor:
 
 
 @functools.cache
+def _build(branches: _Branches, device: torch.device, dtype: torch.dtype) -> TreeMixture:
+    """Build a mixture once for each device and precision: `to` is called at every network call."""
+    return TreeMixture(branches, device, dtype)
+
+
+@functools.cache
 def tree_mixture(classes: TreeClasses = "A", min_depth: int = 0) -> TreeMixture:
     """Return the tree of class A, of class B, or of both, in float32 on the CPU.
 
@@ -378,4 +387,4 @@ def tree_mixture(classes: TreeClasses = "A", min_depth: int = 0) -> TreeMixture:
         raise ValueError(f"min_depth must be from 0 to {_MAX_DEPTH}, not {min_depth}")
     branches = _grow()
     keep = np.isin(branches.classes, list(classes)) & (branches.depths >= min_depth)
-    return TreeMixture(branches.select(keep), torch.device("cpu"), torch.float32)
+    return _build(branches.select(keep), torch.device("cpu"), torch.float32)

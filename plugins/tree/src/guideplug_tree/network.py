@@ -1,22 +1,22 @@
 """The 2D tree's denoiser: a magnitude-preserving MLP read as an unnormalised density, whose gradient is the score.
 
-Karras et al., "Guiding a Diffusion Model with a Bad Version of Itself" (2024, arXiv:2406.02507, appendix C; signs and inputs as in
-their released code). With x* = x / sqrt(sigma^2 + sigma_data^2) and F the output of the MLP with h features,
+Karras et al., "Guiding a Diffusion Model with a Bad Version of Itself" (2024, arXiv:2406.02507, appendix C; sign and
+inputs as in their released code). With x* = x / sqrt(sigma^2 + sigma_data^2) and F the output of an MLP of h features,
 
     log p(x; sigma) = gain * mean(F(x*, y*, log(sigma)/4, 1)^2) / sigma - |x*|^2 / 2
     D(x; sigma)     = x + sigma^2 grad_x log p
 
-The gain starts at 0, where D is the denoiser of a Gaussian of standard deviation sigma_data. Weights have unit norm per output
-feature (Karras et al. 2024, arXiv:2312.02696, equation 66 and section 2.3), and SiLU is divided by .596.
+The gain starts at 0, where D is the denoiser of a Gaussian of standard deviation sigma_data. Layers preserve magnitude
+(Karras et al. 2024, arXiv:2312.02696): weights have unit norm per output feature and SiLU is divided by .596.
 
 grad_x is written out, so that sampling needs no autograd and training only one backward pass. With pre-activations a_l,
 s_l = SiLU(a_l), a_{l+1} = W_{l+1} s_l and F = a_4,
 
     e_4 = F,   e_l = (W_{l+1}' e_{l+1}) SiLU'(a_l),   g = W_0' e_0 = grad |F|^2 / 2
 
-and for the gradient v that training sends to g: <v, g> = <F, dF> with dF the change of F along v. So its derivative in the
-weights is one more forward pass (the tangents da_l along v, with e_l their adjoints) and one more backward pass (the adjoints u_l of
-a_l):
+and for the gradient v that training sends to g: <v, g> = <F, dF> with dF the change of F along v. So its derivative in
+the weights is one more forward pass (the tangents da_l along v, with e_l their adjoints) and one more backward pass (the
+adjoints u_l of a_l):
 
     u_4 = dF,  u_l = (W_{l+1}' u_{l+1}) SiLU'(a_l) + (W_{l+1}' e_{l+1}) SiLU''(a_l) da_l
     d<v, g> / dW_{l+1} = u_{l+1} s_l' + e_{l+1} (SiLU'(a_l) da_l)'
@@ -74,16 +74,19 @@ class TreeMLP(torch.nn.Module):
         inputs = self._inputs(scaled, sigma, label_embedding)
         input_weight = _unit_rows(self.input_weight)
         hidden_weights = _unit_rows(self.hidden_weights) / _SILU_GAIN
-        if torch.is_grad_enabled():
-            energy_gradient = _EnergyGradient.apply(inputs, input_weight, hidden_weights)
-        else:
-            energy_gradient = _energy_gradient(inputs, input_weight, hidden_weights)
+        device = x.device.type
+        if torch.is_autocast_enabled(device):  # the backward pass is ours, and would not know of it
+            low = torch.get_autocast_dtype(device)
+            inputs, input_weight, hidden_weights = inputs.to(low), input_weight.to(low), hidden_weights.to(low)
+        gradient = _EnergyGradient.apply if torch.is_grad_enabled() else _energy_gradient
+        with torch.autocast(device, enabled=False):
+            energy_gradient = gradient(inputs, input_weight, hidden_weights).to(x.dtype)
         pull = energy_gradient * (self.gain * (2 / self.hidden) / sigma[:, None])
         return torch.addcmul(x, pull - scaled, shrink * sigma.square()[:, None])
 
     @torch.no_grad()
     def normalize_weights_(self) -> None:
-        """Rescale every stored row to norm sqrt(fan-in); to be called after each optimiser step. The network does not change."""
+        """Rescale every stored row to norm sqrt(fan-in), after each optimiser step. The network does not change."""
         for weight in (self.input_weight, self.hidden_weights):
             weight.copy_(_unit_rows(weight)).mul_(math.sqrt(weight.shape[-1]))
 
@@ -104,14 +107,14 @@ class TreeMLP(torch.nn.Module):
 
 def _unit_rows(weight: Tensor) -> Tensor:
     """Divide each row (last dimension) by its norm."""
-    return weight / weight.norm(dim=-1, keepdim=True)
+    return weight / torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
 
 
 def _energy_gradient(inputs: Tensor, input_weight: Tensor, hidden_weights: Tensor) -> Tensor:
-    """Return g (B, 2), the gradient of |F|^2 / 2 in the first two inputs; inputs (B, I), weights (h, I) and (4, h, h)."""
+    """Return g (B, 2), the gradient of |F|^2 / 2 in two inputs; inputs (B, I), weights (h, I) and (4, h, h)."""
     blocks = []
-    for block in inputs.split(_BLOCK_ROWS):
-        a = [block @ input_weight.T]
+    for start in range(0, max(len(inputs), 1), _BLOCK_ROWS):
+        a = [inputs[start : start + _BLOCK_ROWS] @ input_weight.T]
         for weight in hidden_weights:
             a.append(torch.nn.functional.silu(a[-1]) @ weight.T)
         e = a.pop()

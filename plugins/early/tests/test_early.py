@@ -1,0 +1,169 @@
+"""Early selection: the rule, the fixed step, and what is refused before any training."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import final
+
+import pytest
+import torch
+from attrs import frozen
+from guideplug_early import Early
+from guideplug_jest import JEST
+from guideplug_random import Random
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guideplug import Draw, Duration, Losses, Registry, Selection, Selector, SelectorState, option
+from guideplug.config import Reader
+from guideplug.errors import ConfigError
+from guideplug.run.config import Request, resolve
+from guideplug.testing import check_selector
+
+
+@final
+@frozen
+class Counting(Selector):
+    """Keeps the first half; its state counts, and says which super-batches it saw."""
+
+    name = "counting"
+    last: int = option(10**9, help="how many steps until it is off for good")
+
+    def init(self) -> SelectorState:
+        return {"seen": [], "deep": {"count": 0}}
+
+    def plan(self, batch: int, state: SelectorState) -> Draw:
+        return Draw(batch, learner=True, reference="weak")
+
+    def select(
+        self, losses: Losses, state: SelectorState, generator: torch.Generator
+    ) -> tuple[Selection, SelectorState]:
+        assert losses.learner is not None
+        seen = [*state["seen"], float(losses.learner[0])]
+        return Selection(torch.arange(losses.count // 2)), {"seen": seen, "deep": {"count": len(seen)}}
+
+    def switched_off(self, state: SelectorState) -> bool:
+        return state["deep"]["count"] >= self.last
+
+
+def run(selector: Selector, learner: list[float], reference: float = 1.0) -> list[tuple[Draw, int, bool, SelectorState]]:
+    """Step through constant losses; the state goes through JSON, as when a training is stopped at every step."""
+    state: Mapping = selector.init()
+    found = []
+    for value in learner:
+        draw = selector.plan(10, state)
+        losses = Losses(
+            draw.count,
+            torch.full((10,), value) if draw.learner else None,
+            torch.full((10,), reference) if draw.reference else None,
+        )
+        selection, state = selector.select(losses, state, torch.Generator())
+        state = json.loads(json.dumps(state))
+        found.append((draw, len(selection.indices), selector.switched_off(state), state))
+    return found
+
+
+@pytest.mark.parametrize("selector", [Early(JEST()), Early(JEST(), until="2it"), Early(Random(), until="1it")])
+def test_it_keeps_the_laws_of_selectors(selector: Early) -> None:
+    check_selector(selector)
+
+
+def test_the_rule_is_off_for_good_at_the_first_super_batch_that_the_learner_wins() -> None:
+    steps = run(Early(Counting()), [3.0, 1.0, 0.9, 5.0, 5.0])
+    on, off = Draw(10, True, "weak"), Draw(10)
+    assert [draw for draw, *_ in steps] == [on, on, on, off, off]
+    assert [kept for _, kept, *_ in steps] == [5, 5, 5, 10, 10]  # that super-batch is selected from still
+    assert [switched for _, _, switched, _ in steps] == [False, False, True, True, True]  # equal means do not switch
+    assert steps[-1][3]["inner"]["seen"] == pytest.approx([3.0, 1.0, 0.9])  # the inner one sees no more
+
+
+@given(st.lists(st.floats(0, 2, width=32), min_size=1, max_size=12))
+def test_it_is_never_on_again(learner: list[float]) -> None:
+    switched = [off for _, _, off, _ in run(Early(Counting()), learner)]
+    first = next((i for i, value in enumerate(learner) if value < 1.0), len(learner))
+    assert switched == [i >= first for i in range(len(learner))]
+
+
+def test_the_rule_compares_means_and_not_single_losses() -> None:
+    early = Early(Counting())
+    losses = Losses(4, torch.tensor([0.0, 0.0, 0.0, 9.0]), torch.ones(4))
+    _, state = early.select(losses, early.init(), torch.Generator())
+    assert not early.switched_off(state)
+    losses = Losses(4, torch.tensor([2.0, 2.0, 2.0, 2.0]), torch.tensor([1.0, 1.0, 1.0, 9.0]))
+    _, state = early.select(losses, early.init(), torch.Generator())
+    assert early.switched_off(state)
+
+
+def test_the_super_batch_that_switches_is_selected_by_the_inner_selector() -> None:
+    learner, reference = torch.rand(100, generator=torch.Generator().manual_seed(0)), torch.ones(100)
+    alone, _ = JEST().select(Losses(100, learner, reference), {}, torch.Generator().manual_seed(7))
+    early = Early(JEST())
+    wrapped, state = early.select(Losses(100, learner, reference), early.init(), torch.Generator().manual_seed(7))
+    assert torch.equal(alone.indices, wrapped.indices)
+    assert early.switched_off(state)
+    after, _ = early.select(Losses(100), state, torch.Generator())
+    assert torch.equal(after.indices, torch.arange(100))
+    assert after.weights is None
+    assert after.probabilities is None
+
+
+def test_until_counts_steps_and_does_not_look_at_losses() -> None:
+    steps = run(Early(Counting(), until="3it"), [0.0, 0.0, 9.0, 9.0])
+    assert [kept for _, kept, *_ in steps] == [5, 5, 5, 10]
+    assert [off for _, _, off, _ in steps] == [False, False, True, True]
+    assert Early(Counting(), until="231it").until == Duration(231, "it")
+
+
+def test_with_until_an_inner_selector_need_not_score() -> None:
+    steps = run(Early(Random(filter_ratio=0.5), until="2it"), [1.0] * 4)
+    assert [draw for draw, *_ in steps] == [Draw(5), Draw(5), Draw(10), Draw(10)]
+    assert [kept for _, kept, *_ in steps] == [5, 5, 10, 10]
+
+
+@pytest.mark.parametrize("until", ["90s", "3.3Mex", "1h"])
+def test_until_in_other_units_is_refused(until: str) -> None:
+    with pytest.raises(ValueError, match=r"until is .*optimiser steps, such as 231it"):
+        Early(JEST(), until=until)
+
+
+@pytest.mark.parametrize("until", ["soon", 5, "-3it", "0it", math.nan])
+def test_until_that_is_no_duration_is_refused(until: object) -> None:
+    with pytest.raises((ConfigError, ValueError)):
+        Early(JEST(), until=until)
+
+
+@pytest.mark.parametrize("inner", [Random(), JEST(score="hard-learner"), JEST(score="easy-reference")])
+def test_a_selector_without_both_scores_is_refused_when_planned(inner: Selector) -> None:
+    early = Early(inner)
+    with pytest.raises(ValueError, match=rf"'{inner.name}' does not score learner and reference.*until=231it"):
+        early.plan(4096, early.init())
+
+
+def test_and_so_at_configuration() -> None:
+    request = Request(values={"task": "tree", "selector": "early(random)"})
+    with pytest.raises(ConfigError, match=r"early.*'random' does not score learner and reference.*until=231it"):
+        resolve(request, Registry.installed())
+    request = Request(values={"task": "tree", "selector": "early(random, until=5it)", "device": "cpu"})
+    assert resolve(request, Registry.installed()).selector == Early(Random(), until="5it")
+
+
+def test_an_inner_selector_that_went_off_takes_the_outer_with_it() -> None:
+    """Else the outer rule would ask for scores that nobody makes any more."""
+    steps = run(Early(Early(Counting(), until="2it")), [9.0] * 4)
+    assert [kept for _, kept, *_ in steps] == [5, 5, 10, 10]
+    assert [draw for draw, *_ in steps][2:] == [Draw(10)] * 2
+    assert [off for _, _, off, _ in run(Early(Counting(last=1)), [9.0] * 2)] == [True, True]
+
+
+def test_the_preset() -> None:
+    early = Reader(Registry.installed()).expression("early-jest", Selector)
+    assert early == Early(JEST())
+    assert early.until is None
+    assert Reader(Registry.installed()).expression("early-jest(until=231it)", Selector) == Early(JEST(), until="231it")
+
+
+def test_its_needs_are_the_inner_selectors() -> None:
+    config = resolve(Request(values={"task": "tree", "device": "cpu"}), Registry.installed())
+    wanted = Early(JEST(reference="other")).needs(config.task, config.main)
+    assert wanted == JEST(reference="other").needs(config.task, config.main)
+    assert list(wanted) == ["other"]

@@ -1,0 +1,169 @@
+"""What selection and guidance cost beside the network calls they make: medians and ratios, side by side in one run.
+
+    python tests/benchmarks/selection_and_sampling.py [--threads 2] [--rounds 30]
+
+Each row times several ways of doing one thing in turn, round after round, so that a busy machine slows all alike.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from guideplug_autoguidance import Autoguidance
+from guideplug_cfg import CFG
+from guideplug_early import Early
+from guideplug_edm import Heun
+from guideplug_jest import JEST
+from guideplug_random import Random
+from guideplug_tree import Tree
+from guideplug_tree.task import Tree as TreeTask
+
+from guideplug import Duration, Losses, SampleStreams, Selector, Train
+from guideplug.denoise import Denoiser, Leaf
+from guideplug.train import Training
+
+
+def medians(rounds: int, ways: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Milliseconds of each way, the median over rounds in which all take their turn."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        way()
+    for _ in range(rounds):
+        for name, way in ways.items():
+            begin = time.perf_counter()
+            way()
+            times[name].append(1000 * (time.perf_counter() - begin))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def show(title: str, found: dict[str, float], against: str) -> None:
+    """A table of medians and of ratios to one of them."""
+    print(f"\n{title}")
+    for name, value in found.items():
+        print(f"  {name:<44} {value:9.3f} ms   {value / found[against]:6.3f} x {against}")
+
+
+def training(task: TreeTask, selector: Selector | None) -> Training:
+    """A training of the tree at the paper's scale, with the reference it selects against."""
+    main = task.recipe("main", None)
+    assert isinstance(main, Train)
+    weak = task.recipe("weak", main)
+    assert isinstance(weak, Train)
+    reference = weak.build().eval()
+    return Training(
+        main.build(), task, main.options, seed=0, selector=selector, references={"weak": reference}, role="main"
+    )
+
+
+def iterations(rounds: int) -> None:
+    """Whole training iterations: data, exact target, scoring, selection, step, EMA."""
+    task = Tree()
+    arms = {
+        "no selection": None,
+        "random": Random(),
+        "full jest": JEST(),
+        "early-jest, switched off": Early(JEST(), until="1it"),
+    }
+    trainings = {name: training(task, selector) for name, selector in arms.items()}
+    for one in trainings.values():
+        one.run(until=Duration(5, "it"))
+
+    def advance(one: Training) -> Callable[[], object]:
+        return lambda: one.run(until=Duration(one.step + 1, "it"))
+
+    found = medians(rounds, {name: advance(one) for name, one in trainings.items()})
+    show("one training iteration of the tree, super-batch 4096, h 64", found, "no selection")
+
+
+def selection(rounds: int) -> None:
+    """The choice alone."""
+    for batch in (4096, 163_840):
+        generator = torch.Generator().manual_seed(0)
+        losses = Losses(batch, torch.rand(batch, generator=generator), torch.rand(batch, generator=generator))
+        jest = JEST()
+
+        def choose(losses: Losses = losses, jest: JEST = jest, generator: torch.Generator = generator) -> object:
+            return jest.select(losses, {}, generator)
+
+        show(f"selection of 20 % from {batch:,} in 16 chunks", medians(rounds, {"jest": choose}), "jest")
+
+
+def labelled(hidden: int) -> Leaf:
+    """A network of both classes with labels."""
+    task = Tree("both", labels=True)
+    main = task.recipe("main", None)
+    assert isinstance(main, Train)
+    return main.build().eval()
+
+
+@torch.no_grad()
+def guidance(rounds: int) -> None:
+    """A guided evaluation against the bare network calls it makes, batch 4096."""
+    task = Tree()
+    main = task.recipe("main", None)
+    assert isinstance(main, Train)
+    weak = task.recipe("weak", main)
+    assert isinstance(weak, Train)
+    strong, small = main.build().eval(), weak.build().eval()
+    x = 0.5 * torch.randn(4096, 2, generator=torch.Generator().manual_seed(0))
+    sigma = torch.full((4096,), 0.4)
+    guided = Autoguidance(weight=3.0).guide(strong, {"weak": small})
+    ways: dict[str, Callable[[], object]] = {
+        "bare calls": lambda: (strong.denoise(x, sigma, None), small.denoise(x, sigma, None)),
+        "autoguidance": lambda: guided(x, 0.4),
+    }
+    show("one evaluation, batch 4096: autoguidance", medians(20 * rounds, ways), "bare calls")
+
+    both = labelled(64)
+    labels = torch.zeros(4096, dtype=torch.int64)
+    doubled, twice = torch.cat([x, x]), torch.cat([sigma, sigma])
+    conditions = torch.cat([labels, torch.full_like(labels, 2)])
+    cfg = CFG(weight=2.0).guide(both, {})
+    ways = {
+        "bare call of both conditions": lambda: both.denoise(doubled, twice, conditions),
+        "cfg": lambda: cfg(x, 0.4, labels),
+        "two calls, one a condition": lambda: (
+            both.denoise(x, sigma, labels), both.denoise(x, sigma, torch.full_like(labels, 2))
+        ),
+    }  # fmt: skip
+    show("one evaluation, batch 4096: cfg", medians(20 * rounds, ways), "bare call of both conditions")
+
+    heun = Heun()
+    start = 5.0 * torch.randn(4096, 2, generator=torch.Generator().manual_seed(0))
+    levels = [(torch.full((4096,), level), level) for level in heun.sigmas(strong)[:-1]]
+
+    def bare() -> None:
+        for step, (tensor, _) in enumerate(levels):
+            for _ in range(1 if step == len(levels) - 1 else 2):
+                strong.denoise(start, tensor, None)
+                small.denoise(start, tensor, None)
+
+    ways = {"bare calls": bare, "guided heun": lambda: sampled(guided, start)}
+
+    def sampled(point: Denoiser, x: torch.Tensor) -> object:
+        return heun.sample(point, x)
+
+    show("32 Heun steps, batch 4096: autoguidance", medians(max(rounds // 2, 5), ways), "bare calls")
+
+
+def streams(rounds: int) -> None:
+    """Random streams of 163,840 samples."""
+    many = SampleStreams(0, np.arange(163_840))
+    found = medians(rounds, {"two normals a sample": lambda: many.normal((2,), "noise"), "one uniform": lambda: many.uniform((), "u")})
+    show("a draw from 163,840 streams", found, "two normals a sample")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=30)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    print(f"torch {torch.__version__}, {given.threads} threads, medians of {given.rounds} rounds or more")
+    iterations(given.rounds)
+    selection(given.rounds)
+    guidance(given.rounds)
+    streams(given.rounds)

@@ -1,0 +1,304 @@
+"""A local plugin for the tests of the command line: a task that costs nothing, two selectors, bad networks.
+
+The data are two points of the plane with a little noise, under the label of the point if ``labels`` is true. Where
+``TOY_PAUSE`` is set in the environment, every training step and every sampling step waits that many seconds.
+"""
+
+import itertools
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+import torch
+from attrs import evolve, frozen
+from torch import Tensor, nn
+
+from guideplug import (
+    Arm,
+    Condition,
+    Context,
+    Draw,
+    Duration,
+    Examples,
+    Leaf,
+    LogNormal,
+    Losses,
+    Metric,
+    Network,
+    Observer,
+    Options,
+    Recipe,
+    Sampler,
+    SampleStreams,
+    Selection,
+    Selector,
+    SelectorState,
+    Space,
+    Start,
+    State,
+    Task,
+    Train,
+    TrainingStreams,
+    hook,
+    noised,
+    option,
+)
+
+SPACE = Space(shape=(2,), sigma_data=0.5, sigma_min=0.01, sigma_max=5.0)
+CENTRES = torch.tensor([[-0.6, 0.0], [0.6, 0.2]])
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8ffff3f0005fe02fe0def46b8"
+    "0000000049454e44ae426082"
+)
+
+
+def pause() -> None:
+    time.sleep(float(os.environ.get("TOY_PAUSE", 0)))
+
+
+class ToyDenoiser(Leaf):
+    def __init__(self, width: int, labels: bool) -> None:
+        super().__init__(SPACE)
+        self.labels = labels
+        self.layers = nn.Sequential(nn.Linear(6, width), nn.SiLU(), nn.Linear(width, 2))
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        label = nn.functional.one_hot(condition, 3).to(x) if self.labels else x.new_zeros(len(x), 3)
+        share = (sigma**2 / (sigma**2 + 0.25))[:, None]
+        inputs = torch.cat([x / (sigma**2 + 0.25).sqrt()[:, None], sigma.log()[:, None] / 4, label], 1)
+        return (1 - share) * x + share.sqrt() * 0.5 * self.layers(inputs)
+
+    def null_condition(self, batch: int, device: torch.device) -> Condition:
+        return torch.full((batch,), 2, device=device) if self.labels else super().null_condition(batch, device)
+
+    @property
+    def has_null(self) -> bool:
+        return self.labels
+
+
+class WrongShape(ToyDenoiser):
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        return super().denoise(x, sigma, condition)[:, :1]
+
+
+class NaNDenoiser(ToyDenoiser):
+    """Not a number below a noise level."""
+
+    below = 0.5
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        clean = super().denoise(x, sigma, condition)
+        return torch.where((sigma < self.below)[:, None], clean * torch.nan, clean)
+
+
+@final
+@frozen
+class ToyNet(Network):
+    """A tiny MLP."""
+
+    name = "toy-net"
+    width: int = option(8, help="width")
+
+    def build(self, task: Task) -> Leaf:
+        return ToyDenoiser(self.width, getattr(task, "labels", False))
+
+
+@final
+@frozen
+class WrongNet(Network):
+    """A network that answers in another shape."""
+
+    name = "toy-wrong-shape"
+
+    def build(self, task: Task) -> Leaf:
+        return WrongShape(4, getattr(task, "labels", False))
+
+
+@final
+@frozen
+class NaNNet(Network):
+    """A network that answers no number at low noise."""
+
+    name = "toy-nan"
+
+    def build(self, task: Task) -> Leaf:
+        return NaNDenoiser(4, getattr(task, "labels", False))
+
+
+@final
+@frozen
+class Distance(Metric):
+    """Mean distance to the nearer point."""
+
+    name = "distance"
+    better, aspect, formula = "lower", "fidelity", "mean over samples of min |x - c|"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        return float(torch.cdist(arm.samples, CENTRES).min(1).values.mean())
+
+
+@final
+@frozen
+class Balance(Metric):
+    """Share of the rarer point."""
+
+    name = "balance"
+    better, aspect, formula = "higher", "coverage", "min over points of the share of samples nearest to it"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        first = float((torch.cdist(arm.samples, CENTRES).argmin(1) == 0).float().mean())
+        return min(first, 1 - first)
+
+
+@final
+@frozen
+class Toy(Task):
+    """Two points of the plane."""
+
+    name = "toy"
+    labels: bool = option(False, help="whether the point is a condition")
+
+    @property
+    def space(self) -> Space:
+        return SPACE
+
+    def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
+        pause()
+        generator = streams.generator("data")
+        which = torch.randint(2, (len(sigma),), generator=generator)
+        clean = CENTRES[which] + 0.05 * torch.randn(len(sigma), 2, generator=generator)
+        return noised(clean, sigma, streams, which if self.labels else None)
+
+    def start(self, streams: SampleStreams, sigma: float) -> Start:
+        label = (streams.uniform((), "label") < 0.5).long() if self.labels else None
+        return Start(sigma * streams.normal((2,), "start noise"), label)
+
+    def recipe(self, role: str, main: Recipe | None) -> Recipe | None:
+        if main is None and role == "main":
+            options = Options(
+                duration=Duration(40, "it"), batch=64, lr=0.01, noise=LogNormal(-1.2, 1.2),
+                condition_dropout=0.1 if self.labels else 0.0,
+            )  # fmt: skip
+            return Train(task=self, denoiser=ToyNet(), options=options)
+        if role == "weak" and isinstance(main, Train):
+            short = evolve(main.options, duration=main.options.duration.part(0.25))
+            return evolve(main, denoiser=ToyNet(4), options=short, selector=None, models={})
+        return None
+
+    def sampler(self) -> str:
+        return "toy-steps"
+
+    def samples(self) -> int:
+        return 32
+
+    def truth(self, count: int, sampler: Sampler, seed: int) -> Sequence[Arm]:
+        return [Arm("truth", CENTRES[torch.arange(count) % 2])]
+
+    def metrics(self) -> Sequence[Metric]:
+        return [Distance(), Balance()]
+
+    def figure(self, arms: Sequence[Arm], path: Path) -> None:
+        path.write_bytes(PNG)
+
+
+@final
+@frozen
+class Steps(Sampler):
+    """Euler's method on a linear grid."""
+
+    name = "toy-steps"
+    num_steps: int = option(4, help="steps")
+
+    def sigmas(self, denoiser: "object") -> list[float]:
+        return [*torch.linspace(5.0, 0.05, self.num_steps).tolist(), 0.0]
+
+    def steps(self, denoiser, x, condition=None, streams=None):  # type: ignore[no-untyped-def]
+        sigmas = self.sigmas(denoiser)
+        for i, (sigma, after) in enumerate(itertools.pairwise(sigmas)):
+            pause()
+            x = x + (after - sigma) * (x - denoiser(x, sigma, condition, toward=after)) / sigma
+            yield State(i + 1, self.num_steps, after, x)
+
+
+@final
+@frozen
+class Half(Selector):
+    """The half with the higher losses, of a memory that counts."""
+
+    name = "toy-half"
+
+    def init(self) -> SelectorState:
+        return {"calls": 0}
+
+    def plan(self, batch: int, state: SelectorState) -> Draw:
+        return Draw(batch, learner=True)
+
+    def select(
+        self, losses: Losses, state: SelectorState, generator: torch.Generator
+    ) -> tuple[Selection, SelectorState]:
+        assert losses.learner is not None
+        chosen = losses.learner.topk(losses.count // 2).indices
+        return Selection(chosen), {"calls": state["calls"] + 1}
+
+
+@final
+@frozen
+class Broken(Selector):
+    """Answers that cannot be used."""
+
+    name = "toy-broken"
+    how: str = option(help="which answer")
+
+    def plan(self, batch: int, state: SelectorState) -> Draw:
+        return Draw(batch)
+
+    def select(
+        self, losses: Losses, state: SelectorState, generator: torch.Generator
+    ) -> tuple[Selection, SelectorState]:
+        answers = {
+            "duplicate": torch.tensor([0, 1, 1]),
+            "too-high": torch.tensor([0, losses.count]),
+            "negative": torch.tensor([-1, 0]),
+            "empty": torch.tensor([], dtype=torch.long),
+            "float": torch.tensor([0.0, 1.0]),
+            "bool": torch.ones(losses.count, dtype=torch.bool),
+            "table": torch.tensor([[0, 1], [2, 3]]),
+        }
+        if self.how == "refuses":
+            raise ValueError("toy-broken: these losses are\nnot to my liking")
+        return Selection(answers[self.how]), state
+
+
+class Failing(Observer):
+    """Raises at the first step; the run must not mind."""
+
+    def notice(self, event: str, data: dict[str, object]) -> None:
+        if event == "step" and os.environ.get("TOY_OBSERVER") == "fails":
+            raise RuntimeError("no service")
+
+
+@hook
+def guideplug_tasks() -> list[type[Task]]:
+    return [Toy]
+
+
+@hook
+def guideplug_denoisers() -> list[type[Network]]:
+    return [ToyNet, WrongNet, NaNNet]
+
+
+@hook
+def guideplug_samplers() -> list[type[Sampler]]:
+    return [Steps]
+
+
+@hook
+def guideplug_selectors() -> list[type[Selector]]:
+    return [Half, Broken]
+
+
+@hook
+def guideplug_observers() -> list[type[Observer]]:
+    return [Failing]

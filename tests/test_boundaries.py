@@ -1,0 +1,199 @@
+"""Which room imports which, what plugins may import, and what the public surface costs: read from the sources."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import guideplug
+
+ROOT = Path(__file__).parents[1]
+CORE = ROOT / "src" / "guideplug"
+PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if not path.name.startswith((".", "__")))
+
+ROOMS = [
+    "errors", "config", "observe", "denoise", "noise", "weights", "ema", "tensors", "recipe", "guide", "select",
+    "sample", "task", "recipes", "dataset", "hooks", "registry", "train", "store", "run", "testing", "cli",
+]  # fmt: skip
+"""A room imports only from those before it."""
+
+ONLY_FOR_TYPES = {
+    "recipe": {"recipes"},
+    "guide": {"recipe", "task"},
+    "select": {"recipe", "task"},
+    "task": {"recipe"},
+    "hooks": {"guide", "observe", "recipe", "sample", "select", "task"},
+}
+"""What a room names in annotations: methods that speak of each other, with no need of each other when they run."""
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Every absolute module (or module.name) that a file imports, and whether for types only."""
+    tree = ast.parse(path.read_text(), str(path))
+    typed = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in typed) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively: the room it means should be readable"
+            yield from ((f"{node.module}.{alias.name}", id(node) in typed) for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "import_module",
+            "importlib.import_module",
+            "__import__",
+        ):
+            assert path == CORE / "__init__.py", f"{path} imports by a computed name"
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(CORE).parts[0].removesuffix(".py")
+
+
+def edges(*, types: bool) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for path in CORE.rglob("*.py"):
+        for name, typed in imports(path):
+            parts = name.split(".")
+            if parts[0] == "guideplug" and len(parts) > 1 and typed is types and parts[1] != room_of(path):
+                found.setdefault(room_of(path), set()).add(parts[1])
+    return found
+
+
+def test_every_room_has_its_place() -> None:
+    there = {room_of(path) for path in CORE.rglob("*.py")} - {"__init__"}
+    assert there == set(ROOMS)
+
+
+def test_rooms_import_only_from_rooms_before_them() -> None:
+    for room, used in edges(types=False).items():
+        assert room != "__init__", "the public surface imports when a name is used"
+        for other in used:
+            if (room, other) == ("store", "guideplug"):
+                continue
+            assert other in ROOMS, f"{room} imports guideplug.{other}: the core uses rooms, not the public surface"
+            assert ROOMS.index(other) < ROOMS.index(room), f"{room} imports {other}, a room after it"
+
+
+def test_imports_for_types_are_those_listed() -> None:
+    found = {room: used for room, used in edges(types=True).items() if room != "__init__"}
+    assert found == ONLY_FOR_TYPES
+
+
+def test_the_core_imports_no_plugin() -> None:
+    names = {path.name for path in PLUGINS}
+    assert len(names) >= 7
+    for path in CORE.rglob("*.py"):
+        for name, _ in imports(path):
+            assert not name.startswith("guideplug_"), f"{path} imports {name}"
+
+
+def _modules(plugin: Path) -> set[str]:
+    return {path.name.removesuffix(".py") for path in (plugin / "src").iterdir() if path.suffix in (".py", "")} - {
+        "__pycache__"
+    }
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
+def test_plugins_use_public_names_and_no_other_plugin(plugin: Path) -> None:
+    own = _modules(plugin)
+    for path in sorted(plugin.rglob("*.py")):
+        in_tests = "tests" in path.relative_to(plugin).parts
+        for name, _ in imports(path):
+            root, *rest = name.split(".")
+            assert not root.startswith("guideplug_") or root in own, f"{path} imports {name}: another plugin"
+            if root == "guideplug" and rest:
+                public = len(rest) == 1 and rest[0] in guideplug.__all__
+                for_tests = in_tests and rest[0] == "testing" and len(rest) == 2
+                assert public or for_tests, f"{path} imports {name}, which is not public"
+            if root == "guideplug" and not rest:
+                used = {
+                    node.attr
+                    for node in ast.walk(ast.parse(path.read_text()))
+                    if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "guideplug"
+                }
+                assert used <= set(guideplug.__all__), f"{path} uses {used - set(guideplug.__all__)} of guideplug"
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
+def test_a_plugin_is_an_installable_distribution(plugin: Path) -> None:
+    there = {path.name for path in plugin.iterdir()}
+    assert {"pyproject.toml", "README.md", "src", "tests"} <= there, f"plugins/{plugin.name} has {sorted(there)}"
+    project = tomllib.loads((plugin / "pyproject.toml").read_text())["project"]
+    points = project["entry-points"]["guideplug"]
+    assert len(points) >= 1
+    assert {module.partition(".")[0] for module in points.values()} <= _modules(plugin)
+    assert project["name"].startswith("guideplug-")
+    assert any(requirement.startswith("guideplug") for requirement in project["dependencies"])
+    assert project["license"] == "Apache-2.0"
+    assert (plugin / "README.md").read_text().startswith(f"# {project['name']}\n")
+    assert list((plugin / "tests").glob("test_*.py")), f"plugins/{plugin.name} has no tests"
+    assert not list((plugin / "tests").rglob("__init__.py"))
+
+
+# The public surface
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import guideplug",
+        "import guideplug; dir(guideplug); guideplug.__all__",
+        "from guideplug import GuideplugError, hook, option",
+        "import guideplug.cli",
+        "import guideplug.cli.main",
+        "from guideplug.cli import main; main(['--help'], standalone_mode=False)",
+        "from guideplug.cli import main; main(['--version'], standalone_mode=False)",
+        "from guideplug.cli import main; main(['run', '--help'], standalone_mode=False)",
+    ],
+)
+def test_what_is_quick_imports_nothing_heavy(statement: str) -> None:
+    check = (
+        f"{statement}\nimport sys\n"
+        "heavy = ('torch', 'numpy', 'matplotlib', 'rich', 'safetensors')\n"
+        "print('heavy:', [name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_the_lazy_table_agrees_with_what_type_checkers_see() -> None:
+    tree = ast.parse((CORE / "__init__.py").read_text())
+    (guard,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen: dict[str, set[str]] = {}
+    for node in guard.body:
+        assert isinstance(node, ast.ImportFrom)
+        assert node.module is not None
+        for alias in node.names:
+            assert alias.asname == alias.name, f"{alias.name} is not re-exported"
+            seen.setdefault(node.module.removeprefix("guideplug."), set()).add(alias.name)
+    assert seen == {room: set(names) for room, names in guideplug._ROOMS.items()}
+    assert sum(map(len, guideplug._ROOMS.values())) == len(set(guideplug.__all__))
+    assert guideplug.__all__ == sorted(guideplug.__all__)
+
+
+@pytest.mark.parametrize("name", guideplug.__all__)
+def test_every_public_name_resolves(name: str) -> None:
+    room = import_module(f"guideplug.{guideplug._WHERE[name]}")
+    found = getattr(guideplug, name)
+    assert found is getattr(room, name)
+    assert name in room.__all__
+    assert name in dir(guideplug)
+
+
+def test_what_is_not_public_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="module 'guideplug' has no attribute 'Nothing'"):
+        _ = guideplug.Nothing
+    with pytest.raises(ImportError, match="cannot import name 'Nothing'"):
+        exec("from guideplug import Nothing")

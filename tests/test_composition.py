@@ -1,0 +1,155 @@
+"""One tiny run of every installed guider x selector x sampler: whatever is installed works with everything else."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import pytest
+import torch
+
+from guideplug import Registry, Selector, Strategy
+from guideplug.config import Reader
+from guideplug.denoise import Count, Leaf, calls
+from guideplug.errors import UsageError
+from guideplug.observe import Observers
+from guideplug.run.config import Request, RunConfig, resolve
+from guideplug.run.experiment import draw_arms, guided
+from guideplug.run.workshop import StoreWorkshop
+from guideplug.sample import evaluation_levels
+from guideplug.store import Store
+
+torch.set_num_threads(1)
+
+REGISTRY = Registry.installed()
+SAMPLES, BATCH = 6, 4
+SMALL = {
+    "tree": {"denoiser": "tree-mlp(hidden=4)", "batch": 96},
+    "tree(classes=both, labels=true)": {"denoiser": "tree-mlp(hidden=4)", "batch": 96},
+    "digits": {"denoiser": "digits-transformer(width=16, blocks=1, heads=2)", "batch": 96},
+}
+
+
+def required(cls: type[Strategy]) -> bool:
+    """Whether a strategy has an option that must be given."""
+    return any(a.init and a.default is attrs.NOTHING for a in attrs.fields(cls))
+
+
+def usable(kind: str, name: str) -> bool:
+    found = REGISTRY.find(kind, name)
+    return isinstance(found, str) or not required(found)
+
+
+def expressions(kind: str) -> list[str]:
+    """Every strategy of a kind: by its name, or around the first other one that it accepts."""
+    names = REGISTRY.names(kind)
+    simple = [name for name in names if usable(kind, name)]
+    wrapping = []
+    for name in names:
+        if name in simple:
+            continue
+        candidates = [template.format(name, inner) for inner in simple for template in ("{}({})", "{}([{}])")]
+        wrapping.append(next(text for text in candidates if configured("tree", **{kind: text}) is not None))
+    return [*simple, *wrapping]
+
+
+def configured(task: str, **values: Any) -> RunConfig | None:
+    """The run, or None where it is refused."""
+    options = {"duration": "2it", "samples": SAMPLES, "sample_batch": BATCH, "device": "cpu", "threads": 1}
+    try:
+        return resolve(Request({"task": task, **SMALL[task], **options, **values}), REGISTRY)
+    except UsageError:
+        return None
+
+
+def sampler_expressions() -> list[str]:
+    found = []
+    for text in expressions("sampler"):
+        cls = REGISTRY.find("sampler", text)
+        short = not isinstance(cls, str) and any(a.name == "num_steps" for a in attrs.fields(cls))
+        found.append(f"{text}(num_steps=2)" if short else text)
+    return found
+
+
+GUIDERS = ["none", *expressions("guider")]
+SELECTORS = ["none", *expressions("selector")]
+SAMPLERS = sampler_expressions()
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreWorkshop]:
+    """One store for all: what two runs share is trained once."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    return iter([StoreWorkshop(store, torch.device("cpu"), Observers())])
+
+
+@pytest.fixture(scope="module")
+def shop(workshop: Iterator[StoreWorkshop]) -> StoreWorkshop:
+    return next(workshop)
+
+
+def test_everything_that_is_installed_is_here() -> None:
+    assert not [plugin.name for plugin in REGISTRY.plugins if plugin.broken]
+    for kind, found in (("guider", GUIDERS), ("selector", SELECTORS), ("sampler", SAMPLERS)):
+        assert {text.partition("(")[0] for text in found} - {"none"} == set(REGISTRY.names(kind))
+        assert REGISTRY.names(kind)
+
+
+def run(shop: StoreWorkshop, task: str, guider: str, selector: str, sampler: str) -> None:
+    config = configured(task, guider=guider, selector=selector, sampler=sampler)
+    assert config is not None
+    models: dict[str, Leaf] = {}
+    for role, recipe in config.recipes.items():
+        module = shop.obtain(recipe)
+        assert isinstance(module, Leaf)
+        models[role] = module
+    arms = {"unguided": models["main"]}
+    if config.guider is not None:
+        arms["guided"] = guided(config.guider, models)
+    drawn, tallies = draw_arms(
+        arms,
+        config.task,
+        config.sampler,
+        count=config.samples,
+        seed=config.sample_seed,
+        batch=config.sample_batch,
+        device=torch.device("cpu"),
+    )
+    levels = evaluation_levels(config.sampler, config.task.space)
+    for name, arm in drawn.items():
+        assert arm.samples.shape == (SAMPLES, *config.task.space.shape)
+        assert bool(torch.isfinite(arm.samples).all())
+        planned: dict[Leaf, Count] = {}
+        for sigma, toward in levels:
+            for leaf, count in calls(arms[name], sigma, conditional=arm.condition is not None, toward=toward).items():
+                total = planned.setdefault(leaf, Count())
+                total.calls += 2 * count.calls  # two batches, of 4 and of 2
+                total.outputs += SAMPLES * count.outputs
+        assert dict(tallies[name].counts) == planned
+    facts = shop.made(config.main).facts
+    assert facts["iterations"] == 2
+    assert (facts["scored"] > 0) <= (config.selector is not None)
+    kept = facts["backpropagated"]
+    assert kept == 192 if config.selector is None else 0 < kept <= facts["seen"] <= 192
+
+
+@pytest.mark.parametrize(("guider", "selector", "sampler"), list(itertools.product(GUIDERS, SELECTORS, SAMPLERS)))
+def test_on_the_tree(shop: StoreWorkshop, guider: str, selector: str, sampler: str) -> None:
+    run(shop, "tree", guider, selector, sampler)
+
+
+@pytest.mark.parametrize("guider", GUIDERS)
+@pytest.mark.parametrize("task", list(SMALL)[1:])
+def test_on_other_tasks(shop: StoreWorkshop, task: str, guider: str) -> None:
+    """Every guider with labels and with images; selectors and samplers take turns."""
+    number = GUIDERS.index(guider)
+    run(shop, task, guider, SELECTORS[number % len(SELECTORS)], SAMPLERS[number % len(SAMPLERS)])
+
+
+@pytest.mark.parametrize("selector", SELECTORS[1:])
+def test_every_selector_on_digits(shop: StoreWorkshop, selector: str) -> None:
+    run(shop, "digits", "none", selector, SAMPLERS[0])
+
+
+def test_selectors_read_back_as_they_were_written() -> None:
+    assert all(isinstance(Reader(REGISTRY).expression(text, Selector), Selector) for text in SELECTORS[1:])

@@ -1,0 +1,117 @@
+"""What a selection must be to be trained on, and the effective sample size."""
+
+import math
+from typing import Any, final
+
+import pytest
+import torch
+from attrs import frozen
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guideplug import Draw, Losses, Selection, Selector, SelectorState
+from guideplug.errors import SelectionError
+from guideplug.select import checked_selection
+
+
+@final
+@frozen
+class Mine(Selector):
+    """Only its name is used."""
+
+    name = "mine"
+
+    def plan(self, batch: int, state: SelectorState) -> Draw:
+        return Draw(batch)
+
+    def select(
+        self, losses: Losses, state: SelectorState, generator: torch.Generator
+    ) -> tuple[Selection, SelectorState]:
+        return Selection(torch.arange(losses.count)), state
+
+
+def check(indices: Any, weights: Any = None, count: int = 5) -> Selection:
+    return checked_selection(Selection(indices, weights), count, Mine())
+
+
+@pytest.mark.parametrize(
+    ("indices", "said"),
+    [
+        (torch.tensor([0, 1, 1]), "1 duplicate indices"),
+        (torch.tensor([3, 3, 3]), "2 duplicate indices"),
+        (torch.tensor([0, 5]), "index 5, out of range for 5 candidates"),
+        (torch.tensor([-1, 2]), "index -1, out of range for 5 candidates"),
+        (torch.tensor([], dtype=torch.int64), "no indices for 5 candidates"),
+        (torch.tensor([]), "indices of type torch.float32"),
+        (torch.tensor([0.0, 1.0]), "indices of type torch.float32"),
+        (torch.tensor([math.nan]), "indices of type torch.float32"),
+        (torch.tensor([True, False, True, False, False]), "indices of type torch.bool"),
+        (torch.tensor([1 + 0j]), "indices of type torch.complex64"),
+        (torch.tensor([[0], [1]]), "no one-dimensional tensor"),
+        (torch.tensor(2), "no one-dimensional tensor"),
+        ([0, 1], "no one-dimensional tensor"),
+        (None, "no one-dimensional tensor"),
+    ],
+)
+def test_indices_that_cannot_be_used(indices: Any, said: str) -> None:
+    with pytest.raises(SelectionError, match=said) as refused:
+        check(indices)
+    assert str(refused.value).startswith("selector 'mine' returned ")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        torch.ones(3),
+        torch.ones(1),
+        torch.ones(2, 1),
+        torch.tensor(1.0),
+        torch.tensor([1.0, math.nan]),
+        torch.tensor([math.inf, 1.0]),
+        torch.tensor([1.0, -math.inf]),
+    ],
+)
+def test_weights_that_do_not_fit(weights: torch.Tensor) -> None:
+    with pytest.raises(SelectionError, match="'mine' returned weights that are not one finite number for each of 2"):
+        check(torch.tensor([0, 4]), weights)
+
+
+def test_weights_that_are_no_tensor_are_refused_in_the_same_way() -> None:
+    with pytest.raises(SelectionError, match="weights that are not one finite number for each of 2"):
+        check(torch.tensor([0, 4]), [1.0, 2.0])
+
+
+@given(st.integers(1, 30), st.data())
+def test_any_distinct_indices_in_range_are_taken_as_they_are(count: int, data: st.DataObject) -> None:
+    chosen = data.draw(st.lists(st.integers(0, count - 1), min_size=1, unique=True))
+    kind = data.draw(st.sampled_from([torch.int64, torch.int32]))
+    selection = Selection(torch.tensor(chosen, dtype=kind), torch.linspace(-1, 1, len(chosen)))
+    assert checked_selection(selection, count, Mine()) is selection
+
+
+@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=20))
+def test_the_effective_sample_size(weights: list[float]) -> None:
+    p = torch.tensor(weights, dtype=torch.float64)
+    p /= p.sum()
+    found = Selection(torch.tensor([0]), probabilities=p).effective_sample_size
+    assert found == pytest.approx(sum(weights) ** 2 / sum(w * w for w in weights) / len(weights))
+    assert found is not None
+    assert 1 / len(weights) - 1e-9 <= found <= 1 + 1e-9
+
+
+def test_the_ends_of_the_effective_sample_size() -> None:
+    def size(p: list[float]) -> float | None:
+        return Selection(torch.tensor([0]), probabilities=torch.tensor(p)).effective_sample_size
+
+    assert size([0.25] * 4) == 1.0
+    assert size([0.0, 1.0, 0.0, 0.0]) == 0.25
+    assert size([0.5, 0.5, 0.0, 0.0]) == 0.5
+    assert Selection(torch.tensor([0])).effective_sample_size is None
+
+
+def test_a_selector_that_says_nothing_else_needs_nothing_and_never_goes_off() -> None:
+    selector = Mine()
+    assert selector.init() == {}
+    assert selector.needs(None, None) == {}  # type: ignore[arg-type]
+    assert selector.switched_off({}) is False

@@ -1,0 +1,175 @@
+"""Files of tensors: whole or not at all, and every damage said in one line, with nothing executed."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from guideplug.errors import CheckpointError
+from guideplug.tensors import fill_module, read_tensors, whole_file, write_tensors
+
+TENSORS = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.tensor([1, 2])}
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        read_tensors(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    assert caught.value.__cause__ is None
+    return message
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    write_tensors(path, TENSORS, {"note": "hello"})
+    tensors, metadata = read_tensors(path)
+    assert metadata == {"note": "hello"}
+    assert tensors.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert tensors[name].dtype == tensor.dtype
+        assert torch.equal(tensors[name], tensor)
+    write_tensors(path, {"other": torch.zeros(0)})
+    assert read_tensors(path)[1] == {}
+    assert list(read_tensors(path)[0]) == ["other"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_views_gradients_and_tied_weights(tmp_path: Path) -> None:
+    whole = torch.arange(12.0, requires_grad=True)
+    tied = {"turned": whole.reshape(3, 4).T, "part": whole[2:5], "all": whole, "again": whole}
+    write_tensors(tmp_path / "a", tied)
+    tensors, _ = read_tensors(tmp_path / "a")
+    for name, tensor in tied.items():
+        assert torch.equal(tensors[name], tensor)
+        assert not tensors[name].requires_grad
+
+
+@pytest.mark.parametrize("error", [RuntimeError("full"), KeyboardInterrupt(), SystemExit(1)])
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "file"
+
+    def fail() -> None:
+        with whole_file(path) as file:
+            file.write(b"half")
+            assert not path.exists()
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    path.write_bytes(b"before")
+    with pytest.raises(type(error)):
+        fail_over(path, error)
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def fail_over(path: Path, error: BaseException) -> None:
+    with whole_file(path) as file:
+        file.write(b"half")
+        raise error
+
+
+@pytest.mark.parametrize("where", ["fsync", "replace"])
+def test_a_disk_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[where], fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_tensors(tmp_path / "file", TENSORS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_reach_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def note(name: str, function: Any) -> Any:
+        return lambda *given: (order.append(name), function(*given))[1]
+
+    monkeypatch.setattr(os, "fsync", note("fsync", fsync))
+    monkeypatch.setattr(Path, "replace", note("replace", replace))
+    write_tensors(tmp_path / "file", TENSORS)
+    assert order == ["fsync", "replace"]
+
+
+def test_missing_and_folder(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none") == f"checkpoint {tmp_path / 'none'} does not exist: give a .safetensors file"
+    assert refusal(tmp_path) == f"checkpoint {tmp_path} is a folder, not a file: give a .safetensors file"
+
+
+@given(st.integers(0, 10**6))
+def test_every_truncation_is_found(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    path = tmp_path_factory.mktemp("cut") / "a.safetensors"
+    write_tensors(path, TENSORS, {"note": "hello"})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: cut % len(whole)])
+    assert "is not a whole safetensors file" in refusal(path)
+
+
+def test_nothing_in_a_pickle_is_executed(tmp_path: Path) -> None:
+    proof = tmp_path / "executed"
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (os.mkdir, (str(proof),))
+
+    for name in ("evil.pt", "evil.safetensors"):
+        path = tmp_path / name
+        path.write_bytes(pickle.dumps(Evil()))
+        assert "pickles are not read, since they can execute code" in refusal(path)
+        torch.save({"weight": TENSORS["weight"], "evil": Evil()}, path)
+        assert "convert one with safetensors.torch.save_file" in refusal(path)
+    assert not proof.exists()
+    pickle.loads(pickle.dumps(Evil()))  # it would have
+    assert proof.exists()
+
+
+def fill(tensors: dict[str, torch.Tensor]) -> nn.Linear:
+    module = nn.Linear(3, 2)
+    fill_module(module, tensors, "x.safetensors")
+    return module
+
+
+def good() -> dict[str, torch.Tensor]:
+    return {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}
+
+
+def test_a_module_is_filled() -> None:
+    assert torch.equal(fill(good()).weight, torch.ones(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weight": None}, "checkpoint x.safetensors lacks 'weight': is it of Linear?"),
+        ({"extra": torch.zeros(1)}, "checkpoint x.safetensors has 'extra' that the network lacks: is it of Linear?"),
+        (
+            {"weight": None, "bias": None, "a": torch.zeros(1), "b": torch.zeros(1), "c": torch.zeros(1)},
+            "checkpoint x.safetensors lacks 'bias', 'weight' and has 'a', 'b' and 1 more that the network lacks",
+        ),
+        ({"weight": torch.ones(3, 2)}, "checkpoint x.safetensors: weight has shape (3, 2), the network's is (2, 3)"),
+        ({"bias": torch.zeros(1)}, "checkpoint x.safetensors: bias has shape (1,), the network's is (2,)"),
+        ({"bias": torch.tensor([1.0, torch.nan])}, "checkpoint x.safetensors: bias holds values that are not finite"),
+        ({"bias": torch.tensor([1.0, -torch.inf])}, "checkpoint x.safetensors: bias holds values that are not finite"),
+    ],
+)
+def test_tensors_that_do_not_fit(change: dict[str, Any], message: str) -> None:
+    module = nn.Linear(3, 2)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    tensors = {name: tensor for name, tensor in {**good(), **change}.items() if tensor is not None}
+    with pytest.raises(CheckpointError) as caught:
+        fill_module(module, tensors, "x.safetensors")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[name])
