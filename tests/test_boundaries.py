@@ -106,23 +106,19 @@ def _modules(plugin: Path) -> set[str]:
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
 def test_plugins_use_public_names_and_no_other_plugin(plugin: Path) -> None:
-    own = _modules(plugin)
-    for path in sorted(plugin.rglob("*.py")):
-        in_tests = "tests" in path.relative_to(plugin).parts
-        for name, _ in imports(path):
-            root, *rest = name.split(".")
-            assert not root.startswith("guideplug_") or root in own, f"{path} imports {name}: another plugin"
-            if root == "guideplug" and rest:
-                public = len(rest) == 1 and rest[0] in guideplug.__all__
-                for_tests = in_tests and rest[0] == "testing" and len(rest) == 2
-                assert public or for_tests, f"{path} imports {name}, which is not public"
-            if root == "guideplug" and not rest:
-                used = {
-                    node.attr
-                    for node in ast.walk(ast.parse(path.read_text()))
-                    if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "guideplug"
-                }
-                assert used <= set(guideplug.__all__), f"{path} uses {used - set(guideplug.__all__)} of guideplug"
+    own, public = _modules(plugin), set(guideplug.__all__)
+    for path in sorted((plugin / "src").rglob("*.py")):
+        named = [name.split(".") for name, _ in imports(path)]
+        others = {root for root, *_ in named if root.startswith("guideplug_")} - own
+        assert not others, f"{path} imports another plugin: {others}"
+        used = {".".join(rest) for root, *rest in named if root == "guideplug" and rest}
+        if ["guideplug"] in named:
+            used |= {
+                node.attr
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "guideplug"
+            }
+        assert used <= public, f"{path} imports what is not public: {sorted(used - public)}"
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)

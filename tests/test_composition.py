@@ -1,7 +1,6 @@
 """One tiny run of every installed guider x selector x sampler: whatever is installed works with everything else."""
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -77,15 +76,9 @@ SAMPLERS = sampler_expressions()
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreWorkshop]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> StoreWorkshop:
     """One store for all: what two runs share is trained once."""
-    store = Store(tmp_path_factory.mktemp("store"))
-    return iter([StoreWorkshop(store, torch.device("cpu"), Observers())])
-
-
-@pytest.fixture(scope="module")
-def shop(workshop: Iterator[StoreWorkshop]) -> StoreWorkshop:
-    return next(workshop)
+    return StoreWorkshop(Store(tmp_path_factory.mktemp("store")), torch.device("cpu"), Observers())
 
 
 def test_everything_that_is_installed_is_here() -> None:

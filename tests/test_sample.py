@@ -105,6 +105,23 @@ def test_a_second_evaluation_in_a_step_is_named_by_its_own_level():
     )
 
 
+def test_a_network_that_was_given_what_is_not_finite_is_not_blamed():
+    base, weak = Broken(0, role="main"), Broken(9, role="weak")
+    message = failure(base + 2 * (base - weak), Line(again=True))
+    assert "weak (Broken) at sigma 4 is" in message
+    assert "main" not in message
+
+
+def test_a_failure_that_guidance_caught_is_not_blamed_for_a_later_one():
+    class High(Leaf):
+        def denoise(self, x, sigma, condition):
+            return torch.where((sigma > 3.5)[:, None], math.nan, 0.5 * x)
+
+    caught = Combine([High(Space((2,)))], lambda outputs, x, sigma: outputs[0].nan_to_num() / (0 if sigma < 2.5 else 1))
+    message = failure(caught, Line())
+    assert message == "sampling diverged in step 3 of 4, from sigma 2: the guided combination of finite outputs is not"
+
+
 def test_the_condition_that_a_network_failed_under_is_the_one_that_it_was_asked_under():
     base, weak = Broken(0, role="main"), Broken(9, role="weak", labels=True)
     ones, zeros = torch.ones(3), torch.zeros(3)

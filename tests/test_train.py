@@ -10,9 +10,6 @@ from typing import Any, final
 import pytest
 import torch
 from attrs import evolve, frozen
-from guideplug_early import Early
-from guideplug_jest import JEST
-from guideplug_random import Random
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -42,6 +39,9 @@ from guideplug.config import Reader
 from guideplug.ema import power_gamma
 from guideplug.errors import ConditionError, ConfigError, DivergenceError, RecipeError, SelectionError
 from guideplug.train import Training, dropped, losses_of
+from guideplug_early import Early
+from guideplug_jest import JEST
+from guideplug_random import Random
 
 torch.set_num_threads(1)
 
@@ -207,7 +207,9 @@ CASES: list[tuple[str, dict[str, Any], str, Any]] = [
 
 
 @pytest.mark.parametrize(("rate", "changes", "weighting", "optimizer"), CASES)
-def test_steps_follow_the_formula_written_out(rate: str, changes: dict[str, Any], weighting: str, optimizer: Any) -> None:
+def test_steps_follow_the_formula_written_out(
+    rate: str, changes: dict[str, Any], weighting: str, optimizer: Any
+) -> None:
     now, optimizer = training(**changes), copy.deepcopy(optimizer)
     p = torch.cat([now.learner.w, now.learner.b]).detach().double()
     clipped = 0
@@ -379,7 +381,9 @@ def test_a_reference_that_was_not_given_is_named() -> None:
         now.run()
 
 
-@pytest.mark.parametrize(("chosen", "said"), [((0, 0), "duplicate"), ((0, 32), "out of range"), ((), "type torch.float32")])
+@pytest.mark.parametrize(
+    ("chosen", "said"), [((0, 0), "duplicate"), ((0, 32), "out of range"), ((), "type torch.float32")]
+)
 def test_a_selection_that_cannot_be_used_stops_the_training(chosen: tuple[int, ...], said: str) -> None:
     now = training(selector=Chosen(chosen))
     before = now.learner.w.detach().clone()
@@ -605,9 +609,7 @@ def test_installed_networks_train_in_bf16(task: str) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_the_share_of_conditions_is_dropped(share: float) -> None:
-    now = training(
-        LabelledLeaf(), GaussianData(labels=True), condition_dropout=share, batch=4000, duration="2it"
-    )
+    now = training(LabelledLeaf(), GaussianData(labels=True), condition_dropout=share, batch=4000, duration="2it")
     now.run()
     dropped_rows = []
     for step, (x, _, condition, _) in enumerate(now.learner.asked):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from guideplug.config import Duration as Duration
     from guideplug.config import Source as Source
     from guideplug.config import Strategy as Strategy
+    from guideplug.config import at_least as at_least
     from guideplug.config import between as between
     from guideplug.config import finite as finite
     from guideplug.config import non_negative as non_negative
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
     from guideplug.weights import Gate as Gate
 
 _ROOMS = {
-    "config": ["Duration", "Source", "Strategy", "between", "finite", "non_negative", "option", "positive"],
+    "config": ["Duration", "Source", "Strategy", "at_least", "between", "finite", "non_negative", "option", "positive"],
     "dataset": ["FiniteData"],
     "denoise": [
         "Combine", "Condition", "Denoiser", "Direction", "Leaf", "Level", "Space", "Weight", "formula", "tally",

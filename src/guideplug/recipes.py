@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Literal, final
 
 import torch
 from attrs import evolve, frozen
-from attrs.validators import deep_iterable, ge
+from attrs.validators import deep_iterable
 from torch import Tensor, nn
 
-from guideplug.config import Duration, Source, Strategy, between, non_negative, option, positive
+from guideplug.config import Duration, Source, Strategy, at_least, between, non_negative, option, positive
 from guideplug.denoise import Denoiser, Leaf
 from guideplug.ema import MAX_LENGTH
 from guideplug.errors import CheckpointError, RecipeError
@@ -73,7 +73,7 @@ class InverseSqrt(Schedule):
     """The learning rate falls as 1 / sqrt(step / after) once ``after`` steps are done (arXiv:2312.02696, eq. 67)."""
 
     name = "inverse-sqrt"
-    after: int = option(512, help="steps at the full learning rate", unit="iterations", validator=ge(1))
+    after: int = option(512, help="steps at the full learning rate", unit="iterations", validator=at_least(1))
 
     def factor(self, step: int, total: int | None) -> float:
         return float(max(step / self.after, 1.0) ** -0.5)
@@ -99,7 +99,9 @@ class Options:
     """How a denoiser is trained: everything in one place, the table ``[train]`` of a configuration."""
 
     duration: Duration = option(help="how long: 4096it, 3.3Mex or 90s", converter=Duration.of)
-    batch: int = option(help="examples drawn for a step; a selector's super-batch", unit="examples", validator=ge(1))
+    batch: int = option(
+        help="examples drawn for a step; a selector's super-batch", unit="examples", validator=at_least(1)
+    )
     lr: float = option(1e-3, help="learning rate", validator=positive)
     optimizer: Literal["adam", "adamw", "sgd"] = option("adam", help="optimiser; sgd has momentum beta 1")
     betas: tuple[float, float] = option(
@@ -107,9 +109,9 @@ class Options:
     )
     weight_decay: float = option(0.0, help="weight decay", validator=non_negative)
     schedule: Schedule = option(factory=Constant, help="learning rate over the steps")
-    warmup: int = option(0, help="steps over which the learning rate rises from 0", unit="iterations", validator=ge(0))
+    warmup: int = option(0, help="steps in which the learning rate rises from 0", unit="steps", validator=at_least(0))
     clip: float | None = option(None, help="largest norm of the gradient, or none")
-    accumulate: int = option(1, help="parts that a batch goes through the network in", validator=ge(1))
+    accumulate: int = option(1, help="parts that a batch goes through the network in", validator=at_least(1))
     precision: Literal["fp32", "bf16"] = option("fp32", help="precision of the network's arithmetic in training")
     noise: NoiseDistribution = option(factory=LogNormal, help="distribution of the noise level")
     weighting: Literal["edm", "score", "uniform"] = option(
@@ -313,7 +315,7 @@ class Synthetic(Recipe):
     of: Recipe = option(help="whose denoiser draws them")
     task: Task = option(help="the task that starts and conditions come from")
     sampler: Sampler = option(help="how they are drawn")
-    count: int = option(4096, help="how many samples", unit="samples", validator=ge(1))
+    count: int = option(4096, help="how many samples", unit="samples", validator=at_least(1))
     guider: Guider | None = option(None, help="how the drawing is guided, by guiders without other networks")
     seed: int = option(0, help="decides the draws")
 

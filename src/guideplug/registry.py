@@ -253,8 +253,17 @@ class Registry:
         return [offers for offers in self._offers.values() if len(offers) > 1]
 
     def observers(self) -> list[Observer]:
-        """One observer of each class that plugins offer."""
-        return [cls() for plugin in self.plugins for cls in plugin.observers]
+        """One observer of each class that plugins offer; one that cannot be made is left out, with a warning."""
+        made: list[Observer] = []
+        for plugin in self.plugins:
+            for cls in plugin.observers:
+                try:
+                    made.append(cls())
+                except Exception as error:  # whatever a stranger's observer does, the run is not its business
+                    sys.stderr.write(
+                        f"warning: observer {cls.__qualname__} of {plugin} is left out: {_reason(error)}\n"
+                    )
+        return made
 
     def provider(self, cls: type[Strategy]) -> Plugin | None:
         """The plugin that offers a class."""

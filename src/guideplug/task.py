@@ -150,9 +150,9 @@ class Task(Strategy):
         None where the task has no default for the role.
         """
 
+    @abc.abstractmethod
     def sampler(self) -> str:
         """The expression of the sampler that fits the task, used where the user names none."""
-        return "heun"
 
     def samples(self) -> int:
         """How many samples a run draws unless told otherwise."""

@@ -152,7 +152,10 @@ def guidance(rounds: int) -> None:
 def streams(rounds: int) -> None:
     """Random streams of 163,840 samples."""
     many = SampleStreams(0, np.arange(163_840))
-    found = medians(rounds, {"two normals a sample": lambda: many.normal((2,), "noise"), "one uniform": lambda: many.uniform((), "u")})
+    found = medians(
+        rounds,
+        {"two normals a sample": lambda: many.normal((2,), "noise"), "one uniform": lambda: many.uniform((), "u")},
+    )
     show("a draw from 163,840 streams", found, "two normals a sample")
 
 

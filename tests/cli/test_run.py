@@ -1,4 +1,4 @@
-"""`guideplug run` from beginning to end: on the tree once, on the digits once, otherwise on a task that costs nothing."""
+"""`guideplug run` from beginning to end: the tree and the digits, otherwise a task that costs nothing."""
 
 import json
 import tomllib

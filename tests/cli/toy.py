@@ -6,6 +6,7 @@ The data are two points of the plane with a little noise, under the label of the
 
 import itertools
 import os
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -271,6 +272,20 @@ class Broken(Selector):
         return Selection(answers[self.how]), state
 
 
+class Interrupting(Observer):
+    """Interrupts the process at the n-th event of a kind, where ``TOY_INTERRUPT`` says "kind n"."""
+
+    def __init__(self) -> None:
+        self.kind, self.left = ([*os.environ.get("TOY_INTERRUPT", "none 0").split(), "0"])[:2]
+        self.left = int(self.left)
+
+    def notice(self, event: str, data: dict[str, object]) -> None:
+        if event == self.kind:
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(signal.SIGINT)
+
+
 class Failing(Observer):
     """Raises at the first step; the run must not mind."""
 
@@ -301,4 +316,4 @@ def guideplug_selectors() -> list[type[Selector]]:
 
 @hook
 def guideplug_observers() -> list[type[Observer]]:
-    return [Failing]
+    return [Interrupting, Failing]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guideplug.config import Duration, Source, between, finite, non_negative, option, positive
+from guideplug.config import Duration, Source, at_least, between, finite, non_negative, option, positive
 
 NUMBERS = st.floats() | st.integers(-(10**9), 10**9)
 
@@ -19,6 +19,7 @@ class Holder:
     non_negative: float = option(1.0, help="c", validator=non_negative)
     closed: float = option(0.5, help="d", validator=between(0, 1))
     open: float = option(0.5, help="e", validator=between(0, 1, ends=False))
+    above: float = option(2.0, help="f", validator=at_least(2))
 
 
 RULES = {
@@ -27,6 +28,7 @@ RULES = {
     "non_negative": lambda value: math.isfinite(value) and value >= 0,
     "closed": lambda value: 0 <= value <= 1,
     "open": lambda value: 0 < value < 1,
+    "above": lambda value: value >= 2,
 }
 
 
@@ -48,6 +50,7 @@ def test_messages_say_the_rule() -> None:
         ("non_negative", "finite and at least 0"),
         ("closed", "between 0 and 1"),
         ("open", "between 0 and 1, both excluded"),
+        ("above", "at least 2"),
     ]:
         with pytest.raises(ValueError, match="must be") as caught:
             Holder(**{name: math.nan})

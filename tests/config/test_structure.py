@@ -32,7 +32,8 @@ ABSTRACT: dict[str, Any] = {kind.kind: kind for kind in KINDS.values()} | {"sche
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=8) | st.sampled_from(
     ["weak", "none", "true", "1", "512it", "a(b)", "./x.safetensors", "", "'", '"', "\\", "tree"]
 )
-FLOATS = st.floats(1e-6, 1.0, exclude_max=True) | st.floats() | st.integers(0, 10**6).map(float)
+RANGES = [(1e-6, 0.1), (0.1, 0.9), (1.0, 1e6), (-1e6, -1.0)]
+FLOATS = st.floats(allow_nan=False) | st.integers(0, 10**6).map(float)  # nan differs from itself
 DURATIONS = st.builds(Duration, st.integers(1, 10**9).map(float), st.sampled_from(["it", "ex"])) | st.builds(
     Duration, st.floats(1e-9, 1e9), st.just("s")
 )
@@ -47,19 +48,19 @@ def _known(kind: type[Strategy]) -> list[type[Strategy]]:
     ]
 
 
-def _values(expected: Any, depth: int) -> st.SearchStrategy[Any]:
+def _values(expected: Any, depth: int, floats: st.SearchStrategy[float] = FLOATS) -> st.SearchStrategy[Any]:
     origin = get_origin(expected)
     if origin in (Union, types.UnionType):
         kinds = get_args(expected)
         if depth <= 0 and type(None) in kinds:
             return st.none()
-        return st.one_of(*(_values(kind, depth) for kind in kinds))
+        return st.one_of(*(_values(kind, depth, floats) for kind in kinds))
     if origin is Literal:
         return st.sampled_from(get_args(expected))
     if origin is tuple and get_args(expected)[1:] == (Ellipsis,):
-        return st.lists(_values(get_args(expected)[0], depth), max_size=3).map(tuple)
+        return st.lists(_values(get_args(expected)[0], depth, floats), max_size=3).map(tuple)
     if origin is tuple:
-        return st.tuples(*(_values(kind, depth) for kind in get_args(expected)))
+        return st.tuples(*(_values(kind, depth, floats) for kind in get_args(expected)))
     if origin is not None and issubclass(origin, Mapping):
         if depth <= 0:
             return st.just({})
@@ -70,7 +71,7 @@ def _values(expected: Any, depth: int) -> st.SearchStrategy[Any]:
         type(None): st.none(),
         bool: st.booleans(),
         int: st.integers(0, 10**6),
-        float: FLOATS,
+        float: floats,
         str: TEXTS,
         Duration: DURATIONS,
     }
@@ -94,13 +95,20 @@ def _fields(cls: Any) -> "list[attrs.Attribute[Any]]":
     return [attribute for attribute in attrs.fields(cls) if attribute.init]
 
 
+def _floats(attribute: "attrs.Attribute[Any]") -> st.SearchStrategy[float]:
+    """Numbers that the option's validators let pass, so that few examples are thrown away."""
+    many = get_origin(attribute.type) is tuple
+    fitting = [ends for ends in RANGES if all(_fits(attribute, (end, end) if many else end) for end in ends)]
+    return FLOATS if len(fitting) in (0, len(RANGES)) else st.one_of(*(st.floats(*ends) for ends in fitting))
+
+
 def _fits(attribute: "attrs.Attribute[Any]", value: Any) -> bool:
     try:
         if attribute.validator is not None:
             attribute.validator(None, attribute, value)
     except (ValueError, TypeError):
         return False
-    return not (isinstance(value, float) and math.isnan(value))  # nan differs from itself
+    return True
 
 
 def _instances(cls: Any, depth: int) -> st.SearchStrategy[Any]:
@@ -109,7 +117,7 @@ def _instances(cls: Any, depth: int) -> st.SearchStrategy[Any]:
             return _instances(Synthetic, depth - 1) | _values(Task, depth)
         if cls is FineTune and attribute.name == "of":
             return _instances(Train, depth - 1)
-        return _values(attribute.type, depth).filter(lambda value: _fits(attribute, value))
+        return _values(attribute.type, depth, _floats(attribute)).filter(lambda value: _fits(attribute, value))
 
     if cls is Snapshot:  # a moment of a training, and one of its averages
         trainings = _instances(Train, depth)

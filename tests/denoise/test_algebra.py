@@ -370,7 +370,14 @@ class TestGates:
             torch.testing.assert_close(value, guided(x, level))
             assert counts[guide].calls == 1
 
-    def test_a_gate_ends_are_checked(self):
+    @pytest.mark.parametrize(("sigma", "inside"), [(0.5, 0), (0.51, 1), (2.0, 1), (2.01, 0)])
+    def test_a_gate_is_open_above_its_low_end_and_up_to_its_high_end(self, sigma, inside):
+        gate = Gate(0.5, 2.0)
+        assert gate(None, sigma, None) == inside
+        assert gate(None, torch.tensor([sigma]), None).tolist() == [inside]
+        assert gate.zero_at(sigma, None) == (not inside)
+
+    def test_ends_of_a_gate_are_checked(self):
         for low, high in [(1.0, 1.0), (2.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (0.0, math.nan)]:
             with pytest.raises(ValueError, match="give 0 <= low < high"):
                 Gate(low, high)

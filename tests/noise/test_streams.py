@@ -98,6 +98,7 @@ def test_uniform_draws_are_uniform_and_open():
     assert draws.dtype == torch.float64
     distance = (draws.sort().values - (torch.arange(N) + 0.5) / N).abs().max()
     assert float(distance) * math.sqrt(N) < 1.95
+    assert (draws * 2**32 % 1 == 0.5).all()  # the middles of 2^32 cells: never 0, never 1
     assert 0 < float(draws.min()) < 1e-4
     assert 1 - 1e-4 < float(draws.max()) < 1
 

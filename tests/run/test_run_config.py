@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from guideplug.config import Duration, Reader
-from guideplug.errors import CheckpointError, ConfigError, ExpressionError, GuideplugError, RecipeError, UnknownName
+from guideplug.errors import ConfigError, ExpressionError, GuideplugError, RecipeError, UnknownName
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
 from guideplug.recipes import FineTune, InverseSqrt, Load, Options, Snapshot, Synthetic, Train
@@ -247,12 +247,13 @@ def checkpoint(tmp_path: Path) -> str:
 
 
 def test_a_path_is_a_network(checkpoint: str, tmp_path: Path) -> None:
-    config = resolved(models={"main": checkpoint})
+    config = resolved(**A, models={"main": checkpoint, "a": "fine-tune(on=tree)"})
+    assert config.models["a"].of == config.main  # type: ignore[attr-defined]
     assert config.main == Load(path=checkpoint, task=TREE, denoiser=MAIN.denoiser)
     path = tmp_path / "small.safetensors"
     small = attrs.evolve(MAIN, denoiser=attrs.evolve(MAIN.denoiser, hidden=8))
     write_tensors(path, small.build().state_dict())
-    assert "has shape" in refusal(**A, models={"a": str(path)}, error=CheckpointError)
+    assert "has shape" in refusal(**A, models={"a": str(path)}, error=RecipeError)
     path.with_suffix(".json").write_text('{"denoiser": "tree-mlp(hidden=8)"}')
     loaded = resolved(**A, models={"a": str(path)}).models["a"]
     assert loaded == Load(path=str(path), task=TREE, denoiser=small.denoiser)
@@ -369,7 +370,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         ("denoiser.width=3", "denoiser has no option 'width'"),
         ("denoiser.hidden=3.0", "denoiser.hidden is 3.0: expected a whole number"),
         ("denoiser.hidden.x=3", "denoiser.hidden has no option 'x'; it has none"),
-        ("denoiser.hidden=0", "denoiser: 'hidden' must be >= 1: 0"),
+        ("denoiser.hidden=0", "denoiser: hidden is 0: it must be at least 1"),
         ("denoiser=none", "denoiser is none: a run has one; name it, or leave it to the task"),
         ("task=none", "task is none: a run has one"),
         ("sampler=none", "sampler is none: a run has one"),
@@ -489,8 +490,8 @@ def test_one_role_for_two_networks() -> None:
 
 def test_missing_checkpoints_are_found_before_anything_is_done(tmp_path: Path) -> None:
     path = tmp_path / "none.safetensors"
-    assert refusal(guider="autoguidance", models={"weak": str(path)}, error=CheckpointError) == (
-        f"checkpoint {path} does not exist: give a .safetensors file"
+    assert refusal(guider="autoguidance", models={"weak": str(path)}, error=RecipeError) == (
+        f"--model weak: checkpoint {path} does not exist: give a .safetensors file"
     )
 
 

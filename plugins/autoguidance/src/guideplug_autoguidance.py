@@ -5,8 +5,8 @@
 The weak network is smaller and less trained, for the same data and conditions; both make alike errors, the weak one
 larger ones, so the difference points away from them.
 
-Source: T. Karras, M. Aittala, T. Kynkäänniemi, J. Lehtinen, T. Aila and S. Laine 2024, "Guiding a diffusion model with a
-bad version of itself", arXiv:2406.02507, section 3.
+Source: T. Karras, M. Aittala, T. Kynkäänniemi, J. Lehtinen, T. Aila and S. Laine 2024, "Guiding a diffusion model with
+a bad version of itself", arXiv:2406.02507, section 3.
 Cost: one call of each network.
 """
 

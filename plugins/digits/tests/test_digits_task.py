@@ -6,14 +6,14 @@ from functools import cache
 import pytest
 import torch
 from attrs import evolve
-from guideplug_digits import Digits, DigitsTransformer
-from guideplug_digits.images import load_split
-from guideplug_digits.task import SPACE
-from guideplug_edm import Euler
 from torch import Tensor
 
 from guideplug import Arm, Context, Duration, Load, SampleStreams, Train, TrainingStreams
 from guideplug.testing import check_network, check_task
+from guideplug_digits import Digits, DigitsTransformer
+from guideplug_digits.images import load_split
+from guideplug_digits.task import SPACE
+from guideplug_edm import Euler
 
 torch.set_num_threads(1)
 

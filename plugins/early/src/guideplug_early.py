@@ -68,8 +68,8 @@ class Early(Selector):
         draw = self.selector.plan(batch, state["inner"])
         if self.until is None and not (draw.learner and draw.reference is not None):
             raise ValueError(
-                f"selector {self.selector.name!r} does not score learner and reference, so the rule cannot tell when to "
-                "stop: give a step, as in until=231it"
+                f"selector {self.selector.name!r} does not score learner and reference, so the rule cannot tell when "
+                "to stop: give a step, as in until=231it"
             )
         return draw
 

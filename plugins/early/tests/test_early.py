@@ -8,9 +8,6 @@ from typing import final
 import pytest
 import torch
 from attrs import frozen
-from guideplug_early import Early
-from guideplug_jest import JEST
-from guideplug_random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +16,9 @@ from guideplug.config import Reader
 from guideplug.errors import ConfigError
 from guideplug.run.config import Request, resolve
 from guideplug.testing import check_selector
+from guideplug_early import Early
+from guideplug_jest import JEST
+from guideplug_random import Random
 
 
 @final
@@ -46,7 +46,9 @@ class Counting(Selector):
         return state["deep"]["count"] >= self.last
 
 
-def run(selector: Selector, learner: list[float], reference: float = 1.0) -> list[tuple[Draw, int, bool, SelectorState]]:
+def run(
+    selector: Selector, learner: list[float], reference: float = 1.0
+) -> list[tuple[Draw, int, bool, SelectorState]]:
     """Step through constant losses; the state goes through JSON, as when a training is stopped at every step."""
     state: Mapping = selector.init()
     found = []

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from typing import Protocol, final
 
 from attrs import frozen
-from attrs.validators import ge
 from torch import Tensor
 
 from guideplug import (
@@ -27,6 +26,7 @@ from guideplug import (
     SampleStreams,
     Source,
     State,
+    at_least,
     hook,
     non_negative,
     option,
@@ -81,7 +81,7 @@ class Heun(Sampler):
 
     name = "heun"
     source = SOURCE
-    num_steps: int = option(32, help="steps; 2 num_steps - 1 evaluations", validator=ge(1))
+    num_steps: int = option(32, help="steps; 2 num_steps - 1 evaluations", validator=at_least(1))
     sigma_min: float | None = option(None, help="lowest level; none for the denoiser's", unit="data units")
     sigma_max: float | None = option(None, help="highest level; none for the denoiser's", unit="data units")
     rho: float = option(7.0, help="curvature of the grid", validator=positive)
@@ -128,7 +128,7 @@ class Euler(Sampler):
 
     name = "euler"
     source = SOURCE
-    num_steps: int = option(32, help="steps; one evaluation each", validator=ge(1))
+    num_steps: int = option(32, help="steps; one evaluation each", validator=at_least(1))
     sigma_min: float | None = option(None, help="lowest level; none for the denoiser's", unit="data units")
     sigma_max: float | None = option(None, help="highest level; none for the denoiser's", unit="data units")
     rho: float = option(7.0, help="curvature of the grid", validator=positive)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guideplug.denoise import Denoiser, calls, tally
+from guideplug.denoise import Combine, Denoiser, calls, tally
 from guideplug.errors import DivergenceError
 from guideplug.noise import SampleStreams, sigma_grid
 from guideplug.sample import evaluation_levels
@@ -138,6 +138,28 @@ def test_states_are_the_grid(sampler):
     states = list(sampler.steps(denoiser, start(), None, SampleStreams(0, range(5))))
     assert [state.sigma for state in states] == sampler.sigmas(denoiser)[1:]
     assert [(state.step, state.num_steps) for state in states] == [(i + 1, 6) for i in range(6)]
+
+
+@pytest.mark.parametrize("cls", SAMPLERS)
+def test_a_memory_lasts_one_trajectory(cls):
+    trajectories = []
+
+    def begin():
+        seen = []
+        trajectories.append(seen)
+
+        def function(outputs, x, sigma):
+            seen.append(sigma)
+            return outputs[0]
+
+        return function
+
+    sampler = cls(4, sigma_max=5.0)
+    remembering = Combine([GaussianDenoiser()], begin=begin)
+    for _ in range(2):
+        sampler.sample(remembering, start())
+    levels = [sigma for sigma, _ in evaluation_levels(sampler, remembering.space)]
+    assert trajectories == [levels, levels]
 
 
 def test_levels_are_the_denoisers_unless_given():

@@ -25,7 +25,6 @@ from typing import Literal, final
 import numpy as np
 import torch
 from attrs import frozen
-from attrs.validators import ge
 from numpy.typing import NDArray
 
 from guideplug import (
@@ -37,6 +36,7 @@ from guideplug import (
     SelectorState,
     Source,
     Task,
+    at_least,
     between,
     hook,
     option,
@@ -65,7 +65,7 @@ class JEST(Selector):
     filter_ratio: float = option(
         0.8, help="share of the super-batch that is not trained on", validator=between(0, 1, ends=False)
     )
-    num_chunks: int = option(16, help="parts in which the kept ones are chosen", validator=ge(1))
+    num_chunks: int = option(16, help="parts in which the kept ones are chosen", validator=at_least(1))
     score: Literal["learnability", "hard-learner", "easy-reference", "inverted"] = option(
         "learnability", help="learner - reference loss; learner's; minus reference's; reference - learner"
     )

@@ -8,13 +8,13 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from guideplug_jest import JEST, draw_chunks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from guideplug.select import Losses
 from guideplug.testing import check_selector
+from guideplug_jest import JEST, draw_chunks
 
 torch.set_num_threads(1)
 

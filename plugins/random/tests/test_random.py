@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from guideplug_random import Random
 
 from guideplug.select import Losses
 from guideplug.testing import check_selector
+from guideplug_random import Random
 
 
 def test_it_keeps_the_laws_of_selectors() -> None:

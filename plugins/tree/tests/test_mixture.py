@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from guideplug_tree.mixture import TreeMixture, tree_mixture
+from guideplug_tree.mixture import TreeClasses, TreeMixture, tree_mixture
 
 DOUBLE = torch.float64
 LEVELS = (0.002, 0.03, 0.4, 5.0)
@@ -76,8 +76,8 @@ def test_golden_densities_of_true_samples() -> None:
 
 
 @pytest.mark.parametrize("classes", ["A", "B", "AB"])
-def test_components_belong_to_their_branches(classes: str) -> None:
-    mixture = tree_mixture(classes)  # type: ignore[arg-type]
+def test_components_belong_to_their_branches(classes: TreeClasses) -> None:
+    mixture = tree_mixture(classes)
     trees = len(classes)
     assert mixture.component_weights.sum() == pytest.approx(1, abs=1e-6)
     assert torch.equal(mixture.component_branches, torch.arange(127 * trees).repeat_interleave(8))
@@ -101,8 +101,8 @@ def test_both_classes_share_the_origin_and_nothing_else() -> None:
     seed=st.integers(0, 10**6),
     classes=st.sampled_from(["A", "B", "AB"]),
 )
-def test_fast_sum_is_the_textbook_sum(log_sigma: float, spread: float, seed: int, classes: str) -> None:
-    mixture = tree_mixture(classes).to(dtype=DOUBLE)  # type: ignore[arg-type]
+def test_fast_sum_is_the_textbook_sum(log_sigma: float, spread: float, seed: int, classes: TreeClasses) -> None:
+    mixture = tree_mixture(classes).to(dtype=DOUBLE)
     generator = torch.Generator().manual_seed(seed)
     sigma = (log_sigma + torch.randn(5, generator=generator, dtype=DOUBLE)).exp()
     x = noisy_points(mixture, sigma, seed) + spread * torch.randn(5, 2, generator=generator, dtype=DOUBLE)
@@ -230,8 +230,8 @@ def test_assignment_follows_the_responsibilities() -> None:
 
 
 @pytest.mark.parametrize("classes", ["A", "AB"])
-def test_the_outer_branches_alone(classes: str) -> None:
-    whole, outer = tree_mixture(classes), tree_mixture(classes, 5)  # type: ignore[arg-type]
+def test_the_outer_branches_alone(classes: TreeClasses) -> None:
+    whole, outer = tree_mixture(classes), tree_mixture(classes, 5)
     keep = whole.component_depths >= 5
     assert outer.num_branches == 96 * len(classes)
     assert torch.equal(outer.component_means, whole.component_means[keep])
@@ -278,7 +278,7 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="float16"):
         a.to(dtype=torch.float16)
     with pytest.raises(ValueError, match="classes"):
-        tree_mixture("C")  # type: ignore[arg-type]
+        tree_mixture("C")
     with pytest.raises(ValueError, match="min_depth"):
         tree_mixture("A", 7)
     with pytest.raises(ValueError, match="normal"):

@@ -125,8 +125,8 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
         click.echo(f"  source: {source}")
     click.echo(f"  with {short(config.sampler)}, {len(per_sigma)} evaluations a sample:")
     for role, sums in total.items():
-        share = sums["calls"] / len(per_sigma)
-        once = f"{share:g} call{'' if share == 1 else 's'} an evaluation" if share else "never called"
+        often = {0: "never called", len(per_sigma): "1 call an evaluation"}
+        once = often.get(sums["calls"], f"called in {sums['calls']} of {len(per_sigma)} evaluations")
         recipe = config.recipes[role]
         network = getattr(recipe, "denoiser", None)
         made = f" ({recipe.name}{'' if network is None else f' {short(network)}'})"

@@ -166,8 +166,13 @@ def _entry_data(entry: Entry | tuple[Path, str]) -> dict[str, Any]:
 def _named(value: Any) -> str | None:
     if not isinstance(value, dict):
         return None
-    options = ", ".join(f"{key}={item}" for key, item in value.items() if key not in ("name", "content"))
+    options = ", ".join(f"{key}={_option(item)}" for key, item in value.items() if key not in ("name", "content"))
     return f"{value.get('name')}({options})"
+
+
+def _option(value: Any) -> str:
+    """An option as users write it."""
+    return str(value).lower() if isinstance(value, bool) or value is None else _named(value) or str(value)
 
 
 def verify_store(as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from guideplug.config.duration import Duration
 from guideplug.config.grammar import format_value, parse, shell_quote
-from guideplug.config.strategy import Source, Strategy, between, finite, non_negative, option, positive
+from guideplug.config.strategy import Source, Strategy, at_least, between, finite, non_negative, option, positive
 from guideplug.config.structure import Catalog, Reader, replace_option, short, write
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Reader",
     "Source",
     "Strategy",
+    "at_least",
     "between",
     "finite",
     "format_value",

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-__all__ = ["Source", "Strategy", "between", "finite", "non_negative", "option", "positive"]
+__all__ = ["Source", "Strategy", "at_least", "between", "finite", "non_negative", "option", "positive"]
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], Any]
 
@@ -58,7 +58,7 @@ def option(
         default: the value when none is given; without one the option must be given.
         help: what it does, in a sentence without a full stop.
         unit: the unit of the value, such as "data units" or "iterations".
-        validator: attrs validators; `positive`, `non_negative`, `finite` and `between` are here, more in attrs.
+        validator: attrs validators; `positive`, `non_negative`, `finite`, `at_least` and `between` are here.
         factory: makes the default, instead of ``default``.
         converter: applied to the given value before validation.
     """
@@ -91,6 +91,16 @@ def non_negative(instance: object, attribute: "attrs.Attribute[Any]", value: flo
     """Refuse what is not a finite number of at least 0."""
     if not 0 <= value < math.inf:
         _fail(attribute, value, "finite and at least 0")
+
+
+def at_least(low: float) -> Validator:
+    """Refuse numbers below ``low``."""
+
+    def check(instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+        if not value >= low:
+            _fail(attribute, value, f"at least {low:g}")
+
+    return check
 
 
 def between(low: float, high: float, *, ends: bool = True) -> Validator:

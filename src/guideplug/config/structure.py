@@ -234,6 +234,8 @@ class Reader:
                 changed = self.read(value, attribute.type, f"{path}.{head}")
             return replace_option(instance, head, changed, path)
         holders = [key for key in fields if head in _all_options(getattr(instance, key))]
+        groups = [key for key in holders if not isinstance(getattr(instance, key), Strategy)]
+        holders = groups or holders  # a group of its own options comes before strategies inside it
         # A group of options, such as a training's, comes before strategies inside that have an option of the name.
         groups = [key for key in holders if not isinstance(getattr(instance, key), Strategy)]
         holders = groups if len(groups) == 1 else holders

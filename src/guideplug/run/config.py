@@ -14,9 +14,8 @@ from typing import Any
 import attrs
 import tomli_w
 import torch
-from attrs.validators import ge
 
-from guideplug.config import Reader, format_value, option, parse, write
+from guideplug.config import Reader, at_least, format_value, option, parse, write
 from guideplug.config.grammar import Call, ListValue, Literal, Value, Word, field_name
 from guideplug.errors import CheckpointError, ConfigError, ExpressionError, RecipeError, UnknownName, nearest
 from guideplug.guide import Guider
@@ -63,11 +62,11 @@ class RunConfig:
     selector: Selector | None
     sampler: Sampler
     models: Mapping[str, Recipe]
-    samples: int = option(help="samples of each arm", validator=ge(1))
+    samples: int = option(help="samples of each arm", validator=at_least(1))
     sample_seed: int = option(0, help="decides the samples' random streams")
-    sample_batch: int = option(4096, help="samples drawn at once", validator=ge(1))
+    sample_batch: int = option(4096, help="samples drawn at once", validator=at_least(1))
     device: str = option("cpu", help="cpu, cuda, cuda:1 ...")
-    threads: int = option(1, help="processor threads; part of what makes a run repeatable to the bit", validator=ge(1))
+    threads: int = option(1, help="processor threads; the same bits need the same number", validator=at_least(1))
     plugins: tuple[str, ...] = option((), help="local plugin files")
 
     @property

@@ -116,8 +116,9 @@ def _stronger(guider: Guider) -> str:
     """The guider with its weight raised by 1, where it has one that can be."""
     weight = getattr(guider, "weight", None)
     if isinstance(weight, int | float):
+        raised = int(weight + 1) if float(weight).is_integer() else weight + 1
         with contextlib.suppress(ValueError):
-            return short(attrs.evolve(cast(Any, guider), weight=weight + 1))
+            return short(attrs.evolve(cast(Any, guider), weight=raised))
     return guider.name
 
 

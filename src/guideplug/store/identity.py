@@ -27,6 +27,8 @@ __all__ = ["describe", "identity", "source_digest"]
 
 NOT_TRAINED_WITH = {"cli", "run", "testing", "registry.py", "hooks.py", "observe.py"}
 """Rooms of the core that no weight depends on: editing them does not disown trained networks."""
+TRAINED_WITH = {"run/workshop.py"}
+"""Files in those rooms that weights depend on all the same."""
 
 
 def identity(recipe: Recipe) -> str:
@@ -92,7 +94,12 @@ def _version(root: str) -> str:
 @functools.cache
 def _core() -> str:
     folder = Path(inspect.getfile(guideplug)).parent
-    files = [file for file in folder.rglob("*.py") if file.relative_to(folder).parts[0] not in NOT_TRAINED_WITH]
+    files = [
+        file
+        for file in folder.rglob("*.py")
+        if file.relative_to(folder).parts[0] not in NOT_TRAINED_WITH
+        or file.relative_to(folder).as_posix() in TRAINED_WITH
+    ]
     return f"{_version('guideplug')} {_hash_files(folder, files)}"
 
 

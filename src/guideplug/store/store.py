@@ -133,10 +133,14 @@ class Store:
     def locked(self, identity: str) -> Iterator[None]:
         """Hold the entry: who else wants it waits. Freed at the end of the block, or of the process."""
         path = self.root / f"{identity}.lock"
-        with path.open("w") as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        while True:
+            with path.open("w") as file:
+                if fcntl is not None:
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                    if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                        continue  # the file that was waited for has been removed meanwhile: wait for its successor
+                yield
+                return
 
     def workplace(self, identity: str) -> Path:
         """The folder of a training in progress; what an earlier one left there is still there."""
@@ -162,9 +166,11 @@ class Store:
             if left.name != WEIGHTS and not left.name.startswith("snapshot-"):
                 left.unlink()
         self._record(folder, recipe, {**facts, "made": time.time()})
+        before = target.with_name(f".{identity}.removed")
         if target.exists():
-            shutil.rmtree(target)
+            target.replace(before)
         folder.replace(target)
+        shutil.rmtree(before, ignore_errors=True)
         return self._entry(target)
 
     def add(self, entry: Entry, name: str, tensors: Mapping[str, Tensor]) -> None:

@@ -15,7 +15,6 @@ from typing import final
 import numpy as np
 import torch
 from attrs import evolve, frozen
-from attrs.validators import ge
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
@@ -39,6 +38,7 @@ from guideplug import (
     Task,
     Train,
     TrainingStreams,
+    at_least,
     option,
 )
 from guideplug_digits.figure import image_grid
@@ -75,9 +75,9 @@ class DigitsTransformer(Network):
     """A small transformer on 2 × 2 patches, in EDM preconditioning."""
 
     name = "digits-transformer"
-    width: int = option(64, help="channels of a token, a multiple of 2 heads", validator=ge(1))
-    blocks: int = option(3, help="blocks of attention and MLP", validator=ge(1))
-    heads: int = option(4, help="attention heads", validator=ge(1))
+    width: int = option(64, help="channels of a token, a multiple of 2 heads", validator=at_least(1))
+    blocks: int = option(3, help="blocks of attention and MLP", validator=at_least(1))
+    heads: int = option(4, help="attention heads", validator=at_least(1))
 
     def __attrs_post_init__(self) -> None:
         if self.width % (2 * self.heads):

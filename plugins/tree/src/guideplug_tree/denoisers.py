@@ -4,11 +4,10 @@ from typing import Literal, final
 
 import torch
 from attrs import frozen
-from attrs.validators import ge
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from guideplug import Condition, Leaf, Network, Source, Space, Task, option
+from guideplug import Condition, Leaf, Network, Source, Space, Task, at_least, option
 from guideplug_tree.mixture import TreeMixture, tree_mixture
 from guideplug_tree.network import TreeMLP
 
@@ -115,7 +114,7 @@ class TreeMLPNetwork(Network):
         "https://arxiv.org/abs/2406.02507",
         "appendix C",
     )
-    hidden: int = option(64, help="width of the layers", validator=ge(1))
+    hidden: int = option(64, help="width of the layers", validator=at_least(1))
 
     def build(self, task: Task) -> Leaf:
         if task.space.shape != SPACE.shape:

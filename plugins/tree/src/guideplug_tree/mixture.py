@@ -303,14 +303,14 @@ class TreeMixture:
     def _sum(self, coordinates: Tensor, spread: "_Spread", buffers: Tensor) -> tuple[Tensor, Tensor]:
         """Sum over the branches; coordinates (2, R), buffers (7, K, R). Return score (R, 2) and log density (R,).
 
-        Letters are those of the module docstring. Buffers are written over as soon as their content is spent.
+        Letters in comments are the module docstring's. Buffers are written over as soon as their content is spent.
         """
         tables = self._tables
         exponent_floor, r_floor = _FLOORS[self.dtype]
         offset, forces = buffers[0:2], buffers[2:4]
         lean, ratio, series = buffers[4:].unbind()
 
-        # d in each branch's eigenbasis; then lean, P d, and energy
+        # d in each branch's eigenbasis (offset), then B (lean), P d (forces) and C (energy)
         torch.sub(coordinates[0], tables.middle[0], out=ratio)
         torch.sub(coordinates[1], tables.middle[1], out=series)
         torch.mul(ratio, tables.axes[0], out=offset).addcmul_(series, tables.axes[1])
@@ -318,14 +318,14 @@ class TreeMixture:
         torch.mul(spread.precisions, offset, out=forces)
         energy = offset[0].mul_(forces[0]).addcmul_(offset[1], forces[1])
 
-        # weights: exp(3.5|lean| - A/8 - energy/2 - the row's largest), the determinant and the branch's mass
+        # weights: exp(3.5|B| - A/8 - C/2 - the row's largest), times the determinant and the branch's mass; then r
         torch.abs(lean, out=ratio)
         weights = torch.sub(ratio, energy, alpha=0.5 / _END, out=offset[1]).sub_(spread.curvature, alpha=0.125 / _END)
         largest = weights.amax(dim=0)
         weights.sub_(largest).mul_(_END).clamp_min_(exponent_floor).exp2_().mul_(spread.peaks)
         ratio.neg_().clamp_min_(r_floor).exp2_()
 
-        # S(ratio) and its derivative by Horner's rule
+        # S(r) and its derivative by Horner's rule
         slope = offset[0]
         torch.addcmul(spread.q3, ratio, spread.q6, out=series)
         torch.addcmul(series, ratio, spread.q6, out=slope)
@@ -361,11 +361,9 @@ class _Spread:
 def _narrow(buffers: Tensor, rows: int) -> Tensor:
     """Return the front of buffers (N, K, R) as a contiguous (N, K, rows)."""
     count, branches, most = buffers.shape
-    return (
-        buffers
-        if rows == most or most == 1
-        else buffers.view(-1)[: count * branches * rows].view(count, branches, rows)
-    )
+    if most in (1, rows):
+        return buffers
+    return buffers.view(-1)[: count * branches * rows].view(count, branches, rows)
 
 
 @functools.cache

@@ -15,8 +15,8 @@ s_l = SiLU(a_l), a_{l+1} = W_{l+1} s_l and F = a_4,
     e_4 = F,   e_l = (W_{l+1}' e_{l+1}) SiLU'(a_l),   g = W_0' e_0 = grad |F|^2 / 2
 
 and for the gradient v that training sends to g: <v, g> = <F, dF> with dF the change of F along v. So its derivative in
-the weights is one more forward pass (the tangents da_l along v, with e_l their adjoints) and one more backward pass (the
-adjoints u_l of a_l):
+the weights is one more forward pass (the tangents da_l along v, with e_l their adjoints) and one more backward pass
+(the adjoints u_l of a_l):
 
     u_4 = dF,  u_l = (W_{l+1}' u_{l+1}) SiLU'(a_l) + (W_{l+1}' e_{l+1}) SiLU''(a_l) da_l
     d<v, g> / dW_{l+1} = u_{l+1} s_l' + e_{l+1} (SiLU'(a_l) da_l)'
@@ -80,7 +80,7 @@ class TreeMLP(torch.nn.Module):
             inputs, input_weight, hidden_weights = inputs.to(low), input_weight.to(low), hidden_weights.to(low)
         gradient = _EnergyGradient.apply if torch.is_grad_enabled() else _energy_gradient
         with torch.autocast(device, enabled=False):
-            energy_gradient = gradient(inputs, input_weight, hidden_weights).to(x.dtype)
+            energy_gradient: Tensor = gradient(inputs, input_weight, hidden_weights).to(x.dtype)
         pull = energy_gradient * (self.gain * (2 / self.hidden) / sigma[:, None])
         return torch.addcmul(x, pull - scaled, shrink * sigma.square()[:, None])
 
@@ -107,7 +107,8 @@ class TreeMLP(torch.nn.Module):
 
 def _unit_rows(weight: Tensor) -> Tensor:
     """Divide each row (last dimension) by its norm."""
-    return weight / torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
+    norms: Tensor = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
+    return weight / norms
 
 
 def _energy_gradient(inputs: Tensor, input_weight: Tensor, hidden_weights: Tensor) -> Tensor:

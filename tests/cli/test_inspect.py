@@ -1,0 +1,241 @@
+"""plugins, explain, store, --help and --version."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOY = Path(__file__).with_name("toy.py")
+
+
+# plugins
+
+
+def test_plugins_list_says_what_each_offers(cli: Any) -> None:
+    lines = {line.split()[0]: line for line in cli("plugins", "list").stdout.splitlines()}
+    assert "guider cfg" in lines["cfg"]
+    assert "guideplug-jest 0.1.0" in lines["jest"]
+    assert "selector" in lines["jest"]
+    assert "early-jest" in lines["jest"]
+    assert "denoiser tree-mlp" in lines["tree"]
+
+
+def test_plugins_list_as_json(cli: Any) -> None:
+    found = cli.json("plugins", "list", "--plugin", TOY)
+    plugins = {plugin["name"]: plugin for plugin in found["plugins"]}
+    assert found["conflicts"] == []
+    assert {"kind": "sampler", "name": "heun"} in plugins["edm"]["offers"]
+    assert {"kind": "task", "name": "toy"} in plugins["toy"]["offers"]
+    assert plugins["toy"]["origin"] == str(TOY)
+    assert all(plugin["broken"] is None for plugin in plugins.values())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("raise RuntimeError('no licence')\n", "RuntimeError: no licence in guideplug_faulty.py, line 1"),
+        ("GUIDEPLUG_API = 99\n", "plugin API 99"),
+        ("from guideplug import hook\n@hook\ndef guideplug_guidres():\n    return []\n", "guideplug_guidres"),
+    ],
+)
+def test_a_broken_installed_plugin_is_listed_and_stops_only_who_asks_for_it(
+    cli: Any, content: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    info = site / "guideplug_faulty-2.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "guideplug_faulty.py").write_text(content)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: guideplug-faulty\nVersion: 2.0\n")
+    (info / "entry_points.txt").write_text("[guideplug]\nfaulty = guideplug_faulty\n")
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.delitem(sys.modules, "guideplug_faulty", raising=False)
+    (line,) = [line for line in cli("plugins", "list").stdout.splitlines() if "BROKEN" in line]
+    assert "guideplug-faulty 2.0" in line
+    assert reason in line
+    (entry,) = [item for item in cli.json("plugins", "list")["plugins"] if item["broken"]]
+    assert entry["name"] == "faulty"
+    assert reason in cli("plugins", "show", "faulty").stdout
+    asked = cli.error("run", "--guider", "faulty-guider")
+    assert "'faulty' is broken" in asked
+    assert reason in asked
+    cli("explain", "cfg")
+    monkeypatch.delitem(sys.modules, "guideplug_faulty", raising=False)
+
+
+def test_two_plugins_with_one_name_are_both_named(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "another_jest.py"
+    path.write_text(
+        "from collections.abc import Mapping\nfrom guideplug import hook\n"
+        "@hook\ndef guideplug_presets():\n    return {'selector': {'jest': 'random'}}\n"
+    )
+    (line,) = [line for line in cli("plugins", "list", "--plugin", path).stdout.splitlines() if "conflict" in line]
+    assert "selector jest" in line
+    assert "jest and another_jest" in line
+
+
+def test_plugins_show_has_options_defaults_and_sources(cli: Any) -> None:
+    said = cli("plugins", "show", "heun").stdout
+    assert "sampler heun, from guideplug-edm 0.1.0" in said
+    assert "2206.00364" in said
+    assert "num_steps (int; default 32): steps; 2 num_steps - 1 evaluations" in said
+    assert "data units" in said
+    assert "a preset for early(jest)" in cli("plugins", "show", "early_jest").stdout
+    assert "classes" in cli("plugins", "show", "tree").stdout
+
+
+def test_plugins_show_as_json(cli: Any) -> None:
+    found = cli.json("plugins", "show", "jest")
+    assert [plugin["name"] for plugin in found["plugins"]] == ["jest"]
+    (jest,) = [item for item in found["strategies"] if item["name"] == "jest"]
+    options = {option["name"]: option for option in jest["options"]}
+    assert options["filter_ratio"]["default"] == "0.8"
+    assert not options["filter_ratio"]["required"]
+    assert options["filter_ratio"]["help"]
+    early = cli.json("plugins", "show", "early")
+    assert [option["required"] for option in early["strategies"][0]["options"]] == [True, False]
+
+
+# explain
+
+
+@pytest.mark.parametrize(
+    ("guider", "sampler"),
+    [
+        ("autoguidance(weight=2.5)", "heun(num_steps=4)"),
+        ("autoguidance(weight=1)", "euler(num_steps=3)"),
+        ("autoguidance(weight=0)", "heun(num_steps=3, churn=1)"),
+        ("cfg", "heun(num_steps=3)"),
+        ("cfg(weight=0)", "toy-steps(num_steps=5)"),
+    ],
+)
+def test_the_predicted_calls_are_those_counted(cli: Any, guider: str, sampler: str) -> None:
+    task = "toy(labels=true)"
+    predicted = cli.json("explain", guider, "--plugin", TOY, "--task", task, "--sampler", sampler)
+    counted = json.loads(
+        cli.toy("--task", task, "--guider", guider, "--sampler", sampler, "--duration", "2it", "--samples", "6",
+                "--json").stdout
+    )["evaluations"]["guided"]  # fmt: skip
+    assert predicted["networks"].keys() == counted.keys()
+    for role, counts in counted.items():
+        assert counts["calls"] == predicted["networks"][role]["calls"]
+        assert counts["outputs"] == 6 * predicted["networks"][role]["outputs"]
+
+
+def test_explain_says_the_formula_the_source_and_the_cost(cli: Any) -> None:
+    said = cli("explain", "autoguidance(weight=2.5)", "--sampler", "heun(num_steps=8)").stdout
+    assert "D(x) = " in said
+    assert "2.5" in said
+    assert "2406.02507" in said
+    assert "with heun(num_steps=8), 15 evaluations a sample" in said
+    assert "main: 1 call an evaluation, 15 calls in all (train tree-mlp)" in said
+    assert "weak: 1 call an evaluation, 15 calls in all (train tree-mlp(hidden=32))" in said
+    batched = cli("explain", "cfg", "--task", "digits").stdout
+    assert "main: 1 call an evaluation, 2 conditions in one batch" in batched
+    assert "weak: never called" in cli("explain", "autoguidance(weight=1)").stdout
+    assert cli.files() == set()
+
+
+def test_explain_as_json(cli: Any) -> None:
+    found = cli.json("explain", "autoguidance")
+    assert found.keys() >= {"guider", "formula", "source", "sampler", "evaluations", "networks"}
+    assert found["networks"]["weak"] == {"calls": 63, "outputs": 63}
+
+
+# store
+
+
+def entries(cli: Any) -> list[Path]:
+    return sorted(path for path in cli.store.iterdir() if len(path.name) == 64)
+
+
+def test_an_empty_store(cli: Any) -> None:
+    assert "is empty" in cli("store", "list").stdout
+    assert cli.json("store", "list") == []
+    assert cli.json("store", "verify") == {"entries": 0, "damaged": {}}
+    assert "nothing to remove" in cli("store", "prune", "--all").stdout
+
+
+def test_a_store_is_listed_verified_and_pruned(cli: Any) -> None:
+    cli.toy("--guider", "autoguidance")
+    said = cli("store", "list").stdout
+    assert "train of toy(labels=false) with toy-net(width=8), seed 0, 40 iterations" in said
+    listed = cli.json("store", "list")
+    assert sorted(item["iterations"] for item in listed) == [10, 40]
+    assert "2 of 2 entries are whole" in cli("store", "verify").stdout
+
+    identity = listed[0]["identity"]
+    assert f"would remove {identity[:12]} (chosen)" in cli("store", "prune", identity[:8], "--dry-run").stdout
+    assert len(entries(cli)) == 2
+    assert f"removed {identity[:12]}" in cli("store", "prune", identity[:8]).stdout
+    assert [path.name for path in entries(cli)] == [listed[1]["identity"]]
+    assert "nothing to remove" in cli("store", "prune", "--older", "1").stdout
+    assert "no entry begins with 'zz'" in cli.error("store", "prune", "zz", code=1)
+    cli("store", "prune", "--all")
+    assert entries(cli) == []
+
+
+@pytest.mark.parametrize("how", ["weights", "record", "gone"])
+def test_a_damaged_entry_is_found_refused_and_pruned(cli: Any, how: str) -> None:
+    cli.toy("--out", "one")
+    (entry,) = entries(cli)
+    weights = entry / "weights.safetensors"
+    if how == "weights":
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 1
+        weights.write_bytes(bytes(data))
+    elif how == "record":
+        (entry / "entry.json").write_text("{")
+    else:
+        weights.unlink()
+    result = cli("store", "verify", code=1)
+    assert f"{entry.name[:12]}  damaged: " in result.stdout
+    assert "0 of 1 entries are whole" in result.stdout
+    assert json.loads(cli("store", "verify", "--json", code=1).stdout)["damaged"].keys() == {entry.name}
+    cli("store", "list")
+    line = cli.toy(code=1).stderr
+    assert "guideplug store prune --damaged" in line
+    assert f"removed {entry.name[:12]} (damaged)" in cli("store", "prune", "--damaged").stdout
+    assert "trained main" in cli.toy("--out", "two").stdout
+
+
+def test_what_an_unfinished_training_left_is_listed_and_pruned(cli: Any) -> None:
+    cli.toy()
+    left = cli.store / f"{'a' * 64}.partial"
+    left.mkdir()
+    (left / "state.safetensors").write_bytes(b"")
+    assert "aaaaaaaaaaaa  unfinished training" in cli("store", "list").stdout
+    assert "1 of 1 entries are whole" in cli("store", "verify").stdout
+    assert "removed aaaaaaaaaaaa (unfinished)" in cli("store", "prune", "--partial").stdout
+    assert not left.exists()
+    assert len(entries(cli)) == 1
+
+
+# What must be quick
+
+COMMANDS = ["", "run", "sample", "explain", "plugins", "plugins list", "plugins show", "store", "store list",
+            "store verify", "store prune"]  # fmt: skip
+
+
+def test_help_and_version_do_not_import_torch() -> None:
+    program = (
+        "import sys\nfrom click.testing import CliRunner\nfrom guideplug.cli import main\n"
+        f"for command in {COMMANDS!r}:\n"
+        "    for flag in ('--help', '-h'):\n"
+        "        result = CliRunner().invoke(main, [*command.split(), flag])\n"
+        "        assert result.exit_code == 0 and 'Usage:' in result.stdout, (command, result.output)\n"
+        "result = CliRunner().invoke(main, ['--version'])\n"
+        "assert result.stdout.startswith('guideplug, version '), result.output\n"
+        "heavy = {'torch', 'numpy', 'matplotlib', 'rich', 'sklearn', 'ot'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_without_a_command_the_help_is_shown(cli: Any) -> None:
+    said = cli(code=None)
+    assert "Usage:" in said.output
+    for command in ("run", "sample", "plugins", "explain", "store"):
+        assert command in said.output
