@@ -12,8 +12,9 @@ from guideplug.config import Reader
 from guideplug.denoise import Count, Leaf, calls
 from guideplug.errors import UsageError
 from guideplug.observe import Observers
+from guideplug.run.arms import draw_arms
 from guideplug.run.config import Request, RunConfig, resolve
-from guideplug.run.experiment import draw_arms, guided
+from guideplug.run.rehearsal import guided
 from guideplug.run.workshop import StoreWorkshop
 from guideplug.sample import evaluation_levels
 from guideplug.store import Store

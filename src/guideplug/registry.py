@@ -21,7 +21,7 @@ import pluggy
 
 from guideplug import hooks
 from guideplug.config import Strategy
-from guideplug.config.grammar import Call, strategy_name
+from guideplug.config.tree import Call, strategy_name
 from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
 from guideplug.guide import Guider
 from guideplug.noise import LogNormal, LogUniform

@@ -133,6 +133,8 @@ class Training:
         self.selector, self.references = selector, dict(references or {})
         self.seed = seed
         self.device = next(learner.parameters()).device
+        if self.device.type == "cpu":
+            _keep_freed_memory()
         self.optimizer = _optimizer(learner, options)
         self.averages = PowerAverages(learner, options.ema)
         self.step = 0
@@ -348,6 +350,16 @@ class Training:
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep the memory that a step frees, instead of returning it and faulting it in again at each step.
+
+    Its thresholds for that rise to the size of the largest block freed so far, up to 32 MiB. On two cores a step of the
+    tree's network at batch 4096 takes about half the time for it; other C libraries are not affected.
+    """
+    for _ in range(2):
+        torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 def _optimizer(learner: Leaf, options: Options) -> torch.optim.Optimizer:

@@ -12,6 +12,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+
+from guideplug import Duration, Losses, SampleStreams, Selector, Train
+from guideplug.denoise import Denoiser, Leaf
+from guideplug.train import Training
 from guideplug_autoguidance import Autoguidance
 from guideplug_cfg import CFG
 from guideplug_early import Early
@@ -20,10 +24,6 @@ from guideplug_jest import JEST
 from guideplug_random import Random
 from guideplug_tree import Tree
 from guideplug_tree.task import Tree as TreeTask
-
-from guideplug import Duration, Losses, SampleStreams, Selector, Train
-from guideplug.denoise import Denoiser, Leaf
-from guideplug.train import Training
 
 
 def medians(rounds: int, ways: dict[str, Callable[[], object]]) -> dict[str, float]:

@@ -291,8 +291,9 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("selector", ["none", "toy-half"])
-@pytest.mark.parametrize("what", RECIPES)
+@pytest.mark.parametrize(
+    ("what", "selector"), [*((what, "none") for what in RECIPES), ("earlier", "toy-half"), ("further", "toy-half")]
+)
 def test_recipes_as_expressions(cli: Any, what: str, selector: str) -> None:
     result = cli.toy(*GUIDED, "--selector", selector, "--out", "one", "--model", f"weak={RECIPES[what]}")
     assert result.stdout.count("trained main") == 1

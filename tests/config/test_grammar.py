@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guideplug.config import format_value, grammar, parse
-from guideplug.config.grammar import Call, Keyword, ListValue, Literal, Quantity, Range, Word
+from guideplug.config import tree as values
+from guideplug.config.tree import Call, Keyword, ListValue, Literal, Quantity, Range, Word
 from guideplug.errors import ExpressionError, GuideplugError, UsageError, nearest
 
 DOCS = Path(__file__).parents[2] / "docs" / "grammar.md"
@@ -54,7 +55,7 @@ LEAVES = (
 )
 
 
-def branches(children: st.SearchStrategy[grammar.Value]) -> st.SearchStrategy[grammar.Value]:
+def branches(children: st.SearchStrategy[values.Value]) -> st.SearchStrategy[values.Value]:
     few = st.lists(children, max_size=3).map(tuple)
     keywords = st.lists(st.builds(Keyword, names("_"), children), max_size=3, unique_by=lambda keyword: keyword.name)
     return st.builds(ListValue, few) | st.builds(Call, names("-"), few, keywords.map(tuple))
@@ -90,7 +91,7 @@ PIECES = st.sampled_from(
 TEXTS = st.text() | st.lists(PIECES, max_size=40).map("".join)
 
 
-def spans(value: grammar.Value | Keyword) -> list[tuple[grammar.Value | Keyword, tuple[int, int]]]:
+def spans(value: values.Value | Keyword) -> list[tuple[values.Value | Keyword, tuple[int, int]]]:
     """A node and all below it, each with its span."""
     below = {Call: ("args", "kwargs"), ListValue: ("items",)}.get(type(value), ())
     found = [node for attribute in below for child in getattr(value, attribute) for node in spans(child)]
@@ -101,12 +102,12 @@ def spans(value: grammar.Value | Keyword) -> list[tuple[grammar.Value | Keyword,
 
 
 @given(TREES)
-def test_every_tree_reads_back_from_its_text(tree: grammar.Value) -> None:
+def test_every_tree_reads_back_from_its_text(tree: values.Value) -> None:
     assert parse(format_value(tree)) == tree
 
 
 @given(TREES)
-def test_every_span_holds_the_text_of_its_node(tree: grammar.Value) -> None:
+def test_every_span_holds_the_text_of_its_node(tree: values.Value) -> None:
     text = format_value(ListValue((tree,)))
     for node, (start, end) in spans(parse(text)):
         if isinstance(node, Keyword):
@@ -127,8 +128,8 @@ def test_a_plain_string_reads_back_and_is_quoted_only_where_it_must_be(text: str
 
 
 @given(st.recursive(NUMBERS | st.booleans() | st.none(), lambda items: st.lists(items, max_size=3), max_leaves=6))
-def test_plain_values_read_back_as_literals(value: grammar.Plain) -> None:
-    def tree(plain: object) -> grammar.Value:
+def test_plain_values_read_back_as_literals(value: values.Plain) -> None:
+    def tree(plain: object) -> values.Value:
         return ListValue(tuple(map(tree, plain))) if isinstance(plain, list) else Literal(plain)  # type: ignore[arg-type]
 
     assert parse(format_value(value)) == tree(value)
@@ -148,7 +149,7 @@ def test_any_text_is_read_or_refused_in_one_short_line(text: str) -> None:
 
 
 @given(TREES, st.sampled_from([" ", "\n", "\t", " \n "]))
-def test_space_between_tokens_means_nothing(tree: grammar.Value, space: str) -> None:
+def test_space_between_tokens_means_nothing(tree: values.Value, space: str) -> None:
     tokens = [
         match[0]
         for match in re.finditer(r"'(?:\\.|[^'])*'|\"(?:\\.|[^\"])*\"|[^\s,=()\[\]'\"]+|\S", format_value(tree))
@@ -163,7 +164,7 @@ def test_dash_and_underscore_are_the_same_in_names(name: str, keyword: str) -> N
 
 
 @given(st.lists(LEAVES, max_size=4), st.lists(LEAVES, max_size=4))
-def test_positional_arguments_stand_before_named_ones(args: list[grammar.Value], named: list[grammar.Value]) -> None:
+def test_positional_arguments_stand_before_named_ones(args: list[values.Value], named: list[values.Value]) -> None:
     positional = [format_value(value) for value in args]
     keywords = [f"k{index}={format_value(value)}" for index, value in enumerate(named)]
     tree = parse(f"a({','.join(positional + keywords)})")
@@ -255,7 +256,7 @@ def test_shell_quote_leaves_nothing_to_expand(special: str) -> None:
         ("early_jest", Word("early_jest")),
     ],
 )
-def test_examples(text: str, tree: grammar.Value) -> None:
+def test_examples(text: str, tree: values.Value) -> None:
     assert parse(text) == tree
 
 
@@ -337,7 +338,7 @@ def test_bare_words_hold_paths(text: str) -> None:
         *[(Call("a-b", (Word("x"),), (Keyword("c_d", Literal(1)),)), "a-b(x, c_d=1)"), ([Quantity(2, "h")], "[2h]")],
     ],
 )
-def test_canonical_text(value: grammar.Plain, text: str) -> None:
+def test_canonical_text(value: values.Plain, text: str) -> None:
     assert format_value(value) == text
 
 

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from guideplug.config import Duration, Reader, Strategy, between, finite, format_value, option, parse, short, write
-from guideplug.config.grammar import Call, ListValue, Word
-from guideplug.config.grammar import Literal as Constant
+from guideplug.config.tree import Call, ListValue, Word
+from guideplug.config.tree import Literal as Constant
 from guideplug.errors import ConfigError, ExpressionError, GuideplugError, PluginError, UnknownName, nearest
 from guideplug.recipes import FineTune, Schedule, Snapshot, Synthetic, Train
 from guideplug.registry import KINDS, Registry

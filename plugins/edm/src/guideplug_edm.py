@@ -87,7 +87,9 @@ class Heun(Sampler):
     rho: float = option(7.0, help="curvature of the grid", validator=positive)
     churn: float = option(0.0, help="S_churn, the noise that is added anew; 0 for none", validator=non_negative)
     churn_min: float = option(0.0, help="S_min, lowest level with churn", unit="data units", validator=non_negative)
-    churn_max: float = option(math.inf, help="S_max, highest level with churn", unit="data units")
+    churn_max: float = option(
+        math.inf, help="S_max, highest level with churn", unit="data units", validator=at_least(0)
+    )
     churn_noise: float = option(1.0, help="S_noise, standard deviation of the added noise", validator=positive)
 
     def __attrs_post_init__(self) -> None:

@@ -17,16 +17,17 @@ from rich.table import Table
 
 from guideplug.cli.progress import progress
 from guideplug.config import Duration, shell_quote, short
-from guideplug.denoise import Leaf, calls, formula
+from guideplug.denoise import calls, formula
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import Guider
 from guideplug.noise import SampleStreams
 from guideplug.recipes import FineTune, Train
 from guideplug.registry import Registry
 from guideplug.run.config import Request, RunConfig, read_file, resolve, to_toml
-from guideplug.run.experiment import Experiment, Outcome, guided, planned_networks, rehearse
+from guideplug.run.experiment import Experiment, Outcome
 from guideplug.run.folder import RunFolder
 from guideplug.run.interrupt import Interrupted
+from guideplug.run.rehearsal import denoiser_of, guided, planned_networks, rehearse
 from guideplug.run.summary import cost_sentences, guidance_sentence, next_commands, selection_sentence, table_rows
 from guideplug.sample import evaluation_levels
 from guideplug.store import Store
@@ -89,12 +90,7 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
     config = resolve(Request(values=values), registry)
     if config.guider is None:
         raise UsageError("explain needs a guider, such as autoguidance")
-    built: dict[str, Leaf] = {}
-    for role, recipe in config.recipes.items():
-        module = recipe.build()
-        assert isinstance(module, Leaf)
-        built[role] = module
-    rehearse(config)
+    built = {role: denoiser_of(recipe.build(), role) for role, recipe in config.recipes.items()}
     point = guided(config.guider, built)
     names = {leaf: role for role, leaf in built.items()}
     streams = SampleStreams(0, range(1))

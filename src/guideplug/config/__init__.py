@@ -1,9 +1,10 @@
 """Configuration: constructor expressions, durations, and the options of strategies."""
 
 from guideplug.config.duration import Duration
-from guideplug.config.grammar import format_value, parse, shell_quote
+from guideplug.config.grammar import parse, shell_quote
 from guideplug.config.strategy import Source, Strategy, at_least, between, finite, non_negative, option, positive
 from guideplug.config.structure import Catalog, Reader, replace_option, short, write
+from guideplug.config.tree import format_value
 
 __all__ = [
     "Catalog",

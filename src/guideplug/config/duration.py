@@ -5,7 +5,8 @@ from typing import Literal
 
 import attrs
 
-from guideplug.config.grammar import Quantity, parse
+from guideplug.config.grammar import parse
+from guideplug.config.tree import Quantity
 from guideplug.errors import ConfigError, ExpressionError
 
 __all__ = ["Duration"]

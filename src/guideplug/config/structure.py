@@ -17,7 +17,9 @@ from typing import Any, Literal, Protocol, Union, get_args, get_origin
 import attrs
 
 from guideplug.config.duration import Duration
-from guideplug.config.grammar import (
+from guideplug.config.grammar import parse
+from guideplug.config.strategy import Strategy
+from guideplug.config.tree import (
     Call,
     Keyword,
     ListValue,
@@ -27,11 +29,9 @@ from guideplug.config.grammar import (
     Word,
     field_name,
     format_value,
-    parse,
     strategy_name,
 )
-from guideplug.config.grammar import Literal as Constant
-from guideplug.config.strategy import Strategy
+from guideplug.config.tree import Literal as Constant
 from guideplug.errors import ConfigError, UnknownName, nearest
 
 __all__ = ["Catalog", "Reader", "replace_option", "short", "write"]

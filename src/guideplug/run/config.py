@@ -16,12 +16,13 @@ import tomli_w
 import torch
 
 from guideplug.config import Reader, at_least, format_value, option, parse, write
-from guideplug.config.grammar import Call, ListValue, Literal, Value, Word, field_name
-from guideplug.errors import CheckpointError, ConfigError, ExpressionError, RecipeError, UnknownName, nearest
+from guideplug.config.tree import Call, ListValue, Literal, Value, Word, field_name
+from guideplug.errors import ConfigError, ExpressionError, RecipeError, nearest
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
-from guideplug.recipes import Load, Options, Train
+from guideplug.recipes import Options, Train
 from guideplug.registry import Registry
+from guideplug.run.roles import Roles
 from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.task import Network, Task
@@ -134,7 +135,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     if selector is not None:
         _check_plan(selector, options.batch)
 
-    roles = _Roles(reader, plain, sampler, {**request.spare_models, **models}, _model_changes(sets))
+    roles = Roles(reader, plain, sampler, {**request.spare_models, **models}, _model_changes(sets))
     main: Recipe = roles.named("main") if "main" in models else plain
     like = attrs.evolve(main, selector=None, models={}) if isinstance(main, Train) else plain
     if isinstance(main, Train):
@@ -170,134 +171,6 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
         )
     except ValueError as error:
         raise ConfigError(str(error).replace("'", "").split(": attribute")[0]) from None
-
-
-class _Roles:
-    """The recipes of the roles, each resolved once; a role that needs itself is refused."""
-
-    def __init__(
-        self,
-        reader: Reader,
-        main: Train,
-        sampler: Sampler,
-        given: Mapping[str, Any],
-        changes: Mapping[str, list[tuple[str, Value]]],
-    ) -> None:
-        self._main, self._sampler, self._given, self.changed, self._reader = main, sampler, given, changes, reader
-        self._open: list[str] = []
-        self.known: dict[str, Recipe] = {}
-
-    def main_is(self, main: Train) -> None:
-        """From here on "main" in a recipe is the main network as it is trained, with its selector."""
-        self._main = main
-        if "main" in self.known:
-            self.known["main"] = main
-
-    def needed(self, needs: Mapping[str, Recipe | None], who: str) -> dict[str, Recipe]:
-        """The recipes of what a strategy needs: the user's, else its own."""
-        found: dict[str, Recipe] = {}
-        for role, default in needs.items():
-            recipe = self.named(role, default)
-            if recipe is None:
-                raise RecipeError(
-                    f"{who} needs a network for its role {role!r}, and task {self._main.task.name!r} has no recipe for "
-                    f"it: give --model {role}=PATH, or a recipe such as --model {role}='train(duration=512it)'"
-                )
-            found[role] = recipe
-        return found
-
-    def named(self, role: str, default: Recipe | None = None) -> Any:
-        """The recipe of one role."""
-        if role == "main" and "main" not in self._given:
-            return self._main
-        if role in self.known:
-            asked = default is not None and role not in self._given and not self.changed.get(role)
-            if asked and default != self.known[role]:
-                raise RecipeError(f"the role {role!r} is used for two different networks: name one of them otherwise")
-            return self.known[role]
-        if role in self._open:
-            circle = " -> ".join([*self._open[self._open.index(role) :], role])
-            raise RecipeError(f"the recipes of the roles go round in a circle: {circle}")
-        self._open.append(role)
-        recipe = self._read(role, default)
-        for option_name, value in self.changed.get(role, []):
-            if recipe is None:
-                raise RecipeError(f"--set models.{role}.{option_name}: the role has no recipe; give --model {role}=...")
-            recipe = self._reader.replaced(recipe, option_name, value, f"models.{role}")
-        self._open.pop()
-        if recipe is not None:
-            try:
-                recipe.check()
-            except CheckpointError as error:
-                raise RecipeError(f"--model {role}: {error}") from None
-            self.known[role] = recipe
-        return recipe
-
-    def _read(self, role: str, default: Recipe | None) -> Recipe | None:
-        given = self._given.get(role)
-        if given is None:
-            return default
-        path = f"models.{role}"
-        like = default if isinstance(default, Train) else self._main
-        unstated = {attribute.name: getattr(like, attribute.name) for attribute in attrs.fields(Train)}
-        unstated |= {"of": self.known.get("main", self._main), "sampler": self._sampler, "selector": None, "models": {}}
-        if isinstance(given, str) and _is_path(given):
-            return Load(path=given, task=like.task, denoiser=_architecture_beside(given, self._reader, like.denoiser))
-        names = _LazyRoles(self)
-        reader = attrs.evolve(self._reader, named={Recipe: names}, unstated=unstated)
-        try:
-            recipe: Recipe = reader.read(given, Recipe, path)
-        except ExpressionError as error:
-            raise ExpressionError(f"{path}: {error}") from None
-        except UnknownName as error:
-            raise UnknownName(f"{path} is {given!r}, neither a file nor a recipe: {error}") from None
-        return recipe
-
-
-class _LazyRoles(Mapping[str, Recipe]):
-    """The roles as names that a recipe may refer to; each is resolved when it is looked up."""
-
-    def __init__(self, roles: _Roles) -> None:
-        self._roles = roles
-
-    def _names(self) -> list[str]:
-        return ["main", *self._roles._given, *self._roles.known]
-
-    def __contains__(self, role: object) -> bool:
-        return role in self._names()
-
-    def __getitem__(self, role: str) -> Recipe:
-        found: Recipe = self._roles.named(role)
-        return found
-
-    def __iter__(self) -> Any:
-        return iter(dict.fromkeys(self._names()))
-
-    def __len__(self) -> int:
-        return len(set(self._names()))
-
-
-def _is_path(text: str) -> bool:
-    if text.endswith((".safetensors", ".pt", ".pth", ".pkl", ".ckpt", ".bin")):
-        return True
-    try:
-        return Path(text).exists()
-    except (OSError, ValueError):  # no path can be that text, so it is an expression
-        return False
-
-
-def _architecture_beside(path: str, reader: Reader, default: Network) -> Network:
-    """The denoiser that a run wrote beside its checkpoint, if the file is one of a run's."""
-    beside = Path(path).with_suffix(".json")
-    if not beside.is_file():
-        return default
-    from guideplug.run.folder import read_json
-
-    text = read_json(beside).get("denoiser")
-    if not isinstance(text, str):
-        return default
-    found: Network = reader.expression(text, Network, str(beside))
-    return found
 
 
 def _with_train_option(reader: Reader, options: Options, name: str, value: Any) -> Options:

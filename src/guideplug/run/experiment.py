@@ -1,14 +1,10 @@
-"""One experiment: networks, samples guided and unguided from the same noise, metrics, a figure, files.
+"""One experiment: networks, samples guided and unguided from the same noise, metrics, a figure, files."""
 
-`prepare` does everything that can fail without work; `Experiment.run` does the work and leaves the run folder.
-"""
-
-import functools
 import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,24 +14,23 @@ import torch
 from torch import Tensor
 
 from guideplug.config import format_value, short, write
-from guideplug.denoise import Condition, Count, Denoiser, Leaf, Tally, tally
-from guideplug.errors import ConditionError, ConfigError, DenoiserError, RecipeError, RunError
-from guideplug.guide import Guider
-from guideplug.noise import SampleStreams
+from guideplug.denoise import Count, Denoiser, Leaf, Tally
+from guideplug.errors import RunError
 from guideplug.observe import Observer, Observers
 from guideplug.recipe import Recipe
 from guideplug.recipes import FineTune, Train
 from guideplug.registry import Registry
+from guideplug.run.arms import draw_arms
 from guideplug.run.config import RunConfig, to_toml
 from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop
+from guideplug.run.rehearsal import denoiser_of, guided
 from guideplug.run.workshop import Made, StoreWorkshop
-from guideplug.sample import Sampler, State
-from guideplug.store import Store, identity
-from guideplug.task import Arm, Context, Metric, Task
+from guideplug.store import Store
+from guideplug.task import Arm, Context, Metric
 from guideplug.tensors import write_tensors
 
-__all__ = ["Experiment", "Outcome", "draw_arms", "planned_networks", "rehearse"]
+__all__ = ["Experiment", "Outcome"]
 
 
 @attrs.frozen
@@ -46,140 +41,6 @@ class Outcome:
     metrics: Mapping[str, Any]
     table: Sequence[Metric]
     figure: Path
-
-
-def rehearse(config: RunConfig) -> Denoiser:
-    """The guided denoiser with untrained networks, asked for two samples: what cannot work together fails before work.
-
-    Raises:
-        GuideplugError: the objection of the guider, the sampler or a network.
-    """
-    try:
-        return _rehearsed(config)
-    except (ConditionError, DenoiserError) as error:
-        raise ConfigError(str(error)) from None
-
-
-def _rehearsed(config: RunConfig) -> Denoiser:
-    built = {role: _denoiser(recipe.build(), role) for role, recipe in config.recipes.items()}
-    point = guided(config.guider, built) if config.guider is not None else built["main"]
-    try:
-        sigma, toward, *_ = config.sampler.sigmas(point)
-    except ValueError as error:
-        raise ConfigError(f"sampler {short(config.sampler)} for task {config.task.name!r}: {error}") from None
-    start = config.task.start(SampleStreams(config.sample_seed, range(2)), sigma)
-    with torch.no_grad():
-        for role, network in built.items():
-            try:
-                network.eval()(start.x, sigma, start.condition, toward=toward)
-            except DenoiserError as error:
-                raise DenoiserError(f"the network of the role {role!r}: {error}") from None
-        point.trajectory()(start.x, sigma, start.condition, toward=toward)
-    return point
-
-
-def guided(guider: Guider, models: Mapping[str, Denoiser]) -> Denoiser:
-    """The guider's denoiser over ``models["main"]``."""
-    others = {role: model for role, model in models.items() if role != "main"}
-    try:
-        return guider.guide(models["main"], others)
-    except KeyError as error:
-        raise RecipeError(
-            f"guider {guider.name!r} asked for the role {error.args[0]!r}, which its needs() does not name"
-        ) from None
-
-
-def _denoiser(module: Any, role: str) -> Leaf:
-    if not isinstance(module, Leaf):
-        raise RecipeError(f"the recipe of the role {role!r} gives a {type(module).__name__}, which is no denoiser")
-    module.role = role
-    return module
-
-
-def planned_networks(config: RunConfig, store: Store) -> list[tuple[str, Recipe, str]]:
-    """Each role, its recipe, and what will happen: "found", "trained", "resumed", "loaded"."""
-    plan: dict[str, tuple[str, Recipe, str]] = {}
-    for role, recipe in config.recipes.items():
-        key = identity(recipe)
-        if not recipe.stored:
-            what = "loaded"
-        elif store.find(key) is not None:
-            what = "found"
-        else:
-            what = "resumed" if (store.root / f"{key}.partial").is_dir() else "trained"
-        plan.setdefault(key, (role, recipe, what))
-    return list(plan.values())
-
-
-def draw_arms(
-    arms: Mapping[str, Denoiser],
-    task: Task,
-    sampler: Sampler,
-    *,
-    count: int,
-    seed: int,
-    batch: int,
-    device: torch.device,
-    each: Callable[[str, int, int], None] = lambda arm, done, total: None,
-) -> tuple[dict[str, Arm], dict[str, Tally]]:
-    """Samples of each arm from the same random streams, on the CPU, and each arm's network evaluations.
-
-    Args:
-        arms: denoisers by name.
-        count, seed, batch: how many samples, from which seed, how many at once.
-        each: told of the arm, the steps done and the steps in all.
-    """
-    drawn: dict[str, Arm] = {}
-    tallies: dict[str, Tally] = {}
-    for name, denoiser in arms.items():
-        counted = _Counted(sampler, functools.partial(each, name), -(-count // batch))
-        sigma = sampler.sigmas(denoiser)[0]
-        samples: list[Tensor] = []
-        starts: list[Tensor] = []
-        conditions: list[Condition] = []
-        with tally() as counts:
-            for begin in range(0, count, batch):
-                streams = SampleStreams(seed, range(begin, min(begin + batch, count)), device)
-                start = task.start(streams, sigma)
-                end = counted.sample(denoiser, start.x, start.condition, streams)
-                samples.append(denoiser.decode(end).cpu())
-                starts.append(start.x.cpu())
-                conditions.append(start.condition)
-        drawn[name] = Arm(name, torch.cat(samples), _joined(conditions), torch.cat(starts), denoiser)
-        tallies[name] = counts
-    return drawn, tallies
-
-
-class _Counted(Sampler):
-    """A sampler that tells of its steps, over several batches."""
-
-    name = "counted"
-
-    def __init__(self, sampler: Sampler, each: Callable[[int, int], None], batches: int) -> None:
-        self._sampler, self._each, self._batches, self._done = sampler, each, batches, 0
-
-    def sigmas(self, denoiser: Denoiser) -> list[float]:
-        return self._sampler.sigmas(denoiser)
-
-    def steps(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
-    ) -> Any:
-        for state in self._sampler.steps(denoiser, x, condition, streams):
-            self._tell(state)
-            yield state
-
-    def _tell(self, state: State) -> None:
-        self._done += 1
-        self._each(self._done, self._batches * state.num_steps)
-
-
-def _joined(conditions: Sequence[Condition]) -> Condition:
-    first = conditions[0]
-    if first is None:
-        return None
-    if isinstance(first, Tensor):
-        return torch.cat([part for part in conditions if isinstance(part, Tensor)]).cpu()
-    return {name: torch.cat([part[name] for part in conditions if isinstance(part, Mapping)]).cpu() for name in first}
 
 
 @attrs.define
@@ -247,7 +108,7 @@ class Experiment:
             made[role] = workshop.made(recipe)
             self._replace_time_limits(made)
         self._write_networks(made)
-        models = {role: _denoiser(item.module, role) for role, item in made.items()}
+        models = {role: denoiser_of(item.module, role) for role, item in made.items()}
         arms: dict[str, Denoiser] = {"unguided": models["main"]}
         if config.guider is not None:
             arms["guided"] = guided(config.guider, models)

@@ -101,7 +101,7 @@ class AverageLoss(Metric):
 @final
 @frozen
 class OuterLoss(Metric):
-    """The same on the twigs, whose own mixture is the target; a perfect model of the tree scores about 0.22."""
+    """The same on the twigs, whose own mixture is the target; a perfect model of the tree scores 0.187."""
 
     name = "outer loss"
     better = "lower"

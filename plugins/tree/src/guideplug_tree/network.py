@@ -107,8 +107,8 @@ class TreeMLP(torch.nn.Module):
 
 def _unit_rows(weight: Tensor) -> Tensor:
     """Divide each row (last dimension) by its norm."""
-    norms: Tensor = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
-    return weight / norms
+    unit: Tensor = weight / torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
+    return unit
 
 
 def _energy_gradient(inputs: Tensor, input_weight: Tensor, hidden_weights: Tensor) -> Tensor:

@@ -1,0 +1,81 @@
+"""Before the work: what will be done, and whether it can work together, tried on untrained networks."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from guideplug.config import short
+from guideplug.denoise import Denoiser, Leaf
+from guideplug.errors import ConditionError, ConfigError, DenoiserError, RecipeError
+from guideplug.guide import Guider
+from guideplug.noise import SampleStreams
+from guideplug.recipe import Recipe
+from guideplug.run.config import RunConfig
+from guideplug.store import Store, identity
+
+__all__ = ["denoiser_of", "guided", "planned_networks", "rehearse"]
+
+
+def rehearse(config: RunConfig) -> Denoiser:
+    """The guided denoiser with untrained networks, asked for two samples: what cannot work together fails before work.
+
+    Raises:
+        GuideplugError: the objection of the guider, the sampler or a network.
+    """
+    try:
+        return _rehearsed(config)
+    except (ConditionError, DenoiserError) as error:
+        raise ConfigError(str(error)) from None
+
+
+def _rehearsed(config: RunConfig) -> Denoiser:
+    built = {role: denoiser_of(recipe.build(), role) for role, recipe in config.recipes.items()}
+    point = guided(config.guider, built) if config.guider is not None else built["main"]
+    try:
+        sigma, toward, *_ = config.sampler.sigmas(point)
+    except ValueError as error:
+        raise ConfigError(f"sampler {short(config.sampler)} for task {config.task.name!r}: {error}") from None
+    start = config.task.start(SampleStreams(config.sample_seed, range(2)), sigma)
+    with torch.no_grad():
+        for role, network in built.items():
+            try:
+                network.eval()(start.x, sigma, start.condition, toward=toward)
+            except DenoiserError as error:
+                raise DenoiserError(f"the network of the role {role!r}: {error}") from None
+        point.trajectory()(start.x, sigma, start.condition, toward=toward)
+    return point
+
+
+def guided(guider: Guider, models: Mapping[str, Denoiser]) -> Denoiser:
+    """The guider's denoiser over ``models["main"]``."""
+    others = {role: model for role, model in models.items() if role != "main"}
+    try:
+        return guider.guide(models["main"], others)
+    except KeyError as error:
+        raise RecipeError(
+            f"guider {guider.name!r} asked for the role {error.args[0]!r}, which its needs() does not name"
+        ) from None
+
+
+def denoiser_of(module: nn.Module, role: str) -> Leaf:
+    """The module that a role's recipe gave, if it is a denoiser; it learns its role, for messages."""
+    if not isinstance(module, Leaf):
+        raise RecipeError(f"the recipe of the role {role!r} gives a {type(module).__name__}, which is no denoiser")
+    module.role = role
+    return module
+
+
+def planned_networks(config: RunConfig, store: Store) -> list[tuple[str, Recipe, str]]:
+    """Each role, its recipe, and what will happen: "found", "trained", "resumed", "loaded"."""
+    plan: dict[str, tuple[str, Recipe, str]] = {}
+    for role, recipe in config.recipes.items():
+        key = identity(recipe)
+        if not recipe.stored:
+            what = "loaded"
+        elif store.find(key) is not None:
+            what = "found"
+        else:
+            what = "resumed" if (store.root / f"{key}.partial").is_dir() else "trained"
+        plan.setdefault(key, (role, recipe, what))
+    return list(plan.values())
