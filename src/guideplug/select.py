@@ -9,6 +9,7 @@ import abc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -125,13 +126,15 @@ def checked_selection(selection: Selection, count: int, selector: Selector) -> S
         raise SelectionError(f"{where} indices of type {indices.dtype}: return int64 indices")
     if len(indices) == 0:
         raise SelectionError(f"{where} no indices for {count} candidates: return at least one")
-    low, high = int(indices.min()), int(indices.max())
+    found = indices.numpy()
+    low, high = int(found.min()), int(found.max())
     if low < 0 or high >= count:
         raise SelectionError(f"{where} index {low if low < 0 else high}, out of range for {count} candidates")
-    if len(torch.unique(indices)) < len(indices):
-        raise SelectionError(
-            f"{where} {len(indices) - len(torch.unique(indices))} duplicate indices: each at most once"
-        )
+    taken = np.zeros(count, dtype=bool)
+    taken[found] = True
+    duplicates = len(found) - int(taken.sum())
+    if duplicates:
+        raise SelectionError(f"{where} {duplicates} duplicate indices: each at most once")
     weights = selection.weights
     if weights is not None and not (
         isinstance(weights, Tensor) and weights.shape == indices.shape and bool(torch.isfinite(weights).all())

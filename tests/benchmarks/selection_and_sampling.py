@@ -133,13 +133,19 @@ def guidance(rounds: int) -> None:
 
     heun = Heun()
     start = 5.0 * torch.randn(4096, 2, generator=torch.Generator().manual_seed(0))
-    levels = [(torch.full((4096,), level), level) for level in heun.sigmas(strong)[:-1]]
+    asked: list[tuple[torch.Tensor, torch.Tensor]] = []  # what the networks are asked along the guided trajectory
+
+    def note(leaf: Leaf, inputs: tuple[torch.Tensor, float], output: torch.Tensor) -> None:
+        asked.append((inputs[0].clone(), torch.full((4096,), inputs[1])))
+
+    watch = strong.register_forward_hook(note)
+    heun.sample(guided, start)
+    watch.remove()
 
     def bare() -> None:
-        for step, (tensor, _) in enumerate(levels):
-            for _ in range(1 if step == len(levels) - 1 else 2):
-                strong.denoise(start, tensor, None)
-                small.denoise(start, tensor, None)
+        for x, levels in asked:
+            strong.denoise(x, levels, None)
+            small.denoise(x, levels, None)
 
     ways = {"bare calls": bare, "guided heun": lambda: sampled(guided, start)}
 
