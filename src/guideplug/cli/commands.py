@@ -90,6 +90,7 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
     config = resolve(Request(values=values), registry)
     if config.guider is None:
         raise UsageError("explain needs a guider, such as autoguidance")
+    rehearse(config)
     built = {role: denoiser_of(recipe.build(), role) for role, recipe in config.recipes.items()}
     point = guided(config.guider, built)
     names = {leaf: role for role, leaf in built.items()}

@@ -5,9 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from guideplug import Arm
 from guideplug_tree.metrics import OUTLINE
 from guideplug_tree.mixture import TreeMixture
@@ -20,6 +17,9 @@ NUM_POINTS = 8192
 
 def draw_figure(mixture: TreeMixture, arms: Sequence[Arm], path: Path) -> None:
     """Write a PNG with a panel for the truth and one for each arm."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second to import, and only figures need it
+    from matplotlib.figure import Figure
+
     low, high = _window(mixture)
     across, up = (torch.linspace(float(low[d]), float(high[d]), 600) for d in (0, 1))
     grid = torch.stack(torch.meshgrid(across, up, indexing="xy"), dim=-1).reshape(-1, 2)
