@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from guideplug import Arm
 from guideplug_tree.metrics import OUTLINE
 from guideplug_tree.mixture import TreeMixture
