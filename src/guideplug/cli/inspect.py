@@ -1,10 +1,11 @@
 """What plugins and store print: what is installed, and what has been trained."""
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args, get_origin
 
 import attrs
 import click
@@ -80,7 +81,10 @@ def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
         data = _strategy_data(offer.what, offer.kind, offer.name)
         click.echo(f"{offer.kind} {offer.name}, from {registry.plugin(offer.plugin)}")
         if "preset" in data:
-            click.echo(f"  a preset for {data['preset']}")
+            inner = registry.names(offer.kind)
+            named = [name for name in inner if name in data["preset"] and name != offer.name]
+            see = "".join(f"; guideplug plugins show {name}" for name in named)
+            click.echo(f"  a preset for {data['preset']}, whose options it takes{see}")
             continue
         click.echo(f"  {data['summary']}")
         if data["source"]:
@@ -103,7 +107,7 @@ def _strategy_data(what: type[Strategy] | str, kind: str, name: str) -> dict[str
         options.append(
             {
                 "name": attribute.name,
-                "type": str(getattr(attribute.type, "__name__", attribute.type)).replace("typing.", ""),
+                "type": _type_name(attribute.type),
                 "unit": attribute.metadata.get("unit", ""),
                 "required": required,
                 "default": None if required else format_value(write(default)),
@@ -117,6 +121,13 @@ def _strategy_data(what: type[Strategy] | str, kind: str, name: str) -> dict[str
         "source": None if what.source is None else str(what.source),
         "options": options,
     }
+
+
+def _type_name(kind: Any) -> str:
+    """A type as a person would say it: the choices of a literal, else its name."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else re.sub(r"[\w.]+\.", "", str(kind))
 
 
 def list_store(as_json: bool) -> None:
