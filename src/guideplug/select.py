@@ -126,7 +126,7 @@ def checked_selection(selection: Selection, count: int, selector: Selector) -> S
         raise SelectionError(f"{where} indices of type {indices.dtype}: return int64 indices")
     if len(indices) == 0:
         raise SelectionError(f"{where} no indices for {count} candidates: return at least one")
-    found = indices.numpy()
+    found = indices.cpu().numpy()
     low, high = int(found.min()), int(found.max())
     if low < 0 or high >= count:
         raise SelectionError(f"{where} index {low if low < 0 else high}, out of range for {count} candidates")

@@ -64,6 +64,7 @@ def true_values() -> dict[str, float | None]:
         ("mandala", 0.978, 0.015),
         ("outlier share", 0.01, 0.005),
         ("branch KL", 0.012, 0.008),
+        ("component KL", 0.085, 0.04),
         ("sliced W2", 0.01, 0.01),
         ("W2", 0.05, 0.02),
         ("energy MMD", 0.0, 0.001),

@@ -7,6 +7,7 @@ Sources: arXiv:2406.02507 (average loss, L2, outline); arXiv:2509.15267 and its 
 classification). Optimal transport by POT (Flamary et al. 2021, https://pythonot.github.io).
 """
 
+import abc
 from collections.abc import Callable
 from typing import Any, TypeVar, cast, final
 
@@ -215,29 +216,59 @@ class OutlierShare(Metric):
         return float((_log_density(arm, context) < quantile).float().mean())
 
 
+class _OccupancyKL(Metric):
+    """How unlike the truth an arm's samples are spread over parts of the tree."""
+
+    better = "lower"
+    aspect = "coverage"
+
+    @abc.abstractmethod
+    def part(self, mixture: TreeMixture) -> Tensor:
+        """The part that each component belongs to, int64 (M,), numbered from 0."""
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        part = self.part(_mixture(context))
+        true, found = (
+            (torch.bincount(part[_components(name, samples, context)], minlength=int(part.max()) + 1) + 0.5).double()
+            for name, samples in (("the reference", _reference(context)), (arm.name, arm.samples))
+        )
+        true, found = true / true.sum(), found / found.sum()
+        return float((true * (true / found).log()).sum())
+
+
+def _components(name: str, samples: Tensor, context: Context) -> Tensor:
+    """The component most responsible for each sample, (N,)."""
+    return _once(context, f"components of {name}", lambda: _mixture(context).assign(samples))
+
+
 @final
 @frozen
-class OccupancyKL(Metric):
+class BranchKL(_OccupancyKL):
     """Whether every branch gets its share of samples; true samples score the noise of counting."""
 
     name = "branch KL"
-    better = "lower"
-    aspect = "coverage"
     formula = (
         "KL(true || arm) between the shares of samples whose most responsible component is on each branch, "
         "half a count added to each"
     )
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
-        mixture = _mixture(context)
-        true = _once(context, "occupancy", lambda: _shares(mixture.branch_histogram(_reference(context))))
-        found = _shares(mixture.branch_histogram(arm.samples))
-        return float((true * (true / found).log()).sum())
+    def part(self, mixture: TreeMixture) -> Tensor:
+        return mixture.component_branches
 
 
-def _shares(counts: Tensor) -> Tensor:
-    counts = counts.double() + 0.5
-    return counts / counts.sum()
+@final
+@frozen
+class ComponentKL(_OccupancyKL):
+    """Whether every Gaussian component gets its share of samples: finer than branches, and noisier."""
+
+    name = "component KL"
+    formula = (
+        "KL(true || arm) between the shares of samples that each component is most responsible for, "
+        "half a count added to each"
+    )
+
+    def part(self, mixture: TreeMixture) -> Tensor:
+        return torch.arange(mixture.num_components)
 
 
 @final
@@ -302,7 +333,8 @@ METRICS: tuple[Metric, ...] = (
     Mandala(),
     MeanLogDensity(),
     OutlierShare(),
-    OccupancyKL(),
+    BranchKL(),
+    ComponentKL(),
     SlicedWasserstein(),
     Wasserstein(),
     EnergyDistance(),

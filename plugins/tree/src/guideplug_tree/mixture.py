@@ -223,17 +223,6 @@ class TreeMixture:
         parts = self._split(x, self._levels(x, sigma))
         return torch.cat([self._component_exponents(*part).argmax(dim=1) for part in parts])
 
-    @torch.no_grad()
-    def branch_responsibilities(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
-        """Return each branch's posterior probability given the point, (B, K), rows summing to 1."""
-        parts = self._split(x, self._levels(x, sigma))
-        rows = [self._component_exponents(*part).softmax(dim=1) for part in parts]
-        return torch.cat(rows).view(len(x), self.num_branches, COMPONENTS_PER_BRANCH).sum(dim=2)
-
-    def branch_histogram(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
-        """Return how many points each branch is most responsible for, (K,) int64: the occupancies to compare by KL."""
-        return torch.bincount(self.component_branches[self.assign(x, sigma)], minlength=self.num_branches)
-
     def _levels(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """Check x and sigma; return sigma as (B,) or (1,)."""
         if x.ndim != 2 or x.shape[1] != 2 or (x.dtype, x.device) != (self.dtype, self.device):
