@@ -85,9 +85,14 @@ def test_weights_that_are_no_tensor_are_refused_in_the_same_way() -> None:
 @given(st.integers(1, 30), st.data())
 def test_any_distinct_indices_in_range_are_taken_as_they_are(count: int, data: st.DataObject) -> None:
     chosen = data.draw(st.lists(st.integers(0, count - 1), min_size=1, unique=True))
-    kind = data.draw(st.sampled_from([torch.int64, torch.int32]))
-    selection = Selection(torch.tensor(chosen, dtype=kind), torch.linspace(-1, 1, len(chosen)))
+    selection = Selection(torch.tensor(chosen), torch.linspace(-1, 1, len(chosen)))
     assert checked_selection(selection, count, Mine()) is selection
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int32, torch.bool, torch.float32])
+def test_other_types_of_indices_are_refused(kind: torch.dtype) -> None:
+    with pytest.raises(SelectionError, match="return int64 indices"):  # a uint8 tensor would be read as a mask
+        checked_selection(Selection(torch.tensor([0, 1], dtype=kind)), 4, Mine())
 
 
 @given(st.lists(st.floats(0.01, 10), min_size=1, max_size=20))

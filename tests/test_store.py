@@ -158,10 +158,29 @@ def test_removing(store: Store) -> None:
     with store.locked(A):
         pass
     store.remove(A)
-    assert names(store.root) == [B]
+    lock = f"{A}.lock"  # stays: whoever holds it, or waits for it, must not be joined by another
+    assert names(store.root) == sorted([lock, B])
     assert store.find(A) is None
     store.remove(A)
-    assert names(store.root) == [B]
+    assert names(store.root) == sorted([lock, B])
+
+
+def test_who_holds_an_entry_is_seen(store: Store) -> None:
+    assert not store.in_use(A)
+    with store.locked(A):
+        assert store.in_use(A)
+        store.remove(A)
+        assert store.in_use(A)
+    assert not store.in_use(A)
+
+
+def test_a_file_that_is_added_does_not_bless_a_damaged_one(store: Store) -> None:
+    entry = made(store)
+    (entry.folder / "weights.safetensors").write_bytes(b"changed")
+    store.add(entry, "snapshot-4it-ema0.05.safetensors", {"w": torch.zeros(1)})
+    found = store.find(entry.identity)
+    assert found is not None
+    assert "weights.safetensors has changed" in found.damage()
 
 
 def test_what_else_lies_in_the_folder_is_no_entry(store: Store) -> None:

@@ -723,14 +723,14 @@ def test_the_longest_average_and_the_ends_of_betas_are_taken() -> None:
 
 
 def test_schedules() -> None:
-    assert [Constant().factor(step, None) for step in (0, 10**6)] == [1.0, 1.0]
+    assert [Constant().factor(step, 0.5) for step in (0, 10**6)] == [1.0, 1.0]
     root = InverseSqrt(512)
-    assert [root.factor(step, None) for step in (0, 511, 512, 2048)] == [1.0, 1.0, 1.0, 0.5]
+    assert [root.factor(step, 0.5) for step in (0, 511, 512, 2048)] == [1.0, 1.0, 1.0, 0.5]
     cosine = Cosine(0.2)
-    assert [cosine.factor(step, 100) for step in (0, 100, 200)] == pytest.approx([1.0, 0.2, 0.2])
-    assert cosine.factor(50, 100) == pytest.approx(0.6)
-    with pytest.raises(RecipeError, match="duration in iterations"):
-        cosine.factor(0, None)
+    assert [cosine.factor(7, progress) for progress in (0, 0.5, 1, 2)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+    with pytest.raises(RecipeError, match="needs to know where a training ends"):
+        Options(duration="9s", batch=4, schedule=cosine).check()
+    Options(duration="9kex", batch=4, schedule=cosine).check()
     with pytest.raises(ValueError, match="after"):
         InverseSqrt(0)
     with pytest.raises(ValueError, match="end"):

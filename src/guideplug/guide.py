@@ -1,7 +1,7 @@
 """Guiders: what turns a denoiser into a guided one."""
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from guideplug.config import Strategy
@@ -38,3 +38,7 @@ class Guider(Strategy):
         None means that the task knows no way: the run then asks the user for one.
         """
         return {}
+
+    def may_use(self) -> Sequence[str]:
+        """Roles that it has a use for where the user gives them a network, and does without elsewhere."""
+        return ()

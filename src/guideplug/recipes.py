@@ -47,13 +47,12 @@ class Schedule(Strategy):
 
     kind: ClassVar[str] = "schedule"
 
-    @abc.abstractmethod
-    def factor(self, step: int, total: int | None) -> float:
-        """The factor on the learning rate at a step, counted from 0, of ``total`` where that is known.
+    needs_end: ClassVar[bool] = False
+    """Whether it needs to know how far the training has come, which a time limit does not tell reproducibly."""
 
-        Raises:
-            RecipeError: it needs the total, and there is none.
-        """
+    @abc.abstractmethod
+    def factor(self, step: int, progress: float) -> float:
+        """The factor on the learning rate at a step, counted from 0, when ``progress`` of the duration is done."""
 
 
 @final
@@ -63,7 +62,7 @@ class Constant(Schedule):
 
     name = "constant"
 
-    def factor(self, step: int, total: int | None) -> float:
+    def factor(self, step: int, progress: float) -> float:
         return 1.0
 
 
@@ -75,22 +74,21 @@ class InverseSqrt(Schedule):
     name = "inverse-sqrt"
     after: int = option(512, help="steps at the full learning rate", unit="iterations", validator=at_least(1))
 
-    def factor(self, step: int, total: int | None) -> float:
+    def factor(self, step: int, progress: float) -> float:
         return float(max(step / self.after, 1.0) ** -0.5)
 
 
 @final
 @frozen
 class Cosine(Schedule):
-    """The learning rate falls along half a cosine to ``end`` of itself; needs a duration in iterations."""
+    """The learning rate falls along half a cosine to ``end`` of itself; needs a duration in iterations or examples."""
 
     name = "cosine"
+    needs_end = True
     end: float = option(0.0, help="share of the learning rate that is left at the end", validator=between(0, 1))
 
-    def factor(self, step: int, total: int | None) -> float:
-        if total is None:
-            raise RecipeError("a cosine schedule needs to know its end: give the duration in iterations, as in 4096it")
-        return self.end + (1.0 - self.end) * 0.5 * (1.0 + math.cos(math.pi * min(step / total, 1.0)))
+    def factor(self, step: int, progress: float) -> float:
+        return self.end + (1.0 - self.end) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
 
 
 @final
@@ -142,6 +140,14 @@ class Options:
             return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
         return torch.ones_like(sigma)
 
+    def check(self) -> None:
+        """Refuse a schedule that needs to know the end of a training that has a time limit."""
+        if self.schedule.needs_end and self.duration.unit == "s":
+            raise RecipeError(
+                f"schedule {self.schedule.name!r} needs to know where a training ends, and the duration "
+                f"{self.duration} is a time: give iterations or examples (1500it), or --set train.schedule=constant"
+            )
+
     @property
     def steps(self) -> int | None:
         """The number of optimiser steps, if it is known beforehand."""
@@ -175,6 +181,9 @@ class Train(Recipe):
     def content(self) -> str:
         """The data's fingerprint."""
         return self.task.fingerprint()
+
+    def check(self) -> None:
+        self.options.check()
 
     @property
     def iterations(self) -> int | None:
@@ -214,6 +223,9 @@ class FineTune(Recipe):
 
     def content(self) -> str:
         return self.on.fingerprint() if isinstance(self.on, Task) else ""
+
+    def check(self) -> None:
+        self.options.check()
 
     @property
     def iterations(self) -> int | None:

@@ -122,7 +122,7 @@ def checked_selection(selection: Selection, count: int, selector: Selector) -> S
     indices, where = selection.indices, f"selector {selector.name!r} returned"
     if not isinstance(indices, Tensor) or indices.ndim != 1:
         raise SelectionError(f"{where} indices that are no one-dimensional tensor: return indices of shape (b,)")
-    if indices.dtype.is_floating_point or indices.dtype.is_complex or indices.dtype == torch.bool:
+    if indices.dtype != torch.int64:
         raise SelectionError(f"{where} indices of type {indices.dtype}: return int64 indices")
     if len(indices) == 0:
         raise SelectionError(f"{where} no indices for {count} candidates: return at least one")

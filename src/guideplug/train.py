@@ -146,8 +146,17 @@ class Training:
     def done(self, duration: Duration | None = None) -> bool:
         """Whether the duration, by default the options' one, is reached."""
         duration = duration or self.options.duration
+        return self.reached(duration.unit) >= duration.amount
+
+    def reached(self, unit: str) -> float:
+        """How much of a unit of duration is done: optimiser steps, examples back-propagated, or seconds."""
         reached = {"it": self.step, "ex": self.counters.backpropagated, "s": self.counters.total_seconds}
-        return reached[duration.unit] >= duration.amount
+        return reached[unit]
+
+    @property
+    def progress(self) -> float:
+        """The share of the options' duration that is done."""
+        return self.reached(self.options.duration.unit) / self.options.duration.amount
 
     def run(self, until: Duration | None = None, each: Callable[["Training"], None] | None = None) -> None:
         """Train until the duration is reached.
@@ -176,7 +185,7 @@ class Training:
         """The learning rate of the next step."""
         options = self.options
         warm = min((self.step + 1) / options.warmup, 1.0) if options.warmup else 1.0
-        return options.lr * warm * options.schedule.factor(self.step, options.steps)
+        return options.lr * warm * options.schedule.factor(self.step, self.progress)
 
     def _step(self) -> None:
         options, counters = self.options, self.counters
@@ -212,7 +221,8 @@ class Training:
         counters.seen += len(sigma)
         self.step += 1
         if self.step % CHECK_EVERY == 0:
-            self.check_finite()
+            with counters.timed("learn"):  # where an accelerator is waited for
+                self.check_finite()
 
     def _with_dropout(self, examples: Examples, streams: TrainingStreams) -> Examples:
         count = len(examples.x)
@@ -356,7 +366,8 @@ def _seed_layers(seed: int, device: torch.device) -> None:
     """Seed the global generators that layers draw from; `torch.manual_seed` would take half a millisecond for it."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
 
 
 def _keep_freed_memory() -> None:

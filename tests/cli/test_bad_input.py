@@ -38,6 +38,12 @@ MISTAKES = {
     "training value": (["--set", "train.lr=-1"], ["lr", "-1", "positive"]),
     "training choice": (["--set", "train.precision=fp8"], ["train.precision", "fp8", "fp32, bf16"]),
     "batch 0": (["--batch", "0"], ["batch", "0"]),
+    "time limit under a schedule with an end": (
+        ["--task", "digits", "--duration", "90s"], ["cosine", "90s", "1500it", "train.schedule=constant"],
+    ),
+    "network of another task": (["--task", "digits", "--denoiser", "tree-mlp"], ["'main'", "tree-mlp", "'digits'"]),
+    "role that is a path": (["--guider", "autoguidance(model='a/b')"], ["autoguidance", "'a/b'", "a letter"]),
+    "role that is the main one": (["--guider", "autoguidance(model=main)"], ["autoguidance", "'main'", "another role"]),
     "misspelt role": ([*GUIDED, "--model", "waek=train"], ["--model waek", "roles are weak"]),
     "role that no guider names": (["--model", "weak=train"], ["--model weak", "none beside main"]),
     "role that needs itself": (

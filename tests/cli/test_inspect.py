@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from guideplug.store import Entry, Store
+
 TOY = Path(__file__).with_name("toy.py")
 
 
@@ -239,3 +241,14 @@ def test_without_a_command_the_help_is_shown(cli: Any) -> None:
     assert "Usage:" in said.output
     for command in ("run", "sample", "plugins", "explain", "store"):
         assert command in said.output
+
+
+def test_prune_leaves_what_a_run_works_on(cli: Any) -> None:
+    cli.toy("--out", "out", "--duration", "4it")
+    (entry,) = Store(cli.store).entries()
+    assert isinstance(entry, Entry)
+    with Store(cli.store).locked(entry.identity):
+        assert "a run is working on it" in cli("store", "prune", "--all").stdout
+    assert entry.folder.is_dir()
+    cli("store", "prune", "--all")
+    assert not entry.folder.exists()

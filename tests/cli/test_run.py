@@ -273,7 +273,7 @@ def test_a_network_of_another_run_by_its_path(cli: Any) -> None:
     cli.toy("--out", "other", "--denoiser", "toy-net(width=3)", "--duration", "5it")
     path = "other/denoisers/main.safetensors"
     result = cli.toy(*GUIDED, "--out", "out", "--model", f"weak={path}")
-    assert f"loaded weak from {path}" in result.stdout
+    assert f"loaded weak from {Path(path).absolute()}" in result.stdout
     assert read("out/denoisers/weak.json")["denoiser"] == "toy-net(width=3)"
     ours, theirs = load_file("out/denoisers/weak.safetensors"), load_file(path)
     assert all(ours[name].equal(theirs[name]) for name in theirs)

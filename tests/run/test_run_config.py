@@ -510,3 +510,12 @@ def test_nothing_is_trained_or_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(TREE), "draw", None)
     resolved(guider="autoguidance", selector="early-jest")
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_network_that_a_guider_may_use_is_used_where_it_is_given() -> None:
+    both = {"task": "tree(classes=both)", "guider": "cfg"}
+    assert resolved(**both).models == {}
+    given = resolved(models={"unconditional": "train(duration=8it)"}, **both)
+    assert weak(given, "unconditional").options.duration.amount == 8
+    renamed = resolved(models={"marginal": "train(duration=8it)"}, task="tree", guider="cfg(model=marginal)")
+    assert list(renamed.models) == ["marginal"]

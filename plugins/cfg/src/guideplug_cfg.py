@@ -8,7 +8,7 @@ Source: J. Ho and T. Salimans 2022, "Classifier-free diffusion guidance", arXiv:
 Cost: one call of the main network, with two outputs a sample; or one call of each of two networks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from attrs import frozen
@@ -29,8 +29,11 @@ class CFG(Guider):
     model: str = option("unconditional", help="role of the unconditional network, where it is a network of its own")
 
     def needs(self, task: Task, main: Recipe) -> Mapping[str, Recipe | None]:
-        recipe = task.recipe(self.model, main)
+        recipe = task.recipe("unconditional", main)
         return {} if recipe is None else {self.model: recipe}
+
+    def may_use(self) -> Sequence[str]:
+        return [self.model]
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
         unconditional = models[self.model] if self.model in models else base.unconditional()

@@ -78,7 +78,8 @@ def test_it_needs_what_the_task_can_train():
     task = Roles(unconditional=recipe)
     assert CFG().needs(task, main) == {"unconditional": recipe}
     assert task.main is main
-    assert CFG(model="marginal").needs(Roles(unconditional=recipe, marginal=main), main) == {"marginal": main}
+    assert CFG(model="marginal").needs(task, main) == {"marginal": recipe}
+    assert CFG(model="marginal").may_use() == ["marginal"]
 
 
 def test_it_needs_nothing_where_the_task_has_no_network_for_it():

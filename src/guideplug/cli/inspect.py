@@ -239,7 +239,11 @@ def prune_store(
             raise StoreError(f"no entry begins with {start!r}: see guideplug store list")
     left = [folder.name.removesuffix(".partial") for folder in store.partial()] if partial or everything else []
     for identity in dict.fromkeys([*doomed, *left]):
-        click.echo(f"{'would remove' if dry_run else 'removed'} {identity[:12]} ({doomed.get(identity, 'unfinished')})")
+        why = doomed.get(identity, "unfinished")
+        if store.in_use(identity):
+            click.echo(f"kept {identity[:12]} ({why}): a run is working on it")
+            continue
+        click.echo(f"{'would remove' if dry_run else 'removed'} {identity[:12]} ({why})")
         if not dry_run:
             store.remove(identity)
     if not doomed and not left:

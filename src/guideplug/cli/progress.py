@@ -56,7 +56,7 @@ class ProgressBars(Observer):
     def notice(self, event: str, data: dict[str, Any]) -> None:
         """Move the bar that the event is about."""
         if event == "found":
-            self._progress.console.print(found_line(data))
+            self._progress.console.print(found_line(data), markup=False, highlight=False)
         elif event == "train":
             self._bar(f"training {data['role']}", data["total"], 0)
         elif event == "step":

@@ -234,8 +234,6 @@ class Reader:
                 changed = self.read(value, attribute.type, f"{path}.{head}")
             return replace_option(instance, head, changed, path)
         holders = [key for key in fields if head in _all_options(getattr(instance, key))]
-        groups = [key for key in holders if not isinstance(getattr(instance, key), Strategy)]
-        holders = groups or holders  # a group of its own options comes before strategies inside it
         # A group of options, such as a training's, comes before strategies inside that have an option of the name.
         groups = [key for key in holders if not isinstance(getattr(instance, key), Strategy)]
         holders = groups if len(groups) == 1 else holders
@@ -278,7 +276,7 @@ def short(strategy: Strategy) -> str:
     call = write(strategy)
     assert isinstance(call, Call)
     kept: list[str] = []
-    for keyword, attribute in zip(call.kwargs, attrs.fields(typing.cast(Any, type(strategy))), strict=True):
+    for keyword, attribute in zip(call.kwargs, _fields(type(strategy)).values(), strict=True):
         value = getattr(strategy, attribute.name)
         if attribute.default is attrs.NOTHING or value != _default(attribute.default):
             inner = short(value) if isinstance(value, Strategy) else format_value(keyword.value)

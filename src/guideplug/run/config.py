@@ -119,6 +119,8 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             found = reader.replaced(found, rest, value, key)
         return found
 
+    if "task" not in raw and "default" not in registry.names("task"):
+        raise ConfigError(f"no task is chosen: give --task; known: {', '.join(registry.names('task')) or 'none'}")
     task: Task = strategy("task", Task, "default")
     base = task.recipe("main", None)
     if not isinstance(base, Train):
@@ -145,7 +147,12 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             models={} if selector is None else roles.needed(selector.needs(task, like), f"selector {selector.name!r}"),
         )
         roles.main_is(main)
-    needed = {} if guider is None else roles.needed(guider.needs(task, like), f"guider {guider.name!r}")
+    needed: dict[str, Recipe] = {}
+    if guider is not None:
+        wanted = {**{role: None for role in guider.may_use() if role in models}, **guider.needs(task, like)}
+        needed = roles.needed(wanted, f"guider {guider.name!r}")
+    if isinstance(main, Train):
+        main.check()
     if "main" in roles.changed and "main" not in models:
         raise ConfigError("--set models.main: it is trained here; write --set train.KEY, denoiser.KEY or seed")
     for role in [*models, *roles.changed]:
@@ -166,7 +173,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             sample_seed=_whole(reader, raw, "sample_seed", 0),
             sample_batch=_whole(reader, raw, "sample_batch", 4096),
             device=device,
-            threads=_whole(reader, raw, "threads", min(4, os.cpu_count() or 1)),
+            threads=_whole(reader, raw, "threads", min(4, _processors())),
             plugins=reader.read(raw.get("plugins", ()), tuple[str, ...], "plugins"),
         )
     except ValueError as error:
@@ -190,6 +197,11 @@ def _check_plan(selector: Selector, batch: int) -> None:
         selector.plan(batch, selector.init())
     except ValueError as error:
         raise ConfigError(f"selector {selector.name!r} with batch {batch}: {error}") from None
+
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _means_none(value: Any) -> bool:

@@ -30,7 +30,12 @@ def rehearse(config: RunConfig) -> Denoiser:
 
 
 def _rehearsed(config: RunConfig) -> Denoiser:
-    built = {role: denoiser_of(recipe.build(), role) for role, recipe in config.recipes.items()}
+    built = {}
+    for role, recipe in config.recipes.items():
+        try:
+            built[role] = denoiser_of(recipe.build(), role)
+        except ValueError as error:
+            raise ConfigError(f"the network of the role {role!r}: {error}") from None
     point = guided(config.guider, built) if config.guider is not None else built["main"]
     try:
         sigma, toward, *_ = config.sampler.sigmas(point)

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from guideplug.config import Reader
-from guideplug.config.tree import Value
+from guideplug.config.tree import Value, is_name
 from guideplug.errors import CheckpointError, ExpressionError, RecipeError, UnknownName
 from guideplug.recipe import Recipe
 from guideplug.recipes import Load, Train
@@ -43,6 +43,10 @@ class Roles:
         """The recipes of what a strategy needs: the user's, else its own."""
         found: dict[str, Recipe] = {}
         for role, default in needs.items():
+            if role == "main":
+                raise RecipeError(f"{who} asks for the role 'main', which is the network itself: name another role")
+            if not is_name(role):
+                raise RecipeError(f"{who} asks for the role {role!r}: a role is a letter, then letters, digits, - or _")
             recipe = self.named(role, default)
             if recipe is None:
                 raise RecipeError(
@@ -74,7 +78,7 @@ class Roles:
         if recipe is not None:
             try:
                 recipe.check()
-            except CheckpointError as error:
+            except (CheckpointError, ValueError) as error:
                 raise RecipeError(f"--model {role}: {error}") from None
             self.known[role] = recipe
         return recipe
@@ -88,7 +92,11 @@ class Roles:
         unstated = {attribute.name: getattr(like, attribute.name) for attribute in attrs.fields(Train)}
         unstated |= {"of": self.known.get("main", self._main), "sampler": self._sampler, "selector": None, "models": {}}
         if isinstance(given, str) and _is_path(given):
-            return Load(path=given, task=like.task, denoiser=_architecture_beside(given, self._reader, like.denoiser))
+            return Load(
+                path=str(Path(given).absolute()),
+                task=like.task,
+                denoiser=_architecture_beside(given, self._reader, like.denoiser),
+            )
         names = _Names(self)
         reader = attrs.evolve(self._reader, named={Recipe: names}, unstated=unstated)
         try:

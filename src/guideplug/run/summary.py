@@ -56,8 +56,7 @@ def _verdict(aspect: str, outcome: Outcome) -> str:
     for metric in outcome.table:
         before, after = arms["unguided"].get(metric.name), arms["guided"].get(metric.name)
         if metric.aspect == aspect and metric.better != "truth" and before is not None and after is not None:
-            gain = (after - before) / max(abs(before), 1e-6)
-            gains[metric] = gain if metric.better == "higher" else -gain
+            gains[metric] = _gain(metric, before, after, arms.get("truth", {}).get(metric.name))
     better = [metric for metric, gain in gains.items() if gain > SAME]
     worse = [metric for metric, gain in gains.items() if gain < -SAME]
     if not gains:
@@ -70,6 +69,18 @@ def _verdict(aspect: str, outcome: Outcome) -> str:
     word, moved = ("raised", better) if len(better) > len(worse) else ("lowered", worse)
     metric = max(moved, key=lambda m: abs(gains[m]))
     return f"{word} {aspect} ({_values(metric, arms)}; {len(moved)} of {len(gains)} metrics)"
+
+
+def _gain(metric: Metric, before: float, after: float, truth: float | None) -> float:
+    """The relative change, positive for better; 0 for a distance that moved less than a quarter of what truth scores.
+
+    True samples score more than 0 in a distance only by the noise of counting.
+    """
+    gain = (after - before) / max(abs(before), 1e-6)
+    if metric.better == "higher":
+        return gain
+    noise = 0.25 * abs(truth or 0.0)
+    return 0.0 if abs(after - before) <= noise else -gain
 
 
 def _values(metric: Metric, arms: Mapping[str, Any]) -> str:

@@ -225,12 +225,11 @@ class StoreWorkshop:
 
     def _report(self, training: Training) -> None:
         counters, until = training.counters, training.options.duration
-        reached = {"it": training.step, "ex": counters.backpropagated, "s": counters.total_seconds}[until.unit]
         self._observers(
             "step",
             role=training.role,
             step=training.step,
-            reached=reached,
+            reached=training.reached(until.unit),
             total=until.amount,
             unit=until.unit,
             loss=training.last_loss,

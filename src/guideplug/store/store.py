@@ -165,33 +165,49 @@ class Store:
         for left in folder.iterdir():
             if left.name != WEIGHTS and not left.name.startswith("snapshot-"):
                 left.unlink()
-        self._record(folder, recipe, {**facts, "made": time.time()})
+        files = {file.name: _sha256(file) for file in sorted(folder.glob("*.safetensors"))}
+        self._record(folder, recipe, {**facts, "made": time.time()}, files)
         before = target.with_name(f".{identity}.removed")
         if target.exists():
+            shutil.rmtree(before, ignore_errors=True)
             target.replace(before)
         folder.replace(target)
         shutil.rmtree(before, ignore_errors=True)
         return self._entry(target)
 
     def add(self, entry: Entry, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Add a file of tensors to a finished entry."""
-        write_tensors(entry.folder / name, tensors)
-        self._record(entry.folder, entry.recipe, entry.facts)
+        """Add a file of tensors to a finished entry; the checksums of the others stay as they are."""
+        with self.locked(entry.identity):
+            write_tensors(entry.folder / name, tensors)
+            self._record(entry.folder, entry.recipe, entry.facts, {**entry.files, name: _sha256(entry.folder / name)})
 
-    def _record(self, folder: Path, recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        files = {file.name: _sha256(file) for file in sorted(folder.glob("*.safetensors"))}
+    def _record(
+        self, folder: Path, recipe: Mapping[str, Any], facts: Mapping[str, Any], files: Mapping[str, str]
+    ) -> None:
         with whole_file(folder / "entry.json") as file:
-            record = {"recipe": recipe, "facts": dict(facts), "files": files}
+            record = {"recipe": recipe, "facts": dict(facts), "files": dict(files)}
             file.write(json.dumps(record, indent=1).encode())
+
+    def in_use(self, identity: str) -> bool:
+        """Whether somebody holds the entry, to make it or to add to it."""
+        path = self.root / f"{identity}.lock"
+        if fcntl is None or not path.exists():
+            return False
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
     def remove(self, identity: str) -> None:
         """Remove an entry and what an unfinished training of it left."""
         for folder in (self.root / identity, self.root / f"{identity}.partial"):
             if folder.is_dir():
                 aside = folder.with_name(f".{folder.name}.removed")
+                shutil.rmtree(aside, ignore_errors=True)
                 folder.replace(aside)
                 shutil.rmtree(aside)
-        (self.root / f"{identity}.lock").unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

@@ -92,5 +92,9 @@ def train_classifier(
 @functools.cache
 def digit_classifier() -> DigitClassifier:
     """The classifier of the training half, trained at the first call of a process (about 1 s)."""
-    train = load_split().train
-    return train_classifier(train.images, train.labels)
+    train, threads = load_split().train, torch.get_num_threads()
+    torch.set_num_threads(1)  # the same classifier, and so the same features, whatever a run's number of threads
+    try:
+        return train_classifier(train.images, train.labels)
+    finally:
+        torch.set_num_threads(threads)

@@ -17,14 +17,13 @@ Cost: no network calls; the first call imports scikit-learn (0.8 s).
 from __future__ import annotations
 
 import functools
-import hashlib
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["SIGMA_DATA", "SPLIT_SEED", "DigitImages", "DigitSplit", "fingerprint", "load_digits", "load_split"]
+__all__ = ["SIGMA_DATA", "SPLIT_SEED", "DigitImages", "DigitSplit", "load_digits", "load_split"]
 
 SPLIT_SEED = 0
 """Seed of the split; another one is another task, and needs other networks."""
@@ -75,13 +74,3 @@ def load_split() -> DigitSplit:
             spare = 1 - spare
     chosen = torch.from_numpy(in_train)
     return DigitSplit(DigitImages(images[chosen], labels[chosen]), DigitImages(images[~chosen], labels[~chosen]))
-
-
-def fingerprint(data: DigitImages) -> str:
-    """SHA-256, in hexadecimal, of the images' and labels' little-endian bytes, shapes included."""
-    digest = hashlib.sha256()
-    for tensor, dtype in ((data.images, "<f4"), (data.labels, "<i8")):
-        array = np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype=dtype)
-        digest.update(f"{array.shape}{dtype}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

@@ -8,6 +8,7 @@ The recipe is ours: a small transformer, EDM's preconditioning, noise levels and
 example of ten, so that classifier-free guidance works from the one network.
 """
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import final
@@ -42,7 +43,7 @@ from guideplug import (
     option,
 )
 from guideplug_digits.figure import image_grid
-from guideplug_digits.images import SIGMA_DATA, fingerprint, load_split
+from guideplug_digits.images import SIGMA_DATA, load_split
 from guideplug_digits.measures import METRICS
 from guideplug_digits.network import NULL_LABEL, DigitsNet
 
@@ -96,6 +97,12 @@ class DigitsTransformer(Network):
         )
 
 
+@functools.cache
+def _training_half() -> FiniteData:
+    train = load_split().train
+    return FiniteData(TensorDataset(train.images, train.labels))
+
+
 @final
 @frozen
 class Digits(Task):
@@ -108,8 +115,7 @@ class Digits(Task):
         return SPACE
 
     def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
-        train = load_split().train
-        return FiniteData(TensorDataset(train.images, train.labels)).draw(sigma, streams)
+        return _training_half().draw(sigma, streams)
 
     def start(self, streams: SampleStreams, sigma: float) -> Start:
         labels = load_split().heldout.labels
@@ -153,7 +159,7 @@ class Digits(Task):
         return len(load_split().heldout.labels)
 
     def fingerprint(self) -> str:
-        return fingerprint(load_split().train)
+        return _training_half().fingerprint()
 
     def truth(self, count: int, sampler: Sampler, seed: int) -> Sequence[Arm]:
         heldout = load_split().heldout

@@ -278,8 +278,8 @@ class SlicedWasserstein(Metric):
 
     name = "sliced W2"
     better = "lower"
-    aspect = "coverage"
-    formula = "sliced 2-Wasserstein distance to true samples (POT), 128 projections"
+    aspect = "both"
+    formula = "sliced 2-Wasserstein distance of at most 16,384 samples to true ones (POT), 128 projections"
 
     def measure(self, arm: Arm, context: Context) -> float | None:
         import ot  # most of a second to import, and only metrics need it
@@ -296,7 +296,7 @@ class Wasserstein(Metric):
 
     name = "W2"
     better = "lower"
-    aspect = "coverage"
+    aspect = "both"
     formula = "2-Wasserstein distance between the first 2,048 samples and 2,048 true ones, by exact transport (POT)"
 
     def measure(self, arm: Arm, context: Context) -> float | None:
@@ -315,7 +315,7 @@ class EnergyDistance(Metric):
 
     name = "energy MMD"
     better = "lower"
-    aspect = "coverage"
+    aspect = "both"
     formula = "2 E|x - y| - E|x - x'| - E|y - y'| between the first 4,096 samples and as many true ones, unbiased"
 
     def measure(self, arm: Arm, context: Context) -> float | None:
