@@ -122,7 +122,6 @@ def test_an_installed_distribution_is_found(install: Install) -> None:
     assert (found.broken, found.distribution, found.version) == ("", "my-dist", "1.2")
     assert str(found) == "my-dist 1.2"
     cls: Any = registry.find("selector", "mine")
-    assert registry.provider(cls) is found
     assert Reader(registry).expression("mine(share=0.25)", Selector) == cls(0.25)
 
 

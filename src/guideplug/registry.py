@@ -265,13 +265,6 @@ class Registry:
                     )
         return made
 
-    def provider(self, cls: type[Strategy]) -> Plugin | None:
-        """The plugin that offers a class."""
-        for plugin in self.plugins:
-            if any(offer.what is cls for offer in plugin.offers):
-                return plugin
-        return None
-
 
 def _is_text(offer: Offer) -> bool:
     return isinstance(offer.what, str)

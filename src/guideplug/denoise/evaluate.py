@@ -80,6 +80,8 @@ class OnePass:
     def __init__(self, x: Tensor, sigma: Level, condition: Condition, toward: Level | None) -> None:
         if isinstance(sigma, int):
             sigma = float(sigma)
+        if isinstance(sigma, Tensor):
+            sigma = sigma.to(x.device, x.dtype)
         self._x, self._sigma = x, sigma
         self._condition = expand(condition, len(x))
         self._coefficients = Coefficients(self._condition, sigma, toward, conditional=condition is not None)

@@ -104,7 +104,7 @@ class StoreWorkshop:
         return self._made[key]
 
     def _role(self, key: str) -> str:
-        return self._roles.get(key, "helper")
+        return self._roles.get(key, f"helper {key[:6]}")
 
     def _settled(self, recipe: Recipe) -> Recipe:
         """The recipe with trainings that had a time limit replaced by what they reached."""

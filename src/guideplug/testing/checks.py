@@ -117,17 +117,28 @@ def _abstract(cls: type[Strategy]) -> type[Strategy]:
     return cls
 
 
-def models_for(guider: Guider, conditioning: Conditioning = "none", dimension: int = 2) -> dict[str, GaussianDenoiser]:
-    """A closed-form denoiser for every role that a guider asks for, each different; and one for "unconditional"."""
-    asked = {"unconditional", "weak", "synthetic"}
-    for attribute in attrs.fields(cast(Any, type(guider))):
-        value = getattr(guider, attribute.name)
-        if attribute.name == "model":
-            asked.add(str(value))
-    return {
-        role: GaussianDenoiser(0.3 + 0.2 * number, 0.6 + 0.1 * number, conditioning=conditioning, dimension=dimension)
-        for number, role in enumerate(sorted(asked))
-    }
+class _Models(dict[str, Denoiser]):
+    """A closed-form denoiser for whatever role is asked for, each different."""
+
+    def __init__(self, conditioning: Conditioning, dimension: int) -> None:
+        super().__init__()
+        self._conditioning: Conditioning = conditioning
+        self._dimension = dimension
+
+    def __missing__(self, role: str) -> Denoiser:
+        number = len(self)
+        self[role] = GaussianDenoiser(
+            0.3 + 0.2 * number, 0.6 + 0.1 * number, conditioning=self._conditioning, dimension=self._dimension
+        )
+        return self[role]
+
+
+def models_for(guider: Guider, conditioning: Conditioning = "none", dimension: int = 2) -> Mapping[str, Denoiser]:
+    """A closed-form denoiser for every role that a guider asks for or may use, each different."""
+    models = _Models(conditioning, dimension)
+    for role in guider.may_use():
+        models[role]
+    return models
 
 
 def check_guider(
@@ -165,10 +176,8 @@ def _check_evaluation(point: Denoiser, x: Tensor, condition: Condition) -> None:
         with tally() as counts:
             whole = point(x, sigma, condition)
         holds("inputs are not changed", torch.equal(before, x))
-        holds(
-            "each network is called at most once an evaluation",
-            all(count.calls <= 1 for count in counts.counts.values()) or not _batched(condition),
-        )
+        once = all(count.calls <= 1 for count in counts.counts.values())
+        holds("each network is called at most once an evaluation", once)
         holds("the same inputs give the same result", torch.equal(whole, point(x, sigma, condition)))
         shuffled = point(x[order], sigma, select_rows(condition, order))
         holds("the result does not depend on the order of the batch", _close(shuffled, whole[order]))
@@ -176,10 +185,6 @@ def _check_evaluation(point: Denoiser, x: Tensor, condition: Condition) -> None:
         holds("the result does not depend on how the batch is split", _close(torch.cat(parts), whole))
         levels = torch.full((len(x),), sigma)
         holds("a tensor of levels gives what the float gives", _close(point(x, levels, condition), whole))
-
-
-def _batched(condition: Condition) -> bool:
-    return condition is None or isinstance(condition, Tensor | Mapping)
 
 
 def _check_weight(
