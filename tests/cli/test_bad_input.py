@@ -42,6 +42,10 @@ MISTAKES = {
         ["--task", "digits", "--duration", "90s"], ["cosine", "90s", "1500it", "train.schedule=constant"],
     ),
     "network of another task": (["--task", "digits", "--denoiser", "tree-mlp"], ["'main'", "tree-mlp", "'digits'"]),
+    "selection for a network that is not trained": (
+        ["--selector", "random", "--model", "main=snapshot(of=train(duration=4it), at=2it)"],
+        ["'random'", "'snapshot'", "leave out --selector"],
+    ),
     "role that is a path": (["--guider", "autoguidance(model='a/b')"], ["autoguidance", "'a/b'", "a letter"]),
     "role that is the main one": (["--guider", "autoguidance(model=main)"], ["autoguidance", "'main'", "another role"]),
     "misspelt role": ([*GUIDED, "--model", "waek=train"], ["--model waek", "roles are weak"]),

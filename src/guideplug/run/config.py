@@ -140,6 +140,11 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     roles = Roles(reader, plain, sampler, {**request.spare_models, **models}, _model_changes(sets))
     main: Recipe = roles.named("main") if "main" in models else plain
     like = attrs.evolve(main, selector=None, models={}) if isinstance(main, Train) else plain
+    if selector is not None and not isinstance(main, Train):
+        raise ConfigError(
+            f"selector {selector.name!r} has nothing to select from: the main network is a {main.name!r} recipe, "
+            "not trained from scratch; leave out --selector"
+        )
     if isinstance(main, Train):
         main = attrs.evolve(
             main,
