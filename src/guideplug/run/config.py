@@ -20,7 +20,7 @@ from guideplug.config.tree import Call, ListValue, Literal, Value, Word, field_n
 from guideplug.errors import ConfigError, ExpressionError, RecipeError, nearest
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
-from guideplug.recipes import Options, Train
+from guideplug.recipes import Train
 from guideplug.registry import Registry
 from guideplug.run.roles import Roles
 from guideplug.sample import Sampler
@@ -124,10 +124,12 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     task: Task = strategy("task", Task, "default")
     base = task.recipe("main", None)
     if not isinstance(base, Train):
-        raise RecipeError(f"task {task.name!r} has no recipe for its main network: give --model main=PATH")
+        raise RecipeError(
+            f"task {task.name!r} has no train recipe for its main network: it must offer one under the role 'main'"
+        )
     options = base.options
     for name, value in train.items():
-        options = _with_train_option(reader, options, name, value)
+        options = reader.replaced(options, name, value, "train")
     seed = _whole(reader, raw, "seed", base.seed)
     network: Network = strategy("denoiser", Network, base.denoiser)
     plain = attrs.evolve(base, task=task, denoiser=network, options=options, seed=seed)
@@ -182,11 +184,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             plugins=reader.read(raw.get("plugins", ()), tuple[str, ...], "plugins"),
         )
     except ValueError as error:
-        raise ConfigError(str(error).replace("'", "").split(": attribute")[0]) from None
-
-
-def _with_train_option(reader: Reader, options: Options, name: str, value: Any) -> Options:
-    return reader.replaced(options, name, value, "train")  # type: ignore[no-any-return]
+        raise ConfigError(str(error)) from None
 
 
 def _whole(reader: Reader, raw: Mapping[str, Any], key: str, default: int) -> int:
