@@ -17,8 +17,9 @@ CORE = ROOT / "src" / "guideplug"
 PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if not path.name.startswith((".", "__")))
 
 ROOMS = [
-    "errors", "config", "observe", "denoise", "noise", "weights", "ema", "tensors", "recipe", "guide", "select",
-    "sample", "task", "recipes", "dataset", "hooks", "registry", "train", "store", "run", "testing", "cli",
+    "errors", "digest", "config", "observe", "denoise", "noise", "weights", "adapters", "ema", "tensors", "recipe",
+    "guide", "select", "sample", "task", "recipes", "dataset", "imported", "hooks", "registry", "train", "store", "run",
+    "testing", "demo", "scaffold", "cli",
 ]  # fmt: skip
 """A room imports only from those before it."""
 
@@ -53,7 +54,8 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
             "importlib.import_module",
             "__import__",
         ):
-            assert path == CORE / "__init__.py", f"{path} imports by a computed name"
+            known = (CORE / "__init__.py", CORE / "imported.py")
+            assert path in known, f"{path} imports by a computed name"
 
 
 def room_of(path: Path) -> str:

@@ -23,6 +23,8 @@ torch.set_num_threads(1)
 
 REGISTRY = Registry.installed()
 SAMPLES, BATCH = 6, 4
+TEMPLATES = ("{}({})", "{}({}, high=1)", "{}([{}])")
+"""Ways in which a strategy may hold another."""
 SMALL = {
     "tree": {"denoiser": "tree-mlp(hidden=4)", "batch": 96},
     "tree(classes=both, labels=true)": {"denoiser": "tree-mlp(hidden=4)", "batch": 96},
@@ -48,7 +50,7 @@ def expressions(kind: str) -> list[str]:
     for name in names:
         if name in simple:
             continue
-        candidates = [template.format(name, inner) for inner in simple for template in ("{}({})", "{}([{}])")]
+        candidates = [template.format(name, inner) for inner in simple for template in TEMPLATES]
         wrapping.append(next(text for text in candidates if configured("tree", **{kind: text}) is not None))
     return [*simple, *wrapping]
 
@@ -71,7 +73,8 @@ def sampler_expressions() -> list[str]:
     return found
 
 
-GUIDERS = ["none", *expressions("guider")]
+NESTED = "blend([cfg, interval(autoguidance, low=0.1, high=2), sims], shares=[0.5, 1, 0.5])"
+GUIDERS = ["none", *expressions("guider"), NESTED]
 SELECTORS = ["none", *expressions("selector")]
 SAMPLERS = sampler_expressions()
 

@@ -100,10 +100,11 @@ def test_the_readmes_plugin_can_be_explained(tmp_path: Path) -> None:
 
 
 def test_the_plugins_tests_in_the_docs_pass(tmp_path: Path) -> None:
-    found = {title(attributes): code for attributes, code, _ in blocks(DOCS / "hooks.md") if title(attributes)}
+    page_of_plugins = DOCS / "writing-a-plugin.md"
+    found = {title(attributes): code for attributes, code, _ in blocks(page_of_plugins) if title(attributes)}
     for name, code in found.items():
         (tmp_path / str(name)).write_text(code, encoding="utf-8")
-    done = run("import test_coarse; test_coarse.test_laws()", tmp_path)
+    done = run("import test_coarse; test_coarse.test_laws(); test_coarse.test_formula()", tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -112,6 +113,15 @@ def test_the_readme_is_short_and_has_the_two_commands() -> None:
     assert len(lines) < 150
     assert f"    {INSTALL_AND_RUN}" in lines
     assert f"    {INSTALL_AND_TEST}" in lines
+
+
+def test_the_readmes_loops_are_short_and_need_no_task_store_or_command_line() -> None:
+    found = [code for _, code, _ in blocks(ROOT / "README.md")]
+    loops = [code for code in found if re.search(r"^from guideplug_(autoguidance|jest) import", code, re.MULTILINE)]
+    assert len(loops) == 2
+    for code in loops:
+        assert len([line for line in code.splitlines() if line.strip()]) <= 8
+        assert not re.search(r"guideplug\.(run|store|cli|task)|Task|Store", code)
 
 
 def commands(command: click.Command = main, path: str = "") -> Iterator[tuple[str, click.Command]]:

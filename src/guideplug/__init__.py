@@ -7,6 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from guideplug.adapters import CosineSchedule as CosineSchedule
+    from guideplug.adapters import DiscreteSchedule as DiscreteSchedule
+    from guideplug.adapters import FlowSchedule as FlowSchedule
+    from guideplug.adapters import NoiseSchedule as NoiseSchedule
+    from guideplug.adapters import VESchedule as VESchedule
+    from guideplug.adapters import VPSchedule as VPSchedule
+    from guideplug.adapters import wrap as wrap
     from guideplug.config import Duration as Duration
     from guideplug.config import Source as Source
     from guideplug.config import Strategy as Strategy
@@ -66,6 +73,9 @@ if TYPE_CHECKING:
     from guideplug.weights import Gate as Gate
 
 _ROOMS = {
+    "adapters": [
+        "CosineSchedule", "DiscreteSchedule", "FlowSchedule", "NoiseSchedule", "VESchedule", "VPSchedule", "wrap",
+    ],
     "config": ["Duration", "Source", "Strategy", "at_least", "between", "finite", "non_negative", "option", "positive"],
     "dataset": ["FiniteData"],
     "denoise": [

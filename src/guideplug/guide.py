@@ -1,11 +1,14 @@
 """Guiders: what turns a denoiser into a guided one."""
 
 import abc
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import attrs
 
 from guideplug.config import Strategy
 from guideplug.denoise import Denoiser
+from guideplug.errors import RecipeError
 
 if TYPE_CHECKING:
     from guideplug.recipe import Recipe
@@ -32,13 +35,40 @@ class Guider(Strategy):
             models: other denoisers of the same space, by role; those that `needs` names are there in a run.
         """
 
-    def needs(self, task: "Task", main: "Recipe") -> Mapping[str, "Recipe | None"]:
+    def needs(self, task: "Task", main: "Recipe") -> Mapping[str, "Recipe | str | None"]:
         """The roles it needs beside the main one, and how to obtain them unless the user says otherwise.
 
-        None means that the task knows no way: the run then asks the user for one.
+        A guider made of others needs what they need, which is the default here.
+
+        Args:
+            task: the task of the run.
+            main: the recipe of what is guided, with its selector: a recipe derived from it for another network leaves
+                the selector out, as `Task.recipe` does.
+
+        Returns:
+            For each role a recipe, or its expression, in which ``main`` is the main network's recipe and what is not
+            said is the run's; or None where there is no way to know, and the run asks the user.
+
+        Raises:
+            GuideplugError: two guiders in it use one role for different networks.
         """
-        return {}
+        found: dict[str, Recipe | str | None] = {}
+        for guider in _inner(self):
+            for role, recipe in guider.needs(task, main).items():
+                if found.setdefault(role, recipe) != recipe:
+                    raise RecipeError(
+                        f"guider {self.name!r}: the role {role!r} is used for two different networks; name one of them "
+                        f"otherwise, as in {guider.name}(model=other)"
+                    )
+        return found
 
     def may_use(self) -> Sequence[str]:
         """Roles that it has a use for where the user gives them a network, and does without elsewhere."""
-        return ()
+        return list(dict.fromkeys(role for guider in _inner(self) for role in guider.may_use()))
+
+
+def _inner(guider: Guider) -> Iterator[Guider]:
+    """The guiders among a guider's options."""
+    for attribute in attrs.fields(cast(Any, type(guider))):
+        value = getattr(guider, attribute.name)
+        yield from (item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, Guider))

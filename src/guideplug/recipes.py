@@ -17,7 +17,7 @@ from attrs.validators import deep_iterable
 from torch import Tensor, nn
 
 from guideplug.config import Duration, Source, Strategy, at_least, between, non_negative, option, positive
-from guideplug.denoise import Denoiser, Leaf
+from guideplug.denoise import Condition, Denoiser, Leaf, select_rows
 from guideplug.ema import MAX_LENGTH
 from guideplug.errors import CheckpointError, RecipeError
 from guideplug.guide import Guider
@@ -357,12 +357,16 @@ class SampleSet(nn.Module):
 
     def __init__(self, task: Task, count: int, seed: int, sampler: Sampler) -> None:
         super().__init__()
-        self._task, self._count, self._seed = task, count, seed
+        self._task, self._seed = task, seed
+        self._condition: Condition = None
+        self._known = False
         self.register_buffer("x", torch.zeros(count, *task.space.shape))
 
     def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
         """One noisy sample for each level in ``sigma`` (B,)."""
+        if not self._known:  # they are what the samples were drawn under, for the streams are the same
+            starts = SampleStreams(self._seed, range(len(self.x)), sigma.device)
+            self._condition = self._task.start(starts, self._task.space.sigma_max).condition
+            self._known = True
         ids = torch.randint(len(self.x), (len(sigma),), generator=streams.generator("data"), device=sigma.device)
-        starts = SampleStreams(self._seed, ids.cpu().numpy(), sigma.device)
-        condition = self._task.start(starts, self._task.space.sigma_max).condition
-        return noised(self.x[ids], sigma, streams, condition, ids)
+        return noised(self.x[ids], sigma, streams, select_rows(self._condition, ids), ids)

@@ -24,6 +24,7 @@ from guideplug.config import Strategy
 from guideplug.config.tree import Call, strategy_name
 from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
 from guideplug.guide import Guider
+from guideplug.imported import ImportedDenoiser, ImportedNetwork
 from guideplug.noise import LogNormal, LogUniform
 from guideplug.observe import Observer
 from guideplug.recipe import Recipe
@@ -88,7 +89,8 @@ class Registry:
         self._pluggy.add_hookspecs(hooks)
         self._offers: dict[tuple[str, str], list[Offer]] = {}
         core = Plugin("core", "guideplug", _version("guideplug"), "the core")
-        strategies = (Train, FineTune, Load, Snapshot, Synthetic, Constant, InverseSqrt, Cosine, LogNormal, LogUniform)
+        recipes = (Train, FineTune, Load, Snapshot, Synthetic, ImportedDenoiser)
+        strategies = (*recipes, ImportedNetwork, Constant, InverseSqrt, Cosine, LogNormal, LogUniform)
         core.offers = [Offer(cls.kind, cls.name, core.name, cls) for cls in strategies]
         self._add(core)
 

@@ -124,6 +124,10 @@ class Network(Strategy):
         It may draw its initial weights from torch's global generator, which is seeded for the call and restored after.
         """
 
+    def content(self) -> str:
+        """What decides the network but is no option, such as a hash of code that an option names."""
+        return ""
+
 
 class Task(Strategy):
     """Something to model. Final frozen attrs classes; the fields are what can be chosen about the data."""
@@ -147,7 +151,7 @@ class Task(Strategy):
     def recipe(self, role: str, main: "Recipe | None") -> "Recipe | None":
         """How a role's network is obtained by default: "main" (``main`` is None then), "weak", "unconditional", ...
 
-        None where the task has no default for the role.
+        None where the task has no default for the role. What is derived from ``main`` leaves its selector out.
         """
 
     @abc.abstractmethod
@@ -157,6 +161,10 @@ class Task(Strategy):
     def samples(self) -> int:
         """How many samples a run draws unless told otherwise."""
         return 1024
+
+    def size(self) -> int | None:
+        """How many distinct examples the training data have; None where they are drawn anew without end."""
+        return None
 
     def fingerprint(self) -> str:
         """What identifies the data beyond the options: a hash of their bytes, or of what generates them."""
@@ -173,6 +181,20 @@ class Task(Strategy):
     @abc.abstractmethod
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         """Draw the arms beside each other and write a PNG to ``path``."""
+
+    def animate(self, arms: Sequence[Arm], sampler: Sampler, seed: int, path: Path) -> bool:
+        """Draw how the starts of the arms flow to their samples, and write a GIF to ``path``.
+
+        Args:
+            arms: those that have a start and a denoiser; starts are on the CPU, a denoiser where it was sampled.
+            sampler: whose steps are shown.
+            seed: of the arms' random streams, whose samples are numbered from 0.
+            path: where to.
+
+        Returns:
+            Whether it drew; a task without an animation, which is the default, does not.
+        """
+        return False
 
 
 def seeded_build(network: Network, task: Task, seed: int) -> Leaf:

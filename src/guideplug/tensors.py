@@ -4,6 +4,7 @@ What can be wrong with a checkpoint is said in one line: the file, what was foun
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from guideplug.errors import CheckpointError
 
-__all__ = ["fill_module", "read_tensors", "whole_file", "write_tensors"]
+__all__ = ["fill_module", "read_tensors", "tensors_digest", "whole_file", "write_tensors"]
 
 
 @contextlib.contextmanager
@@ -45,6 +46,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     }
     with whole_file(path) as file:
         file.write(save(plain, dict(metadata or {})))
+
+
+def tensors_digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """The SHA-256 of tensors with their names, and of a text beside them."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode() + b"\0")
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

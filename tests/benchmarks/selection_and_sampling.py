@@ -6,12 +6,11 @@ Each row times several ways of doing one thing in turn, round after round, so th
 """
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from timing import medians, show
 
 from guideplug import Duration, Losses, SampleStreams, Selector, Train
 from guideplug.denoise import Denoiser, Leaf
@@ -24,26 +23,6 @@ from guideplug_jest import JEST
 from guideplug_random import Random
 from guideplug_tree import Tree
 from guideplug_tree.task import Tree as TreeTask
-
-
-def medians(rounds: int, ways: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Milliseconds of each way, the median over rounds in which all take their turn."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for way in ways.values():
-        way()
-    for _ in range(rounds):
-        for name, way in ways.items():
-            begin = time.perf_counter()
-            way()
-            times[name].append(1000 * (time.perf_counter() - begin))
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def show(title: str, found: dict[str, float], against: str) -> None:
-    """A table of medians and of ratios to one of them."""
-    print(f"\n{title}")
-    for name, value in found.items():
-        print(f"  {name:<44} {value:9.3f} ms   {value / found[against]:6.3f} x {against}")
 
 
 def training(task: TreeTask, selector: Selector | None) -> Training:

@@ -62,6 +62,33 @@ MISTAKES = {
         [*GUIDED, "--model", "weak=snapshot(of=main, ema=0.2)"], ["0.2", "keeps 0.01"],
     ),
     "fine-tuning on a network": ([*GUIDED, "--model", "weak=fine-tune(of=main, on=train)"], ["train", "synthetic("]),
+    "roles that need each other through a blend": (
+        ["--guider", "blend([autoguidance, autoguidance(model=b)])", "--model", "weak=fine-tune(of=b, on=tree)",
+         "--model", "b=fine-tune(of=weak, on=tree)"],
+        ["circle", "weak -> b -> weak"],
+    ),
+    "fine-tuning of samples": (
+        ["--guider", "sims", "--model", "main=fine-tune(of=synthetic, on=tree)"], ["SampleSet", "no denoiser"],
+    ),
+    "one role for two networks": (
+        ["--guider", "blend([sims, sims(budget=64it)])"], ["'synthetic'", "two different networks", "model="],
+    ),
+    "blend of nothing": (["--guider", "blend([])"], ["guiders is empty", "blend([cfg, autoguidance])"]),
+    "blend of one that is no list": (["--guider", "blend(cfg)"], ["guider.guiders", "cfg", "square brackets"]),
+    "blend with a share too few": (
+        ["--guider", "blend([cfg, autoguidance], shares=[1])"], ["shares", "[1.0]", "2 guiders"],
+    ),
+    "interval upside down": (["--guider", "interval(cfg, low=1, high=0.5)"], ["low 1", "high 0.5", "low < high"]),
+    "interval that is empty": (["--guider", "interval(cfg, low=1, high=1)"], ["low 1", "high 1", "low < high"]),
+    "interval everywhere": (["--guider", "interval(cfg)"], ["every level", "low=0.2"]),
+    "negative omega": (["--guider", "sims(omega=-1)"], ["omega", "-1.0", "at least 0"]),
+    "budget without unit": (["--guider", "sims(budget=64)"], ["budget", "64", "512it"]),
+    "no null condition": (
+        ["--task", "tree(classes=both)", "--guider", "cfg"], ["no null condition", "--model unconditional=PATH"],
+    ),
+    "code that is no function": (["--model", "main=python(mypkg)"], ["mypkg", "module:function"]),
+    "code that is not there": (["--denoiser", "python('nowhere:build')"], ["nowhere", "cannot be imported"]),
+    "code without its function": (["--model", "main=mine.py", "--task", "tree"], ["mine.py"]),
     "bracket left open": (["--guider", "autoguidance(weight=2"], ["guider", "autoguidance(weight=2"]),
     "bracket too many": (["--guider", "autoguidance)"], ["autoguidance)"]),
     "quotes left open": (["--guider", "autoguidance(model='weak)"], ["autoguidance(model='weak)"]),
@@ -137,7 +164,7 @@ def test_the_same_mistake_with_json_leaves_standard_output_empty(cli: Any) -> No
     [
         (["rn"], ["'rn'", "did you mean 'run'"]),
         (["--bogus"], ["--bogus"]),
-        (["sample"], ["RUN_FOLDER"]),
+        (["sample"], ["sample what?", "--model main=PATH_OR_EXPRESSION"]),
         (["explain"], ["GUIDER"]),
         (["explain", "none"], ["explain needs a guider"]),
         (["explain", "qqq"], ["'qqq'"]),

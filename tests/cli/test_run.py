@@ -38,7 +38,8 @@ def test_the_tree_leaves_a_whole_run_folder(cli: Any) -> None:
     result = cli("run", *GUIDED, "--selector", "early-jest", *TINY, "--device", "cpu", "--out", "out")
     folder = Path("out")
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
-        "config.toml", "run.json", "events.jsonl", "metrics.json", "samples.npz", "figures/tree.png",
+        "config.toml", "run.json", "events.jsonl", "metrics.json", "samples.npz",
+        "figures/tree.png", "figures/tree.gif",
         "denoisers/main.safetensors", "denoisers/main.json", "denoisers/weak.safetensors", "denoisers/weak.json",
     }  # fmt: skip
 
@@ -75,6 +76,7 @@ def test_the_tree_leaves_a_whole_run_folder(cli: Any) -> None:
     assert sheet["denoiser"] == "tree-mlp(hidden=32)"
     assert sheet["recipe"].startswith("train(")
     assert (folder / "figures/tree.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "figures/tree.gif").read_bytes().startswith(b"GIF89a")
 
     said = result.stdout
     for word in ("truth", "unguided", "guided", "mandala", "↑", "↓", "fidelity", "coverage"):

@@ -8,7 +8,7 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import final
 
@@ -20,9 +20,11 @@ from guideplug import (
     Arm,
     Condition,
     Context,
+    Denoiser,
     Draw,
     Duration,
     Examples,
+    Guider,
     Leaf,
     LogNormal,
     Losses,
@@ -244,6 +246,21 @@ class Half(Selector):
         return Selection(chosen), {"calls": state["calls"] + 1}
 
 
+class Critic(ToyDenoiser):
+    role = "critic"
+
+
+@final
+@frozen
+class Bringing(Guider):
+    """A guider with a network of its own, which is no role of the run."""
+
+    name = "toy-bringing"
+
+    def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
+        return base + 0.5 * (base - Critic(4, labels=False))
+
+
 @final
 @frozen
 class Broken(Selector):
@@ -307,6 +324,11 @@ def guideplug_denoisers() -> list[type[Network]]:
 @hook
 def guideplug_samplers() -> list[type[Sampler]]:
     return [Steps]
+
+
+@hook
+def guideplug_guiders() -> list[type[Guider]]:
+    return [Bringing]
 
 
 @hook

@@ -302,10 +302,81 @@ class TestCombine:
             assert torch.equal(point(x, 1.0), once)  # and nothing outside of any
             assert torch.equal(point(x, 1.0), once)
 
-    def test_what_remembers_nothing_is_its_own_trajectory(self):
+    def test_one_memory_in_two_places_is_one_memory(self):
         base, weak = networks()
-        for point in (base, base + 2 * (base - weak), Combine([base], lambda outputs, x, sigma: outputs[0])):
-            assert point.trajectory() is point
+        x, _ = asked("none")
+        steps = []
+
+        def begin():
+            def function(outputs, x, sigma):
+                steps.append(1)
+                return outputs[0] + len(steps)
+
+            return function
+
+        remembering = Combine([base], begin=begin)
+        outer = Combine([remembering, weak], lambda outputs, x, sigma: outputs[0])
+        path = (outer + 2 * (remembering - outer)).trajectory()
+        path(x, 1.0)
+        assert len(steps) == 1
+
+    def test_a_network_is_its_own_trajectory(self):
+        base, _ = networks()
+        assert base.trajectory() is base
+
+
+class TestPlan:
+    """What is evaluated is planned once a trajectory, and again when the condition is another."""
+
+    @pytest.fixture
+    def joined(self, monkeypatch):
+        """How often conditions were put together."""
+        from guideplug.denoise import plan
+
+        found = []
+        plain = plan.concatenate
+        monkeypatch.setattr(plan, "concatenate", lambda conditions: (found.append(1), plain(conditions))[1])
+        return found
+
+    @pytest.mark.parametrize("kind", CONDITIONS[1:])
+    def test_once_a_trajectory_and_once_an_interval(self, joined, kind):
+        base, weak = networks(kind)
+        x, condition = asked(kind)
+        point = base + 2 * (base - base.unconditional()) + Gate(0.5) * (base - weak)
+        path = point.trajectory()
+        for sigma in (3.0, 2.0, 1.0, 0.4, 0.2, 0.1):
+            assert torch.equal(path(x, sigma, condition), point(x, sigma, condition))
+        assert len(joined) == 6 + 2  # the point on its own at every step, its trajectory inside and outside the gate
+
+    def test_lone_functions_are_planned_once_too(self, joined):
+        base, _ = networks("labels")
+        x, labels = asked("labels")
+        path = Combine([base, base.unconditional()], lambda outputs, x, sigma: outputs[0] - outputs[1]).trajectory()
+        for sigma in (3.0, 2.0, 1.0):
+            path(x, sigma, labels)
+        assert len(joined) == 1
+
+    def test_another_condition_or_batch_is_planned_anew(self):
+        base, _ = networks("labels")
+        x, labels = asked("labels")
+        point = base + 2 * (base - base.unconditional())
+        path = point.trajectory()
+        others = [labels, labels.flip(0), labels[:1], None, labels]
+        for condition in others:
+            assert torch.equal(path(x, 1.0, condition), point(x, 1.0, condition))
+        assert torch.equal(path(x[:1], 1.0, labels[:1]), point(x[:1], 1.0, labels[:1]))
+        labels[:] = 2
+        assert torch.equal(path(x, 1.0, labels), point(x, 1.0, labels))
+
+    def test_in_inference_mode_nothing_is_kept(self):
+        base, _ = networks("labels")
+        with torch.inference_mode():
+            x, labels = torch.ones(3, 2), torch.tensor([0, 1, 2])
+            point = base + 2 * (base - base.unconditional())
+            path = point.trajectory()
+            path(x, 1.0, labels)
+            labels[:] = 2
+            assert torch.equal(path(x, 1.0, labels), point(x, 1.0, labels))
 
 
 class Wrong(Leaf):

@@ -13,9 +13,9 @@ import attrs
 import click
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from guideplug.cli.progress import progress
+from guideplug.cli.table import print_table
 from guideplug.config import Duration, shell_quote, short
 from guideplug.denoise import calls, formula
 from guideplug.errors import RunError, UsageError
@@ -63,24 +63,39 @@ def run_command(config: str | None, options: Mapping[str, Any]) -> None:
     _go(Experiment(resolved, registry, store, folder, fresh=options["fresh"], command=_command()), options["as_json"])
 
 
-def sample_command(path: str, options: Mapping[str, Any]) -> None:
-    """``guideplug sample``."""
-    source = RunFolder.existing(Path(path))
-    status = source.record().get("status")
-    if not source.checkpoint("main").is_file():
-        raise UsageError(f"{path} has no trained network yet (its run is {status}): guideplug run --resume {path}")
-    models = {file.stem: str(file) for file in sorted((source.path / "denoisers").glob("*.safetensors"))}
-    before = {key: value for key, value in read_file(source.config).items() if key not in ("models", "selector")}
+def sample_command(path: str | None, options: Mapping[str, Any]) -> None:
+    """``guideplug sample``: of a run, or of a network of the user's own."""
     asked = _request({**options, "sample_seed": options["seed"], "seed": None}, None)
-    plugins = _plugin_files(options, source.config)
-    registry = Registry.installed(plugins)
-    values = {**before, **asked.values, "plugins": plugins}
-    chosen = {"main": models["main"], **asked.models}
-    resolved = resolve(attrs.evolve(asked, values=values, models=chosen, spare_models=models), registry)
+    if path is None:
+        if "main" not in asked.models:
+            raise UsageError("sample what? give the folder of a run, or a network: --model main=PATH_OR_EXPRESSION")
+        registry = Registry.installed(_plugin_files(options, None))
+        request = asked
+    else:
+        registry, request = _of_run(Path(path), asked, options)
+    resolved = resolve(request, registry)
     rehearse(resolved)
     out = None if options["out"] is None else Path(options["out"])
     folder = RunFolder.create(out, f"{_folder_name(resolved)}-sampled")
     _go(Experiment(resolved, registry, Store.default(), folder, command=_command()), options["as_json"])
+
+
+def _of_run(path: Path, asked: Request, options: Mapping[str, Any]) -> tuple[Registry, Request]:
+    """What is asked for, with the networks and the configuration of a run."""
+    source = RunFolder.existing(path)
+    status = source.record().get("status")
+    if not source.checkpoint("main").is_file():
+        raise UsageError(f"{path} has no trained network yet (its run is {status}): guideplug run --resume {path}")
+    for key in ("task", "denoiser"):
+        if key in asked.values:
+            raise UsageError(f"--{key} is that of the run {path}: leave it out, or leave the folder out")
+    models = {file.stem: str(file) for file in sorted((source.path / "denoisers").glob("*.safetensors"))}
+    before = {key: value for key, value in read_file(source.config).items() if key not in ("models", "selector")}
+    plugins = _plugin_files(options, source.config)
+    values = {**before, **asked.values, "plugins": plugins}
+    chosen = {"main": models["main"], **asked.models}
+    request = attrs.evolve(asked, values=values, models=chosen, spare_models=models)
+    return Registry.installed(plugins), request
 
 
 def explain_command(text: str, options: Mapping[str, Any]) -> None:
@@ -93,12 +108,12 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
     rehearse(config)
     built = {role: denoiser_of(recipe.build(), role) for role, recipe in config.recipes.items()}
     point = guided(config.guider, built)
-    names = {leaf: role for role, leaf in built.items()}
+    names = {leaf: leaf.role for leaf in point.leaves()} | {leaf: role for role, leaf in built.items()}
     streams = SampleStreams(0, range(1))
     conditional = config.task.start(streams, config.task.space.sigma_max).condition is not None
     evaluations = evaluation_levels(config.sampler, point.space)
     per_sigma = [(sigma, calls(point, sigma, conditional=conditional, toward=after)) for sigma, after in evaluations]
-    total: dict[str, dict[str, int]] = {role: {"calls": 0, "outputs": 0} for role in built}
+    total: dict[str, dict[str, int]] = {role: {"calls": 0, "outputs": 0} for role in [*built, *names.values()]}
     for _, counts in per_sigma:
         for leaf, count in counts.items():
             total[names[leaf]]["calls"] += count.calls
@@ -124,12 +139,12 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
     for role, sums in total.items():
         often = {0: "never called", len(per_sigma): "1 call an evaluation"}
         once = often.get(sums["calls"], f"called in {sums['calls']} of {len(per_sigma)} evaluations")
-        recipe = config.recipes[role]
+        recipe = config.recipes.get(role)
         network = getattr(recipe, "denoiser", None)
-        made = f" ({recipe.name}{'' if network is None else f' {short(network)}'})"
+        made = "the guider's own" if recipe is None else recipe.name + ("" if network is None else f" {short(network)}")
         outputs = sums["outputs"] / max(sums["calls"], 1)
         batched = f", {outputs:g} conditions in one batch" if outputs > 1 else ""
-        click.echo(f"    {role}: {once}{batched}, {sums['calls']} calls in all{made}")
+        click.echo(f"    {role}: {once}{batched}, {sums['calls']} calls in all ({made})")
 
 
 def _request(options: Mapping[str, Any], file: Path | None) -> Request:
@@ -206,22 +221,19 @@ def _go(experiment: Experiment, as_json: bool) -> None:
         click.echo(f"interrupted; go on with: guideplug run --resume {folder}", err=True)
         sys.exit(interrupted.exit_code)
     if as_json:
-        click.echo(
-            json.dumps({"folder": str(outcome.folder), "figure": str(outcome.figure), **outcome.metrics}, indent=1)
-        )
+        animation = None if outcome.animation is None else str(outcome.animation)
+        paths = {"folder": str(outcome.folder), "figure": str(outcome.figure), "animation": animation}
+        click.echo(json.dumps({**paths, **outcome.metrics}, indent=1))
         return
     _tell(console, experiment, config, outcome)
 
 
 def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: Outcome) -> None:
-    header, rows = table_rows(outcome)
-    table = Table(title=f"{short(config.task)}, {outcome.metrics['samples']:,} samples", title_justify="left")
-    for index, title in enumerate(header):
-        table.add_column(title, justify="left" if index < 2 else "right")
-    for row in rows:
-        table.add_row(*row)
-    console.print()
-    console.print(table)
+    print_table(
+        console,
+        f"{short(config.task)}, {outcome.metrics['samples']:,} samples",
+        *table_rows(outcome.metrics["arms"], outcome.table),
+    )
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -231,6 +243,8 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     for line in cost_sentences(outcome):
         say(line)
     say(f"figure: {outcome.figure}")
+    if outcome.animation is not None:
+        say(f"animation: {outcome.animation}")
     say(f"folder: {outcome.folder}")
     say("next:")
     for command in next_commands(config, outcome, experiment.registry.names(Guider.kind)):
@@ -266,9 +280,8 @@ def _estimate(recipe: Any) -> float | None:
         return None
     if recipe.options.duration.unit == "s":
         return recipe.options.duration.amount
-    if not isinstance(recipe, Train):
-        return None
-    training = Training(recipe.build(), recipe.task, recipe.options, seed=recipe.seed)
+    data: Any = recipe.task if isinstance(recipe, Train) else getattr(recipe.on, "task", recipe.on)
+    training = Training(denoiser_of(recipe.build(), recipe.name), data, recipe.options, seed=recipe.seed)
     training.run(until=Duration(3, "it"))
     begin = time.perf_counter()
     training.run(until=Duration(11, "it"))

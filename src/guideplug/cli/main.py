@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from guideplug.errors import GuideplugError, UsageError
+from guideplug.scaffold import KINDS, Kind
 
 __all__ = ["main"]
 
@@ -134,18 +135,45 @@ def run(config: str | None, **options: Any) -> None:
     run_command(config, options)
 
 
-@main.command(short_help="Guide a finished run anew, without training.")
-@click.argument("folder", metavar="RUN_FOLDER")
+@main.command(short_help="Guide a finished run, or a network of your own, without training it.")
+@click.argument("folder", required=False, metavar="[RUN_FOLDER]")
+@click.option("--task", metavar="EXPR", help="The task that a network of your own is for.")
+@click.option("--denoiser", metavar="EXPR", help="The architecture of your own checkpoint.")
 @click.option("--seed", type=int, metavar="N", help="Another seed for the samples' noise.")
 @_shared
-def sample(folder: str, **options: Any) -> None:
+def sample(folder: str | None, **options: Any) -> None:
     """Guide a finished run anew: its networks and options, another guider or sampler. Nothing it has is trained again.
 
-    A network for a role that the run did not have is trained, as in guideplug run.
+    Without RUN_FOLDER, guide a network of your own: a .safetensors file, or python("module:function") for one that
+    your own code builds. A network for a role that is not there is trained, as in guideplug run.
+
+    \b
+    guideplug sample runs/FOLDER --guider 'autoguidance(weight=3)'
+    guideplug sample --model main=mine.safetensors --task digits --guider cfg
+    guideplug sample --model main='python("mypkg:build")' --guider autoguidance
     """
     from guideplug.cli.commands import sample_command
 
     sample_command(folder, options)
+
+
+@main.command(short_help="The metrics of any samples file.")
+@click.argument("samples", metavar="SAMPLES")
+@click.option("--task", metavar="EXPR", help="The task whose metrics are measured.")
+@click.option("--sampler", metavar="EXPR", help="The sampler of the reference arms, where the task draws some.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Decides the true samples and what metrics draw.")
+@click.option("--figure", metavar="FILE.png", help="Draw the samples beside true ones.")
+@click.option("--plugin", "plugins", metavar="FILE.py", multiple=True, help="A local plugin. Repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def evaluate(samples: str, **options: Any) -> None:
+    """The metrics of any samples file, beside those of true samples.
+
+    SAMPLES is an .npy file with one array (N, ...), or an .npz file: each array is an arm of its own, except
+    "condition", what they were drawn under, and "start", the noise they came from. Nothing in it is executed.
+    """
+    from guideplug.cli.evaluate import evaluate_command
+
+    evaluate_command(samples, options)
 
 
 @main.command(short_help="The formula and the cost of a guider.")
@@ -159,6 +187,49 @@ def explain(guider: str, **options: Any) -> None:
     from guideplug.cli.commands import explain_command
 
     explain_command(guider, options)
+
+
+@main.command(short_help="A working plugin to start from.")
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--kind", type=click.Choice(KINDS), default="guider", show_default=True, help="What the plugin is to bring."
+)
+@click.option("--out", metavar="FOLDER", help="Where it is written; by default a new folder NAME.")
+def new(name: str, kind: Kind, out: str | None) -> None:
+    """A working plugin to start from: code, tests, README and packaging of one guider, or of another kind.
+
+    \b
+    guideplug new my-guide
+    guideplug new my-data --kind task
+    """
+    from guideplug.cli.new import new_plugin
+
+    new_plugin(name, kind, out)
+
+
+@main.command(short_help="What all this is, in seconds.")
+@click.option("--out", metavar="FOLDER", default=".", help="Where the picture goes; by default here.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def demo(out: str, as_json: bool) -> None:
+    """What all this is, in seconds: guidance on a density that is known exactly, and between two tiny networks.
+
+    The networks are trained on the spot, what guidance gains and costs is measured, and a picture is drawn.
+    """
+    from guideplug.cli.demo import demo_command
+
+    demo_command(out, as_json)
+
+
+@main.command(short_help="BibTeX of what a run used.")
+@click.argument("folder", metavar="RUN_FOLDER")
+def cite(folder: str) -> None:
+    """BibTeX of what a run used: guideplug, and the source of each method in it, with what it was used for.
+
+    Methods that name no source are listed as comments.
+    """
+    from guideplug.cli.cite import cite_command
+
+    cite_command(folder)
 
 
 @main.group(cls=_Group, short_help="What is installed, from where, what is broken.")

@@ -279,9 +279,17 @@ def short(strategy: Strategy) -> str:
     for keyword, attribute in zip(call.kwargs, _fields(type(strategy)).values(), strict=True):
         value = getattr(strategy, attribute.name)
         if attribute.default is attrs.NOTHING or value != _default(attribute.default):
-            inner = short(value) if isinstance(value, Strategy) else format_value(keyword.value)
+            inner = _shortened(value, keyword.value)
             kept.append(inner if attribute.default is attrs.NOTHING and not kept else f"{keyword.name}={inner}")
     return f"{call.name}({', '.join(kept)})" if kept else call.name
+
+
+def _shortened(value: Any, written: Value) -> str:
+    if isinstance(value, Strategy):
+        return short(value)
+    if isinstance(value, tuple) and isinstance(written, ListValue):
+        return f"[{', '.join(map(_shortened, value, written.items))}]"
+    return format_value(written)
 
 
 def _default(default: Any) -> Any:

@@ -11,19 +11,20 @@ eq. 6 with one guide):
     guided = base + (w - 1) * (base - weak)
 
 Every such expression is kept in one normal form, a sum over distinct (network, condition) of a coefficient times that
-network's output, with coefficients that sum to one. From it follow what is evaluated (`guideplug.denoise.evaluate`),
+network's output, with coefficients that sum to one. From it follow what is evaluated (`guideplug.denoise.plan`),
 what that costs, and the formula that `guideplug explain` prints.
 """
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, final, overload
+from typing import TypeAlias, cast, final, overload
 
 import torch
 from torch import Tensor, nn
 
 from guideplug.denoise.condition import Condition, expand
 from guideplug.denoise.evaluate import OnePass
+from guideplug.denoise.plan import Plan
 from guideplug.denoise.query import Fixed, Query, Slot, Terms
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record
@@ -40,6 +41,8 @@ class Denoiser(nn.Module, abc.ABC):
     """A point: anything that gives the expected clean sample E[x0 | x, sigma, condition]."""
 
     space: Space
+    _plan: Plan | None = None
+    """Kept along a trajectory; None where each evaluation is on its own."""
 
     @property
     @abc.abstractmethod
@@ -60,7 +63,7 @@ class Denoiser(nn.Module, abc.ABC):
             ConditionError: the condition's batch does not match, or a null condition is asked of a network without.
             DenoiserError: a network returned another shape.
         """
-        return OnePass(x, sigma, condition, toward).value(self)
+        return OnePass(x, sigma, condition, toward).value(self, self._plan or Plan())
 
     def under(self, condition: Condition) -> "Denoiser":
         """This denoiser with a fixed condition in place of the given one (a negative prompt, another label)."""
@@ -75,7 +78,14 @@ class Denoiser(nn.Module, abc.ABC):
         return _point(_all_under(self.terms, Slot.NULL), self.space)
 
     def trajectory(self) -> "Denoiser":
-        """The denoiser to use along one trajectory: itself, unless something in it remembers earlier steps."""
+        """The denoiser to use along one trajectory, with a memory of its own; a network, which has none, is itself.
+
+        What is evaluated is then planned once and not at every step, as long as the condition is the same object.
+        """
+        return self
+
+    def _renewed(self, known: "dict[Denoiser, Denoiser]") -> "Denoiser":
+        """The denoiser with fresh memories, one for each that is in it; itself, where nothing in it remembers."""
         return self
 
     def decode(self, x: Tensor) -> Tensor:
@@ -233,12 +243,18 @@ class Combine(Atom):
         return function(outputs, x, sigma)
 
     def trajectory(self) -> "Combine":
-        inputs = [point.trajectory() for point in self.points]
-        if self._begin is not None:
-            return Combine(inputs, self._begin())
-        if all(new is old for new, old in zip(inputs, self.points, strict=True)):
-            return self
-        return Combine(inputs, self._function)
+        renewed = self._renewed({})
+        fresh = renewed.replaced(renewed.points)
+        fresh._plan = Plan()
+        return fresh
+
+    def _renewed(self, known: dict[Denoiser, Denoiser]) -> "Combine":
+        if self not in known:
+            inputs = [point._renewed(known) for point in self.points]
+            same = all(new is old for new, old in zip(inputs, self.points, strict=True))
+            function = self._function if self._begin is None else self._begin()
+            known[self] = self if same and self._begin is None else Combine(inputs, function)
+        return cast(Combine, known[self])
 
     def decode(self, x: Tensor) -> Tensor:
         return self.points[0].decode(x)
@@ -268,15 +284,15 @@ class Affine(Denoiser):
         return next(iter(self._terms)).source.decode(x)  # those of one space decode alike
 
     def trajectory(self) -> Denoiser:
-        fresh = {query.source: query.source.trajectory() for query in self._terms}
-        if all(new is old for old, new in fresh.items()):
-            return self
-        renamed: dict[Query, Polynomial] = {}
+        fresh = Affine(self._renewed({}).terms, self.space)
+        fresh._plan = Plan()
+        return fresh
+
+    def _renewed(self, known: dict[Denoiser, Denoiser]) -> "Affine":
+        renewed: dict[Query, Polynomial] = {}
         for query, coefficient in self._terms.items():
-            source = fresh[query.source]
-            assert isinstance(source, Atom)
-            renamed[Query(source, query.condition)] = coefficient
-        return Affine(renamed, self.space)
+            renewed[Query(cast(Atom, query.source._renewed(known)), query.condition)] = coefficient
+        return self if renewed.keys() == self._terms.keys() else Affine(renewed, self.space)
 
 
 class Direction:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from guideplug.denoise.algebra import Denoiser, Leaf
-from guideplug.denoise.evaluate import Coefficients, planned_conditions
+from guideplug.denoise.plan import Coefficients, planned_conditions
 from guideplug.denoise.query import Query, Slot
 from guideplug.denoise.tally import Count
 from guideplug.denoise.weight import Polynomial, Weight
@@ -32,7 +32,7 @@ def calls(point: Denoiser, sigma: float, *, conditional: bool = True, toward: fl
     Conditions of one network are taken to concatenate, as they do unless their shapes differ.
     """
     coefficients = Coefficients(None, sigma, toward, conditional=conditional)
-    wanted = planned_conditions(point, coefficients)
+    wanted = planned_conditions(coefficients.terms(point))
     return {leaf: Count(calls=1, outputs=len(queries)) for leaf, queries in wanted.items()}
 
 

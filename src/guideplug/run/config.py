@@ -4,6 +4,7 @@ Values come from, in order of precedence: ``--set``, the other options of the co
 defaults. The result names every option of every strategy, and the recipe of every network.
 """
 
+import dataclasses
 import math
 import os
 import tomllib
@@ -44,6 +45,7 @@ class Request:
         sets: ``(key, text)`` pairs of ``--set``.
         spare_models: for roles, networks that are there, for whoever needs the role.
         file: a TOML file, whose values the others override.
+        check_files: whether the files that recipes load must be there and fit.
     """
 
     values: Mapping[str, Any] = attrs.field(factory=dict)
@@ -51,6 +53,7 @@ class Request:
     sets: Sequence[tuple[str, str]] = ()
     spare_models: Mapping[str, str] = attrs.field(factory=dict)
     file: Path | None = None
+    check_files: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -139,7 +142,8 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     if selector is not None:
         _check_plan(selector, options.batch)
 
-    roles = Roles(reader, plain, sampler, {**request.spare_models, **models}, _model_changes(sets))
+    networks = {**request.spare_models, **models}
+    roles = Roles(reader, plain, sampler, networks, _model_changes(sets), check_files=request.check_files)
     main: Recipe = roles.named("main") if "main" in models else plain
     like = attrs.evolve(main, selector=None, models={}) if isinstance(main, Train) else plain
     if selector is not None and not isinstance(main, Train):
@@ -156,7 +160,8 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
         roles.main_is(main)
     needed: dict[str, Recipe] = {}
     if guider is not None:
-        wanted = {**{role: None for role in guider.may_use() if role in models}, **guider.needs(task, like)}
+        trained = main if isinstance(main, Train) else plain
+        wanted = {**{role: None for role in guider.may_use() if role in models}, **guider.needs(task, trained)}
         needed = roles.needed(wanted, f"guider {guider.name!r}")
     if isinstance(main, Train):
         main.check()
@@ -296,7 +301,7 @@ def to_toml(config: RunConfig) -> str:
         table["plugins"] = list(config.plugins)
     if isinstance(main, Train) and plain:
         table["train"] = _table(main.options)
-    models = {role: _table(recipe) for role, recipe in config.models.items()}
+    models = {role: _table(recipe, config.main) for role, recipe in config.models.items()}
     if not plain:
         models["main"] = _table(main)
     if models:
@@ -304,12 +309,30 @@ def to_toml(config: RunConfig) -> str:
     return tomli_w.dumps(table)
 
 
-def _table(instance: Any) -> dict[str, Any]:
-    """The options of a strategy as a TOML table; strategies inside it as expressions, groups of options as tables."""
-    value = write(instance)
+def _table(instance: Any, main: Recipe | None = None) -> dict[str, Any]:
+    """The options of a strategy as a TOML table; strategies inside it as expressions, groups of options as tables.
+
+    The main recipe inside it is written as ``main``, so that it stays what the file says of it elsewhere.
+    """
+    value = write(instance) if main is None else _naming(write(instance), write(main), "main")
     assert isinstance(value, Call)
     named = {} if value.name == "table" else {"name": value.name}
     return named | {keyword.name: _plain(keyword.value) for keyword in value.kwargs}
+
+
+def _naming(value: Value, what: Value, name: str) -> Value:
+    """The value with a name in the places of what is called so."""
+    match value:
+        case Call() if value == what:
+            return Word(name)
+        case Call():
+            kwargs = tuple(
+                dataclasses.replace(keyword, value=_naming(keyword.value, what, name)) for keyword in value.kwargs
+            )
+            return dataclasses.replace(value, kwargs=kwargs)
+        case ListValue(items):
+            return ListValue(tuple(_naming(item, what, name) for item in items))
+    return value
 
 
 def _plain(value: Value) -> Any:

@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import numpy as np
@@ -22,8 +22,9 @@ from guideplug.recipes import FineTune, Train
 from guideplug.registry import Registry
 from guideplug.run.arms import draw_arms
 from guideplug.run.config import RunConfig, to_toml
-from guideplug.run.folder import EventLog, RunFolder
+from guideplug.run.folder import EventLog, RunFolder, drawn_whole
 from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop
+from guideplug.run.measure import measured, metrics_of
 from guideplug.run.rehearsal import denoiser_of, guided
 from guideplug.run.workshop import Made, StoreWorkshop
 from guideplug.store import Store
@@ -41,6 +42,7 @@ class Outcome:
     metrics: Mapping[str, Any]
     table: Sequence[Metric]
     figure: Path
+    animation: Path | None = None
 
 
 @attrs.define
@@ -136,17 +138,17 @@ class Experiment:
         begin = time.perf_counter()
         truth = config.task.truth(config.samples, config.sampler, config.sample_seed)
         context = Context(config.task, {arm.name: arm for arm in truth}, config.sampler, config.sample_seed)
-        metrics = [*config.task.metrics(), *self._further_metrics()]
-        values: dict[str, dict[str, float | None]] = {}
+        metrics = metrics_of(config.task, self.registry)
+        values = {}
         for arm in (*truth, *drawn.values()):
             observers("measure", arm=arm.name)
-            values[arm.name] = {}
-            for metric in metrics:
-                values[arm.name][metric.name] = _finite(metric.measure(arm, context))
-                stop()
+            values[arm.name] = measured(arm, metrics, context, stop)
         seconds["metrics"] = time.perf_counter() - begin
         figure = self.folder.figure(config.task.name)
-        config.task.figure([*truth[:1], *drawn.values()], figure)
+        with drawn_whole(figure) as aside:
+            config.task.figure([*truth[:1], *drawn.values()], aside)
+        stop()
+        animation = self._animation([*truth, *drawn.values()])
         facts = made["main"].facts
         found = {
             "arms": values,
@@ -162,12 +164,15 @@ class Experiment:
             "found": [role for role, item in made.items() if item.found and item.recipe.stored],
         }
         self.folder.write_json("metrics.json", found)
-        return Outcome(self.folder.path, found, metrics, figure)
+        return Outcome(self.folder.path, found, metrics, figure, animation)
 
-    def _further_metrics(self) -> list[Metric]:
-        return [
-            metric for cls in self.registry.classes(cast(Any, Metric)) if (metric := cls()).applies(self.config.task)
-        ]
+    def _animation(self, arms: Sequence[Arm]) -> Path | None:
+        """The task's animation, where it draws one."""
+        config, path = self.config, self.folder.figure(self.config.task.name).with_suffix(".gif")
+        moving = [arm for arm in arms if arm.start is not None and arm.denoiser is not None]
+        with drawn_whole(path) as aside:
+            drew = config.task.animate(moving, config.sampler, config.sample_seed, aside)
+        return path if drew else None
 
     def _replace_time_limits(self, made: Mapping[str, Made]) -> None:
         """A time limit in the configuration becomes what was reached, at once, for a resumed run to go on from."""
@@ -263,13 +268,13 @@ def _training_seconds(made: Mapping[str, Made]) -> dict[str, float]:
 
 
 def _evaluations(counts: Tally, models: Mapping[str, Leaf]) -> dict[str, dict[str, int]]:
-    known: dict[Leaf, Count] = {model: counts[model] for model in models.values()}
+    """Calls and outputs by role, and by what it calls itself for a network that a guider brought."""
     named = {model: role for role, model in reversed(list(models.items()))}
-    return {named[model]: {"calls": count.calls, "outputs": count.outputs} for model, count in known.items()}
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(value)
+    found = {role: Count() for role in models if role in named.values()}
+    for network, count in counts.counts.items():
+        total = found.setdefault(named.get(network, network.role), Count())
+        total.calls, total.outputs = total.calls + count.calls, total.outputs + count.outputs
+    return {role: {"calls": count.calls, "outputs": count.outputs} for role, count in found.items()}
 
 
 def _git_commit() -> str | None:

@@ -6,11 +6,12 @@ Files appear whole or not at all. ``events.jsonl`` grows; when a run is resumed,
 it resumes from is cut off.
 """
 
+import contextlib
 import datetime
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,7 +22,7 @@ from guideplug.errors import RunError, UsageError
 from guideplug.observe import Observer
 from guideplug.tensors import whole_file
 
-__all__ = ["EventLog", "RunFolder", "read_json"]
+__all__ = ["EventLog", "RunFolder", "drawn_whole", "read_json"]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -39,6 +40,18 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RunError(f"{path} is damaged (no JSON object): start the run again in another folder")
     return found
+
+
+@contextlib.contextmanager
+def drawn_whole(path: Path) -> Iterator[Path]:
+    """Where to draw what appears under ``path`` when the block ends, and not at all if it raises or draws nothing."""
+    aside = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield aside
+        if aside.is_file():
+            aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 class RunFolder:

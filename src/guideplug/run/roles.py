@@ -28,8 +28,11 @@ class Roles:
         sampler: Sampler,
         given: Mapping[str, Any],
         changes: Mapping[str, list[tuple[str, Value]]],
+        *,
+        check_files: bool = True,
     ) -> None:
         self._main, self._sampler, self._given, self.changed, self._reader = main, sampler, given, changes, reader
+        self._check_files = check_files
         self._open: list[str] = []
         self.known: dict[str, Recipe] = {}
 
@@ -39,8 +42,8 @@ class Roles:
         if "main" in self.known:
             self.known["main"] = main
 
-    def needed(self, needs: Mapping[str, Recipe | None], who: str) -> dict[str, Recipe]:
-        """The recipes of what a strategy needs: the user's, else its own."""
+    def needed(self, needs: Mapping[str, Recipe | str | None], who: str) -> dict[str, Recipe]:
+        """The recipes of what a strategy needs: the user's, else its own, which may be an expression."""
         found: dict[str, Recipe] = {}
         for role, default in needs.items():
             if role == "main":
@@ -56,13 +59,13 @@ class Roles:
             found[role] = recipe
         return found
 
-    def named(self, role: str, default: Recipe | None = None) -> Any:
+    def named(self, role: str, default: Recipe | str | None = None) -> Any:
         """The recipe of one role."""
         if role == "main" and "main" not in self._given:
             return self._main
         if role in self.known:
             asked = default is not None and role not in self._given and not self.changed.get(role)
-            if asked and default != self.known[role]:
+            if asked and self._read(role, default) != self.known[role]:
                 raise RecipeError(f"the role {role!r} is used for two different networks: name one of them otherwise")
             return self.known[role]
         if role in self._open:
@@ -77,21 +80,24 @@ class Roles:
         self._open.pop()
         if recipe is not None:
             try:
-                recipe.check()
+                if self._check_files or not isinstance(recipe, Load):
+                    recipe.check()
             except (CheckpointError, ValueError) as error:
                 raise RecipeError(f"--model {role}: {error}") from None
             self.known[role] = recipe
         return recipe
 
-    def _read(self, role: str, default: Recipe | None) -> Recipe | None:
-        given = self._given.get(role)
-        if given is None:
-            return default
+    def _read(self, role: str, default: Recipe | str | None) -> Recipe | None:
+        given = self._given.get(role, default)
+        if given is None or isinstance(given, Recipe):
+            return given
         path = f"models.{role}"
         like = default if isinstance(default, Train) else self._main
         unstated = {attribute.name: getattr(like, attribute.name) for attribute in attrs.fields(Train)}
         unstated |= {"of": self.known.get("main", self._main), "sampler": self._sampler, "selector": None, "models": {}}
-        if isinstance(given, str) and _is_path(given):
+        if role in self._given and isinstance(given, str) and _is_path(given):
+            if given.endswith(".py"):
+                raise RecipeError(f"--model {role}={given} is code: name the function, as in python('{given}:build')")
             return Load(
                 path=str(Path(given).absolute()),
                 task=like.task,

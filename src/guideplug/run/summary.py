@@ -20,9 +20,10 @@ SAME = 0.01
 """Changes below this share of the unguided value are called no change."""
 
 
-def table_rows(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
+def table_rows(
+    arms: Mapping[str, Mapping[str, float | None]], metrics: Sequence[Metric]
+) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of the table: metric with its arrow, aspect, a value for each arm."""
-    arms: Mapping[str, Mapping[str, float | None]] = outcome.metrics["arms"]
     header = ["metric", "aspect", *arms]
     rows = [
         [
@@ -30,7 +31,7 @@ def table_rows(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
             metric.aspect,
             *(_number(arms[arm].get(metric.name)) for arm in arms),
         ]
-        for metric in outcome.table
+        for metric in metrics
     ]
     return header, rows
 

@@ -4,7 +4,6 @@ A training writes its state beside its future entry from time to time and when i
 it was; who else wants the same network waits for it.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ from guideplug.observe import Observers
 from guideplug.recipe import Recipe, nested_recipes
 from guideplug.recipes import FineTune, SampleSet, Snapshot, Synthetic, Train
 from guideplug.store import Entry, Store, describe, identity
-from guideplug.tensors import fill_module, read_tensors, write_tensors
+from guideplug.tensors import fill_module, read_tensors, tensors_digest, write_tensors
 from guideplug.train import CHECK_EVERY, Training
 
 __all__ = ["Made", "StoreWorkshop"]
@@ -244,7 +243,7 @@ class StoreWorkshop:
         training.check_finite()
         tensors, data = training.state()
         text = json.dumps(data)
-        write_tensors(place / STATE, tensors, {"training": text, "sha256": _digest(tensors, text)})
+        write_tensors(place / STATE, tensors, {"training": text, "sha256": tensors_digest(tensors, text)})
         self._observers("checkpoint", role=training.role, step=training.step)
 
     def _load_state(self, training: Training, place: Path) -> None:
@@ -252,7 +251,7 @@ class StoreWorkshop:
             return
         try:
             tensors, metadata = read_tensors(place / STATE)
-            if metadata["sha256"] != _digest(tensors, metadata["training"]):
+            if metadata["sha256"] != tensors_digest(tensors, metadata["training"]):
                 raise ValueError("it has changed since it was written")
             training.load_state(tensors, json.loads(metadata["training"]))
         except (CheckpointError, KeyError, ValueError, RuntimeError, TypeError) as error:
@@ -300,15 +299,6 @@ class StoreWorkshop:
             parts.append(recipe.sampler.sample(denoiser, start.x, start.condition, streams))
             self._stop()
         return torch.cat(parts)
-
-
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    """The SHA-256 of a training's state."""
-    digest = hashlib.sha256(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(name.encode() + b"\0")
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _leaf(module: nn.Module) -> Leaf:

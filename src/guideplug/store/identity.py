@@ -14,18 +14,19 @@ import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import attrs
 
 import guideplug
 from guideplug.config import Duration, Strategy
+from guideplug.digest import files_digest, module_digest
 from guideplug.recipe import Recipe
+from guideplug.task import Network
 
 __all__ = ["describe", "identity", "source_digest"]
 
-NOT_TRAINED_WITH = {"cli", "run", "testing", "registry.py", "hooks.py", "observe.py"}
+NOT_TRAINED_WITH = {"cli", "demo", "run", "scaffold", "testing", "registry.py", "hooks.py", "observe.py"}
 """Rooms of the core that no weight depends on: editing them does not disown trained networks."""
 TRAINED_WITH = {"run/workshop.py"}
 """Files in those rooms that weights depend on all the same."""
@@ -50,7 +51,7 @@ def _plain(value: Any) -> Any:
         fields = {a.name: _plain(getattr(value, a.name)) for a in attrs.fields(type(value)) if a.init}
         if isinstance(value, Strategy):
             fields["name"] = value.name
-        if isinstance(value, Recipe):
+        if isinstance(value, Recipe | Network):
             fields["content"] = value.content()
             if value.name == "load":
                 del fields["path"]  # the bytes count, not where they lie
@@ -100,27 +101,9 @@ def _core() -> str:
         if file.relative_to(folder).parts[0] not in NOT_TRAINED_WITH
         or file.relative_to(folder).as_posix() in TRAINED_WITH
     ]
-    return f"{_version('guideplug')} {_hash_files(folder, files)}"
+    return f"{_version('guideplug')} {files_digest(folder, files)}"
 
 
 def source_digest(root: str) -> str:
     """The hash of a top-level module's source: of its file, or of every Python file of the package."""
-    return _module_digest(sys.modules[root])
-
-
-@functools.cache
-def _module_digest(module: ModuleType) -> str:
-    file = inspect.getsourcefile(module)
-    if file is None:
-        return "no source"
-    path = Path(file)
-    if path.name == "__init__.py":
-        return _hash_files(path.parent, list(path.parent.rglob("*.py")))
-    return _hash_files(path.parent, [path])
-
-
-def _hash_files(folder: Path, files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    return module_digest(sys.modules[root])

@@ -132,6 +132,7 @@ class Store:
     @contextlib.contextmanager
     def locked(self, identity: str) -> Iterator[None]:
         """Hold the entry: who else wants it waits. Freed at the end of the block, or of the process."""
+        self.root.mkdir(parents=True, exist_ok=True)
         path = self.root / f"{identity}.lock"
         while True:
             with path.open("w") as file:

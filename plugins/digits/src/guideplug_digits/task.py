@@ -42,6 +42,7 @@ from guideplug import (
     at_least,
     option,
 )
+from guideplug_digits.features import digit_classifier
 from guideplug_digits.figure import image_grid
 from guideplug_digits.images import SIGMA_DATA, load_split
 from guideplug_digits.measures import METRICS
@@ -158,6 +159,9 @@ class Digits(Task):
     def samples(self) -> int:
         return len(load_split().heldout.labels)
 
+    def size(self) -> int | None:
+        return _training_half().count
+
     def fingerprint(self) -> str:
         return _training_half().fingerprint()
 
@@ -171,7 +175,9 @@ class Digits(Task):
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         panels = []
         for arm in arms:
-            assert isinstance(arm.condition, Tensor)
             title = "real, held out" if arm.name == "truth" else arm.title
-            panels.append((title, arm.samples.numpy(), arm.condition.numpy()))
+            labels = arm.condition
+            if not isinstance(labels, Tensor):  # samples from elsewhere may come without their classes
+                labels = digit_classifier().probabilities(arm.samples).argmax(1)
+            panels.append((title, arm.samples.numpy(), labels.numpy()))
         image_grid(panels, path)

@@ -10,10 +10,12 @@ from guideplug import Arm
 from guideplug_tree.metrics import OUTLINE
 from guideplug_tree.mixture import TreeMixture
 
-__all__ = ["draw_figure"]
+__all__ = ["INSIDE", "OUTSIDE", "draw_figure", "window"]
 
 NUM_POINTS = 8192
 """Points drawn of each arm: more only hide each other."""
+INSIDE, OUTSIDE = "#1f6fb4", "#d1495b"
+"""The colours of points inside and outside the outline."""
 
 
 def draw_figure(mixture: TreeMixture, arms: Sequence[Arm], path: Path) -> None:
@@ -21,7 +23,7 @@ def draw_figure(mixture: TreeMixture, arms: Sequence[Arm], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second to import, and only figures need it
     from matplotlib.figure import Figure
 
-    low, high = _window(mixture)
+    low, high = window(mixture)
     across, up = (torch.linspace(float(low[d]), float(high[d]), 600) for d in (0, 1))
     grid = torch.stack(torch.meshgrid(across, up, indexing="xy"), dim=-1).reshape(-1, 2)
     density = mixture.log_prob(grid).reshape(len(up), len(across)).numpy()
@@ -38,7 +40,7 @@ def draw_figure(mixture: TreeMixture, arms: Sequence[Arm], path: Path) -> None:
     for panel, arm in zip(panels[1:], arms, strict=True):
         points = arm.samples[:NUM_POINTS]
         inside = mixture.log_prob(points) >= OUTLINE
-        for rows, colour, name in ((inside, "#1f6fb4", "inside"), (~inside, "#d1495b", "outside")):
+        for rows, colour, name in ((inside, INSIDE, "inside"), (~inside, OUTSIDE, "outside")):
             shown = points[rows].numpy()
             share = f"{name} {float(rows.float().mean()):.1%}"
             panel.scatter(shown[:, 0], shown[:, 1], s=1.6, c=colour, linewidths=0, alpha=0.7, label=share, zorder=3)
@@ -55,7 +57,7 @@ def draw_figure(mixture: TreeMixture, arms: Sequence[Arm], path: Path) -> None:
     figure.savefig(path)
 
 
-def _window(mixture: TreeMixture) -> tuple[torch.Tensor, torch.Tensor]:
+def window(mixture: TreeMixture) -> tuple[torch.Tensor, torch.Tensor]:
     """A square around the data, with a margin for samples that miss it."""
     low, high = mixture.component_means.amin(0), mixture.component_means.amax(0)
     middle, half = (low + high) / 2, float((high - low).max()) / 2 * 1.15

@@ -36,6 +36,7 @@ from guideplug import (
     TrainingStreams,
     option,
 )
+from guideplug_tree.animation import draw_animation
 from guideplug_tree.denoisers import SPACE, ExactTree, LabelledExactTree, TreeMLPNetwork, label_share
 from guideplug_tree.figure import draw_figure
 from guideplug_tree.metrics import METRICS
@@ -178,3 +179,7 @@ class Tree(Task):
 
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         draw_figure(self.mixture, [arm for arm in arms if arm.name != "truth"], path)
+
+    def animate(self, arms: Sequence[Arm], sampler: Sampler, seed: int, path: Path) -> bool:
+        draw_animation(self.mixture, arms, sampler, seed, path)
+        return True

@@ -1,0 +1,98 @@
+"""Guidance in an interval: the laws, its ends, what is called, what is refused."""
+
+import pytest
+import torch
+
+from guideplug import Guider
+from guideplug.config import Reader
+from guideplug.denoise import tally
+from guideplug.errors import GuideplugError
+from guideplug.registry import Registry
+from guideplug.testing import GaussianDenoiser, check_guider
+from guideplug_interval import Interval
+
+
+def read(text):
+    return Reader(Registry.installed()).expression(text, Guider)
+
+
+AUTOGUIDANCE = read("autoguidance(weight=3)")
+BASE, MODELS = GaussianDenoiser(0.1), {"weak": GaussianDenoiser(0.4)}
+X = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("interval", [(0.1, 1.0), (0.0, 0.5), (0.5, float("inf"))])
+def test_laws(interval):
+    check_guider(lambda: Interval(AUTOGUIDANCE, *interval))
+
+
+@pytest.mark.parametrize(
+    ("sigma", "inside"), [(0.2, False), (0.2000001, True), (0.5, True), (1.0, True), (1.0000001, False), (0.0, False)]
+)
+def test_low_is_outside_and_high_inside(sigma, inside):
+    """arXiv:2404.07724: guidance for sigma_low < sigma <= sigma_high."""
+    guided = Interval(AUTOGUIDANCE, 0.2, 1.0).guide(BASE, MODELS)
+    with tally() as counts:
+        value = guided(X, sigma)
+    expected = AUTOGUIDANCE.guide(BASE, MODELS) if inside else BASE
+    assert torch.equal(value, expected(X, sigma))
+    assert (MODELS["weak"] in counts.counts) is inside
+
+
+def test_a_tensor_of_levels_gates_row_by_row():
+    guided = Interval(AUTOGUIDANCE, 0.2, 1.0).guide(BASE, MODELS)
+    sigma = torch.tensor([0.1, 0.5, 1.0, 3.0])
+    whole = AUTOGUIDANCE.guide(BASE, MODELS)(X, sigma)
+    expected = torch.where(torch.tensor([False, True, True, False])[:, None], whole, BASE(X, sigma))
+    torch.testing.assert_close(guided(X, sigma), expected)
+
+
+def test_nested_intervals_intersect():
+    nested = Interval(Interval(AUTOGUIDANCE, 0.1, 1.0), 0.5, 3.0).guide(BASE, MODELS)
+    both = Interval(AUTOGUIDANCE, 0.5, 1.0).guide(BASE, MODELS)
+    for sigma in (0.05, 0.3, 0.5, 0.7, 1.0, 2.0, 5.0):
+        with tally() as counts:
+            value = nested(X, sigma)
+        with tally() as expected:
+            assert torch.equal(value, both(X, sigma))
+        assert counts.counts == expected.counts
+
+
+def test_two_intervals_that_meet_are_the_guider_whole():
+    whole = read("blend([interval(autoguidance, high=0.5), interval(autoguidance, low=0.5)])").guide(BASE, MODELS)
+    for sigma in (0.1, 0.5, 2.0):
+        assert torch.equal(whole(X, sigma), read("autoguidance").guide(BASE, MODELS)(X, sigma))
+
+
+def test_it_needs_what_its_guider_needs():
+    class Task:
+        def recipe(self, role, main):
+            return role, main
+
+    assert Interval(AUTOGUIDANCE, 0.2).needs(Task(), "main") == {"weak": ("weak", "main")}
+    assert Interval(read("cfg"), 0.2).may_use() == ["unconditional"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("interval(cfg, low=1, high=0.2)", "low 1 and high 0.2: give 0 <= low < high"),
+        ("interval(cfg, low=0.2, high=0.2)", "give 0 <= low < high"),
+        ("interval(cfg, low=-1)", "give 0 <= low < high"),
+        ("interval(cfg)", "the interval is every level: give low, high or both"),
+        ("interval(low=0.2)", "interval needs guider"),
+        ("interval([cfg], low=0.2)", "expected a guider"),
+        ("interval(cfg, low=low)", "expected a number"),
+    ],
+)
+def test_bad_intervals_are_refused_in_one_line(expression, said):
+    with pytest.raises(GuideplugError) as caught:
+        read(expression)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("low", [float("nan"), float("inf")])
+def test_levels_are_numbers(low):
+    with pytest.raises(ValueError, match="low"):
+        Interval(AUTOGUIDANCE, low)

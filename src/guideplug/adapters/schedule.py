@@ -1,0 +1,240 @@
+"""Noise schedules: what a network is given at a noise level, and what it is told the level is.
+
+A network was trained on x_t = alpha y + beta n, with clean y, unit noise n, and a time t that says how noisy. Here a
+level is sigma = beta / alpha, in data units, and x = y + sigma n; so x_t = alpha x, beta = sigma alpha, and a schedule
+is two functions of sigma:
+
+    VE       alpha = 1                       t = sigma, or ln sigma
+    VP       alpha = 1 / sqrt(1 + sigma^2)   1 + sigma^2 = exp((beta_max - beta_min) t^2 / 2 + beta_min t)
+    cosine   alpha = 1 / sqrt(1 + sigma^2)   alpha = cos(u_t) / cos(u_0), u_t = pi / 2 (t + s) / (1 + s)
+    flow     alpha = 1 / (1 + sigma)         sigma = t / (1 - t)
+
+A table of alpha^2 is `guideplug.adapters.discrete`.
+
+Sources: VE and VP, Song, Sohl-Dickstein, Kingma, Kumar, Ermon and Poole 2021, arXiv:2011.13456, as in table 1 of
+Karras, Aittala, Aila and Laine 2022, arXiv:2206.00364; cosine, Nichol and Dhariwal 2021, arXiv:2102.09672, eq. 17;
+flow, Liu, Gong and Liu 2022, arXiv:2209.03003, and Lipman, Chen, Ben-Hamu, Nickel and Le 2023, arXiv:2210.02747.
+"""
+
+import abc
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, final
+
+import torch
+from attrs import field, frozen
+from torch import Tensor
+
+from guideplug.config import between, non_negative, positive
+
+if TYPE_CHECKING:
+    from attrs import Attribute
+
+__all__ = ["CosineSchedule", "FlowSchedule", "NoiseSchedule", "VESchedule", "VPSchedule"]
+
+Times = TypeVar("Times", float, Tensor)
+
+
+class NoiseSchedule(abc.ABC):
+    """How much signal and noise a network's input has. Final frozen attrs classes; your own is one more.
+
+    Levels are tensors (B,) of positive standard deviations in data units; nothing here looks into one, so nothing
+    waits for an accelerator. A level outside ``sigma_range`` that no time stands for is told as the end that it is
+    beyond.
+    """
+
+    @property
+    @abc.abstractmethod
+    def sigma_range(self) -> tuple[float, float]:
+        """The lowest and the highest level that the network knows, both finite: where samplers end and start."""
+
+    @abc.abstractmethod
+    def alpha(self, sigma: Tensor) -> Tensor:
+        """What x is multiplied by to become the network's input, (B,)."""
+
+    @abc.abstractmethod
+    def time(self, sigma: Tensor) -> Tensor:
+        """What the network is told, (B,)."""
+
+    @abc.abstractmethod
+    def sigma(self, time: Tensor) -> Tensor:
+        """The level (B,) at a time of the network's: the inverse of `time`."""
+
+
+def _one_of(*known: object) -> Callable[[object, "Attribute[Any]", object], None]:
+    def check(instance: object, attribute: "Attribute[Any]", value: object) -> None:
+        if value not in known:
+            raise ValueError(f"{attribute.name} is {value!r}: give {' or '.join(map(repr, known))}")
+
+    return check
+
+
+def _range_is_valid(low: float, high: float) -> None:
+    if not 0.0 < low < high < math.inf:
+        raise ValueError(f"sigma_min {low:g} and sigma_max {high:g}: give 0 < sigma_min < sigma_max, both finite")
+
+
+@final
+@frozen
+class VESchedule(NoiseSchedule):
+    """Variance exploding: the network is given x itself.
+
+    Args:
+        told: ``"sigma"``, or ``"log_sigma"`` for its natural logarithm.
+        time_scale: what the network is told is multiplied by this.
+        sigma_min, sigma_max: the levels that the network was trained for.
+
+    Raises:
+        ValueError: told is another word, time_scale is not positive, not 0 < sigma_min < sigma_max < inf.
+    """
+
+    told: Literal["sigma", "log_sigma"] = field(default="sigma", validator=_one_of("sigma", "log_sigma"))
+    time_scale: float = field(default=1.0, validator=positive)
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+
+    def __attrs_post_init__(self) -> None:
+        _range_is_valid(self.sigma_min, self.sigma_max)
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        return self.sigma_min, self.sigma_max
+
+    def alpha(self, sigma: Tensor) -> Tensor:
+        return torch.ones_like(sigma)
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return self.time_scale * (sigma if self.told == "sigma" else sigma.log())
+
+    def sigma(self, time: Tensor) -> Tensor:
+        told = time / self.time_scale
+        return told if self.told == "sigma" else told.exp()
+
+
+@final
+@frozen
+class VPSchedule(NoiseSchedule):
+    """Variance preserving, with beta(t) linear in the continuous time 0 < t <= 1.
+
+    Args:
+        beta_min, beta_max: beta at 0 and at 1.
+        time_scale: the network is told this times t: 1000 or 999 where t is counted in steps.
+        time_min: the earliest t that the network knows.
+
+    Raises:
+        ValueError: not 0 <= beta_min < beta_max, time_scale is not positive, time_min is not between 0 and 1.
+    """
+
+    beta_min: float = field(default=0.1, validator=non_negative)
+    beta_max: float = field(default=20.0, validator=positive)
+    time_scale: float = field(default=1.0, validator=positive)
+    time_min: float = field(default=1e-3, validator=between(0.0, 1.0, ends=False))
+
+    def __attrs_post_init__(self) -> None:
+        if not self.beta_min < self.beta_max:
+            raise ValueError(f"beta_min {self.beta_min:g} must be below beta_max {self.beta_max:g}")
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        low, high = (math.sqrt(math.expm1(self._exponent(t))) for t in (self.time_min, 1.0))
+        return low, high
+
+    def alpha(self, sigma: Tensor) -> Tensor:
+        return (1 + sigma.square()).rsqrt()
+
+    def time(self, sigma: Tensor) -> Tensor:
+        # The root of a quadratic in t, written so that a small one does not cancel.
+        twice = 2 * sigma.clamp(*self.sigma_range).square().log1p()
+        root = (self.beta_min**2 + (self.beta_max - self.beta_min) * twice).sqrt()
+        return self.time_scale * twice / (root + self.beta_min)
+
+    def sigma(self, time: Tensor) -> Tensor:
+        return self._exponent(time / self.time_scale).expm1().sqrt()
+
+    def _exponent(self, t: Times) -> Times:
+        return (self.beta_max - self.beta_min) * t * t / 2 + self.beta_min * t
+
+
+@final
+@frozen
+class CosineSchedule(NoiseSchedule):
+    """Variance preserving, with alpha a cosine of the continuous time 0 < t < 1.
+
+    Args:
+        offset: s, which keeps beta from vanishing at 0.
+        time_scale: the network is told this times t.
+        time_min, time_max: the earliest and the latest t that the network knows; at 1 sigma would be infinite.
+
+    Raises:
+        ValueError: offset is negative, time_scale is not positive, not 0 < time_min < time_max < 1.
+    """
+
+    offset: float = field(default=0.008, validator=non_negative)
+    time_scale: float = field(default=1.0, validator=positive)
+    time_min: float = field(default=1e-3, validator=between(0.0, 1.0, ends=False))
+    time_max: float = field(default=0.999, validator=between(0.0, 1.0, ends=False))
+
+    def __attrs_post_init__(self) -> None:
+        if not self.time_min < self.time_max:
+            raise ValueError(f"time_min {self.time_min:g} must be below time_max {self.time_max:g}")
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        cosine = math.cos(self._angle(0.0))
+        low, high = (math.sqrt((cosine / math.cos(self._angle(t))) ** 2 - 1) for t in (self.time_min, self.time_max))
+        return low, high
+
+    def alpha(self, sigma: Tensor) -> Tensor:
+        return (1 + sigma.square()).rsqrt()
+
+    def time(self, sigma: Tensor) -> Tensor:
+        # tan^2(u_t) = (sigma^2 + sin^2(u_0)) / cos^2(u_0): the arc cosine would lose the small levels.
+        start = self._angle(0.0)
+        angle = ((sigma.clamp(*self.sigma_range).square() + math.sin(start) ** 2).sqrt() / math.cos(start)).atan()
+        return self.time_scale * (angle * (1 + self.offset) * 2 / math.pi - self.offset)
+
+    def sigma(self, time: Tensor) -> Tensor:
+        start, angle = self._angle(0.0), self._angle(time / self.time_scale)
+        # sin(u_t + u_0) sin(u_t - u_0) is cos^2(u_0) - cos^2(u_t), and does not cancel.
+        return ((angle + start).sin() * (angle - start).sin()).sqrt() / angle.cos()
+
+    def _angle(self, t: Times) -> Times:
+        return math.pi / 2 * (t + self.offset) / (1 + self.offset)
+
+
+@final
+@frozen
+class FlowSchedule(NoiseSchedule):
+    """The straight path from data to noise of rectified flow: x_t = (1 - t) y + t n.
+
+    Args:
+        data_at: the time at which the data are: 0, or 1 for networks whose time runs from noise to data. Such a
+            network is told 1 - t, and its velocity has the other sign.
+        time_scale: what the network is told is multiplied by this: 1000 for those of diffusers.
+        sigma_min, sigma_max: the levels that the network was trained for; 999 is t = 0.999.
+
+    Raises:
+        ValueError: data_at is neither, time_scale is not positive, not 0 < sigma_min < sigma_max < inf.
+    """
+
+    data_at: Literal[0, 1] = field(default=0, validator=_one_of(0, 1))
+    time_scale: float = field(default=1.0, validator=positive)
+    sigma_min: float = 0.001
+    sigma_max: float = 999.0
+
+    def __attrs_post_init__(self) -> None:
+        _range_is_valid(self.sigma_min, self.sigma_max)
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        return self.sigma_min, self.sigma_max
+
+    def alpha(self, sigma: Tensor) -> Tensor:
+        return 1 / (1 + sigma)
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return self.time_scale * (1 if self.data_at else sigma) / (1 + sigma)
+
+    def sigma(self, time: Tensor) -> Tensor:
+        told = time / self.time_scale
+        return (1 - told) / told if self.data_at else told / (1 - told)

@@ -1,0 +1,131 @@
+"""`guideplug evaluate`: the metrics of any samples file."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+TOY = Path(__file__).with_name("toy.py")
+CENTRES = np.array([[-0.6, 0.0], [0.6, 0.2]], dtype=np.float32)
+
+
+@pytest.fixture
+def evaluate(cli: Any) -> Any:
+    def call(path: str, *args: object) -> Any:
+        return cli.json("evaluate", path, "--plugin", TOY, "--task", "toy", *args)
+
+    return call
+
+
+def test_one_array(evaluate: Any) -> None:
+    np.save("mine.npy", np.repeat(CENTRES, [3, 1], axis=0) + np.array([0.3, 0.0]))
+    found = evaluate("mine.npy")
+    assert found["arms"]["samples"] == {"distance": pytest.approx(0.3), "balance": pytest.approx(0.25)}
+    assert found["arms"]["truth"]["distance"] == 0.0
+    assert found["samples"] == {"samples": 4}
+
+
+def test_several_arms_and_a_table(cli: Any) -> None:
+    np.savez("mine.npz", ours=CENTRES.repeat(2, 0), theirs=CENTRES.repeat(2, 0) + 1)
+    said = cli("evaluate", "mine.npz", "--plugin", TOY, "--task", "toy", "--figure", "out.png").stdout
+    assert "ours" in said
+    assert "theirs" in said
+    assert Path("out.png").is_file()
+
+
+def test_the_samples_of_a_run_get_the_runs_values(cli: Any, evaluate: Any) -> None:
+    run = cli.json("run", "--plugin", TOY, "--task", "toy", "--guider", "autoguidance", "--out", "run")
+    assert evaluate("run/samples.npz")["arms"] == run["arms"]
+
+
+def test_the_values_of_a_tree_that_need_the_noise_are_those_of_the_run(cli: Any) -> None:
+    options = ("--task", "tree", "--device", "cpu")
+    small = ("--denoiser", "tree-mlp(hidden=4)", "--duration", "3it", "--batch", "64", "--samples", "64")
+    run = cli.json("run", *options, *small, "--out", "run", "--sampler", "heun(num_steps=4)")
+    found = cli.json("evaluate", "run/samples.npz", "--task", "tree", "--sampler", "heun(num_steps=4)")
+    theirs, ours = run["arms"]["unguided"], found["arms"]["unguided"]
+    unknown = {name for name, value in ours.items() if value is None}
+    assert {name: value for name, value in theirs.items() if name not in unknown} == {
+        name: value for name, value in ours.items() if value is not None
+    }
+    assert unknown == {"average loss", "outer loss"}  # these need the network
+
+
+def write(name: str, **arrays: Any) -> str:
+    np.savez(name, **{key: np.asarray(value) for key, value in arrays.items()})
+    return name
+
+
+FINE = CENTRES.repeat(2, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: "absent.npz", "absent.npz does not exist"),
+        (lambda: ".", ". is a folder: give a samples file in it"),
+        (lambda: write("a.npz", x=np.zeros((4, 3), np.float32)), "x has shape (4, 3), and samples of task 'toy' are"),
+        (lambda: write("a.npz", x=np.zeros((4, 2, 2), np.float32)), "has shape (4, 2, 2)"),
+        (lambda: write("a.npz", x=np.float32(3)), "x is a single value"),
+        (lambda: write("a.npz", x=FINE[:1]), "has 1 samples: metrics need at least 2"),
+        (lambda: write("a.npz", x=FINE[:0]), "has 0 samples"),
+        (lambda: write("a.npz", x=FINE.astype(np.uint8)), "is of type uint8: give floating-point numbers"),
+        (lambda: write("a.npz", x=np.array([[0, np.nan], [1, 2], [np.inf, 0]])), "2 samples are not finite"),
+        (lambda: write("a.npz", condition=np.zeros(4)), "a.npz holds no samples: give an array (N, 2)"),
+        (lambda: write("a.npz", x=FINE, condition=np.zeros(3, np.int64)), "x has 4 samples, condition has 3 rows"),
+        (lambda: write("a.npz", x=FINE, condition=np.zeros(4, np.int64)), "condition is integers of shape (N)"),
+        (lambda: write("a.npz", x=FINE, start=np.zeros((4, 3))), "start has shape (4, 3)"),
+        (lambda: write("a.npz", truth=FINE), "has an array 'truth', the name of a reference arm"),
+        (lambda: write("a.npz", x=np.array([None, {}])), "pickles are not read"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_refused_in_one_line(cli: Any, make: Any, said: str) -> None:
+    assert said in cli.error("evaluate", make(), "--plugin", TOY, "--task", "toy")
+
+
+class Bomb:
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("executed"),)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.pt"])
+def test_a_pickle_is_never_executed(cli: Any, name: str) -> None:
+    Path(name).write_bytes(pickle.dumps(Bomb()))
+    assert "pickles are not read" in cli.error("evaluate", name, "--plugin", TOY, "--task", "toy")
+    np.save("object.npy", np.array([Bomb()], dtype=object))
+    assert "pickles are not read" in cli.error("evaluate", "object.npy", "--plugin", TOY, "--task", "toy")
+    assert not Path("executed").exists()
+
+
+def test_a_truncated_file(cli: Any) -> None:
+    np.savez("a.npz", x=FINE)
+    Path("a.npz").write_bytes(Path("a.npz").read_bytes()[:-40])
+    assert "is no whole .npy or .npz file" in cli.error("evaluate", "a.npz", "--plugin", TOY, "--task", "toy")
+
+
+@pytest.mark.parametrize(
+    ("figure", "said"), [("a.jpg", "ends in .png"), ("absent/a.png", "the folder absent does not")]
+)
+def test_a_figure_that_cannot_be_drawn(cli: Any, figure: str, said: str) -> None:
+    np.save("a.npy", FINE)
+    assert said in cli.error("evaluate", "a.npy", "--plugin", TOY, "--task", "toy", "--figure", figure)
+
+
+def test_digits_with_and_without_their_classes(cli: Any) -> None:
+    from guideplug_digits.images import load_split
+
+    real = load_split().heldout
+    images, labels = real.images[:64].numpy(), real.labels[:64].numpy()
+    np.savez("with.npz", real=images, condition=labels)
+    np.savez("without.npz", real=images)
+    known = cli.json("evaluate", "with.npz", "--task", "digits", "--figure", "with.png")["arms"]["real"]
+    unknown = cli.json("evaluate", "without.npz", "--task", "digits", "--figure", "without.png")["arms"]["real"]
+    assert known["class accuracy"] > 0.9
+    assert unknown["class accuracy"] is None
+    assert known["precision"] == unknown["precision"]
+    np.savez("wrong.npz", real=images, condition=labels + 7)
+    assert "real cannot be measured: labels must be in 0" in cli.error("evaluate", "wrong.npz", "--task", "digits")
+    assert json.dumps(known)
