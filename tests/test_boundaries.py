@@ -19,7 +19,7 @@ PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if not path.name.
 ROOMS = [
     "errors", "digest", "config", "observe", "denoise", "noise", "weights", "adapters", "ema", "tensors", "recipe",
     "guide", "select", "sample", "task", "recipes", "dataset", "imported", "hooks", "registry", "train", "store", "run",
-    "testing", "demo", "scaffold", "cli",
+    "compare", "testing", "demo", "scaffold", "cli",
 ]  # fmt: skip
 """A room imports only from those before it."""
 

@@ -9,9 +9,10 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guideplug import Draw, Losses, Selection, Selector, SelectorState
+from guideplug import Draw, Losses, Selection, Selector, SelectorState, option
 from guideplug.errors import SelectionError
 from guideplug.select import checked_selection
+from guideplug.testing import check_selector
 
 
 @final
@@ -72,9 +73,14 @@ def test_indices_that_cannot_be_used(indices: Any, said: str) -> None:
         torch.tensor([1.0, -math.inf]),
     ],
 )
-def test_weights_that_do_not_fit(weights: torch.Tensor) -> None:
+def test_weights_and_importance_that_do_not_fit(weights: torch.Tensor) -> None:
     with pytest.raises(SelectionError, match="'mine' returned weights that are not one finite number for each of 2"):
         check(torch.tensor([0, 4]), weights)
+    selection = Selection(torch.tensor([0, 4]), importance=weights)
+    with pytest.raises(
+        SelectionError, match="'mine' returned importance factors that are not one finite number for each of 2"
+    ):
+        checked_selection(selection, 5, Mine())
 
 
 def test_weights_that_are_no_tensor_are_refused_in_the_same_way() -> None:
@@ -120,3 +126,40 @@ def test_a_selector_that_says_nothing_else_needs_nothing_and_never_goes_off() ->
     assert selector.init() == {}
     assert selector.needs(None, None) == {}  # type: ignore[arg-type]
     assert selector.switched_off({}) is False
+    assert selector.has_importance() is False
+
+
+@final
+@frozen
+class Weighing(Selector):
+    """Half of what it is offered, blindly; its importance is right where ``factor`` is 1."""
+
+    name = "weighing"
+    factor: float = option(1.0, help="what it says instead of 1")
+    claims: bool = option(True, help="whether it says that it has importance")
+    greedy: bool = option(False, help="whether it takes the largest losses")
+
+    def plan(self, batch: int, state: SelectorState) -> Draw:
+        return Draw(batch, learner=True)
+
+    def select(
+        self, losses: Losses, state: SelectorState, generator: torch.Generator
+    ) -> tuple[Selection, SelectorState]:
+        assert losses.learner is not None
+        order = torch.randperm(losses.count, generator=generator)
+        chosen = (losses.learner.argsort(descending=True) if self.greedy else order)[: losses.count // 2]
+        return Selection(chosen, importance=torch.full((len(chosen),), self.factor)), state
+
+    def has_importance(self) -> bool:
+        return self.claims
+
+
+def test_the_laws_notice_importance_that_is_wrong() -> None:
+    check_selector(Weighing())
+    for wrong, said in [
+        (Weighing(factor=1.1), "importance estimates the mean"),
+        (Weighing(greedy=True), "importance estimates the mean"),
+        (Weighing(claims=False), "says importance if and only if has_importance"),
+    ]:
+        with pytest.raises(AssertionError, match=said):
+            check_selector(wrong)

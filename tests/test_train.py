@@ -20,6 +20,7 @@ from guideplug import (
     Draw,
     Duration,
     Examples,
+    Guider,
     InverseSqrt,
     Leaf,
     LogNormal,
@@ -39,6 +40,7 @@ from guideplug.config import Reader
 from guideplug.ema import power_gamma
 from guideplug.errors import ConditionError, ConfigError, DivergenceError, RecipeError, SelectionError
 from guideplug.train import Training, dropped, losses_of
+from guideplug_autoguidance import Autoguidance
 from guideplug_early import Early
 from guideplug_jest import JEST
 from guideplug_random import Random
@@ -375,6 +377,149 @@ def test_counters(
     assert (c.seconds["score"] > 0) == (scored > 0)
 
 
+@final
+@frozen
+class UnderGuidance(Selector):
+    """Asks for the losses of the guided learner, and for the reference's; keeps what it got."""
+
+    name = "under-guidance"
+    guider: Guider | None = option(help="what guides it")
+    got: list[Losses] = option(factory=list, help="where the losses go")
+
+    def plan(self, batch: int, state: SelectorState) -> Draw:
+        return Draw(batch, learner=True, reference="weak", guider=self.guider)
+
+    def select(
+        self, losses: Losses, state: SelectorState, generator: torch.Generator
+    ) -> tuple[Selection, SelectorState]:
+        self.got.append(losses)
+        return Selection(torch.arange(8)), state
+
+
+def test_the_learner_is_scored_under_guidance_and_trained_without() -> None:
+    selector = UnderGuidance(Autoguidance(weight=3.0))
+    now = training(selector=selector, duration="1it", optimizer="sgd", betas=(0.0, 0.0))
+    examples, sigma = draws(now, 0)
+    weak, w, b = now.references["weak"], *(p.detach().double().clone() for p in (now.learner.w, now.learner.b))
+    guided = [3 * ours - 2 * theirs.detach().double() for ours, theirs in zip((w, b), (weak.w, weak.b), strict=True)]
+    expected = loss_by_hand(*guided, examples, sigma, "edm")
+    p = torch.cat([w, b]).requires_grad_()
+    (g,) = torch.autograd.grad(loss_by_hand(p[:2], p[2:], examples, sigma, "edm")[:8].mean(), p)
+    now.run()
+    assert selector.got[0].learner is not None
+    assert torch.allclose(selector.got[0].learner.double(), expected, rtol=1e-4)
+    theirs = loss_by_hand(weak.w.double(), weak.b.double(), examples, sigma, "edm")
+    assert torch.allclose(selector.got[0].reference.double(), theirs, rtol=1e-4)  # type: ignore[union-attr]
+    after = torch.cat([now.learner.w, now.learner.b]).detach().double()
+    assert torch.allclose(after, p.detach() - 0.01 * g, rtol=1e-5, atol=1e-7)
+    assert all(parameter.grad is None for parameter in weak.parameters())
+
+
+@pytest.mark.parametrize(("guider", "each"), [(None, 2), (Autoguidance(weight=3.0), 3), (Autoguidance(weight=1.0), 2)])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_evaluations_in_scoring_are_counted(guider: Guider | None, each: int, accumulate: int) -> None:
+    now = training(selector=UnderGuidance(guider), accumulate=accumulate)
+    now.run()
+    assert (now.counters.scored, now.counters.evaluations) == (6 * 32, 6 * 32 * each)
+    again = resumed(now, lambda: training(selector=UnderGuidance(guider), accumulate=accumulate))
+    assert again.counters.evaluations == now.counters.evaluations
+
+
+def test_a_role_of_the_guider_that_was_not_given_is_named() -> None:
+    now = training(selector=UnderGuidance(Autoguidance(model="other")))
+    with pytest.raises(SelectionError, match=r"guider 'autoguidance', which .* asked for the role 'other', and"):
+        now.run()
+
+
+def test_scores_may_be_of_lower_precision_than_training() -> None:
+    def scored(**changes: Any) -> tuple[Training, Losses]:
+        selector = UnderGuidance(None)
+        now = on_task("digits", selector, duration=Duration(3, "it"), **changes)
+        now.run()
+        return now, selector.got[-1]  # an untrained one answers 0 in any precision
+
+    plain, fine = scored()
+    low, coarse = scored(score_precision="bf16")
+    assert fine.learner is not None
+    assert coarse.learner is not None
+    assert coarse.learner.dtype == torch.float32
+    assert not torch.equal(fine.learner, coarse.learner)
+    assert torch.allclose(fine.learner, coarse.learner, rtol=0.05)
+    for one, other in zip(plain.learner.parameters(), low.learner.parameters(), strict=True):
+        assert torch.equal(one, other)  # what is selected is the same, and trained in full precision
+
+
+@final
+@frozen
+class Firsts(Selector):
+    """The first of the candidates, without scoring them."""
+
+    name = "firsts"
+    share: float = option(0.25, help="how many of them")
+
+    def plan(self, batch: int, state: SelectorState) -> Draw:
+        return Draw(batch)
+
+    def select(
+        self, losses: Losses, state: SelectorState, generator: torch.Generator
+    ) -> tuple[Selection, SelectorState]:
+        return Selection(torch.arange(round(self.share * losses.count))), state
+
+
+def on_task(task: str, selector: Selector | None, **changes: Any) -> Training:
+    """A short training of a small network on an installed task."""
+    found: Task = Reader(Registry.installed()).expression(task, Task)
+    recipe = found.recipe("main", None)
+    changed = evolve(recipe.options, **{"batch": 40, "duration": Duration(36, "it"), **changes})
+    network = evolve(recipe, options=changed).build()
+    weak = found.recipe("weak", recipe).build()
+    return Training(network, found, changed, seed=2, selector=selector, references={"weak": weak})
+
+
+@pytest.mark.parametrize("task", ["tree", "tree(classes=both, labels=true)", "digits"])
+def test_offered_and_selected_are_counted_by_group_in_every_sixteenth_step(task: str) -> None:
+    now = on_task(task, Firsts())
+    offered = selected = torch.zeros(len(now.data.groups()), dtype=torch.int64)
+    for step in (0, 16, 32):
+        examples, _ = draws(now, step)
+        group = now.data.group(examples)  # before conditions are dropped
+        assert group is not None
+        offered = offered + torch.bincount(group, minlength=len(offered))
+        selected = selected + torch.bincount(group[:10], minlength=len(offered))
+    now.run()
+    assert now.composition == {
+        "groups": list(now.data.groups()),
+        "offered": offered.tolist(),
+        "selected": selected.tolist(),
+    }
+    assert (int(offered.sum()), int(selected.sum())) == (120, 30)
+    half = on_task(task, Firsts())
+    half.run(until=Duration(17, "it"))
+    again = resumed(half, lambda: on_task(task, Firsts()))
+    again.run()
+    assert again.composition == now.composition
+
+
+@pytest.mark.parametrize(
+    "selector", [None, Random(), Firsts(1.0), Early(JEST(filter_ratio=0.5, num_chunks=4), until="9it")]
+)
+def test_groups_are_counted_only_while_something_is_left_out(selector: Selector | None) -> None:
+    now = on_task("tree", selector)
+    now.run()
+    composition = now.composition
+    if isinstance(selector, Early):
+        assert composition is not None
+        assert (sum(composition["offered"]), sum(composition["selected"])) == (40, 20)  # of step 0 alone
+    else:
+        assert composition is None
+
+
+def test_data_without_groups_have_no_composition() -> None:
+    now = training(selector=Firsts())
+    now.run()
+    assert now.composition is None
+
+
 def test_a_reference_that_was_not_given_is_named() -> None:
     now = Training(AffineLeaf(), GaussianData(), options(), seed=0, selector=JEST(num_chunks=2))
     with pytest.raises(SelectionError, match="for the role 'weak', and none was given"):
@@ -408,6 +553,7 @@ def remembered(now: Training) -> dict[str, Any]:
     tensors, data = now.state()
     found = {name: tensor.clone() for name, tensor in tensors.items()}
     data["counters"].pop("seconds")
+    data["history"] = [[step, *counts] for step, _, *counts in data["history"]]
     return {**found, **data}
 
 

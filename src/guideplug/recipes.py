@@ -111,6 +111,9 @@ class Options:
     clip: float | None = option(None, help="largest norm of the gradient, or none")
     accumulate: int = option(1, help="parts that a batch goes through the network in", validator=at_least(1))
     precision: Literal["fp32", "bf16"] = option("fp32", help="precision of the network's arithmetic in training")
+    score_precision: Literal["same", "bf16"] = option(
+        "same", help="precision in which a selector's losses are computed: as in training, or bf16"
+    )
     noise: NoiseDistribution = option(factory=LogNormal, help="distribution of the noise level")
     weighting: Literal["edm", "score", "uniform"] = option(
         "edm", help="weight on the denoising error: edm (s^2 + d^2) / (s d)^2, score 1 / s^2, uniform 1"

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from guideplug.config import Strategy
 from guideplug.errors import SelectionError
+from guideplug.guide import Guider
 
 if TYPE_CHECKING:
     from guideplug.recipe import Recipe
@@ -35,11 +36,14 @@ class Draw:
         count: how many candidates to draw.
         learner: whether the learner's loss on each is needed.
         reference: the role of the network whose loss on each is needed, or None.
+        guider: what guides the learner while it is scored, over the networks that `Selector.needs` names; None for the
+            learner alone. What is trained is the learner alone in any case.
     """
 
     count: int
     learner: bool = False
     reference: str | None = None
+    guider: Guider | None = None
 
 
 @frozen
@@ -60,11 +64,15 @@ class Selection:
         weights: a factor on each chosen example's loss, (b,), or None for 1.
         probabilities: the distribution over all candidates, (count,), that the choice was made from, or None where
             the choice did not depend on the candidates.
+        importance: factors (b,) such that the mean over the chosen of factor * f is an unbiased estimate of the mean of
+            f over all candidates, for any f of a candidate; or None where there are none, as for a choice without
+            chance. Training does not use them; the selector ``unbiased`` makes weights of them.
     """
 
     indices: Tensor
     weights: Tensor | None = None
     probabilities: Tensor | None = None
+    importance: Tensor | None = None
 
     @property
     def effective_sample_size(self) -> float | None:
@@ -108,6 +116,10 @@ class Selector(Strategy):
             generator: the step's random generator, on the CPU.
         """
 
+    def has_importance(self) -> bool:
+        """Whether each of its selections has `Selection.importance`."""
+        return False
+
     def switched_off(self, state: SelectorState) -> bool:
         """Whether it has stopped selecting for good."""
         return False
@@ -117,7 +129,8 @@ def checked_selection(selection: Selection, count: int, selector: Selector) -> S
     """The selection, if it can be used.
 
     Raises:
-        SelectionError: the indices are not integers, empty, repeated or out of range, or the weights do not fit.
+        SelectionError: the indices are not integers, empty, repeated or out of range, or weights or importance do not
+            fit them.
     """
     indices, where = selection.indices, f"selector {selector.name!r} returned"
     if not isinstance(indices, Tensor) or indices.ndim != 1:
@@ -135,9 +148,9 @@ def checked_selection(selection: Selection, count: int, selector: Selector) -> S
     duplicates = len(found) - int(taken.sum())
     if duplicates:
         raise SelectionError(f"{where} {duplicates} duplicate indices: each at most once")
-    weights = selection.weights
-    if weights is not None and not (
-        isinstance(weights, Tensor) and weights.shape == indices.shape and bool(torch.isfinite(weights).all())
-    ):
-        raise SelectionError(f"{where} weights that are not one finite number for each of {len(indices)} indices")
+    for what, factors in (("weights", selection.weights), ("importance factors", selection.importance)):
+        if factors is not None and not (
+            isinstance(factors, Tensor) and factors.shape == indices.shape and bool(torch.isfinite(factors).all())
+        ):
+            raise SelectionError(f"{where} {what} that are not one finite number for each of {len(indices)} indices")
     return selection

@@ -29,12 +29,15 @@ class Examples:
         target: the clean samples (B, *), or the exact denoised ones where they are known.
         condition: what they were drawn under.
         ids: stable numbers of the data they come from, (B,), or None where data are drawn anew.
+        group: the numbers of the groups that they were drawn from, (B,), where that is known only when drawing; see
+            `Task.group`.
     """
 
     x: Tensor
     target: Tensor
     condition: Condition = None
     ids: Tensor | None = None
+    group: Tensor | None = None
 
 
 def noised(
@@ -165,6 +168,17 @@ class Task(Strategy):
     def size(self) -> int | None:
         """How many distinct examples the training data have; None where they are drawn anew without end."""
         return None
+
+    def groups(self) -> Sequence[str]:
+        """Names of the groups that training examples fall into, such as classes; a run says which were selected more.
+
+        None, which is the default, where examples are not told apart.
+        """
+        return ()
+
+    def group(self, examples: Examples) -> Tensor | None:
+        """The number of each example's group in `groups`, int64 (B,); None, the default, where there are none."""
+        return examples.group
 
     def fingerprint(self) -> str:
         """What identifies the data beyond the options: a hash of their bytes, or of what generates them."""

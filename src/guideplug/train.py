@@ -9,28 +9,31 @@ Every draw derives from (seed, purpose, step, rank), so a training that is stopp
 state ends with the bits of one that was not (on one machine, with one number of threads).
 """
 
+import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, final
 
 import torch
-from attrs import define, field
+from attrs import asdict, astuple, define, evolve, field, frozen
 from torch import Tensor
 
 from guideplug.config import Duration
-from guideplug.denoise import Condition, Denoiser, Leaf, select_rows
+from guideplug.denoise import Condition, Denoiser, Leaf, select_rows, tally
 from guideplug.ema import PowerAverages
 from guideplug.errors import ConditionError, DivergenceError, SelectionError
 from guideplug.noise import TrainingStreams, derived_seed
 from guideplug.recipes import Options
-from guideplug.select import Losses, Selection, Selector, checked_selection
-from guideplug.task import Examples
+from guideplug.select import Draw, Losses, Selection, Selector, checked_selection
+from guideplug.task import Examples, Task
 
-__all__ = ["Counters", "Data", "Training", "dropped", "losses_of"]
+__all__ = ["Counters", "Data", "Moment", "Training", "dropped", "losses_of", "moment_at"]
 
 CHECK_EVERY = 32
 """Steps between looks at whether the losses are finite, and between reports: a look makes an accelerator wait."""
+COMPOSITION_EVERY = 16
+"""Steps between looks at which groups of the data are selected."""
 
 
 class Data(Protocol):
@@ -42,14 +45,21 @@ class Data(Protocol):
 
 @define
 class Counters:
-    """What a training did so far."""
+    """What a training did so far.
+
+    ``evaluations`` are the networks' outputs in scoring: one a candidate and network, more where the learner is guided.
+    ``offered`` and ``selected`` count examples by the task's groups, in every 16th step that selects.
+    """
 
     seen: int = 0
     scored: int = 0
+    evaluations: int = 0
     backpropagated: int = 0
     selections: int = 0
     effective_sample_size: float = 0.0
     switched_off_at: int | None = None
+    offered: list[int] = field(factory=list)
+    selected: list[int] = field(factory=list)
     seconds: dict[str, float] = field(factory=lambda: {"data": 0.0, "score": 0.0, "select": 0.0, "learn": 0.0})
 
     @property
@@ -62,12 +72,42 @@ class Counters:
         """The mean over the selections made, as a share of the super-batch; None when none was made."""
         return self.effective_sample_size / self.selections if self.selections else None
 
+    def moment(self, step: int) -> "Moment":
+        """Where the training stands after a step."""
+        return Moment(step, self.total_seconds, self.seen, self.scored, self.backpropagated)
+
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
         """Add the block's time to a phase."""
         begin = time.perf_counter()
         yield
         self.seconds[phase] += time.perf_counter() - begin
+
+
+@frozen
+class Moment:
+    """Where a training stands after a step: seconds, and examples drawn, scored and back-propagated so far."""
+
+    step: int
+    seconds: float
+    seen: int
+    scored: int
+    backpropagated: int
+
+
+def moment_at(history: Sequence[Moment], step: int) -> Moment:
+    """Where a training stood at a step, from its history: examples exactly, seconds evenly between its moments.
+
+    Raises:
+        ValueError: the history does not reach so far.
+    """
+    for before, after in itertools.pairwise(history):
+        if before.step <= step <= after.step and after.step > before.step:
+            share = (step - before.step) / (after.step - before.step)
+            first, last = astuple(before), astuple(after)
+            _, seconds, *counts = (a + share * (b - a) for a, b in zip(first, last, strict=True))
+            return Moment(step, seconds, *(round(count) for count in counts))
+    raise ValueError(f"the training's history does not reach step {step}")
 
 
 def losses_of(
@@ -139,6 +179,8 @@ class Training:
         self.averages = PowerAverages(learner, options.ema)
         self.step = 0
         self.counters = Counters()
+        self.history: list[Moment] = []
+        self._pace: tuple[int, ...] | None = None
         self.selector_state = selector.init() if selector is not None else {}
         self._recent: list[tuple[int, Tensor, Tensor]] = []
         self.last_loss = float("nan")
@@ -189,23 +231,26 @@ class Training:
 
     def _step(self) -> None:
         options, counters = self.options, self.counters
+        before = counters.moment(self.step)
         streams = TrainingStreams(self.seed, self.step, device=self.device)
         plan = None if self.selector is None else self.selector.plan(options.batch, self.selector_state)
         with counters.timed("data"):
             sigma = options.noise.draw(options.batch if plan is None else plan.count, streams.generator("noise level"))
-            examples = self.data.draw(sigma, streams)
+            examples = drawn = self.data.draw(sigma, streams)
             if options.condition_dropout:
                 examples = self._with_dropout(examples, streams)
         selection = None
         if self.selector is not None and plan is not None:
             learner = reference = None
             if plan.learner or plan.reference is not None:
-                with counters.timed("score"):
-                    learner = self._scores(self.role, self.learner, examples, sigma) if plan.learner else None
+                with counters.timed("score"), tally() as counts:
+                    if plan.learner:
+                        learner = self._scores(self.role, self._scored_learner(plan), examples, sigma)
                     if plan.reference is not None:
                         network = self._reference(plan.reference)
                         reference = self._scores(plan.reference, network, examples, sigma)
                 counters.scored += plan.count
+                counters.evaluations += sum(count.outputs for count in counts.counts.values())
             with counters.timed("select"):
                 losses = Losses(plan.count, learner, reference)
                 generator = streams.generator("selection", "cpu")
@@ -216,31 +261,55 @@ class Training:
                     raise SelectionError(f"{who} failed in step {self.step}: {error}") from error
                 selection = checked_selection(selection, plan.count, self.selector)
                 self._note(selection, scored=learner is not None or reference is not None)
+                if self.step % COMPOSITION_EVERY == 0 and len(selection.indices) < plan.count:
+                    self._count_groups(drawn, selection)
         with counters.timed("learn"):
             self._learn(examples, sigma, selection)
         counters.seen += len(sigma)
         self.step += 1
+        self._keep_pace(before, counters.moment(self.step))
         if self.step % CHECK_EVERY == 0:
             with counters.timed("learn"):  # where an accelerator is waited for
                 self.check_finite()
+
+    def _keep_pace(self, before: Moment, after: Moment) -> None:
+        """Note where the training begins to draw, score or back-propagate another number of examples a step."""
+        pace = tuple(b - a for a, b in zip(astuple(before)[2:], astuple(after)[2:], strict=True))
+        if pace != self._pace:
+            self._pace = pace
+            self.history.append(before)
 
     def _with_dropout(self, examples: Examples, streams: TrainingStreams) -> Examples:
         count = len(examples.x)
         generator = streams.generator("condition dropout")
         drop = torch.rand(count, generator=generator, device=generator.device) < self.options.condition_dropout
         null = self.learner.null_condition(count, self.device)
-        return Examples(examples.x, examples.target, dropped(examples.condition, null, drop), examples.ids)
+        return evolve(examples, condition=dropped(examples.condition, null, drop))
 
     def _reference(self, role: str) -> Denoiser:
         if role not in self.references:
             raise SelectionError(f"the selector scores with a network for the role {role!r}, and none was given")
         return self.references[role]
 
+    def _scored_learner(self, plan: Draw) -> Denoiser:
+        """The learner, guided if the selector wants that."""
+        if plan.guider is None:
+            return self.learner
+        try:
+            return plan.guider.guide(self.learner, self.references)
+        except KeyError as error:
+            raise SelectionError(
+                f"guider {plan.guider.name!r}, which the selector scores the learner under, asked for the role "
+                f"{error.args[0]!r}, and the selector's needs() does not name it"
+            ) from None
+
     @torch.no_grad()
     def _scores(self, role: str, denoiser: Denoiser, examples: Examples, sigma: Tensor) -> Tensor:
         sigma_data = self.learner.space.sigma_data
-        parts = self._parts(len(sigma))
-        scores = torch.cat([losses_of(denoiser, examples, sigma, self.options, sigma_data, part) for part in parts])
+        options, parts = self.options, self._parts(len(sigma))
+        if options.score_precision == "bf16":
+            options = evolve(options, precision="bf16")
+        scores = torch.cat([losses_of(denoiser, examples, sigma, options, sigma_data, part) for part in parts])
         scores = scores.float().cpu()
         if not bool(torch.isfinite(scores).all()):
             bad = sigma.cpu()[~torch.isfinite(scores)]
@@ -266,6 +335,27 @@ class Training:
         assert self.selector is not None
         if counters.switched_off_at is None and self.selector.switched_off(self.selector_state):
             counters.switched_off_at = self.step + 1
+
+    def _count_groups(self, examples: Examples, selection: Selection) -> None:
+        names = self.data.groups() if isinstance(self.data, Task) else ()
+        group = self.data.group(examples) if isinstance(self.data, Task) and names else None
+        if group is None:
+            return
+        group, counters = group.cpu(), self.counters
+        for counts, members in ((counters.offered, group), (counters.selected, group[selection.indices.cpu()])):
+            found = torch.bincount(members, minlength=len(names)).tolist()
+            counts[:] = [a + b for a, b in zip(counts or [0] * len(names), found, strict=True)]
+
+    @property
+    def composition(self) -> dict[str, Any] | None:
+        """How many examples of each of the task's groups were offered to the selector and selected, where counted."""
+        if not self.counters.offered or not isinstance(self.data, Task):
+            return None
+        return {
+            "groups": list(self.data.groups()),
+            "offered": list(self.counters.offered),
+            "selected": list(self.counters.selected),
+        }
 
     def _learn(self, examples: Examples, sigma: Tensor, selection: Selection | None) -> None:
         options = self.options
@@ -326,14 +416,12 @@ class Training:
             tensors |= {f"ema.{length!r}.{name}": value for name, value in self.averages.parameters(length).items()}
         for index, entries in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in entries.items()}
-        counters = {
-            name: getattr(self.counters, name)
-            for name in ("seen", "scored", "backpropagated", "selections", "effective_sample_size", "switched_off_at")
-        }
         data = {
             "step": self.step,
             "selector_state": dict(self.selector_state),
-            "counters": {**counters, "seconds": dict(self.counters.seconds)},
+            "counters": asdict(self.counters),
+            "history": [list(astuple(moment)) for moment in self.history],
+            "pace": self._pace,
         }
         return tensors, data
 
@@ -351,6 +439,8 @@ class Training:
         self.step = data["step"]
         self.selector_state = data["selector_state"]
         self.counters = Counters(**data["counters"])
+        self.history = [Moment(*values) for values in data["history"]]
+        self._pace = None if data["pace"] is None else tuple(data["pace"])
 
     def weights(self, ema: float | None = None) -> dict[str, Tensor]:
         """The network's state with averaged parameters, of the first EMA length unless another is named."""

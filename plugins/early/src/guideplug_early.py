@@ -1,15 +1,21 @@
 """Early selection: any selector at first, the whole super-batch once selection no longer pays.
 
-Two rules:
+Three rules, with l_t and r_t the mean losses of learner and reference on super-batch t:
 
-- ``until=none`` (the AJEST authors' rule): off for good at the first super-batch on which the learner's mean loss is
-  below the reference's: from then on the reference has nothing to teach. That super-batch is selected from still.
-- ``until=231it``: off after so many steps (the paper's text speaks of about 5 % of the training).
+- ``early(..., until=none)`` (the AJEST authors' rule): off for good at the first super-batch with l_t < r_t: from then
+  on the reference has nothing to teach. That super-batch is selected from still.
+- ``early(..., until=231it)``: off after so many steps (the paper's text speaks of about 5 % of the training).
+- ``early-smoothed(..., length=L, patience=P)`` (ours): off for good once smoothed means have had that order for P
+  super-batches in a row, so that one noisy super-batch cannot trip it. The means are exponential averages, corrected
+  for their beginning as in Adam:
 
-Source: "Autoguided online data curation for diffusion model training" 2025, arXiv:2509.15267; the rule is the released
-code's. Cost: the inner selector's while on; afterwards none, and every example drawn is trained on.
+      m_t = (1 - 1/L) m_(t-1) + l_t / L,    smoothed l_t = m_t / (1 - (1 - 1/L)^t)
+
+Source: "Autoguided online data curation for diffusion model training" 2025, arXiv:2509.15267; the first rule is the
+released code's. Cost: the inner selector's while on; afterwards none, and every example drawn is trained on.
 """
 
+import abc
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -26,9 +32,72 @@ from guideplug import (
     SelectorState,
     Source,
     Task,
+    at_least,
     hook,
     option,
 )
+
+AJEST = Source(
+    "the authors of arXiv:2509.15267",
+    2025,
+    "Autoguided Online Data Curation for Diffusion Model Training",
+    "https://arxiv.org/abs/2509.15267",
+)
+
+
+@frozen
+class Stopping(Selector):
+    """A selector that is on until a rule says otherwise, and then off for good."""
+
+    selector: Selector = option(help="the selector that is on at first")
+
+    @abc.abstractmethod
+    def rule(self, losses: Losses, memory: SelectorState) -> tuple[bool, SelectorState]:
+        """Whether it goes off after a super-batch with these losses, and what to remember until the next."""
+
+    @abc.abstractmethod
+    def unscored(self) -> str:
+        """What to do about a selector that does not score both networks; empty where the rule needs no scores."""
+
+    def needs(self, task: Task, main: Recipe) -> Mapping[str, Recipe | None]:
+        return self.selector.needs(task, main)
+
+    def init(self) -> SelectorState:
+        return {"off": False, "rule": {}, "inner": self.selector.init()}
+
+    def plan(self, batch: int, state: SelectorState) -> Draw:
+        if state["off"]:
+            return Draw(batch)
+        draw = self.selector.plan(batch, state["inner"])
+        if self.unscored() and not (draw.learner and draw.reference is not None):
+            raise ValueError(
+                f"selector {self.selector.name!r} does not score learner and reference, so the rule cannot tell when "
+                f"to stop: {self.unscored()}"
+            )
+        return draw
+
+    def select(
+        self, losses: Losses, state: SelectorState, generator: torch.Generator
+    ) -> tuple[Selection, SelectorState]:
+        if state["off"]:
+            return Selection(torch.arange(losses.count), importance=torch.ones(losses.count)), state
+        selection, inner = self.selector.select(losses, state["inner"], generator)
+        off, memory = self.rule(losses, state["rule"])
+        off = off or self.selector.switched_off(inner)
+        return selection, {"off": off, "rule": memory, "inner": inner}
+
+    def has_importance(self) -> bool:
+        return self.selector.has_importance()
+
+    def switched_off(self, state: SelectorState) -> bool:
+        return bool(state["off"])
+
+
+def mean_losses(losses: Losses) -> tuple[float, float]:
+    """The learner's and the reference's mean loss on a super-batch."""
+    assert losses.learner is not None  # by `plan`
+    assert losses.reference is not None
+    return float(losses.learner.double().mean()), float(losses.reference.double().mean())
 
 
 def _steps(value: Any) -> Duration | None:
@@ -37,17 +106,11 @@ def _steps(value: Any) -> Duration | None:
 
 @final
 @frozen
-class Early(Selector):
-    """A selector that stops for good."""
+class Early(Stopping):
+    """A selector that stops for good, by the AJEST authors' rule or at a step."""
 
     name = "early"
-    source = Source(
-        "the authors of arXiv:2509.15267",
-        2025,
-        "Autoguided Online Data Curation for Diffusion Model Training",
-        "https://arxiv.org/abs/2509.15267",
-    )
-    selector: Selector = option(help="the selector that is on at first")
+    source = AJEST
     until: Duration | None = option(
         None, help="the step at which it goes off; none for when the learner beats the reference", converter=_steps
     )
@@ -56,44 +119,45 @@ class Early(Selector):
         if self.until is not None and self.until.unit != "it":
             raise ValueError(f"until is {self.until}: give optimiser steps, such as 231it")
 
-    def needs(self, task: Task, main: Recipe) -> Mapping[str, Recipe | None]:
-        return self.selector.needs(task, main)
+    def rule(self, losses: Losses, memory: SelectorState) -> tuple[bool, SelectorState]:
+        if self.until is None:
+            learner, reference = mean_losses(losses)
+            return learner < reference, {}
+        step = memory.get("step", 0) + 1
+        return step >= self.until.amount, {"step": step}
 
-    def init(self) -> SelectorState:
-        return {"step": 0, "off": False, "inner": self.selector.init()}
+    def unscored(self) -> str:
+        return "give a step, as in until=231it" if self.until is None else ""
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
-        if state["off"]:
-            return Draw(batch)
-        draw = self.selector.plan(batch, state["inner"])
-        if self.until is None and not (draw.learner and draw.reference is not None):
-            raise ValueError(
-                f"selector {self.selector.name!r} does not score learner and reference, so the rule cannot tell when "
-                "to stop: give a step, as in until=231it"
-            )
-        return draw
 
-    def select(
-        self, losses: Losses, state: SelectorState, generator: torch.Generator
-    ) -> tuple[Selection, SelectorState]:
-        step = state["step"] + 1
-        if state["off"]:
-            return Selection(torch.arange(losses.count)), {**state, "step": step}
-        selection, inner = self.selector.select(losses, state["inner"], generator)
-        off = self._goes_off(losses, step) or self.selector.switched_off(inner)
-        return selection, {"step": step, "off": off, "inner": inner}
+@final
+@frozen
+class EarlySmoothed(Stopping):
+    """A selector that stops for good once smoothed losses have said so several times in a row."""
 
-    def _goes_off(self, losses: Losses, step: int) -> bool:
-        if self.until is not None:
-            return step >= self.until.amount
-        assert losses.learner is not None  # by `plan`
-        assert losses.reference is not None
-        return bool(losses.learner.mean() < losses.reference.mean())
+    name = "early-smoothed"
+    source = AJEST
+    length: int = option(
+        16, help="memory of the smoothed losses; 1 is no smoothing", unit="super-batches", validator=at_least(1)
+    )
+    patience: int = option(
+        8, help="how many times in a row the learner's must be below", unit="super-batches", validator=at_least(1)
+    )
 
-    def switched_off(self, state: SelectorState) -> bool:
-        return bool(state["off"])
+    def rule(self, losses: Losses, memory: SelectorState) -> tuple[bool, SelectorState]:
+        share = 1.0 / self.length
+        means = [
+            (1 - share) * before + share * now
+            for before, now in zip(memory.get("means", (0.0, 0.0)), mean_losses(losses), strict=True)
+        ]
+        # Both are corrected by the same factor for their beginning at 0, which does not change their order.
+        below = memory.get("below", 0) + 1 if means[0] < means[1] else 0
+        return below >= self.patience, {"means": means, "below": below}
+
+    def unscored(self) -> str:
+        return "give one that does, such as jest, or early with a step, as in until=231it"
 
 
 @hook
 def guideplug_selectors() -> list[type[Selector]]:
-    return [Early]
+    return [Early, EarlySmoothed]

@@ -16,7 +16,7 @@ from guideplug.config import Reader
 from guideplug.errors import ConfigError
 from guideplug.run.config import Request, resolve
 from guideplug.testing import check_selector
-from guideplug_early import Early
+from guideplug_early import Early, EarlySmoothed
 from guideplug_jest import JEST
 from guideplug_random import Random
 
@@ -169,3 +169,73 @@ def test_its_needs_are_the_inner_selectors() -> None:
     wanted = Early(JEST(reference="other")).needs(config.task, config.main)
     assert wanted == JEST(reference="other").needs(config.task, config.main)
     assert list(wanted) == ["other"]
+
+
+# The smoothed rule
+
+
+SMOOTHED = EarlySmoothed(Counting(), length=4, patience=3)
+
+
+def off_at(steps: list[tuple[Draw, int, bool, SelectorState]]) -> int | None:
+    return next((i for i, (_, _, off, _) in enumerate(steps) if off), None)
+
+
+@pytest.mark.parametrize("selector", [EarlySmoothed(JEST()), EarlySmoothed(JEST(), length=1, patience=1)])
+def test_the_smoothed_rule_keeps_the_laws_of_selectors(selector: Selector) -> None:
+    check_selector(selector)
+
+
+@pytest.mark.parametrize("at", [0, 3, 20])
+def test_one_noisy_super_batch_trips_the_rule_but_not_the_smoothed_one(at: int) -> None:
+    learner = [1.5] * 40
+    learner[at] = 0.0  # a super-batch on which the learner is twice as far below the reference as above it elsewhere
+    assert off_at(run(Early(Counting()), learner)) == at
+    assert off_at(run(EarlySmoothed(Counting()), learner)) is None
+
+
+def test_it_goes_off_once_the_smoothed_losses_have_crossed_for_long_enough() -> None:
+    learner = [3.0] * 6 + [0.5] * 30
+    means, below, expected = [0.0, 0.0], 0, None
+    for step, value in enumerate(learner):
+        means = [0.75 * means[0] + 0.25 * value, 0.75 * means[1] + 0.25 * 1.0]
+        corrected = [mean / (1 - 0.75 ** (step + 1)) for mean in means]
+        below = below + 1 if corrected[0] < corrected[1] else 0
+        if below >= 3 and expected is None:
+            expected = step
+    assert expected is not None
+    assert expected > 6 + 3
+    steps = run(SMOOTHED, learner)
+    assert off_at(steps) == expected
+    assert [kept for _, kept, *_ in steps] == [5] * (expected + 1) + [10] * (len(learner) - expected - 1)
+    assert [draw for draw, *_ in steps][expected + 1 :] == [Draw(10)] * (len(learner) - expected - 1)
+
+
+def test_losses_that_cross_back_begin_the_count_again() -> None:
+    selector = EarlySmoothed(Counting(), length=1, patience=3)
+    assert off_at(run(selector, [0.5, 0.5, 2.0, 0.5, 0.5, 2.0, 0.5, 0.5, 0.5, 9.0])) == 8
+    assert off_at(run(selector, [0.5, 0.5, 1.0, 0.5, 0.5, 1.0])) is None  # equal is not below
+
+
+@given(st.lists(st.floats(0, 2, width=32), min_size=1, max_size=12))
+def test_without_smoothing_and_patience_it_is_the_rule(learner: list[float]) -> None:
+    plain = EarlySmoothed(Counting(), length=1, patience=1)
+    assert off_at(run(plain, learner)) == off_at(run(Early(Counting()), learner))
+
+
+@pytest.mark.parametrize("inner", [Random(), JEST(score="hard-learner"), JEST(score="easy-reference")])
+def test_the_smoothed_rule_needs_both_scores(inner: Selector) -> None:
+    with pytest.raises(ValueError, match=rf"'{inner.name}' does not score learner and reference.*give one that does"):
+        EarlySmoothed(inner).plan(4096, EarlySmoothed(inner).init())
+
+
+@pytest.mark.parametrize("options", [{"length": 0}, {"patience": 0}])
+def test_a_memory_or_a_patience_of_nothing_is_refused(options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        EarlySmoothed(JEST(), **options)
+
+
+def test_both_have_the_importance_of_the_inner_selector() -> None:
+    for kind in (Early, EarlySmoothed):
+        assert kind(JEST()).has_importance()
+        assert not kind(Counting()).has_importance()

@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from guideplug.select import Losses
+from guideplug import Draw, GuideplugError, Losses, Registry, Train
+from guideplug.run.config import Request, RunConfig, resolve
 from guideplug.testing import check_selector
-from guideplug_jest import JEST, draw_chunks
+from guideplug_autoguidance import Autoguidance
+from guideplug_jest import JEST, chunk_shares, draw_chunks
 
 torch.set_num_threads(1)
 
@@ -31,6 +33,7 @@ def generator(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("normalize", [True, False])
 def test_it_keeps_the_laws_of_selectors(score: str, normalize: bool) -> None:
     check_selector(JEST(score=score, normalize=normalize))
+    check_selector(JEST(score=score, normalize=normalize, first="scored"))
 
 
 # The matrix form: S_ij = L_i - R_j, and the logits of a chunk given the taken k are S_ii + sum_k (S_ik + S_ki).
@@ -113,7 +116,7 @@ def drawn(gains: list[float], size: int, scores: np.ndarray = SCORES) -> list[tu
     clocks = np.random.default_rng(17).standard_exponential((DRAWS, len(scores)))
     found = []
     for row in clocks:
-        indices = draw_chunks(scores, gains, size, row)
+        indices, _ = draw_chunks(scores, gains, size, row)
         found.append(tuple(subset(indices[i : i + size]) for i in range(0, len(indices), size)))
     return found
 
@@ -180,6 +183,93 @@ def test_equal_losses_are_chosen_uniformly() -> None:
         counts[selection.indices.numpy()] += 1
     assert stats.chisquare(counts).pvalue > 1e-3
     assert selection.effective_sample_size == pytest.approx(1.0, abs=1e-12)
+
+
+def test_the_first_chunk_may_be_scored_too() -> None:
+    """A chunk of one from softmax(gain * score), where the papers' first chunk is uniform."""
+    assert JEST(first="scored", num_chunks=4, gain=1.5).gains(40) == [1.5, 1.5 * (3 / 5), 1.5 * (5 / 9), 1.5 * (7 / 13)]
+    assert JEST(num_chunks=4, gain=1.5).gains(40) == [0.0, 1.5 * (3 / 5), 1.5 * (5 / 9), 1.5 * (7 / 13)]
+    jest, source = JEST(filter_ratio=0.8, num_chunks=1, first="scored", gain=0.7), generator(6)
+    learner = torch.tensor([0.0, 1.0, 2.0, 0.5, 3.0], dtype=torch.float64)
+    counts = np.zeros(5)
+    for _ in range(4000):
+        selection, _ = jest.select(losses(learner, torch.zeros(5)), {}, source)
+        counts[selection.indices.numpy()] += 1
+    expected = torch.softmax(0.7 * learner, 0).numpy()
+    assert stats.chisquare(counts, 4000 * expected).pvalue > 1e-3
+    assert selection.probabilities is not None
+    np.testing.assert_allclose(selection.probabilities.numpy(), expected, rtol=1e-12)
+
+
+# Importance: the mean over all candidates, without bias
+
+
+FEATURES = np.random.default_rng(23).normal(1.0, 2.0, (3, 12))
+
+
+def estimates(scores: np.ndarray, gains: list[float], size: int, features: np.ndarray, draws: int) -> np.ndarray:
+    """Estimates (draws, features) of the means of ``features`` (features, B) over all candidates."""
+    clocks = np.random.default_rng(29).standard_exponential((draws, len(scores)))
+    chosen = [draw_chunks(scores, gains, size, row) for row in clocks]
+    indices, factors = (np.stack([pair[which] for pair in chosen]) for which in (0, 1))
+    return np.einsum("db,fdb->df", factors, features[:, indices]) / indices.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("gains", "size"), [([0.0, 1.5, 0.7], 2), ([0.0, 2.0, 3.0], 3), ([1.0, 1.5], 4), ([2.0, 2.0], 1), ([1.0], 5)]
+)
+def test_importance_estimates_the_mean_over_all_candidates_without_bias(gains: list[float], size: int) -> None:
+    scores = np.random.default_rng(31).normal(0.0, 1.0, 12)
+    features = np.concatenate([FEATURES, [np.ones(12), scores, np.exp(scores)]])
+    found = estimates(scores, gains, size, features, 20_000)
+    deviation = (found.mean(0) - features.mean(1)) / (found.std(0) / math.sqrt(len(found)) + 1e-9)
+    assert np.abs(deviation).max() < 4
+
+
+@pytest.mark.parametrize("gains", [[0.0, 1.7, 0.3], [1.2, 2.0]])
+def test_importance_of_chunks_of_one_is_exact_over_every_outcome(gains: list[float]) -> None:
+    """The factors follow from the sequence alone: the mean over all sequences by their probabilities is exact."""
+    known: dict[tuple[int, ...], float] = {}
+    for row in np.random.default_rng(37).standard_exponential((20_000, 5)):
+        indices, factors = draw_chunks(SCORES, gains, 1, row)
+        estimate = float((factors.astype(np.float64) * FEATURES[0, indices]).mean())
+        assert known.setdefault(tuple(indices.tolist()), estimate) == pytest.approx(estimate, rel=1e-5)
+    total = weight = 0.0
+    for sequence, estimate in known.items():
+        probability = 1.0
+        for chunk, item in enumerate(sequence):
+            left = [i for i in range(5) if i not in sequence[:chunk]]
+            probability *= sequential_probability((item,), gains[chunk] * SCORES, left)
+        total, weight = total + probability * estimate, weight + probability
+    assert weight == pytest.approx(1, abs=1e-9)  # every sequence was seen
+    assert total == pytest.approx(FEATURES[0, :5].mean(), rel=1e-6)
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 20), st.floats(0.0, 30.0))
+def test_a_uniform_choice_and_a_choice_of_all_have_importance_one(
+    chunks: int, size: int, more: int, gain: float
+) -> None:
+    clocks = np.random.default_rng(more).standard_exponential(chunks * size + more)
+    _, factors = draw_chunks(np.full(len(clocks), 3.0), [gain] * chunks, size, clocks)
+    np.testing.assert_allclose(factors, 1.0, rtol=1e-6)
+    _, factors = draw_chunks(clocks[: chunks * size], [gain] * chunks, size, clocks[: chunks * size])
+    np.testing.assert_allclose(factors, 1.0, rtol=1e-6)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 500), st.floats(0.0, 1e6))
+def test_the_shares_of_the_chunks_sum_to_one(chunks: int, size: int, more: int, gain: float) -> None:
+    scores = np.random.default_rng(more).normal(size=chunks * size + more)
+    shares = chunk_shares(scores, size, [0.0] + [gain] * (chunks - 1))
+    assert shares.sum() == pytest.approx(1)
+    assert (shares >= 0).all()
+
+
+def test_a_near_greedy_choice_rests_its_estimate_on_the_uniform_chunk() -> None:
+    scores = np.random.default_rng(43).normal(size=64)
+    assert chunk_shares(scores, 8, [0.0, 40.0, 80.0])[0] > 0.999
+    found = estimates(scores, [0.0, 40.0, 80.0], 8, np.stack([np.ones(64), scores]), 2000)
+    blindly = scores.std(ddof=1) * math.sqrt((1 - 8 / 64) / 8)
+    np.testing.assert_allclose(found.std(0), [0.0, blindly], atol=0.05 * blindly)
 
 
 # Counts
@@ -327,11 +417,63 @@ def test_huge_and_tiny_losses_neither_overflow_nor_warn(scale: float, dtype: tor
         assert left[0] in selection.indices[8:16].tolist()
 
 
+LARGEST = float(np.finfo(np.float64).max)
+EXTREMES = st.lists(
+    st.sampled_from([0.0, 1.0, -1.0, 1e300, -1e300, LARGEST, -LARGEST, LARGEST / 3, 5e-324, 1e-300, 1e17, 17.0])
+    | st.floats(allow_nan=False, allow_infinity=False),
+    min_size=16,
+    max_size=16,
+)
+
+
+@settings(deadline=None)
+@given(
+    EXTREMES,
+    EXTREMES,
+    st.sampled_from([1.0, 1e-300, 1e300, LARGEST]),
+    st.booleans(),
+    st.sampled_from(["uniform", "scored"]),
+    st.sampled_from(["learnability", "hard-learner", "easy-reference", "inverted"]),
+    st.sampled_from([1, 2, 4, 8]),
+)
+def test_no_finite_losses_overflow(
+    learner: list[float], reference: list[float], gain: float, normalize: bool, first: str, score: str, chunks: int
+) -> None:
+    jest = JEST(filter_ratio=0.5, num_chunks=chunks, gain=gain, normalize=normalize, first=first, score=score)
+    plan = jest.plan(16, {})
+    both = [torch.tensor(values, dtype=torch.float64) for values in (learner, reference)]
+    given_losses = Losses(16, both[0] if plan.learner else None, both[1] if plan.reference else None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        selection, _ = jest.select(given_losses, {}, generator())
+    assert len(torch.unique(selection.indices)) == 8
+    assert selection.probabilities is not None
+    assert selection.importance is not None
+    assert float(selection.probabilities.sum()) == pytest.approx(1)
+    assert bool(torch.isfinite(selection.importance).all())
+    assert float(selection.importance.min()) >= 0
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e17, 1e300, LARGEST])
+def test_at_any_scale_the_top_is_taken_and_ties_are_drawn_evenly(scale: float) -> None:
+    """Five candidates far above eleven others: the five first, in even order, and the rest evenly from the eleven."""
+    scores = np.array([0.5] * 3 + [-0.5] * 11 + [0.5] * 2) * scale
+    gains = [1e6 if scale == 1.0 else 1.0] * 4
+    counts = np.zeros(16)
+    for row in np.random.default_rng(41).standard_exponential((2000, 16)):
+        indices, _ = draw_chunks(scores, gains, 2, row)
+        assert set(indices.tolist()) > {0, 1, 2, 14, 15}
+        counts[indices[:2]] += 1
+        counts[[i for i in indices[4:] if 3 <= i < 14]] += 1
+    assert stats.chisquare(counts[[0, 1, 2, 14, 15]]).pvalue > 1e-3
+    assert stats.chisquare(counts[3:14]).pvalue > 1e-3
+
+
 def test_a_clock_at_zero_is_drawn_first_without_a_warning() -> None:
     clocks = np.array([1.0, 0.0, 2.0, 0.5])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert draw_chunks(np.array([5.0, 0.0, 1.0, 2.0]), [0.0, 1.0], 1, clocks)[0] == 1
+        assert draw_chunks(np.array([5.0, 0.0, 1.0, 2.0]), [0.0, 1.0], 1, clocks)[0][0] == 1
 
 
 def test_losses_that_are_not_finite_are_refused() -> None:
@@ -351,3 +493,36 @@ def test_memory_is_linear_in_the_super_batch() -> None:
     learner = torch.rand(200_000, generator=generator())
     selection, _ = JEST().select(losses(learner, torch.zeros(200_000)), {}, generator())
     assert len(torch.unique(selection.indices)) == 40_000
+
+
+# The learner under guidance
+
+
+def resolved(selector: str, **values: str) -> RunConfig:
+    return resolve(Request({"task": "tree", "selector": selector, "device": "cpu", **values}), Registry.installed())
+
+
+def test_the_learner_may_be_scored_under_guidance() -> None:
+    guider = Autoguidance(weight=2.0)
+    assert JEST(guider=guider).plan(200, {}) == Draw(200, learner=True, reference="weak", guider=guider)
+    config = resolved("jest(guider=autoguidance(weight=2))", guider="autoguidance")
+    assert isinstance(config.main, Train)
+    assert config.main.selector == JEST(guider=guider)
+    assert list(config.main.models) == ["weak"]  # one network is reference and guide, and guides the samples
+    other = resolved("jest(guider=autoguidance(model=guide), reference=other)")
+    assert isinstance(other.main, Train)
+    assert sorted(other.main.models) == ["guide", "other"]
+    hard = resolved("jest(guider=autoguidance(model=guide), score=hard-learner)")
+    assert isinstance(hard.main, Train)
+    assert list(hard.main.models) == ["guide"]
+
+
+def test_guiders_that_cannot_score_are_refused() -> None:
+    with pytest.raises(ValueError, match="score=easy-reference does not look at the learner"):
+        JEST(score="easy-reference", guider=Autoguidance())
+    with pytest.raises(
+        GuideplugError, match=r"jest\(guider=sims\): the role 'synthetic' is made from the main network"
+    ):
+        resolved("jest(guider=sims)")
+    with pytest.raises(GuideplugError, match=r"jest: the role 'weak' is the reference's and another network"):
+        resolved("jest(guider=cfg(model=weak))")

@@ -33,7 +33,10 @@ class Random(Selector):
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
     ) -> tuple[Selection, SelectorState]:
-        return Selection(torch.arange(losses.count)), state
+        return Selection(torch.arange(losses.count), importance=torch.ones(losses.count)), state
+
+    def has_importance(self) -> bool:
+        return True
 
 
 @hook

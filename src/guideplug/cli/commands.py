@@ -33,7 +33,7 @@ from guideplug.sample import evaluation_levels
 from guideplug.store import Store
 from guideplug.train import Training
 
-__all__ = ["explain_command", "run_command", "sample_command"]
+__all__ = ["differences", "explain_command", "plugin_files", "run_command", "sample_command"]
 
 DIRECT = ("task", "denoiser", "guider", "selector", "sampler", "batch", "duration", "seed", "samples", "device")
 
@@ -49,7 +49,7 @@ def run_command(config: str | None, options: Mapping[str, Any]) -> None:
         folder = _resumable(Path(resume))
         file = folder.config
     request = _request(options, file)
-    registry = Registry.installed(_plugin_files(options, file))
+    registry = Registry.installed(plugin_files(options, file))
     resolved = resolve(request, registry)
     if folder is not None:
         _same_configuration(resolved, folder)
@@ -69,7 +69,7 @@ def sample_command(path: str | None, options: Mapping[str, Any]) -> None:
     if path is None:
         if "main" not in asked.models:
             raise UsageError("sample what? give the folder of a run, or a network: --model main=PATH_OR_EXPRESSION")
-        registry = Registry.installed(_plugin_files(options, None))
+        registry = Registry.installed(plugin_files(options, None))
         request = asked
     else:
         registry, request = _of_run(Path(path), asked, options)
@@ -91,7 +91,7 @@ def _of_run(path: Path, asked: Request, options: Mapping[str, Any]) -> tuple[Reg
             raise UsageError(f"--{key} is that of the run {path}: leave it out, or leave the folder out")
     models = {file.stem: str(file) for file in sorted((source.path / "denoisers").glob("*.safetensors"))}
     before = {key: value for key, value in read_file(source.config).items() if key not in ("models", "selector")}
-    plugins = _plugin_files(options, source.config)
+    plugins = plugin_files(options, source.config)
     values = {**before, **asked.values, "plugins": plugins}
     chosen = {"main": models["main"], **asked.models}
     request = attrs.evolve(asked, values=values, models=chosen, spare_models=models)
@@ -152,11 +152,11 @@ def _request(options: Mapping[str, Any], file: Path | None) -> Request:
     if options.get("sample_seed") is not None:
         values["sample_seed"] = options["sample_seed"]
     if options.get("plugins"):
-        values["plugins"] = _plugin_files(options, file)
+        values["plugins"] = plugin_files(options, file)
     return Request(values=values, models=dict(options["models"]), sets=options["sets"], file=file)
 
 
-def _plugin_files(options: Mapping[str, Any], file: Path | None) -> list[str]:
+def plugin_files(options: Mapping[str, Any], file: Path | None) -> list[str]:
     """Local plugins: those that the configuration names, and those of the command line."""
     named: object = []
     if file is not None:
@@ -184,16 +184,17 @@ def _same_configuration(resolved: RunConfig, folder: RunFolder) -> None:
     except (OSError, ValueError) as error:
         raise RunError(f"{folder.config} is damaged ({error}): start the run again in another folder") from None
     now = tomllib.loads(to_toml(resolved))
-    for key, old, new in _differences(before, now, ""):
+    for key, old, new in differences(before, now):
         raise UsageError(f"--resume {folder.path}: {key} was {old} and is {new} now; leave it out, or start a new run")
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str) -> list[tuple[str, Any, Any]]:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[tuple[str, Any, Any]]:
+    """The keys in which two configurations differ, with both values."""
     found: list[tuple[str, Any, Any]] = []
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{path}{key}.")
+            found += differences(old, new, f"{path}{key}.")
         elif old != new:
             found.append((f"{path}{key}", old, new))
     return found

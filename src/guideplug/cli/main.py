@@ -135,6 +135,63 @@ def run(config: str | None, **options: Any) -> None:
     run_command(config, options)
 
 
+@main.command(short_help="Guiders and selectors over seeds, at equal time, examples and iterations.")
+@click.argument("config", required=False, metavar="[CONFIG.toml]")
+@click.option("--task", metavar="EXPR", help="The data, such as tree or digits.")
+@click.option("--denoiser", metavar="EXPR", help="The main network's architecture.")
+@click.option(
+    "--guider",
+    "guiders",
+    metavar="EXPR",
+    multiple=True,
+    help="An arm's guider, or none. Repeatable; 'cfg(weight=1:3:0.5)' is an arm for each number.",
+)
+@click.option("--selector", "selectors", metavar="EXPR", multiple=True, help="An arm's selector, or none. Repeatable.")
+@click.option("--seeds", metavar="N,N,...", help="Seeds of the trainings, joined by commas.")
+@click.option("--duration", metavar="LENGTH", help="How long each training is, in iterations: 4096it.")
+@click.option("--batch", type=int, metavar="N", help="Examples drawn for a step; a selector's super-batch.")
+@click.option("--sampler", metavar="EXPR", help="How samples are drawn.")
+@click.option("--samples", type=int, metavar="N", help="Samples of each measurement.")
+@click.option("--moments", type=int, metavar="N", help="Snapshots along each training; 8 unless given.")
+@click.option("--curves/--no-curves", default=None, help="Measure every snapshot, or only what the tables need.")
+@click.option("--charge-reference", is_flag=True, help="Count the training of a selector's reference as its time.")
+@click.option(
+    "--model",
+    "models",
+    metavar="ROLE=PATH",
+    multiple=True,
+    callback=_pair,
+    help="A role's network: a .safetensors file, or a recipe's expression. Repeatable.",
+)
+@click.option(
+    "--set",
+    "sets",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_pair,
+    help="One option, such as train.lr=0.01 or models.weak.seed=0. Repeatable.",
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, metavar="N", help="Processes at a time.")
+@click.option("--out", metavar="FOLDER", help="Where results go; by default a new folder under runs/.")
+@click.option("--resume", metavar="FOLDER", help="Go on with an interrupted comparison.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and what there is to do.")
+@click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 ...; by default CUDA where there is one.")
+@click.option("--plugin", "plugins", metavar="FILE.py", multiple=True, help="A local plugin. Repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def compare(config: str | None, **options: Any) -> None:
+    """Guiders and selectors over seeds, at equal time, equal examples and equal iterations, from one set of trainings.
+
+    The first guider with the first selector is what the others are compared with.
+
+    \b
+    guideplug compare --selector none --selector random --selector early-jest --seeds 0,1,2 --jobs 2
+    guideplug compare --guider none --guider 'autoguidance(weight=1.5:3:0.5)' --seeds 0,1,2
+    """
+    from guideplug.cli.compare import compare_command
+
+    compare_command(config, options)
+
+
 @main.command(short_help="Guide a finished run, or a network of your own, without training it.")
 @click.argument("folder", required=False, metavar="[RUN_FOLDER]")
 @click.option("--task", metavar="EXPR", help="The task that a network of your own is for.")

@@ -2,6 +2,7 @@
 
 from guideplug.config.duration import Duration
 from guideplug.config.grammar import parse, shell_quote
+from guideplug.config.ranges import expand_ranges
 from guideplug.config.strategy import Source, Strategy, at_least, between, finite, non_negative, option, positive
 from guideplug.config.structure import Catalog, Reader, replace_option, short, write
 from guideplug.config.tree import format_value
@@ -14,6 +15,7 @@ __all__ = [
     "Strategy",
     "at_least",
     "between",
+    "expand_ranges",
     "finite",
     "format_value",
     "non_negative",

@@ -28,7 +28,7 @@ from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.task import Network, Task
 
-__all__ = ["Request", "RunConfig", "read_file", "resolve", "to_toml"]
+__all__ = ["KEYS", "Request", "RunConfig", "read_file", "read_toml", "resolve", "to_table", "to_toml"]
 
 STRATEGIES = ("task", "denoiser", "guider", "selector", "sampler")
 NUMBERS = ("seed", "samples", "sample_seed", "sample_batch", "threads")
@@ -46,6 +46,7 @@ class Request:
         spare_models: for roles, networks that are there, for whoever needs the role.
         file: a TOML file, whose values the others override.
         check_files: whether the files that recipes load must be there and fit.
+        spare_roles: whether roles that nothing needs may be named, as where one request serves several runs.
     """
 
     values: Mapping[str, Any] = attrs.field(factory=dict)
@@ -54,6 +55,7 @@ class Request:
     spare_models: Mapping[str, str] = attrs.field(factory=dict)
     file: Path | None = None
     check_files: bool = True
+    spare_roles: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -168,7 +170,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     if "main" in roles.changed and "main" not in models:
         raise ConfigError("--set models.main: it is trained here; write --set train.KEY, denoiser.KEY or seed")
     for role in [*models, *roles.changed]:
-        if role not in {"main", *roles.known}:
+        if role not in {"main", *roles.known} and not request.spare_roles:
             known = ", ".join(sorted(roles.known)) or "none beside main"
             given = f"--model {role}" if role in models else f"--set models.{role}"
             raise RecipeError(f"{given}: nothing in this run has a role {role!r}; its roles are {known}")
@@ -249,8 +251,15 @@ def read_file(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: it is missing, not TOML, or has an unknown key.
     """
-    if path.is_dir():
-        path = path / "config.toml"
+    return read_toml(path / "config.toml" if path.is_dir() else path, KEYS)
+
+
+def read_toml(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """The values of a TOML file with some keys; those of a run's configuration that are tables are checked to be such.
+
+    Raises:
+        ConfigError: it is missing, not TOML, or has an unknown key.
+    """
     try:
         raw = tomllib.loads(path.read_text())
     except FileNotFoundError:
@@ -260,8 +269,8 @@ def read_file(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"configuration {path} is not TOML: {error}") from None
     for key in raw:
-        if key not in KEYS:
-            raise ConfigError(f"configuration {path} has an unknown key {key!r}{nearest(key, KEYS)}")
+        if key not in keys:
+            raise ConfigError(f"configuration {path} has an unknown key {key!r}{nearest(key, keys)}")
     for key in ("train", "models"):
         if not isinstance(raw.get(key, {}), dict):
             raise ConfigError(f"configuration {path}: {key} must be a table, [{key}]")
@@ -286,6 +295,11 @@ def _device(name: str) -> str:
 
 def to_toml(config: RunConfig) -> str:
     """The configuration as TOML that resolves to itself."""
+    return tomli_w.dumps(to_table(config))
+
+
+def to_table(config: RunConfig) -> dict[str, Any]:
+    """The configuration as the values of its TOML."""
     main = config.main
     plain = isinstance(main, Train) and main.task == config.task
     table: dict[str, Any] = {"task": format_value(write(config.task))}
@@ -306,7 +320,7 @@ def to_toml(config: RunConfig) -> str:
         models["main"] = _table(main)
     if models:
         table["models"] = models
-    return tomli_w.dumps(table)
+    return table
 
 
 def _table(instance: Any, main: Recipe | None = None) -> dict[str, Any]:

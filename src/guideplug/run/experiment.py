@@ -158,6 +158,7 @@ class Experiment:
             "selection": {
                 "switched_off_at": facts.get("switched_off_at"),
                 "effective_sample_size": facts.get("effective_sample_size"),
+                "composition": facts.get("composition"),
                 "iterations": facts.get("iterations"),
             },
             "samples": config.samples,

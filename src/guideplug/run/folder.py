@@ -11,7 +11,7 @@ import datetime
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -61,8 +61,8 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def create(cls, out: Path | None, name: str) -> "RunFolder":
-        """A new, empty run folder: ``out``, or one named by the time under ``runs/``.
+    def create(cls, out: Path | None, name: str, parts: Sequence[str] = ("denoisers", "figures")) -> "RunFolder":
+        """A new, empty run folder with some folders in it: ``out``, or one named by the time under ``runs/``.
 
         Raises:
             UsageError: it is not empty, or cannot be written.
@@ -77,7 +77,7 @@ class RunFolder:
             hint = f"resume it with guideplug run --resume {out}, or " if resumable else ""
             raise UsageError(f"--out {out} is not empty: {hint}give another folder")
         try:
-            for part in ("denoisers", "figures"):
+            for part in parts:
                 (out / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"--out {out} cannot be made ({error.strerror}): give another folder") from None

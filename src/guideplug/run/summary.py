@@ -1,6 +1,7 @@
 """What a run says at its end: the table, what guidance did, what selection did, what it cost, what to try next."""
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -18,6 +19,11 @@ __all__ = ["cost_sentences", "guidance_sentence", "next_commands", "selection_se
 ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
 SAME = 0.01
 """Changes below this share of the unguided value are called no change."""
+LEAST = 0.8
+"""A group selected at less than this ratio to a blind choice, or more than its inverse, is named."""
+ENOUGH = 100
+"""Only groups of which a blind choice would have taken so many are compared: the ratio is then good to a tenth."""
+MOST_GROUPS = 4
 
 
 def table_rows(
@@ -105,7 +111,27 @@ def selection_sentence(config: RunConfig, outcome: Outcome) -> str:
         kind = "nearly random" if share > 0.98 else "mildly selective" if share > 0.8 else "selective"
         parts.append(f"effective sample size {share:.1%}: {kind}")
     parts.append(f"{examples['backpropagated']:,} of {examples['seen']:,} examples drawn were trained on")
+    parts += _composition(facts.get("composition"))
     return f"Selection ({name}) {'; '.join(parts)}."
+
+
+def _composition(counts: Mapping[str, Sequence[Any]] | None) -> list[str]:
+    """Which groups of the data were selected clearly more or less often than a blind choice would have."""
+    if counts is None:
+        return []
+    groups, offered, selected = counts["groups"], counts["offered"], counts["selected"]
+    share = sum(selected) / max(sum(offered), 1)
+    ratios = {
+        name: taken / (share * given)
+        for name, given, taken in zip(groups, offered, selected, strict=True)
+        if share * given >= ENOUGH
+    }
+    clear = [name for name, ratio in ratios.items() if not LEAST <= ratio <= 1 / LEAST]
+    if not clear:
+        return []
+    clear = sorted(clear, key=lambda name: -abs(math.log(max(ratios[name], 1e-9))))[:MOST_GROUPS]
+    said = ", ".join(f"{name} ×{ratios[name]:.2f}" for name in sorted(clear, key=lambda name: -ratios[name]))
+    return [f"against a blind choice: {said}"]
 
 
 def cost_sentences(outcome: Outcome) -> list[str]:

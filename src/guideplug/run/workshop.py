@@ -199,7 +199,9 @@ class StoreWorkshop:
             "backpropagated": counters.backpropagated,
             "switched_off_at": counters.switched_off_at,
             "effective_sample_size": counters.mean_effective_sample_size,
+            "composition": training.composition,
             "last_loss": training.last_loss,
+            "history": [attrs.asdict(moment) for moment in (*training.history, counters.moment(training.step))],
         }
 
     def _training(self, recipe: Train | FineTune, module: nn.Module, key: str) -> Training:
@@ -268,8 +270,7 @@ class StoreWorkshop:
         entry = self._entry_of(recipe)
         name = _file(recipe)
         if name not in entry.files:
-            training = self._again(recipe)
-            self._store.add(entry, name, training.weights(recipe.ema))
+            self._again(recipe)
             entry = self._entry_of(recipe)
         return entry.tensors(name)
 
@@ -279,14 +280,27 @@ class StoreWorkshop:
             raise StoreError(f"the store lost {recipe.of.name!r} while a snapshot of it was wanted: run again")
         return entry
 
-    def _again(self, recipe: Snapshot) -> Training:
-        """The training, repeated up to the snapshot's moment: its draws depend on the step alone."""
-        made = self.made(recipe.of)
+    def _again(self, recipe: Snapshot) -> None:
+        """Repeat the training, whose draws depend on the step alone, and keep every snapshot wanted that is missing."""
+        files = self._entry_of(recipe).files
+        missing = {_file(one): one for one in (*self._wanted(recipe.of), recipe) if _file(one) not in files}
+        training = self.training(recipe.training)
+
+        def keep(now: Training) -> None:
+            for name, one in missing.items():
+                if now.step == (recipe.training.options.steps if one.at is None else one.at.amount):
+                    self._store.add(self._entry_of(recipe), name, now.weights(one.ema))
+            self._stop()
+
+        ends = [one.at for one in missing.values() if one.at is not None]
+        last = max(ends, key=lambda end: end.amount) if len(ends) == len(missing) else None
+        training.run(until=last, each=keep)
+
+    def training(self, recipe: Train | FineTune) -> Training:
+        """A training of a recipe at its beginning, with the networks that it selects with; nothing of it is kept."""
         module = recipe.build().to(self._device)
-        recipe.training.initialize(module, self)
-        training = self._training(recipe.training, module, made.identity)
-        training.run(until=recipe.at, each=lambda now: self._stop())
-        return training
+        recipe.initialize(module, self)
+        return self._training(recipe, module, identity(recipe))
 
     def synthesize(self, recipe: Synthetic) -> Tensor:
         """Samples of a recipe's denoiser, drawn in batches of 4096."""

@@ -26,7 +26,7 @@ from guideplug.task import Network
 
 __all__ = ["describe", "identity", "source_digest"]
 
-NOT_TRAINED_WITH = {"cli", "demo", "run", "scaffold", "testing", "registry.py", "hooks.py", "observe.py"}
+NOT_TRAINED_WITH = {"cli", "compare", "demo", "run", "scaffold", "testing", "registry.py", "hooks.py", "observe.py"}
 """Rooms of the core that no weight depends on: editing them does not disown trained networks."""
 TRAINED_WITH = {"run/workshop.py"}
 """Files in those rooms that weights depend on all the same."""

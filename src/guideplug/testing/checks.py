@@ -208,7 +208,11 @@ def _check_weight(
 
 
 def check_selector(selector: Selector, *, batch: int = 256) -> None:
-    """The laws of a selector: valid indices, the plan kept, decided by the generator alone, state as JSON."""
+    """The laws of a selector.
+
+    Valid indices, the plan kept, decided by the generator alone, state as JSON; and where it says importance, that
+    estimates means over all candidates without bias.
+    """
     check_strategy(selector)
     generator = torch.Generator().manual_seed(5)
     states: list[Any] = []
@@ -232,11 +236,33 @@ def check_selector(selector: Selector, *, batch: int = 256) -> None:
             if selection.probabilities is not None:
                 total = float(selection.probabilities.sum())
                 holds("probabilities sum to 1", abs(total - 1) < 1e-6 and len(selection.probabilities) == plan.count)
+            says = selection.importance is not None
+            holds("a selection says importance if and only if has_importance()", says == selector.has_importance())
             holds("the state survives JSON", json.loads(json.dumps(state)) == state)
             chosen.append(selection.indices)
         states.append(chosen)
     same = all(torch.equal(a, b) for a, b in zip(*states, strict=True))
     holds("the same losses and generator give the same selection", same)
+    if selector.has_importance():
+        _check_importance(selector, batch)
+
+
+def _check_importance(selector: Selector, batch: int, draws: int = 300) -> None:
+    """Means of three features over all candidates against their estimates from many selections."""
+    state = selector.init()
+    plan = selector.plan(batch, state)
+    learner, reference = torch.rand(2, plan.count, generator=torch.Generator().manual_seed(23))
+    losses = Losses(plan.count, learner if plan.learner else None, reference if plan.reference is not None else None)
+    features = torch.stack([torch.ones(plan.count), learner, reference]).double()
+    found = []
+    for draw in range(draws):
+        selection, _ = selector.select(losses, state, torch.Generator().manual_seed(draw))
+        assert selection.importance is not None
+        found.append((features[:, selection.indices] * selection.importance.double()).mean(1))
+    estimates = torch.stack(found)
+    allowed = 5 * estimates.std(0) / draws**0.5 + 1e-5
+    off = (estimates.mean(0) - features.mean(1)).abs()
+    holds("importance estimates the mean over all candidates without bias", bool((off <= allowed).all()))
 
 
 def check_sampler(sampler: Sampler) -> None:
@@ -275,6 +301,12 @@ def check_task(task: Task, *, count: int = 12) -> None:
     holds(f"examples have shape {shape}", tuple(examples.x.shape) == shape and tuple(examples.target.shape) == shape)
     holds("equal streams give equal examples", torch.equal(examples.x, again.x))
     holds("another step gives other examples", not torch.equal(examples.x, other.x))
+    group, names = task.group(examples), task.groups()
+    holds("examples have groups if and only if the task names some", (group is None) == (not names))
+    if group is not None:
+        numbers = group.dtype == torch.int64 and tuple(group.shape) == (count,)
+        holds("each example's group is the number of a name", numbers and 0 <= int(group.min()) <= int(group.max()))
+        holds("each example's group is the number of a name", int(group.max()) < len(names))
     streams = SampleStreams(0, range(count))
     with _NoGlobalRandomness():
         start = task.start(streams, space.sigma_max)

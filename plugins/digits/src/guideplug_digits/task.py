@@ -162,6 +162,12 @@ class Digits(Task):
     def size(self) -> int | None:
         return _training_half().count
 
+    def groups(self) -> Sequence[str]:
+        return [f"digit {label}" for label in range(NULL_LABEL)]
+
+    def group(self, examples: Examples) -> Tensor | None:
+        return examples.condition if isinstance(examples.condition, Tensor) else None
+
     def fingerprint(self) -> str:
         return _training_half().fingerprint()
 

@@ -200,10 +200,17 @@ class TreeMixture:
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw clean points (count, 2) on the generator's device."""
+        return self.sample_components(count, generator)[0]
+
+    @torch.no_grad()
+    def sample_components(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw clean points (count, 2) and the components (count,) they are from, on the generator's device."""
         device = generator.device
         uniform = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
         normal = torch.randn(count, 2, generator=generator, device=device, dtype=self.dtype)
-        return self.to(device).sample_from(uniform, normal)
+        here = self.to(device)
+        index = here._components(uniform)
+        return here._placed(index, normal), index
 
     @torch.no_grad()
     def sample_from(self, uniform: Tensor, normal: Tensor) -> Tensor:
@@ -212,8 +219,13 @@ class TreeMixture:
             raise ValueError(
                 f"expected uniform (B,) and normal (B, 2), got {tuple(uniform.shape)} and {tuple(normal.shape)}"
             )
+        return self._placed(self._components(uniform), normal)
+
+    def _components(self, uniform: Tensor) -> Tensor:
         index = torch.searchsorted(self._cumulative_weights, uniform.double(), right=True)
-        index.clamp_(max=self.num_components - 1)  # the cumulative sum may end a rounding error below 1
+        return index.clamp_(max=self.num_components - 1)  # the cumulative sum may end a rounding error below 1
+
+    def _placed(self, index: Tensor, normal: Tensor) -> Tensor:
         spread = self._component_factors[index] @ normal.to(self.dtype)[..., None]
         return self.component_means[index] + spread[..., 0]
 

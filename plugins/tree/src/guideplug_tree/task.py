@@ -52,6 +52,12 @@ def _mixture_on(classes: TreeClasses, device: str) -> TreeMixture:
     return tree_mixture(classes).to(torch.device(device))
 
 
+def _drawn(mixture: TreeMixture, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Clean points (B, 2), and the depth of the branch that each is from (B,)."""
+    clean, components = mixture.sample_components(count, generator)
+    return clean, mixture.component_depths[components]
+
+
 @final
 @frozen
 class Tree(Task):
@@ -92,13 +98,13 @@ class Tree(Task):
         if self.labels:
             is_b = torch.rand(len(sigma), generator=generator, device=device) >= label_share()
             condition = is_b.long()
-            a, b = (_mixture_on(classes, str(device)).sample(len(sigma), generator) for classes in ("A", "B"))
-            clean = torch.where(is_b[:, None], b, a)
+            a, b = (_drawn(_mixture_on(classes, str(device)), len(sigma), generator) for classes in ("A", "B"))
+            clean, depth = torch.where(is_b[:, None], b[0], a[0]), torch.where(is_b, b[1], a[1])
         else:
-            clean = _mixture_on(SETS[self.classes], str(device)).sample(len(sigma), generator)
+            clean, depth = _drawn(_mixture_on(SETS[self.classes], str(device)), len(sigma), generator)
         noise = torch.randn(clean.shape, generator=generator, device=device)
         x = torch.addcmul(clean, noise, sigma[:, None])
-        return Examples(x, self._denoised(x, sigma, condition), condition)
+        return Examples(x, self._denoised(x, sigma, condition), condition, group=depth)
 
     def _denoised(self, x: Tensor, sigma: Tensor, condition: Tensor | None) -> Tensor:
         if condition is None:
@@ -158,6 +164,10 @@ class Tree(Task):
 
     def samples(self) -> int:
         return 16384
+
+    def groups(self) -> Sequence[str]:
+        depths = int(self.mixture.component_depths.max()) + 1
+        return [f"depth {depth}" for depth in range(depths)]
 
     def fingerprint(self) -> str:
         means = self.mixture.component_means.numpy().tobytes()

@@ -1,0 +1,18 @@
+"""Comparisons: guiders and selectors over seeds, at equal time, equal examples and equal iterations."""
+
+from guideplug.compare.grid import Grid, GridRequest, Published, read_grid, resolve_grid, to_toml
+from guideplug.compare.report import write_report
+from guideplug.compare.result import Comparison
+from guideplug.compare.work import compare
+
+__all__ = [
+    "Comparison",
+    "Grid",
+    "GridRequest",
+    "Published",
+    "compare",
+    "read_grid",
+    "resolve_grid",
+    "to_toml",
+    "write_report",
+]

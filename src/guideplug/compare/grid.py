@@ -1,0 +1,228 @@
+"""What is compared: a grid of guiders, selectors and seeds over one run's configuration.
+
+Each selector and seed is one training, each guider a way of sampling from it. The configuration is a run's, with lists
+in place of the guider, the selector and the seed:
+
+    guiders = ["none", "autoguidance(weight=1.5:3:0.5)"]      a range is an arm for each of its numbers
+    selectors = ["none", "early-jest"]
+    seeds = [0, 1, 2]
+    moments = 16                                              snapshots along each training
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import tomli_w
+
+from guideplug.compare.result import BUDGETS
+from guideplug.config import Duration, expand_ranges, short
+from guideplug.errors import ConfigError, RecipeError, UsageError
+from guideplug.recipe import Recipe
+from guideplug.recipes import Snapshot, Train
+from guideplug.registry import Registry
+from guideplug.run.config import KEYS, Request, RunConfig, read_toml, resolve, to_table
+
+__all__ = ["Grid", "GridRequest", "Published", "read_grid", "resolve_grid", "to_toml"]
+
+NONE = "none"
+OWN_KEYS = ("guiders", "selectors", "seeds", "moments", "curves", "charge_reference", "sets", "published")
+NOT_KEYS = ("guider", "selector", "seed", "models")
+
+
+@attrs.frozen
+class Published:
+    """Somebody else's number for a cell of a table: mean and standard deviation over seeds."""
+
+    budget: str
+    guider: str
+    selector: str
+    metric: str
+    mean: float
+    std: float
+
+
+@attrs.frozen
+class GridRequest:
+    """A comparison as it was asked for.
+
+    Args:
+        run: what all runs have in common; its guider, selector and seed are the grid's.
+        guiders, selectors: expressions, "none" for none; ranges are spread out.
+        seeds: of the trainings.
+        moments: how many snapshots along each training.
+        curves: whether every snapshot is measured, or only those that the tables need.
+        charge_reference: whether the training of a selector's reference counts as its time.
+        published: numbers to print beside ours.
+    """
+
+    run: Request
+    guiders: Sequence[str] = (NONE,)
+    selectors: Sequence[str] = (NONE,)
+    seeds: Sequence[int] = (0,)
+    moments: int = 8
+    curves: bool = True
+    charge_reference: bool = False
+    published: Sequence[Published] = ()
+
+
+@attrs.frozen
+class Grid:
+    """A comparison, resolved.
+
+    Args:
+        request: what was asked for, its expressions written shortly, ranges spread out.
+        configs: the run of each (guider, selector, seed).
+        steps: the snapshots along each training, in optimiser steps; the last is its end.
+    """
+
+    request: GridRequest
+    configs: Mapping[tuple[str, str, int], RunConfig]
+    steps: tuple[int, ...]
+
+    @property
+    def trainings(self) -> dict[tuple[str, int], Train]:
+        """The main recipe of each selector and seed."""
+        found: dict[tuple[str, int], Train] = {}
+        for (_, selector, seed), config in self.configs.items():
+            assert isinstance(config.main, Train)  # by `resolve_grid`
+            found[selector, seed] = config.main
+        return found
+
+    @property
+    def first(self) -> RunConfig:
+        """Any of the runs, for what they have in common."""
+        return next(iter(self.configs.values()))
+
+    def at(self, guider: str, selector: str, seed: int, step: int) -> dict[str, Recipe]:
+        """A run's recipes with a snapshot for its main network, "main" first; what is made of it is of the snapshot."""
+        config = self.configs[guider, selector, seed]
+        main = config.main
+        snapshot: Recipe = main if step == self.steps[-1] else Snapshot(of=main, at=Duration(step, "it"))
+        others = {role: _of_snapshot(recipe, main, snapshot) for role, recipe in config.models.items()}
+        return {"main": snapshot, **others}
+
+
+def _of_snapshot(value: Any, main: Recipe, snapshot: Recipe) -> Any:
+    """A recipe in which the main one is replaced by its snapshot."""
+    if isinstance(value, Mapping):
+        return {name: _of_snapshot(item, main, snapshot) for name, item in value.items()}
+    if not isinstance(value, Recipe):
+        return value
+    if value == main:
+        return snapshot
+    fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}  # type: ignore[arg-type]
+    changed = {name: _of_snapshot(item, main, snapshot) for name, item in fields.items()}
+    return value if changed == fields else attrs.evolve(value, **changed)  # type: ignore[misc]
+
+
+def read_grid(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values of a comparison's TOML: those that its runs have in common, and the grid's own.
+
+    Raises:
+        ConfigError: it is missing, not TOML, or has an unknown key.
+    """
+    raw = read_toml(path, (*KEYS, *OWN_KEYS))
+    for key in ("guider", "selector", "seed"):
+        if key in raw:
+            raise ConfigError(f"configuration {path} has the key {key!r}: a comparison has a list, {key}s = [...]")
+    own = {key: raw.pop(key) for key in OWN_KEYS if key in raw}
+    for key in ("guiders", "selectors", "seeds", "sets", "published"):
+        if not isinstance(own.get(key, []), list):
+            raise ConfigError(f"configuration {path}: {key} is {own[key]!r}: give a list in square brackets")
+    try:
+        own["published"] = tuple(Published(**row) for row in own.get("published", []))
+    except TypeError as error:
+        raise ConfigError(f"configuration {path}: published: {error}") from None
+    return raw, own
+
+
+def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
+    """The comparison that a request means, every run of it resolved.
+
+    Raises:
+        UsageError: what is wrong, where, and what to do; nothing has been run.
+    """
+    if not (request.guiders and request.selectors and request.seeds):
+        raise ConfigError("a comparison needs at least one guider, one selector and one seed; none is a guider too")
+    if request.moments < 1:
+        raise ConfigError(f"moments is {request.moments}: a training has at least one, its end")
+    if any(type(seed) is not int or seed < 0 for seed in request.seeds):
+        raise ConfigError(f"seeds are {list(request.seeds)}: give whole numbers of at least 0")
+    if len(set(request.seeds)) < len(request.seeds):
+        raise ConfigError(f"seeds are {list(request.seeds)}: each once")
+    guiders = [text for given in request.guiders for text in expand_ranges(given)]
+    selectors = [text for given in request.selectors for text in expand_ranges(given)]
+    configs: dict[tuple[str, str, int], RunConfig] = {}
+    called: dict[str, str] = {}
+    for seed in request.seeds:
+        for selector in selectors:
+            for guider in guiders:
+                values = {**request.run.values, "guider": guider, "selector": selector, "seed": seed}
+                config = resolve(attrs.evolve(request.run, values=values, spare_roles=True), registry)
+                key = (_named(config.guider), _named(config.selector), seed)
+                if key in configs:
+                    raise ConfigError(f"guider {key[0]!r} with selector {key[1]!r} is there twice: each arm once")
+                configs[key] = config
+                called |= {guider: key[0], selector: key[1]}
+    _check_roles(request, configs)
+    main = next(iter(configs.values())).main
+    if not isinstance(main, Train):
+        raise UsageError(
+            f"a comparison trains its main network, and --model main is a {main.name!r} recipe: leave it out"
+        )
+    steps = main.options.steps
+    if steps is None:
+        raise ConfigError(f"duration is {main.options.duration}: a comparison counts iterations; give 4096it, say")
+    count = min(request.moments, steps)
+    settled = attrs.evolve(
+        request,
+        guiders=tuple(dict.fromkeys(guider for guider, _, _ in configs)),
+        selectors=tuple(dict.fromkeys(selector for _, selector, _ in configs)),
+        published=tuple(_settled(row, called) for row in request.published),
+    )
+    for row in settled.published:
+        if row.budget not in BUDGETS or row.guider not in settled.guiders or row.selector not in settled.selectors:
+            raise ConfigError(f"published: {row.budget}, {row.guider}, {row.selector} is no cell of this comparison")
+    return Grid(settled, configs, tuple(-(-steps * number // count) for number in range(1, count + 1)))
+
+
+def _settled(row: Published, called: Mapping[str, str]) -> Published:
+    """A published number under the names that the grid has for its arm."""
+    return attrs.evolve(row, guider=called.get(row.guider, row.guider), selector=called.get(row.selector, row.selector))
+
+
+def _named(strategy: Any) -> str:
+    return NONE if strategy is None else short(strategy)
+
+
+def _check_roles(request: GridRequest, configs: Mapping[tuple[str, str, int], RunConfig]) -> None:
+    """A role that no run of the grid has is a mistake, as in a single run."""
+    known = {"main", *(role for config in configs.values() for role in config.models)}
+    asked = [*request.run.models, *(key.split(".")[1] for key, _ in request.run.sets if key.startswith("models."))]
+    for role in asked:
+        if role not in known:
+            raise RecipeError(
+                f"nothing in this comparison has a role {role!r}; its roles are {', '.join(sorted(known))}"
+            )
+
+
+def to_toml(grid: Grid) -> str:
+    """The comparison as TOML that resolves to itself."""
+    request, table = grid.request, to_table(grid.first)
+    table = {key: value for key, value in table.items() if key not in NOT_KEYS}
+    own: dict[str, Any] = {
+        "guiders": list(request.guiders),
+        "selectors": list(request.selectors),
+        "seeds": list(request.seeds),
+        "moments": request.moments,
+        "curves": request.curves,
+        "charge_reference": request.charge_reference,
+        "sets": [f"{key}={text}" for key, text in request.run.sets if key.startswith("models.")],
+    }
+    if request.run.models:
+        table["models"] = dict(request.run.models)
+    if request.published:
+        table["published"] = [attrs.asdict(row) for row in request.published]
+    return tomli_w.dumps({**own, **table})

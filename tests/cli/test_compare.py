@@ -1,0 +1,189 @@
+"""`guideplug compare` on the toy task: from the command line to tables, resumed after a kill, in several processes."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOY = Path(__file__).with_name("toy.py")
+ARMS = ("--selector", "none", "--selector", "toy-half", "--guider", "none", "--guider", "autoguidance")
+SMALL = ("--plugin", TOY, "--task", "toy", "--device", "cpu", "--moments", "4", "--seeds", "0,1")
+
+
+def numbers(folder: str) -> dict[str, Any]:
+    """Everything in a comparison's JSON but what depends on clocks."""
+    found = json.loads(Path(folder, "compare.json").read_text())
+    by_clock = {"costs", "limits", "chosen", "words"}
+    trainings = [
+        {key: value for key, value in row.items() if key not in ("seconds", "clocked", "reference")}
+        for row in found["trainings"]
+    ]
+    rows = sorted(found["rows"], key=lambda row: (row["guider"], row["selector"], row["seed"], row["step"]))
+    return {**{key: value for key, value in found.items() if key not in by_clock}, "trainings": trainings, "rows": rows}
+
+
+@pytest.fixture
+def first(cli: Any) -> Path:
+    cli("compare", *SMALL, *ARMS, "--out", "first")
+    return Path("first")
+
+
+def test_it_leaves_tables_values_and_figures(first: Path) -> None:
+    there = {str(path.relative_to(first)) for path in first.rglob("*") if path.is_file()}
+    assert {"compare.toml", "compare.json", "tables.md", "values.csv", "costs.json", "figures/distance.png"} <= there
+    rows = list(csv.DictReader((first / "values.csv").read_text().splitlines()))
+    assert len(rows) == 2 * 2 * 2 * 4 * 2  # guiders, selectors, seeds, moments, metrics
+    assert {row["equal iterations"] for row in rows if row["step"] == "40"} == {"1"}
+    assert {row["equal iterations"] for row in rows if row["step"] != "40"} == {"0"}
+    text = (first / "tables.md").read_text()
+    assert text.count("| autoguidance with toy-half |") == 3 + 3  # three budgets, and three times its differences
+
+
+def test_what_it_measures_is_what_a_run_measures(cli: Any, first: Path) -> None:
+    run = cli.json(
+        "run", "--plugin", TOY, "--task", "toy", "--device", "cpu", "--set", "threads=1", "--seed", "1",
+        "--guider", "autoguidance", "--selector", "toy-half",
+    )  # fmt: skip
+    found = numbers("first")["rows"]
+    ours = {
+        row["guider"]: row["metrics"]
+        for row in found
+        if (row["selector"], row["seed"], row["step"]) == ("toy-half", 1, 40)
+    }
+    assert ours == {"none": run["arms"]["unguided"], "autoguidance": run["arms"]["guided"]}
+    assert "main" in run["found"]  # and trained once for both
+
+
+def test_earlier_snapshots_are_shorter_trainings_under_a_constant_learning_rate(cli: Any, first: Path) -> None:
+    run = cli.json(
+        "run", "--plugin", TOY, "--task", "toy", "--device", "cpu", "--set", "threads=1", "--duration", "20it"
+    )
+    (row,) = [
+        row
+        for row in numbers("first")["rows"]
+        if (row["guider"], row["selector"], row["seed"], row["step"]) == ("none", "none", 0, 20)
+    ]
+    assert row["metrics"] == run["arms"]["unguided"]
+
+
+def test_examples_are_counted(first: Path) -> None:
+    trainings = {(row["selector"], row["seed"], row["step"]): row for row in numbers("first")["trainings"]}
+    assert trainings["none", 0, 20] | {} == {
+        "selector": "none", "seed": 0, "step": 20, "seen": 1280, "scored": 0, "backpropagated": 1280,
+    }  # fmt: skip
+    half = trainings["toy-half", 1, 10]
+    assert (half["seen"], half["scored"], half["backpropagated"]) == (640, 640, 320)
+    chosen = json.loads((first / "compare.json").read_text())["chosen"]["examples"]
+    assert {(row["selector"], row["step"]) for row in chosen} == {("none", 20), ("toy-half", 40)}
+
+
+def test_two_processes_change_no_number(cli: Any, first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUIDEPLUG_STORE", str(cli.store) + "-other")
+    cli("compare", *SMALL, *ARMS, "--out", "second", "--jobs", "2")
+    assert numbers("second") == numbers("first")
+
+
+def test_a_killed_one_goes_on(cli: Any, first: Path) -> None:
+    command = [sys.executable, "-c", "from guideplug.cli import main; main()", "compare", *map(str, SMALL), *ARMS]
+    environment = {**os.environ, "GUIDEPLUG_STORE": str(cli.store) + "-other", "TOY_PAUSE": "0.01"}
+    process = subprocess.Popen([*command, "--out", "second"], env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "measured 3 of" in line:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    done = {path.name for path in Path("second/cells").iterdir()}
+    assert 3 <= len(done) < 16
+    stamps = {path.name: path.stat().st_mtime_ns for path in Path("second/cells").glob("*.json")}
+    os.environ["GUIDEPLUG_STORE"] = environment["GUIDEPLUG_STORE"]
+    cli("compare", "--resume", "second")
+    assert numbers("second") == numbers("first")
+    assert {name: Path("second/cells", name).stat().st_mtime_ns for name in stamps} == stamps
+
+
+def test_ctrl_c_stops_it_at_once_and_says_how_to_go_on(cli: Any) -> None:
+    command = [sys.executable, "-c", "from guideplug.cli import main; main()", "compare", *map(str, SMALL), *ARMS]
+    environment = {**os.environ, "GUIDEPLUG_STORE": str(cli.store), "TOY_PAUSE": "0.05"}
+    process = subprocess.Popen(
+        [*command, "--out", "run", "--jobs", "2"], env=environment, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    while not list(cli.store.glob("*.partial")):
+        time.sleep(0.1)
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.strip().splitlines()[-1] == "interrupted; go on with: guideplug compare --resume run"
+    os.environ.pop("TOY_PAUSE", None)
+    cli("compare", "--resume", "run")
+
+
+def test_its_configuration_repeats_it(cli: Any, first: Path) -> None:
+    cli("compare", "first/compare.toml", "--out", "second")
+    assert tomllib.loads(Path("second/compare.toml").read_text()) == tomllib.loads((first / "compare.toml").read_text())
+    assert numbers("second") == numbers("first")
+
+
+def test_one_reference_for_all_seeds(cli: Any) -> None:
+    cli("compare", *SMALL, *ARMS, "--set", "models.weak.seed=5", "--no-curves", "--out", "run")
+    again = tomllib.loads(Path("run/compare.toml").read_text())
+    assert again["sets"] == ["models.weak.seed=5"]
+    assert again["curves"] is False
+    cli("compare", "run/compare.toml", "--dry-run")
+
+
+def test_a_range_is_several_arms(cli: Any) -> None:
+    found = cli.json("compare", *SMALL, "--guider", "autoguidance(weight=1:3:1)", "--no-curves", "--out", "run")
+    assert found["guiders"] == ["autoguidance(weight=1.0)", "autoguidance", "autoguidance(weight=3.0)"]
+
+
+MISTAKES = {
+    "no such guider": (["--guider", "autoguidence"], ["did you mean 'autoguidance'"]),
+    "one arm twice": (["--guider", "autoguidance", "--guider", "autoguidance(weight=2)"], ["there twice"]),
+    "seeds that are none": (["--seeds", "0,one"], ["--seeds 0,one", "whole numbers"]),
+    "a seed twice": (["--seeds", "0,0"], ["each once"]),
+    "a time limit": (["--duration", "3s"], ["counts iterations", "4096it"]),
+    "no moments": (["--moments", "0"], ["moments is 0"]),
+    "an option of one guider": (["--guider", "cfg", "--set", "guider.weight=2"], ["--set guider.weight", "--guider"]),
+    "a role of nobody": (["--set", "models.critic.seed=1"], ["role 'critic'"]),
+    "a main network that is not trained": (
+        ["--model", "main=snapshot(of=train(duration=4it), at=2it)"],
+        ["trains its main network", "'snapshot'"],
+    ),
+    "a range without end": (["--guider", "autoguidance(weight=1:3:0)"], ["no number"]),
+    "resume of nothing": (["--resume", "nowhere"], ["nowhere", "compare.toml"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_answered_in_one_line(cli: Any, mistake: str) -> None:
+    arguments, words = MISTAKES[mistake]
+    small = () if "--resume" in arguments else SMALL
+    line = cli.error("compare", *small, *arguments)
+    for word in words:
+        assert word in line
+    assert cli.files() == set()
+
+
+def test_another_configuration_is_not_resumed(cli: Any, first: Path) -> None:
+    assert "seeds was [0, 1] and is [0, 1, 2] now" in cli.error("compare", "--resume", "first", "--seeds", "0,1,2")
+
+
+def test_keys_of_a_single_run_in_a_comparisons_file(cli: Any) -> None:
+    Path("c.toml").write_text('guider = "cfg"\n')
+    assert "a comparison has a list, guiders = [...]" in cli.error("compare", "c.toml")
+    Path("c.toml").write_text('guidres = ["cfg"]\n')
+    assert "did you mean 'guiders'" in cli.error("compare", "c.toml")
+    Path("c.toml").write_text('[[published]]\nbudget = "time"\n')
+    assert "published" in cli.error("compare", "c.toml")
