@@ -23,12 +23,19 @@ from guideplug.guide import Guider
 from guideplug.noise import SampleStreams
 from guideplug.recipes import FineTune, Train
 from guideplug.registry import Registry
-from guideplug.run.config import Request, RunConfig, read_file, resolve, to_toml
+from guideplug.run.config import Request, RunConfig, read_file, renewed_roles, resolve, to_toml
 from guideplug.run.experiment import Experiment, Outcome
 from guideplug.run.folder import RunFolder
 from guideplug.run.interrupt import Interrupted
 from guideplug.run.rehearsal import denoiser_of, guided, planned_networks, rehearse
-from guideplug.run.summary import cost_sentences, guidance_sentence, next_commands, selection_sentence, table_rows
+from guideplug.run.summary import (
+    cost_sentences,
+    guidance_sentence,
+    next_commands,
+    notes,
+    selection_sentence,
+    table_rows,
+)
 from guideplug.sample import evaluation_levels
 from guideplug.store import Store
 from guideplug.train import Training
@@ -51,6 +58,8 @@ def run_command(config: str | None, options: Mapping[str, Any]) -> None:
     request = _request(options, file)
     registry = Registry.installed(_plugin_files(options, file))
     resolved = resolve(request, registry)
+    if file is not None:
+        _check_guider_of_file(resolved, request, file, registry)
     if folder is not None:
         _same_configuration(resolved, folder)
     rehearse(resolved)
@@ -69,19 +78,21 @@ def sample_command(path: str | None, options: Mapping[str, Any]) -> None:
     if path is None:
         if "main" not in asked.models:
             raise UsageError("sample what? give the folder of a run, or a network: --model main=PATH_OR_EXPRESSION")
+        if "task" not in asked.values:
+            raise UsageError("--task is missing: name the task that the network of --model main is for")
         registry = Registry.installed(_plugin_files(options, None))
         request = asked
+        resolved = resolve(request, registry)
     else:
-        registry, request = _of_run(Path(path), asked, options)
-    resolved = resolve(request, registry)
+        registry, resolved = _of_run(Path(path), asked, options)
     rehearse(resolved)
     out = None if options["out"] is None else Path(options["out"])
     folder = RunFolder.create(out, f"{_folder_name(resolved)}-sampled")
     _go(Experiment(resolved, registry, Store.default(), folder, command=_command()), options["as_json"])
 
 
-def _of_run(path: Path, asked: Request, options: Mapping[str, Any]) -> tuple[Registry, Request]:
-    """What is asked for, with the networks and the configuration of a run."""
+def _of_run(path: Path, asked: Request, options: Mapping[str, Any]) -> tuple[Registry, RunConfig]:
+    """What is asked for, with a run's configuration, and its networks where the guider still means the same ones."""
     source = RunFolder.existing(path)
     status = source.record().get("status")
     if not source.checkpoint("main").is_file():
@@ -95,7 +106,24 @@ def _of_run(path: Path, asked: Request, options: Mapping[str, Any]) -> tuple[Reg
     values = {**before, **asked.values, "plugins": plugins}
     chosen = {"main": models["main"], **asked.models}
     request = attrs.evolve(asked, values=values, models=chosen, spare_models=models)
-    return Registry.installed(plugins), request
+    registry = Registry.installed(plugins)
+    resolved = resolve(request, registry)
+    other = renewed_roles(resolve(Request(file=source.config, check_files=False), registry), resolved.guider)
+    if other - asked.models.keys():
+        left = {role: model for role, model in models.items() if role not in other}
+        resolved = resolve(attrs.evolve(request, spare_models=left), registry)
+    return registry, resolved
+
+
+def _check_guider_of_file(resolved: RunConfig, request: Request, file: Path, registry: Registry) -> None:
+    """Refuse a guider that means other networks than those that the file beside it names."""
+    before = resolve(Request(file=file, check_files=False), registry)
+    named = read_file(file).get("models", {}).keys() - request.models.keys()
+    for role in sorted(renewed_roles(before, resolved.guider) & named):
+        raise UsageError(
+            f"guider {short(resolved.guider)} asks for another network in the role {role!r} than [models.{role}] of "  # type: ignore[arg-type]
+            f"{file}: give --model {role}=..., or take that table out of the file"
+        )
 
 
 def explain_command(text: str, options: Mapping[str, Any]) -> None:
@@ -214,6 +242,8 @@ def _go(experiment: Experiment, as_json: bool) -> None:
     console = Console(stderr=as_json)
     config = experiment.config
     experiment.observers = [] if as_json else [progress(console)]
+    for line in () if as_json else notes(config):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     try:
         outcome = experiment.run()
     except Interrupted as interrupted:
