@@ -54,7 +54,7 @@ def _networks(demo: Demo) -> list[str]:
     return [
         *lines,
         "   fidelity: share of the samples inside the outline that holds 99 % of the truth; log p: mean log density",
-        f"   coverage: the truth is cut into {PIECES} equal pieces; how far the samples fill each one's share, 100 % at most",
+        f"   coverage: the truth is cut into {PIECES} equal pieces; how far samples fill each one's share (to 100 %)",
     ]
 
 
