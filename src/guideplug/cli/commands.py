@@ -3,7 +3,6 @@
 import json
 import shlex
 import sys
-import time
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,23 +10,23 @@ from typing import Any
 
 import attrs
 import click
-import torch
 from rich.console import Console
 
+from guideplug.cli.dry_run import dry_run
 from guideplug.cli.progress import progress
 from guideplug.cli.table import print_table
-from guideplug.config import Duration, shell_quote, short
+from guideplug.config import shell_quote, short
 from guideplug.denoise import calls, formula
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import Guider
 from guideplug.noise import SampleStreams
-from guideplug.recipes import FineTune, Train
+from guideplug.recipes import Train
 from guideplug.registry import Registry
 from guideplug.run.config import Request, RunConfig, read_file, renewed_roles, resolve, to_toml
 from guideplug.run.experiment import Experiment, Outcome
 from guideplug.run.folder import RunFolder
 from guideplug.run.interrupt import Interrupted
-from guideplug.run.rehearsal import denoiser_of, guided, planned_networks, rehearse
+from guideplug.run.rehearsal import denoiser_of, guided, rehearse
 from guideplug.run.summary import (
     cost_sentences,
     guidance_sentence,
@@ -38,7 +37,6 @@ from guideplug.run.summary import (
 )
 from guideplug.sample import evaluation_levels
 from guideplug.store import Store
-from guideplug.train import Training
 
 __all__ = ["explain_command", "run_command", "sample_command"]
 
@@ -65,7 +63,7 @@ def run_command(config: str | None, options: Mapping[str, Any]) -> None:
     rehearse(resolved)
     store = Store.default()
     if options["dry_run"]:
-        _dry_run(resolved, store, as_json=options["as_json"])
+        dry_run(resolved, store, as_json=options["as_json"])
         return
     if folder is None:
         folder = RunFolder.create(None if out is None else Path(out), _folder_name(resolved))
@@ -279,43 +277,3 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     say("next:")
     for command in next_commands(config, outcome, experiment.registry.names(Guider.kind)):
         say(f"  {command}")
-
-
-def _dry_run(config: RunConfig, store: Store, *, as_json: bool) -> None:
-    torch.set_num_threads(config.threads)
-    networks = planned_networks(config, store)
-    estimates = {role: _estimate(recipe) for role, recipe, what in networks if what in ("trained", "resumed")}
-    if as_json:
-        plan = [
-            {"role": role, "recipe": recipe.name, "plan": what, "seconds": estimates.get(role)}
-            for role, recipe, what in networks
-        ]
-        click.echo(json.dumps({"config": tomllib.loads(to_toml(config)), "networks": plan}, indent=1))
-        return
-    click.echo(to_toml(config))
-    for role, recipe, what in networks:
-        seconds = estimates.get(role)
-        network = getattr(recipe, "denoiser", None)
-        about = "" if network is None else f" ({short(network)})"
-        length = f", {recipe.iterations} iterations" if recipe.iterations else ""
-        time_ = f", about {seconds:.0f} s" if seconds is not None else ""
-        click.echo(f"# {role}{about} will be {what}{length if what != 'found' else ''}{time_}")
-    known = [seconds for seconds in estimates.values() if seconds is not None]
-    click.echo(f"# training takes about {sum(known):.0f} s here; sampling and metrics come on top")
-
-
-def _estimate(recipe: Any) -> float | None:
-    """Seconds of a training on this machine, from a few iterations of it without selection."""
-    if not isinstance(recipe, Train | FineTune):
-        return None
-    if recipe.options.duration.unit == "s":
-        return recipe.options.duration.amount
-    data: Any = recipe.task if isinstance(recipe, Train) else getattr(recipe.on, "task", recipe.on)
-    training = Training(denoiser_of(recipe.build(), recipe.name), data, recipe.options, seed=recipe.seed)
-    training.run(until=Duration(3, "it"))
-    begin = time.perf_counter()
-    training.run(until=Duration(11, "it"))
-    each = (time.perf_counter() - begin) / 8
-    duration = recipe.options.duration
-    steps = duration.amount if duration.unit == "it" else duration.amount / recipe.options.batch
-    return each * steps
