@@ -48,7 +48,7 @@ def test_metrics_that_disagree_are_both_named() -> None:
 
 def test_metrics_of_everything_at_once_have_their_say() -> None:
     found = said((PRECISION, 0.8, 0.9), (RECALL, 0.6, 0.8), (FRECHET, 63.95, 119.92))
-    assert found.endswith("and lowered the whole distribution (Fréchet 63.95 -> 119.92; 1 of 1 metrics)")
+    assert found.endswith("and took the whole further from the truth (Fréchet 63.95 -> 119.92; 1 of 1 metrics)")
     assert "raised fidelity" in found
     assert "raised coverage" in found
 
@@ -60,8 +60,8 @@ def test_shares_of_few_samples_move_by_chance(samples: int, moved: bool) -> None
 
 
 def test_a_distance_moves_by_the_noise_that_true_samples_show() -> None:
-    assert said((FRECHET, 0.40, 0.45), truth=0.36).startswith("left the whole distribution as it was")
-    assert said((FRECHET, 0.40, 0.55), truth=0.36).startswith("lowered")
+    assert said((FRECHET, 0.40, 0.45), truth=0.36).startswith("left the whole as it was")
+    assert said((FRECHET, 0.40, 0.55), truth=0.36).startswith("took the whole further")
 
 
 def test_what_is_missing_or_has_no_better_way_is_not_spoken_of() -> None:
@@ -70,3 +70,8 @@ def test_what_is_missing_or_has_no_better_way_is_not_spoken_of() -> None:
 
 def test_numbers_are_short() -> None:
     assert [number(value) for value in (None, 0.12345, 12.345, 1234567.0)] == ["-", "0.1235", "12.35", "1.23e+06"]
+
+
+def test_a_number_around_0_is_not_the_one_to_name() -> None:
+    energy = Measure("energy", "both", "lower")
+    assert "Fréchet 0.5000 -> 0.6000; 2 of 2" in said((energy, -0.0002, 0.0003), (FRECHET, 0.5, 0.6))

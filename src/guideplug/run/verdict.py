@@ -12,8 +12,17 @@ __all__ = ["Change", "changes", "number", "verdict"]
 
 Values: TypeAlias = Mapping[str, float | None]
 
-ASPECTS = {"fidelity": "fidelity", "coverage": "coverage", "both": "the whole distribution"}
-"""What the metrics of each aspect measure."""
+WORDS = {
+    "fidelity": ("raised fidelity", "lowered fidelity", "moved fidelity both ways", "left fidelity as it was"),
+    "coverage": ("raised coverage", "lowered coverage", "moved coverage both ways", "left coverage as it was"),
+    "both": (
+        "brought the whole nearer to the truth",
+        "took the whole further from the truth",
+        "moved the whole both ways",
+        "left the whole as it was",
+    ),
+}
+"""What is said of each aspect: better, worse, both, neither."""
 SAME = 0.01
 """Changes below this share of the unguided value are called no change."""
 
@@ -63,20 +72,23 @@ def _noise(metric: Metric, before: float, after: float, truth: float | None, sam
     return max(of_share, of_distance)
 
 
+def _rank(change: Change) -> tuple[bool, float]:
+    """Those that moved most first; last those around 0, whose share of change says nothing."""
+    return change.before * change.after <= 0, -abs(change.gain)
+
+
 def verdict(metrics: Sequence[Metric], arms: Mapping[str, Values], samples: int) -> str:
     """What guidance did to each aspect, with the metric that moved most, and the one that moved most against it."""
     said = []
-    for aspect, name in ASPECTS.items():
+    for aspect, (up, down, both, neither) in WORDS.items():
         found = changes(metrics, arms, samples, aspect)
-        better = sorted((one for one in found if one.gain > 0), key=lambda one: -one.gain)
-        worse = sorted((one for one in found if one.gain < 0), key=lambda one: one.gain)
-        if not found:
-            continue
+        better = sorted((one for one in found if one.gain > 0), key=_rank)
+        worse = sorted((one for one in found if one.gain < 0), key=_rank)
         if better and worse:
-            said.append(f"moved {name} both ways ({better[0]}, but {worse[0]})")
+            said.append(f"{both} ({better[0]}, but {worse[0]})")
         elif better or worse:
-            word, most = ("raised", better[0]) if better else ("lowered", worse[0])
-            said.append(f"{word} {name} ({most}; {len(better + worse)} of {len(found)} metrics)")
-        else:
-            said.append(f"left {name} as it was ({found[0]})")
+            word, most = (up, better[0]) if better else (down, worse[0])
+            said.append(f"{word} ({most}; {len(better + worse)} of {len(found)} metrics)")
+        elif found:
+            said.append(f"{neither} ({found[0]})")
     return ", ".join(said[:-1]) + " and " * (len(said) > 1) + said[-1] if said else "was not measured"
