@@ -142,10 +142,38 @@ def test_a_promise_that_fails_is_said(shown: tuple[Demo, dict[str, torch.Tensor]
     assert "Guided by the other (not weaker!) network" in "\n".join(story(evolve(demo, rows=swapped)))
 
 
+def test_what_guidance_is_comes_first_and_every_column_is_explained(
+    shown: tuple[Demo, dict[str, torch.Tensor]],
+) -> None:
+    lines = story(shown[0])
+    assert lines[0].startswith("1. Guidance asks a second, worse denoiser")
+    text = "\n".join(lines)
+    assert text.index("coverage: the truth") < text.index("2. How it is written")
+    networks = ["main: 8 wide, 30 iterations", "weak: 4 wide, 10 iterations"]
+    columns = ["fidelity: share", f"cut into {PIECES} equal pieces", "log p: mean", "network calls a sample"]
+    assert all(said in text for said in networks + columns)
+
+
 def test_it_is_short_enough_to_read(shown: tuple[Demo, dict[str, torch.Tensor]]) -> None:
     lines = story(shown[0])
-    assert len(lines) <= 23
+    assert len(lines) <= 27
     assert max(map(len, lines)) <= 132
+
+
+def test_titles_fit_the_panels(shown: tuple[Demo, dict[str, torch.Tensor]], tmp_path: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
+    demo, samples = shown
+    rows = [evolve(row, inside=1.0, coverage=1.0, calls={"main": 47, "weak": 47}) for row in demo.rows]
+    draw_picture(evolve(demo, rows=rows), samples, tmp_path / "picture.png")
+    with Image.open(tmp_path / "picture.png") as file:
+        dark = np.asarray(file.convert("L")) < 128
+    titles, panels = dark[: int(0.17 * len(dark))].any(0), 1 + len(rows[1:])
+    assert titles.any()
+    for number in range(panels + 1):  # nothing is written where one panel ends and the next begins
+        edge = min(max(number * len(titles) // panels, 8), len(titles) - 8)
+        assert not titles[edge - 8 : edge + 8].any()
 
 
 def test_the_picture_is_a_png(shown: tuple[Demo, dict[str, torch.Tensor]], tmp_path: Path) -> None:

@@ -144,3 +144,7 @@ def test_a_tree_of_guiders_is_its_textbook_formula_and_costs_what_the_plan_says(
     for role, network in networks.items():
         wanted = [slot for (name, slot), coefficient in terms.items() if name == role and abs(coefficient) > 1e-6]
         assert counts[network] == Count(min(len(wanted), 1), len(wanted) * len(x))  # type: ignore[index]
+    path = point.trajectory()
+    with torch.no_grad():
+        for level in (3.0, sigma, 0.05, sigma):
+            torch.testing.assert_close(path(x, level, condition), point(x, level, condition), rtol=0, atol=0)

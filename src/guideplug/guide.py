@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from guideplug.recipe import Recipe
     from guideplug.task import Task
 
-__all__ = ["Guider"]
+__all__ = ["Guider", "inner_guiders"]
 
 
 class Guider(Strategy):
@@ -42,8 +42,8 @@ class Guider(Strategy):
 
         Args:
             task: the task of the run.
-            main: the recipe of what is guided, with its selector: a recipe derived from it for another network leaves
-                the selector out, as `Task.recipe` does.
+            main: how what is guided is trained, with its selector, or how the task trains where it is not trained from
+                scratch; a recipe derived from it for another network leaves the selector out, as `Task.recipe` does.
 
         Returns:
             For each role a recipe, or its expression, in which ``main`` is the main network's recipe and what is not
@@ -53,21 +53,21 @@ class Guider(Strategy):
             GuideplugError: two guiders in it use one role for different networks.
         """
         found: dict[str, Recipe | str | None] = {}
-        for guider in _inner(self):
+        for guider in inner_guiders(self):
             for role, recipe in guider.needs(task, main).items():
                 if found.setdefault(role, recipe) != recipe:
                     raise RecipeError(
-                        f"guider {self.name!r}: the role {role!r} is used for two different networks; name one of them "
-                        f"otherwise, as in {guider.name}(model=other)"
+                        f"guider {self.name!r}: the role {role!r} is used for two different networks; give one of its "
+                        f"guiders another role, as in model=other where {guider.name} has that option"
                     )
         return found
 
     def may_use(self) -> Sequence[str]:
         """Roles that it has a use for where the user gives them a network, and does without elsewhere."""
-        return list(dict.fromkeys(role for guider in _inner(self) for role in guider.may_use()))
+        return list(dict.fromkeys(role for guider in inner_guiders(self) for role in guider.may_use()))
 
 
-def _inner(guider: Guider) -> Iterator[Guider]:
+def inner_guiders(guider: Guider) -> Iterator[Guider]:
     """The guiders among a guider's options."""
     for attribute in attrs.fields(cast(Any, type(guider))):
         value = getattr(guider, attribute.name)

@@ -2,14 +2,20 @@
 
 As a network (``--denoiser``) it is an architecture to be trained, or whose weights a checkpoint holds; as a recipe
 (``--model main=...``) it is a denoiser that is ready, with the weights that the function gave it. The function is
-called with the task and returns a `guideplug.Leaf`, for instance by `guideplug.wrap`. It is code, and runs as such.
+called with the task and returns a `guideplug.Leaf`, for instance by `guideplug.wrap`, a new one at each call. It is
+code, and runs as such.
 """
 
+import contextlib
+import functools
+import hashlib
 import importlib
 import importlib.util
+import re
 import sys
 import traceback
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, final
@@ -19,15 +25,19 @@ from torch import nn
 
 from guideplug.config import option
 from guideplug.denoise import Leaf
-from guideplug.digest import module_digest
+from guideplug.digest import files_digest, local_sources
 from guideplug.errors import RecipeError
 from guideplug.recipe import Recipe, Workshop
 from guideplug.task import Network, Task, seeded_build
 from guideplug.tensors import tensors_digest
 
-__all__ = ["ImportedDenoiser", "ImportedNetwork"]
+__all__ = ["ImportedDenoiser", "ImportedNetwork", "raised"]
 
 HELP = "the function that builds the denoiser, as module:function or FILE.py:function; it is code and runs as such"
+NAMED = re.compile(r"(.+\.py|[^\W\d]\w*(\.[^\W\d]\w*)*):[^\W\d]\w*")
+
+_handed_out: "weakref.WeakSet[nn.Parameter]" = weakref.WeakSet()
+"""The parameters of the denoisers that builders returned: no two roles may share one."""
 
 
 def _located(text: str) -> str:
@@ -45,41 +55,49 @@ class ImportedNetwork(Network):
     builder: str = option(help=HELP, converter=_located)
 
     def __attrs_post_init__(self) -> None:
-        place, _, function = self.builder.rpartition(":")
-        if not place or not function.isidentifier():
+        if not NAMED.fullmatch(self.builder):
             raise ValueError(f"builder is {self.builder!r}: write module:function or FILE.py:function")
 
     def build(self, task: Task) -> Leaf:
         """What the function returns for the task.
 
         Raises:
-            RecipeError: it cannot be imported, is no function, raises, or returns something else than a denoiser of
+            RecipeError: it cannot be imported, is no function, raises, or returns something else than a new denoiser of
                 the task's data.
         """
-        module, function = _module(self.builder), self.builder.rpartition(":")[2]
+        who, function = f'python("{self.builder}")', self.builder.rpartition(":")[2]
+        module = _module(self.builder)
         build = getattr(module, function, None)
         if not callable(build):
-            raise RecipeError(f"{_called(self.builder)}: {module.__name__} has no function {function!r}")
+            raise RecipeError(f"{who}: {module.__name__} ({module.__file__}) has no function {function!r}")
         try:
-            built = build(task)
-        except Exception as error:
-            raise RecipeError(f"{_called(self.builder)} raised {_reason(error)}") from error
+            with _current_folder():
+                built = build(task)
+        except (Exception, SystemExit) as error:
+            raise RecipeError(f"{who} raised {raised(error)}") from error
         if not isinstance(built, Leaf):
             raise RecipeError(
-                f"{_called(self.builder)} returned a {type(built).__name__}: return a denoiser, as "
-                "guideplug.wrap(network, shape, predicts=...) makes from any network"
+                f"{who} returned a {type(built).__name__}: return a denoiser, as guideplug.wrap(network, shape, "
+                "predicts=...) makes from any network"
             )
         if built.space.shape != task.space.shape:
             raise RecipeError(
-                f"{_called(self.builder)} returned a denoiser of shape {built.space.shape}, and task {task.name!r} has "
-                f"samples of shape {task.space.shape}"
+                f"{who} returned a denoiser of shape {built.space.shape}, and task {task.name!r} has samples of shape "
+                f"{task.space.shape}"
             )
+        parameters = list(built.parameters())
+        if any(parameter in _handed_out for parameter in parameters):
+            raise RecipeError(
+                f"{who} returned weights that it had returned before, so two roles would be one network: build a new "
+                "one at each call"
+            )
+        _handed_out.update(parameters)
         return built
 
     def content(self) -> str:
-        """The hash of the source that the function lies in: its file, or its whole top-level package."""
-        name = _module(self.builder).__name__
-        return module_digest(sys.modules[name.partition(".")[0]])
+        """The hash of the file that the function lies in, and of those beside it that it imports."""
+        file = _module(self.builder).__file__
+        return "no source" if file is None else _source_digest(Path(file), self.builder.rpartition(":")[0])
 
 
 @final
@@ -109,33 +127,63 @@ class ImportedDenoiser(Recipe):
 
     def content(self) -> str:
         """The hash of its code and of its weights."""
-        return tensors_digest(self.build().state_dict(), self.denoiser.content())
+        return _content(self)
 
     def check(self) -> None:
-        """Build it once."""
-        self.build()
+        """Build it twice, for it must be the same network both times."""
+        if _weights_digest(self) != _weights_digest(self):
+            raise RecipeError(
+                f'python("{self.builder}") returned other weights at its second call: load them from a file, or draw '
+                "them from torch's generator, which is seeded here"
+            )
+
+
+@functools.cache
+def _content(recipe: ImportedDenoiser) -> str:
+    return f"{recipe.denoiser.content()} {_weights_digest(recipe)}"
+
+
+def _weights_digest(recipe: ImportedDenoiser) -> str:
+    """The hash of everything that a denoiser computes with, buffers that no checkpoint would hold included."""
+    built = recipe.build()
+    return tensors_digest({**dict(built.named_parameters()), **dict(built.named_buffers())}, repr(built))
+
+
+@functools.cache
+def _source_digest(file: Path, place: str) -> str:
+    # The root is where the top-level package of a dotted name lies.
+    root = file.parents[0 if place.endswith(".py") else place.count(".") + (file.name == "__init__.py")]
+    return files_digest(root, local_sources(file, root))
+
+
+@contextlib.contextmanager
+def _current_folder() -> Iterator[None]:
+    """The current folder as a place to import from."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # what was imported may have changed the path
+            sys.path.remove(here)
 
 
 def _module(builder: str) -> ModuleType:
     """The module that holds the function: installed, in the current folder, or a file."""
     place = builder.rpartition(":")[0]
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
     try:
-        return _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except Exception as error:
-        raise RecipeError(f"{_called(builder)} cannot be imported: {_reason(error)}") from error
-    finally:
-        sys.path.remove(here)
+        with _current_folder():
+            return _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except (Exception, SystemExit) as error:
+        raise RecipeError(f'python("{builder}") cannot be imported: {raised(error)}') from error
 
 
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError("no such file")
-    name = f"guideplug_local_{path.stem}"
-    known = sys.modules.get(name)
-    if known is not None and known.__file__ == str(path):
-        return known
+    name = f"guideplug_network_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None  # by the suffix .py
     assert spec.loader is not None
@@ -148,11 +196,7 @@ def _from_file(path: Path) -> ModuleType:
     return module
 
 
-def _called(builder: str) -> str:
-    return f'python("{builder}")'
-
-
-def _reason(error: Exception) -> str:
+def raised(error: BaseException) -> str:
     """What was raised, and the line of the user's code that it came from."""
     said = " ".join(f"{type(error).__name__}: {error}".split())
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) != Path(__file__)]

@@ -17,7 +17,7 @@ from guideplug.config import Strategy
 if TYPE_CHECKING:
     from guideplug.recipes import FineTune, Snapshot, Synthetic, Train
 
-__all__ = ["Recipe", "Workshop", "nested_recipes"]
+__all__ = ["Recipe", "Workshop", "architecture", "nested_recipes"]
 
 
 class Workshop(Protocol):
@@ -62,6 +62,17 @@ class Recipe(Strategy):
     def iterations(self) -> int | None:
         """How many optimiser steps making it takes, where that is known beforehand; for estimates."""
         return None
+
+
+def architecture(recipe: Recipe) -> Any:
+    """What a recipe's denoiser is built from, a `guideplug.Network`; a fine-tune and a snapshot build what they are of.
+
+    None where a recipe does not say.
+    """
+    found: Any = recipe
+    while found is not None and not hasattr(found, "denoiser"):
+        found = getattr(found, "of", None)
+    return getattr(found, "denoiser", None)
 
 
 def nested_recipes(recipe: Recipe) -> Iterator[Recipe]:

@@ -26,7 +26,7 @@ from guideplug.recipe import Recipe, Workshop
 from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.task import Examples, Network, Task, noised, seeded_build
-from guideplug.tensors import fill_module, read_tensors
+from guideplug.tensors import fill_module, read_tensors, tensors_digest
 
 __all__ = [
     "Constant",
@@ -182,8 +182,9 @@ class Train(Recipe):
         return workshop.train(self, module)
 
     def content(self) -> str:
-        """The data's fingerprint."""
-        return self.task.fingerprint()
+        """The data's fingerprint; where code of the user's own builds the network, the initial weights too."""
+        own = tensors_digest(self.build().state_dict()) if self.denoiser.content() else ""
+        return self.task.fingerprint() + own
 
     def check(self) -> None:
         self.options.check()
@@ -335,7 +336,12 @@ class Synthetic(Recipe):
     seed: int = option(0, help="decides the draws")
 
     def build(self) -> "SampleSet":
-        return SampleSet(self.task, self.count, self.seed, self.sampler)
+        return SampleSet(self.task, self.count, self.stream_seed)
+
+    @property
+    def stream_seed(self) -> int:
+        """The seed of the samples' random streams: never that of a run's samples, which would be these very ones."""
+        return derived_seed("synthetic", self.seed)
 
     def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
         """Draw them."""
@@ -358,7 +364,7 @@ class SampleSet(nn.Module):
 
     x: Tensor
 
-    def __init__(self, task: Task, count: int, seed: int, sampler: Sampler) -> None:
+    def __init__(self, task: Task, count: int, seed: int) -> None:
         super().__init__()
         self._task, self._seed = task, seed
         self._condition: Condition = None

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,6 +83,7 @@ def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -
         CheckpointError: names or shapes differ, or a weight is not finite.
     """
     wanted = module.state_dict()
+    tensors = _renamed(tensors, wanted.keys())
     missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     if missing or extra:
         absent = f"lacks {_some(missing)}" if missing else ""
@@ -100,6 +101,25 @@ def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"checkpoint {origin}: {name} holds values that are not finite: train it again")
     module.load_state_dict(dict(tensors))
+
+
+def _renamed(tensors: Mapping[str, Tensor], wanted: Collection[str]) -> Mapping[str, Tensor]:
+    """The tensors under the wanted names, where all that differs is what every name begins with.
+
+    A wrapped network's own checkpoint lacks a beginning ("network."), that of a compiled or parallel module has one.
+    """
+    first = next(iter(tensors), "")
+    parts = first.split(".")
+    for dropped in range(len(parts)):
+        kept = ".".join(parts[dropped:])
+        theirs = first.removesuffix(kept)
+        for name in wanted:
+            if name == kept or name.endswith(f".{kept}"):
+                ours = name.removesuffix(kept)
+                found = {ours + key.removeprefix(theirs): tensor for key, tensor in tensors.items()}
+                if found.keys() == set(wanted) and all(key.startswith(theirs) for key in tensors):
+                    return found
+    return tensors
 
 
 def _some(names: list[str]) -> str:

@@ -43,4 +43,6 @@ class Gate(Weight):
 
     def extra_repr(self) -> str:
         """As printed in a formula."""
-        return f"[{self.low:g} < sigma <= {self.high:g}]"
+        if self.high == math.inf:
+            return f"[sigma > {self.low:g}]"
+        return f"[sigma <= {self.high:g}]" if self.low == 0 else f"[{self.low:g} < sigma <= {self.high:g}]"

@@ -171,6 +171,30 @@ def test_a_schedule_is_a_value(schedule):
 
 
 @pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (type("DDPMScheduler", (), {"alphas_cumprod": TABLE})(),
+         r"alphas_cumprod is a DDPMScheduler: write DiscreteSchedule\(scheduler.alphas_cumprod\)$"),
+        (type("DDPMScheduler", (), {}), r"the class DDPMScheduler: write DiscreteSchedule\(scheduler.alphas_c"),
+        (type("FlowMatchEulerDiscreteScheduler", (), {})(), r"write FlowSchedule\(time_scale=1000\)$"),
+        ("scaled_linear", r"is 'scaled_linear': write DiscreteSchedule\(scheduler.alphas_cumprod\)$"),
+        (VPSchedule(), r"is a VPSchedule: write VPSchedule\(\)$"),
+        (3, r"is a int: write one of VESchedule\(\), VPSchedule\(\), CosineSchedule\(\), DiscreteSchedule\("),
+    ],
+)  # fmt: skip
+def test_what_is_no_table(given, message):
+    with pytest.raises(TypeError, match=message):
+        DiscreteSchedule(given)
+
+
+@pytest.mark.parametrize("beta_max", [20.0, 159.0])
+def test_betas_up_to_where_float32_ends(beta_max):
+    schedule = VPSchedule(beta_max=beta_max)
+    high = torch.tensor([schedule.sigma_range[1]])
+    torch.testing.assert_close(schedule.time(high), torch.ones(1), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: VESchedule("log"), "told is 'log': give 'sigma' or 'log_sigma'"),
@@ -178,12 +202,14 @@ def test_a_schedule_is_a_value(schedule):
         (lambda: VESchedule(sigma_max=float("inf")), "sigma_min 0.002 and sigma_max inf: give 0 <"),
         (lambda: VESchedule(time_scale=0.0), "time_scale is 0.0: it must be positive and finite"),
         (lambda: VPSchedule(3.0, 2.0), "beta_min 3 must be below beta_max 2"),
+        (lambda: VPSchedule(beta_max=2000.0), r"beta_min 0.1 and beta_max 2000: sigma would overflow; .* 0.02 in each"),
         (lambda: VPSchedule(-1.0), "beta_min is -1.0: it must be finite and at least 0"),
         (lambda: VPSchedule(time_min=0.0), "time_min is 0.0: it must be between 0 and 1, both excluded"),
         (lambda: CosineSchedule(-0.1), "offset is -0.1: it must be finite and at least 0"),
         (lambda: CosineSchedule(time_max=1.0), "time_max is 1.0: it must be between 0 and 1, both excluded"),
         (lambda: CosineSchedule(time_min=0.5, time_max=0.4), "time_min 0.5 must be below time_max 0.4"),
         (lambda: FlowSchedule(data_at=2), "data_at is 2: give 0 or 1"),
+        (lambda: FlowSchedule(data_at=True), "data_at is True: give 0 or 1"),
         (lambda: FlowSchedule(sigma_min=0.0), "sigma_min 0 and sigma_max 999: give 0 <"),
         (
             lambda: DiscreteSchedule([0.5]),

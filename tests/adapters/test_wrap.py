@@ -122,6 +122,58 @@ def test_what_a_network_must_not_return(answer, message):
     assert "\n" not in str(caught.value)
 
 
+def test_x_of_another_shape_is_refused():
+    point = wrap(nn.Identity(), (3,), predicts="denoised")
+    said = r"x has shape \(3, 2\), expected \(B, 3\) by wrap\(..., shape=\(3,\)\): shape is that of one sample, with"
+    with pytest.raises(DenoiserError, match=said) as caught:
+        point(X, 1.0)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DenoiserError, match=r"x has shape \(3, 2\), expected \(B, 3, 2\)"):
+        wrap(nn.Identity(), X.shape, predicts="denoised")(X, 1.0)
+
+
+def of_one(x_t):
+    return x_t
+
+
+def with_classes(x_t, time, labels):
+    return x_t + nn.functional.embedding(labels, torch.zeros(4, 2))
+
+
+def narrow(x_t, time, condition=None):
+    raise ValueError("two\n lines")
+
+
+@pytest.mark.parametrize(
+    ("network", "condition", "said", "cause"),
+    [
+        (of_one, None, r"while calling of_one\(x_t \(3, 2\) float32, time \(3,\) float32\): TypeError: ", TypeError),
+        (with_classes, None, r"with_classes\(.*\): TypeError: .*labels", TypeError),
+        (with_classes, torch.tensor([0, 1, 9]), r", condition \(3,\) int64\): IndexError: index out of", IndexError),
+        (with_classes, torch.ones(3), r", condition \(3,\) float32\): RuntimeError: Expected", RuntimeError),
+        (with_classes, {"text": X}, r", text=\(3, 2\) float32\): TypeError: .*'text'", TypeError),
+        (nn.Linear(3, 3), None, r"while calling Linear\(x_t .*\): TypeError: ", TypeError),
+        (nn.Sequential(nn.Linear(3, 3)), None, r"calling Sequential\(x_t .*: TypeError: ", TypeError),
+        (narrow, X, r"while calling narrow\(.*, condition \(3, 2\) float32\): ValueError: two lines$", ValueError),
+    ],
+)
+def test_what_a_network_raises_is_chained(network, condition, said, cause):
+    with pytest.raises(DenoiserError, match=said) as caught:
+        wrap(network, (2,), predicts="denoised")(X, 1.0, condition)
+    assert "\n" not in str(caught.value)
+    assert type(caught.value.__cause__) is cause
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), ConditionError("no such text"), KeyError("bug")])
+def test_other_errors_pass(error):
+    def failing(x_t, time):
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        wrap(failing, (2,), predicts="denoised")(X, 1.0)
+    assert caught.value is error
+
+
 def test_a_module_is_part_of_the_denoiser():
     network = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
     point = wrap(network, (2,), predicts="denoised", schedule=VESchedule())
@@ -258,10 +310,21 @@ class Scheduler:
     alphas_cumprod = TABLE
 
 
+class FlowScheduler:
+    """As FlowMatchEulerDiscreteScheduler, it has no table of alpha^2."""
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"predicts": "epsilom"}, ValueError, r"predicts is 'epsilom' \(did you mean 'epsilon'\?\): give one of den"),
+        ({"predicts": "sample"}, ValueError, r"'sample' \(did you mean 'denoised'\?\)"),
+        ({"predicts": "x0"}, ValueError, r"'x0' \(did you mean 'denoised'\?\)"),
+        ({"predicts": "v_prediction"}, ValueError, r"'v_prediction' \(did you mean 'v'\?\)"),
+        ({"predicts": "v-prediction"}, ValueError, r"'v-prediction' \(did you mean 'v'\?\)"),
+        ({"predicts": "velocity"}, ValueError, r"'velocity' \(did you mean 'flow', or 'v'\?\)"),
+        ({"predicts": "noise"}, ValueError, r"'noise' \(did you mean 'epsilon'\?\)"),
+        ({"predicts": "eps"}, ValueError, r"'eps' \(did you mean 'epsilon'\?\)"),
         ({"predicts": None}, ValueError, "predicts is None: give one of"),
         ({"predicts": "epsilon"}, ValueError, r"'epsilon' needs the schedule that the .*VPSchedule.*FlowSchedule\(\)"),
         ({"predicts": "v"}, ValueError, r"'v' needs the schedule .*, CosineSchedule\(\)$"),
@@ -269,8 +332,23 @@ class Scheduler:
         ({"predicts": "flow", "schedule": VPSchedule()}, ValueError, r"'flow' with schedule VPSchedule: .* FlowS"),
         ({"predicts": "v", "schedule": FlowSchedule()}, ValueError, "'v' with schedule FlowSchedule: .*='flow'"),
         ({"predicts": "v", "schedule": VESchedule()}, ValueError, "'v' with schedule VESchedule: .*trained with"),
-        ({"schedule": Scheduler()}, TypeError, r"a Scheduler: .*, as in DiscreteSchedule\(scheduler.alphas_cumprod\)"),
-        ({"schedule": "cosine"}, TypeError, "schedule is a str: give a NoiseSchedule$"),
+        ({"schedule": Scheduler()}, TypeError, r"a Scheduler: write DiscreteSchedule\(scheduler.alphas_cumprod\)$"),
+        ({"schedule": FlowScheduler()}, TypeError, r"a FlowScheduler: write FlowSchedule\(time_scale=1000\)$"),
+        ({"schedule": FlowScheduler}, TypeError, r"the class FlowScheduler: write FlowSchedule\(time_scale=1000\)$"),
+        ({"schedule": VPSchedule}, TypeError, r"schedule is the class VPSchedule: write VPSchedule\(\)$"),
+        ({"schedule": DiscreteSchedule}, TypeError, r"DiscreteSchedule: write DiscreteSchedule\(scheduler.alphas_cu"),
+        ({"schedule": torch.tensor(TABLE)}, TypeError, r"schedule is a Tensor: write DiscreteSchedule\(table\)$"),
+        ({"schedule": TABLE}, TypeError, r"schedule is a ndarray: write DiscreteSchedule\(table\)$"),
+        ({"schedule": list(TABLE)}, TypeError, r"schedule is a list: write DiscreteSchedule\(table\)$"),
+        ({"schedule": "cosine"}, TypeError, r"schedule is 'cosine': write CosineSchedule\(\)$"),
+        ({"schedule": "VP"}, TypeError, r"schedule is 'VP': write VPSchedule\(\)$"),
+        ({"schedule": "scaled_linear"}, TypeError, r"'scaled_linear': write DiscreteSchedule\(scheduler.alphas_cump"),
+        ({"schedule": "else"}, TypeError, r"'else': write one of VESchedule\(\), VPS.*, FlowSchedule\(\)$"),
+        ({"schedule": 3}, TypeError, r"schedule is a int: write one of VESchedule\(\)"),
+        ({"shape": 2}, TypeError, r"shape is 2: give the shape of one sample, without the batch axis, as in \(2,\)$"),
+        ({"shape": None}, TypeError, r"shape is None: give the shape of one sample, without the batch axis, as in \("),
+        ({"shape": "22"}, TypeError, r"shape is '22': give the shape of one sample"),
+        ({"shape": (2.0,)}, TypeError, r"shape is \(2.0,\): give the shape of one sample"),
         ({"network": 3}, TypeError, r"network is a int: give a module or a function of \(x_t, time\)"),
         ({"schedule": DiscreteSchedule(TABLE), "sigma_max": 800.0}, ValueError,
          r"sigma_max is 800: the schedule, DiscreteSchedule.*, reaches from 0.01 to 157"),

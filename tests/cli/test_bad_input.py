@@ -297,8 +297,8 @@ def test_a_checkpoint_that_cannot_be_used(cli: Any, trained: Path, how: str, tmp
         path.write_text("these are no weights\n" * 9)
         words += ["not a whole safetensors file"]
     elif how == "names":
-        save_file({f"x.{name}": tensor for name, tensor in tensors.items()}, path)
-        words += [first, "lacks"]
+        save_file({"x" if name == first else name: tensor for name, tensor in tensors.items()}, path)
+        words += [first, "lacks", "'x'"]
     elif how == "shape":
         save_file({name: tensor[..., :1].contiguous() for name, tensor in tensors.items()}, path)
         words += ["has shape", "the network's is"]

@@ -25,7 +25,7 @@ def test_it_tells_its_story_and_writes_its_picture_here(cli: Any) -> None:
     done = cli("demo")
     assert done.stderr == ""
     *told, picture, next_ = done.stdout.splitlines()
-    assert len(told) <= 23
+    assert len(told) <= 27
     assert picture == f"picture: {PICTURE}"
     assert next_ == "next: guideplug run --guider autoguidance --selector early-jest"
     assert Path(PICTURE).read_bytes().startswith(b"\x89PNG")

@@ -80,6 +80,11 @@ FINE = CENTRES.repeat(2, 0)
         (lambda: write("a.npz", x=FINE, start=np.zeros((4, 3))), "start has shape (4, 3)"),
         (lambda: write("a.npz", truth=FINE), "has an array 'truth', the name of a reference arm"),
         (lambda: write("a.npz", x=np.array([None, {}])), "pickles are not read"),
+        (lambda: write("a.npz", x=np.array([[1e300, 0], [0, 1]])), "1 samples are not finite in float32"),
+        (lambda: write("a.npz", x=FINE, start=np.array(["a", "b", "c", "d"])), "start holds <U1"),
+        (lambda: write("a.npz", x=FINE, condition=np.zeros(4, [("a", "f4")])), "condition holds"),
+        (lambda: write("a.npz", **{"x": FINE, "condition.": np.zeros(4)}), "an array is called 'condition.'"),
+        (lambda: write("a.npz", x=FINE, labels=np.zeros(4, np.int64)), "call it condition if these are the labels"),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_refused_in_one_line(cli: Any, make: Any, said: str) -> None:
@@ -129,3 +134,32 @@ def test_digits_with_and_without_their_classes(cli: Any) -> None:
     np.savez("wrong.npz", real=images, condition=labels + 7)
     assert "real cannot be measured: labels must be in 0" in cli.error("evaluate", "wrong.npz", "--task", "digits")
     assert json.dumps(known)
+
+
+def test_odd_but_honest_files_are_read(evaluate: Any, cli: Any) -> None:
+    plain = evaluate(write("plain.npz", **{"a[red]b": FINE}))["arms"]["a[red]b"]
+    for name, array in {
+        "half": FINE.astype(np.float16), "big": FINE.astype(">f8"), "fortran": np.asfortranarray(FINE.astype("f8")),
+    }.items():  # fmt: skip
+        np.savez_compressed("odd.npz", x=array)
+        assert evaluate("odd.npz")["arms"]["x"] == {
+            key: pytest.approx(value, abs=1e-3) for key, value in plain.items()
+        }, name
+    assert "a[red]b" in cli("evaluate", "plain.npz", "--plugin", TOY, "--task", "toy").stdout
+
+
+def test_files_that_only_look_like_arrays(cli: Any) -> None:
+    import io
+    import zipfile
+
+    np.savez_compressed("c.npz", x=np.random.default_rng(0).normal(size=(500, 2)))
+    whole = bytearray(Path("c.npz").read_bytes())
+    whole[100:140] = bytes(40)
+    Path("c.npz").write_bytes(whole)
+    with zipfile.ZipFile("readme.npz", "w") as archive:
+        archive.writestr("README", "hello")
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**13, 2)})
+    Path("huge.npy").write_bytes(header.getvalue())
+    for name in ("c.npz", "readme.npz", "huge.npy"):
+        assert name in cli.error("evaluate", name, "--plugin", TOY, "--task", "toy")

@@ -88,6 +88,21 @@ def test_plugins_show_has_options_defaults_and_sources(cli: Any) -> None:
     assert "classes" in cli("plugins", "show", "tree").stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("blend", ["guiders (several Guider; required)", "shares (several float, or none; default none)"]),
+        ("tree", ["classes (one of A, B, both; "]),
+        ("heun", ["sigma_min (float, or none, data units; default none)"]),
+        ("train", ["models (Recipe by name; ", "selector (Selector, or none; "]),
+        ("fine-tune", ["on (Recipe or Task; required)"]),
+    ],
+)
+def test_types_are_said_in_words(cli: Any, name: str, said: list[str]) -> None:
+    text = cli("plugins", "show", name).stdout
+    assert all(words in text for words in said), text
+
+
 def test_plugins_show_as_json(cli: Any) -> None:
     found = cli.json("plugins", "show", "jest")
     assert [plugin["name"] for plugin in found["plugins"]] == ["jest"]
@@ -158,6 +173,17 @@ def test_an_empty_store(cli: Any) -> None:
     assert cli.json("store", "list") == []
     assert cli.json("store", "verify") == {"entries": 0, "damaged": {}}
     assert "nothing to remove" in cli("store", "prune", "--all").stdout
+
+
+def test_what_goes_on_from_another_network_is_listed_with_its_base(cli: Any) -> None:
+    cli.toy("--guider", "sims(count=8)", "--duration", "2it", "--samples", "4", "--out", "run")
+    whole = {item["recipe"]: item for item in cli.json("store", "list")}
+    assert whole["synthetic"]["task"] == whole["train"]["task"]
+    assert whole["synthetic"]["denoiser"] == whole["fine-tune"]["denoiser"] == whole["train"]["denoiser"] is not None
+    lines = cli("store", "list").stdout
+    assert " of - " not in lines
+    assert " with -" not in lines
+    assert f"fine-tune of samples of {whole['train']['task']} with {whole['train']['denoiser']}, seed" in lines
 
 
 def test_a_store_is_listed_verified_and_pruned(cli: Any) -> None:

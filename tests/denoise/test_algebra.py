@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from guideplug.denoise import Affine, Combine, Leaf, Space, Weight, calls, tally
+from guideplug.denoise import Affine, Combine, Leaf, Space, Weight, calls, select_rows, tally
 from guideplug.errors import ConditionError, DenoiserError
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
 from guideplug.weights import Gate
@@ -339,6 +339,7 @@ class TestPlan:
         return found
 
     @pytest.mark.parametrize("kind", CONDITIONS[1:])
+    @torch.no_grad()
     def test_once_a_trajectory_and_once_an_interval(self, joined, kind):
         base, weak = networks(kind)
         x, condition = asked(kind)
@@ -348,6 +349,7 @@ class TestPlan:
             assert torch.equal(path(x, sigma, condition), point(x, sigma, condition))
         assert len(joined) == 6 + 2  # the point on its own at every step, its trajectory inside and outside the gate
 
+    @torch.no_grad()
     def test_lone_functions_are_planned_once_too(self, joined):
         base, _ = networks("labels")
         x, labels = asked("labels")
@@ -356,17 +358,50 @@ class TestPlan:
             path(x, sigma, labels)
         assert len(joined) == 1
 
-    def test_another_condition_or_batch_is_planned_anew(self):
-        base, _ = networks("labels")
-        x, labels = asked("labels")
+    @pytest.mark.parametrize("kind", CONDITIONS[1:])
+    @torch.no_grad()
+    def test_whatever_changes_is_planned_anew(self, kind):
+        """Each change comes alone, after a call with what it changes."""
+        base, _ = networks(kind)
         point = base + 2 * (base - base.unconditional())
         path = point.trajectory()
-        others = [labels, labels.flip(0), labels[:1], None, labels]
-        for condition in others:
-            assert torch.equal(path(x, 1.0, condition), point(x, 1.0, condition))
-        assert torch.equal(path(x[:1], 1.0, labels[:1]), point(x[:1], 1.0, labels[:1]))
-        labels[:] = 2
-        assert torch.equal(path(x, 1.0, labels), point(x, 1.0, labels))
+        x, condition = asked(kind)
+
+        def same(x, condition):
+            return torch.equal(path(x, 1.0, condition), point(x, 1.0, condition))
+
+        assert same(x, condition)
+        assert same(x, select_rows(condition, torch.tensor([2, 0, 1])))  # another object
+        assert same(x, condition)
+        part = next(iter(condition.values())) if isinstance(condition, dict) else condition
+        part[0] = part[1]
+        assert same(x, condition)  # changed in place
+        row = select_rows(condition, slice(0, 1))
+        assert same(x, row)
+        assert same(x[:2], row)  # another batch, for a condition that is repeated
+        assert same(x, None)
+
+    @torch.no_grad()
+    def test_a_part_that_is_put_in_place_of_another_is_seen(self):
+        base, _ = networks("masked")
+        path = (base + 2 * (base - base.unconditional())).trajectory()
+        x, condition = asked("masked")
+        for number in range(20):  # the memory of what is gone may be used for what comes
+            condition["text"] = None
+            condition["text"] = torch.full((3, 5, 4), float(number))
+            fresh = (base + 2 * (base - base.unconditional()))(x, 1.0, condition)
+            assert torch.equal(path(x, 1.0, condition), fresh)
+
+    def test_where_gradients_are_recorded_nothing_is_kept(self):
+        base, _ = networks("embedding")
+        x, condition = asked("embedding")
+        path = (base + 2 * (base - base.unconditional())).trajectory()
+        with torch.no_grad():
+            path(x, 1.0, condition)
+        condition.requires_grad_(True)
+        for _ in range(2):
+            path(x, 1.0, condition).sum().backward()
+        assert float(condition.grad.abs().sum()) > 0
 
     def test_in_inference_mode_nothing_is_kept(self):
         base, _ = networks("labels")
@@ -377,6 +412,15 @@ class TestPlan:
             path(x, 1.0, labels)
             labels[:] = 2
             assert torch.equal(path(x, 1.0, labels), point(x, 1.0, labels))
+
+    @torch.no_grad()
+    def test_deep_functions_of_functions_are_planned_in_linear_time(self):
+        base, weak = networks()
+        point = Combine([base, weak], lambda outputs, x, sigma: outputs[0])
+        for _ in range(40):
+            point = Combine([point, point + 0.5 * (base - weak)], lambda outputs, x, sigma: outputs[0])
+        x, _ = asked("none")
+        assert torch.equal(point.trajectory()(x, 1.0), base(x, 1.0))
 
 
 class Wrong(Leaf):

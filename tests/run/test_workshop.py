@@ -266,7 +266,8 @@ def test_synthetic_data_are_the_samples_of_their_denoiser(store: Store, tmp_path
     found = shop.obtain(SYNTHETIC).x
     assert found.shape == (50, 2)
     denoiser = shop.obtain(MAIN)
-    streams = SampleStreams(3, range(50))
+    assert SYNTHETIC.stream_seed != 3  # a run of that seed draws other samples
+    streams = SampleStreams(SYNTHETIC.stream_seed, range(50))
     start = TREE.start(streams, SAMPLER.sigmas(denoiser)[0])
     assert torch.equal(found, SAMPLER.sample(denoiser, start.x, start.condition, streams))
     other = workshop(Store(tmp_path / "other"))
@@ -281,7 +282,7 @@ def test_drawing_from_synthetic_data_gives_samples_under_the_conditions_they_wer
     main = evolve(MAIN, task=LABELLED, options=evolve(OPTIONS, duration="3it", condition_dropout=0.1))
     recipe = Synthetic(of=main, task=LABELLED, sampler=SAMPLER, count=30, seed=3, guider=CFG(weight=1.5))
     data: Any = workshop(store).obtain(recipe)
-    labels = LABELLED.start(SampleStreams(3, range(30)), 5.0).condition
+    labels = LABELLED.start(SampleStreams(recipe.stream_seed, range(30)), 5.0).condition
     examples = data.draw(torch.full((200,), 0.3), TrainingStreams(0, 0))
     assert torch.equal(examples.target, data.x[examples.ids])
     assert torch.equal(examples.condition, select_rows(labels, examples.ids))

@@ -21,7 +21,6 @@ from attrs.validators import optional
 from guideplug import (
     Denoiser,
     Duration,
-    FineTune,
     Guider,
     Recipe,
     Source,
@@ -72,14 +71,14 @@ class SIMS(Guider):
     model: str = option("synthetic", help="role of the fine-tuned copy")
 
     def needs(self, task: Task, main: Recipe) -> Mapping[str, Recipe | str | None]:
-        trained = main if isinstance(main, Train | FineTune) else task.recipe("main", None)
-        assert isinstance(trained, Train | FineTune)
+        assert isinstance(main, Train)  # or the task's own, where what is guided was not trained from scratch
+        options, seed = main.options, main.seed
         count = self.count or task.size() or ENDLESS
-        budget = self.budget or trained.options.duration.part(1 / 8)
-        rate = self.lr * trained.options.lr
+        budget = self.budget or options.duration.part(1 / 8)
+        samples = f"synthetic(of=main, count={count}, seed={seed})"
         return {
-            self.model: f"fine-tune(of=main, on=synthetic(of=main, count={count}), duration={budget}, lr={rate:.6g}, "
-            "schedule=constant, warmup=0)"
+            self.model: f"fine-tune(of=main, on={samples}, duration={budget}, lr={self.lr * options.lr:.6g}, "
+            f"schedule=constant, warmup=0, seed={seed})"
         }
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:

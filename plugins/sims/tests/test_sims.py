@@ -54,7 +54,8 @@ def test_the_copy_is_the_main_network_fine_tuned_on_its_own_samples_alone():
     assert isinstance(copy, FineTune)
     assert copy.of == config.main
     assert config.main.selector is not None
-    assert copy.on == Synthetic(of=config.main, task=config.task, sampler=config.sampler, count=16384)
+    assert copy.on == Synthetic(of=config.main, task=config.task, sampler=config.sampler, count=16384, seed=3)
+    assert copy.seed == 3  # the run's
     main = config.main.options
     assert copy.options.duration == Duration(512, "it") == main.duration.part(1 / 8)
     assert (copy.options.lr, copy.options.schedule.name, copy.options.batch) == (0.001, "constant", main.batch)

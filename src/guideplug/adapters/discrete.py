@@ -16,12 +16,15 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
+from guideplug.adapters.foreign import instead_of
 from guideplug.adapters.schedule import NoiseSchedule
 
 __all__ = ["DiscreteSchedule"]
 
 
 def _numbers(values: Sequence[float] | Tensor) -> tuple[float, ...]:
+    if isinstance(values, str | type) or not (isinstance(values, Sequence) or hasattr(values, "__array__")):
+        raise TypeError(f"alphas_cumprod {instead_of(values)}")
     return tuple(torch.as_tensor(values, dtype=torch.float64).flatten().tolist())
 
 
@@ -37,6 +40,7 @@ class DiscreteSchedule(NoiseSchedule):
         rounded: whether the network is told the nearest step, as an integer; else a fraction between two.
 
     Raises:
+        TypeError: alphas_cumprod is no table, as a scheduler.
         ValueError: fewer than two steps, a value outside (0, 1), or one that is not below the one before.
     """
 

@@ -25,6 +25,7 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
+from guideplug.adapters.foreign import instead_of
 from guideplug.adapters.schedule import FlowSchedule, NoiseSchedule, VESchedule
 from guideplug.errors import nearest
 
@@ -33,6 +34,12 @@ __all__ = ["Prediction", "coefficients", "schedule_of"]
 Prediction: TypeAlias = Literal["denoised", "epsilon", "v", "score", "flow", "edm"]
 
 KNOWN: tuple[str, ...] = get_args(Prediction)
+ELSEWHERE = {
+    "sample": "'denoised'", "x0": "'denoised'", "x_0": "'denoised'", "x_start": "'denoised'", "data": "'denoised'",
+    "noise": "'epsilon'", "eps": "'epsilon'",
+    "v_prediction": "'v'", "velocity": "'flow', or 'v'", "flow_prediction": "'flow'",
+}  # fmt: skip
+"""What other libraries and papers call them."""
 
 
 @final
@@ -73,12 +80,11 @@ def schedule_of(
         ValueError: there is no such prediction, it cannot go with the schedule, or it needs one.
     """
     if predicts not in KNOWN:
-        raise ValueError(f"predicts is {predicts!r}{nearest(str(predicts), KNOWN)}: give one of {', '.join(KNOWN)}")
+        raise ValueError(f"predicts is {predicts!r}{_meant(str(predicts))}: give one of {', '.join(KNOWN)}")
     if schedule is None:
         return _default(predicts, sigma_data, sigma_min, sigma_max)
     if not isinstance(schedule, NoiseSchedule):
-        table = ", as in DiscreteSchedule(scheduler.alphas_cumprod)" if hasattr(schedule, "alphas_cumprod") else ""
-        raise TypeError(f"schedule is a {type(schedule).__name__}: give a NoiseSchedule{table}")
+        raise TypeError(f"schedule {instead_of(schedule)}")
     name = type(schedule).__name__
     if predicts == "edm":
         raise ValueError(f"predicts='edm' with schedule {name}: EDM's preconditioning says it all, leave schedule out")
@@ -91,6 +97,11 @@ def schedule_of(
         instead = "predicts='flow' for a velocity" if flow else "the schedule that the network was trained with"
         raise ValueError(f"predicts='v' with schedule {name}: v is defined where alpha^2 + beta^2 = 1; give {instead}")
     return schedule
+
+
+def _meant(word: str) -> str:
+    known = ELSEWHERE.get(word.lower().replace("-", "_"))
+    return nearest(word, KNOWN) if known is None else f" (did you mean {known}?)"
 
 
 def _default(predicts: Prediction, sigma_data: float, low: float | None, high: float | None) -> NoiseSchedule:

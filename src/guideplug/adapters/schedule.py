@@ -34,6 +34,9 @@ __all__ = ["CosineSchedule", "FlowSchedule", "NoiseSchedule", "VESchedule", "VPS
 
 Times = TypeVar("Times", float, Tensor)
 
+MAX_EXPONENT = 80.0
+"""The largest log(1 + sigma^2): float32, in which sigma is squared, ends at exp(88)."""
+
 
 class NoiseSchedule(abc.ABC):
     """How much signal and noise a network's input has. Final frozen attrs classes; your own is one more.
@@ -63,7 +66,7 @@ class NoiseSchedule(abc.ABC):
 
 def _one_of(*known: object) -> Callable[[object, "Attribute[Any]", object], None]:
     def check(instance: object, attribute: "Attribute[Any]", value: object) -> None:
-        if value not in known:
+        if value not in known or isinstance(value, bool):
             raise ValueError(f"{attribute.name} is {value!r}: give {' or '.join(map(repr, known))}")
 
     return check
@@ -122,7 +125,8 @@ class VPSchedule(NoiseSchedule):
         time_min: the earliest t that the network knows.
 
     Raises:
-        ValueError: not 0 <= beta_min < beta_max, time_scale is not positive, time_min is not between 0 and 1.
+        ValueError: not 0 <= beta_min < beta_max, their mean is above 80, time_scale is not positive, time_min is not
+            between 0 and 1.
     """
 
     beta_min: float = field(default=0.1, validator=non_negative)
@@ -133,6 +137,11 @@ class VPSchedule(NoiseSchedule):
     def __attrs_post_init__(self) -> None:
         if not self.beta_min < self.beta_max:
             raise ValueError(f"beta_min {self.beta_min:g} must be below beta_max {self.beta_max:g}")
+        if self._exponent(1.0) > MAX_EXPONENT:
+            raise ValueError(
+                f"beta_min {self.beta_min:g} and beta_max {self.beta_max:g}: sigma would overflow; give a mean of "
+                f"{MAX_EXPONENT:g} at most (over the times 0 to 1: 20 stands for 0.02 in each of 1000 steps)"
+            )
 
     @property
     def sigma_range(self) -> tuple[float, float]:

@@ -63,7 +63,7 @@ def wrap(
         decode: from latents to what people look at, the identity unless given.
 
     Raises:
-        TypeError: network, schedule or null is of another kind.
+        TypeError: network, shape, schedule or null is of another kind.
         ValueError: the prediction is unknown, does not go with the schedule or lacks one; a level is out of its range.
     """
     if not callable(network):
@@ -73,9 +73,7 @@ def wrap(
     for name, level in (("sigma_min", sigma_min), ("sigma_max", sigma_max)):
         if level is not None and not low * (1 - ROUNDING) <= level <= high * (1 + ROUNDING):
             raise ValueError(f"{name} is {level:g}: the schedule, {schedule}, reaches from {low:.4g} to {high:.4g}")
-    space = Space(
-        tuple(shape), sigma_data, low if sigma_min is None else sigma_min, high if sigma_max is None else sigma_max
-    )
+    space = Space(shape, sigma_data, low if sigma_min is None else sigma_min, high if sigma_max is None else sigma_max)
     return Adapted(network, space, predicts, schedule, null_of(null), decode)
 
 
@@ -100,8 +98,16 @@ class Adapted(Leaf):
         """The denoised samples (B, *), computed in float32 at least.
 
         Raises:
-            DenoiserError: the network returned no tensor, or one of another shape.
+            DenoiserError: x is not of the space's shape, or the network cannot be called so, returned no tensor, or one
+                of another shape.
         """
+        shape = self.space.shape
+        if x.shape[1:] != shape:
+            expected = f"({', '.join(map(str, ('B', *shape)))})"
+            raise DenoiserError(
+                f"x has shape {tuple(x.shape)}, expected {expected} by wrap(..., shape={shape}): shape is that of one "
+                "sample, without the batch axis"
+            )
         sigma = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
         alpha, skip, out = coefficients(self.predicts, self.schedule, sigma)
         prediction = self._predict(_rows(alpha, x) * x, self.schedule.time(sigma), condition, x.dtype)
@@ -114,12 +120,17 @@ class Adapted(Leaf):
             if time.is_floating_point():
                 time = time.to(torch.promote_types(dtype, torch.float32))
         x_t = x_t.to(dtype)
-        if condition is None:
-            output = network(x_t, time)
-        elif isinstance(condition, Mapping):
-            output = network(x_t, time, **condition)
-        else:
-            output = network(x_t, time, condition)
+        positional = (condition,) if isinstance(condition, Tensor) else ()
+        named = condition if isinstance(condition, Mapping) else {}
+        try:
+            output = network(x_t, time, *positional, **named)
+        except torch.OutOfMemoryError:
+            raise
+        except (TypeError, IndexError, RuntimeError, ValueError) as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise DenoiserError(
+                f"while calling {_name(network)}({_arguments(x_t, time, condition)}): {said}"
+            ) from error
         prediction = _tensor_of(output, network)
         if prediction.shape != x_t.shape:
             raise DenoiserError(
@@ -155,6 +166,15 @@ def _rows(values: Tensor, x: Tensor) -> Tensor:
 
 def _name(network: Network) -> str:
     return type(network).__name__ if isinstance(network, nn.Module) else getattr(network, "__name__", "the network")
+
+
+def _arguments(x_t: Tensor, time: Tensor, condition: Condition) -> str:
+    """What a network was given: ``x_t (4, 2) float32, time (4,) float32, condition (4,) int64``."""
+    named = {f"{name}=": part for name, part in condition.items()} if isinstance(condition, Mapping) else {}
+    given = {"x_t ": x_t, "time ": time, **named}
+    if isinstance(condition, Tensor):
+        given["condition "] = condition
+    return ", ".join(f"{name}{tuple(part.shape)} {str(part.dtype)[6:]}" for name, part in given.items())
 
 
 def _tensor_of(output: object, network: Network) -> Tensor:

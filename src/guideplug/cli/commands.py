@@ -3,7 +3,6 @@
 import json
 import shlex
 import sys
-import time
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,27 +10,33 @@ from typing import Any
 
 import attrs
 import click
-import torch
 from rich.console import Console
 
+from guideplug.cli.dry_run import dry_run
 from guideplug.cli.progress import progress
 from guideplug.cli.table import print_table
-from guideplug.config import Duration, shell_quote, short
+from guideplug.config import shell_quote, short
 from guideplug.denoise import calls, formula
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import Guider
 from guideplug.noise import SampleStreams
-from guideplug.recipes import FineTune, Train
+from guideplug.recipes import Train
 from guideplug.registry import Registry
-from guideplug.run.config import Request, RunConfig, read_file, resolve, to_toml
+from guideplug.run.config import Request, RunConfig, read_file, renewed_roles, resolve, to_toml
 from guideplug.run.experiment import Experiment, Outcome
 from guideplug.run.folder import RunFolder
 from guideplug.run.interrupt import Interrupted
-from guideplug.run.rehearsal import denoiser_of, guided, planned_networks, rehearse
-from guideplug.run.summary import cost_sentences, guidance_sentence, next_commands, selection_sentence, table_rows
+from guideplug.run.rehearsal import denoiser_of, guided, rehearse
+from guideplug.run.summary import (
+    cost_sentences,
+    guidance_sentence,
+    next_commands,
+    notes,
+    selection_sentence,
+    table_rows,
+)
 from guideplug.sample import evaluation_levels
 from guideplug.store import Store
-from guideplug.train import Training
 
 __all__ = ["differences", "explain_command", "plugin_files", "run_command", "sample_command"]
 
@@ -51,12 +56,14 @@ def run_command(config: str | None, options: Mapping[str, Any]) -> None:
     request = _request(options, file)
     registry = Registry.installed(plugin_files(options, file))
     resolved = resolve(request, registry)
+    if file is not None:
+        _check_guider_of_file(resolved, request, file, registry)
     if folder is not None:
         _same_configuration(resolved, folder)
     rehearse(resolved)
     store = Store.default()
     if options["dry_run"]:
-        _dry_run(resolved, store, as_json=options["as_json"])
+        dry_run(resolved, store, as_json=options["as_json"])
         return
     if folder is None:
         folder = RunFolder.create(None if out is None else Path(out), _folder_name(resolved))
@@ -69,19 +76,21 @@ def sample_command(path: str | None, options: Mapping[str, Any]) -> None:
     if path is None:
         if "main" not in asked.models:
             raise UsageError("sample what? give the folder of a run, or a network: --model main=PATH_OR_EXPRESSION")
+        if "task" not in asked.values:
+            raise UsageError("--task is missing: name the task that the network of --model main is for")
         registry = Registry.installed(plugin_files(options, None))
         request = asked
+        resolved = resolve(request, registry)
     else:
-        registry, request = _of_run(Path(path), asked, options)
-    resolved = resolve(request, registry)
+        registry, resolved = _of_run(Path(path), asked, options)
     rehearse(resolved)
     out = None if options["out"] is None else Path(options["out"])
     folder = RunFolder.create(out, f"{_folder_name(resolved)}-sampled")
     _go(Experiment(resolved, registry, Store.default(), folder, command=_command()), options["as_json"])
 
 
-def _of_run(path: Path, asked: Request, options: Mapping[str, Any]) -> tuple[Registry, Request]:
-    """What is asked for, with the networks and the configuration of a run."""
+def _of_run(path: Path, asked: Request, options: Mapping[str, Any]) -> tuple[Registry, RunConfig]:
+    """What is asked for, with a run's configuration, and its networks where the guider still means the same ones."""
     source = RunFolder.existing(path)
     status = source.record().get("status")
     if not source.checkpoint("main").is_file():
@@ -95,7 +104,24 @@ def _of_run(path: Path, asked: Request, options: Mapping[str, Any]) -> tuple[Reg
     values = {**before, **asked.values, "plugins": plugins}
     chosen = {"main": models["main"], **asked.models}
     request = attrs.evolve(asked, values=values, models=chosen, spare_models=models)
-    return Registry.installed(plugins), request
+    registry = Registry.installed(plugins)
+    resolved = resolve(request, registry)
+    other = renewed_roles(resolve(Request(file=source.config, check_files=False), registry), resolved.guider)
+    if other - asked.models.keys():
+        left = {role: model for role, model in models.items() if role not in other}
+        resolved = resolve(attrs.evolve(request, spare_models=left), registry)
+    return registry, resolved
+
+
+def _check_guider_of_file(resolved: RunConfig, request: Request, file: Path, registry: Registry) -> None:
+    """Refuse a guider that means other networks than those that the file beside it names."""
+    before = resolve(Request(file=file, check_files=False), registry)
+    named = read_file(file).get("models", {}).keys() - request.models.keys()
+    for role in sorted(renewed_roles(before, resolved.guider) & named):
+        raise UsageError(
+            f"guider {short(resolved.guider)} asks for another network in the role {role!r} than [models.{role}] of "  # type: ignore[arg-type]
+            f"{file}: give --model {role}=..., or take that table out of the file"
+        )
 
 
 def explain_command(text: str, options: Mapping[str, Any]) -> None:
@@ -215,6 +241,8 @@ def _go(experiment: Experiment, as_json: bool) -> None:
     console = Console(stderr=as_json)
     config = experiment.config
     experiment.observers = [] if as_json else [progress(console)]
+    for line in () if as_json else notes(config):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     try:
         outcome = experiment.run()
     except Interrupted as interrupted:
@@ -250,43 +278,3 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     say("next:")
     for command in next_commands(config, outcome, experiment.registry.names(Guider.kind)):
         say(f"  {command}")
-
-
-def _dry_run(config: RunConfig, store: Store, *, as_json: bool) -> None:
-    torch.set_num_threads(config.threads)
-    networks = planned_networks(config, store)
-    estimates = {role: _estimate(recipe) for role, recipe, what in networks if what in ("trained", "resumed")}
-    if as_json:
-        plan = [
-            {"role": role, "recipe": recipe.name, "plan": what, "seconds": estimates.get(role)}
-            for role, recipe, what in networks
-        ]
-        click.echo(json.dumps({"config": tomllib.loads(to_toml(config)), "networks": plan}, indent=1))
-        return
-    click.echo(to_toml(config))
-    for role, recipe, what in networks:
-        seconds = estimates.get(role)
-        network = getattr(recipe, "denoiser", None)
-        about = "" if network is None else f" ({short(network)})"
-        length = f", {recipe.iterations} iterations" if recipe.iterations else ""
-        time_ = f", about {seconds:.0f} s" if seconds is not None else ""
-        click.echo(f"# {role}{about} will be {what}{length if what != 'found' else ''}{time_}")
-    known = [seconds for seconds in estimates.values() if seconds is not None]
-    click.echo(f"# training takes about {sum(known):.0f} s here; sampling and metrics come on top")
-
-
-def _estimate(recipe: Any) -> float | None:
-    """Seconds of a training on this machine, from a few iterations of it without selection."""
-    if not isinstance(recipe, Train | FineTune):
-        return None
-    if recipe.options.duration.unit == "s":
-        return recipe.options.duration.amount
-    data: Any = recipe.task if isinstance(recipe, Train) else getattr(recipe.on, "task", recipe.on)
-    training = Training(denoiser_of(recipe.build(), recipe.name), data, recipe.options, seed=recipe.seed)
-    training.run(until=Duration(3, "it"))
-    begin = time.perf_counter()
-    training.run(until=Duration(11, "it"))
-    each = (time.perf_counter() - begin) / 8
-    duration = recipe.options.duration
-    steps = duration.amount if duration.unit == "it" else duration.amount / recipe.options.batch
-    return each * steps

@@ -14,6 +14,7 @@ from guideplug.errors import UsageError
 from guideplug.noise import SampleStreams
 from guideplug.registry import Registry
 from guideplug.run.config import Request, resolve
+from guideplug.run.folder import drawn_whole
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.samples import check_condition, read_arms
 from guideplug.run.summary import table_rows
@@ -48,7 +49,8 @@ def evaluate_command(path: str, options: Mapping[str, Any]) -> None:
 
     table = {arm.name: values(arm) for arm in (*truth, *arms)}
     if figure is not None:
-        task.figure([*truth[:1], *arms], figure)
+        with drawn_whole(figure) as aside:
+            task.figure([*truth[:1], *arms], aside)
     if options["as_json"]:
         found = {"samples": {arm.name: len(arm.samples) for arm in arms}, "task": short(task), "arms": table}
         click.echo(json.dumps(found | {"figure": None if figure is None else str(figure)}, indent=1))

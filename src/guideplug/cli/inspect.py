@@ -4,8 +4,11 @@ import json
 import re
 import sys
 import time
+import types
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast, get_args, get_origin
+from types import NoneType
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 import attrs
 import click
@@ -124,10 +127,19 @@ def _strategy_data(what: type[Strategy] | str, kind: str, name: str) -> dict[str
 
 
 def _type_name(kind: Any) -> str:
-    """A type as a person would say it: the choices of a literal, else its name."""
+    """A type as a person would say it: ``one of A, B``, ``several float, or none``, ``Recipe or Task``."""
+    parts = get_args(kind)
     if get_origin(kind) is Literal:
-        return f"one of {', '.join(map(str, get_args(kind)))}"
-    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else re.sub(r"[\w.]+\.", "", str(kind))
+        return f"one of {', '.join(map(str, parts))}"
+    if get_origin(kind) in (Union, types.UnionType):
+        some = " or ".join(_type_name(part) for part in parts if part is not NoneType)
+        return f"{some}, or none" if NoneType in parts else some
+    if get_origin(kind) is tuple:
+        names = list(dict.fromkeys(_type_name(part) for part in parts if part is not Ellipsis))
+        return f"{'several' if Ellipsis in parts else len(parts)} {' or '.join(names)}"
+    if isinstance(get_origin(kind), type) and issubclass(get_origin(kind), Mapping):
+        return f"{_type_name(parts[1])} by name"
+    return kind.__name__ if isinstance(kind, type) and not parts else re.sub(r"[\w.]+\.", "", str(kind))
 
 
 def list_store(as_json: bool) -> None:
@@ -164,14 +176,31 @@ def _entry_data(entry: Entry | tuple[Path, str]) -> dict[str, Any]:
     return {
         "identity": entry.identity,
         "recipe": recipe.get("name"),
-        "task": _named(recipe.get("task")),
-        "denoiser": _named(recipe.get("denoiser")),
+        "task": _data(recipe),
+        "denoiser": _base(recipe),
         "seed": recipe.get("seed"),
         "iterations": entry.facts.get("iterations"),
         "seconds": entry.facts.get("seconds"),
         "bytes": entry.size,
         "made": None if made is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(made)),
     }
+
+
+def _data(recipe: Mapping[str, Any]) -> str | None:
+    """What a recipe's network was made with: its task, synthetic samples, or that of the recipe it goes on from."""
+    if "on" in recipe:
+        of = "samples of " if recipe["on"].get("name") == "synthetic" else ""
+        return f"{of}{_data(recipe['on']) if of else _named(recipe['on'])}"
+    return _named(recipe.get("task")) if "of" not in recipe or "task" in recipe else _data(recipe["of"])
+
+
+def _base(recipe: Mapping[str, Any]) -> str | None:
+    """The architecture: that of the recipe it goes on from, where it names none, or the recipe itself."""
+    if "denoiser" in recipe:
+        return _named(recipe["denoiser"])
+    if isinstance(recipe.get("of"), Mapping):
+        return _base(recipe["of"])
+    return _named({key: value for key, value in recipe.items() if key not in ("task", "seed")})
 
 
 def _named(value: Any) -> str | None:

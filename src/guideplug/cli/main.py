@@ -206,8 +206,8 @@ def sample(folder: str | None, **options: Any) -> None:
 
     \b
     guideplug sample runs/FOLDER --guider 'autoguidance(weight=3)'
-    guideplug sample --model main=mine.safetensors --task digits --guider cfg
-    guideplug sample --model main='python("mypkg:build")' --guider autoguidance
+    guideplug sample --task digits --model main='python("./mine.py:build")' --guider cfg
+    guideplug sample --task digits --model main=mine.safetensors --denoiser 'python("mypkg:build")' --guider sims
     """
     from guideplug.cli.commands import sample_command
 

@@ -124,8 +124,10 @@ class Reader:
 
     def _knows(self, value: object, kind: Any) -> bool:
         """Whether the name that a value begins with is one of a kind of strategies."""
+        if not (isinstance(kind, type) and issubclass(kind, Strategy)):
+            return False
         found = parse(value) if isinstance(value, str) and value.strip() else value
-        if not isinstance(found, Call | Word) or not (isinstance(kind, type) and issubclass(kind, Strategy)):
+        if not isinstance(found, Call | Word):
             return False
         name = found.name if isinstance(found, Call) else found.text
         return name in self.named.get(kind, ()) or strategy_name(name) in self.catalog.names(kind.kind)

@@ -25,12 +25,12 @@ def draw_picture(demo: Demo, samples: Mapping[str, Tensor], path: Path) -> None:
     grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).reshape(-1, 2)
     density = truth.log_density(grid).reshape(GRID, GRID).numpy()
     extent = (-REACH, REACH, -REACH, REACH)
-    figure = Figure(figsize=(3.3 * (1 + len(rows)), 3.75), dpi=110)
+    figure = Figure(figsize=(3.3 * (1 + len(rows)), 3.95), dpi=110)
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 1 + len(rows), squeeze=False)[0]
-    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=0.86, wspace=0.02)
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=0.82, wspace=0.02)
     panels[0].imshow(density.clip(demo.outline - 8), extent=extent, origin="lower", cmap="YlGnBu")
-    panels[0].set_title("the truth\nlog density and outline", fontsize=11)
+    panels[0].set_title("the truth\nits log density, and the\noutline that holds 99 % of it", fontsize=11)
     for panel, row in zip(panels[1:], rows, strict=True):
         points = samples[row.name]
         inside = truth.log_density(points) >= demo.outline
@@ -38,7 +38,8 @@ def draw_picture(demo: Demo, samples: Mapping[str, Tensor], path: Path) -> None:
             shown = points[chosen].numpy()
             panel.scatter(shown[:, 0], shown[:, 1], s=2.2, c=colour, linewidths=0, alpha=0.75, zorder=3)
         calls = " + ".join(f"{count} {role}" for role, count in row.calls.items() if count)
-        panel.set_title(f"{row.name} ({calls})\nfidelity {row.inside:.1%}, coverage {row.coverage:.1%}", fontsize=11)
+        title = f"{row.name}\n{calls} calls a sample\nfidelity {row.inside:.1%}, coverage {row.coverage:.1%}"
+        panel.set_title(title, fontsize=11)
     for panel in panels:
         panel.contour(
             density,

@@ -1,5 +1,6 @@
 """The demo in words: every sentence follows from the numbers."""
 
+from guideplug.demo.spirals import PIECES
 from guideplug.demo.trial import Demo, Row
 
 __all__ = ["story"]
@@ -9,8 +10,8 @@ SAME = 0.01
 
 
 def story(demo: Demo) -> list[str]:
-    """The lines of the terminal."""
-    return [*_algebra(demo), "", *_networks(demo), "", *_verdict(demo)]
+    """The lines of the terminal: what guidance is and does, then how it is written and what that promises."""
+    return [*_networks(demo), "", *_verdict(demo), "", *_algebra(demo)]
 
 
 def _algebra(demo: Demo) -> list[str]:
@@ -19,10 +20,11 @@ def _algebra(demo: Demo) -> list[str]:
     asked = "is not asked" if checks.outputs_at_one == 1 else "IS asked"
     nowhere = "the ones inside it" if checks.gated == checks.within else f"NOT the {len(checks.within)} inside it"
     return [
-        "1. Denoisers are points and their differences directions, so guidance is an equation and gives a denoiser:",
+        "2. How it is written: denoisers are points, differences directions, and what comes out is again a denoiser.",
+        "   As when one network guides itself, asked with a condition c and without (classifier-free guidance):",
         f"     guided = base + {demo.cfg_weight - 1:g} * (base - base.unconditional())",
         f"            = {checks.formula}",
-        "   Looked at just now, on a density whose denoiser is known exactly:",
+        "   Checked just now, with the spirals' exact denoiser as base:",
         f"     one evaluation: {_cost(checks.calls, checks.outputs)}; the textbook formula to {checks.error:.0e}",
         f"     a negative prompt, base.under(label) for unconditional(): "
         f"{_cost(checks.negative_calls, checks.negative_outputs)}",
@@ -39,17 +41,20 @@ def _cost(calls: int, outputs: float) -> str:
 def _networks(demo: Demo) -> list[str]:
     main, weak = demo.networks["main"], demo.networks["weak"]
     lines = [
-        f"2. Two networks, taught just now on points of that density: main {main.width} wide, {main.iterations:,} "
-        f"iterations; weak {weak.width}, {weak.iterations:,}.",
-        f"     guided = {demo.formula}, {demo.samples:,} samples, the same noise for all denoisers",
-        f"     {'':22}  fidelity  coverage   log p  network calls",
+        "1. Guidance asks a second, worse denoiser as well, and goes further the way that the first differs from it.",
+        "   Two networks were taught just now to turn noise into points of a known density, two spirals:",
+        f"     main: {main.width} wide, {main.iterations:,} iterations, the one whose samples are wanted",
+        f"     weak: {weak.width} wide, {weak.iterations:,} iterations, its guide",
+        f"     guided = {demo.formula}; {demo.samples:,} samples of each, from the same noise",
+        f"     {'':22}  fidelity  coverage   log p  network calls a sample",
     ]
     for row in demo.rows:
         calls = " + ".join(f"{count} {role}" for role, count in row.calls.items() if count) or "-"
         lines.append(f"     {row.name:22}  {row.inside:8.1%}  {row.coverage:8.1%}  {row.log_density:6.2f}  {calls}")
     return [
         *lines,
-        "   fidelity: share inside the outline of 99 % of the truth; coverage: overlap with the true shares",
+        "   fidelity: share of the samples inside the outline that holds 99 % of the truth; log p: mean log density",
+        f"   coverage: the truth is cut into {PIECES} equal pieces; how far samples fill each one's share (to 100 %)",
     ]
 
 
@@ -59,7 +64,7 @@ def _verdict(demo: Demo) -> list[str]:
     return [
         f"Guided by the {'weaker' if weak.inside < plain.inside - SAME else 'other (not weaker!)'} network: "
         f"{_change(plain, guided)}.",
-        f"Only where {low:g} < sigma <= {high:g}: {_change(plain, gated)}.",
+        f"Guided in the interval {low:g} < sigma <= {high:g} of noise levels only: {_change(plain, gated)}.",
         f"So {_worth(plain, guided)}; {_comparison(plain, guided, gated)}. One seed: another may say otherwise.",
     ]
 

@@ -9,6 +9,7 @@ The first is done at every step, for weights and gates change with the level. Th
 left, and on the condition, so a `Plan` keeps them along a trajectory: once an interval, not once a step.
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -28,8 +29,8 @@ __all__ = ["NEGLIGIBLE", "Call", "Coefficients", "Plan", "planned_conditions"]
 NEGLIGIBLE = 2.0**-24
 """A coefficient this small changes nothing in float32 beside others that sum to one: half a unit in the last place."""
 
-Terms: TypeAlias = tuple[tuple[Query, "tuple[Terms, ...]"], ...]
-"""Which terms of a point are left at a level, and those of what they are functions of."""
+Terms: TypeAlias = tuple[tuple["Denoiser", tuple[Query, ...]], ...]
+"""Which terms of a point are left at a level, then those of each point that they are functions of, once each."""
 
 
 class Coefficients:
@@ -55,7 +56,14 @@ class Coefficients:
 
     def terms(self, point: "Denoiser") -> Terms:
         """Which terms are left, all the way down."""
-        return tuple((query, tuple(map(self.terms, query.source.points))) for query in self.of(point))
+        found: dict[Denoiser, tuple[Query, ...]] = {}
+        waiting = [point]
+        while waiting:
+            point = waiting.pop()
+            if point not in found:
+                found[point] = tuple(self.of(point))
+                waiting += [inner for query in found[point] for inner in query.source.points]
+        return tuple(found.items())
 
     def _resolved(self, query: Query) -> Query:
         """The query as the network will see it: without a given condition, the given one is the null one."""
@@ -69,17 +77,14 @@ def _negligible(value: Level) -> bool:
     return not isinstance(value, Tensor) and abs(value) <= NEGLIGIBLE
 
 
-def planned_conditions(terms: Terms, wanted: "dict[Leaf, list[Query]] | None" = None) -> "dict[Leaf, list[Query]]":
+def planned_conditions(terms: Terms) -> "dict[Leaf, list[Query]]":
     """Each network that is needed, and the queries it must answer, each once."""
-    wanted = {} if wanted is None else wanted
-    for query, inner in terms:
-        if not query.source.points:
-            asked = wanted.setdefault(cast("Leaf", query.source), [])
-            if query not in asked:
-                asked.append(query)
-        for point in inner:
-            planned_conditions(point, wanted)
-    return wanted
+    wanted: dict[Leaf, dict[Query, None]] = {}
+    for _, queries in terms:
+        for query in queries:
+            if not query.source.points:
+                wanted.setdefault(cast("Leaf", query.source), {})[query] = None
+    return {leaf: list(queries) for leaf, queries in wanted.items()}
 
 
 @frozen(eq=False)
@@ -92,34 +97,35 @@ class Call:
 
 
 class Plan:
-    """The calls for every set of terms that was met, under one condition."""
+    """The calls for every set of terms that was met, under one condition that stays as it is.
+
+    Nothing is kept where gradients are recorded, since a graph may be walked once, nor in inference mode, whose tensors
+    do not tell that they were changed. A null condition is asked for once.
+    """
 
     def __init__(self) -> None:
         self._calls: dict[Terms, list[Call]] = {}
-        self._made_for: tuple[object, ...] | None = None
-        self._condition: Condition = None
+        self._parts: tuple[object, ...] = ()
+        self._stamp: tuple[object, ...] = ()
 
     def calls(self, terms: Terms, x: Tensor, condition: Condition) -> list[Call]:
-        """The calls that evaluate ``terms`` for x (B, *) under a condition of batch B."""
-        made_for = _stamp(x, condition)
-        if made_for is None or made_for != self._made_for:
-            self._calls, self._made_for = {}, made_for
-            self._condition = condition  # held, so that nothing else gets its identity
+        """The calls that evaluate ``terms`` for x (B, *) under a condition of batch B, or of one row."""
+        if torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+            return _calls(terms, x, condition)
+        parts = tuple(condition.values()) if isinstance(condition, Mapping) else (condition,)
+        names = tuple(condition) if isinstance(condition, Mapping) else None
+        stamp = (len(x), x.device, names, *(getattr(part, "_version", None) for part in parts))
+        same = len(parts) == len(self._parts) and all(map(operator.is_, parts, self._parts))
+        if not same or stamp != self._stamp:
+            self._calls, self._parts, self._stamp = {}, parts, stamp
         if terms not in self._calls:
-            self._calls[terms] = [
-                call
-                for leaf, queries in planned_conditions(terms).items()
-                for call in _calls_of(leaf, queries, x, expand(condition, len(x)))
-            ]
+            self._calls[terms] = _calls(terms, x, condition)
         return self._calls[terms]
 
 
-def _stamp(x: Tensor, condition: Condition) -> tuple[object, ...] | None:
-    """What tells whether a condition is the one that was planned for; None where no telling is possible."""
-    parts = () if condition is None else condition.values() if isinstance(condition, Mapping) else (condition,)
-    if not all(isinstance(part, Tensor) for part in parts) or any(part.is_inference() for part in parts):
-        return None  # tensors made in inference mode do not tell that they were changed in place
-    return (len(x), x.device, id(condition), *((id(part), part._version) for part in parts))
+def _calls(terms: Terms, x: Tensor, condition: Condition) -> list[Call]:
+    given = expand(condition, len(x))
+    return [call for leaf, queries in planned_conditions(terms).items() for call in _calls_of(leaf, queries, x, given)]
 
 
 def _calls_of(leaf: "Leaf", queries: list[Query], x: Tensor, given: Condition) -> list[Call]:

@@ -1,15 +1,20 @@
 """The space that denoisers of one model family share: data shape, spread, and the noise levels they know."""
 
 import math
+from collections.abc import Iterable
 
 from attrs import field, frozen
-from attrs.validators import deep_iterable, ge, gt, instance_of
+from attrs.validators import deep_iterable, ge, gt
 
 __all__ = ["Space"]
 
 
 def _shape(value: object) -> tuple[int, ...]:
-    return tuple(value)  # type: ignore[arg-type]
+    sizes = tuple(value) if isinstance(value, Iterable) else (None,)
+    if not all(isinstance(size, int) for size in sizes):
+        example = f"({value},)" if isinstance(value, int) else "(2,) or (3, 64, 64)"
+        raise TypeError(f"shape is {value!r}: give the shape of one sample, without the batch axis, as in {example}")
+    return sizes
 
 
 @frozen
@@ -23,10 +28,11 @@ class Space:
         sigma_max: the highest.
 
     Raises:
-        ValueError: a level is not positive and finite, or sigma_min >= sigma_max.
+        TypeError: shape is no sequence of whole numbers.
+        ValueError: a size is below 1, a level is not positive and finite, or sigma_min >= sigma_max.
     """
 
-    shape: tuple[int, ...] = field(converter=_shape, validator=deep_iterable([instance_of(int), ge(1)]))
+    shape: tuple[int, ...] = field(converter=_shape, validator=deep_iterable(ge(1)))
     sigma_data: float = field(default=0.5, validator=gt(0.0))
     sigma_min: float = field(default=0.002, validator=gt(0.0))
     sigma_max: float = field(default=80.0, validator=gt(0.0))

@@ -28,7 +28,17 @@ from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.task import Network, Task
 
-__all__ = ["KEYS", "Request", "RunConfig", "read_file", "read_toml", "resolve", "to_table", "to_toml"]
+__all__ = [
+    "KEYS",
+    "Request",
+    "RunConfig",
+    "read_file",
+    "read_toml",
+    "renewed_roles",
+    "resolve",
+    "to_table",
+    "to_toml",
+]
 
 STRATEGIES = ("task", "denoiser", "guider", "selector", "sampler")
 NUMBERS = ("seed", "samples", "sample_seed", "sample_batch", "threads")
@@ -194,6 +204,18 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
         raise ConfigError(str(error)) from None
 
 
+def renewed_roles(before: RunConfig, guider: Guider | None) -> set[str]:
+    """The roles for which another guider asks for another network than the one of an earlier configuration did."""
+    if before.guider is None or guider is None or not isinstance(before.main, Train):
+        return set()
+    needs = before.guider.needs(before.task, before.main)
+    return {
+        role
+        for role, recipe in guider.needs(before.task, before.main).items()
+        if role in needs and needs[role] != recipe
+    }
+
+
 def _whole(reader: Reader, raw: Mapping[str, Any], key: str, default: int) -> int:
     number: int = reader.read(raw.get(key, default), int, key)
     if number < (0 if key in ("seed", "sample_seed") else 1):
@@ -315,7 +337,9 @@ def to_table(config: RunConfig) -> dict[str, Any]:
         table["plugins"] = list(config.plugins)
     if isinstance(main, Train) and plain:
         table["train"] = _table(main.options)
-    models = {role: _table(recipe, config.main) for role, recipe in config.models.items()}
+    models: dict[str, Any] = {
+        role: "main" if recipe == config.main else _table(recipe, config.main) for role, recipe in config.models.items()
+    }
     if not plain:
         models["main"] = _table(main)
     if models:

@@ -17,7 +17,7 @@ from guideplug.config import format_value, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, Tally
 from guideplug.errors import RunError
 from guideplug.observe import Observer, Observers
-from guideplug.recipe import Recipe
+from guideplug.recipe import architecture
 from guideplug.recipes import FineTune, Train
 from guideplug.registry import Registry
 from guideplug.run.arms import draw_arms
@@ -190,7 +190,7 @@ class Experiment:
         """Write the networks into the folder, each with a sheet that says what it is."""
         networks = {}
         for role, item in made.items():
-            denoiser = _architecture(item.recipe)
+            denoiser = architecture(item.recipe)
             sheet = {
                 "denoiser": None if denoiser is None else format_value(write(denoiser)),
                 "task": format_value(write(self.config.task)),
@@ -245,14 +245,6 @@ class Experiment:
                 for plugin in self.registry.plugins
             ],
         }
-
-
-def _architecture(recipe: Recipe) -> Any:
-    """What a recipe's denoiser is built from; a fine-tune and a snapshot build what they are of."""
-    found: Any = recipe
-    while found is not None and not hasattr(found, "denoiser"):
-        found = getattr(found, "of", None)
-    return getattr(found, "denoiser", None)
 
 
 def _training_seconds(made: Mapping[str, Made]) -> dict[str, float]:

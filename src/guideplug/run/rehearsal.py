@@ -9,8 +9,9 @@ from guideplug.config import short
 from guideplug.denoise import Denoiser, Leaf
 from guideplug.errors import ConditionError, ConfigError, DenoiserError, RecipeError
 from guideplug.guide import Guider
+from guideplug.imported import ImportedNetwork, raised
 from guideplug.noise import SampleStreams
-from guideplug.recipe import Recipe
+from guideplug.recipe import Recipe, architecture
 from guideplug.run.config import RunConfig
 from guideplug.store import Store, identity
 
@@ -48,6 +49,13 @@ def _rehearsed(config: RunConfig) -> Denoiser:
                 network.eval()(start.x, sigma, start.condition, toward=toward)
             except DenoiserError as error:
                 raise DenoiserError(f"the network of the role {role!r}: {error}") from None
+            except Exception as error:
+                if not isinstance(architecture(config.recipes[role]), ImportedNetwork):
+                    raise
+                raise DenoiserError(
+                    f"the network of the role {role!r} raised {raised(error)} when it was asked for x of shape "
+                    f"{tuple(start.x.shape)}"
+                ) from error
         point.trajectory()(start.x, sigma, start.condition, toward=toward)
     return point
 

@@ -80,7 +80,7 @@ class Roles:
         self._open.pop()
         if recipe is not None:
             try:
-                if self._check_files or not isinstance(recipe, Load):
+                if self._check_files or recipe.stored:  # those that are not stored look at files, or run code
                     recipe.check()
             except (CheckpointError, ValueError) as error:
                 raise RecipeError(f"--model {role}: {error}") from None

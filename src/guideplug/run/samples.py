@@ -1,6 +1,7 @@
 """Samples in a file, from a run or from anywhere: read with every check, as arms to be measured."""
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
+from torch import Tensor
 
 from guideplug.denoise import Condition
 from guideplug.errors import UsageError
@@ -17,6 +19,17 @@ from guideplug.task import Arm, Task
 __all__ = ["check_condition", "read_arms"]
 
 PREFIX = "condition."
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a file that is damaged, of another kind, encrypted, or larger than memory may raise."""
 
 
 def read_arms(path: Path, task: Task) -> list[Arm]:
@@ -34,18 +47,15 @@ def read_arms(path: Path, task: Task) -> list[Arm]:
     if not samples:
         raise UsageError(f"{path} holds no samples: give an array (N, {_shape(task)}) under any name")
     condition = _condition(arrays)
-    start = arrays.get("start")
+    start = None if "start" not in arrays else _checked(f"{path}: start", arrays["start"], task)
     found = []
     for name, array in samples.items():
-        _check(f"{path}: {name}", array, task)
+        values = _checked(f"{path}: {name}", array, task)
         where = f"{path}: {name} has {len(array)} samples"
-        for part, values in arrays.items():
-            if part not in samples and len(values) != len(array):
-                raise UsageError(f"{where}, {part} has {len(values)} rows: give one for each sample")
-        known = None if start is None else torch.from_numpy(start.astype(np.float32))
-        found.append(Arm(name, torch.from_numpy(array.astype(np.float32)), condition, known))
-    if start is not None:
-        _check(f"{path}: start", start, task)
+        for part, beside in arrays.items():
+            if part not in samples and len(beside) != len(array):
+                raise UsageError(f"{where}, {part} has {len(beside)} rows: give one for each sample")
+        found.append(Arm(name, values, condition, start))
     return found
 
 
@@ -79,35 +89,46 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
         with path.open("rb") as file:
             found = np.load(file, allow_pickle=False)
             arrays = dict(found) if isinstance(found, NpzFile) else {"samples": found}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        why = " ".join(str(error).split()) or type(error).__name__
+    except UNREADABLE as error:
         raise UsageError(
-            f"{path} is no whole .npy or .npz file of numbers ({why}): write one with numpy.save or numpy.savez; "
-            "pickles are not read, since they can execute code"
+            f"{path} is no whole .npy or .npz file of numbers ({type(error).__name__}): write one with numpy.save or "
+            "numpy.savez; pickles are not read, since they can execute code"
         ) from None
     for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+            kind = array.dtype if isinstance(array, np.ndarray) else "something else"
+            raise UsageError(f"{path}: {name} holds {kind}, and samples are numbers: give arrays of numbers only")
         if array.ndim == 0:
             raise UsageError(f"{path}: {name} is a single value: give an array, one row a sample")
-    return arrays
+    return {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in arrays.items()}
 
 
-def _check(where: str, array: NDArray[Any], task: Task) -> None:
+def _checked(where: str, array: NDArray[Any], task: Task) -> Tensor:
     if array.shape[1:] != task.space.shape:
-        raise UsageError(f"{where} has shape {array.shape}, and samples of task {task.name!r} are (N, {_shape(task)})")
+        labels = array.ndim == 1 and array.dtype.kind in "iu"
+        raise UsageError(
+            f"{where} has shape {array.shape}, and samples of task {task.name!r} are (N, {_shape(task)})"
+            + (": call it condition if these are the labels" if labels else "")
+        )
     if len(array) < 2:
         raise UsageError(f"{where} has {len(array)} samples: metrics need at least 2")
     if array.dtype.kind != "f":
         raise UsageError(f"{where} is of type {array.dtype}: give floating-point numbers in the units of the task")
-    wrong = ~np.isfinite(array.reshape(len(array), -1)).all(1)
+    with np.errstate(over="ignore"):
+        values = array.astype(np.float32)
+    wrong = ~np.isfinite(values.reshape(len(values), -1)).all(1)
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
-        raise UsageError(f"{where}: {int(wrong.sum())} samples are not finite, the first is number {first}")
+        raise UsageError(f"{where}: {int(wrong.sum())} samples are not finite in float32, the first is number {first}")
+    return torch.from_numpy(values)
 
 
 def _condition(arrays: Mapping[str, NDArray[Any]]) -> Condition:
     if "condition" in arrays:
         return torch.from_numpy(arrays["condition"])
     parts = {name.removeprefix(PREFIX): array for name, array in arrays.items() if name.startswith(PREFIX)}
+    if "" in parts:
+        raise UsageError(f"an array is called {PREFIX!r}: name the part of the condition, as in {PREFIX}text")
     return {name: torch.from_numpy(array) for name, array in parts.items()} or None
 
 

@@ -8,17 +8,17 @@ from typing import Any, cast
 import attrs
 
 from guideplug.config import shell_quote, short
-from guideplug.guide import Guider
+from guideplug.guide import inner_guiders
+from guideplug.recipe import architecture
 from guideplug.recipes import Train
 from guideplug.run.config import RunConfig
 from guideplug.run.experiment import Outcome
+from guideplug.run.verdict import changes, number, verdict
 from guideplug.task import Metric
 
-__all__ = ["cost_sentences", "guidance_sentence", "next_commands", "selection_sentence", "table_rows"]
+__all__ = ["cost_sentences", "guidance_sentence", "next_commands", "notes", "selection_sentence", "table_rows"]
 
 ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
-SAME = 0.01
-"""Changes below this share of the unguided value are called no change."""
 LEAST = 0.8
 """A group selected at less than this ratio to a blind choice, or more than its inverse, is named."""
 ENOUGH = 100
@@ -35,64 +35,19 @@ def table_rows(
         [
             f"{metric.name} {ARROWS[metric.better]}",
             metric.aspect,
-            *(_number(arms[arm].get(metric.name)) for arm in arms),
+            *(number(arms[arm].get(metric.name)) for arm in arms),
         ]
         for metric in metrics
     ]
     return header, rows
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 1e5 else f"{value:.2e}"
-
-
 def guidance_sentence(config: RunConfig, outcome: Outcome) -> str:
-    """What guidance did to fidelity and to coverage: which way most metrics of the aspect went."""
+    """What guidance did to fidelity, to coverage, and to both at once."""
     if config.guider is None:
         return "No guider was chosen: samples are unguided."
-    said = " and ".join(filter(None, (_verdict(aspect, outcome) for aspect in ("fidelity", "coverage"))))
-    return f"Guidance ({short(config.guider)}) {said or 'was not measured'}. One seed: another may say otherwise."
-
-
-def _verdict(aspect: str, outcome: Outcome) -> str:
-    """Raised, lowered, or left as it was; with the metric of that aspect that changed most in that direction."""
-    arms = outcome.metrics["arms"]
-    gains: dict[Metric, float] = {}
-    for metric in outcome.table:
-        before, after = arms["unguided"].get(metric.name), arms["guided"].get(metric.name)
-        if metric.aspect == aspect and metric.better != "truth" and before is not None and after is not None:
-            gains[metric] = _gain(metric, before, after, arms.get("truth", {}).get(metric.name))
-    better = [metric for metric, gain in gains.items() if gain > SAME]
-    worse = [metric for metric, gain in gains.items() if gain < -SAME]
-    if not gains:
-        return ""
-    if not better and not worse:
-        return f"left {aspect} as it was ({_values(next(iter(gains)), arms)})"
-    if better and worse and len(better) == len(worse):
-        most, least = max(better, key=lambda m: gains[m]), min(worse, key=lambda m: gains[m])
-        return f"moved {aspect} both ways ({_values(most, arms)}; {_values(least, arms)})"
-    word, moved = ("raised", better) if len(better) > len(worse) else ("lowered", worse)
-    metric = max(moved, key=lambda m: abs(gains[m]))
-    return f"{word} {aspect} ({_values(metric, arms)}; {len(moved)} of {len(gains)} metrics)"
-
-
-def _gain(metric: Metric, before: float, after: float, truth: float | None) -> float:
-    """The relative change, positive for better; 0 for a distance that moved less than a quarter of what truth scores.
-
-    True samples score more than 0 in a distance only by the noise of counting.
-    """
-    gain = (after - before) / max(abs(before), 1e-6)
-    if metric.better == "higher":
-        return gain
-    noise = 0.25 * abs(truth or 0.0)
-    return 0.0 if abs(after - before) <= noise else -gain
-
-
-def _values(metric: Metric, arms: Mapping[str, Any]) -> str:
-    before, after = (_number(arms[arm][metric.name]) for arm in ("unguided", "guided"))
-    return f"{metric.name} {before} -> {after}"
+    found = verdict(outcome.table, outcome.metrics["arms"], outcome.metrics["samples"])
+    return f"Guidance ({short(config.guider)}) {found}. One seed: another may say otherwise."
 
 
 def selection_sentence(config: RunConfig, outcome: Outcome) -> str:
@@ -142,33 +97,55 @@ def cost_sentences(outcome: Outcome) -> list[str]:
         used = {role: count for role, count in counts.items() if count["calls"]}
         each = ", ".join(f"{role} {count['outputs'] / samples:g}" for role, count in used.items())
         calls = sum(count["calls"] for count in used.values())
-        lines.append(f"{arm}: {each} evaluations a sample ({calls} network calls in all)")
+        lines.append(f"{arm}: {each} outputs a sample, in {calls} network calls")
     seconds = outcome.metrics["seconds"]
     shown = ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items() if value >= 0.05)
     found = outcome.metrics["found"]
-    note = f" ({' and '.join(found)} found in the store, with the seconds of their training)" if found else ""
+    note = f" (training seconds of {' and '.join(found)} as they were when the store got them)" if found else ""
     return [*lines, f"seconds: {shown or 'less than 0.1'}{note}"]
 
 
-def _stronger(guider: Guider) -> str:
-    """The guider with its weight raised by 1, where it has one that can be."""
-    weight = getattr(guider, "weight", None)
-    if isinstance(weight, int | float):
-        raised = int(weight + 1) if float(weight).is_integer() else weight + 1
-        with contextlib.suppress(ValueError):
-            return short(attrs.evolve(cast(Any, guider), weight=raised))
-    return guider.name
+def _next_guider(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -> str:
+    """What to try next: half as strong where guidance lost more than it won, else stronger; or a part of a whole."""
+    guider = config.guider
+    if guider is None:
+        return next(iter(guiders), "autoguidance")
+    arms, samples = outcome.metrics["arms"], outcome.metrics["samples"]
+    gains = [
+        change.gain
+        for aspect in ("fidelity", "coverage", "both")
+        for change in changes(outcome.table, arms, samples, aspect)
+    ]
+    factor = 0.5 if sum(gain < 0 for gain in gains) > sum(gain > 0 for gain in gains) else 1.5
+    for option, off in (("weight", 1.0), ("omega", 0.0)):
+        strength = getattr(guider, option, None)
+        if isinstance(strength, float) and strength != off:
+            with contextlib.suppress(ValueError):
+                return short(attrs.evolve(cast(Any, guider), **{option: round(off + factor * (strength - off), 4)}))
+    inner = next(inner_guiders(guider), None)
+    return short(guider if inner is None else inner)
 
 
 def next_commands(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -> list[str]:
     """Two commands worth trying next."""
-    guider = config.guider
-    if guider is None:
-        other = shown = next(iter(guiders), "autoguidance")
-    else:
-        other, shown = _stronger(guider), short(guider)
+    other = _next_guider(config, outcome, guiders)
+    shown = other if config.guider is None else short(config.guider)
     where = "".join(f" --plugin {shell_quote(path)}" for path in config.plugins)
     return [
         f"guideplug sample {shell_quote(str(outcome.folder))} --guider {shell_quote(other)}",
         f"guideplug explain {shell_quote(shown)} --task {shell_quote(short(config.task))}{where}",
     ]
+
+
+def notes(config: RunConfig) -> list[str]:
+    """What may surprise: a guide of another architecture than the network that it guides."""
+    main = architecture(config.main)
+    found = []
+    for role, recipe in config.models.items():
+        other = architecture(recipe)
+        if main is not None and other is not None and other.name != main.name and recipe != config.main:
+            found.append(
+                f"note: {role} is a {other.name}, and main is {short(main)}; if it should be a version of main, give "
+                f"--model {role}=PATH or a recipe"
+            )
+    return found

@@ -207,6 +207,11 @@ class StoreWorkshop:
     def _training(self, recipe: Train | FineTune, module: nn.Module, key: str) -> Training:
         if not isinstance(module, Leaf):
             raise RecipeError(f"{recipe.name} trains denoisers, not {type(module).__name__}")
+        if not any(True for _ in module.parameters()):
+            raise RecipeError(
+                f"{recipe.name}: {type(module).__name__} has no parameters that could be trained: wrap a module, not a "
+                "function that hides one"
+            )
         models = recipe.models if isinstance(recipe, Train) else {}
         references = {role: _leaf(self.obtain(inner)) for role, inner in models.items()}
         data: Any = recipe.task if isinstance(recipe, Train) else recipe.on
@@ -308,7 +313,7 @@ class StoreWorkshop:
         parts = []
         sigma = recipe.sampler.sigmas(denoiser)[0]
         for begin in range(0, recipe.count, 4096):
-            streams = SampleStreams(recipe.seed, range(begin, min(begin + 4096, recipe.count)), self._device)
+            streams = SampleStreams(recipe.stream_seed, range(begin, min(begin + 4096, recipe.count)), self._device)
             start = recipe.task.start(streams, sigma)
             parts.append(recipe.sampler.sample(denoiser, start.x, start.condition, streams))
             self._stop()

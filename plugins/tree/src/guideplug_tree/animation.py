@@ -1,7 +1,8 @@
 """The tree's animation: the same starts flow along the sampler's steps, a panel for each denoiser.
 
-A point keeps the colour of its end: blue if it ends inside the outline of the figure, red if it misses. The view
-follows the noise: it spans 2.2 standard deviations of the noisy data until that is the figure's window.
+A point is blue while it is inside the outline of the figure, and red while it is not; the number above a panel is the
+share that is inside. The view follows the noise: it spans 2.2 standard deviations of the noisy data until that is the
+figure's window.
 Cost: one more trajectory of 2,000 samples an arm.
 """
 
@@ -49,13 +50,12 @@ Pixels = npt.NDArray[np.float32]
 
 @frozen
 class Flow:
-    """Where an arm's starts are at each noise level, (F, N, 2), and which of them end inside the outline, (N,)."""
+    """Where an arm's starts are at each noise level, (F, N, 2), and which are inside the outline there, (F, N)."""
 
     title: str
     sigmas: list[float]
     points: npt.NDArray[np.float32]
     inside: npt.NDArray[np.bool_]
-    shares: list[float]
 
 
 def draw_animation(mixture: TreeMixture, arms: Sequence[Arm], sampler: Sampler, seed: int, path: Path) -> None:
@@ -97,7 +97,7 @@ def _flow(mixture: TreeMixture, arm: Arm, sampler: Sampler, seed: int) -> Flow:
     inside = mixture.log_prob(points.reshape(-1, 2)).reshape(points.shape[:2]) >= OUTLINE
     title = "truth: the exact score" if arm.name == "exact" else arm.title
     levels = [sigmas[step] for step in shown]
-    return Flow(title, levels, points.numpy(), inside[-1].numpy(), inside.float().mean(1).tolist())
+    return Flow(title, levels, points.numpy(), inside.numpy())
 
 
 def _frames(mixture: TreeMixture, flows: Sequence[Flow]) -> "Iterator[Image]":
@@ -128,15 +128,15 @@ def _frames(mixture: TreeMixture, flows: Sequence[Flow]) -> "Iterator[Image]":
         for flow, left in zip(flows, lefts, strict=True):
             draw.rectangle((left, HEADER, left + PANEL - 1, HEADER + PANEL - 1), outline=FRAME)
             draw.text((left, 37), _fitting(flow.title, small), INK, small)
-            draw.text((left, 55), f"inside the outline: {flow.shares[index]:.1%}", MUTED, small)
-        _legend(draw, small, height - FOOTER + 6, len(flows[0].inside))
+            draw.text((left, 55), f"inside the outline now: {flow.inside[index].mean():.1%}", MUTED, small)
+        _legend(draw, small, height - FOOTER + 6, flows[0].inside.shape[1])
         yield image
 
 
 def _panel(backdrop: Pixels, flow: Flow, index: int, middle: Pixels, reach: float) -> Pixels:
-    """The outline with an arm's points on it, those that miss on top, (PANEL, PANEL, 3)."""
-    pixels = backdrop
-    for rows, colour in ((flow.inside, INSIDE), (~flow.inside, OUTSIDE)):
+    """The outline with an arm's points on it, those outside on top, (PANEL, PANEL, 3)."""
+    pixels, inside = backdrop, flow.inside[index]
+    for rows, colour in ((inside, INSIDE), (~inside, OUTSIDE)):
         cover = _cover(flow.points[index][rows], middle, reach)[..., None]
         pixels = pixels * (1 - cover) + np.array(_rgb(colour), np.float32) * cover
     return pixels
@@ -200,9 +200,9 @@ def _legend(draw: "ImageDraw", font: "FreeTypeFont", top: int, count: int) -> No
     """What the colours mean."""
     left = float(GAP)
     for colour, said in (
-        (None, f"{count:,} starts, the same in each panel; they end"),
-        (INSIDE, "inside the outline"),
-        (OUTSIDE, "outside"),
+        (INSIDE, "inside the outline now"),
+        (OUTSIDE, "outside it"),
+        (None, f"{count:,} points in each panel, from the same noise"),
     ):
         if colour is not None:
             draw.ellipse((left, top + 4, left + 8, top + 12), fill=colour)
