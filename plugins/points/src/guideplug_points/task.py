@@ -1,0 +1,189 @@
+"""The task: rows of a file of one's own, as they are or given their class.
+
+Networks see each column shifted and scaled to mean 0 and standard deviation 0.5 (`guideplug_points.table`); their
+`decode` undoes it, so that samples, metrics and figures are in the file's units. The recipe is ours: a small MLP,
+EDM's preconditioning, noise levels and loss weight; with a label, it is dropped in one example of ten, so that
+classifier-free guidance works from the one network.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from attrs import evolve, frozen
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from guideplug import (
+    Arm,
+    Cosine,
+    Duration,
+    Examples,
+    FiniteData,
+    Leaf,
+    LogNormal,
+    Metric,
+    Network,
+    Options,
+    Recipe,
+    Sampler,
+    SampleStreams,
+    Source,
+    Space,
+    Start,
+    Task,
+    Train,
+    TrainingStreams,
+    at_least,
+    between,
+    option,
+)
+from guideplug_points.figure import draw_figure
+from guideplug_points.metrics import METRICS
+from guideplug_points.network import LabelledPointsDenoiser, PointsDenoiser
+from guideplug_points.table import Table, read_table
+
+__all__ = ["Points", "PointsMLP"]
+
+SIGMA_DATA = 0.5
+MOST_SAMPLES = 4096
+
+
+@final
+@frozen
+class PointsMLP(Network):
+    """A small residual MLP, in EDM preconditioning."""
+
+    name = "points-mlp"
+    source = Source(
+        "T. Karras, M. Aittala, T. Aila, S. Laine",
+        2022,
+        "Elucidating the Design Space of Diffusion-Based Generative Models",
+        "https://arxiv.org/abs/2206.00364",
+        "table 1",
+    )
+    width: int = option(128, help="features of a layer", validator=at_least(1))
+    blocks: int = option(3, help="residual layers", validator=at_least(1))
+
+    def build(self, task: Task) -> Leaf:
+        if not isinstance(task, Points):
+            raise ValueError(f"{self.name} is for rows of a file, the task points, not for task {task.name!r}")
+        kind = LabelledPointsDenoiser if task.table.classes else PointsDenoiser
+        return kind(task.space, task.table, self.width, self.blocks)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def _none_or(label: str | int | None) -> str | int | None:
+    """TOML has no null: there the word means it, and a column of that name is called by its number."""
+    return None if isinstance(label, str) and label.strip().lower() == "none" else label
+
+
+@final
+@frozen
+class Points(Task):
+    """Rows of numbers from a CSV, TSV, NPY or Parquet file, with a column of classes or without."""
+
+    name = "points"
+    path: str = option(help="the file: .csv, .tsv, .npy or .parquet", converter=_absolute)
+    label: str | int | None = option(
+        None,
+        help="the column of classes, by its name or its number from 1; none for rows without",
+        converter=_none_or,
+    )
+    columns: tuple[str | int, ...] | None = option(
+        None, help="the columns of numbers, by names or numbers from 1; none for all but the label"
+    )
+    heldout: float = option(
+        0.2,
+        help="share of the rows (of each class) that is kept from training, to measure with",
+        validator=between(0.01, 0.5),
+    )
+
+    @cached_property
+    def table(self) -> Table:
+        """The file's rows, read when they are first needed and then kept, so that a run has one version of them.
+
+        Raises:
+            DataError: the file cannot be used; which row, which column, and why.
+        """
+        return read_table(Path(self.path), self.label, self.columns, self.heldout)
+
+    @cached_property
+    def _data(self) -> FiniteData:
+        table = self.table
+        rows = torch.from_numpy(table.standard(table.train) * SIGMA_DATA).float()
+        return FiniteData(TensorDataset(rows, torch.from_numpy(table.train_labels)))
+
+    @property
+    def space(self) -> Space:
+        return Space(shape=(len(self.table.names),), sigma_data=SIGMA_DATA, sigma_min=0.002, sigma_max=80.0)
+
+    def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
+        examples = self._data.draw(sigma, streams)
+        return examples if self.table.classes else evolve(examples, condition=None)
+
+    def start(self, streams: SampleStreams, sigma: float) -> Start:
+        table = self.table
+        noise = sigma * streams.normal((len(table.names),), "start noise")
+        chosen = np.asarray(streams.indices) % len(table.heldout)
+        labels = torch.from_numpy(table.heldout_labels[chosen]).to(streams.device)
+        return Start(noise, labels if table.classes else None)
+
+    def recipe(self, role: str, main: Recipe | None) -> Recipe | None:
+        if main is None:
+            return self._main() if role == "main" else None
+        if role != "weak" or not isinstance(main, Train):
+            return None
+        network = main.denoiser if isinstance(main.denoiser, PointsMLP) else PointsMLP()
+        return evolve(
+            main,
+            denoiser=evolve(network, width=max(network.width // 2, 1)),
+            options=evolve(main.options, duration=main.options.duration.part(1 / 4)),
+            selector=None,
+            models={},
+        )
+
+    def _main(self) -> Train:
+        options = Options(
+            duration=Duration(3000, "it"),
+            batch=256,
+            lr=0.003,
+            betas=(0.9, 0.99),
+            schedule=Cosine(),
+            warmup=100,
+            noise=LogNormal(-1.2, 1.2),
+            weighting="edm",
+            condition_dropout=0.1 if self.label is not None else 0.0,
+            ema=(0.05,),
+        )
+        return Train(task=self, denoiser=PointsMLP(), options=options)
+
+    def sampler(self) -> str:
+        return "heun(num_steps=18)"
+
+    def samples(self) -> int:
+        return min(len(self.table.heldout), MOST_SAMPLES)
+
+    def size(self) -> int | None:
+        return len(self.table.train)
+
+    def fingerprint(self) -> str:
+        """The SHA-256 of the file's bytes; what else decides the rows are options, and the code."""
+        return self.table.digest
+
+    def truth(self, count: int, sampler: Sampler, seed: int) -> Sequence[Arm]:
+        table = self.table
+        labels = torch.from_numpy(table.heldout_labels[:count]) if table.classes else None
+        return [Arm("truth", torch.from_numpy(table.heldout[:count]).float(), labels)]
+
+    def metrics(self) -> Sequence[Metric]:
+        return METRICS
+
+    def figure(self, arms: Sequence[Arm], path: Path) -> None:
+        draw_figure(self.table, arms, path)
