@@ -196,6 +196,7 @@ class StoreWorkshop:
             "phases": dict(counters.seconds),
             "seen": counters.seen,
             "scored": counters.scored,
+            "evaluations": counters.evaluations,
             "backpropagated": counters.backpropagated,
             "switched_off_at": counters.switched_off_at,
             "effective_sample_size": counters.mean_effective_sample_size,
