@@ -6,7 +6,7 @@ the learner's and the reference's losses on them are needed. Nothing is scored t
 """
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -64,15 +64,15 @@ class Selection:
         weights: a factor on each chosen example's loss, (b,), or None for 1.
         probabilities: the distribution over all candidates, (count,), that the choice was made from, or None where
             the choice did not depend on the candidates.
-        importance: factors (b,) such that the mean over the chosen of factor * f is an unbiased estimate of the mean of
-            f over all candidates, for any f of a candidate; or None where there are none, as for a choice without
-            chance. Training does not use them; the selector ``unbiased`` makes weights of them.
+        importance: what computes factors (b,) such that the mean over the chosen of factor * f is an unbiased estimate
+            of the mean of f over all candidates, for any f of a candidate; or None where there are none, as for a
+            choice without chance. Training does not ask for them; the selector ``unbiased`` makes weights of them.
     """
 
     indices: Tensor
     weights: Tensor | None = None
     probabilities: Tensor | None = None
-    importance: Tensor | None = None
+    importance: Callable[[], Tensor] | None = None
 
     @property
     def effective_sample_size(self) -> float | None:
@@ -129,8 +129,7 @@ def checked_selection(selection: Selection, count: int, selector: Selector) -> S
     """The selection, if it can be used.
 
     Raises:
-        SelectionError: the indices are not integers, empty, repeated or out of range, or weights or importance do not
-            fit them.
+        SelectionError: the indices are not integers, empty, repeated or out of range, or weights do not fit them.
     """
     indices, where = selection.indices, f"selector {selector.name!r} returned"
     if not isinstance(indices, Tensor) or indices.ndim != 1:
@@ -148,9 +147,9 @@ def checked_selection(selection: Selection, count: int, selector: Selector) -> S
     duplicates = len(found) - int(taken.sum())
     if duplicates:
         raise SelectionError(f"{where} {duplicates} duplicate indices: each at most once")
-    for what, factors in (("weights", selection.weights), ("importance factors", selection.importance)):
-        if factors is not None and not (
-            isinstance(factors, Tensor) and factors.shape == indices.shape and bool(torch.isfinite(factors).all())
-        ):
-            raise SelectionError(f"{where} {what} that are not one finite number for each of {len(indices)} indices")
+    weights = selection.weights
+    if weights is not None and not (
+        isinstance(weights, Tensor) and weights.shape == indices.shape and bool(torch.isfinite(weights).all())
+    ):
+        raise SelectionError(f"{where} weights that are not one finite number for each of {len(indices)} indices")
     return selection

@@ -80,7 +80,7 @@ class Stopping(Selector):
         self, losses: Losses, state: SelectorState, generator: torch.Generator
     ) -> tuple[Selection, SelectorState]:
         if state["off"]:
-            return Selection(torch.arange(losses.count), importance=torch.ones(losses.count)), state
+            return Selection(torch.arange(losses.count), importance=lambda: torch.ones(losses.count)), state
         selection, inner = self.selector.select(losses, state["inner"], generator)
         off, memory = self.rule(losses, state["rule"])
         off = off or self.selector.switched_off(inner)

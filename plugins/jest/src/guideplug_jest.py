@@ -35,8 +35,9 @@ Des Raj 1956, "Some estimators in sampling with varying probabilities without re
 Cost: a forward pass of learner and reference on the super-batch, without a graph; the choice itself is O(N B).
 """
 
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, final
 
 import numpy as np
@@ -66,6 +67,8 @@ Floats = NDArray[np.float64]
 
 SMALLEST = -60.0
 """Exponents below this are as good as none, and would make numbers so small that arithmetic with them crawls."""
+EXACT = -600.0
+"""Above this the exponentials of logits are ordinary numbers, and no logarithm is needed."""
 LOWEST = -1e300
 """Logits end here: a finite number from which a logarithm of a clock can be taken."""
 COARSE = 2.0**40
@@ -158,13 +161,16 @@ class JEST(Selector):
             raise ValueError("jest: a loss is not finite")
         clocks = torch.empty(losses.count, dtype=torch.float64).exponential_(generator=generator).numpy()
         gains = [min(UNIT * gain, sys.float_info.max) for gain in self.gains(losses.count)]
-        indices, importance = draw_chunks(scores, gains, self.kept(losses.count) // self.num_chunks, clocks)
-        with np.errstate(over="ignore"):
-            weights = np.exp(np.maximum(gains[-1] * (scores - scores.max()), SMALLEST))
+        size = self.kept(losses.count) // self.num_chunks
+
+        def importance() -> torch.Tensor:
+            shares = chunk_shares(scores, size, gains)
+            return torch.from_numpy(importance_of(draw_chunks(scores, gains, size, clocks), scores, shares))
+
         selection = Selection(
-            torch.from_numpy(indices),
-            probabilities=torch.from_numpy(weights / weights.sum()),
-            importance=torch.from_numpy(importance),
+            torch.from_numpy(indices_of(draw_chunks(scores, gains, size, clocks))),
+            probabilities=torch.from_numpy(softmax(scores, gains[-1])),
+            importance=importance,
         )
         return selection, state
 
@@ -192,59 +198,124 @@ class JEST(Selector):
         return self.gain * (joint / (2 * taken + 1) if self.normalize else joint)
 
 
-def draw_chunks(
-    scores: Floats, gains: list[float], size: int, clocks: Floats
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Indices drawn without replacement, ``size`` for each gain in turn, from softmax(gain * scores) over what is left.
+@frozen(eq=False)
+class Chunk:
+    """One chunk of a draw.
+
+    Args:
+        gain: the factor on the scores.
+        clocks: (B,) what was left on each clock before it, infinite for those taken before; overwritten after.
+        order: (B,) the candidates, first those of the chunk with the last to ring at their end, then the others.
+        size: how many are of the chunk.
+        left: how many could have been.
+        even: whether all of these had the same chance.
+    """
+
+    gain: float
+    clocks: Floats
+    order: NDArray[np.int64]
+    size: int
+    left: int
+    even: bool
+
+    @property
+    def taken(self) -> NDArray[np.int64]:
+        """The candidates of the chunk, (size,), the last to ring at the end."""
+        return self.order[: self.size]
+
+
+def draw_chunks(scores: Floats, gains: list[float], size: int, clocks: Floats) -> Iterator[Chunk]:
+    """Chunks drawn without replacement, ``size`` for each gain in turn, from softmax(gain * scores) over what is left.
+
+    Nothing is gathered between chunks, and the passes over memory are few: they are what a draw's time goes to.
 
     Args:
         scores: (B,), finite and with finite differences.
         gains: one for each chunk.
         size: how many a chunk takes.
         clocks: (B,), independent standard exponential draws.
-
-    Returns:
-        The indices, and the factors by which those estimate the mean over all (see the module).
     """
-    count = len(scores)
-    left = np.arange(count)
-    shares = chunk_shares(scores, size, gains)
-    taken: list[NDArray[np.int64]] = []
-    factors: list[Floats] = []
-    for chunk, gain in enumerate(gains):
-        logs = np.log(np.maximum(clocks, sys.float_info.min))
+    clocks, rates, rings = clocks.copy(), np.empty_like(clocks), np.empty_like(clocks)
+    below = scores - scores.max()
+    lowest, left = below.min(), len(scores)
+    for number, gain in enumerate(gains, start=1):
         with np.errstate(over="ignore"):
-            logits = gain * (scores - scores.max())
-        lowest = logits.min()
-        if lowest < LOWEST:
-            logits = np.maximum(logits, LOWEST)
-        rings = logs - logits  # the logarithm of when each clock rings
-        if size == len(rings):
-            order = np.arange(size)
-        elif lowest < -COARSE:  # where times are equal in 64 bits the scores decide, and then the clocks
-            order = np.lexsort((logs, -scores, rings))
+            reach = gain * lowest
+        plain = reach >= EXACT
+        if plain:
+            np.exp(np.multiply(below, gain, out=rates), out=rates)
+            np.divide(clocks, rates, out=rings)
         else:
-            order = np.argpartition(rings, size - 1)
-        first, rest = order[:size], order[size:]
-        taken.append(left[first])
+            rings = ring_logs(clocks, below, gain)
+        # Where times are equal in 64 bits the scores decide, and then the clocks.
+        coarse = reach < -COARSE
+        order = np.lexsort((clocks, -scores, rings)) if coarse else np.argpartition(rings, size - 1)
+        yield Chunk(gain, clocks, order, size, left, even=reach == 0)
+        if number == len(gains):
+            return
+        # What each clock has run down by when the chunk's last rings is taken off: at most its own reading.
+        last = order[size - 1]
+        if plain:
+            clocks -= np.multiply(rates, rings[last], out=rates)
+        else:
+            run_down(clocks, scores, gain, last, out=rates)
+            clocks -= np.minimum(np.exp(np.minimum(rates, -SMALLEST, out=rates), out=rates), clocks, out=rates)
+        np.maximum(clocks, 0.0, out=clocks)
+        clocks[order[:size]] = np.inf
+        left -= size
+
+
+def ring_logs(clocks: Floats, below: Floats, gain: float) -> Floats:
+    """The logarithm of when clocks ring, from their scores below the highest; finite for finite scores."""
+    with np.errstate(over="ignore"):
+        logits = np.maximum(gain * below, LOWEST)
+    found: Floats = np.log(np.maximum(clocks, sys.float_info.min)) - logits
+    return found
+
+
+def run_down(clocks: Floats, scores: Floats, gain: float, one: np.int64, out: Floats | None = None) -> Floats:
+    """The logarithm of what each clock has run down by when one rings; never below what `exp` takes fast."""
+    with np.errstate(over="ignore"):
+        found: Floats = np.subtract(scores, scores[one], out=out)
+        found *= gain
+    found += math.log(max(clocks[one], sys.float_info.min))
+    return np.maximum(found, SMALLEST, out=found)
+
+
+def indices_of(chunks: Iterable[Chunk]) -> NDArray[np.int64]:
+    """The candidates taken, chunk after chunk."""
+    return np.concatenate([chunk.taken.copy() for chunk in chunks])
+
+
+def importance_of(chunks: Iterable[Chunk], scores: Floats, shares: Floats) -> NDArray[np.float32]:
+    """The factors by which the candidates taken estimate the mean over all of them (see the module)."""
+    factors: list[Floats] = []
+    below = scores - scores.max()
+    for number, chunk in enumerate(chunks):
+        rest = chunk.order[chunk.size :]  # and those taken before, whose clocks never ring
         included: Floats | float
-        if len(rest) == 0 or lowest == 0:
-            included = size / len(left)
-        elif size == 1:
-            weights = np.exp(np.maximum(logits, SMALLEST))
-            included = weights[first] / weights.sum()
+        if chunk.size == chunk.left or chunk.even:
+            included = chunk.size / chunk.left
+        elif chunk.size == 1:
+            left = np.flatnonzero(np.isfinite(chunk.clocks))
+            included = softmax(scores[left], chunk.gain)[left == chunk.taken]
         else:
-            next_ = rest[np.argmin(rings[rest])]
-            included = -np.expm1(-np.exp(np.minimum(_reading(scores, gain, logs, next_, first), -SMALLEST)))
-        factors.append(shares[chunk] / included + np.full(size, shares[chunk + 1 :].sum()))
-        if chunk == len(gains) - 1:
-            break
-        # What each remaining clock has run down by when the chunk's last rings: at most its own reading.
-        run_down = _reading(scores, gain, logs, first[-1], rest)
-        clocks = np.maximum(clocks[rest] - np.exp(np.minimum(run_down, logs[rest])), 0.0)
-        left, scores = left[rest], scores[rest]
-    indices = np.concatenate(taken)
-    return indices, (np.concatenate(factors) * (len(indices) / count)).astype(np.float32)
+            next_ = rest[np.argmin(ring_logs(chunk.clocks[rest], below[rest], chunk.gain))]
+            readings = run_down(chunk.clocks, scores, chunk.gain, next_)[chunk.taken]
+            included = -np.expm1(-np.exp(np.minimum(readings, -SMALLEST)))
+        factors.append(shares[number] / included + np.full(chunk.size, shares[number + 1 :].sum()))
+    found = np.concatenate(factors)
+    return (found * (len(found) / len(scores))).astype(np.float32)
+
+
+def softmax(scores: Floats, gain: float) -> Floats:
+    """The chances (B,) that are proportional to exp(gain * scores)."""
+    with np.errstate(over="ignore"):
+        logits: Floats = scores - scores.max()
+        logits *= gain
+    rates = np.exp(np.maximum(logits, SMALLEST, out=logits), out=logits)
+    rates /= rates.sum()
+    return rates
 
 
 def chunk_shares(scores: Floats, size: int, gains: list[float]) -> Floats:
@@ -268,13 +339,6 @@ def _log_spread(scores: Floats, gain: float) -> float:
     with np.errstate(over="ignore"):
         rates = np.exp(np.clip(gain * (scores - 0.5 * (scores.max() + scores.min())), SMALLEST, -SMALLEST))
     return float(np.log(rates.mean() * (1 / rates).mean()))
-
-
-def _reading(scores: Floats, gain: float, logs: Floats, one: np.int64, others: NDArray[np.int64]) -> Floats:
-    """The logarithm of what the others' clocks have run down by when one rings; never below what `exp` takes fast."""
-    with np.errstate(over="ignore"):
-        found: Floats = np.maximum(logs[one] + gain * (scores[others] - scores[one]), SMALLEST)
-    return found
 
 
 @hook

@@ -4,10 +4,12 @@ import itertools
 import math
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -16,7 +18,7 @@ from guideplug import Draw, GuideplugError, Losses, Registry, Train
 from guideplug.run.config import Request, RunConfig, resolve
 from guideplug.testing import check_selector
 from guideplug_autoguidance import Autoguidance
-from guideplug_jest import JEST, chunk_shares, draw_chunks
+from guideplug_jest import JEST, Chunk, chunk_shares, draw_chunks, importance_of, indices_of
 
 torch.set_num_threads(1)
 
@@ -116,7 +118,7 @@ def drawn(gains: list[float], size: int, scores: np.ndarray = SCORES) -> list[tu
     clocks = np.random.default_rng(17).standard_exponential((DRAWS, len(scores)))
     found = []
     for row in clocks:
-        indices, _ = draw_chunks(scores, gains, size, row)
+        indices = indices_of(draw_chunks(scores, gains, size, row))
         found.append(tuple(subset(indices[i : i + size]) for i in range(0, len(indices), size)))
     return found
 
@@ -207,10 +209,16 @@ def test_the_first_chunk_may_be_scored_too() -> None:
 FEATURES = np.random.default_rng(23).normal(1.0, 2.0, (3, 12))
 
 
+def weighted(scores: np.ndarray, gains: list[float], size: int, clocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The indices drawn, and the factors by which they estimate the mean over all."""
+    factors = importance_of(draw_chunks(scores, gains, size, clocks), scores, chunk_shares(scores, size, gains))
+    return indices_of(draw_chunks(scores, gains, size, clocks)), factors
+
+
 def estimates(scores: np.ndarray, gains: list[float], size: int, features: np.ndarray, draws: int) -> np.ndarray:
     """Estimates (draws, features) of the means of ``features`` (features, B) over all candidates."""
     clocks = np.random.default_rng(29).standard_exponential((draws, len(scores)))
-    chosen = [draw_chunks(scores, gains, size, row) for row in clocks]
+    chosen = [weighted(scores, gains, size, row) for row in clocks]
     indices, factors = (np.stack([pair[which] for pair in chosen]) for which in (0, 1))
     return np.einsum("db,fdb->df", factors, features[:, indices]) / indices.shape[1]
 
@@ -226,12 +234,29 @@ def test_importance_estimates_the_mean_over_all_candidates_without_bias(gains: l
     assert np.abs(deviation).max() < 4
 
 
+@pytest.mark.parametrize("size", [1, 30])
+def test_importance_does_not_depend_on_where_a_partition_puts_the_others(size: int) -> None:
+    """Those taken before are among them, and never the one that would have been next."""
+    scores = np.random.default_rng(41).normal(0.0, 1.0, 300)
+    clocks = np.random.default_rng(42).standard_exponential(300)
+    gains = [0.0, *[1.5] * 7]
+    shares = chunk_shares(scores, size, gains)
+
+    def shuffled() -> Iterator[Chunk]:
+        for number, chunk in enumerate(draw_chunks(scores, gains, size, clocks)):
+            others = np.random.default_rng(number).permutation(chunk.order[size:])
+            yield evolve(chunk, order=np.concatenate([chunk.taken, others]))
+
+    expected = importance_of(draw_chunks(scores, gains, size, clocks), scores, shares)
+    np.testing.assert_array_equal(importance_of(shuffled(), scores, shares), expected)
+
+
 @pytest.mark.parametrize("gains", [[0.0, 1.7, 0.3], [1.2, 2.0]])
 def test_importance_of_chunks_of_one_is_exact_over_every_outcome(gains: list[float]) -> None:
     """The factors follow from the sequence alone: the mean over all sequences by their probabilities is exact."""
     known: dict[tuple[int, ...], float] = {}
     for row in np.random.default_rng(37).standard_exponential((20_000, 5)):
-        indices, factors = draw_chunks(SCORES, gains, 1, row)
+        indices, factors = weighted(SCORES, gains, 1, row)
         estimate = float((factors.astype(np.float64) * FEATURES[0, indices]).mean())
         assert known.setdefault(tuple(indices.tolist()), estimate) == pytest.approx(estimate, rel=1e-5)
     total = weight = 0.0
@@ -250,9 +275,9 @@ def test_a_uniform_choice_and_a_choice_of_all_have_importance_one(
     chunks: int, size: int, more: int, gain: float
 ) -> None:
     clocks = np.random.default_rng(more).standard_exponential(chunks * size + more)
-    _, factors = draw_chunks(np.full(len(clocks), 3.0), [gain] * chunks, size, clocks)
+    _, factors = weighted(np.full(len(clocks), 3.0), [gain] * chunks, size, clocks)
     np.testing.assert_allclose(factors, 1.0, rtol=1e-6)
-    _, factors = draw_chunks(clocks[: chunks * size], [gain] * chunks, size, clocks[: chunks * size])
+    _, factors = weighted(clocks[: chunks * size], [gain] * chunks, size, clocks[: chunks * size])
     np.testing.assert_allclose(factors, 1.0, rtol=1e-6)
 
 
@@ -450,8 +475,8 @@ def test_no_finite_losses_overflow(
     assert selection.probabilities is not None
     assert selection.importance is not None
     assert float(selection.probabilities.sum()) == pytest.approx(1)
-    assert bool(torch.isfinite(selection.importance).all())
-    assert float(selection.importance.min()) >= 0
+    assert bool(torch.isfinite(selection.importance()).all())
+    assert float(selection.importance().min()) >= 0
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e17, 1e300, LARGEST])
@@ -461,7 +486,7 @@ def test_at_any_scale_the_top_is_taken_and_ties_are_drawn_evenly(scale: float) -
     gains = [1e6 if scale == 1.0 else 1.0] * 4
     counts = np.zeros(16)
     for row in np.random.default_rng(41).standard_exponential((2000, 16)):
-        indices, _ = draw_chunks(scores, gains, 2, row)
+        indices = indices_of(draw_chunks(scores, gains, 2, row))
         assert set(indices.tolist()) > {0, 1, 2, 14, 15}
         counts[indices[:2]] += 1
         counts[[i for i in indices[4:] if 3 <= i < 14]] += 1
@@ -473,7 +498,7 @@ def test_a_clock_at_zero_is_drawn_first_without_a_warning() -> None:
     clocks = np.array([1.0, 0.0, 2.0, 0.5])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert draw_chunks(np.array([5.0, 0.0, 1.0, 2.0]), [0.0, 1.0], 1, clocks)[0][0] == 1
+        assert indices_of(draw_chunks(np.array([5.0, 0.0, 1.0, 2.0]), [0.0, 1.0], 1, clocks))[0] == 1
 
 
 def test_losses_that_are_not_finite_are_refused() -> None:

@@ -33,7 +33,7 @@ class Random(Selector):
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
     ) -> tuple[Selection, SelectorState]:
-        return Selection(torch.arange(losses.count), importance=torch.ones(losses.count)), state
+        return Selection(torch.arange(losses.count), importance=lambda: torch.ones(losses.count)), state
 
     def has_importance(self) -> bool:
         return True

@@ -56,7 +56,7 @@ class Unbiased(Selector):
         selection, state = self.selector.select(losses, state, generator)
         if selection.importance is None:
             raise ValueError(f"selector {self.selector.name!r} said no importance, although it has_importance()")
-        weights = selection.importance.float()
+        weights = selection.importance().float()
         if selection.weights is not None:
             weights = weights * selection.weights
         return evolve(selection, weights=weights), state

@@ -64,7 +64,7 @@ def test_the_choice_is_the_inner_selectors() -> None:
     assert torch.equal(inner.indices, outer.indices)
     assert inner.weights is None
     assert inner.importance is not None
-    assert torch.equal(outer.weights, inner.importance.float())  # type: ignore[arg-type]
+    assert torch.equal(outer.weights, inner.importance().float())  # type: ignore[arg-type]
     assert inner.effective_sample_size == outer.effective_sample_size
 
 
@@ -87,7 +87,7 @@ def test_weights_of_the_inner_selector_stay() -> None:
 
         def select(self, losses, state, generator):  # type: ignore[no-untyped-def]
             ones = torch.ones(losses.count)
-            return Selection(torch.arange(losses.count), weights=2 * ones, importance=3 * ones), state
+            return Selection(torch.arange(losses.count), weights=2 * ones, importance=lambda: 3 * ones), state
 
     selection, _ = Unbiased(Twice()).select(Losses(4), {}, torch.Generator())
     assert torch.equal(selection.weights, torch.full((4,), 6.0))  # type: ignore[arg-type]

@@ -258,7 +258,12 @@ def _check_importance(selector: Selector, batch: int, draws: int = 300) -> None:
     for draw in range(draws):
         selection, _ = selector.select(losses, state, torch.Generator().manual_seed(draw))
         assert selection.importance is not None
-        found.append((features[:, selection.indices] * selection.importance.double()).mean(1))
+        factors = selection.importance()
+        holds(
+            "importance is one finite number for each index",
+            factors.shape == selection.indices.shape and bool(torch.isfinite(factors).all()),
+        )
+        found.append((features[:, selection.indices] * factors.double()).mean(1))
     estimates = torch.stack(found)
     allowed = 5 * estimates.std(0) / draws**0.5 + 1e-5
     off = (estimates.mean(0) - features.mean(1)).abs()
