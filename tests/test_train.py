@@ -369,6 +369,7 @@ def test_counters(
     now.run()
     c = now.counters
     assert (c.seen, c.scored, c.backpropagated, c.selections) == (seen, scored, backpropagated, selections)
+    assert c.selecting == (0 if selector is None else off or 6)
     assert c.switched_off_at == off  # so many steps were selected
     share = c.mean_effective_sample_size
     assert (share is None) == (selections == 0)

@@ -48,9 +48,11 @@ class Counters:
     """What a training did so far.
 
     ``evaluations`` are the networks' outputs in scoring: one a candidate and network, more where the learner is guided.
-    ``offered`` and ``selected`` count examples by the task's groups, in every 16th step that selects.
+    ``selecting`` counts the steps in which a selector was on. ``offered`` and ``selected`` count examples by the task's
+    groups, in every 16th step that selects.
     """
 
+    selecting: int = 0
     seen: int = 0
     scored: int = 0
     evaluations: int = 0
@@ -74,7 +76,7 @@ class Counters:
 
     def moment(self, step: int) -> "Moment":
         """Where the training stands after a step."""
-        return Moment(step, self.total_seconds, self.seen, self.scored, self.backpropagated)
+        return Moment(step, self.total_seconds, self.selecting, self.seen, self.scored, self.backpropagated)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -86,17 +88,18 @@ class Counters:
 
 @frozen
 class Moment:
-    """Where a training stands after a step: seconds, and examples drawn, scored and back-propagated so far."""
+    """Where a training stands after a step: so far, seconds, steps with a selector that was on, and examples."""
 
     step: int
     seconds: float
+    selecting: int
     seen: int
     scored: int
     backpropagated: int
 
 
 def moment_at(history: Sequence[Moment], step: int) -> Moment:
-    """Where a training stood at a step, from its history: examples exactly, seconds evenly between its moments.
+    """Where a training stood at a step, from its history: counts exactly, seconds evenly between its moments.
 
     Raises:
         ValueError: the history does not reach so far.
@@ -234,6 +237,8 @@ class Training:
         before = counters.moment(self.step)
         streams = TrainingStreams(self.seed, self.step, device=self.device)
         plan = None if self.selector is None else self.selector.plan(options.batch, self.selector_state)
+        if self.selector is not None and not self.selector.switched_off(self.selector_state):
+            counters.selecting += 1
         with counters.timed("data"):
             sigma = options.noise.draw(options.batch if plan is None else plan.count, streams.generator("noise level"))
             examples = drawn = self.data.draw(sigma, streams)
@@ -273,7 +278,7 @@ class Training:
                 self.check_finite()
 
     def _keep_pace(self, before: Moment, after: Moment) -> None:
-        """Note where the training begins to draw, score or back-propagate another number of examples a step."""
+        """Note where a step begins to differ: in whether it selects, or draws, scores or learns other numbers."""
         pace = tuple(b - a for a, b in zip(astuple(before)[2:], astuple(after)[2:], strict=True))
         if pace != self._pace:
             self._pace = pace

@@ -140,10 +140,10 @@ def test_time_is_counted_by_the_cost_of_iterations() -> None:
 
 
 def test_a_moment_between_two_is_exact_in_examples() -> None:
-    history = [Moment(0, 0.0, 0, 0, 0), Moment(30, 6.0, 300, 300, 60), Moment(100, 13.0, 1000, 300, 760)]
-    assert moment_at(history, 15) == Moment(15, 3.0, 150, 150, 30)
-    assert moment_at(history, 30) == Moment(30, 6.0, 300, 300, 60)
-    assert moment_at(history, 65) == Moment(65, 9.5, 650, 300, 410)
+    history = [Moment(0, 0.0, 0, 0, 0, 0), Moment(30, 6.0, 30, 300, 300, 60), Moment(100, 13.0, 30, 1000, 300, 760)]
+    assert moment_at(history, 15) == Moment(15, 3.0, 15, 150, 150, 30)
+    assert moment_at(history, 30) == Moment(30, 6.0, 30, 300, 300, 60)
+    assert moment_at(history, 65) == Moment(65, 9.5, 30, 650, 300, 410)
     assert moment_at(history, 100) == history[-1]
     with pytest.raises(ValueError, match="does not reach step 101"):
         moment_at(history, 101)
