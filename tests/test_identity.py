@@ -79,7 +79,8 @@ def _others(kind: Any, value: Any) -> Iterator[Any]:
         if value is not None and type(None) in get_args(kind):
             yield None
         for inner in get_args(kind):
-            yield from _others(inner, value)
+            fits = not isinstance(inner, type) or value is None or isinstance(value, inner)
+            yield from _others(inner, value if fits else None)
     elif origin is Literal:
         yield from (other for other in get_args(kind) if other != value)
     elif kind is bool:

@@ -37,9 +37,10 @@ from guideplug import (
     option,
 )
 from guideplug.config import Reader
+from guideplug.draws import dropped
 from guideplug.ema import power_gamma
 from guideplug.errors import ConditionError, ConfigError, DivergenceError, RecipeError, SelectionError
-from guideplug.train import Training, dropped, losses_of
+from guideplug.train import Training
 from guideplug_autoguidance import Autoguidance
 from guideplug_early import Early
 from guideplug_jest import JEST
@@ -236,10 +237,10 @@ def test_the_loss_of_each_example() -> None:
     now = training(weighting="score")
     examples, sigma = draws(now, 0)
     expected = loss_by_hand(now.learner.w.double(), now.learner.b.double(), examples, sigma, "score")
-    found = losses_of(now.learner, examples, sigma, now.options, 0.7)
+    found = now.options.loss.of(now.learner, examples, sigma, 0.7)
     assert torch.allclose(found.double(), expected, rtol=1e-4)
     rows = torch.tensor([4, 1])
-    some = losses_of(now.learner, examples, sigma, now.options, 0.7, rows)
+    some = now.options.loss.of(now.learner, examples, sigma, 0.7, rows)
     assert torch.allclose(some, found[rows], rtol=1e-6)
 
 
@@ -887,5 +888,5 @@ def test_schedules() -> None:
 def test_loss_weights() -> None:
     sigma = torch.tensor([0.1, 2.0], dtype=torch.float64)
     for weighting in ("edm", "score", "uniform"):
-        found = options(weighting=weighting).loss_weight(sigma, 0.7)
+        found = options(weighting=weighting).loss.weight(sigma, 0.7)
         assert torch.allclose(found, weight_of(weighting, sigma), rtol=1e-12)

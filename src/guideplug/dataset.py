@@ -46,6 +46,10 @@ class FiniteData:
         if not x.dtype.is_floating_point:
             raise ConfigError(f"{type(dataset).__name__} yields samples of type {x.dtype}: convert them to float32")
 
+    def size(self) -> int:
+        """How many items there are."""
+        return self.count
+
     def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
         """The samples (B, *) and conditions of some items, on the CPU."""
         if isinstance(self.dataset, TensorDataset):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from guideplug.config import Strategy
 
 if TYPE_CHECKING:
-    from guideplug.recipes import FineTune, Snapshot, Synthetic, Train
+    from guideplug.recipes import FineTune, ReferenceLosses, Snapshot, Synthetic, Train
 
 __all__ = ["Recipe", "Workshop", "architecture", "nested_recipes"]
 
@@ -31,6 +31,9 @@ class Workshop(Protocol):
 
     def snapshot(self, recipe: "Snapshot") -> Mapping[str, Tensor]:
         """The weights of a training at an earlier moment, or of another average."""
+
+    def score(self, recipe: "ReferenceLosses") -> tuple[Tensor, float]:
+        """The losses of a recipe's denoiser on every noisy example of finite data, (items, streams); and seconds."""
 
     def synthesize(self, recipe: "Synthetic") -> Tensor:
         """Samples drawn from a recipe's denoiser, (count, *)."""

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 from guideplug.config import Duration, Source, Strategy, at_least, between, non_negative, option, positive
 from guideplug.denoise import Condition, Denoiser, Leaf, select_rows
+from guideplug.draws import LossTable, NoiseStreams, finite
 from guideplug.ema import MAX_LENGTH
 from guideplug.errors import CheckpointError, RecipeError
 from guideplug.guide import Guider
+from guideplug.losses import Loss
 from guideplug.noise import LogNormal, NoiseDistribution, SampleStreams, TrainingStreams, derived_seed
 from guideplug.recipe import Recipe, Workshop
 from guideplug.sample import Sampler
@@ -35,6 +37,7 @@ __all__ = [
     "InverseSqrt",
     "Load",
     "Options",
+    "ReferenceLosses",
     "Schedule",
     "Snapshot",
     "Synthetic",
@@ -115,6 +118,12 @@ class Options:
         "same", help="precision in which a selector's losses are computed: as in training, or bf16"
     )
     noise: NoiseDistribution = option(factory=LogNormal, help="distribution of the noise level")
+    noise_streams: int = option(
+        0,
+        help="noise streams an item of finite data: its noise is one of so many, and a reference's losses are computed "
+        "once; 0 for fresh noise",
+        validator=at_least(0),
+    )
     weighting: Literal["edm", "score", "uniform"] = option(
         "edm", help="weight on the denoising error: edm (s^2 + d^2) / (s d)^2, score 1 / s^2, uniform 1"
     )
@@ -135,13 +144,15 @@ class Options:
         if 1.0 in self.betas:
             raise ValueError(f"betas are {self.betas}: 1 would never forget; give numbers below 1")
 
-    def loss_weight(self, sigma: Tensor, sigma_data: float) -> Tensor:
-        """The weight on the mean squared denoising error at each level (B,)."""
-        if self.weighting == "score":
-            return sigma**-2
-        if self.weighting == "edm":
-            return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
-        return torch.ones_like(sigma)
+    @property
+    def loss(self) -> Loss:
+        """The loss of an example in training."""
+        return Loss(self.weighting, self.precision)
+
+    @property
+    def score_loss(self) -> Loss:
+        """The loss of an example that a selector goes by."""
+        return Loss(self.weighting, self.precision if self.score_precision == "same" else "bf16")
 
     def check(self) -> None:
         """Refuse a schedule that needs to know the end of a training that has a time limit."""
@@ -188,6 +199,35 @@ class Train(Recipe):
 
     def check(self) -> None:
         self.options.check()
+        if self.options.noise_streams:
+            finite(self.task)
+        if self.selector is not None:
+            try:
+                self.selector.lasting(self.options.duration)
+            except ValueError as error:
+                raise RecipeError(str(error)) from None
+
+    @property
+    def tables(self) -> "Mapping[str, ReferenceLosses]":
+        """The losses that can be computed once for the selector, by role: the reference's, where noise has streams."""
+        options = self.options
+        if self.selector is None or not options.noise_streams:
+            return {}
+        selector = self.selector.lasting(options.duration)
+        role = selector.plan(options.batch, selector.init()).reference
+        if role is None or role not in self.models:
+            return {}
+        loss = options.score_loss
+        table = ReferenceLosses(
+            of=self.models[role],
+            task=self.task,
+            streams=options.noise_streams,
+            noise=options.noise,
+            condition_dropout=options.condition_dropout,
+            weighting=loss.weighting,
+            precision=loss.precision,
+        )
+        return {role: table}
 
     @property
     def iterations(self) -> int | None:
@@ -230,6 +270,8 @@ class FineTune(Recipe):
 
     def check(self) -> None:
         self.options.check()
+        if self.options.noise_streams and isinstance(self.on, Task):
+            finite(self.on)
 
     @property
     def iterations(self) -> int | None:
@@ -359,6 +401,52 @@ class Synthetic(Recipe):
 
 
 @final
+@frozen(kw_only=True)
+class ReferenceLosses(Recipe):
+    """The losses of a network on every noisy example of finite data with noise streams, computed once."""
+
+    name = "reference-losses"
+    source = Source(
+        "S. Mindermann et al.",
+        2022,
+        "Prioritized Training on Points that are Learnable, Worth Learning, and Not Yet Learnt",
+        "https://arxiv.org/abs/2206.07137",
+        "algorithm 1, whose irreducible losses are computed before training",
+    )
+    of: Recipe = option(help="the network")
+    task: Task = option(help="the data, of a finite number of items")
+    streams: int = option(help="noise streams an item", validator=at_least(1))
+    noise: NoiseDistribution = option(factory=LogNormal, help="distribution of the noise level")
+    condition_dropout: float = option(0.0, help="share of examples under the null condition", validator=between(0, 1))
+    weighting: Literal["edm", "score", "uniform"] = option("edm", help="weight on the denoising error")
+    precision: Literal["fp32", "bf16"] = option("fp32", help="precision of the network's arithmetic")
+
+    def build(self) -> LossTable:
+        return LossTable(self.draws.items, self.streams)
+
+    @property
+    def draws(self) -> NoiseStreams:
+        """What numbers the noisy examples."""
+        return NoiseStreams(finite(self.task), self.streams, self.noise, self.condition_dropout)
+
+    @property
+    def loss(self) -> Loss:
+        """The loss that is computed."""
+        return Loss(self.weighting, self.precision)
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Compute them."""
+        assert isinstance(module, LossTable)
+        losses, seconds = workshop.score(self)
+        module.losses.copy_(losses)
+        return {"evaluations": losses.numel(), "seconds": seconds}
+
+    def content(self) -> str:
+        """The fingerprint of the data."""
+        return self.task.fingerprint()
+
+
+@final
 class SampleSet(nn.Module):
     """Samples as training data: each is drawn with equal chance, with fresh noise, under the condition it has."""
 
@@ -371,11 +459,21 @@ class SampleSet(nn.Module):
         self._known = False
         self.register_buffer("x", torch.zeros(count, *task.space.shape))
 
-    def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
-        """One noisy sample for each level in ``sigma`` (B,)."""
-        if not self._known:  # they are what the samples were drawn under, for the streams are the same
-            starts = SampleStreams(self._seed, range(len(self.x)), sigma.device)
+    def size(self) -> int:
+        """How many samples there are."""
+        return len(self.x)
+
+    def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
+        """Some of the samples (B, *), by number, and the conditions that they were drawn under."""
+        if not self._known:  # they follow from the streams, which are the same
+            starts = SampleStreams(self._seed, range(len(self.x)), self.x.device)
             self._condition = self._task.start(starts, self._task.space.sigma_max).condition
             self._known = True
+        ids = ids.to(self.x.device)
+        return self.x[ids], select_rows(self._condition, ids)
+
+    def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
+        """One noisy sample for each level in ``sigma`` (B,)."""
         ids = torch.randint(len(self.x), (len(sigma),), generator=streams.generator("data"), device=sigma.device)
-        return noised(self.x[ids], sigma, streams, select_rows(self._condition, ids), ids)
+        clean, condition = self.items(ids)
+        return noised(clean, sigma, streams, condition, ids)

@@ -7,14 +7,15 @@ the learner's and the reference's losses on them are needed. Nothing is scored t
 
 import abc
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
 
+import attrs
 import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug.config import Strategy
+from guideplug.config import Duration, Strategy
 from guideplug.errors import SelectionError
 from guideplug.guide import Guider
 
@@ -34,6 +35,7 @@ class Draw:
 
     Args:
         count: how many candidates to draw.
+        scored: how many of them are scored, the first ones; None for all. Losses are of those alone.
         learner: whether the learner's loss on each is needed.
         reference: the role of the network whose loss on each is needed, or None.
         guider: what guides the learner while it is scored, over the networks that `Selector.needs` names; None for the
@@ -44,11 +46,12 @@ class Draw:
     learner: bool = False
     reference: str | None = None
     guider: Guider | None = None
+    scored: int | None = None
 
 
 @frozen
 class Losses:
-    """The candidates' losses, as asked for: each (count,), on the CPU, without a graph."""
+    """The candidates' losses, as asked for: each (count,), or as many as are scored; on the CPU, without a graph."""
 
     count: int
     learner: Tensor | None = None
@@ -115,6 +118,21 @@ class Selector(Strategy):
             state: as returned last, or by `init`.
             generator: the step's random generator, on the CPU.
         """
+
+    def lasting(self, duration: Duration) -> Self:
+        """The selector for a training of a duration; what it says in shares of the training it then says in steps.
+
+        A selector with others in its options asks them, which is the default here.
+
+        Raises:
+            ValueError: it cannot be said for such a duration.
+        """
+        changes: dict[str, Any] = {}
+        for attribute in attrs.fields(cast(Any, type(self))):
+            value = getattr(self, attribute.name)
+            if isinstance(value, Selector):
+                changes[attribute.name] = value.lasting(duration)
+        return attrs.evolve(cast(Any, self), **changes) if changes else self
 
     def has_importance(self) -> bool:
         """Whether each of its selections has `Selection.importance`."""

@@ -169,6 +169,14 @@ class Task(Strategy):
         """How many distinct examples the training data have; None where they are drawn anew without end."""
         return None
 
+    def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
+        """The clean samples (B, *) of some of the `size` examples, by number from 0, and their conditions; on the CPU.
+
+        Raises:
+            NotImplementedError: the training data are drawn anew without end, which is the default.
+        """
+        raise NotImplementedError(f"task {self.name!r} draws its examples anew")
+
     def groups(self) -> Sequence[str]:
         """Names of the groups that training examples fall into, such as classes; a run says which were selected more.
 

@@ -13,34 +13,28 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, final
+from typing import Any, final
 
 import torch
-from attrs import asdict, astuple, define, evolve, field, frozen
+from attrs import asdict, astuple, define, field, frozen
 from torch import Tensor
 
 from guideplug.config import Duration
-from guideplug.denoise import Condition, Denoiser, Leaf, select_rows, tally
+from guideplug.denoise import Denoiser, Leaf, tally
+from guideplug.draws import Data, Draws, FreshNoise, NoiseStreams, NoisyExamples, conditioned, finite
 from guideplug.ema import PowerAverages
-from guideplug.errors import ConditionError, DivergenceError, SelectionError
+from guideplug.errors import DivergenceError, SelectionError
 from guideplug.noise import TrainingStreams, derived_seed
 from guideplug.recipes import Options
 from guideplug.select import Draw, Losses, Selection, Selector, checked_selection
 from guideplug.task import Examples, Task
 
-__all__ = ["Counters", "Data", "Moment", "Training", "dropped", "losses_of", "moment_at"]
+__all__ = ["Counters", "Moment", "Training", "moment_at"]
 
 CHECK_EVERY = 32
 """Steps between looks at whether the losses are finite, and between reports: a look makes an accelerator wait."""
 COMPOSITION_EVERY = 16
 """Steps between looks at which groups of the data are selected."""
-
-
-class Data(Protocol):
-    """What a training draws from: a task, or a set of samples."""
-
-    def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
-        """One example for each noise level in ``sigma`` (B,)."""
 
 
 @define
@@ -113,40 +107,6 @@ def moment_at(history: Sequence[Moment], step: int) -> Moment:
     raise ValueError(f"the training's history does not reach step {step}")
 
 
-def losses_of(
-    denoiser: Denoiser, examples: Examples, sigma: Tensor, options: Options, sigma_data: float, rows: Any = None
-) -> Tensor:
-    """The loss of each example (or of those that ``rows`` indexes), (B,).
-
-    Args:
-        denoiser: any point, guided or not.
-        examples: noisy inputs, targets and conditions.
-        sigma: their noise levels (B,).
-        options: for the weight on the error and the precision.
-        sigma_data: the data's standard deviation.
-        rows: indices or a slice of the examples; None for all.
-    """
-    x, target, condition = examples.x, examples.target, examples.condition
-    if rows is not None:
-        x, target, condition, sigma = x[rows], target[rows], select_rows(condition, rows), sigma[rows]
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
-        denoised = denoiser(x, sigma, condition)
-    error = (denoised.to(target.dtype) - target).square().flatten(1).mean(1)
-    weighted: Tensor = options.loss_weight(sigma, sigma_data) * error
-    return weighted
-
-
-def dropped(condition: Condition, null: Condition, drop: Tensor) -> Condition:
-    """The condition with the rows where ``drop`` (B,) is true replaced by the null condition's."""
-    if isinstance(condition, Tensor) and isinstance(null, Tensor):
-        return torch.where(drop.reshape(-1, *[1] * (condition.ndim - 1)), null, condition)
-    if isinstance(condition, Mapping) and isinstance(null, Mapping) and condition.keys() == null.keys():
-        return {name: dropped(part, null[name], drop) for name, part in condition.items()}  # type: ignore[misc]
-    raise ConditionError(
-        "condition_dropout: the network's null condition is not of the kind of the data's conditions; set it to 0"
-    )
-
-
 @final
 class Training:
     """A training in progress.
@@ -158,6 +118,7 @@ class Training:
         seed: decides every draw.
         selector: which examples of a super-batch are trained on; None for all.
         references: networks that the selector scores with, by role.
+        tables: losses of references that are known beforehand, (items, noise streams), by role.
         role: what the network is for, in messages.
     """
 
@@ -170,10 +131,13 @@ class Training:
         seed: int,
         selector: Selector | None = None,
         references: Mapping[str, Denoiser] | None = None,
+        tables: Mapping[str, Tensor] | None = None,
         role: str = "main",
     ) -> None:
         self.learner, self.data, self.options, self.role = learner, data, options, role
-        self.selector, self.references = selector, dict(references or {})
+        self.selector = None if selector is None else selector.lasting(options.duration)
+        self.references, self.tables = dict(references or {}), dict(tables or {})
+        self.draws = draws_of(data, options)
         self.seed = seed
         self.device = next(learner.parameters()).device
         if self.device.type == "cpu":
@@ -184,7 +148,7 @@ class Training:
         self.counters = Counters()
         self.history: list[Moment] = []
         self._pace: tuple[int, ...] | None = None
-        self.selector_state = selector.init() if selector is not None else {}
+        self.selector_state = self.selector.init() if self.selector is not None else {}
         self._recent: list[tuple[int, Tensor, Tensor]] = []
         self.last_loss = float("nan")
 
@@ -240,21 +204,18 @@ class Training:
         if self.selector is not None and not self.selector.switched_off(self.selector_state):
             counters.selecting += 1
         with counters.timed("data"):
-            sigma = options.noise.draw(options.batch if plan is None else plan.count, streams.generator("noise level"))
-            examples = drawn = self.data.draw(sigma, streams)
-            if options.condition_dropout:
-                examples = self._with_dropout(examples, streams)
+            drawn = self.draws.draw(options.batch if plan is None else plan.count, streams)
+            examples, sigma = conditioned(drawn, self.learner), drawn.sigma
         selection = None
         if self.selector is not None and plan is not None:
             learner = reference = None
             if plan.learner or plan.reference is not None:
                 with counters.timed("score"), tally() as counts:
                     if plan.learner:
-                        learner = self._scores(self.role, self._scored_learner(plan), examples, sigma)
+                        learner = self._scores(self.role, self._scored_learner(plan), examples, sigma, plan.scored)
                     if plan.reference is not None:
-                        network = self._reference(plan.reference)
-                        reference = self._scores(plan.reference, network, examples, sigma)
-                counters.scored += plan.count
+                        reference = self._reference_scores(plan.reference, drawn, examples, plan.scored)
+                counters.scored += plan.count if plan.scored is None else plan.scored
                 counters.evaluations += sum(count.outputs for count in counts.counts.values())
             with counters.timed("select"):
                 losses = Losses(plan.count, learner, reference)
@@ -267,7 +228,7 @@ class Training:
                 selection = checked_selection(selection, plan.count, self.selector)
                 self._note(selection, scored=learner is not None or reference is not None)
                 if self.step % COMPOSITION_EVERY == 0 and len(selection.indices) < plan.count:
-                    self._count_groups(drawn, selection)
+                    self._count_groups(drawn.examples, selection)
         with counters.timed("learn"):
             self._learn(examples, sigma, selection)
         counters.seen += len(sigma)
@@ -284,17 +245,14 @@ class Training:
             self._pace = pace
             self.history.append(before)
 
-    def _with_dropout(self, examples: Examples, streams: TrainingStreams) -> Examples:
-        count = len(examples.x)
-        generator = streams.generator("condition dropout")
-        drop = torch.rand(count, generator=generator, device=generator.device) < self.options.condition_dropout
-        null = self.learner.null_condition(count, self.device)
-        return evolve(examples, condition=dropped(examples.condition, null, drop))
-
-    def _reference(self, role: str) -> Denoiser:
+    def _reference_scores(self, role: str, drawn: NoisyExamples, examples: Examples, count: int | None) -> Tensor:
+        """The reference's losses: looked up where they are known, else computed."""
+        if role in self.tables and drawn.examples.ids is not None and drawn.streams is not None:
+            known: Tensor = self.tables[role][drawn.examples.ids[:count].cpu(), drawn.streams[:count].cpu()]
+            return known
         if role not in self.references:
             raise SelectionError(f"the selector scores with a network for the role {role!r}, and none was given")
-        return self.references[role]
+        return self._scores(role, self.references[role], examples, drawn.sigma, count)
 
     def _scored_learner(self, plan: Draw) -> Denoiser:
         """The learner, guided if the selector wants that."""
@@ -309,25 +267,25 @@ class Training:
             ) from None
 
     @torch.no_grad()
-    def _scores(self, role: str, denoiser: Denoiser, examples: Examples, sigma: Tensor) -> Tensor:
-        sigma_data = self.learner.space.sigma_data
-        options, parts = self.options, self._parts(len(sigma))
-        if options.score_precision == "bf16":
-            options = evolve(options, precision="bf16")
-        scores = torch.cat([losses_of(denoiser, examples, sigma, options, sigma_data, part) for part in parts])
-        scores = scores.float().cpu()
+    def _scores(
+        self, role: str, denoiser: Denoiser, examples: Examples, sigma: Tensor, count: int | None = None
+    ) -> Tensor:
+        """The losses of the first ``count`` examples, or of all, on the CPU."""
+        loss, sigma_data = self.options.score_loss, self.learner.space.sigma_data
+        parts = self._parts(len(sigma) if count is None else count, whole=count is None)
+        scores = torch.cat([loss.of(denoiser, examples, sigma, sigma_data, part) for part in parts]).float().cpu()
         if not bool(torch.isfinite(scores).all()):
-            bad = sigma.cpu()[~torch.isfinite(scores)]
+            bad = sigma[:count].cpu()[~torch.isfinite(scores)]
             raise DivergenceError(
                 f"training {self.role!r} diverged: the loss of {role!r} that step {self.step} is selected by is not "
                 f"finite at sigma {float(bad.max()):.4g}; try a lower lr than {self.options.lr:g}, or clip=1"
             )
         return scores
 
-    def _parts(self, count: int) -> list[slice | None]:
-        """The rows of each part that goes through a network at once; None for all."""
+    def _parts(self, count: int, *, whole: bool = True) -> list[slice | None]:
+        """The rows of each part that goes through a network at once, of the first ``count``; None for all."""
         if self.options.accumulate == 1:
-            return [None]
+            return [None] if whole else [slice(0, count)]
         size = -(-count // self.options.accumulate)
         return [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
 
@@ -374,7 +332,7 @@ class Training:
         kept: list[Tensor] = []
         for part in self._parts(count):
             rows = part if chosen is None else chosen if part is None else chosen[part]
-            losses = losses_of(self.learner, examples, sigma, options, self.learner.space.sigma_data, rows)
+            losses = options.loss.of(self.learner, examples, sigma, self.learner.space.sigma_data, rows)
             kept.append(losses.detach())
             if weights is not None:
                 losses = losses * (weights if part is None else weights[part])
@@ -451,6 +409,13 @@ class Training:
         """The network's state with averaged parameters, of the first EMA length unless another is named."""
         length = self.options.ema[0] if ema is None else ema
         return {**self.learner.state_dict(), **self.averages.parameters(length)}
+
+
+def draws_of(data: Data, options: Options) -> Draws:
+    """How the steps of a training come by their examples."""
+    if not options.noise_streams:
+        return FreshNoise(data, options.noise, options.condition_dropout)
+    return NoiseStreams(finite(data), options.noise_streams, options.noise, options.condition_dropout)
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -4,7 +4,8 @@ Three rules, with l_t and r_t the mean losses of learner and reference on super-
 
 - ``early(..., until=none)`` (the AJEST authors' rule): off for good at the first super-batch with l_t < r_t: from then
   on the reference has nothing to teach. That super-batch is selected from still.
-- ``early(..., until=231it)``: off after so many steps (the paper's text speaks of about 5 % of the training).
+- ``early(..., until=231it)``: off after so many steps, or ``until=0.05`` after this share of the training's steps,
+  rounded up (the paper's text speaks of about 5 %).
 - ``early-smoothed(..., length=L, patience=P)`` (ours): off for good once smoothed means have had that order for P
   super-batches in a row, so that one noisy super-batch cannot trip it. The means are exponential averages, corrected
   for their beginning as in Adam:
@@ -20,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 
 from guideplug import (
     Draw,
@@ -100,8 +101,10 @@ def mean_losses(losses: Losses) -> tuple[float, float]:
     return float(losses.learner.double().mean()), float(losses.reference.double().mean())
 
 
-def _steps(value: Any) -> Duration | None:
-    return None if value is None else Duration.of(value)
+def _until(value: Any) -> Duration | float | None:
+    if value is None:
+        return None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else Duration.of(value)
 
 
 @final
@@ -111,16 +114,32 @@ class Early(Stopping):
 
     name = "early"
     source = AJEST
-    until: Duration | None = option(
-        None, help="the step at which it goes off; none for when the learner beats the reference", converter=_steps
+    until: Duration | float | None = option(
+        None,
+        help="after how many steps, or which share of them, it goes off; none for when the learner beats the reference",
+        converter=_until,
     )
 
     def __attrs_post_init__(self) -> None:
-        if self.until is not None and self.until.unit != "it":
-            raise ValueError(f"until is {self.until}: give optimiser steps, such as 231it")
+        until = self.until
+        if isinstance(until, Duration) and until.unit != "it":
+            raise ValueError(f"until is {until}: give optimiser steps, such as 231it, or a share of them, such as 0.05")
+        if isinstance(until, float) and not 0 < until < 1:
+            raise ValueError(f"until is {until:g}: a share of the training is above 0 and below 1; steps are as 231it")
+
+    def lasting(self, duration: Duration) -> "Early":
+        selector = self.selector.lasting(duration)
+        if not isinstance(self.until, float):
+            return evolve(self, selector=selector)
+        if duration.unit != "it":
+            raise ValueError(
+                f"until={self.until:g} is a share of a training's steps, which a duration of {duration} does not tell: "
+                "give the duration in iterations, or until in steps, as in until=231it"
+            )
+        return evolve(self, selector=selector, until=duration.part(self.until))
 
     def rule(self, losses: Losses, memory: SelectorState) -> tuple[bool, SelectorState]:
-        if self.until is None:
+        if not isinstance(self.until, Duration):
             learner, reference = mean_losses(losses)
             return learner < reference, {}
         step = memory.get("step", 0) + 1

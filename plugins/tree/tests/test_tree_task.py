@@ -229,7 +229,7 @@ def test_the_main_recipe_is_the_papers() -> None:
     assert (options.duration, options.batch, options.lr) == (Duration(4096, "it"), 4096, 0.01)
     assert (options.betas, options.ema, options.noise) == ((0.9, 0.99), (0.01,), LogNormal(-2.3, 1.5))
     assert [options.schedule.factor(step, None) for step in (512, 2048)] == [1.0, 0.5]
-    assert options.loss_weight(torch.tensor([0.5]), 0.5).item() == 4.0  # sigma^2 |score|^2 from |denoised|^2
+    assert options.loss.weight(torch.tensor([0.5]), 0.5).item() == 4.0  # sigma^2 |score|^2 from |denoised|^2
 
 
 def recipe_of(role: str, main: Recipe, task: Tree | None = None) -> Train:

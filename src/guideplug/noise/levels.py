@@ -49,6 +49,10 @@ class NoiseDistribution(Strategy):
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` levels, float32, (count,), on the generator's device."""
 
+    @abc.abstractmethod
+    def quantile(self, share: Tensor) -> Tensor:
+        """The levels below which these shares, in (0, 1), of all levels lie; of the shares' shape and type."""
+
 
 @final
 @frozen
@@ -71,6 +75,10 @@ class LogNormal(NoiseDistribution):
         normal = torch.randn(count, generator=generator, device=generator.device)
         return normal.mul_(self.std).add_(self.mean).exp_()
 
+    def quantile(self, share: Tensor) -> Tensor:
+        normal: Tensor = torch.special.ndtri(share)
+        return normal.mul_(self.std).add_(self.mean).exp_()
+
 
 @final
 @frozen
@@ -87,6 +95,8 @@ class LogUniform(NoiseDistribution):
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` levels, (count,)."""
-        uniform = torch.rand(count, generator=generator, device=generator.device)
+        return self.quantile(torch.rand(count, generator=generator, device=generator.device))
+
+    def quantile(self, share: Tensor) -> Tensor:
         low, high = math.log(self.low), math.log(self.high)
-        return uniform.mul_(high - low).add_(low).exp_()
+        return (share * (high - low)).add_(low).exp_()

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from guideplug.config import Duration
 from guideplug.denoise import Leaf
-from guideplug.errors import CheckpointError, RecipeError, StoreError
+from guideplug.draws import LossTable, conditioned
+from guideplug.errors import CheckpointError, DivergenceError, RecipeError, StoreError
 from guideplug.noise import SampleStreams
 from guideplug.observe import Observers
 from guideplug.recipe import Recipe, nested_recipes
-from guideplug.recipes import FineTune, SampleSet, Snapshot, Synthetic, Train
+from guideplug.recipes import FineTune, ReferenceLosses, SampleSet, Snapshot, Synthetic, Train
 from guideplug.store import Entry, Store, describe, identity
 from guideplug.tensors import fill_module, read_tensors, tensors_digest, write_tensors
 from guideplug.train import CHECK_EVERY, Training
@@ -215,6 +216,11 @@ class StoreWorkshop:
             )
         models = recipe.models if isinstance(recipe, Train) else {}
         references = {role: _leaf(self.obtain(inner)) for role, inner in models.items()}
+        tables: dict[str, Tensor] = {}
+        for role, table in (recipe.tables if isinstance(recipe, Train) else {}).items():
+            losses = self.obtain(table)
+            assert isinstance(losses, LossTable)
+            tables[role] = losses.losses.cpu()
         data: Any = recipe.task if isinstance(recipe, Train) else recipe.on
         if isinstance(data, Recipe):
             data = self.obtain(data)
@@ -227,6 +233,7 @@ class StoreWorkshop:
             seed=recipe.seed,
             selector=selector,
             references=references,
+            tables=tables,
             role=self._role(key),
         )
 
@@ -307,6 +314,23 @@ class StoreWorkshop:
         module = recipe.build().to(self._device)
         recipe.initialize(module, self)
         return self._training(recipe, module, identity(recipe))
+
+    def score(self, recipe: ReferenceLosses) -> tuple[Tensor, float]:
+        """The losses of a recipe's denoiser on every noisy example, in batches of 4096; and the seconds it took."""
+        denoiser, draws, begin = _leaf(self.obtain(recipe.of)), recipe.draws, time.perf_counter()
+        found = []
+        for begin in range(0, draws.items * draws.count, 4096):
+            numbers = torch.arange(begin, min(begin + 4096, draws.items * draws.count))
+            drawn = draws.numbered(numbers // draws.count, numbers % draws.count, self._device)
+            examples = conditioned(drawn, denoiser)
+            with torch.no_grad():
+                losses = recipe.loss.of(denoiser, examples, drawn.sigma, denoiser.space.sigma_data)
+            found.append(losses.float().cpu())
+            self._stop()
+        table = torch.cat(found).reshape(draws.items, draws.count)
+        if not bool(torch.isfinite(table).all()):
+            raise DivergenceError(f"the losses of {denoiser.role!r} that are selected by are not all finite")
+        return table, time.perf_counter() - begin
 
     def synthesize(self, recipe: Synthetic) -> Tensor:
         """Samples of a recipe's denoiser, drawn in batches of 4096."""

@@ -312,6 +312,15 @@ def check_task(task: Task, *, count: int = 12) -> None:
         numbers = group.dtype == torch.int64 and tuple(group.shape) == (count,)
         holds("each example's group is the number of a name", numbers and 0 <= int(group.min()) <= int(group.max()))
         holds("each example's group is the number of a name", int(group.max()) < len(names))
+    size = task.size()
+    if size is not None:
+        items, condition = task.items(torch.tensor([0, size - 1]))
+        holds("items have the data's shape", tuple(items.shape) == (2, *space.shape))
+        holds("finite data say which items examples come from", examples.ids is not None)
+        assert examples.ids is not None
+        again_, _ = task.items(examples.ids)
+        holds("an example's target is the item of its id", torch.equal(again_, examples.target))
+        holds("items have conditions if and only if examples do", (condition is None) == (examples.condition is None))
     streams = SampleStreams(0, range(count))
     with _NoGlobalRandomness():
         start = task.start(streams, space.sigma_max)

@@ -160,7 +160,10 @@ class Digits(Task):
         return len(load_split().heldout.labels)
 
     def size(self) -> int | None:
-        return _training_half().count
+        return _training_half().size()
+
+    def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
+        return _training_half().items(ids)
 
     def groups(self) -> Sequence[str]:
         return [f"digit {label}" for label in range(NULL_LABEL)]

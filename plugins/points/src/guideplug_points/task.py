@@ -19,6 +19,7 @@ from torch.utils.data import TensorDataset
 
 from guideplug import (
     Arm,
+    Condition,
     Cosine,
     Duration,
     Examples,
@@ -171,7 +172,11 @@ class Points(Task):
         return min(len(self.table.heldout), MOST_SAMPLES)
 
     def size(self) -> int | None:
-        return len(self.table.train)
+        return self._data.size()
+
+    def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
+        rows, labels = self._data.items(ids)
+        return rows, labels if self.table.classes else None
 
     def fingerprint(self) -> str:
         """The SHA-256 of the file's bytes; what else decides the rows are options, and the code."""
