@@ -116,6 +116,8 @@ def _changed(instance: Any) -> Iterator[tuple[str, Any]]:
     """``instance`` with one thing changed, and which of its fields it was in."""
     attrs.resolve_types(type(instance))
     for attribute in attrs.fields(type(instance)):
+        if not attribute.metadata.get("decides", True):
+            continue
         value = getattr(instance, attribute.name)
         for other in _others(attribute.type, value):
             try:
@@ -148,7 +150,20 @@ def test_every_field_changes_it(recipes: Mapping[str, Recipe], name: str) -> Non
 
 def test_every_training_option_changes_it() -> None:
     reached = {field for field, changed in _changed(FULL.options) if identity(evolve(FULL, options=changed))}
-    assert reached == {attribute.name for attribute in attrs.fields(Options)}
+    assert reached == {attribute.name for attribute in attrs.fields(Options)} - {"averages"}
+
+
+def test_storing_averages_makes_no_other_network_but_other_combinations_of_them() -> None:
+    def storing(averages: int) -> Train:
+        return evolve(FULL, options=evolve(FULL.options, averages=averages))
+
+    def at(averages: int, ema: float) -> str:
+        return identity(Snapshot(of=storing(averages), ema=ema))
+
+    assert identity(storing(64)) == identity(FULL)
+    assert '"averages"' not in json.dumps(describe(storing(64)))
+    assert at(64, 0.05) == at(0, 0.05) == identity(Snapshot(of=FULL, ema=0.05))
+    assert len({at(64, 0.03), at(128, 0.03), at(64, 0.04), at(64, 0.05)}) == 4
 
 
 @pytest.mark.parametrize("name", KINDS_OF_RECIPES)

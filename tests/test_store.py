@@ -108,6 +108,17 @@ def test_files_are_added(store: Store) -> None:
     assert again.damage() == ""
 
 
+def test_files_that_several_add_to_one_entry_stay(store: Store) -> None:
+    entry = made(store)
+    names = ["snapshot-4it-ema0.05.safetensors", "snapshot-8it-ema0.05.safetensors"]
+    for name in names:
+        store.add(entry, name, {"w": torch.ones(2)})  # each knows the entry as it was at first
+    again = store.find(A)
+    assert again is not None
+    assert set(again.files) == {*entry.files, *names}
+    assert again.damage() == ""
+
+
 def test_every_flipped_bit_is_found(store: Store) -> None:
     entry = made(store)
     path = entry.folder / "weights.safetensors"

@@ -7,19 +7,40 @@ diffusion models", arXiv:2312.02696, eq. 127 and section C.1. After step t the a
 
 so that its profile is a power of time, whose relative width is sigma_rel ("EMA length") at every t. gamma is the
 largest real root of gamma^3 + 7 gamma^2 + (16 - sigma_rel^-2) gamma + (12 - sigma_rel^-2) = 0.
+
+A length may also be chosen afterwards (section 3.2 and C.3 there). Averages that were stored at several steps t_i, with
+several gamma_i, are integrals of the weights' path against the profiles
+
+    p_i(s) = (gamma_i + 1) s^gamma_i / t_i^(gamma_i + 1)   for 0 < s < t_i,   else 0,
+
+so a combination of them is the integral against the same combination of profiles. We take the one that is nearest to
+the wanted profile in least squares, among those whose coefficients sum to 1: an average of equal weights is these
+weights. All it needs are inner products, with a the earlier of the two moments and b the later:
+
+    <p_a, p_b> = (gamma_a + 1) (gamma_b + 1) / (gamma_a + gamma_b + 1) * (t_a / t_b)^gamma_b / t_b
+
+The average after t steps counts step s by the integral of its profile over (s - 1, s), so sums over steps miss at most
+what the profiles miss. Least squares on those sums, whose products have no closed form, gain little: 64 moments along
+320 steps, lengths 0.05 and 0.15, give 0.02, 0.10, 0.13 and 0.25 with errors of 1.054, 0.032, 0.014 and 0.716 % against
+at best 1.053, 0.032, 0.014 and 0.686 %. Only where every step is stored would they be exact, and these are off by up to
+0.3 %.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import final
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-__all__ = ["PowerAverages", "power_gamma"]
+__all__ = ["PowerAverages", "combined", "inner_product", "post_hoc_weights", "power_gamma", "profile_error"]
 
 MAX_LENGTH = 12.0**-0.5
 """The length of a flat average over all steps: gamma is 0 there."""
+SMALLEST = 1e-10
+"""Differences of profiles weaker than this are not used: coefficients of thousands would raise float32's rounding."""
 
 
 def power_gamma(length: float) -> float:
@@ -33,6 +54,99 @@ def power_gamma(length: float) -> float:
     inverse = length**-2
     roots = np.roots([1.0, 7.0, 16.0 - inverse, 12.0 - inverse])
     return float(max(root.real for root in roots if abs(root.imag) < 1e-9))
+
+
+def inner_product(
+    step: ArrayLike, gamma: ArrayLike, other_step: ArrayLike, other_gamma: ArrayLike
+) -> NDArray[np.float64]:
+    """The integral of the product of two power profiles, of a pair of steps and exponents; arrays broadcast."""
+    t, g, u, h = (np.asarray(value, dtype=np.float64) for value in (step, gamma, other_step, other_gamma))
+    late = np.maximum(t, u)
+    share = (np.minimum(t, u) / late) ** np.where(t <= u, h, g)
+    return np.asarray((g + 1.0) * (h + 1.0) / (g + h + 1.0) * share / late)
+
+
+def post_hoc_weights(stored: Sequence[tuple[int, float]], step: int, length: float) -> tuple[float, ...]:
+    """The coefficients of stored averages, each a (step, length), whose sum is nearest to the average of a length.
+
+    They sum to 1. An average that is stored itself is 1 times itself. Where stored profiles are nearly equal, the
+    smallest of the coefficients that do are taken. How near the sum comes says `profile_error`.
+
+    Args:
+        stored: the steps and lengths of what is stored; each once.
+        step: the wanted moment.
+        length: the wanted EMA length, in (0, 0.288].
+
+    Raises:
+        ValueError: nothing is stored, one average is there twice, a step is below 1, or a length is out of range.
+    """
+    return _solved(tuple(stored), step, length)
+
+
+def profile_error(
+    stored: Sequence[tuple[int, float]], coefficients: Sequence[float], step: int, length: float
+) -> float:
+    """How far a combination of profiles is from a wanted one, as a share of the wanted one's norm; to about 1e-7."""
+    gram, overlap, square = _products(stored, step, length)
+    c = np.asarray(coefficients, dtype=np.float64)
+    return float(np.sqrt(max(float(c @ gram @ c - 2.0 * c @ overlap) + square, 0.0) / square))
+
+
+def _products(
+    stored: Sequence[tuple[int, float]], step: int, length: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Inner products of the stored profiles with each other and with the wanted one, and of that with itself."""
+    steps = np.array([at for at, _ in stored], dtype=np.float64)
+    gammas = np.array([power_gamma(kept) for _, kept in stored])
+    gamma = power_gamma(length)
+    gram = inner_product(steps[:, None], gammas[:, None], steps, gammas)
+    return gram, inner_product(steps, gammas, step, gamma), float(inner_product(step, gamma, step, gamma))
+
+
+@functools.lru_cache(maxsize=64)
+def _solved(stored: tuple[tuple[int, float], ...], step: int, length: float) -> tuple[float, ...]:
+    if not stored:
+        raise ValueError("no averages are stored: there is nothing to combine")
+    if len(set(stored)) < len(stored):
+        raise ValueError("an average is stored twice: give each step and length once")
+    if min(step, *(at for at, _ in stored)) < 1:
+        raise ValueError("an average is of step 1 or later")
+    gram, overlap, _ = _products(stored, step, length)
+    if (step, length) in stored:
+        return tuple(float(one == (step, length)) for one in stored)
+    norms = np.sqrt(np.diag(gram))
+    nearest = int(np.argmax(overlap / norms))
+    if len(stored) == 1:
+        return (1.0,)
+    # c = e_nearest + sum over the others of x_i (e_i - e_nearest), which sums to 1 whatever x is
+    others = np.delete(np.arange(len(stored)), nearest)
+    matrix = (
+        gram[np.ix_(others, others)] - gram[others, nearest] - gram[nearest, others][:, None] + gram[nearest, nearest]
+    )
+    right = overlap[others] - overlap[nearest] - gram[others, nearest] + gram[nearest, nearest]
+    scale = norms[others]
+    solution = np.linalg.lstsq(matrix / np.outer(scale, scale), right / scale, rcond=SMALLEST)[0] / scale
+    coefficients = np.zeros(len(stored))
+    coefficients[others] = solution
+    coefficients[nearest] = 1.0 - solution.sum()
+    return tuple(coefficients.tolist())
+
+
+def combined(parts: Iterable[tuple[Mapping[str, Tensor], float]], averaged: Iterable[str]) -> dict[str, Tensor]:
+    """The combination of stored states, summed in float64; what is no average comes from the last of them.
+
+    Args:
+        parts: each state with its coefficient.
+        averaged: the names of what is combined.
+    """
+    names, last = tuple(averaged), {}
+    sums: dict[str, Tensor] = {}
+    for state, coefficient in parts:
+        last = dict(state)
+        for name in names:
+            term = coefficient * state[name].double()
+            sums[name] = sums[name] + term if name in sums else term
+    return last | {name: total.to(last[name].dtype) for name, total in sums.items()}
 
 
 @final
@@ -49,6 +163,8 @@ class PowerAverages:
         self._gammas = [power_gamma(length) for length in lengths]
         self._names = [name for name, _ in module.named_parameters()]
         self._live: list[Tensor] = [parameter for _, parameter in module.named_parameters()]
+        order = {id(parameter): place for place, parameter in enumerate(self._live)}
+        self._places = {name: order[id(one)] for name, one in module.named_parameters(remove_duplicate=False)}
         self._averages = [[parameter.detach().clone() for parameter in self._live] for _ in lengths]
 
     @torch.no_grad()
@@ -58,14 +174,15 @@ class PowerAverages:
             torch._foreach_lerp_(averages, self._live, 1.0 - (1.0 - 1.0 / step) ** (gamma + 1.0))
 
     def parameters(self, length: float) -> Mapping[str, Tensor]:
-        """The averaged parameters of one length, by name.
+        """The averaged parameters of one length, by name; tied ones under each of their names.
 
         Raises:
             KeyError: no average of this length is kept.
         """
         if length not in self.lengths:
             raise KeyError(length)
-        return dict(zip(self._names, self._averages[self.lengths.index(length)], strict=True))
+        averages = self._averages[self.lengths.index(length)]
+        return {name: averages[place] for name, place in self._places.items()}
 
     def load(self, length: float, parameters: Mapping[str, Tensor]) -> None:
         """Put back what `parameters` gave."""

@@ -40,7 +40,9 @@ class Workshop(Protocol):
 
 
 class Recipe(Strategy):
-    """How one module is obtained. Final frozen attrs classes; every field is part of the identity."""
+    """How one module is obtained. Final frozen attrs classes; every field is part of the identity,
+    but for options that say that they decide no weight.
+    """
 
     kind: ClassVar[str] = "recipe"
     stored: ClassVar[bool] = True

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from guideplug.config import Duration, Source, Strategy, at_least, between, non_negative, option, positive
 from guideplug.denoise import Condition, Denoiser, Leaf, select_rows
 from guideplug.draws import LossTable, NoiseStreams, finite
-from guideplug.ema import MAX_LENGTH
+from guideplug.ema import MAX_LENGTH, post_hoc_weights, power_gamma, profile_error
 from guideplug.errors import CheckpointError, RecipeError
 from guideplug.guide import Guider
 from guideplug.losses import Loss
@@ -42,7 +42,13 @@ __all__ = [
     "Snapshot",
     "Synthetic",
     "Train",
+    "stored_averages",
 ]
+
+MAX_AVERAGES = 512
+"""More make the least squares for a length slow and no better."""
+MAX_PROFILE_ERROR = 0.05
+"""A combination of averages that is further from the wanted profile, relative to it, is refused."""
 
 
 class Schedule(Strategy):
@@ -133,6 +139,12 @@ class Options:
     ema: tuple[float, ...] = option(
         (0.05,), help="EMA lengths; the first is what is used", validator=deep_iterable(between(0, MAX_LENGTH))
     )
+    averages: int = option(
+        0,
+        help="how many times along the training every EMA length is stored, for lengths chosen afterwards",
+        validator=between(0, MAX_AVERAGES),
+        decides=False,
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.clip is not None and not 0 < self.clip < math.inf:
@@ -155,12 +167,30 @@ class Options:
         return Loss(self.weighting, self.precision if self.score_precision == "same" else "bf16")
 
     def check(self) -> None:
-        """Refuse a schedule that needs to know the end of a training that has a time limit."""
+        """Refuse a schedule that needs to know the end of a training with a time limit, and averages of no use."""
         if self.schedule.needs_end and self.duration.unit == "s":
             raise RecipeError(
                 f"schedule {self.schedule.name!r} needs to know where a training ends, and the duration "
                 f"{self.duration} is a time: give iterations or examples (1500it), or --set train.schedule=constant"
             )
+        if self.averages and self.steps is None:
+            raise RecipeError(
+                f"averages is {self.averages}, evenly along a training, and the duration {self.duration} does not tell "
+                "its steps: give iterations (1500it), or averages=0"
+            )
+        if self.averages and len(self.ema) < 2:
+            raise RecipeError(
+                f"averages is {self.averages}, and the training keeps the one EMA length {self.ema[0]:g}: others are "
+                "combined of two, as in --set train.ema=[0.05,0.1]; or give averages=0"
+            )
+
+    @property
+    def averaged_at(self) -> tuple[int, ...]:
+        """The steps after which the averages are stored, evenly spaced; the last is the end."""
+        if not self.averages or self.steps is None:
+            return ()
+        count = min(self.averages, self.steps)
+        return tuple(-(-self.steps * number // count) for number in range(1, count + 1))
 
     @property
     def steps(self) -> int | None:
@@ -324,24 +354,83 @@ class Load(Recipe):
 @final
 @frozen(kw_only=True)
 class Snapshot(Recipe):
-    """A training at an earlier moment, or its average of another EMA length: no training of its own."""
+    """A training at an earlier moment, or its average of another EMA length: no training of its own.
+
+    A length that the training keeps is exact. Any other is combined of the averages that it stores along the way
+    (`Options.averages`), and refused where their combination is not near enough (`guideplug.ema`).
+    """
 
     name = "snapshot"
     of: Recipe = option(help="the training")
     at: Duration | None = option(None, help="the moment, in iterations; none for the end")
-    ema: float | None = option(None, help="the EMA length, one that the training keeps; none for its first")
+    ema: float | None = option(None, help="the EMA length; none for the first that the training keeps")
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.of, Train | FineTune):
             raise ValueError(f"of is the recipe {self.of.name!r}: a snapshot is of train or fine-tune")
         options = self.of.options
-        if self.ema is not None and self.ema not in options.ema:
-            kept = ", ".join(f"{length:g}" for length in options.ema)
-            raise ValueError(f"ema is {self.ema:g}: the training keeps {kept}; add it to the training's ema")
+        if self.ema is not None:
+            power_gamma(self.ema)
         if self.at is not None and self.at.unit != "it":
             raise ValueError(f"at is {self.at}: give iterations, as in 512it")
         if self.at is not None and options.steps is not None and self.at.amount > options.steps:
             raise ValueError(f"at is {self.at}: the training ends at {options.duration}")
+        if not self.kept:
+            self._check_near_enough()
+
+    def _check_near_enough(self) -> None:
+        """Refuse a length that what is stored cannot give."""
+        options, lengths = self.training.options, ", ".join(f"{length:g}" for length in self.training.options.ema)
+        if len(options.ema) < 2 or not options.averaged_at:
+            raise ValueError(
+                f"ema is {self.ema:g}: the training keeps {lengths}; add it to the training's ema, or keep two lengths "
+                "and store averages along a training of known iterations, as in --set train.ema=[0.05,0.1] --set "
+                "train.averages=64"
+            )
+        stored, step = self._stored, self._step
+        assert self.ema is not None
+        error = profile_error(stored, post_hoc_weights(stored, step, self.ema), step, self.ema) if stored else 1.0
+        if error > MAX_PROFILE_ERROR:
+            near = sorted(sorted(options.averaged_at, key=lambda moment: abs(moment - step))[:2])
+            moments = " and ".join(f"{moment}it" for moment in near)
+            helps = "" if step in near else f"ask for a stored moment ({moments} are nearest), "
+            count = len(stored) // len(options.ema)
+            raise ValueError(
+                f"ema is {self.ema:g} at {step}it: averages of {lengths} stored at {count} moments until then give it "
+                f"with an error of {100 * error:.0f} %, more than {100 * MAX_PROFILE_ERROR:g} %: {helps}store more of "
+                "them (train.averages), or keep a length nearer to it (train.ema)"
+            )
+
+    @property
+    def kept(self) -> bool:
+        """Whether the training keeps its length, so that it is exact."""
+        return self.ema is None or self.ema in self.training.options.ema
+
+    @property
+    def _step(self) -> int:
+        steps = self.training.options.steps if self.at is None else int(self.at.amount)
+        assert steps is not None
+        return steps
+
+    @property
+    def _stored(self) -> tuple[tuple[int, float], ...]:
+        """What is stored until then: steps and lengths."""
+        options = self.training.options
+        return tuple((step, length) for step in options.averaged_at if step <= self._step for length in options.ema)
+
+    @property
+    def parts(self) -> tuple[tuple["Snapshot", float], ...]:
+        """The stored averages that it is combined of, with their coefficients; itself where its length is kept."""
+        if self.kept:
+            return ((self, 1.0),)
+        assert self.ema is not None
+        kept = stored_averages(self.training)
+        coefficients = post_hoc_weights(self._stored, self._step, self.ema)
+        return tuple(zip(kept[: len(coefficients)], coefficients, strict=True))
+
+    def content(self) -> str:
+        """How often averages are stored, where it is combined of them: that decides the combination."""
+        return "" if self.kept else f"{self.training.options.averages} averages"
 
     @property
     def training(self) -> Train | FineTune:
@@ -356,6 +445,16 @@ class Snapshot(Recipe):
         """Take the weights from the training's folder, where they are kept, or train up to the moment."""
         module.load_state_dict(workshop.snapshot(self))
         return {}
+
+
+def stored_averages(training: Train | FineTune) -> tuple[Snapshot, ...]:
+    """The averages that a training stores along the way, by step, then by length; the last are of its end."""
+    options = training.options
+    return tuple(
+        Snapshot(of=training, at=None if step == options.steps else Duration(step, "it"), ema=length)
+        for step in options.averaged_at
+        for length in options.ema
+    )
 
 
 @final

@@ -148,6 +148,26 @@ def test_a_range_is_several_arms(cli: Any) -> None:
     assert found["guiders"] == ["autoguidance(weight=1.0)", "autoguidance", "autoguidance(weight=3.0)"]
 
 
+def test_a_guide_that_is_a_snapshot_of_the_main_network(cli: Any) -> None:
+    """Kept, or combined of stored averages: at each moment it is none of a later one, as a shorter run has it."""
+    for weak in ("at=10it", "ema=0.1"):
+        one = (
+            "--guider",
+            "autoguidance",
+            "--set",
+            "train.ema=[0.05,0.15]",
+            "--model",
+            f"weak=snapshot(of=main, {weak})",
+        )
+        cli("compare", *SMALL, *one, "--set", "train.averages=40", "--out", weak)
+        rows = {(row["step"], row["seed"]): row["metrics"] for row in numbers(weak)["rows"]}
+        small = ("--plugin", TOY, "--task", "toy", "--device", "cpu", "--set", "threads=1")
+        for step in (20, 40):
+            found = cli.json("run", *small, *one, "--duration", f"{step}it", "--set", f"train.averages={step}")
+            assert rows[step, 0] == found["arms"]["guided"]
+
+
+SEVEN = ("--set", "train.ema=[0.05,0.15]", "--set", "train.averages=7")
 MISTAKES = {
     "no such guider": (["--guider", "autoguidence"], ["did you mean 'autoguidance'"]),
     "one arm twice": (["--guider", "autoguidance", "--guider", "autoguidance(weight=2)"], ["there twice"]),
@@ -161,6 +181,11 @@ MISTAKES = {
         ["--model", "main=snapshot(of=train(duration=4it), at=2it)"],
         ["trains its main network", "'snapshot'"],
     ),
+    "averages of a guide that are not stored at a moment": (
+        ["--guider", "autoguidance", *SEVEN, "--model", "weak=snapshot(of=main, ema=0.1)"],
+        ["after 10 of 40 iterations: ema is 0.1 at 10it", "(6it and 12it are nearest)"],
+    ),
+    "averages of one length": (["--set", "train.averages=7"], ["one EMA length 0.05", "train.ema=[0.05,0.1]"]),
     "a range without end": (["--guider", "autoguidance(weight=1:3:0)"], ["no number"]),
     "resume of nothing": (["--resume", "nowhere"], ["nowhere", "compare.toml"]),
 }

@@ -322,6 +322,24 @@ def test_a_snapshot_is_the_training_stopped_there(cli: Any) -> None:
     assert all(late[name].equal(seven[name]) for name in seven)
 
 
+def test_an_ema_length_is_chosen_when_the_training_is_over(cli: Any) -> None:
+    stored = ("--set", "train.averages=20", "--set", "train.ema=[0.05,0.15]")
+    assert " steps in " in cli.toy(*stored, "--out", "first").stdout
+    chosen = cli.toy(*stored, "--model", "main=snapshot(of=train(), ema=0.1)", "--out", "chosen")
+    guide = "weak=snapshot(of=main, at=20it, ema=0.1)"
+    guided = cli.toy(*stored, *GUIDED, "--model", guide, "--out", "guided")
+    assert " steps in " not in chosen.stdout + guided.stdout  # nothing was trained
+    cli.toy("--set", "train.ema=[0.1]", "--out", "kept")
+    names = ("chosen", "kept", "first")
+    ours, theirs, other = (load_file(f"{name}/denoisers/main.safetensors") for name in names)
+    assert all(np.allclose(ours[name], theirs[name], atol=1e-5) for name in ours)
+    assert not any(np.allclose(other[name], theirs[name], atol=1e-4) for name in ours)
+    cli("run", "guided/config.toml", "--out", "again")
+    assert same_samples("guided", "again")
+    rows = json.loads(cli("store", "list", "--json").stdout)
+    assert len({row["identity"] for row in rows}) == len(rows) == 4
+
+
 def test_a_snapshot_of_main_has_mains_selector(cli: Any) -> None:
     cli.toy("--selector", "toy-half", "--duration", "4it", "--out", "short")
     cli.toy(*GUIDED, "--selector", "toy-half", "--model", "weak=snapshot(of=main, at=4it)", "--out", "out")

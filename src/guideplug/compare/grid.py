@@ -100,20 +100,23 @@ class Grid:
         config = self.configs[guider, selector, seed]
         main = config.main
         snapshot: Recipe = main if step == self.steps[-1] else Snapshot(of=main, at=Duration(step, "it"))
-        others = {role: _of_snapshot(recipe, main, snapshot) for role, recipe in config.models.items()}
+        others = {role: _of_snapshot(recipe, main, snapshot, step) for role, recipe in config.models.items()}
         return {"main": snapshot, **others}
 
 
-def _of_snapshot(value: Any, main: Recipe, snapshot: Recipe) -> Any:
-    """A recipe in which the main one is replaced by its snapshot."""
+def _of_snapshot(value: Any, main: Recipe, snapshot: Recipe, step: int) -> Any:
+    """A recipe in which the main one is replaced by its snapshot; a snapshot of it is none of a later moment."""
     if isinstance(value, Mapping):
-        return {name: _of_snapshot(item, main, snapshot) for name, item in value.items()}
+        return {name: _of_snapshot(item, main, snapshot, step) for name, item in value.items()}
     if not isinstance(value, Recipe):
         return value
     if value == main:
         return snapshot
+    if isinstance(value, Snapshot) and value.of == main:
+        later = snapshot != main and (value.at is None or value.at.amount > step)
+        return attrs.evolve(value, at=Duration(step, "it")) if later else value
     fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}  # type: ignore[arg-type]
-    changed = {name: _of_snapshot(item, main, snapshot) for name, item in fields.items()}
+    changed = {name: _of_snapshot(item, main, snapshot, step) for name, item in fields.items()}
     return value if changed == fields else attrs.evolve(value, **changed)  # type: ignore[misc]
 
 
@@ -185,7 +188,14 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
     for row in settled.published:
         if row.budget not in BUDGETS or row.guider not in settled.guiders or row.selector not in settled.selectors:
             raise ConfigError(f"published: {row.budget}, {row.guider}, {row.selector} is no cell of this comparison")
-    return Grid(settled, configs, tuple(-(-steps * number // count) for number in range(1, count + 1)))
+    grid = Grid(settled, configs, tuple(-(-steps * number // count) for number in range(1, count + 1)))
+    for key in configs:
+        for step in grid.steps:
+            try:
+                grid.at(*key, step)
+            except ValueError as error:  # a snapshot that cannot be had so early
+                raise RecipeError(f"after {step} of {steps} iterations: {error}") from None
+    return grid
 
 
 def _settled(row: Published, called: Mapping[str, str]) -> Published:

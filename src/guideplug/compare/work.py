@@ -24,7 +24,6 @@ import torch
 from guideplug.compare.costs import Cost, measure_costs, seconds_at
 from guideplug.compare.grid import Grid, GridRequest, resolve_grid
 from guideplug.compare.result import BUDGETS, Comparison, Row, Training
-from guideplug.config import Duration
 from guideplug.denoise import Leaf
 from guideplug.errors import RunError
 from guideplug.observe import Observers
@@ -190,8 +189,13 @@ class _Desk:
         )
         with asked_to_stop() as stop:
             shop = StoreWorkshop(self.store, torch.device(config.device), Observers(), stop=stop)
-            snapshots: list[Snapshot] = [Snapshot(of=recipe, at=Duration(step, "it")) for step in self.grid.steps[:-1]]
-            shop.expect({"main": recipe, **{f"step{snapshot.at}": snapshot for snapshot in snapshots}})
+            snapshots: list[Snapshot] = []  # its own, and those that guide it
+            for guider in self.grid.request.guiders:
+                for step in self.grid.steps:
+                    for one in self.grid.at(guider, selector, seed, step).values():
+                        if isinstance(one, Snapshot) and one.of == recipe and one not in snapshots:
+                            snapshots.append(one)
+            shop.expect({"main": recipe, **{f"snapshot {number}": one for number, one in enumerate(snapshots)}})
             references = sum(shop.made(inner).facts["seconds"] for inner in recipe.models.values())
             facts = shop.made(recipe).facts
             for snapshot in snapshots:

@@ -51,6 +51,7 @@ def option(
     validator: Validator | Sequence[Validator] = (),
     factory: Callable[[], Any] | None = None,
     converter: Callable[[Any], Any] | None = None,
+    decides: bool = True,
 ) -> Any:
     """A field of a strategy, with its help and its unit.
 
@@ -61,13 +62,14 @@ def option(
         validator: attrs validators; `positive`, `non_negative`, `finite`, `at_least` and `between` are here.
         factory: makes the default, instead of ``default``.
         converter: applied to the given value before validation.
+        decides: False where it changes no weight, only what is stored beside: no part of a recipe's identity.
     """
     checks = list(validator) if isinstance(validator, Sequence) else [validator]
     return attrs.field(
         default=attrs.Factory(factory) if factory is not None else default,
         validator=checks or None,
         converter=converter,
-        metadata={"help": help, "unit": unit},
+        metadata={"help": help, "unit": unit, "decides": decides},
     )
 
 

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from guideplug.config import Duration
 from guideplug.denoise import Leaf
 from guideplug.draws import LossTable, conditioned
+from guideplug.ema import combined
 from guideplug.errors import CheckpointError, DivergenceError, RecipeError, StoreError
 from guideplug.noise import SampleStreams
 from guideplug.observe import Observers
 from guideplug.recipe import Recipe, nested_recipes
-from guideplug.recipes import FineTune, ReferenceLosses, SampleSet, Snapshot, Synthetic, Train
+from guideplug.recipes import FineTune, ReferenceLosses, SampleSet, Snapshot, Synthetic, Train, stored_averages
 from guideplug.store import Entry, Store, describe, identity
 from guideplug.tensors import fill_module, read_tensors, tensors_digest, write_tensors
 from guideplug.train import CHECK_EVERY, Training
@@ -164,14 +165,18 @@ class StoreWorkshop:
         self._load_state(training, place)
         role, until = training.role, recipe.options.duration
         self._observers("train", role=role, step=training.step, total=until.amount, unit=until.unit)
-        saved, wanted = time.monotonic(), self._wanted(recipe)
+        saved = time.monotonic()
+        moments: dict[float, list[Snapshot]] = {}
+        for snapshot in self._wanted(recipe):
+            if snapshot.at is not None:
+                moments.setdefault(snapshot.at.amount, []).append(snapshot)
 
         def each(now: Training) -> None:
             nonlocal saved
-            for snapshot in wanted:
-                if snapshot.at is not None and now.step == snapshot.at.amount:
-                    now.check_finite()
-                    write_tensors(place / _file(snapshot), now.weights(snapshot.ema))
+            if now.step in moments:
+                now.check_finite()
+            for snapshot in moments.get(now.step, []):
+                write_tensors(place / _file(snapshot), now.weights(snapshot.ema))
             if now.step % CHECK_EVERY == 0:
                 self._report(now)
             try:
@@ -275,17 +280,24 @@ class StoreWorkshop:
                 "remove it with guideplug store prune --partial, or train anew with --fresh"
             ) from None
 
-    def _wanted(self, recipe: Recipe) -> list[Snapshot]:
-        return [snapshot for snapshot in self._snapshots if snapshot.of == recipe]
+    def _wanted(self, recipe: Train | FineTune) -> list[Snapshot]:
+        """What to keep while it is trained: what expected snapshots are made of, and the averages along the way."""
+        expected = [part for one in self._snapshots if one.of == recipe for part, _ in one.parts]
+        return list({_file(one): one for one in (*expected, *stored_averages(recipe))}.values())
 
     def snapshot(self, recipe: Snapshot) -> Mapping[str, Tensor]:
-        """The weights of a training at a moment: kept, or made by training up to it once more."""
+        """The weights of a training at a moment: kept, or made by training up to it once more.
+
+        Of a length that the training does not keep: combined of the averages that it stored along the way.
+        """
         entry = self._entry_of(recipe)
-        name = _file(recipe)
-        if name not in entry.files:
+        if any(_file(part) not in entry.files for part, _ in recipe.parts):
             self._again(recipe)
             entry = self._entry_of(recipe)
-        return entry.tensors(name)
+        if recipe.kept:
+            return entry.tensors(_file(recipe))
+        averaged = [name for name, _ in recipe.build().named_parameters(remove_duplicate=False)]
+        return combined(((entry.tensors(_file(part)), share) for part, share in recipe.parts), averaged)
 
     def _entry_of(self, recipe: Snapshot) -> Entry:
         entry = self._store.find(self.made(recipe.of).identity)
@@ -296,7 +308,8 @@ class StoreWorkshop:
     def _again(self, recipe: Snapshot) -> None:
         """Repeat the training, whose draws depend on the step alone, and keep every snapshot wanted that is missing."""
         files = self._entry_of(recipe).files
-        missing = {_file(one): one for one in (*self._wanted(recipe.of), recipe) if _file(one) not in files}
+        parts = [part for part, _ in recipe.parts]
+        missing = {_file(one): one for one in (*self._wanted(recipe.training), *parts) if _file(one) not in files}
         training = self.training(recipe.training)
 
         def keep(now: Training) -> None:

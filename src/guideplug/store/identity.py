@@ -1,8 +1,9 @@
 """The identity of a recipe: a hash over everything that decides the weights.
 
-That is the recipe's every option, down through its strategies and the recipes it refers to; what their `content` says
-beyond that (data fingerprints, bytes of files); the version of each distribution involved; and a hash of its source, so
-that an edited file never finds an old network. Device, number of threads and seconds are not part of it.
+That is the recipe's every option, down through its strategies and the recipes it refers to, but for those that say that
+they decide nothing (`option(decides=False)`); what their `content` says beyond that (data fingerprints, bytes of
+files); the version of each distribution involved; and a hash of its source, so that an edited file never finds an old
+network. Device, number of threads and seconds are not part of it.
 """
 
 import functools
@@ -48,7 +49,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Duration):
         return str(value)
     if attrs.has(type(value)):
-        fields = {a.name: _plain(getattr(value, a.name)) for a in attrs.fields(type(value)) if a.init}
+        fields = {
+            a.name: _plain(getattr(value, a.name))
+            for a in attrs.fields(type(value))
+            if a.init and a.metadata.get("decides", True)
+        }
         if isinstance(value, Strategy):
             fields["name"] = value.name
         if isinstance(value, Recipe | Network):

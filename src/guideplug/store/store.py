@@ -180,7 +180,8 @@ class Store:
         """Add a file of tensors to a finished entry; the checksums of the others stay as they are."""
         with self.locked(entry.identity):
             write_tensors(entry.folder / name, tensors)
-            self._record(entry.folder, entry.recipe, entry.facts, {**entry.files, name: _sha256(entry.folder / name)})
+            now = self._entry(entry.folder)  # somebody may have added to it since it was found
+            self._record(now.folder, now.recipe, now.facts, {**now.files, name: _sha256(now.folder / name)})
 
     def _record(
         self, folder: Path, recipe: Mapping[str, Any], facts: Mapping[str, Any], files: Mapping[str, str]
