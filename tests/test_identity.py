@@ -291,7 +291,7 @@ def test_an_edited_core_changes_it_but_not_where_no_weight_depends_on_it(
     core = module._core.__wrapped__  # type: ignore[attr-defined]
     plain = core()
     for name, counts in [
-        ("train.py", True),
+        ("train/training.py", True),
         ("ema.py", True),
         ("noise/streams.py", True),
         ("denoise/algebra.py", True),

@@ -658,7 +658,7 @@ def test_durations() -> None:
 
 def test_seconds_are_those_of_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count()
-    monkeypatch.setattr("guideplug.train.time.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("guideplug.train.counters.time.perf_counter", lambda: float(next(clock)))
     now = training(duration="5s")
     now.run()  # a second each for data and learning
     assert now.step == 3

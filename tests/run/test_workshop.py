@@ -326,7 +326,7 @@ def test_a_recipe_of_no_denoiser_is_refused_where_one_is_needed(store: Store) ->
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that advances a second whenever it is read: two seconds a step."""
     seconds = iter(range(10**9))
-    monkeypatch.setattr("guideplug.train.time.perf_counter", lambda: float(next(seconds)))
+    monkeypatch.setattr("guideplug.train.counters.time.perf_counter", lambda: float(next(seconds)))
 
 
 LIMITED = evolve(MAIN, options=evolve(OPTIONS, duration="9s"))

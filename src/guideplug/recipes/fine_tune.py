@@ -1,0 +1,60 @@
+"""Training a copy of a denoiser further."""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from attrs import evolve, frozen
+from torch import nn
+
+from guideplug.config import Duration, option
+from guideplug.draws import finite
+from guideplug.recipe import Recipe, Workshop
+from guideplug.recipes.options import Options
+from guideplug.recipes.synthetic import Synthetic
+from guideplug.task import Task
+
+__all__ = ["FineTune"]
+
+
+@final
+@frozen(kw_only=True)
+class FineTune(Recipe):
+    """Train a copy of a recipe's denoiser further, on its task's data or on synthetic ones."""
+
+    name = "fine-tune"
+    of: Recipe = option(help="whose copy is trained")
+    on: "Recipe | Task" = option(help="the data: a task, or synthetic samples")
+    options: Options = option(help="how it is trained")
+    seed: int = option(0, help="decides every draw")
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.on, Recipe) and not isinstance(self.on, Synthetic):
+            raise ValueError(f"on is the recipe {self.on.name!r}: give a task, or synthetic(of=..., count=...)")
+
+    def build(self) -> nn.Module:
+        return self.of.build()
+
+    def initialize(self, module: nn.Module, workshop: Workshop) -> None:
+        """Copy the other's weights."""
+        module.load_state_dict(workshop.obtain(self.of).state_dict())
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Start from the other's weights and train."""
+        self.initialize(module, workshop)
+        return workshop.train(self, module)
+
+    def content(self) -> str:
+        return self.on.fingerprint() if isinstance(self.on, Task) else ""
+
+    def check(self) -> None:
+        self.options.check()
+        if self.options.noise_streams and isinstance(self.on, Task):
+            finite(self.on)
+
+    @property
+    def iterations(self) -> int | None:
+        return self.options.steps
+
+    def lasting(self, duration: Duration) -> "FineTune":
+        """The same, for another duration."""
+        return evolve(self, options=evolve(self.options, duration=duration))

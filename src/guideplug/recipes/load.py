@@ -1,0 +1,57 @@
+"""Weights from a file."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+from attrs import frozen
+from torch import nn
+
+from guideplug.config import option
+from guideplug.denoise import Leaf
+from guideplug.errors import CheckpointError
+from guideplug.recipe import Recipe, Workshop
+from guideplug.task import Network, Task, seeded_build
+from guideplug.tensors import fill_module, read_tensors
+
+__all__ = ["Load"]
+
+
+@final
+@frozen(kw_only=True)
+class Load(Recipe):
+    """Read weights from a safetensors file. Nothing in the file is executed; its bytes are part of the identity."""
+
+    name = "load"
+    stored = False
+    path: str = option(help="a .safetensors file")
+    task: Task = option(help="the data that the denoiser is for")
+    denoiser: Network = option(help="the architecture whose weights they are")
+
+    def build(self) -> Leaf:
+        return seeded_build(self.denoiser, self.task, 0)
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Fill in the weights.
+
+        Raises:
+            CheckpointError: the file is missing, damaged, of another format, or has other tensors than the network.
+        """
+        self._fill(module)
+        return {"path": self.path}
+
+    def _fill(self, module: nn.Module) -> None:
+        tensors, _ = read_tensors(Path(self.path))
+        fill_module(module, tensors, self.path)
+
+    def content(self) -> str:
+        """The hash of the file's bytes."""
+        try:
+            return hashlib.sha256(Path(self.path).read_bytes()).hexdigest()
+        except OSError as error:
+            raise CheckpointError(f"{self.path} cannot be read: {error.strerror}; check the path") from None
+
+    def check(self) -> None:
+        """Read the file and compare it with the architecture."""
+        self._fill(self.build())

@@ -1,0 +1,60 @@
+"""The learning rate over the steps of a training."""
+
+import abc
+import math
+from typing import ClassVar, final
+
+from attrs import frozen
+
+from guideplug.config import Strategy, at_least, between, option
+
+__all__ = ["Constant", "Cosine", "InverseSqrt", "Schedule"]
+
+
+class Schedule(Strategy):
+    """The learning rate over the steps."""
+
+    kind: ClassVar[str] = "schedule"
+
+    needs_end: ClassVar[bool] = False
+    """Whether it needs to know how far the training has come, which a time limit does not tell reproducibly."""
+
+    @abc.abstractmethod
+    def factor(self, step: int, progress: float) -> float:
+        """The factor on the learning rate at a step, counted from 0, when ``progress`` of the duration is done."""
+
+
+@final
+@frozen
+class Constant(Schedule):
+    """The learning rate stays as it is."""
+
+    name = "constant"
+
+    def factor(self, step: int, progress: float) -> float:
+        return 1.0
+
+
+@final
+@frozen
+class InverseSqrt(Schedule):
+    """The learning rate falls as 1 / sqrt(step / after) once ``after`` steps are done (arXiv:2312.02696, eq. 67)."""
+
+    name = "inverse-sqrt"
+    after: int = option(512, help="steps at the full learning rate", unit="iterations", validator=at_least(1))
+
+    def factor(self, step: int, progress: float) -> float:
+        return float(max(step / self.after, 1.0) ** -0.5)
+
+
+@final
+@frozen
+class Cosine(Schedule):
+    """The learning rate falls along half a cosine to ``end`` of itself; needs a duration in iterations or examples."""
+
+    name = "cosine"
+    needs_end = True
+    end: float = option(0.0, help="share of the learning rate that is left at the end", validator=between(0, 1))
+
+    def factor(self, step: int, progress: float) -> float:
+        return self.end + (1.0 - self.end) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))

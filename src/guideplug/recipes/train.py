@@ -1,0 +1,91 @@
+"""Training a denoiser from scratch."""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from attrs import evolve, frozen
+from torch import nn
+
+from guideplug.config import Duration, option
+from guideplug.denoise import Leaf
+from guideplug.draws import finite
+from guideplug.errors import RecipeError
+from guideplug.noise import derived_seed
+from guideplug.recipe import Recipe, Workshop
+from guideplug.recipes.options import Options
+from guideplug.recipes.reference_losses import ReferenceLosses
+from guideplug.select import Selector
+from guideplug.task import Network, Task, seeded_build
+from guideplug.tensors import tensors_digest
+
+__all__ = ["Train"]
+
+
+@final
+@frozen(kw_only=True)
+class Train(Recipe):
+    """Train a denoiser on a task's data from scratch."""
+
+    name = "train"
+    task: Task = option(help="the data")
+    denoiser: Network = option(help="the architecture")
+    options: Options = option(help="how it is trained")
+    seed: int = option(0, help="decides the initial weights and every draw")
+    selector: Selector | None = option(None, help="which of a super-batch's examples are trained on")
+    models: Mapping[str, Recipe] = option(factory=dict, help="the networks that the selector scores with, by role")
+
+    def build(self) -> Leaf:
+        """The untrained denoiser; its initial weights follow from the seed."""
+        return seeded_build(self.denoiser, self.task, derived_seed("initialisation", self.seed))
+
+    def initialize(self, module: nn.Module, workshop: Workshop) -> None:
+        """Put the initial weights in place: they are there already."""
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Train it."""
+        return workshop.train(self, module)
+
+    def content(self) -> str:
+        """The data's fingerprint; where code of the user's own builds the network, the initial weights too."""
+        own = tensors_digest(self.build().state_dict()) if self.denoiser.content() else ""
+        return self.task.fingerprint() + own
+
+    def check(self) -> None:
+        self.options.check()
+        if self.options.noise_streams:
+            finite(self.task)
+        if self.selector is not None:
+            try:
+                self.selector.lasting(self.options.duration)
+            except ValueError as error:
+                raise RecipeError(str(error)) from None
+
+    @property
+    def tables(self) -> "Mapping[str, ReferenceLosses]":
+        """The losses that can be computed once for the selector, by role: the reference's, where noise has streams."""
+        options = self.options
+        if self.selector is None or not options.noise_streams:
+            return {}
+        selector = self.selector.lasting(options.duration)
+        role = selector.plan(options.batch, selector.init()).reference
+        if role is None or role not in self.models:
+            return {}
+        loss = options.score_loss
+        table = ReferenceLosses(
+            of=self.models[role],
+            task=self.task,
+            streams=options.noise_streams,
+            noise=options.noise,
+            condition_dropout=options.condition_dropout,
+            weighting=loss.weighting,
+            precision=loss.precision,
+        )
+        return {role: table}
+
+    @property
+    def iterations(self) -> int | None:
+        return self.options.steps
+
+    def lasting(self, duration: Duration) -> "Train":
+        """The same, for another duration."""
+        return evolve(self, options=evolve(self.options, duration=duration))
