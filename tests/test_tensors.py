@@ -1,7 +1,9 @@
 """Files of tensors: whole or not at all, and every damage said in one line, with nothing executed."""
 
+import errno
 import os
 import pickle
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from guideplug.errors import CheckpointError
+from guideplug.errors import CheckpointError, WriteError
 from guideplug.tensors import fill_module, read_tensors, whole_file, write_tensors
 
 TENSORS = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.tensor([1, 2])}
@@ -78,15 +80,24 @@ def fail_over(path: Path, error: BaseException) -> None:
         raise error
 
 
-@pytest.mark.parametrize("where", ["fsync", "replace"])
-def test_a_disk_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    def fail(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("where", ["mkstemp", "fsync", "replace"])
+def test_a_disk_that_fails_is_said_in_one_line_and_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    path = tmp_path / "file"
+    write_tensors(path, TENSORS)
 
-    monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[where], fail)
-    with pytest.raises(OSError, match="No space left"):
-        write_tensors(tmp_path / "file", TENSORS)
-    assert list(tmp_path.iterdir()) == []
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(
+        *{"mkstemp": (tempfile, "mkstemp"), "fsync": (os, "fsync"), "replace": (Path, "replace")}[where], fail
+    )
+    with pytest.raises(WriteError) as caught:
+        write_tensors(path, {"other": torch.zeros(3)})
+    assert str(caught.value) == f"{path} cannot be written (No space left on device); what was written before is whole"
+    assert read_tensors(path)[0].keys() == TENSORS.keys()
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 def test_bytes_reach_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

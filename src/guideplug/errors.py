@@ -62,6 +62,10 @@ class StoreError(GuideplugError):
     """The store of trained networks cannot be read or written, or holds a damaged entry."""
 
 
+class WriteError(GuideplugError):
+    """A file cannot be written: a full disk, a folder that is read-only; what was written before is whole."""
+
+
 class RunError(GuideplugError):
     """A run failed; its folder is kept."""
 

@@ -17,15 +17,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from guideplug.errors import CheckpointError
+from guideplug.errors import CheckpointError, WriteError
 
 __all__ = ["fill_module", "read_tensors", "tensors_digest", "whole_file", "write_tensors"]
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears under ``path`` complete or not at all: written aside, synced, renamed."""
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    """A file to write that appears under ``path`` complete or not at all: written aside, synced, renamed.
+
+    Raises:
+        WriteError: the system refuses to write it; says why.
+    """
+    try:
+        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise _refused(path, error) from None
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -33,10 +40,16 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         Path(aside).chmod(0o644)
         Path(aside).replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             Path(aside).unlink()
+        if isinstance(error, OSError):
+            raise _refused(path, error) from None
         raise
+
+
+def _refused(path: Path, error: OSError) -> WriteError:
+    return WriteError(f"{path} cannot be written ({error.strerror or error}); what was written before is whole")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:

@@ -1,5 +1,6 @@
 """Every mistake that the command line should answer in one line: what, the value, where, what to do; nothing lost."""
 
+import errno
 import json
 import pickle
 from pathlib import Path
@@ -377,6 +378,22 @@ def unfinish(path: Path = Path("first")) -> None:
     """Make a finished run look as if it had been interrupted."""
     record = json.loads((path / "run.json").read_text())
     (path / "run.json").write_text(json.dumps({**record, "status": "interrupted"}))
+
+
+def test_a_disk_that_is_full_while_networks_are_kept(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, with how to go on where there is room again."""
+
+    def full(handle: int) -> None:
+        if str(cli.store) in str(Path(f"/proc/self/fd/{handle}").readlink()):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("guideplug.tensors.os.fsync", full)
+        result = cli.toy("--out", "full", "--duration", "4it", code=1)
+    said = result.stderr.splitlines()[-1]
+    assert "cannot be written (No space left on device); what was written before is whole" in said
+    assert "--resume full" in said
+    cli("run", "--resume", "full")
 
 
 def test_resume_of_a_finished_run(cli: Any, trained: Path) -> None:

@@ -1,5 +1,6 @@
 """The commands and their options; what they do is in the modules beside this one, imported when it is needed."""
 
+import errno
 import sys
 from importlib.metadata import version
 from typing import Any
@@ -10,6 +11,10 @@ from guideplug.errors import GuideplugError, UsageError
 from guideplug.scaffold import KINDS, Kind
 
 __all__ = ["main"]
+
+
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+"""What a system says when it refuses to write: nothing that a traceback would explain."""
 
 
 class _Misuse(click.UsageError):
@@ -39,6 +44,12 @@ class _Group(click.Group):
         except GuideplugError as error:
             click.echo(f"error: {' '.join(str(error).split())}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.errno not in REFUSALS:
+                raise
+            what = f"{error.filename or 'a file'} cannot be written ({error.strerror})"
+            click.echo(f"error: {what}; what was written before is whole", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("interrupted before anything was done", err=True)
             ctx.exit(130)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from guideplug.config import format_value, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, Tally
-from guideplug.errors import RunError
+from guideplug.errors import RunError, WriteError
 from guideplug.observe import Observer, Observers
 from guideplug.recipe import architecture
 from guideplug.recipes import FineTune, Train
@@ -89,6 +89,8 @@ class Experiment:
         except Interrupted:
             status = "interrupted"
             raise
+        except WriteError as error:
+            raise RunError(f"{error}; {self._resume}") from None
         except OSError as error:
             raise RunError(f"a file cannot be written ({error.strerror}: {error.filename}); {self._resume}") from None
         finally:
