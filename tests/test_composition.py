@@ -51,7 +51,7 @@ def expressions(kind: str) -> list[str]:
         if name in simple:
             continue
         candidates = [template.format(name, inner) for inner in simple for template in TEMPLATES]
-        wrapping.append(next(text for text in candidates if configured("tree", **{kind: text}) is not None))
+        wrapping.append(next(text for task in SMALL for text in candidates if configured(task, **{kind: text})))
     return [*simple, *wrapping]
 
 
@@ -74,7 +74,10 @@ def sampler_expressions() -> list[str]:
 
 
 NESTED = "blend([cfg, interval(autoguidance, low=0.1, high=2), sims], shares=[0.5, 1, 0.5])"
-GUIDERS = ["none", *expressions("guider"), NESTED]
+SHAPED = (
+    "rescale(blend([apg(cfg, threshold=2), interval(feedback(autoguidance), low=0.1), cfg-zero(cfg, zero_above=9)]))"
+)
+GUIDERS = ["none", *expressions("guider"), NESTED, SHAPED]
 SELECTORS = ["none", *expressions("selector")]
 SAMPLERS = sampler_expressions()
 
@@ -130,13 +133,28 @@ def run(shop: StoreWorkshop, task: str, guider: str, selector: str, sampler: str
     assert kept == 192 if config.selector is None else 0 < kept <= facts["seen"] <= 192
 
 
-@pytest.mark.parametrize(("guider", "selector", "sampler"), list(itertools.product(GUIDERS, SELECTORS, SAMPLERS)))
+def accepted(task: str) -> list[str]:
+    """The guiders that a task's samples suit: those for images refuse points, before anything is trained."""
+    return [guider for guider in GUIDERS if configured(task, guider=guider)]
+
+
+ON_THE_TREE = accepted("tree")
+ON_OTHERS = [(task, guider) for task in list(SMALL)[1:] for guider in accepted(task)]
+
+
+def test_every_guider_suits_images_and_all_but_those_for_images_suit_points() -> None:
+    assert [guider for task, guider in ON_OTHERS if task == "digits"] == GUIDERS
+    for guider in set(GUIDERS) - set(ON_THE_TREE):
+        with pytest.raises(UsageError, match="is for images"):
+            resolve(Request({"task": "tree", "guider": guider, "device": "cpu"}), REGISTRY)
+
+
+@pytest.mark.parametrize(("guider", "selector", "sampler"), list(itertools.product(ON_THE_TREE, SELECTORS, SAMPLERS)))
 def test_on_the_tree(shop: StoreWorkshop, guider: str, selector: str, sampler: str) -> None:
     run(shop, "tree", guider, selector, sampler)
 
 
-@pytest.mark.parametrize("guider", GUIDERS)
-@pytest.mark.parametrize("task", list(SMALL)[1:])
+@pytest.mark.parametrize(("task", "guider"), ON_OTHERS)
 def test_on_other_tasks(shop: StoreWorkshop, task: str, guider: str) -> None:
     """Every guider with labels and with images; selectors and samplers take turns."""
     number = GUIDERS.index(guider)

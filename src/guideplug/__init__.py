@@ -34,8 +34,11 @@ if TYPE_CHECKING:
     from guideplug.denoise import Weight as Weight
     from guideplug.denoise import formula as formula
     from guideplug.denoise import tally as tally
+    from guideplug.errors import ConfigError as ConfigError
     from guideplug.errors import GuideplugError as GuideplugError
     from guideplug.guide import Guider as Guider
+    from guideplug.guide import opposite as opposite
+    from guideplug.guide import weight_of as weight_of
     from guideplug.hooks import hook as hook
     from guideplug.noise import LogNormal as LogNormal
     from guideplug.noise import LogUniform as LogUniform
@@ -81,8 +84,8 @@ _ROOMS = {
     "denoise": [
         "Combine", "Condition", "Denoiser", "Direction", "Leaf", "Level", "Space", "Weight", "formula", "tally",
     ],
-    "errors": ["GuideplugError"],
-    "guide": ["Guider"],
+    "errors": ["ConfigError", "GuideplugError"],
+    "guide": ["Guider", "opposite", "weight_of"],
     "hooks": ["hook"],
     "noise": ["LogNormal", "LogUniform", "SampleStreams", "TrainingStreams", "sigma_grid"],
     "observe": ["Observer"],

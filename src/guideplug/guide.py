@@ -8,13 +8,13 @@ import attrs
 
 from guideplug.config import Strategy
 from guideplug.denoise import Denoiser
-from guideplug.errors import RecipeError
+from guideplug.errors import ConfigError, RecipeError
 
 if TYPE_CHECKING:
     from guideplug.recipe import Recipe
     from guideplug.task import Task
 
-__all__ = ["Guider", "inner_guiders"]
+__all__ = ["Guider", "inner_guiders", "opposite", "weight_of"]
 
 
 class Guider(Strategy):
@@ -72,3 +72,34 @@ def inner_guiders(guider: Guider) -> Iterator[Guider]:
     for attribute in attrs.fields(cast(Any, type(guider))):
         value = getattr(guider, attribute.name)
         yield from (item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, Guider))
+
+
+def weight_of(guider: Guider) -> float:
+    """The value of a guider's option ``weight``, off at 1.
+
+    Raises:
+        ConfigError: it has no such option.
+    """
+    if all(attribute.name != "weight" for attribute in attrs.fields(cast(Any, type(guider)))):
+        raise ConfigError(
+            f"guider {guider.name!r} has no option weight, so it does not say what it steers away from: "
+            "give one that has, such as cfg or autoguidance, and put the other guiders around the whole"
+        )
+    return float(cast(Any, guider).weight)
+
+
+def opposite(guider: Guider, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
+    """What a guider steers away from: its own answer at weight 0, where the base does not count.
+
+    For a guider that treats its base and its opposite differently from a weighted sum (projection, thresholds, a weight
+    of the moment), around any other: ``Combine([base, opposite(guider, base, models)], function)``.
+
+    Args:
+        guider: one with an option ``weight``, by the convention of `Guider`.
+        base, models: as `Guider.guide` takes them.
+
+    Raises:
+        ConfigError: it has no option ``weight``.
+    """
+    weight_of(guider)
+    return cast(Guider, attrs.evolve(cast(Any, guider), weight=0.0)).guide(base, models)

@@ -302,6 +302,28 @@ class TestCombine:
             assert torch.equal(point(x, 1.0), once)  # and nothing outside of any
             assert torch.equal(point(x, 1.0), once)
 
+    def test_memory_is_fresh_for_a_trajectory_of_a_trajectory(self):
+        """A loop may begin one itself and hand it to a sampler, which begins another."""
+        base, weak = networks()
+        x, _ = asked("none")
+
+        def begin():
+            seen = []
+
+            def function(outputs, x, sigma):
+                seen.append(outputs[0])
+                return sum(seen)
+
+            return function
+
+        for point in (Combine([base], begin=begin), Combine([base], begin=begin) + 2 * (base - weak)):
+            first = point.trajectory()
+            once, twice = first(x, 1.0), first(x, 1.0)
+            second = first.trajectory()
+            assert torch.equal(second(x, 1.0), once)
+            assert torch.equal(second(x, 1.0), twice)
+            assert not torch.equal(first(x, 1.0), once)
+
     def test_one_memory_in_two_places_is_one_memory(self):
         base, weak = networks()
         x, _ = asked("none")

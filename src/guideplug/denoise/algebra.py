@@ -253,7 +253,7 @@ class Combine(Atom):
             inputs = [point._renewed(known) for point in self.points]
             same = all(new is old for new, old in zip(inputs, self.points, strict=True))
             function = self._function if self._begin is None else self._begin()
-            known[self] = self if same and self._begin is None else Combine(inputs, function)
+            known[self] = self if same and self._begin is None else self._with(inputs, function)
         return cast(Combine, known[self])
 
     def decode(self, x: Tensor) -> Tensor:
@@ -261,7 +261,13 @@ class Combine(Atom):
 
     def replaced(self, inputs: Sequence[Denoiser]) -> "Combine":
         """The same function of other inputs."""
-        return Combine(inputs, self._function, begin=self._begin)
+        return self._with(inputs, self._function)
+
+    def _with(self, inputs: Sequence[Denoiser], function: Function | None) -> "Combine":
+        """A function of other inputs that is begun as this one is, by a trajectory of a trajectory too."""
+        other = Combine(inputs, function if self._begin is None else None, begin=self._begin)
+        other._function = function
+        return other
 
 
 @final

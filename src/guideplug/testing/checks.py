@@ -120,29 +120,34 @@ def _abstract(cls: type[Strategy]) -> type[Strategy]:
 class _Models(dict[str, Denoiser]):
     """A closed-form denoiser for whatever role is asked for, each different."""
 
-    def __init__(self, conditioning: Conditioning, dimension: int) -> None:
+    def __init__(self, conditioning: Conditioning, shape: tuple[int, ...]) -> None:
         super().__init__()
         self._conditioning: Conditioning = conditioning
-        self._dimension = dimension
+        self._shape = shape
 
     def __missing__(self, role: str) -> Denoiser:
         number = len(self)
         self[role] = GaussianDenoiser(
-            0.3 + 0.2 * number, 0.6 + 0.1 * number, conditioning=self._conditioning, dimension=self._dimension
+            0.3 + 0.2 * number, 0.6 + 0.1 * number, conditioning=self._conditioning, shape=self._shape
         )
         return self[role]
 
 
-def models_for(guider: Guider, conditioning: Conditioning = "none", dimension: int = 2) -> Mapping[str, Denoiser]:
+def models_for(
+    guider: Guider, conditioning: Conditioning = "none", *, shape: tuple[int, ...] = (2,)
+) -> Mapping[str, Denoiser]:
     """A closed-form denoiser for every role that a guider asks for or may use, each different."""
-    models = _Models(conditioning, dimension)
+    models = _Models(conditioning, shape)
     for role in guider.may_use():
         models[role]
     return models
 
 
 def check_guider(
-    make: Callable[..., Guider], *, models: Callable[[Conditioning], Mapping[str, Denoiser]] | None = None
+    make: Callable[..., Guider],
+    *,
+    models: Callable[[Conditioning], Mapping[str, Denoiser]] | None = None,
+    shape: tuple[int, ...] = (2,),
 ) -> None:
     """The laws of a guider, under every kind of condition.
 
@@ -153,14 +158,17 @@ def check_guider(
     Args:
         make: the guider's class, or a function that makes one; given ``weight=`` where it takes that.
         models: the other networks by role, for a kind of condition; by default closed-form ones for every role.
+        shape: the shape of a sample, for guiders that are for images only: (1, 8, 8).
     """
     guider = make()
     check_strategy(guider)
     for conditioning in CONDITIONS:
-        others: Mapping[str, Denoiser] = models_for(guider, conditioning) if models is None else models(conditioning)
-        base = GaussianDenoiser(0.1, 0.5, conditioning=conditioning)
+        others: Mapping[str, Denoiser] = (
+            models_for(guider, conditioning, shape=shape) if models is None else models(conditioning)
+        )
+        base = GaussianDenoiser(0.1, 0.5, conditioning=conditioning, shape=shape)
         generator = torch.Generator().manual_seed(3)
-        x = torch.randn(BATCH, 2, generator=generator)
+        x = torch.randn(BATCH, *shape, generator=generator)
         condition = example_condition(conditioning, BATCH, generator)
         with _NoGlobalRandomness():
             _check_evaluation(guider.guide(base, others), x, condition)

@@ -5,6 +5,7 @@ takes x at sigma to m + (x - m) s / sqrt(s^2 + sigma^2) at 0. Here m may depend 
 or a masked sequence, each with its null.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Literal, TypeAlias, final
 
@@ -23,27 +24,35 @@ NUM_LABELS, NUM_FEATURES, LENGTH = 3, 4, 5
 
 @final
 class GaussianDenoiser(Leaf):
-    """The denoiser of N(m(condition), s^2 I) over points of ``dimension`` coordinates.
+    """The denoiser of N(m(condition), s^2 I) over points of ``dimension`` coordinates, or over images.
 
     Args:
         mean: a number that makes different denoisers different.
         std: s, the standard deviation of the data.
         dimension: how many coordinates x (B, dimension) has.
         conditioning: what m depends on besides ``mean``.
+        shape: instead of a dimension, the shape of a sample, such as (1, 8, 8).
     """
 
     def __init__(
-        self, mean: float = 0.0, std: float = 0.5, *, dimension: int = 2, conditioning: Conditioning = "none"
+        self,
+        mean: float = 0.0,
+        std: float = 0.5,
+        *,
+        dimension: int = 2,
+        conditioning: Conditioning = "none",
+        shape: tuple[int, ...] | None = None,
     ) -> None:
-        super().__init__(Space((dimension,), sigma_data=std))
+        shape = (dimension,) if shape is None else shape
+        super().__init__(Space(shape, sigma_data=std))
         self.mean, self.std, self.conditioning = mean, std, conditioning
-        directions = torch.linspace(-1.0, 1.0, NUM_FEATURES * dimension).cos().reshape(NUM_FEATURES, dimension)
+        directions = torch.linspace(-1.0, 1.0, NUM_FEATURES * math.prod(shape)).cos().reshape(NUM_FEATURES, -1)
         self.register_buffer("directions", directions, persistent=False)
 
     directions: Tensor
 
     def mean_of(self, condition: Condition, x: Tensor) -> Tensor:
-        """The mean m (B, dimension) under a condition."""
+        """The mean m (B, *), of x's shape, under a condition."""
         offset = torch.full_like(x, self.mean)
         if condition is None or self.conditioning == "none":
             return offset
@@ -55,11 +64,11 @@ class GaussianDenoiser(Leaf):
             features = features * (condition < NUM_LABELS)[:, None].to(x.dtype)
         else:
             features = condition.to(x.dtype)
-        return offset + features @ self.directions.to(x.dtype)
+        return offset + (features @ self.directions.to(x.dtype)).reshape(-1, *x.shape[1:])
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
-        """The expected clean sample, (B, dimension)."""
-        variance = (sigma**2)[:, None]
+        """The expected clean sample, (B, *)."""
+        variance = (sigma**2).reshape(-1, *[1] * (x.ndim - 1))
         denoised: Tensor = (self.std**2 * x + variance * self.mean_of(condition, x)) / (self.std**2 + variance)
         return denoised
 
@@ -80,7 +89,7 @@ class GaussianDenoiser(Leaf):
         return self.conditioning != "none"
 
     def end_point(self, x: Tensor, sigma: float, condition: Condition = None) -> Tensor:
-        """Where the probability-flow equation takes x (B, dimension) at ``sigma`` to, at 0."""
+        """Where the probability-flow equation takes x (B, *) at ``sigma`` to, at 0."""
         if condition is None and self.has_null:
             condition = self.null_condition(len(x), x.device)
         mean = self.mean_of(condition, x)
