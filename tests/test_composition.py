@@ -1,6 +1,7 @@
 """One tiny run of every installed guider x selector x sampler: whatever is installed works with everything else."""
 
 import itertools
+import re
 from typing import Any
 
 import attrs
@@ -10,11 +11,11 @@ import torch
 from guideplug import Registry, Selector, Strategy
 from guideplug.config import Reader
 from guideplug.denoise import Count, Leaf, calls
-from guideplug.errors import UsageError
+from guideplug.errors import ConfigError, UsageError
 from guideplug.observe import Observers
 from guideplug.run.arms import draw_arms
 from guideplug.run.config import Request, RunConfig, resolve
-from guideplug.run.rehearsal import guided
+from guideplug.run.rehearsal import guided, rehearse
 from guideplug.run.workshop import StoreWorkshop
 from guideplug.sample import evaluation_levels
 from guideplug.store import Store
@@ -29,6 +30,7 @@ SMALL = {
     "tree": {"denoiser": "tree-mlp(hidden=4)", "batch": 96},
     "tree(classes=both, labels=true)": {"denoiser": "tree-mlp(hidden=4)", "batch": 96},
     "digits": {"denoiser": "digits-transformer(width=16, blocks=1, heads=2)", "batch": 96},
+    "digits()": {"denoiser": "digits-convolutional(width=8, blocks=2)", "batch": 96},
 }
 
 
@@ -73,6 +75,8 @@ def sampler_expressions() -> list[str]:
     return found
 
 
+NOT_OFFERED = "offers no view|is for images|takes samples .* only"
+"""What a guider says of a network that it cannot guide, before anything is trained."""
 NESTED = "blend([cfg, interval(autoguidance, low=0.1, high=2), sims], shares=[0.5, 1, 0.5])"
 SHAPED = (
     "rescale(blend([apg(cfg, threshold=2), interval(feedback(autoguidance), low=0.1), cfg-zero(cfg, zero_above=9)]))"
@@ -98,6 +102,12 @@ def test_everything_that_is_installed_is_here() -> None:
 def run(shop: StoreWorkshop, task: str, guider: str, selector: str, sampler: str) -> None:
     config = configured(task, guider=guider, selector=selector, sampler=sampler)
     assert config is not None
+    try:
+        rehearse(config)
+    except ConfigError as error:
+        assert "\n" not in str(error)
+        assert re.search(NOT_OFFERED, str(error)), error
+        pytest.skip(str(error))
     models: dict[str, Leaf] = {}
     for role, recipe in config.recipes.items():
         module = shop.obtain(recipe)

@@ -24,17 +24,23 @@ if TYPE_CHECKING:
     from guideplug.config import option as option
     from guideplug.config import positive as positive
     from guideplug.dataset import FiniteData as FiniteData
+    from guideplug.degrade import Degraded as Degraded
+    from guideplug.denoise import Change as Change
     from guideplug.denoise import Combine as Combine
     from guideplug.denoise import Condition as Condition
     from guideplug.denoise import Denoiser as Denoiser
     from guideplug.denoise import Direction as Direction
     from guideplug.denoise import Leaf as Leaf
     from guideplug.denoise import Level as Level
+    from guideplug.denoise import Perturbation as Perturbation
     from guideplug.denoise import Space as Space
+    from guideplug.denoise import View as View
     from guideplug.denoise import Weight as Weight
     from guideplug.denoise import formula as formula
+    from guideplug.denoise import perturbed as perturbed
     from guideplug.denoise import tally as tally
     from guideplug.errors import ConfigError as ConfigError
+    from guideplug.errors import DenoiserError as DenoiserError
     from guideplug.errors import GuideplugError as GuideplugError
     from guideplug.guide import Guider as Guider
     from guideplug.guide import opposite as opposite
@@ -46,6 +52,10 @@ if TYPE_CHECKING:
     from guideplug.noise import TrainingStreams as TrainingStreams
     from guideplug.noise import sigma_grid as sigma_grid
     from guideplug.observe import Observer as Observer
+    from guideplug.perturb import blurred_queries as blurred_queries
+    from guideplug.perturb import dropped_units as dropped_units
+    from guideplug.perturb import identity_attention as identity_attention
+    from guideplug.perturb import skip_layers as skip_layers
     from guideplug.recipe import Recipe as Recipe
     from guideplug.recipe import Workshop as Workshop
     from guideplug.recipes import Constant as Constant
@@ -81,14 +91,17 @@ _ROOMS = {
     ],
     "config": ["Duration", "Source", "Strategy", "at_least", "between", "finite", "non_negative", "option", "positive"],
     "dataset": ["FiniteData"],
+    "degrade": ["Degraded"],
     "denoise": [
-        "Combine", "Condition", "Denoiser", "Direction", "Leaf", "Level", "Space", "Weight", "formula", "tally",
+        "Change", "Combine", "Condition", "Denoiser", "Direction", "Leaf", "Level", "Perturbation", "Space", "View",
+        "Weight", "formula", "perturbed", "tally",
     ],
-    "errors": ["ConfigError", "GuideplugError"],
+    "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
     "guide": ["Guider", "opposite", "weight_of"],
     "hooks": ["hook"],
     "noise": ["LogNormal", "LogUniform", "SampleStreams", "TrainingStreams", "sigma_grid"],
     "observe": ["Observer"],
+    "perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
     "recipe": ["Recipe", "Workshop"],
     "recipes": [
         "Constant", "Cosine", "FineTune", "InverseSqrt", "Load", "Options", "Snapshot", "Synthetic", "Train",

@@ -22,6 +22,7 @@ import pluggy
 from guideplug import hooks
 from guideplug.config import Strategy
 from guideplug.config.tree import Call, strategy_name
+from guideplug.degrade import Degraded
 from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
 from guideplug.guide import Guider
 from guideplug.imported import ImportedDenoiser, ImportedNetwork
@@ -89,7 +90,7 @@ class Registry:
         self._pluggy.add_hookspecs(hooks)
         self._offers: dict[tuple[str, str], list[Offer]] = {}
         core = Plugin("core", "guideplug", _version("guideplug"), "the core")
-        recipes = (Train, FineTune, Load, Snapshot, Synthetic, ImportedDenoiser)
+        recipes = (Train, FineTune, Load, Snapshot, Synthetic, ImportedDenoiser, Degraded)
         strategies = (*recipes, ImportedNetwork, Constant, InverseSqrt, Cosine, LogNormal, LogUniform)
         core.offers = [Offer(cls.kind, cls.name, core.name, cls) for cls in strategies]
         self._add(core)

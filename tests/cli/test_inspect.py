@@ -150,7 +150,7 @@ def test_explain_says_the_formula_the_source_and_the_cost(cli: Any) -> None:
     assert "main: 1 call an evaluation, 15 calls in all (train tree-mlp)" in said
     assert "weak: 1 call an evaluation, 15 calls in all (train tree-mlp(hidden=32))" in said
     batched = cli("explain", "cfg", "--task", "digits").stdout
-    assert "main: 1 call an evaluation, 2 conditions in one batch" in batched
+    assert "main: 1 call an evaluation, 2 outputs a sample in one batch" in batched
     assert "weak: never called" in cli("explain", "autoguidance(weight=1)").stdout
     assert cli.files() == set()
 

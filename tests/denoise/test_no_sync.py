@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from attrs import frozen
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from guideplug.denoise import Combine, Weight, on_device
+from guideplug.degrade import DegradedDenoiser
+from guideplug.denoise import Change, Combine, View, Weight, on_device, perturbed
 from guideplug.noise import SampleStreams
 from guideplug.registry import Registry
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
@@ -41,6 +43,22 @@ class Learned(Weight):
         return self.shares * (sigma / (1 + sigma))
 
 
+@frozen
+class Doubled(Change):
+    """Two rows a sample, at another level."""
+
+    copies = 2
+
+    def level(self, sigma):
+        return 2 * sigma
+
+    def inputs(self, x, sigma):
+        return torch.cat([x, -x])
+
+    def answer(self, denoised, x, sigma):
+        return denoised.unflatten(0, (2, -1)).mean(0)
+
+
 class Peeking(Weight):
     def forward(self, condition, sigma, toward):
         return float(torch.tensor(0.5))
@@ -68,7 +86,9 @@ def guided_by_everything(kind):
     """Gates, a weight on the device, a function, a null and a fixed condition."""
     base, weak, guide = (GaussianDenoiser(mean, conditioning=kind) for mean in (0.1, 0.4, 0.7))
     clipped = Combine([base, weak], lambda outputs, x, sigma: (2 * outputs[0] - outputs[1]).clamp(-1, 1))
+    elsewhere = View(base + Gate(0.3) * (base - DegradedDenoiser(weak, noise=0.1)), Doubled())
     guided = base + Gate(0.2, 1.0) * 2 * (base - weak) + Learned() * (guide - base) + 0.5 * Gate(0.1) * (clipped - base)
+    guided = guided + 0.1 * (guided - perturbed(base, "skip-layer")) + 0.2 * (base - elsewhere)
     if kind != "none":
         negative = example_condition(kind, 1, torch.Generator().manual_seed(1))
         guided = guided + (base - base.unconditional()) + Gate(1.0) * Learned() * (base - base.under(negative))

@@ -8,6 +8,7 @@ alpha and t come from the network's schedule (`guideplug.adapters.schedule`), sk
 Cost: one call of the network for each call of the denoiser.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, final
 
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 from guideplug.adapters.null import MakeNull, Null, null_of
 from guideplug.adapters.prediction import Prediction, coefficients, schedule_of
 from guideplug.adapters.schedule import NoiseSchedule
-from guideplug.denoise import Condition, Leaf, Space, expand
+from guideplug.denoise import Condition, Leaf, Perturbation, Space, expand
 from guideplug.errors import ConditionError, DenoiserError
+from guideplug.perturb import Offer
 
 __all__ = ["Adapted", "wrap"]
 
@@ -40,6 +42,8 @@ def wrap(
     sigma_min: float | None = None,
     sigma_max: float | None = None,
     decode: Decode | None = None,
+    views: Mapping[str, Offer] | None = None,
+    resizable: bool = False,
 ) -> "Adapted":
     """A denoiser of any network: ``wrap(unet, (4, 64, 64), predicts="epsilon", schedule=DiscreteSchedule(table))``.
 
@@ -61,9 +65,12 @@ def wrap(
         sigma_data: the standard deviation of the data; edm's formula uses it.
         sigma_min, sigma_max: the lowest and highest level to sample at, in data units; the schedule's unless given.
         decode: from latents to what people look at, the identity unless given.
+        views: perturbed views of the network, by kind, as `guideplug.skip_layers` and its like give them, or functions
+            ``view(network, **options)`` that give a context in which the network is perturbed.
+        resizable: whether the network takes samples of other sizes too, as a convolutional one does; channels stay.
 
     Raises:
-        TypeError: network, shape, schedule or null is of another kind.
+        TypeError: network, shape, schedule or null is of another kind, or views are no functions by name.
         ValueError: the prediction is unknown, does not go with the schedule or lacks one; a level is out of its range.
     """
     if not callable(network):
@@ -74,7 +81,10 @@ def wrap(
         if level is not None and not low * (1 - ROUNDING) <= level <= high * (1 + ROUNDING):
             raise ValueError(f"{name} is {level:g}: the schedule, {schedule}, reaches from {low:.4g} to {high:.4g}")
     space = Space(shape, sigma_data, low if sigma_min is None else sigma_min, high if sigma_max is None else sigma_max)
-    return Adapted(network, space, predicts, schedule, null_of(null), decode)
+    for kind, view in (views or {}).items():
+        if not isinstance(kind, str) or not callable(view):
+            raise TypeError(f"views has {kind!r}: {view!r}: give functions by name, as in skip_layers('blocks.0')")
+    return Adapted(network, space, predicts, schedule, null_of(null), decode, dict(views or {}), resizable)
 
 
 @final
@@ -89,10 +99,12 @@ class Adapted(Leaf):
         schedule: NoiseSchedule,
         null: MakeNull | None,
         decode: Decode | None,
+        views: Mapping[str, Offer],
+        resizable: bool,
     ) -> None:
         super().__init__(space)
         self.network, self.predicts, self.schedule = network, predicts, schedule
-        self._null, self._decode = null, decode
+        self._null, self._decode, self._views, self._resizable = null, decode, views, resizable
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
         """The denoised samples (B, *), computed in float32 at least.
@@ -102,7 +114,7 @@ class Adapted(Leaf):
                 of another shape.
         """
         shape = self.space.shape
-        if x.shape[1:] != shape:
+        if not self.fits(tuple(x.shape[1:])):
             expected = f"({', '.join(map(str, ('B', *shape)))})"
             raise DenoiserError(
                 f"x has shape {tuple(x.shape)}, expected {expected} by wrap(..., shape={shape}): shape is that of one "
@@ -150,6 +162,13 @@ class Adapted(Leaf):
     @property
     def has_null(self) -> bool:
         return self._null is not None
+
+    def perturbations(self) -> Mapping[str, Perturbation]:
+        return {kind: functools.partial(view, self.network) for kind, view in self._views.items()}
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        own = self.space.shape
+        return shape == own or (self._resizable and len(shape) == len(own) and shape[:1] == own[:1])
 
     def decode(self, x: Tensor) -> Tensor:
         return x if self._decode is None else self._decode(x)

@@ -163,13 +163,17 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
         click.echo(f"  source: {source}")
     click.echo(f"  with {short(config.sampler)}, {len(per_sigma)} evaluations a sample:")
     for role, sums in total.items():
-        often = {0: "never called", len(per_sigma): "1 call an evaluation"}
-        once = often.get(sums["calls"], f"called in {sums['calls']} of {len(per_sigma)} evaluations")
+        several, rest = divmod(sums["calls"], len(per_sigma))
+        once = (
+            f"{several} call{'s' if several > 1 else ''} an evaluation" if not rest else f"called {sums['calls']} times"
+        )
+        if sums["calls"] < len(per_sigma):
+            once = f"called in {sums['calls']} of {len(per_sigma)} evaluations" if sums["calls"] else "never called"
         recipe = config.recipes.get(role)
         network = getattr(recipe, "denoiser", None)
         made = "the guider's own" if recipe is None else recipe.name + ("" if network is None else f" {short(network)}")
         outputs = sums["outputs"] / max(sums["calls"], 1)
-        batched = f", {outputs:g} conditions in one batch" if outputs > 1 else ""
+        batched = f", {outputs:.3g} outputs a sample in one batch" if outputs > 1 else ""
         click.echo(f"    {role}: {once}{batched}, {sums['calls']} calls in all ({made})")
 
 

@@ -1,34 +1,44 @@
 """The algebra of denoisers, and its evaluation in one pass."""
 
-from guideplug.denoise.algebra import Affine, Combine, Denoiser, Direction, Leaf
+from guideplug.denoise.algebra import Affine, Combine, Denoiser, Direction, Leaf, Perturbation
 from guideplug.denoise.condition import Condition, concatenate, expand, on_device, select_rows
 from guideplug.denoise.formula import calls, formula
 from guideplug.denoise.query import Fixed, Query, Slot
+from guideplug.denoise.samples import Draws, Samples, asked_samples
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import Count, Tally, tally
+from guideplug.denoise.view import Change, Perturbed, View, perturbed
 from guideplug.denoise.weight import Level, Polynomial, Weight
 
 __all__ = [
     "Affine",
+    "Change",
     "Combine",
     "Condition",
     "Count",
     "Denoiser",
     "Direction",
+    "Draws",
     "Fixed",
     "Leaf",
     "Level",
+    "Perturbation",
+    "Perturbed",
     "Polynomial",
     "Query",
+    "Samples",
     "Slot",
     "Space",
     "Tally",
+    "View",
     "Weight",
+    "asked_samples",
     "calls",
     "concatenate",
     "expand",
     "formula",
     "on_device",
+    "perturbed",
     "select_rows",
     "tally",
 ]

@@ -16,8 +16,9 @@ what that costs, and the formula that `guideplug explain` prints.
 """
 
 import abc
-from collections.abc import Callable, Sequence
-from typing import TypeAlias, cast, final, overload
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, TypeAlias, cast, final, overload
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +32,12 @@ from guideplug.denoise.tally import record
 from guideplug.denoise.weight import Level, Polynomial, Scalar, Weight, polynomial
 from guideplug.errors import ConditionError, DenoiserError
 
-__all__ = ["Affine", "Combine", "Denoiser", "Direction", "Leaf"]
+if TYPE_CHECKING:
+    from guideplug.denoise.view import Change
 
+__all__ = ["Affine", "Atom", "Combine", "Denoiser", "Direction", "Leaf", "Perturbation"]
+
+Perturbation: TypeAlias = Callable[..., AbstractContextManager[object]]
 Outputs: TypeAlias = Sequence[Tensor]
 Function: TypeAlias = Callable[[Outputs, Tensor, Level], Tensor]
 
@@ -93,11 +98,18 @@ class Denoiser(nn.Module, abc.ABC):
         return x
 
     def leaves(self) -> "list[Leaf]":
-        """The distinct networks in it, in the order of the formula."""
+        """The distinct networks in it, in the order of the formula; perturbed views of one are that one."""
         found: dict[Leaf, None] = {}
         for query in self.terms:
             found.update(dict.fromkeys(_leaves(query.source)))
         return list(found)
+
+    def mapped(self, change: "Callable[[Leaf], Leaf]") -> "Denoiser":
+        """The same expression of other networks: ``change`` says which one takes the place of each."""
+        total: Terms = {}
+        for query, coefficient in self.terms.items():
+            total = _sum(total, {_mapped(query, change): coefficient})
+        return _point(total, self.space)
 
     # The affine space. Sums of two points are refused: their coefficients would not sum to one.
 
@@ -135,6 +147,9 @@ class Atom(Denoiser):
     points: tuple[Denoiser, ...] = ()
     """The denoisers it is a function of; none for a network."""
 
+    change: "Change | None" = None
+    """Where it asks its point, if that is elsewhere than it is asked itself; see `guideplug.denoise.view`."""
+
     @property
     def terms(self) -> Terms:
         return {Query(self): polynomial(1.0)}
@@ -159,6 +174,18 @@ class Atom(Denoiser):
         """The function of the points' outputs, where there are points."""
         raise TypeError(f"{type(self).__name__} is no function of other denoisers")
 
+    def replaced(self, inputs: Sequence[Denoiser]) -> "Atom":
+        """The same function of other denoisers, where there are points."""
+        raise TypeError(f"{type(self).__name__} is no function of other denoisers")
+
+    def trajectory(self) -> Denoiser:
+        if not self.points:
+            return self
+        renewed = cast(Atom, self._renewed({}))
+        fresh = renewed.replaced(renewed.points)
+        fresh._plan = Plan()
+        return fresh
+
 
 class Leaf(Atom):
     """A denoiser that is evaluated rather than composed: a network, or a closed form.
@@ -176,6 +203,24 @@ class Leaf(Atom):
     @abc.abstractmethod
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
         """The denoised samples (B, *), from x (B, *), sigma (B,) on x's device, and the condition as it was given."""
+
+    @property
+    def counted_as(self) -> "Leaf":
+        """Whose calls its calls are: itself, or what it is a perturbed view of."""
+        return self
+
+    def perturbations(self) -> "Mapping[str, Perturbation]":
+        """The perturbed views of itself that it offers, by kind, such as "skip-layer"; none by default.
+
+        Each is called with options and gives a context in which the network answers perturbed, with the same
+        parameters; wrong options raise `ValueError` there and then. `guideplug.perturb` makes them from the names of
+        submodules, and `guideplug.denoise.perturbed` asks for them.
+        """
+        return {}
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether it denoises samples of this shape; its space's alone, unless it is made for others too."""
+        return shape == self.space.shape
 
     def after_step(self) -> None:
         """Called after each optimiser step in training: for weights that are kept on a constraint, in place."""
@@ -241,12 +286,6 @@ class Combine(Atom):
             assert self._begin is not None
             function = self._begin()
         return function(outputs, x, sigma)
-
-    def trajectory(self) -> "Combine":
-        renewed = self._renewed({})
-        fresh = renewed.replaced(renewed.points)
-        fresh._plan = Plan()
-        return fresh
 
     def _renewed(self, known: dict[Denoiser, Denoiser]) -> "Combine":
         if self not in known:
@@ -356,8 +395,14 @@ def _all_under(terms: Terms, condition: Slot | Fixed) -> Terms:
     return total
 
 
+def _mapped(query: Query, change: Callable[[Leaf], Leaf]) -> Query:
+    if isinstance(query.source, Leaf):
+        return Query(change(query.source), query.condition)
+    return Query(query.source.replaced([point.mapped(change) for point in query.source.points]), query.condition)
+
+
 def _under(query: Query, condition: Slot | Fixed) -> Query:
-    if isinstance(query.source, Combine):
+    if query.source.points:
         inputs = [
             point.under(condition.value) if isinstance(condition, Fixed) else point.unconditional()
             for point in query.source.points
@@ -372,7 +417,7 @@ def _under(query: Query, condition: Slot | Fixed) -> Query:
 
 def _leaves(source: Atom) -> list[Leaf]:
     if isinstance(source, Leaf):
-        return [source]
+        return [source.counted_as]
     return [leaf for point in source.points for leaf in point.leaves()]
 
 

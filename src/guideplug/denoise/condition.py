@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from guideplug.errors import ConditionError
 
-__all__ = ["Condition", "concatenate", "expand", "on_device", "select_rows"]
+__all__ = ["Condition", "concatenate", "expand", "on_device", "repeated", "select_rows"]
 
 Condition: TypeAlias = Tensor | Mapping[str, Tensor] | None
 
@@ -63,6 +63,15 @@ def select_rows(condition: Condition, rows: Tensor | slice) -> Condition:
     if isinstance(condition, Mapping):
         return {name: part[rows] for name, part in condition.items()}
     return condition[rows]
+
+
+def repeated(condition: Condition, copies: int) -> Condition:
+    """The condition of ``copies`` batches, one after another."""
+    if condition is None:
+        return None
+    if isinstance(condition, Mapping):
+        return {name: torch.cat([part] * copies) for name, part in condition.items()}
+    return torch.cat([condition] * copies)
 
 
 def concatenate(conditions: Sequence[Condition]) -> tuple[bool, Condition]:

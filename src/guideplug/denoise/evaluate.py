@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from guideplug.denoise.condition import Condition, expand
-from guideplug.denoise.plan import Call, Coefficients, Plan
+from guideplug.denoise.plan import Asked, Call, Path, Place, Plan, survey
 from guideplug.denoise.query import Query
+from guideplug.denoise.samples import asking
 from guideplug.denoise.weight import Level
 
 if TYPE_CHECKING:
@@ -29,29 +30,38 @@ class OnePass:
             sigma = float(sigma)
         if isinstance(sigma, Tensor):
             sigma = sigma.to(x.device, x.dtype)
-        self._x, self._sigma, self._condition = x, sigma, condition
-        expanded = expand(condition, len(x))
-        self._coefficients = Coefficients(expanded, sigma, toward, conditional=condition is not None)
-        self._outputs: dict[Query, Tensor] = {}
+        self._condition = condition
+        given, shape = expand(condition, len(x)), tuple(x.shape[1:])
+        self._place = Place(x, sigma, given, toward, shape=shape, conditional=condition is not None)
+        self._places: dict[Path, Place] = {}
+        self._outputs: dict[Asked, Tensor] = {}
 
     def value(self, point: "Denoiser", plan: Plan) -> Tensor:
         """The denoised samples of ``point``, (B, *)."""
-        for call in plan.calls(self._coefficients.terms(point), self._x, self._condition):
-            self._do(call)
-        return self._sum(point)
+        assert self._place.x is not None
+        self._places, terms = survey(point, self._place)
+        calls = plan.calls(terms, self._places, self._condition)
+        with asking(plan.samples(self._place.x)):
+            for call in calls:
+                self._do(call)
+        return self._sum(point, ())
 
     def _do(self, call: Call) -> None:
-        count, x, sigma = len(call.queries), self._x, self._sigma
-        if count == 1:
-            self._outputs[call.queries[0]] = call.leaf(x, sigma, call.condition)
+        places = [self._places[path] for path, _ in call.asked]
+        first = places[0]
+        if len(places) == 1:
+            self._outputs[call.asked[0]] = call.leaf(first.x, first.sigma, call.condition)
             return
-        if isinstance(sigma, Tensor):
-            sigma = sigma.expand(len(x)).repeat(count)
-        outputs: Any = call.leaf(torch.cat([x] * count), sigma, call.condition)
-        self._outputs.update(zip(call.queries, outputs.split(len(x)), strict=True))
+        inputs: list[Any] = [place.x for place in places]
+        sigma = first.sigma
+        if isinstance(sigma, Tensor) or any(place.sigma != sigma for place in places):
+            sigma = torch.cat([_levels(place) for place in places])
+        outputs: Any = call.leaf(torch.cat(inputs), sigma, call.condition)
+        self._outputs.update(zip(call.asked, outputs.split([len(x) for x in inputs]), strict=True))
 
-    def _sum(self, point: "Denoiser") -> Tensor:
-        values = [(coefficient, self._output(query)) for query, coefficient in self._coefficients.of(point).items()]
+    def _sum(self, point: "Denoiser", path: Path) -> Tensor:
+        left = self._places[path].coefficients.of(point)
+        values = [(coefficient, self._output(query, path)) for query, coefficient in left.items()]
         if len(values) == 1:
             return values[0][1]
         total: Tensor | None = None
@@ -69,8 +79,22 @@ class OnePass:
         assert total is not None
         return total
 
-    def _output(self, query: Query) -> Tensor:
-        if query not in self._outputs:
-            inputs = [self._sum(inner) for inner in query.source.points]
-            self._outputs[query] = query.source.combined(inputs, self._x, self._sigma)
-        return self._outputs[query]
+    def _output(self, query: Query, path: Path) -> Tensor:
+        if (path, query) not in self._outputs:
+            source, place = query.source, self._places[path]
+            assert place.x is not None
+            if source.change is not None:
+                answer = self._sum(source.points[0], (*path, source))
+                found = source.change.answer(answer, place.x, place.sigma)
+            else:
+                found = source.combined([self._sum(inner, path) for inner in source.points], place.x, place.sigma)
+            self._outputs[path, query] = found
+        return self._outputs[path, query]
+
+
+def _levels(place: Place) -> Tensor:
+    """The level of each row, (rows,)."""
+    assert place.x is not None
+    if isinstance(place.sigma, Tensor):
+        return place.sigma.expand(len(place.x))
+    return torch.full((len(place.x),), place.sigma, device=place.x.device, dtype=place.x.dtype)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from guideplug.denoise.algebra import Denoiser, Leaf
-from guideplug.denoise.plan import Coefficients, planned_conditions
+from guideplug.denoise.plan import Place, planned_batches, survey
 from guideplug.denoise.query import Query, Slot
 from guideplug.denoise.tally import Count
+from guideplug.denoise.view import Perturbed
 from guideplug.denoise.weight import Polynomial, Weight
 
 __all__ = ["calls", "formula"]
@@ -31,13 +32,23 @@ def calls(point: Denoiser, sigma: float, *, conditional: bool = True, toward: fl
 
     Conditions of one network are taken to concatenate, as they do unless their shapes differ.
     """
-    coefficients = Coefficients(None, sigma, toward, conditional=conditional)
-    wanted = planned_conditions(coefficients.terms(point))
-    return {leaf: Count(calls=1, outputs=len(queries)) for leaf, queries in wanted.items()}
+    place = Place(None, sigma, None, toward, shape=point.space.shape, conditional=conditional)
+    places, terms = survey(point, place)
+    found: dict[Leaf, Count] = {}
+    for leaf, asked in planned_batches(terms, places):
+        count = found.setdefault(leaf.counted_as, Count())
+        count.calls += 1
+        count.outputs += sum(places[path].copies for path, _ in asked)
+    return found
 
 
 def _network(query: Query, names: Mapping[Leaf, str]) -> str:
     source = query.source
+    if source.change is not None:
+        return f"[{formula(source.points[0], names)} {source.change}]"
+    if isinstance(source, Perturbed):
+        inner = _network(Query(source.of, query.condition), names)
+        return f"[{inner} {source.kind}]"
     if not isinstance(source, Leaf):
         return f"combine({', '.join(formula(inner, names) for inner in source.points)})"
     given = {Slot.GIVEN: "c", Slot.NULL: "null"}[query.condition] if isinstance(query.condition, Slot) else "fixed"

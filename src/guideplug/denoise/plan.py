@@ -2,8 +2,10 @@
 
 1. Coefficients. With a float sigma they are settled on the host, and a term whose coefficient is 0, or within float32
    rounding of it, is dropped: its network is not called, the main network included.
-2. Queries. What is left names each network and the conditions it is wanted under, seen through every `Combine`.
-3. Calls. The conditions of one network go through it as one batch where they concatenate, else one call each.
+2. Queries. What is left names each network and the conditions it is wanted under, seen through every `Combine`, and
+   through every `View`, which asks them elsewhere: each place has coefficients of its own level.
+3. Calls. What one network is asked goes through it as one batch where samples have one shape and conditions
+   concatenate, else one call each.
 
 The first is done at every step, for weights and gates change with the level. The others depend only on which terms are
 left, and on the condition, so a `Plan` keeps them along a trajectory: once an interval, not once a step.
@@ -17,20 +19,24 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug.denoise.condition import Condition, concatenate, expand
+from guideplug.denoise.condition import Condition, concatenate, expand, repeated
 from guideplug.denoise.query import Fixed, Query, Slot
+from guideplug.denoise.samples import Samples
 from guideplug.denoise.weight import Level, Weight
 
 if TYPE_CHECKING:
-    from guideplug.denoise.algebra import Denoiser, Leaf
+    from guideplug.denoise.algebra import Atom, Denoiser, Leaf
 
-__all__ = ["NEGLIGIBLE", "Call", "Coefficients", "Plan", "planned_conditions"]
+__all__ = ["NEGLIGIBLE", "Asked", "Call", "Place", "Plan", "planned_batches", "survey"]
 
 NEGLIGIBLE = 2.0**-24
 """A coefficient this small changes nothing in float32 beside others that sum to one: half a unit in the last place."""
 
-Terms: TypeAlias = tuple[tuple["Denoiser", tuple[Query, ...]], ...]
-"""Which terms of a point are left at a level, then those of each point that they are functions of, once each."""
+Path: TypeAlias = tuple["Atom", ...]
+"""The views through which a place is seen, outermost first; empty for the place that a denoiser is asked at."""
+Asked: TypeAlias = tuple[Path, Query]
+Terms: TypeAlias = tuple[tuple[Path, "Denoiser", tuple[Query, ...]], ...]
+"""Which terms of a point are left at a place, then those of each point that they are functions of, once each."""
 
 
 class Coefficients:
@@ -54,17 +60,6 @@ class Coefficients:
             self._known[point] = {query: value for query, value in total.items() if not _negligible(value)}
         return self._known[point]
 
-    def terms(self, point: "Denoiser") -> Terms:
-        """Which terms are left, all the way down."""
-        found: dict[Denoiser, tuple[Query, ...]] = {}
-        waiting = [point]
-        while waiting:
-            point = waiting.pop()
-            if point not in found:
-                found[point] = tuple(self.of(point))
-                waiting += [inner for query in found[point] for inner in query.source.points]
-        return tuple(found.items())
-
     def _resolved(self, query: Query) -> Query:
         """The query as the network will see it: without a given condition, the given one is the null one."""
         source = query.source
@@ -77,22 +72,89 @@ def _negligible(value: Level) -> bool:
     return not isinstance(value, Tensor) and abs(value) <= NEGLIGIBLE
 
 
-def planned_conditions(terms: Terms) -> "dict[Leaf, list[Query]]":
-    """Each network that is needed, and the queries it must answer, each once."""
-    wanted: dict[Leaf, dict[Query, None]] = {}
-    for _, queries in terms:
+class Place:
+    """Where denoisers are asked: (x, sigma, condition, toward), and the coefficients there.
+
+    Args:
+        x: the noisy samples (rows, *), or None where only the cost is asked for.
+        shape: the shape of one sample.
+        copies: rows for each sample of the evaluation.
+        condition: for as many rows; None where there is none, or where it is not known.
+        conditional: whether there is one.
+    """
+
+    def __init__(
+        self,
+        x: Tensor | None,
+        sigma: Level,
+        condition: Condition,
+        toward: Level | None,
+        *,
+        shape: tuple[int, ...],
+        conditional: bool,
+        copies: int = 1,
+    ) -> None:
+        self.x, self.sigma, self.condition, self.toward = x, sigma, condition, toward
+        self.shape, self.conditional, self.copies = shape, conditional, copies
+        self.coefficients = Coefficients(condition, sigma, toward, conditional=conditional)
+
+    def beyond(self, view: "Atom") -> "Place":
+        """The place where a view asks."""
+        change = view.change
+        assert change is not None
+        sigma, condition = change.level(self.sigma), self.condition
+        if change.copies > 1:
+            condition = repeated(condition, change.copies)
+            if isinstance(sigma, Tensor) and sigma.ndim:
+                sigma = sigma.repeat(change.copies)
+        return Place(
+            None if self.x is None else change.inputs(self.x, self.sigma),
+            sigma,
+            condition,
+            self.toward,
+            shape=change.shape(self.shape),
+            conditional=self.conditional,
+            copies=self.copies * change.copies,
+        )
+
+
+def survey(point: "Denoiser", place: Place) -> tuple[dict[Path, Place], Terms]:
+    """The places where the networks of ``point`` are asked, and the terms that are left there, all the way down."""
+    places: dict[Path, Place] = {(): place}
+    found: dict[tuple[Path, Denoiser], tuple[Query, ...]] = {}
+    waiting: list[tuple[Path, Denoiser]] = [((), point)]
+    while waiting:
+        asked = waiting.pop()
+        if asked in found:
+            continue
+        path, point = asked
+        found[asked] = tuple(places[path].coefficients.of(point))
+        for source in [query.source for query in found[asked] if query.source.points]:
+            inside = path
+            if source.change is not None:
+                inside = (*path, source)
+                if inside not in places:
+                    places[inside] = places[path].beyond(source)
+            waiting += [(inside, inner) for inner in source.points]
+    return places, tuple((path, point, queries) for (path, point), queries in found.items())
+
+
+def planned_batches(terms: Terms, places: Mapping[Path, Place]) -> "list[tuple[Leaf, list[Asked]]]":
+    """Each network that is needed and what it must answer, each once; apart what differs in shape."""
+    wanted: dict[tuple[Leaf, tuple[int, ...]], dict[Asked, None]] = {}
+    for path, _, queries in terms:
         for query in queries:
             if not query.source.points:
-                wanted.setdefault(cast("Leaf", query.source), {})[query] = None
-    return {leaf: list(queries) for leaf, queries in wanted.items()}
+                wanted.setdefault((cast("Leaf", query.source), places[path].shape), {})[path, query] = None
+    return [(leaf, list(asked)) for (leaf, _), asked in wanted.items()]
 
 
 @frozen(eq=False)
 class Call:
-    """One call of a network: the queries that it answers, in the order of the batch, and their conditions as one."""
+    """One call of a network: what it answers, in the order of the batch, and their conditions as one."""
 
     leaf: "Leaf"
-    queries: Sequence[Query]
+    asked: Sequence[Asked]
     condition: Condition
 
 
@@ -100,46 +162,56 @@ class Plan:
     """The calls for every set of terms that was met, under one condition that stays as it is.
 
     Nothing is kept where gradients are recorded, since a graph may be walked once, nor in inference mode, whose tensors
-    do not tell that they were changed. A null condition is asked for once.
+    do not tell that they were changed. A null condition is asked for once. Along a trajectory it also knows which
+    samples are on it, for networks that draw.
     """
 
     def __init__(self) -> None:
         self._calls: dict[Terms, list[Call]] = {}
         self._parts: tuple[object, ...] = ()
         self._stamp: tuple[object, ...] = ()
+        self._samples: Samples | None = None
 
-    def calls(self, terms: Terms, x: Tensor, condition: Condition) -> list[Call]:
-        """The calls that evaluate ``terms`` for x (B, *) under a condition of batch B, or of one row."""
+    def samples(self, x: Tensor) -> Samples:
+        """Who is asked for x (B, *): those that began the trajectory, at one more evaluation of it."""
+        known = self._samples
+        self._samples = Samples(x) if known is None or len(known) != len(x) else known.later()
+        return self._samples
+
+    def calls(self, terms: Terms, places: Mapping[Path, Place], condition: Condition) -> list[Call]:
+        """The calls that evaluate ``terms`` at ``places``, under a condition that is the first place's as it came."""
         if torch.is_grad_enabled() or torch.is_inference_mode_enabled():
-            return _calls(terms, x, condition)
+            return _calls(terms, places)
+        x = places[()].x
+        assert x is not None
         parts = tuple(condition.values()) if isinstance(condition, Mapping) else (condition,)
         names = tuple(condition) if isinstance(condition, Mapping) else None
-        stamp = (len(x), x.device, names, *(getattr(part, "_version", None) for part in parts))
+        stamp = (x.shape, x.device, names, *(getattr(part, "_version", None) for part in parts))
         same = len(parts) == len(self._parts) and all(map(operator.is_, parts, self._parts))
         if not same or stamp != self._stamp:
             self._calls, self._parts, self._stamp = {}, parts, stamp
         if terms not in self._calls:
-            self._calls[terms] = _calls(terms, x, condition)
+            self._calls[terms] = _calls(terms, places)
         return self._calls[terms]
 
 
-def _calls(terms: Terms, x: Tensor, condition: Condition) -> list[Call]:
-    given = expand(condition, len(x))
-    return [call for leaf, queries in planned_conditions(terms).items() for call in _calls_of(leaf, queries, x, given)]
+def _calls(terms: Terms, places: Mapping[Path, Place]) -> list[Call]:
+    return [call for leaf, asked in planned_batches(terms, places) for call in _calls_of(leaf, asked, places)]
 
 
-def _calls_of(leaf: "Leaf", queries: list[Query], x: Tensor, given: Condition) -> list[Call]:
-    conditions = [_condition(query, len(x), x.device, given) for query in queries]
-    if len(queries) > 1:
+def _calls_of(leaf: "Leaf", asked: list[Asked], places: Mapping[Path, Place]) -> list[Call]:
+    conditions = [_condition(query, places[path]) for path, query in asked]
+    if len(asked) > 1:
         fits, together = concatenate(conditions)
         if fits:
-            return [Call(leaf, queries, together)]
-    return [Call(leaf, [query], condition) for query, condition in zip(queries, conditions, strict=True)]
+            return [Call(leaf, asked, together)]
+    return [Call(leaf, [one], condition) for one, condition in zip(asked, conditions, strict=True)]
 
 
-def _condition(query: Query, batch: int, device: torch.device, given: Condition) -> Condition:
+def _condition(query: Query, place: Place) -> Condition:
+    assert place.x is not None
     if isinstance(query.condition, Fixed):
-        return expand(query.condition.on(device), batch)
+        return expand(query.condition.on(place.x.device), len(place.x))
     if query.condition is Slot.GIVEN:
-        return given
-    return query.source.null_condition(batch, device)
+        return place.condition
+    return query.source.null_condition(len(place.x), place.x.device)

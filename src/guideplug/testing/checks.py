@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from guideplug.config import Reader, Strategy, write
-from guideplug.denoise import Condition, Denoiser, Leaf, Space, select_rows, tally
+from guideplug.denoise import Condition, Count, Denoiser, Leaf, Space, calls, select_rows, tally
 from guideplug.guide import Guider
 from guideplug.noise import SampleStreams, TrainingStreams
 from guideplug.registry import Registry
@@ -148,32 +148,37 @@ def check_guider(
     *,
     models: Callable[[Conditioning], Mapping[str, Denoiser]] | None = None,
     shape: tuple[int, ...] = (2,),
+    base: Callable[[Conditioning], Leaf] | None = None,
 ) -> None:
     """The laws of a guider, under every kind of condition.
 
     For all: it guides without changing its inputs or drawing from global generators; each network is called at most
-    once an evaluation; the result does not depend on the order of the batch or on how it is split; repeated, it is the
-    same. If it has an option ``weight``: 1 is the base, bit for bit, and calls no guide; the result is affine in it.
+    once an evaluation, and once more for each perturbed view and each other shape; the result does not depend on the
+    order of the batch or on how it is split; repeated, it is the same. If it has an option ``weight``: 1 is the base,
+    bit for bit, and calls no guide; the result is affine in it.
 
     Args:
         make: the guider's class, or a function that makes one; given ``weight=`` where it takes that.
         models: the other networks by role, for a kind of condition; by default closed-form ones for every role.
         shape: the shape of a sample, for guiders that are for images only: (1, 8, 8).
+        base: what is guided, for a kind of condition; by default a closed-form denoiser of samples of that shape.
     """
     guider = make()
     check_strategy(guider)
     for conditioning in CONDITIONS:
-        others: Mapping[str, Denoiser] = (
-            models_for(guider, conditioning, shape=shape) if models is None else models(conditioning)
+        main = (
+            GaussianDenoiser(0.1, 0.5, conditioning=conditioning, shape=shape) if base is None else base(conditioning)
         )
-        base = GaussianDenoiser(0.1, 0.5, conditioning=conditioning, shape=shape)
+        others: Mapping[str, Denoiser] = (
+            models_for(guider, conditioning, shape=main.space.shape) if models is None else models(conditioning)
+        )
         generator = torch.Generator().manual_seed(3)
-        x = torch.randn(BATCH, *shape, generator=generator)
+        x = torch.randn(BATCH, *main.space.shape, generator=generator)
         condition = example_condition(conditioning, BATCH, generator)
         with _NoGlobalRandomness():
-            _check_evaluation(guider.guide(base, others), x, condition)
+            _check_evaluation(guider.guide(main, others), x, condition)
         if any(attribute.name == "weight" for attribute in attrs.fields(cast(Any, type(guider)))):
-            _check_weight(make, base, others, x, condition)
+            _check_weight(make, main, others, x, condition)
 
 
 def _check_evaluation(point: Denoiser, x: Tensor, condition: Condition) -> None:
@@ -184,8 +189,9 @@ def _check_evaluation(point: Denoiser, x: Tensor, condition: Condition) -> None:
         with tally() as counts:
             whole = point(x, sigma, condition)
         holds("inputs are not changed", torch.equal(before, x))
-        once = all(count.calls <= 1 for count in counts.counts.values())
-        holds("each network is called at most once an evaluation", once)
+        planned = calls(point, sigma, conditional=condition is not None)
+        once = all(count.calls <= planned.get(network, Count()).calls for network, count in counts.counts.items())
+        holds("each network is called at most once an evaluation, and once for each view of it", once)
         holds("the same inputs give the same result", torch.equal(whole, point(x, sigma, condition)))
         shuffled = point(x[order], sigma, select_rows(condition, order))
         holds("the result does not depend on the order of the batch", _close(shuffled, whole[order]))

@@ -2,17 +2,18 @@
 
 Data N(m, s^2 I) have the denoiser D(x; sigma) = (s^2 x + sigma^2 m) / (s^2 + sigma^2); the probability-flow equation
 takes x at sigma to m + (x - m) s / sqrt(s^2 + sigma^2) at 0. Here m may depend on the condition: a label, an embedding,
-or a masked sequence, each with its null.
+or a masked sequence, each with its null. Perturbed, they are those of N(m, (1.5 s)^2 I).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal, TypeAlias, final
 
 import torch
 from torch import Tensor
 
-from guideplug.denoise import Condition, Leaf, Space
+from guideplug.denoise import Condition, Leaf, Perturbation, Space
 
 __all__ = ["CONDITIONS", "Conditioning", "GaussianDenoiser", "example_condition"]
 
@@ -87,6 +88,18 @@ class GaussianDenoiser(Leaf):
     @property
     def has_null(self) -> bool:
         return self.conditioning != "none"
+
+    def perturbations(self) -> Mapping[str, Perturbation]:
+        """Every kind that guiders of ours ask for: each makes it the denoiser of wider data."""
+        return dict.fromkeys(("skip-layer", "identity-attention", "blurred-queries", "dropout"), self._wider)
+
+    @contextmanager
+    def _wider(self, **options: object) -> Iterator[None]:
+        std, self.std = self.std, 1.5 * self.std
+        try:
+            yield
+        finally:
+            self.std = std
 
     def end_point(self, x: Tensor, sigma: float, condition: Condition = None) -> Tensor:
         """Where the probability-flow equation takes x (B, *) at ``sigma`` to, at 0."""

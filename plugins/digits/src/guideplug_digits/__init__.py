@@ -1,9 +1,9 @@
 """Handwritten digits: a task of real images, its denoiser, its metrics and its figure."""
 
 from guideplug import Network, Task, hook
-from guideplug_digits.task import Digits, DigitsTransformer
+from guideplug_digits.task import Digits, DigitsConvolutional, DigitsTransformer
 
-__all__ = ["Digits", "DigitsTransformer"]
+__all__ = ["Digits", "DigitsConvolutional", "DigitsTransformer"]
 
 
 @hook
@@ -13,4 +13,4 @@ def guideplug_tasks() -> list[type[Task]]:
 
 @hook
 def guideplug_denoisers() -> list[type[Network]]:
-    return [DigitsTransformer]
+    return [DigitsTransformer, DigitsConvolutional]

@@ -9,7 +9,7 @@ example of ten, so that classifier-free guidance works from the one network.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import final
 
@@ -31,6 +31,7 @@ from guideplug import (
     Metric,
     Network,
     Options,
+    Perturbation,
     Recipe,
     Sampler,
     SampleStreams,
@@ -40,15 +41,20 @@ from guideplug import (
     Train,
     TrainingStreams,
     at_least,
+    blurred_queries,
+    dropped_units,
+    identity_attention,
     option,
+    skip_layers,
 )
+from guideplug_digits.convolutional import ConvolutionalNet
 from guideplug_digits.features import digit_classifier
 from guideplug_digits.figure import image_grid
 from guideplug_digits.images import SIGMA_DATA, load_split
 from guideplug_digits.measures import METRICS
 from guideplug_digits.network import NULL_LABEL, DigitsNet
 
-__all__ = ["SPACE", "Digits", "DigitsTransformer"]
+__all__ = ["SPACE", "Digits", "DigitsConvolutional", "DigitsTransformer"]
 
 SPACE = Space(shape=(1, 8, 8), sigma_data=SIGMA_DATA, sigma_min=0.002, sigma_max=80.0)
 """Images in [-1, 1] and EDM's noise levels."""
@@ -69,6 +75,66 @@ class DigitsDenoiser(Leaf):
 
     def null_condition(self, batch: int, device: torch.device) -> Condition:
         return torch.full((batch,), NULL_LABEL, device=device)
+
+    def perturbations(self) -> Mapping[str, Perturbation]:
+        """Skipped blocks, attention as the identity or with blurred queries, dropped units of the blocks' MLPs."""
+        blocks = [f"blocks.{number}" for number in range(len(self.network.blocks))]
+        mixing = [f"{block}.attention.mixing" for block in blocks]
+        offers = {
+            "skip-layer": skip_layers(*blocks),
+            "identity-attention": identity_attention(*mixing, core=True),
+            "blurred-queries": blurred_queries(*mixing, core=True),
+            "dropout": dropped_units(*(f"{block}.mlp.1" for block in blocks)),
+        }
+        return {kind: functools.partial(offer, self.network) for kind, offer in offers.items()}
+
+
+@final
+class ConvolutionalDigitsDenoiser(Leaf):
+    """The convolutional denoiser of the digits, given a class: 0 to 9, or 10 for none; of pieces of images too."""
+
+    def __init__(self, network: ConvolutionalNet) -> None:
+        super().__init__(SPACE)
+        self.network = network
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        """The expected clean images."""
+        denoised: Tensor = self.network(x, sigma, condition)
+        return denoised
+
+    def null_condition(self, batch: int, device: torch.device) -> Condition:
+        return torch.full((batch,), NULL_LABEL, device=device)
+
+    def perturbations(self) -> Mapping[str, Perturbation]:
+        """Skipped blocks, and dropped units between the two convolutions of each."""
+        blocks = [f"blocks.{number}" for number in range(len(self.network.blocks))]
+        offers = {
+            "skip-layer": skip_layers(*blocks),
+            "dropout": dropped_units(*(f"{block}.act" for block in blocks)),
+        }
+        return {kind: functools.partial(offer, self.network) for kind, offer in offers.items()}
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) == 3 and shape[0] == 1
+
+
+@final
+@frozen
+class DigitsConvolutional(Network):
+    """A small convolutional network, which also denoises pieces of images; in EDM preconditioning."""
+
+    name = "digits-convolutional"
+    width: int = option(32, help="channels", validator=at_least(1))
+    blocks: int = option(3, help="residual blocks of two convolutions", validator=at_least(1))
+
+    def build(self, task: Task) -> Leaf:
+        if task.space.shape != SPACE.shape:
+            raise ValueError(
+                f"digits-convolutional is for images {SPACE.shape}, task {task.name!r} has samples of "
+                f"{task.space.shape}"
+            )
+        generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
+        return ConvolutionalDigitsDenoiser(ConvolutionalNet(self.width, self.blocks, SIGMA_DATA, generator))
 
 
 @final
@@ -96,6 +162,15 @@ class DigitsTransformer(Network):
                 width=self.width, blocks=self.blocks, heads=self.heads, sigma_data=SIGMA_DATA, generator=generator
             )
         )
+
+
+def _smaller(network: Network) -> Network:
+    """Half the width and one block less, of the architecture of the main network where that is one of ours."""
+    if isinstance(network, DigitsConvolutional):
+        return evolve(network, width=max(network.width // 2, 1), blocks=max(network.blocks - 1, 1))
+    known = network if isinstance(network, DigitsTransformer) else DigitsTransformer()
+    halved = max(known.width // (4 * known.heads), 1) * 2 * known.heads
+    return evolve(known, width=halved, blocks=max(known.blocks - 1, 1))
 
 
 @functools.cache
@@ -128,11 +203,9 @@ class Digits(Task):
             return self._main() if role == "main" else None
         if role != "weak" or not isinstance(main, Train):
             return None
-        network = main.denoiser if isinstance(main.denoiser, DigitsTransformer) else DigitsTransformer()
-        halved = max(network.width // (4 * network.heads), 1) * 2 * network.heads
         return evolve(
             main,
-            denoiser=evolve(network, width=halved, blocks=max(network.blocks - 1, 1)),
+            denoiser=_smaller(main.denoiser),
             options=evolve(main.options, duration=main.options.duration.part(1 / 4)),
             selector=None,
             models={},

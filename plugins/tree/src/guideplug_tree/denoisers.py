@@ -1,5 +1,6 @@
 """The tree's denoisers: the learned one, with and without labels, and the exact one."""
 
+from collections.abc import Mapping
 from typing import Literal, final
 
 import torch
@@ -7,7 +8,7 @@ from attrs import frozen
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from guideplug import Condition, Leaf, Network, Source, Space, Task, at_least, option
+from guideplug import Condition, Leaf, Network, Perturbation, Source, Space, Task, at_least, option
 from guideplug_tree.mixture import TreeMixture, tree_mixture
 from guideplug_tree.network import TreeMLP
 
@@ -37,6 +38,10 @@ class TreeDenoiser(Leaf):
         denoised: Tensor = self.network(x, sigma)
         return denoised
 
+    def perturbations(self) -> Mapping[str, Perturbation]:
+        """Dropped units of the hidden layers."""
+        return {"dropout": self.network.dropping}
+
     def after_step(self) -> None:
         self.network.normalize_weights_()
 
@@ -58,6 +63,10 @@ class LabelledTreeDenoiser(Leaf):
 
     def null_condition(self, batch: int, device: torch.device) -> Condition:
         return _null_labels(batch, device)
+
+    def perturbations(self) -> Mapping[str, Perturbation]:
+        """Dropped units of the hidden layers."""
+        return {"dropout": self.network.dropping}
 
     def after_step(self) -> None:
         self.network.normalize_weights_()

@@ -24,7 +24,9 @@ the weights is one more forward pass (the tangents da_l along v, with e_l their 
 Cost: one network call is 2 products a layer, a training step 5.
 """
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -67,8 +69,14 @@ class TreeMLP(torch.nn.Module):
         )  # (4, out, in)
         self.gain = torch.nn.Parameter(torch.zeros(()))
 
-    def forward(self, x: Tensor, sigma: Tensor, label_embedding: Tensor | None = None) -> Tensor:
-        """Return the denoised points D(x; sigma), (B, 2)."""
+    def forward(
+        self, x: Tensor, sigma: Tensor, label_embedding: Tensor | None = None, masks: Tensor | None = None
+    ) -> Tensor:
+        """Return the denoised points D(x; sigma), (B, 2).
+
+        ``masks`` (4, B, h) multiply what the hidden layers pass on, F's input last, as dropout does: the score is then
+        the gradient of the masked network's density.
+        """
         shrink = (sigma.square() + self.sigma_data**2).rsqrt()[:, None]
         scaled = x * shrink
         inputs = self._inputs(scaled, sigma, label_embedding)
@@ -78,11 +86,32 @@ class TreeMLP(torch.nn.Module):
         if torch.is_autocast_enabled(device):  # the backward pass is ours, and would not know of it
             low = torch.get_autocast_dtype(device)
             inputs, input_weight, hidden_weights = inputs.to(low), input_weight.to(low), hidden_weights.to(low)
-        gradient = _EnergyGradient.apply if torch.is_grad_enabled() else _energy_gradient
         with torch.autocast(device, enabled=False):
-            energy_gradient: Tensor = gradient(inputs, input_weight, hidden_weights).to(x.dtype)
+            if masks is not None:
+                gradient = _energy_gradient(inputs, input_weight, hidden_weights, masks.to(inputs.dtype))
+            elif torch.is_grad_enabled():
+                gradient = _EnergyGradient.apply(inputs, input_weight, hidden_weights)
+            else:
+                gradient = _energy_gradient(inputs, input_weight, hidden_weights)
+            energy_gradient: Tensor = gradient.to(x.dtype)
         pull = energy_gradient * (self.gain * (2 / self.hidden) / sigma[:, None])
         return torch.addcmul(x, pull - scaled, shrink * sigma.square()[:, None])
+
+    @contextlib.contextmanager
+    def dropping(self, share: float, draws: Any) -> Iterator[None]:
+        """Inside, a call drops a share of the hidden layers' outputs, each row by its own ``draws``."""
+        if not 0 < share < 1:
+            raise ValueError(f"share is {share:g}: give a share between 0 and 1")
+
+        def masked(module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
+            kept = (draws.uniform((_NUM_HIDDEN_LAYERS, self.hidden), 1) >= share).to(args[0].dtype) / (1 - share)
+            return args, {**kwargs, "masks": kept.transpose(0, 1)}
+
+        hook = self.register_forward_pre_hook(masked, with_kwargs=True)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     @torch.no_grad()
     def normalize_weights_(self) -> None:
@@ -111,16 +140,24 @@ def _unit_rows(weight: Tensor) -> Tensor:
     return unit
 
 
-def _energy_gradient(inputs: Tensor, input_weight: Tensor, hidden_weights: Tensor) -> Tensor:
-    """Return g (B, 2), the gradient of |F|^2 / 2 in two inputs; inputs (B, I), weights (h, I) and (4, h, h)."""
+def _energy_gradient(
+    inputs: Tensor, input_weight: Tensor, hidden_weights: Tensor, masks: Tensor | None = None
+) -> Tensor:
+    """Return g (B, 2), the gradient of |F|^2 / 2 in two inputs; inputs (B, I), weights (h, I) and (4, h, h).
+
+    With masks m_l (4, B, h): s_l = m_l SiLU(a_l), and e_l = (W_{l+1}' e_{l+1}) m_l SiLU'(a_l).
+    """
     blocks = []
     for start in range(0, max(len(inputs), 1), _BLOCK_ROWS):
-        a = [inputs[start : start + _BLOCK_ROWS] @ input_weight.T]
-        for weight in hidden_weights:
-            a.append(torch.nn.functional.silu(a[-1]) @ weight.T)
+        rows = slice(start, start + _BLOCK_ROWS)
+        a = [inputs[rows] @ input_weight.T]
+        for layer, weight in enumerate(hidden_weights):
+            s = torch.nn.functional.silu(a[-1])
+            a.append((s if masks is None else s * masks[layer, rows]) @ weight.T)
         e = a.pop()
-        for weight in hidden_weights.flip(0):
-            e = torch.ops.aten.silu_backward(e @ weight, a.pop())
+        for layer in reversed(range(len(hidden_weights))):
+            e = e @ hidden_weights[layer]
+            e = torch.ops.aten.silu_backward(e if masks is None else e * masks[layer, rows], a.pop())
         blocks.append(e @ input_weight[:, :2])
     return torch.cat(blocks)
 
