@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
+import torch
+
+from guideplug.tensors import write_tensors
 
 TOY = Path(__file__).with_name("toy.py")
+GUIDEPLUG = (sys.executable, "-c", "from guideplug.cli import main; main()")
 ARMS = ("--selector", "none", "--selector", "toy-half", "--guider", "none", "--guider", "autoguidance")
 SMALL = ("--plugin", TOY, "--task", "toy", "--device", "cpu", "--moments", "4", "--seeds", "0,1")
 
@@ -21,11 +26,9 @@ SMALL = ("--plugin", TOY, "--task", "toy", "--device", "cpu", "--moments", "4", 
 def numbers(folder: str) -> dict[str, Any]:
     """Everything in a comparison's JSON but what depends on clocks."""
     found = json.loads(Path(folder, "compare.json").read_text())
-    by_clock = {"costs", "limits", "chosen", "words"}
-    trainings = [
-        {key: value for key, value in row.items() if key not in ("seconds", "clocked", "reference")}
-        for row in found["trainings"]
-    ]
+    by_clock = {"costs", "limits", "chosen", "words", "busy", "missed", "phases"}
+    clocked = ("seconds", "clocked", "reference", "reference_clocked")
+    trainings = [{key: value for key, value in row.items() if key not in clocked} for row in found["trainings"]]
     rows = sorted(found["rows"], key=lambda row: (row["guider"], row["selector"], row["seed"], row["step"]))
     return {**{key: value for key, value in found.items() if key not in by_clock}, "trainings": trainings, "rows": rows}
 
@@ -136,7 +139,9 @@ def test_its_configuration_repeats_it(cli: Any, first: Path) -> None:
 
 
 def test_one_reference_for_all_seeds(cli: Any) -> None:
-    cli("compare", *SMALL, *ARMS, "--set", "models.weak.seed=5", "--no-curves", "--out", "run")
+    told = cli("compare", *SMALL, *ARMS, "--set", "models.weak.seed=5", "--no-curves", "--out", "run").stdout
+    spent = [line for line in told.splitlines() if line.startswith("│ spent")]
+    assert [line.replace("│", " ").split()[1] for line in spent[1:]] == ["1,280", "40"]
     again = tomllib.loads(Path("run/compare.toml").read_text())
     assert again["sets"] == ["models.weak.seed=5"]
     assert again["curves"] is False
@@ -146,6 +151,111 @@ def test_one_reference_for_all_seeds(cli: Any) -> None:
 def test_a_range_is_several_arms(cli: Any) -> None:
     found = cli.json("compare", *SMALL, "--guider", "autoguidance(weight=1:3:1)", "--no-curves", "--out", "run")
     assert found["guiders"] == ["autoguidance(weight=1.0)", "autoguidance", "autoguidance(weight=3.0)"]
+
+
+FAILING = {
+    "one arm": (
+        ["--selector", "none", "--selector", "toy-broken(how=duplicate)"],
+        "error: selector 'toy-broken' returned",
+    ),
+    "every arm": (["--selector", "toy-half", "--set", "train.lr=1e30"], "error: training 'main' diverged: "),
+}
+
+
+@pytest.mark.parametrize("which", FAILING)
+def test_arms_that_fail_end_several_processes_as_they_end_one(
+    cli: Any, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """The others are told to stop, and none is left waiting. Of several that fail the first to do so is told."""
+    arms, begin = FAILING[which]
+    said = []
+    for jobs in (1, 2):
+        monkeypatch.setenv("GUIDEPLUG_STORE", f"{cli.store}-{jobs}")
+        process = subprocess.run(
+            [*GUIDEPLUG, "compare", *map(str, SMALL), *arms, "--jobs", str(jobs), "--out", f"run{jobs}"],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, timeout=120,
+        )  # fmt: skip
+        assert process.returncode == 1
+        said.append(process.stderr)
+    assert all(line.startswith(begin) and line.count("\n") == 1 for line in said)
+    assert which == "every arm" or said[0] == said[1]
+
+
+def test_a_process_that_is_killed_is_told_in_one_line_and_resumed(cli: Any) -> None:
+    process = subprocess.Popen(
+        [*GUIDEPLUG, "compare", *map(str, SMALL), *ARMS, "--out", "run", "--jobs", "2"],
+        env={**os.environ, "TOY_PAUSE": "0.1"}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    while not list(cli.store.glob("*.partial")):
+        time.sleep(0.1)
+        assert process.poll() is None
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [int(one) for one in children if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    os.kill(workers[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "ended by signal 9 (SIGKILL) while it was at" in said
+    assert "--resume" in said
+    assert said.count("\n") == 1
+    cli("compare", "--resume", "run")
+
+
+REFERENCES = {
+    "a snapshot of the training without selection": ("snapshot(of=main, at=4it)", 4, 0, ()),
+    "a copy of it, trained further": ("fine-tune(of=main, on=toy, duration=20it)", 40, 20, ()),
+    "a file": ("weak.safetensors", 0, 0, ("load",)),
+}
+"""Of each: iterations without selection like those of the main training, iterations of its own, what nobody knows."""
+
+
+@pytest.mark.parametrize("which", REFERENCES)
+def test_what_a_reference_cost_that_is_no_training(cli: Any, which: str) -> None:
+    recipe, shared, own, unknown = REFERENCES[which]
+    if recipe.endswith("safetensors"):
+        layers = torch.nn.ModuleDict(
+            {"layers": torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.SiLU(), torch.nn.Linear(8, 2))}
+        )
+        write_tensors(Path(recipe), layers.state_dict())
+        recipe = f"load(path={recipe}, denoiser=toy-net)"
+    found = cli.json(
+        "compare", *SMALL[:-2], "--seeds", "0", "--selector", "none", "--selector", "jest(num_chunks=4)",
+        "--model", f"weak={recipe}",
+        "--samples", "8", "--no-curves", "--charge-reference", "--out", "run",
+    )  # fmt: skip
+    (_, jest) = found["selectors"]
+    bare = found["costs"]["none"]["on"]["seconds"]
+    assert found["costs"][jest]["off"] == found["costs"]["none"]["on"]
+    (ours,) = {row["reference"] for row in found["trainings"] if row["selector"] == jest}
+    prices = {row["of"]: row["seconds"] for row in json.loads(Path("run/costs.json").read_text()).values()}
+    assert ("of the reference weak" in prices) is (own > 0)
+    assert ours == pytest.approx(shared * bare + own * prices.get("of the reference weak", 0.0))
+    assert found["unknown"] == {"none": [], jest: list(unknown)}
+    text = Path("run/tables.md").read_text()
+    assert ("nobody knows what its training took" in text) is bool(unknown)
+    ends = {row["selector"]: row for row in found["trainings"] if row["step"] == 40}
+    assert ends["none"]["seconds"] == pytest.approx(40 * bare)
+    assert ends[jest]["seconds"] == pytest.approx(40 * found["costs"][jest]["on"]["seconds"])
+
+
+def test_it_says_what_selection_costs(first: Path) -> None:
+    phases = json.loads((first / "compare.json").read_text())["phases"]
+    assert sum(phases["toy-half"][name] for name in ("data", "score", "select", "learn")) == pytest.approx(1)
+    assert phases["none"]["score"] == phases["none"]["evaluations"] == 0
+    assert phases["toy-half"]["evaluations"] == 40 * 64
+    assert "## What selection costs" in (first / "tables.md").read_text()
+
+
+def test_a_schedule_that_needs_the_end_is_told(cli: Any) -> None:
+    found = cli.json("compare", *SMALL, *ARMS, "--set", "train.schedule=cosine", "--no-curves", "--out", "run")
+    assert found["needs_end"] == "cosine"
+    assert any("cosine, needs the end" in line and "equal examples" in line for line in found["words"])
+
+
+def test_prices_that_cannot_be_read(cli: Any, first: Path) -> None:
+    (first / "costs.json").write_text('{"none": {"iteration": 1.0}}')
+    line = cli.error("compare", "--resume", "first", code=1)
+    assert "costs.json cannot be used" in line
+    assert "remove it and resume" in line
 
 
 def test_a_guide_that_is_a_snapshot_of_the_main_network(cli: Any) -> None:
@@ -203,6 +313,44 @@ def test_a_mistake_is_answered_in_one_line(cli: Any, mistake: str) -> None:
 
 def test_another_configuration_is_not_resumed(cli: Any, first: Path) -> None:
     assert "seeds was [0, 1] and is [0, 1, 2] now" in cli.error("compare", "--resume", "first", "--seeds", "0,1,2")
+
+
+ROW = {"budget": "time", "guider": "none", "selector": "none", "metric": "distance", "mean": 0.5, "std": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("moments", 2.5, ["moments is 2.5", "a whole number"]),
+        ("moments", True, ["moments is True", "a whole number"]),
+        ("curves", "yes", ["curves is 'yes'", "true or false"]),
+        ("charge_reference", 1, ["charge_reference is 1", "true or false"]),
+        ("guiders", "none", ["guiders is 'none'", "texts in square brackets"]),
+        ("guiders", [1], ["guiders is [1]", "texts in square brackets"]),
+        ("selectors", [["none"]], ["texts in square brackets"]),
+        ("sets", [1], ["sets is [1]", "texts in square brackets"]),
+        ("seeds", [True], ["seeds is [True]", "whole numbers"]),
+        ("seeds", ["0"], ["seeds is ['0']", "whole numbers"]),
+        ("guiders", ["cfg(weight=0:1e300:1e-300)"], ["far too many numbers"]),
+        ("published", [1], ["published is [1]", "[[published]]"]),
+        ("published", [{**ROW, "mean": "high"}], ["mean is 'high'", "finite number"]),
+        ("published", [{**ROW, "mean": float("nan")}], ["mean is nan", "finite number"]),
+        ("published", [{**ROW, "std": -0.1}], ["std is -0.1", "at least 0"]),
+        ("published", [{**ROW, "metric": 3}], ["metric is 3", "a text"]),
+        ("published", [{**ROW, "metrik": 3}], ["unknown key 'metrik'", "did you mean 'metric'"]),
+        ("published", [{key: ROW[key] for key in ROW if key != "std"}], ["a row has no std"]),
+        ("published", [{**ROW, "metric": "distence"}], ["no metric 'distence'", "did you mean 'distance'", "balance"]),
+        ("published", [{**ROW, "budget": "money"}], ["no budget 'money'", "time, examples, iterations"]),
+        ("published", [{**ROW, "selector": "jest"}], ["no selector 'jest'", "none"]),
+        ("published", [{**ROW, "guider": "cfg"}], ["no guider 'cfg'"]),
+    ],
+)
+def test_values_of_the_wrong_kind_in_a_comparisons_file(cli: Any, key: str, value: Any, words: list[str]) -> None:
+    Path("c.toml").write_text(tomli_w.dumps({"task": "toy", "device": "cpu", key: value}))
+    line = cli.error("compare", "c.toml", "--plugin", TOY)
+    for word in words:
+        assert word in line
+    assert cli.files() == {str(cli.cwd / "c.toml")}
 
 
 def test_keys_of_a_single_run_in_a_comparisons_file(cli: Any) -> None:

@@ -4,12 +4,14 @@ import math
 import statistics
 from typing import Any
 
+import attrs
 import pytest
 
-from guideplug.compare.costs import Cost, seconds_at
+from guideplug.compare.costs import Cost, Price
+from guideplug.compare.digits import cell, seconds
 from guideplug.compare.grid import Published
-from guideplug.compare.report import cell, markdown
 from guideplug.compare.result import Comparison, Row, Training, interval
+from guideplug.compare.tables import markdown
 from guideplug.compare.words import sentences
 from guideplug.train import Moment, moment_at
 
@@ -25,7 +27,7 @@ def made(values: Any = None, **changes: Any) -> Comparison:
         lambda guider, selector, seed, step: step / 40 + (0.1 if selector == "slow" else 0.0) + seed / 100
     )
     trainings = [
-        Training(name, seed, step, step * rate, 3.0, reference, step * 100, 0, step * examples)
+        Training(name, seed, step, step * rate, 3.0, reference, 1.0, step * 100, 0, step * examples)
         for name, (rate, examples, reference) in RATE.items()
         for seed in SEEDS
         for step in STEPS
@@ -49,7 +51,7 @@ def made(values: Any = None, **changes: Any) -> Comparison:
             "bad": {"better": "lower", "aspect": "coverage"},
         },
         "charge_reference": False,
-        "costs": {name: {"iteration": rate} for name, (rate, _, _) in RATE.items()},
+        "costs": {name: Cost(Price(rate, rate, rate), Price(1.0, 1.0, 1.0)) for name, (rate, _, _) in RATE.items()},
     }
     return Comparison(**{**facts, **changes})
 
@@ -112,7 +114,8 @@ def test_words_follow_the_intervals() -> None:
     assert any("no metric can tell unguided with slow from unguided with no selection" in s for s in said)
     worse = sentences(made(lambda guider, selector, seed, step: -(0.5 + seed / 100) * (selector == "slow")))
     assert any("unguided with slow is worse than unguided with no selection in good; 1 of 2" in s for s in worse)
-    assert "of 18 differences about 1 would leave out 0 by chance" in said[-1]
+    # (2 + 3 + 3) x 2 metrics: where two budgets choose the same snapshots, an interval is one
+    assert "of 16 different ones fewer than 1 would leave out 0 by chance" in said[-1]
 
 
 def test_one_seed_tells_nothing() -> None:
@@ -132,13 +135,6 @@ def test_tables_print_the_published_beside_ours_in_their_standard_deviations() -
     assert cell([1.0, 3.0]) == "2.0000 ± 1.0000"
 
 
-def test_time_is_counted_by_the_cost_of_iterations() -> None:
-    cost = Cost(iteration=0.02, plain=0.01, quartiles=(0.019, 0.021), scores=True)
-    assert seconds_at(Moment(100, 9.0, 6400, 1920, 3000), cost, 64) == pytest.approx(30 * 0.02 + 70 * 0.01)
-    blind = Cost(iteration=0.005, plain=0.005, quartiles=(0.004, 0.006), scores=False)
-    assert seconds_at(Moment(100, 9.0, 1280, 0, 1280), blind, 64) == pytest.approx(0.5)
-
-
 def test_a_moment_between_two_is_exact_in_examples() -> None:
     history = [Moment(0, 0.0, 0, 0, 0, 0), Moment(30, 6.0, 30, 300, 300, 60), Moment(100, 13.0, 30, 1000, 300, 760)]
     assert moment_at(history, 15) == Moment(15, 3.0, 15, 150, 150, 30)
@@ -147,3 +143,158 @@ def test_a_moment_between_two_is_exact_in_examples() -> None:
     assert moment_at(history, 100) == history[-1]
     with pytest.raises(ValueError, match="does not reach step 101"):
         moment_at(history, 101)
+
+
+def sped(rate: dict[str, float], **changes: Any) -> Comparison:
+    """The made-up comparison with other seconds of a step; the reference of the second takes 7 s."""
+    before = made()
+    trainings = [attrs.evolve(one, seconds=one.step * rate[one.selector]) for one in before.trainings]
+    return attrs.evolve(before, trainings=trainings, **changes)
+
+
+def test_a_budget_is_missed_where_the_first_snapshot_has_spent_too_much() -> None:
+    """The budget is 40 s; ten steps of the slow one take 70 s, and the gap to its next snapshot is 70 s."""
+    assert sped({"none": 1.0, "slow": 7.0}).missed("time") == {}  # over by 30 s, half a gap is 35 s
+    far = sped({"none": 1.0, "slow": 9.0})  # over by 50 s, half a gap is 45 s
+    assert {name: (miss.spent, miss.limit) for name, miss in far.missed("time").items()} == {"slow": (90.0, 40.0)}
+    assert far.missed("examples") == far.missed("iterations") == {}
+    assert far.difference("g", "slow", "good", "time") is None
+    said = sentences(far)
+    assert any(line.startswith("At equal time, no metric can tell g with no selection from") for line in said)
+    assert not any(line.startswith("At equal time") and "slow" in line for line in said)
+    assert (
+        "slow is not comparable at equal time: its first snapshot has spent 90.0 s, and the budget is 40.0 s; give "
+        "--moments more."
+    ) in said
+    text = markdown(far)
+    assert "| unguided with slow | 90.0 s † |" in text
+    assert "| At equal time | g with slow | † | † |" in text
+    assert "| unguided with slow | 360.0 s |" not in text
+    assert "† not comparable at equal time" in text
+
+
+def test_a_single_snapshot_is_near_within_a_twentieth() -> None:
+    lone = [one for one in sped({"none": 1.0, "slow": 1.04}).trainings if one.step == 40]
+    assert made(trainings=lone).missed("time") == {}
+    lone = [one for one in sped({"none": 1.0, "slow": 1.06}).trainings if one.step == 40]
+    assert list(made(trainings=lone).missed("time")) == ["slow"]
+
+
+def test_a_reference_that_takes_longer_than_the_budget() -> None:
+    before = made(charge_reference=True)
+    dear = [attrs.evolve(one, reference=one.reference * 9) for one in before.trainings]
+    found = attrs.evolve(before, trainings=dear)
+    assert any("its reference alone took 63.0 s, and the budget is 40.0 s" in line for line in sentences(found))
+    free = attrs.evolve(found, charge_reference=False)
+    assert not any("reference" in line for line in sentences(free))
+
+
+def test_where_the_first_arm_misses_nothing_is_told() -> None:
+    found = attrs.evolve(sped({"none": 1.0, "slow": 9.0}), selectors=("slow", "none"))
+    said = sentences(found)
+    assert not any(line.startswith("At equal time") for line in said)
+    assert any(
+        "slow is not comparable at equal time" in line and "nothing is told of the others" in line for line in said
+    )
+
+
+NEAR = {"good": {"better": "truth", "aspect": "fidelity"}, "bad": {"better": "lower", "aspect": "coverage"}}
+
+
+def test_a_metric_that_should_be_near_the_truth_is_compared_by_its_distance() -> None:
+    """The truth is 1.5: 1.9 + noise is nearer than 1.0, though higher, and 3.0 is further away."""
+    for value, word in ((1.9, "better"), (3.0, "worse")):
+        found = made(
+            lambda guider, selector, seed, step, value=value: (value if guider == "g" else 1.0) + seed / 100,
+            metrics=NEAR,
+        )
+        assert any(
+            f"g with no selection is {word} than unguided with no selection in good" in s for s in sentences(found)
+        )
+        difference = found.difference("g", "none", "good", "time")
+        assert difference is not None
+        gaps = [abs(value + seed / 100 - 1.5) - abs(1.0 + seed / 100 - 1.5) for seed in SEEDS]
+        assert difference.mean == pytest.approx(statistics.fmean(gaps))
+    assert made(metrics=NEAR, truth={"good": None}).difference("g", "none", "good", "time") is None
+    assert "≈ the difference of the distances" in markdown(made(metrics=NEAR))
+
+
+def test_metrics_without_an_interval_are_a_class_of_their_own() -> None:
+    comparison = made(lambda guider, selector, seed, step: seed + (0.5 + seed / 100) * (guider == "g"))
+    rows = [
+        attrs.evolve(row, metrics={**row.metrics, "bad": 1.0 if row.seed == 0 else None}) for row in comparison.rows
+    ]
+    found = attrs.evolve(comparison, rows=rows)
+    said = sentences(found)
+    assert any("better than unguided with no selection in good; 1 of 2 have no interval (too few" in s for s in said)
+    assert any("every interval holds 0 (1 of 2 metrics have none: too few values)" in s for s in said)
+    assert "of 8 different ones" in said[-1]
+    text = markdown(found)
+    assert "no interval" in text
+    assert "| 1.0000 (n 1) |" in text
+    few = [attrs.evolve(row, metrics={"good": None, "bad": row.metrics["bad"]}) for row in rows]
+    none = sentences(attrs.evolve(comparison, rows=few))
+    assert none[0].startswith("At equal time, no metric has an interval for g with no selection, unguided with slow")
+    assert none[-1].startswith("No interval exists")
+
+
+def test_the_number_of_seeds_stands_where_it_is_less_than_all() -> None:
+    comparison = made()
+    rows = [
+        attrs.evolve(row, metrics={**row.metrics, "bad": None if row.seed == 0 else row.metrics["bad"]})
+        for row in comparison.rows
+    ]
+    text = markdown(attrs.evolve(comparison, rows=rows))
+    assert "1.0000 ± 0.0000 (n 2)" in text
+    assert "[+0, +0] (n 2)" in text
+    assert "(n 3)" not in text
+
+
+@pytest.mark.parametrize(
+    ("values", "count", "text"),
+    [
+        ([1.0, 3.0], 2, "2.0000 ± 1.0000"),
+        ([1.0], 1, "1.0000"),
+        ([1.0], 3, "1.0000 (n 1)"),
+        ([], 3, "-"),
+        ([1e-5, 3e-5], 2, "2.0e-05 ± 1.0e-05"),
+        ([-0.00012], 1, "-1.2e-04"),
+        ([0.0], 1, "0.0000"),
+        ([123.4], 1, "123.4"),
+        ([12345678.0], 1, "1.2e+07"),
+    ],
+)
+def test_numbers_keep_their_digits(values: list[float], count: int, text: str) -> None:
+    assert cell(values, count) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0432, "0.043 s"), (0.000012, "1.2e-05 s"), (0.5, "0.5 s"), (12.34, "12.3 s"), (0.0, "0 s")]
+)
+def test_short_times_keep_their_digits(value: float, text: str) -> None:
+    assert seconds(value) == text
+
+
+def test_a_schedule_that_needs_the_end_is_told_where_it_matters() -> None:
+    assert any(
+        "schedule, cosine, needs the end: at equal time and at equal examples snapshots before it" in line
+        for line in sentences(made(needs_end="cosine"))
+    )
+    ends = [one for one in made().trainings if one.step == 40]
+    assert not any("schedule" in line for line in sentences(made(needs_end="cosine", trainings=ends)))
+    assert not any("schedule" in line for line in sentences(made()))
+
+
+def test_a_busy_machine_and_unknown_costs_are_told() -> None:
+    found = made(busy=["an iteration with slow: 5 ms (4 to 9)"], unknown={"none": (), "slow": ("load",)})
+    said, text = sentences(found), markdown(found)
+    assert "The machine was busy while iterations were measured: an iteration with slow: 5 ms (4 to 9)." in said
+    assert any("slow scores with comes from load: nobody knows" in line for line in said)
+    assert "| 7.0 + unknown |" in text
+    free = [attrs.evolve(one, reference=0.0) for one in found.trainings]
+    assert "| unknown |" in markdown(attrs.evolve(found, trainings=free))
+
+
+def test_what_selection_costs_is_told() -> None:
+    phases = {"data": 0.1, "score": 0.3, "select": 0.05, "learn": 0.55, "evaluations": 5120.0}
+    assert "| slow | 10.0 | 30.0 | 5.0 | 55.0 | 5,120 |" in markdown(made(phases={"slow": phases}))

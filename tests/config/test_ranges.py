@@ -40,8 +40,29 @@ def test_the_papers_weights_are_exact() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("0:1e-11:2.5e-12", [0.0, 2.5e-12, 5e-12, 7.5e-12, 1e-11]),
+        ("1e-12:3e-12:1e-12", [1e-12, 2e-12, 3e-12]),
+        ("0.1:0.4:0.1", [0.1, 0.2, 0.3, 0.4]),
+        ("1e300:3e300:1e300", [1e300, 2e300, 3e300]),
+        ("0:-0.3:-0.1", [0.0, -0.1, -0.2, -0.3]),
+        ("0:1:0.3333333334", [0.0, 0.3333333334, 0.6666666668]),
+        ("1:9:100", [1]),
+    ],
+)
+def test_numbers_are_decimals_as_they_are_written(text: str, numbers: list[float]) -> None:
+    assert expand_ranges(f"cfg({text})") == [f"cfg({number!r})" for number in numbers]
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("cfg(weight=0:1e300:1e-300)", "has far too many numbers"),
+        ("cfg(weight=0:1:1e-320)", "has far too many numbers"),
+        ("cfg(weight=-1e308:1e308:1e-5)", "has far too many numbers"),
+        ("cfg(weight=1:1.0000000000000002:1e-17)", "differ by less than a float can tell"),
+        ("cfg(weight=0:999:0.999)", "1,001 numbers: give a larger step"),
         ("cfg(weight=1:2:0)", "has no number"),
         ("cfg(weight=1:2:-1)", "has no number"),
         ("cfg(weight=0:1:0.000001)", "1,000,001 numbers: give a larger step"),

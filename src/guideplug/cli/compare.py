@@ -16,8 +16,9 @@ from rich.console import Console
 from guideplug.cli.commands import differences, plugin_files
 from guideplug.cli.table import print_table
 from guideplug.compare import Comparison, Grid, GridRequest, compare, read_grid, resolve_grid, to_toml, write_report
-from guideplug.compare.report import ARROWS, cell
+from guideplug.compare.digits import cell
 from guideplug.compare.result import BUDGETS, Budget
+from guideplug.compare.tables import ARROWS, spent
 from guideplug.compare.words import WHAT, arm, sentences
 from guideplug.config import shell_quote
 from guideplug.errors import UsageError
@@ -176,8 +177,10 @@ def _rows(found: Comparison, budget: Budget, arms: Mapping[str, tuple[str, str]]
         [
             f"{metric} {ARROWS[facts['better']]}",
             facts["aspect"],
-            *(cell(list(found.values(*names, metric, budget).values())) for names in arms.values()),
+            *(cell(list(found.values(*names, metric, budget).values()), len(found.seeds)) for names in arms.values()),
         ]
         for metric, facts in found.metrics.items()
     ]
-    return ["metric", "aspect", *arms], rows
+    charged = "references included" if found.charge_reference and budget == "time" else ""
+    paid = ["spent", charged, *(spent(found, selector, budget) for _, selector in arms.values())]
+    return ["metric", "aspect", *arms], [*rows, paid]

@@ -1,74 +1,144 @@
-"""Seconds of an iteration with each selector, measured alone and side by side.
+"""Seconds of an iteration of each kind of work, measured alone and side by side.
 
 Trainings of a comparison may run beside each other, and beside whatever else a machine does; their own seconds say
-little then. So the cost of an iteration is measured apart: fresh trainings of every selector advance in turn, one
-iteration each, in one process with nothing else of ours running, and the median over the rounds is the cost. A
-training's time at a step is then
+little then. So the cost of an iteration is measured apart: fresh trainings advance in turn, one iteration each, in an
+order drawn anew for every round, in one process with nothing else of ours running; the median over the rounds is the
+price. Before each of its iterations a training's selector is put back to its first state, so that it is on in all of
+them. A training's time at a step is then
 
-    steps with scoring * seconds of such a step + the others * seconds of a step without
+    steps with the selector on * price of such a step + the others * price of a step without selection
 
-which is the same whatever ran beside it. A selector that has stopped selecting costs what no selector costs.
+which is the same whatever ran beside it. The price of a step without selection is that of a fresh training without a
+selector, and trainings that do the same work share one price: no arm is cheaper for having been measured twice.
+
+Rounds whose times scatter are repeated, and the quietest block of them counts; where even that one scatters, the prices
+say so.
 """
 
+import random
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import attrs
 
 from guideplug.config import Duration
-from guideplug.train import Moment, Training
+from guideplug.select import Selector
+from guideplug.train import Moment
 
-__all__ = ["Cost", "measure_costs", "seconds_at"]
+__all__ = ["Cost", "Price", "Work", "measure_prices", "seconds_at"]
 
 ROUNDS, WARM_UP = 40, 5
+BLOCKS = 4
+"""How many times the rounds are done at most, until the times scatter little."""
+CALM = 0.15
+"""The range between the quartiles, as a share of the median, up to which a price counts as measured on a calm machine.
+
+A second process on two cores slows an iteration by about 12 %; one that comes and goes moves a quartile by as much."""
+
+
+class Work(Protocol):
+    """What is measured: a `guideplug.train.Training`."""
+
+    @property
+    def step(self) -> int:
+        """Iterations done."""
+
+    @property
+    def selector(self) -> Selector | None:
+        """What selects."""
+
+    selector_state: Any
+
+    def run(self, until: Duration | None = None) -> None:
+        """Advance."""
+
+
+@attrs.frozen
+class Price:
+    """Seconds of an iteration: the median over rounds, and its quartiles."""
+
+    seconds: float
+    low: float
+    high: float
+
+    @property
+    def spread(self) -> float:
+        """The range between the quartiles as a share of the median."""
+        return (self.high - self.low) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def calm(self) -> bool:
+        """Whether the times scatter little."""
+        return self.spread <= CALM
 
 
 @attrs.frozen
 class Cost:
-    """Seconds of an iteration: medians over rounds, and the quartiles of the first.
+    """The price of a training's iterations: with its selector on, and without selection."""
+
+    on: Price
+    off: Price
+
+
+def measure_prices(
+    works: Mapping[str, Work],
+    *,
+    rounds: int = ROUNDS,
+    blocks: int = BLOCKS,
+    clock: Callable[[], float] = time.perf_counter,
+    generator: random.Random | None = None,
+) -> dict[str, Price]:
+    """The price of an iteration of each work, side by side.
 
     Args:
-        iteration: while selecting, or always where nothing is selected.
-        plain: an iteration that scores nothing.
-        quartiles: of ``iteration``.
-        scores: whether iterations score at first.
+        works: fresh trainings, by name; each stands for one kind of iteration.
+        rounds: iterations of each in a block.
+        blocks: the most blocks of rounds.
+        clock: what tells the time.
+        generator: draws the order in each round; by default always the same orders.
     """
+    generator = generator or random.Random(0)
+    for work in works.values():
+        for _ in range(WARM_UP):
+            _advance(work)
+    found: list[dict[str, Price]] = []
+    while len(found) < blocks and not (found and all(price.calm for price in found[-1].values())):
+        found.append(_block(works, rounds, clock, generator))
+    return min(found, key=lambda prices: max((price.spread for price in prices.values()), default=0.0))
 
-    iteration: float
-    plain: float
-    quartiles: tuple[float, float]
-    scores: bool
 
-
-def measure_costs(trainings: Mapping[str, Training], plain: Training, *, rounds: int = ROUNDS) -> dict[str, Cost]:
-    """The cost of an iteration of each training, side by side.
-
-    Args:
-        trainings: fresh ones, by name.
-        plain: a fresh one without a selector.
-        rounds: iterations of each.
-    """
-    every: dict[str | None, Training] = {**dict(trainings), None: plain}  # type: ignore[dict-item]
-    for training in every.values():
-        training.run(until=Duration(WARM_UP, "it"))
-    scored = {name: training.counters.scored > 0 for name, training in every.items()}
-    times: dict[str | None, list[float]] = {name: [] for name in every}
+def _block(
+    works: Mapping[str, Work], rounds: int, clock: Callable[[], float], generator: random.Random
+) -> dict[str, Price]:
+    times: dict[str, list[float]] = {name: [] for name in works}
+    order = list(works)
     for _ in range(rounds):
-        for name, training in every.items():
-            begin = time.perf_counter()
-            training.run(until=Duration(training.step + 1, "it"))
-            times[name].append(time.perf_counter() - begin)
-    bare = statistics.median(times[None])
+        generator.shuffle(order)
+        for name in order:
+            _put_back(works[name])
+            begin = clock()
+            works[name].run(until=Duration(works[name].step + 1, "it"))
+            times[name].append(clock() - begin)
     found = {}
-    for name in trainings:
-        low, middle, high = statistics.quantiles(times[name], n=4)
-        found[name] = Cost(middle, bare if scored[name] else middle, (low, high), scored[name])
+    for name, taken in times.items():
+        low, middle, high = statistics.quantiles(taken, n=4)
+        found[name] = Price(middle, low, high)
     return found
 
 
-def seconds_at(moment: Moment, cost: Cost, batch: int) -> float:
-    """Seconds of a training up to a moment, by the cost of its iterations."""
-    scoring = moment.scored / batch if cost.scores else 0.0
-    rest = moment.step - scoring
-    return scoring * cost.iteration + rest * cost.plain
+def _advance(work: Work) -> None:
+    _put_back(work)
+    work.run(until=Duration(work.step + 1, "it"))
+
+
+def _put_back(work: Work) -> None:
+    """Let the selector begin anew: one that has gone off is on again."""
+    if work.selector is not None:
+        work.selector_state = work.selector.init()
+
+
+def seconds_at(moment: Moment, cost: Cost) -> float:
+    """Seconds of a training up to a moment, by the price of its iterations."""
+    return moment.selecting * cost.on.seconds + (moment.step - moment.selecting) * cost.off.seconds

@@ -10,25 +10,22 @@ in place of the guider, the selector and the seed:
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
-import tomli_w
 
 from guideplug.compare.result import BUDGETS
 from guideplug.config import Duration, expand_ranges, short
-from guideplug.errors import ConfigError, RecipeError, UsageError
+from guideplug.errors import ConfigError, RecipeError, UsageError, nearest
 from guideplug.recipe import Recipe
 from guideplug.recipes import Snapshot, Train
 from guideplug.registry import Registry
-from guideplug.run.config import KEYS, Request, RunConfig, read_toml, resolve, to_table
+from guideplug.run.config import Request, RunConfig, resolve
+from guideplug.run.measure import metrics_of
 
-__all__ = ["Grid", "GridRequest", "Published", "read_grid", "resolve_grid", "to_toml"]
+__all__ = ["Grid", "GridRequest", "Published", "resolve_grid"]
 
 NONE = "none"
-OWN_KEYS = ("guiders", "selectors", "seeds", "moments", "curves", "charge_reference", "sets", "published")
-NOT_KEYS = ("guider", "selector", "seed", "models")
 
 
 @attrs.frozen
@@ -120,27 +117,6 @@ def _of_snapshot(value: Any, main: Recipe, snapshot: Recipe, step: int) -> Any:
     return value if changed == fields else attrs.evolve(value, **changed)  # type: ignore[misc]
 
 
-def read_grid(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values of a comparison's TOML: those that its runs have in common, and the grid's own.
-
-    Raises:
-        ConfigError: it is missing, not TOML, or has an unknown key.
-    """
-    raw = read_toml(path, (*KEYS, *OWN_KEYS))
-    for key in ("guider", "selector", "seed"):
-        if key in raw:
-            raise ConfigError(f"configuration {path} has the key {key!r}: a comparison has a list, {key}s = [...]")
-    own = {key: raw.pop(key) for key in OWN_KEYS if key in raw}
-    for key in ("guiders", "selectors", "seeds", "sets", "published"):
-        if not isinstance(own.get(key, []), list):
-            raise ConfigError(f"configuration {path}: {key} is {own[key]!r}: give a list in square brackets")
-    try:
-        own["published"] = tuple(Published(**row) for row in own.get("published", []))
-    except TypeError as error:
-        raise ConfigError(f"configuration {path}: published: {error}") from None
-    return raw, own
-
-
 def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
     """The comparison that a request means, every run of it resolved.
 
@@ -185,9 +161,18 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
         selectors=tuple(dict.fromkeys(selector for _, selector, _ in configs)),
         published=tuple(_settled(row, called) for row in request.published),
     )
+    known = {
+        "budget": BUDGETS,
+        "guider": settled.guiders,
+        "selector": settled.selectors,
+        "metric": [metric.name for metric in metrics_of(next(iter(configs.values())).task, registry)],
+    }
     for row in settled.published:
-        if row.budget not in BUDGETS or row.guider not in settled.guiders or row.selector not in settled.selectors:
-            raise ConfigError(f"published: {row.budget}, {row.guider}, {row.selector} is no cell of this comparison")
+        for name, names in known.items():
+            if (given := getattr(row, name)) not in names:
+                raise ConfigError(
+                    f"published: this comparison has no {name} {given!r}{nearest(given, names)}: {', '.join(names)}"
+                )
     grid = Grid(settled, configs, tuple(-(-steps * number // count) for number in range(1, count + 1)))
     for key in configs:
         for step in grid.steps:
@@ -216,23 +201,3 @@ def _check_roles(request: GridRequest, configs: Mapping[tuple[str, str, int], Ru
             raise RecipeError(
                 f"nothing in this comparison has a role {role!r}; its roles are {', '.join(sorted(known))}"
             )
-
-
-def to_toml(grid: Grid) -> str:
-    """The comparison as TOML that resolves to itself."""
-    request, table = grid.request, to_table(grid.first)
-    table = {key: value for key, value in table.items() if key not in NOT_KEYS}
-    own: dict[str, Any] = {
-        "guiders": list(request.guiders),
-        "selectors": list(request.selectors),
-        "seeds": list(request.seeds),
-        "moments": request.moments,
-        "curves": request.curves,
-        "charge_reference": request.charge_reference,
-        "sets": [f"{key}={text}" for key, text in request.run.sets if key.startswith("models.")],
-    }
-    if request.run.models:
-        table["models"] = dict(request.run.models)
-    if request.published:
-        table["published"] = [attrs.asdict(row) for row in request.published]
-    return tomli_w.dumps({**own, **table})

@@ -5,16 +5,22 @@
   snapshot nearest to that number.
 - equal time: the smallest total of seconds (`guideplug.compare.costs`) of any training; of each the snapshot nearest to
   it. The training of a selector's reference is reported beside it, and counted in where that was asked for.
+
+The nearest snapshot is not the budget itself: it may lie before or after it. Where even the first snapshot of a
+training has spent too much to be near, the budget is missed: the arm stays in the tables, marked, and nothing is
+concluded from it.
 """
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import attrs
 
-__all__ = ["BUDGETS", "Budget", "Comparison", "Difference", "Row", "Training"]
+from guideplug.compare.costs import Cost
+
+__all__ = ["BUDGETS", "Budget", "Comparison", "Difference", "Miss", "Row", "Training", "interval"]
 
 Budget: TypeAlias = Literal["time", "examples", "iterations"]
 BUDGETS: tuple[Budget, ...] = get_args(Budget)
@@ -27,9 +33,10 @@ class Training:
     Args:
         selector, seed: which training.
         step: optimiser steps.
-        seconds: of training, by the cost of iterations measured alone.
+        seconds: of training, by the price of iterations measured alone.
         clocked: as it was clocked, beside whatever ran then.
-        reference: seconds that the networks it selects with took, clocked when they were trained.
+        reference: seconds that the trainings of the networks it selects with took, by the price of their iterations.
+        reference_clocked: as they were clocked when they were trained.
         seen, scored, backpropagated: examples.
     """
 
@@ -39,6 +46,7 @@ class Training:
     seconds: float
     clocked: float
     reference: float
+    reference_clocked: float
     seen: int
     scored: int
     backpropagated: int
@@ -58,16 +66,31 @@ class Row:
 
 @attrs.frozen
 class Difference:
-    """A paired difference to the first arm over the seeds, with its 95 % confidence interval (Student's t)."""
+    """A paired difference to the first arm over ``count`` seeds, with its 95 % confidence interval (Student's t)."""
 
     mean: float
     low: float
     high: float
+    count: int
 
     @property
     def clear(self) -> bool:
         """Whether the interval leaves out 0."""
         return self.low > 0 or self.high < 0
+
+
+@attrs.frozen
+class Miss:
+    """A budget that a selector's trainings are not near: what the first snapshot of one has spent, and its reference.
+
+    The reference is 0 where it is not charged.
+    """
+
+    selector: str
+    budget: Budget
+    spent: float
+    reference: float
+    limit: float
 
 
 @attrs.frozen
@@ -81,8 +104,11 @@ class Comparison:
         truth: the metrics of true samples.
         metrics: names, which way is better ("higher", "lower", "truth"), and the aspect of each.
         charge_reference: whether a reference's training counts as time.
-        costs: seconds of an iteration with each selector.
-        seconds: of the comparison itself, by phase.
+        costs: the price of an iteration with each selector, and of its iterations without selection.
+        unknown: of each selector, what it scores with whose cost nobody knows; it counts as 0.
+        busy: the prices that were measured on a busy machine, in words.
+        phases: of each selector, the shares of its trainings' clocked time, and evaluations in scoring: means.
+        needs_end: the name of the learning rate's schedule where it needs to know a training's end, or None.
     """
 
     guiders: Sequence[str]
@@ -93,7 +119,11 @@ class Comparison:
     truth: Mapping[str, float | None]
     metrics: Mapping[str, Mapping[str, str]]
     charge_reference: bool
-    costs: Mapping[str, Mapping[str, Any]]
+    costs: Mapping[str, Cost]
+    unknown: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+    busy: Sequence[str] = ()
+    phases: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
+    needs_end: str | None = None
 
     @property
     def arms(self) -> list[tuple[str, str]]:
@@ -110,21 +140,35 @@ class Comparison:
 
     def limit(self, budget: Budget) -> float:
         """How much of a budget every training has: the least that any of them ends with."""
-        ends: dict[tuple[str, int], float] = {}
-        for training in self.trainings:
-            key = training.selector, training.seed
-            ends[key] = max(ends.get(key, 0.0), self.spent(training, budget))
-        return min(ends.values())
+        return min(max(self.spent(one, budget) for one in training) for training in self._each())
 
     def chosen(self, budget: Budget) -> dict[tuple[str, int], Training]:
-        """The snapshot of each selector and seed that is nearest to the budget."""
+        """The snapshot of each selector and seed that is nearest to the budget, before or after it."""
         limit = self.limit(budget)
-        found: dict[tuple[str, int], Training] = {}
-        for training in self.trainings:
-            key = training.selector, training.seed
-            gap = abs(self.spent(training, budget) - limit)
-            if key not in found or gap < abs(self.spent(found[key], budget) - limit):
-                found[key] = training
+        near = (min(training, key=lambda one: abs(self.spent(one, budget) - limit)) for training in self._each())
+        return {(one.selector, one.seed): one for one in near}
+
+    def _each(self) -> list[list[Training]]:
+        """The snapshots of each training, in the order of their steps."""
+        found: dict[tuple[str, int], list[Training]] = {}
+        for one in self.trainings:
+            found.setdefault((one.selector, one.seed), []).append(one)
+        return [sorted(training, key=lambda one: one.step) for training in found.values()]
+
+    def missed(self, budget: Budget) -> dict[str, Miss]:
+        """The selectors with a training that is not near a budget: its first snapshot has spent too much.
+
+        Too much is more than half of what it spends from there to the next snapshot. A training with one snapshot has
+        no next one: there anything above 5 % of the budget is too much.
+        """
+        limit = self.limit(budget)
+        found: dict[str, Miss] = {}
+        for first, *later in self._each():
+            spent = self.spent(first, budget)
+            room = (self.spent(later[0], budget) - spent) / 2 if later else 0.05 * limit
+            if spent - limit > room and (first.selector not in found or spent > found[first.selector].spent):
+                reference = first.reference if self.charge_reference and budget == "time" else 0.0
+                found[first.selector] = Miss(first.selector, budget, spent, reference, limit)
         return found
 
     def values(self, guider: str, selector: str, metric: str, budget: Budget) -> dict[int, float]:
@@ -138,11 +182,21 @@ class Comparison:
         }
 
     def difference(self, guider: str, selector: str, metric: str, budget: Budget) -> Difference | None:
-        """The paired difference of an arm to the first one, or None for fewer than two seeds."""
+        """The paired difference of an arm to the first one; for a metric that should be near the truth, of distances.
+
+        None for fewer than two seeds in which both have a value, for a distance to a truth that has none, and where one
+        of the two misses the budget.
+        """
+        if {selector, self.selectors[0]} & self.missed(budget).keys():
+            return None
         ours = self.values(guider, selector, metric, budget)
         first = self.values(self.guiders[0], self.selectors[0], metric, budget)
-        gaps = [ours[seed] - first[seed] for seed in ours if seed in first]
-        return interval(gaps)
+        if self.metrics[metric]["better"] == "truth":
+            truth = self.truth.get(metric)
+            if truth is None:
+                return None
+            ours, first = ({seed: abs(value - truth) for seed, value in arm.items()} for arm in (ours, first))
+        return interval([ours[seed] - first[seed] for seed in ours if seed in first])
 
 
 def interval(gaps: Sequence[float]) -> Difference | None:
@@ -153,4 +207,4 @@ def interval(gaps: Sequence[float]) -> Difference | None:
 
     mean = statistics.fmean(gaps)
     half = float(t.ppf(0.975, len(gaps) - 1)) * statistics.stdev(gaps) / math.sqrt(len(gaps))
-    return Difference(mean, mean - half, mean + half)
+    return Difference(mean, mean - half, mean + half, len(gaps))

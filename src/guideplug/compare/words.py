@@ -2,17 +2,33 @@
 
 from collections.abc import Iterator, Mapping
 
-from guideplug.compare.result import BUDGETS, Budget, Comparison
+import attrs
 
-__all__ = ["WHAT", "arm", "sentences"]
+from guideplug.compare.digits import seconds
+from guideplug.compare.result import BUDGETS, Budget, Comparison, Miss
 
-WHAT = {"time": "At equal time", "examples": "At equal examples", "iterations": "At equal iterations"}
+__all__ = ["WHAT", "amount", "arm", "remarks", "sentences"]
+
+WHAT: Mapping[Budget, str] = {
+    "time": "At equal time",
+    "examples": "At equal examples",
+    "iterations": "At equal iterations",
+}
 
 
 def arm(guider: str, selector: str) -> str:
     """An arm's name."""
     sampled = "unguided" if guider == "none" else guider
-    return f"{sampled} with {'no selection' if selector == 'none' else selector}"
+    return f"{sampled} with {_selection(selector)}"
+
+
+def _selection(selector: str) -> str:
+    return "no selection" if selector == "none" else selector
+
+
+def amount(value: float, budget: Budget) -> str:
+    """How much of a budget, with its unit."""
+    return seconds(value) if budget == "time" else f"{value:,.0f} {budget}"
 
 
 def sentences(comparison: Comparison, names: Mapping[tuple[str, str], str] | None = None) -> list[str]:
@@ -24,51 +40,129 @@ def sentences(comparison: Comparison, names: Mapping[tuple[str, str], str] | Non
     """
     names = names or {pair: arm(*pair) for pair in comparison.arms}
     if len(comparison.seeds) < 2:
-        return ["One seed: nothing here says what another would give. Give several, as in --seeds 0,1,2,3,4."]
+        alone = "One seed: nothing here says what another would give. Give several, as in --seeds 0,1,2,3,4."
+        return [alone, *remarks(comparison)]
     if len(comparison.arms) < 2:
-        return ["One arm: there is nothing to compare it with."]
-    return [line for budget in BUDGETS for line in _of_budget(comparison, budget, names)] + [_caution(comparison)]
+        return ["One arm: there is nothing to compare it with.", *remarks(comparison)]
+    told = [line for budget in BUDGETS for line in _of_budget(comparison, budget, names)]
+    return [*told, *remarks(comparison), _caution(comparison)]
+
+
+@attrs.define
+class _Told:
+    """The metrics in which an arm is better than the first one, worse, those that cannot tell, and without interval."""
+
+    better: list[str] = attrs.field(factory=list)
+    worse: list[str] = attrs.field(factory=list)
+    open: list[str] = attrs.field(factory=list)
+    without: list[str] = attrs.field(factory=list)
+
+
+def _told(comparison: Comparison, guider: str, selector: str, budget: Budget) -> _Told:
+    found = _Told()
+    for metric, facts in comparison.metrics.items():
+        difference = comparison.difference(guider, selector, metric, budget)
+        if difference is None:
+            found.without.append(metric)
+        elif not difference.clear:
+            found.open.append(metric)
+        else:  # of a metric that should be near the truth it is the distance, and lower is better
+            (found.better if (difference.mean > 0) == (facts["better"] == "higher") else found.worse).append(metric)
+    return found
 
 
 def _of_budget(comparison: Comparison, budget: Budget, names: Mapping[tuple[str, str], str]) -> Iterator[str]:
     """Arms of which nothing can be told come together in one sentence."""
     first, *others = comparison.arms
-    alike = []
+    missed = comparison.missed(budget)
+    alike: dict[int, list[str]] = {}
     for pair in others:
-        better, worse, open_ = _told(comparison, *pair, budget)
-        if not better and not worse:
-            alike.append(names[pair])
+        if first[1] in missed or pair[1] in missed:
+            continue
+        told = _told(comparison, *pair, budget)
+        if not told.better and not told.worse:
+            alike.setdefault(len(told.without), []).append(names[pair])
             continue
         parts = [
             f"is {word} than {names[first]} in {', '.join(metrics)}"
-            for word, metrics in (("better", better), ("worse", worse))
+            for word, metrics in (("better", told.better), ("worse", told.worse))
             if metrics
         ]
-        rest = f"; {len(open_)} of {len(better + worse + open_)} metrics cannot tell" if open_ else ""
+        count = len(comparison.metrics)
+        rest = f"; {len(told.open)} of {count} metrics cannot tell" if told.open else ""
+        rest += f"; {len(told.without)} of {count} have no interval (too few values)" if told.without else ""
         yield f"{WHAT[budget]}, {names[pair]} {' and '.join(parts)}{rest}."
-    if alike:
-        yield f"{WHAT[budget]}, no metric can tell {', '.join(alike)} from {names[first]}: every interval holds 0."
-
-
-def _told(comparison: Comparison, guider: str, selector: str, budget: Budget) -> tuple[list[str], list[str], list[str]]:
-    """The metrics in which an arm is better than the first one, worse, and those that cannot tell."""
-    better: list[str] = []
-    worse: list[str] = []
-    open_: list[str] = []
-    for metric, facts in comparison.metrics.items():
-        difference = comparison.difference(guider, selector, metric, budget)
-        if difference is None or facts["better"] == "truth":
+    for without, arms in alike.items():
+        if without == len(comparison.metrics):
+            yield f"{WHAT[budget]}, no metric has an interval for {', '.join(arms)}: too few seeds with values."
             continue
-        if not difference.clear:
-            open_.append(metric)
-        else:
-            (better if (difference.mean > 0) == (facts["better"] == "higher") else worse).append(metric)
-    return better, worse, open_
+        rest = f" ({without} of {len(comparison.metrics)} metrics have none: too few values)" if without else ""
+        yield f"{WHAT[budget]}, no metric can tell {', '.join(arms)} from {names[first]}: every interval holds 0{rest}."
+
+
+# What to know about the numbers
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """What is unusual about a comparison: budgets missed, prices of a busy machine, unknown costs, schedules."""
+    found = [_missed(comparison, miss) for budget in BUDGETS for miss in comparison.missed(budget).values()]
+    if comparison.busy:
+        found.append(f"The machine was busy while iterations were measured: {'; '.join(comparison.busy)}.")
+    for selector, names in comparison.unknown.items():
+        if names:
+            found.append(
+                f"What {selector} scores with comes from {', '.join(names)}: nobody knows what its training took, and "
+                "it counts as 0."
+            )
+    return [*found, *_of_schedule(comparison)]
+
+
+def _missed(comparison: Comparison, miss: Miss) -> str:
+    what, limit = WHAT[miss.budget].lower(), amount(miss.limit, miss.budget)
+    who = "No selection" if miss.selector == "none" else miss.selector
+    spent = f"its first snapshot has spent {amount(miss.spent, miss.budget)}, and the budget is {limit}"
+    advice = "give --moments more"
+    if miss.reference >= miss.limit:
+        spent = f"its reference alone took {amount(miss.reference, miss.budget)}, and the budget is {limit}"
+        advice = "give a longer --duration"
+    others = "; nothing is told of the others there" if miss.selector == comparison.selectors[0] else ""
+    return f"{who} is not comparable {what}: {spent}; {advice}{others}."
+
+
+def _of_schedule(comparison: Comparison) -> list[str]:
+    if comparison.needs_end is None:
+        return []
+    ends = {(one.selector, one.seed): one.step for one in comparison.chosen("iterations").values()}
+    early = [
+        WHAT[budget].lower()
+        for budget in BUDGETS
+        if any(one.step < ends[key] for key, one in comparison.chosen(budget).items())
+    ]
+    if not early:
+        return []
+    return [
+        f"The learning rate's schedule, {comparison.needs_end}, needs the end: {' and '.join(early)} snapshots before "
+        "it are chosen, and they are not what a training that ends there would have given."
+    ]
 
 
 def _caution(comparison: Comparison) -> str:
-    count = (len(comparison.arms) - 1) * len(comparison.metrics) * len(BUDGETS)
+    """How many intervals would leave out 0 by chance: each counts once, though several budgets chose its snapshots."""
+    distinct = set()
+    for budget in BUDGETS:
+        steps: dict[str, list[tuple[int, int]]] = {}
+        for (selector, seed), training in comparison.chosen(budget).items():
+            steps.setdefault(selector, []).append((seed, training.step))
+        first = tuple(sorted(steps[comparison.selectors[0]]))
+        for guider, selector in comparison.arms[1:]:
+            for metric in comparison.metrics:
+                if comparison.difference(guider, selector, metric, budget) is not None:
+                    distinct.add((guider, selector, metric, tuple(sorted(steps[selector])), first))
+    if not distinct:
+        return f"No interval exists over {len(comparison.seeds)} seeds: nothing is said of any arm."
+    expected = len(distinct) / 20
+    often = "fewer than 1" if expected < 1 else f"about {round(expected)}"
     return (
-        f"Intervals are 95 % for each difference by itself, over {len(comparison.seeds)} seeds: of {count} differences "
-        f"about {max(round(count / 20), 1)} would leave out 0 by chance alone."
+        f"Intervals are 95 % for each difference by itself, over {len(comparison.seeds)} seeds: of {len(distinct)} "
+        f"different ones {often} would leave out 0 by chance alone."
     )

@@ -1,7 +1,7 @@
 """The work of a comparison: trainings, costs, measurements; each kept when it is done, so that a killed one goes on.
 
     trainings   one for each selector and seed, in the store, with a snapshot at every step of the grid
-    costs       of an iteration with each selector, alone and side by side: costs.json
+    prices      of an iteration of each kind of training, alone and side by side: costs.json
     cells       the metrics of one selector, seed and snapshot with every guider: cells/SELECTOR-SEED-STEP.json
 
 Trainings and cells run in ``jobs`` processes. What a process computes depends on its cell and on the threads of each,
@@ -9,11 +9,8 @@ so the number of processes changes no number but clocked seconds.
 """
 
 import json
-import multiprocessing
-import os
-import signal
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,16 +18,18 @@ from typing import Any, TypeAlias
 import attrs
 import torch
 
-from guideplug.compare.costs import Cost, measure_costs, seconds_at
+from guideplug.compare.costs import seconds_at
 from guideplug.compare.grid import Grid, GridRequest, resolve_grid
+from guideplug.compare.prices import Prices, measured_prices
 from guideplug.compare.result import BUDGETS, Comparison, Row, Training
+from guideplug.compare.trainings import needed_for
+from guideplug.compare.workers import Cell, Run, asked_to_leave, workers
 from guideplug.denoise import Leaf
 from guideplug.errors import RunError
 from guideplug.observe import Observers
 from guideplug.recipes import Snapshot
 from guideplug.registry import Registry
 from guideplug.run.arms import draw_arms
-from guideplug.run.interrupt import asked_to_stop
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.rehearsal import denoiser_of, guided
 from guideplug.run.workshop import StoreWorkshop
@@ -42,8 +41,6 @@ from guideplug.train import Moment, moment_at
 __all__ = ["compare"]
 
 Say: TypeAlias = Callable[[str], None]
-Cell: TypeAlias = tuple[str, int, int]
-"""Selector, seed, step."""
 
 
 def compare(
@@ -65,16 +62,12 @@ def compare(
     """
     (folder / "cells").mkdir(exist_ok=True)
     facts: dict[tuple[str, int], Mapping[str, Any]] = {}
-    with _workers(grid, registry, store, jobs) as run:
+    with _work(grid, registry, store, jobs) as run:
         for (selector, seed, _), found in run("train", [(*key, grid.steps[-1]) for key in grid.trainings]):
             facts[selector, seed] = found
             say(f"trained {len(facts)} of {len(grid.trainings)}: {selector}, seed {seed}, {found['seconds']:.1f} s")
-    costs = _costs(grid, store, folder, say)
-    trainings = [
-        _training(grid, selector, seed, step, facts[selector, seed], costs[selector])
-        for selector, seed in grid.trainings
-        for step in grid.steps
-    ]
+    prices = measured_prices(grid, store, folder, say)
+    trainings = [one for key in grid.trainings for one in _snapshots(grid, *key, facts[key], prices)]
     request = grid.request
     plan = Comparison(
         guiders=request.guiders,
@@ -88,12 +81,18 @@ def compare(
             for metric in metrics_of(grid.first.task, registry)
         },
         charge_reference=request.charge_reference,
-        costs={selector: attrs.asdict(cost) for selector, cost in costs.items()},
+        costs={selector: prices.cost(recipe) for (selector, _), recipe in grid.trainings.items()},
+        unknown={
+            selector: needed_for(recipe.models.values()).unknown for (selector, _), recipe in grid.trainings.items()
+        },
+        busy=prices.busy,
+        phases={name: _phases([facts[name, seed] for seed in request.seeds]) for name in request.selectors},
+        needs_end=_needs_end(grid),
     )
     wanted = _wanted(grid, plan)
     missing = [cell for cell in wanted if not _path(grid, folder, cell).is_file()]
     done = len(wanted) - len(missing)
-    with _workers(grid, registry, store, jobs) as run:
+    with _work(grid, registry, store, jobs) as run:
         for cell, values in run("measure", missing) if missing else ():
             with whole_file(_path(grid, folder, cell)) as file:
                 file.write(json.dumps(values, indent=1, allow_nan=False).encode())
@@ -129,43 +128,43 @@ def _read(path: Path) -> Any:
         raise RunError(f"{path} is damaged ({error}): remove it and resume, and it is measured again") from None
 
 
-def _training(grid: Grid, selector: str, seed: int, step: int, facts: Mapping[str, Any], cost: Cost) -> Training:
-    """What a training had cost at a step."""
-    moment = moment_at([Moment(**row) for row in facts["history"]], step)
+def _snapshots(grid: Grid, selector: str, seed: int, facts: Mapping[str, Any], prices: Prices) -> Iterator[Training]:
+    """What a training had cost at each step of the grid, and its references."""
     recipe = grid.trainings[selector, seed]
-    return Training(
-        selector=selector,
-        seed=seed,
-        step=step,
-        seconds=seconds_at(moment, cost, recipe.options.batch),
-        clocked=moment.seconds,
-        reference=facts["reference"],
-        seen=moment.seen,
-        scored=moment.scored,
-        backpropagated=moment.backpropagated,
-    )
+    history = [Moment(**row) for row in facts["history"]]
+    references = [Moment(**row) for row in facts["references"]]
+    needed = [training for training, _ in needed_for(recipe.models.values()).trainings]
+    paid = sum(seconds_at(moment, prices.cost(one)) for one, moment in zip(needed, references, strict=True))
+    cost = prices.cost(recipe)
+    for step in grid.steps:
+        moment = moment_at(history, step)
+        yield Training(
+            selector=selector,
+            seed=seed,
+            step=step,
+            seconds=seconds_at(moment, cost),
+            clocked=moment.seconds,
+            reference=paid,
+            reference_clocked=sum(moment.seconds for moment in references),
+            seen=moment.seen,
+            scored=moment.scored,
+            backpropagated=moment.backpropagated,
+        )
 
 
-# Costs
+def _phases(trainings: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The share of each phase in the clocked time of trainings, and their evaluations in scoring: means."""
+    shares = [
+        {name: taken / max(sum(one["phases"].values()), 1e-12) for name, taken in one["phases"].items()}
+        for one in trainings
+    ]
+    found = {name: statistics.fmean(one[name] for one in shares) for name in shares[0]}
+    return {**found, "evaluations": statistics.fmean(one["evaluations"] for one in trainings)}
 
 
-def _costs(grid: Grid, store: Store, folder: Path, say: Say) -> dict[str, Cost]:
-    """The cost of an iteration with each selector: measured now, unless it was before."""
-    path = folder / "costs.json"
-    if path.is_file():
-        return {name: Cost(**{**row, "quartiles": tuple(row["quartiles"])}) for name, row in _read(path).items()}
-    torch.set_num_threads(grid.first.threads)
-    shop = StoreWorkshop(store, torch.device(grid.first.device), Observers())
-    seed = grid.request.seeds[0]
-    recipes = {selector: recipe for (selector, of), recipe in grid.trainings.items() if of == seed}
-    plain = attrs.evolve(next(iter(recipes.values())), selector=None, models={})
-    found = measure_costs({name: shop.training(recipe) for name, recipe in recipes.items()}, shop.training(plain))
-    with whole_file(path) as file:
-        file.write(json.dumps({name: attrs.asdict(cost) for name, cost in found.items()}, indent=1).encode())
-    for name, cost in found.items():
-        low, high = cost.quartiles
-        say(f"an iteration with {name}: {1000 * cost.iteration:.1f} ms ({1000 * low:.1f} to {1000 * high:.1f})")
-    return found
+def _needs_end(grid: Grid) -> str | None:
+    schedule = next(iter(grid.trainings.values())).options.schedule
+    return schedule.name if schedule.needs_end else None
 
 
 # Processes
@@ -187,7 +186,7 @@ class _Desk:
             self.grid.configs[self.grid.request.guiders[0], selector, seed],
             self.grid.trainings[selector, seed],
         )
-        with asked_to_stop() as stop:
+        with asked_to_leave() as stop:
             shop = StoreWorkshop(self.store, torch.device(config.device), Observers(), stop=stop)
             snapshots: list[Snapshot] = []  # its own, and those that guide it
             for guider in self.grid.request.guiders:
@@ -196,11 +195,15 @@ class _Desk:
                         if isinstance(one, Snapshot) and one.of == recipe and one not in snapshots:
                             snapshots.append(one)
             shop.expect({"main": recipe, **{f"snapshot {number}": one for number, one in enumerate(snapshots)}})
-            references = sum(shop.made(inner).facts["seconds"] for inner in recipe.models.values())
+            references = []
+            for training, until in needed_for(recipe.models.values()).trainings:
+                history = [Moment(**row) for row in shop.made(training).facts["history"]]
+                references.append(attrs.asdict(history[-1] if until is None else moment_at(history, until)))
             facts = shop.made(recipe).facts
             for snapshot in snapshots:
                 shop.obtain(snapshot)
-        return {"history": facts["history"], "reference": references, "seconds": facts["seconds"]}
+        kept = {name: facts[name] for name in ("history", "seconds", "phases", "evaluations")}
+        return {**kept, "references": references}
 
     def measure(self, cell: Cell) -> dict[str, Any]:
         """The metrics of a snapshot with every guider."""
@@ -208,7 +211,7 @@ class _Desk:
         config = self.grid.configs[self.grid.request.guiders[0], selector, seed]
         task, sampler, metrics = config.task, config.sampler, metrics_of(config.task, self.registry)
         found: dict[str, Any] = {}
-        with asked_to_stop() as stop:
+        with asked_to_leave() as stop:
             if self.truth is None:
                 arms = task.truth(config.samples, sampler, config.sample_seed)
                 context = Context(task, {arm.name: arm for arm in arms}, sampler, config.sample_seed)
@@ -238,54 +241,21 @@ class _Desk:
         return {"guiders": found, "truth": self.truth[1]}
 
 
-_desk: _Desk | None = None
-"""What this process works with, where it is one of several."""
-
-
-def _sit_down(request: GridRequest, plugins: Sequence[str], root: str) -> None:
-    """Prepare a process."""
-    global _desk
+def _desk_of(request: GridRequest, plugins: Sequence[str], root: str) -> _Desk:
+    """The desk of another process."""
     registry = Registry.installed(plugins)
     grid = resolve_grid(request, registry)
     torch.set_num_threads(grid.first.threads)
-    _desk = _Desk(grid, registry, Store(Path(root)))
-
-
-def _work(what: str, cell: Cell) -> dict[str, Any]:
-    assert _desk is not None
-    found: dict[str, Any] = getattr(_desk, what)(cell)
-    return found
-
-
-Run: TypeAlias = Callable[[str, Sequence[Cell]], Iterator[tuple[Cell, dict[str, Any]]]]
+    return _Desk(grid, registry, Store(Path(root)))
 
 
 @contextmanager
-def _workers(grid: Grid, registry: Registry, store: Store, jobs: int) -> Iterator[Run]:
+def _work(grid: Grid, registry: Registry, store: Store, jobs: int) -> Iterator[Run]:
     """What works on cells, in this process or in several, and gives each when it is done."""
-    if jobs == 1:
-        torch.set_num_threads(grid.first.threads)
-        desk = _Desk(grid, registry, store)
-        yield lambda what, cells: ((cell, getattr(desk, what)(cell)) for cell in cells)
+    if jobs > 1:
+        with workers(jobs, _desk_of, (grid.request, list(grid.first.plugins), str(store.root))) as run:
+            yield run
         return
-    pool = ProcessPoolExecutor(
-        jobs,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_sit_down,
-        initargs=(grid.request, list(grid.first.plugins), str(store.root)),
-    )
-
-    def run(what: str, cells: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
-        futures = {pool.submit(_work, what, cell): cell for cell in cells}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-
-    try:
-        yield run
-    except BaseException:
-        for process in list(pool._processes.values()):  # the executor has no way of its own to stop what is running
-            if process.pid is not None:
-                os.kill(process.pid, signal.SIGTERM)
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+    torch.set_num_threads(grid.first.threads)
+    desk = _Desk(grid, registry, store)
+    yield lambda what, cells: ((cell, getattr(desk, what)(cell)) for cell in cells)

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from decimal import Context, Decimal, localcontext
 
 from guideplug.config.grammar import parse
 from guideplug.config.tree import Call, ListValue, Literal, Range, Value, format_value
@@ -44,14 +45,22 @@ def _ranges(value: Value) -> Iterator[Range]:
 
 
 def _numbers(found: Range) -> list[float | int]:
-    start, stop, step = found.start, found.stop, found.step
-    if step == 0 or (stop - start) / step < 0:
-        raise ConfigError(f"the range {start}:{stop}:{step} has no number: start:stop:step, as in 1:3:0.5")
-    count = int((stop - start) / step + 1e-9) + 1
-    if count > MOST:
-        raise ConfigError(f"the range {start}:{stop}:{step} has {count:,} numbers: give a larger step")
-    whole = all(isinstance(part, int) for part in (start, stop, step))
-    return [start + number * step if whole else round(start + number * step, 10) for number in range(count)]
+    """The numbers of a range, in decimals as they are written: 0.1 three times is 0.3."""
+    said = f"the range {found.start}:{found.stop}:{found.step}"
+    whole = all(isinstance(part, int) for part in (found.start, found.stop, found.step))
+    with localcontext(Context(prec=400)):  # an integer that fits into a float has up to 309 digits
+        start, stop, step = (Decimal(repr(part)) for part in (found.start, found.stop, found.step))
+        steps = (stop - start) / step if step else Decimal(-1)
+        if steps < 0:
+            raise ConfigError(f"{said} has no number: start:stop:step, as in 1:3:0.5")
+        if steps >= MOST:
+            count = f"{int(steps) + 1:,}" if steps < 1e15 else "far too many"
+            raise ConfigError(f"{said} has {count} numbers: give a larger step")
+        kind = int if whole else float
+        numbers = [kind(start + number * step) for number in range(int(steps) + 1)]
+    if len(set(numbers)) < len(numbers):
+        raise ConfigError(f"{said} has numbers that differ by less than a float can tell: give a larger step")
+    return numbers
 
 
 def _spread(value: Value) -> Iterator[Value]:

@@ -1,0 +1,30 @@
+"""Numbers as comparisons print them: small ones keep their digits, and a short time is no 0.0 s."""
+
+import statistics
+from collections.abc import Sequence
+
+__all__ = ["cell", "number", "seconds"]
+
+
+def number(value: float | None) -> str:
+    """Four decimals; below a thousandth two significant digits, from 10 on one decimal."""
+    if value is None:
+        return "-"
+    size = abs(value)
+    if 0 < size < 1e-3 or size >= 1e6:
+        return f"{value:.1e}"
+    return f"{value:.4f}" if size < 10 else f"{value:.1f}"
+
+
+def seconds(value: float) -> str:
+    """A time with its unit: two significant digits below a second, else one decimal."""
+    return f"{float(f'{value:.2g}'):g} s" if abs(value) < 1 else f"{value:.1f} s"
+
+
+def cell(values: Sequence[float], count: int = 1) -> str:
+    """Mean ± population standard deviation; of one value the value alone, and of fewer than ``count`` how many."""
+    if not values:
+        return "-"
+    spread = f" ± {number(statistics.pstdev(values))}" if len(values) > 1 else ""
+    fewer = f" (n {len(values)})" if len(values) < count else ""
+    return f"{number(statistics.fmean(values))}{spread}{fewer}"

@@ -1,0 +1,150 @@
+"""A comparison as tables in Markdown: a row for each arm, a column for each metric; what trainings had cost; words."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+from guideplug.compare.digits import cell, number, seconds
+from guideplug.compare.grid import Published
+from guideplug.compare.result import BUDGETS, Budget, Comparison, Training
+from guideplug.compare.words import WHAT, amount, arm, sentences
+
+__all__ = ["ARROWS", "MISSED", "markdown", "spent"]
+
+ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
+MISSED = "†"
+"""Marks what is not comparable at a budget; the sentences say why."""
+
+
+def markdown(comparison: Comparison, published: Sequence[Published] = ()) -> str:
+    """The tables: a row for each arm, a column for each metric, for each budget; then what they say."""
+    seeds = len(comparison.seeds)
+    parts = [
+        f"# Comparison over {seeds} seeds: mean ± population standard deviation"
+        if seeds > 1
+        else "# Comparison over 1 seed"
+    ]
+    for budget in BUDGETS:
+        lines = _table(comparison, budget, published)
+        parts.append("\n".join([f"## {WHAT[budget]} ({_limit(comparison, budget)})", "", *lines]))
+    parts.append("\n".join(["## Where each training stood", "", *_stood(comparison)]))
+    if comparison.phases:
+        parts.append("\n".join(["## What selection costs", "", *_phases(comparison)]))
+    title = "## Against the first arm: paired difference and 95 % interval"
+    parts.append("\n".join([title, "", *_differences(comparison)]))
+    parts.append("\n".join(["## In words", "", *(f"- {line}" for line in sentences(comparison))]))
+    return "\n\n".join(parts) + "\n"
+
+
+def spent(comparison: Comparison, selector: str, budget: Budget) -> str:
+    """What the trainings of a selector had spent at a budget, a mean over the seeds; marked where they miss it."""
+    of = [one for (name, _), one in comparison.chosen(budget).items() if name == selector]
+    mark = f" {MISSED}" if selector in comparison.missed(budget) else ""
+    mean = statistics.fmean(comparison.spent(one, budget) for one in of)
+    return f"{amount(mean, budget) if budget == 'time' else f'{mean:,.0f}'}{mark}"
+
+
+def _limit(comparison: Comparison, budget: Budget) -> str:
+    limit = comparison.limit(budget)
+    if budget == "time":
+        charged = ", references included" if comparison.charge_reference else ""
+        return f"{seconds(limit)} of training{charged}"
+    return f"{limit:,.0f} {'examples back-propagated' if budget == 'examples' else 'iterations'}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_row(cells), _row(["---"] * len(cells))]
+
+
+def _table(comparison: Comparison, budget: Budget, published: Sequence[Published]) -> list[str]:
+    metrics = list(comparison.metrics)
+    theirs = {(row.guider, row.selector, row.metric): row for row in published if row.budget == budget}
+    lines = _head(["", "spent", *(f"{metric} {ARROWS[comparison.metrics[metric]['better']]}" for metric in metrics)])
+    if any(comparison.truth.get(metric) is not None for metric in metrics):
+        lines.append(_row(["true samples", "", *(number(comparison.truth.get(metric)) for metric in metrics)]))
+    for guider, selector in comparison.arms:
+        found = {metric: list(comparison.values(guider, selector, metric, budget).values()) for metric in metrics}
+        cells = [cell(found[metric], len(comparison.seeds)) for metric in metrics]
+        lines.append(_row([arm(guider, selector), spent(comparison, selector, budget), *cells]))
+        known = {metric: theirs[guider, selector, metric] for metric in metrics if (guider, selector, metric) in theirs}
+        if known:
+            lines.append(_row(["published", "", *(_theirs(known.get(metric), found[metric]) for metric in metrics)]))
+    if comparison.missed(budget):
+        lines += ["", f"{MISSED} not comparable {WHAT[budget].lower()}; see the words below."]
+    return lines
+
+
+def _theirs(row: Published | None, ours: Sequence[float]) -> str:
+    """Their number, and how far ours is from it in units of their standard deviation."""
+    if row is None:
+        return ""
+    gap = f" ({(statistics.fmean(ours) - row.mean) / row.std:+.1f} std)" if ours and row.std > 0 else ""
+    return f"{number(row.mean)} ± {number(row.std)}{gap}"
+
+
+def _stood(comparison: Comparison) -> list[str]:
+    """Steps, seconds and examples at each budget, means over the seeds; the price of an iteration."""
+    counts: Mapping[str, Callable[[Training], float]] = {
+        "step": lambda one: one.step,
+        "drawn": lambda one: one.seen,
+        "scored": lambda one: one.scored,
+        "back-propagated": lambda one: one.backpropagated,
+    }
+    heads = ["", "selector", "seconds", "seconds of references", *counts, "ms an iteration", "ms once it is off"]
+    lines = _head(heads)
+    for budget in BUDGETS:
+        chosen = comparison.chosen(budget)
+        for selector in comparison.selectors:
+            of = [one for (name, _), one in chosen.items() if name == selector]
+            reference = seconds(statistics.fmean(one.reference for one in of)).removesuffix(" s")
+            cost, unknown = comparison.costs[selector], comparison.unknown.get(selector)
+            cells = [
+                WHAT[budget],
+                selector,
+                seconds(statistics.fmean(one.seconds for one in of)).removesuffix(" s"),
+                reference if not unknown else "unknown" if reference == "0" else f"{reference} + unknown",
+                *(f"{statistics.fmean(map(count, of)):,.0f}" for count in counts.values()),
+                f"{1000 * cost.on.seconds:.3g}",
+                f"{1000 * cost.off.seconds:.3g}",
+            ]
+            lines.append(_row(cells))
+    return lines
+
+
+def _phases(comparison: Comparison) -> list[str]:
+    """The shares of the clocked time of whole trainings, and the networks' outputs in scoring."""
+    shares = ("data", "score", "select", "learn")
+    lines = _head(["of a training's clocked time", *(f"{name}, %" for name in shares), "evaluations in scoring"])
+    for selector, found in comparison.phases.items():
+        cells = [f"{100 * found[name]:.1f}" for name in shares]
+        lines.append(_row([selector, *cells, f"{found['evaluations']:,.0f}"]))
+    return lines
+
+
+def _differences(comparison: Comparison) -> list[str]:
+    metrics = comparison.metrics
+    near = any(facts["better"] == "truth" for facts in metrics.values())
+    lines = _head(["", "arm", *(f"{metric} {ARROWS[facts['better']]}" for metric, facts in metrics.items())])
+    for budget in BUDGETS:
+        for guider, selector in comparison.arms[1:]:
+            cells = [_difference(comparison, guider, selector, metric, budget) for metric in metrics]
+            lines.append(_row([WHAT[budget], arm(guider, selector), *cells]))
+    if near:
+        lines += [
+            "",
+            f"{ARROWS['truth']} the difference of the distances to the value of true samples: lower is nearer.",
+        ]
+    return lines
+
+
+def _difference(comparison: Comparison, guider: str, selector: str, metric: str, budget: Budget) -> str:
+    found = comparison.difference(guider, selector, metric, budget)
+    if found is None:
+        missed = {selector, comparison.selectors[0]} & comparison.missed(budget).keys()
+        return MISSED if missed else "no interval"
+    mark = "**" if found.clear else ""
+    fewer = f" (n {found.count})" if found.count < len(comparison.seeds) else ""
+    return f"{mark}{found.mean:+.4g} [{found.low:+.4g}, {found.high:+.4g}]{mark}{fewer}"

@@ -1,0 +1,197 @@
+"""Processes that work on cells: each has a desk, and a pipe of its own to the one that asks.
+
+A process that is asked to stop finishes its step, saves what it was at, and leaves; one that takes too long is killed.
+None of them shares a lock with another, so one that dies, or is killed for the memory it takes, leaves nobody waiting.
+"""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeAlias
+
+import attrs
+
+from guideplug.errors import RunError
+from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop
+
+__all__ = ["Cell", "Run", "asked_to_leave", "workers"]
+
+Cell: TypeAlias = tuple[str, int, int]
+"""Selector, seed, step."""
+Run: TypeAlias = Callable[[str, Sequence[Cell]], Iterator[tuple[Cell, dict[str, Any]]]]
+"""Asks for a method of the desk to be called with each cell, and gives every answer when it is there."""
+
+PATIENCE = 10.0
+"""Seconds that processes get for leaving when they are asked to."""
+ASK_EVERY = 0.1
+"""Seconds between looks at whether this process was asked to stop."""
+
+_employed = False
+"""Whether this process is one of several, which leaves when it is asked to stop."""
+
+
+@contextmanager
+def asked_to_leave() -> Iterator[Stop]:
+    """`asked_to_stop`; where this process is one of several and was asked, it leaves when the block ends, however."""
+    stop = Stop()
+    try:
+        with asked_to_stop() as stop:
+            yield stop
+    finally:
+        if _employed and stop.signal is not None:
+            os._exit(128 + stop.signal)
+
+
+class _Remote(Exception):
+    """The traceback of another process, as text."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+def _sendable(error: Exception) -> tuple[Exception, str]:
+    """An error and its traceback; where it cannot be pickled, what it says."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}"), text
+    return error, text
+
+
+def _serve(pipe: Connection, make: Callable[..., Any], arguments: Sequence[Any]) -> None:
+    """What a process does: sit down, answer questions until there are no more."""
+    global _employed
+    _employed = True
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks has it too, and says when to stop
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    desk = None
+    while True:
+        try:
+            what, cell = pipe.recv()
+        except EOFError:
+            return
+        try:
+            desk = desk or make(*arguments)
+            answer = True, getattr(desk, what)(cell)
+        except Exception as error:
+            answer = False, _sendable(error)
+        try:
+            pipe.send(answer)
+        except BrokenPipeError:
+            return
+
+
+@attrs.define(eq=False)
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+    cell: Cell | None = None
+
+
+@contextmanager
+def workers(jobs: int, make: Callable[..., Any], arguments: Sequence[Any]) -> Iterator[Run]:
+    """What works on cells in ``jobs`` other processes.
+
+    Args:
+        jobs: processes.
+        make: makes a process's desk; it is called there.
+        arguments: of it.
+
+    Raises:
+        Exception: what a desk raised, with its traceback; the others are stopped, and keep what they were at.
+        RunError: a process died.
+        Interrupted: SIGINT or SIGTERM.
+    """
+    staff: list[_Worker] = []
+    with asked_to_stop() as stop:
+        try:
+            yield lambda what, cells: _dealt(staff, jobs, make, arguments, what, cells, stop)
+        finally:
+            _dismiss(staff)
+
+
+def _hired(make: Callable[..., Any], arguments: Sequence[Any]) -> _Worker:
+    """A new process; no Ctrl-C reaches it before it is ready for one."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = context.Process(target=_serve, args=(theirs, make, arguments))
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _dealt(
+    staff: list[_Worker],
+    jobs: int,
+    make: Callable[..., Any],
+    arguments: Sequence[Any],
+    what: str,
+    cells: Sequence[Cell],
+    stop: Stop,
+) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    left = list(reversed(cells))
+    while len(staff) < min(jobs, len(cells)):
+        staff.append(_hired(make, arguments))
+    while left or any(worker.cell is not None for worker in staff):
+        for worker in staff:
+            if worker.cell is None and left:
+                worker.cell = left.pop()
+                try:
+                    worker.pipe.send((what, worker.cell))
+                except BrokenPipeError:
+                    raise _died(worker) from None
+        busy = {worker.pipe: worker for worker in staff if worker.cell is not None}
+        for pipe in wait(list(busy), timeout=ASK_EVERY):
+            worker = busy[pipe]  # type: ignore[index]
+            try:
+                good, answer = worker.pipe.recv()
+            except (EOFError, ConnectionResetError):
+                raise _died(worker) from None
+            if not good:
+                error, text = answer
+                error.__cause__ = _Remote(text)
+                raise error
+            cell, worker.cell = worker.cell, None
+            assert cell is not None  # it was busy
+            yield cell, answer
+        stop()
+
+
+def _died(worker: _Worker) -> BaseException:
+    """What a process's end means: it was asked to stop by somebody, or it was killed."""
+    worker.process.join(PATIENCE)
+    code = worker.process.exitcode
+    if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
+        return Interrupted(128 + signal.SIGTERM)
+    how = f"by signal {-code} ({signal.Signals(-code).name})" if code is not None and code < 0 else f"with code {code}"
+    selector, seed, _ = worker.cell or ("nothing", 0, 0)
+    return RunError(
+        f"a process of --jobs ended {how} while it was at {selector}, seed {seed}; what was done is kept: go on with "
+        "--resume, with fewer --jobs where memory ran out"
+    )
+
+
+def _dismiss(staff: Sequence[_Worker]) -> None:
+    """End every process: one that is idle ends at once, one at work between two steps, one that does not is killed."""
+    for worker in staff:
+        worker.process.terminate()
+    until = time.monotonic() + PATIENCE
+    for worker in staff:
+        worker.process.join(max(until - time.monotonic(), 0))
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+        worker.process.close()
+        worker.pipe.close()
