@@ -20,7 +20,7 @@ from guideplug.tensors import write_tensors
 TOY = Path(__file__).with_name("toy.py")
 GUIDEPLUG = (sys.executable, "-c", "from guideplug.cli import main; main()")
 ARMS = ("--selector", "none", "--selector", "toy-half", "--guider", "none", "--guider", "autoguidance")
-SMALL = ("--plugin", TOY, "--task", "toy", "--device", "cpu", "--moments", "4", "--seeds", "0,1")
+SMALL = ("--plugin", TOY, "--task", "toy", "--device", "cpu", "--moments", "4", "--snapshots", "4", "--seeds", "0,1")
 
 
 def numbers(folder: str) -> dict[str, Any]:
@@ -47,7 +47,19 @@ def test_it_leaves_tables_values_and_figures(first: Path) -> None:
     assert {row["equal iterations"] for row in rows if row["step"] == "40"} == {"1"}
     assert {row["equal iterations"] for row in rows if row["step"] != "40"} == {"0"}
     text = (first / "tables.md").read_text()
-    assert text.count("| autoguidance with toy-half |") == 3 + 3  # three budgets, and three times its differences
+    assert text.count("| autoguidance with toy-half |") == 3 + 3 * 2  # three budgets, and its differences to two others
+
+
+def test_budgets_choose_among_all_snapshots_and_curves_are_measured_at_moments(cli: Any) -> None:
+    """Half of the examples of a step: 40 steps of it are as many examples as 20 without, a snapshot but no moment."""
+    dense = (*SMALL[: SMALL.index("--moments")], "--moments", "3", "--seeds", "0,1", "--no-curves")
+    cli("compare", *dense, "--selector", "none", "--selector", "toy-half", "--out", "dense")
+    found = json.loads(Path("dense/compare.json").read_text())
+    assert {row["step"] for row in found["trainings"]} == set(range(1, 41))
+    chosen = {(row["selector"], row["step"], row["spent"]) for row in found["chosen"]["examples"]}
+    assert chosen == {("none", 20, 1280), ("toy-half", 40, 1280)}
+    cli("compare", *[one for one in dense if one != "--no-curves"], "--selector", "none", "--out", "curves")
+    assert {row["step"] for row in numbers("curves")["rows"]} == {14, 27, 40}
 
 
 def test_what_it_measures_is_what_a_run_measures(cli: Any, first: Path) -> None:

@@ -100,10 +100,37 @@ def test_differences_are_paired_by_seed() -> None:
     """Seeds that differ by much, and arms by little but always: told apart only when paired."""
     noise = {0: 0.0, 1: 5.0, 2: -3.0}
     comparison = made(lambda guider, selector, seed, step: noise[seed] + (0.1 + seed / 1000) * (guider == "g"))
-    found = comparison.difference("g", "none", "good", "iterations")
+    found = comparison.difference(("g", "none"), ("none", "none"), "good", "iterations")
     assert found is not None
     assert found.clear
     assert found.mean == pytest.approx(0.101)
+
+
+def test_each_arm_is_compared_with_those_that_differ_in_one_thing() -> None:
+    assert made().pairs == [
+        (("none", "slow"), ("none", "none")),
+        (("g", "slow"), ("g", "none")),
+        (("g", "none"), ("none", "none")),
+        (("g", "slow"), ("none", "slow")),
+    ]
+
+
+def test_random_selection_is_a_baseline_too() -> None:
+    found = made(guiders=("none",), selectors=("none", "slow", "random(filter_ratio=0.5)"))
+    assert found.baselines == ["none", "random(filter_ratio=0.5)"]
+    unguided = [(one, other) for (_, one), (_, other) in found.pairs]
+    assert unguided == [
+        ("slow", "none"), ("random(filter_ratio=0.5)", "none"), ("slow", "random(filter_ratio=0.5)")
+    ]  # fmt: skip
+
+
+def test_seeds_that_agree_to_the_last_digit_are_no_interval() -> None:
+    """One sample of 64 more in each of three seeds is a step of the metric, not a certainty."""
+    assert interval([1 / 64, 1 / 64, 1 / 64]) is None
+    same = interval([0.0, 0.0, 0.0])
+    assert same is not None
+    assert not same.clear
+    assert interval([1 / 64, 1 / 64, 2 / 64]) is not None
 
 
 def test_words_follow_the_intervals() -> None:
@@ -114,8 +141,8 @@ def test_words_follow_the_intervals() -> None:
     assert any("no metric can tell unguided with slow from unguided with no selection" in s for s in said)
     worse = sentences(made(lambda guider, selector, seed, step: -(0.5 + seed / 100) * (selector == "slow")))
     assert any("unguided with slow is worse than unguided with no selection in good; 1 of 2" in s for s in worse)
-    # (2 + 3 + 3) x 2 metrics: where two budgets choose the same snapshots, an interval is one
-    assert "of 16 different ones fewer than 1 would leave out 0 by chance" in said[-1]
+    # (2 + 2 + 3 + 3) x 2 metrics: where two budgets choose the same snapshots, an interval is one
+    assert "of 20 different ones about 1 would leave out 0 by chance" in said[-1]
 
 
 def test_one_seed_tells_nothing() -> None:
@@ -158,17 +185,17 @@ def test_a_budget_is_missed_where_the_first_snapshot_has_spent_too_much() -> Non
     far = sped({"none": 1.0, "slow": 9.0})  # over by 50 s, half a gap is 45 s
     assert {name: (miss.spent, miss.limit) for name, miss in far.missed("time").items()} == {"slow": (90.0, 40.0)}
     assert far.missed("examples") == far.missed("iterations") == {}
-    assert far.difference("g", "slow", "good", "time") is None
+    assert far.difference(("g", "slow"), ("g", "none"), "good", "time") is None
     said = sentences(far)
     assert any(line.startswith("At equal time, no metric can tell g with no selection from") for line in said)
     assert not any(line.startswith("At equal time") and "slow" in line for line in said)
     assert (
         "slow is not comparable at equal time: its first snapshot has spent 90.0 s, and the budget is 40.0 s; give "
-        "--moments more."
+        "more --snapshots."
     ) in said
     text = markdown(far)
     assert "| unguided with slow | 90.0 s † |" in text
-    assert "| At equal time | g with slow | † | † |" in text
+    assert "| At equal time | g with slow | g with no selection | † | † |" in text
     assert "| unguided with slow | 360.0 s |" not in text
     assert "† not comparable at equal time" in text
 
@@ -192,12 +219,13 @@ def test_a_reference_that_takes_longer_than_the_budget() -> None:
 def test_where_the_first_arm_misses_nothing_is_told() -> None:
     found = attrs.evolve(sped({"none": 1.0, "slow": 9.0}), selectors=("slow", "none"))
     said = sentences(found)
-    assert not any(line.startswith("At equal time") for line in said)
-    assert any(
-        "slow is not comparable at equal time" in line and "nothing is told of the others" in line for line in said
-    )
+    told = [line for line in said if line.startswith("At equal time")]
+    assert told  # how guided and unguided samples of one training differ
+    assert not any("slow" in line for line in told)
+    assert any("slow is not comparable at equal time" in line and "no selector is told of" in line for line in said)
 
 
+GUIDED = ("g", "none"), ("none", "none")
 NEAR = {"good": {"better": "truth", "aspect": "fidelity"}, "bad": {"better": "lower", "aspect": "coverage"}}
 
 
@@ -211,11 +239,11 @@ def test_a_metric_that_should_be_near_the_truth_is_compared_by_its_distance() ->
         assert any(
             f"g with no selection is {word} than unguided with no selection in good" in s for s in sentences(found)
         )
-        difference = found.difference("g", "none", "good", "time")
+        difference = found.difference(("g", "none"), ("none", "none"), "good", "time")
         assert difference is not None
         gaps = [abs(value + seed / 100 - 1.5) - abs(1.0 + seed / 100 - 1.5) for seed in SEEDS]
         assert difference.mean == pytest.approx(statistics.fmean(gaps))
-    assert made(metrics=NEAR, truth={"good": None}).difference("g", "none", "good", "time") is None
+    assert made(metrics=NEAR, truth={"good": None}).difference(*GUIDED, "good", "time") is None
     assert "≈ the difference of the distances" in markdown(made(metrics=NEAR))
 
 
@@ -226,15 +254,15 @@ def test_metrics_without_an_interval_are_a_class_of_their_own() -> None:
     ]
     found = attrs.evolve(comparison, rows=rows)
     said = sentences(found)
-    assert any("better than unguided with no selection in good; 1 of 2 have no interval (too few" in s for s in said)
-    assert any("every interval holds 0 (1 of 2 metrics have none: too few values)" in s for s in said)
-    assert "of 8 different ones" in said[-1]
+    assert any("better than unguided with no selection in good; 1 of 2 have no interval" in s for s in said)
+    assert any("every interval holds 0 (1 of 2 metrics have no interval)" in s for s in said)
+    assert "of 10 different ones" in said[-1]
     text = markdown(found)
     assert "no interval" in text
     assert "| 1.0000 (n 1) |" in text
     few = [attrs.evolve(row, metrics={"good": None, "bad": row.metrics["bad"]}) for row in rows]
     none = sentences(attrs.evolve(comparison, rows=few))
-    assert none[0].startswith("At equal time, no metric has an interval for g with no selection, unguided with slow")
+    assert "At equal time, no metric has an interval for unguided with slow, g with no selection beside" in none[0]
     assert none[-1].startswith("No interval exists")
 
 

@@ -83,8 +83,9 @@ def _request(
             changes[key] = options[key]
     if options["seeds"] is not None:
         changes["seeds"] = _seeds(options["seeds"])
-    if options["moments"] is not None:
-        changes["moments"] = options["moments"]
+    for key in ("moments", "snapshots"):
+        if options[key] is not None:
+            changes[key] = options[key]
     if options["curves"] is not None:
         changes["curves"] = options["curves"]
     if options["charge_reference"]:
@@ -120,10 +121,11 @@ def _same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> No
 
 def _dry_run(grid: Grid) -> None:
     click.echo(to_toml(grid))
-    steps = ", ".join(map(str, grid.steps))
-    measured = len(grid.trainings) * len(grid.request.guiders) * (len(grid.steps) if grid.request.curves else 3)
-    click.echo(f"# {len(grid.trainings)} trainings of {grid.steps[-1]:,} iterations, each with snapshots at {steps}")
-    click.echo(f"# {'' if grid.request.curves else 'up to '}{measured} times {grid.first.samples:,} samples to measure")
+    steps = ", ".join(map(str, grid.moments))
+    measured = len(grid.trainings) * len(grid.request.guiders) * (len(grid.moments) + 3 if grid.request.curves else 3)
+    each = f"{len(grid.steps)} snapshots each, measured at {steps} and at the budgets"
+    click.echo(f"# {len(grid.trainings)} trainings of {grid.steps[-1]:,} iterations, {each}")
+    click.echo(f"# up to {measured} times {grid.first.samples:,} samples to measure")
 
 
 def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]) -> None:

@@ -163,8 +163,9 @@ def run(config: str | None, **options: Any) -> None:
 @click.option("--batch", type=int, metavar="N", help="Examples drawn for a step; a selector's super-batch.")
 @click.option("--sampler", metavar="EXPR", help="How samples are drawn.")
 @click.option("--samples", type=int, metavar="N", help="Samples of each measurement.")
-@click.option("--moments", type=int, metavar="N", help="Snapshots along each training; 8 unless given.")
-@click.option("--curves/--no-curves", default=None, help="Measure every snapshot, or only what the tables need.")
+@click.option("--moments", type=int, metavar="N", help="Moments along each training that are measured; 8 unless given.")
+@click.option("--snapshots", type=int, metavar="N", help="Snapshots that budgets choose from; 100 unless given.")
+@click.option("--curves/--no-curves", default=None, help="Measure the moments, or only what the tables need.")
 @click.option("--charge-reference", is_flag=True, help="Count the training of a selector's reference as its time.")
 @click.option(
     "--model",
@@ -192,7 +193,7 @@ def run(config: str | None, **options: Any) -> None:
 def compare(config: str | None, **options: Any) -> None:
     """Guiders and selectors over seeds, at equal time, equal examples and equal iterations, from one set of trainings.
 
-    The first guider with the first selector is what the others are compared with.
+    Selectors are compared with the first one and with random selection, guiders with the first one.
 
     \b
     guideplug compare --selector none --selector random --selector early-jest --seeds 0,1,2 --jobs 2

@@ -6,7 +6,8 @@ in place of the guider, the selector and the seed:
     guiders = ["none", "autoguidance(weight=1.5:3:0.5)"]      a range is an arm for each of its numbers
     selectors = ["none", "early-jest"]
     seeds = [0, 1, 2]
-    moments = 16                                              snapshots along each training
+    moments = 16                                              moments along each training that are measured
+    snapshots = 100                                           snapshots that budgets choose from
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from guideplug.run.measure import metrics_of
 __all__ = ["Grid", "GridRequest", "Published", "resolve_grid"]
 
 NONE = "none"
+SNAPSHOTS, MOST_BYTES = 100, 10**9
 
 
 @attrs.frozen
@@ -48,7 +50,9 @@ class GridRequest:
         run: what all runs have in common; its guider, selector and seed are the grid's.
         guiders, selectors: expressions, "none" for none; ranges are spread out.
         seeds: of the trainings.
-        moments: how many snapshots along each training.
+        moments: how many moments along each training are measured, for the curves.
+        snapshots: how many snapshots along each training are kept for budgets to choose from; None for 100, or as many
+            as take 1 GB, but at least the moments.
         curves: whether every snapshot is measured, or only those that the tables need.
         charge_reference: whether the training of a selector's reference counts as its time.
         published: numbers to print beside ours.
@@ -59,6 +63,7 @@ class GridRequest:
     selectors: Sequence[str] = (NONE,)
     seeds: Sequence[int] = (0,)
     moments: int = 8
+    snapshots: int | None = None
     curves: bool = True
     charge_reference: bool = False
     published: Sequence[Published] = ()
@@ -72,11 +77,13 @@ class Grid:
         request: what was asked for, its expressions written shortly, ranges spread out.
         configs: the run of each (guider, selector, seed).
         steps: the snapshots along each training, in optimiser steps; the last is its end.
+        moments: those of them that are measured for the curves.
     """
 
     request: GridRequest
     configs: Mapping[tuple[str, str, int], RunConfig]
     steps: tuple[int, ...]
+    moments: tuple[int, ...]
 
     @property
     def trainings(self) -> dict[tuple[str, int], Train]:
@@ -126,7 +133,9 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
     if not (request.guiders and request.selectors and request.seeds):
         raise ConfigError("a comparison needs at least one guider, one selector and one seed; none is a guider too")
     if request.moments < 1:
-        raise ConfigError(f"moments is {request.moments}: a training has at least one, its end")
+        raise ConfigError(f"moments is {request.moments}: give at least 1, which measures the end of each training")
+    if request.snapshots is not None and request.snapshots < 1:
+        raise ConfigError(f"snapshots is {request.snapshots}: give at least 1, which keeps the end of each training")
     if any(type(seed) is not int or seed < 0 for seed in request.seeds):
         raise ConfigError(f"seeds are {list(request.seeds)}: give whole numbers of at least 0")
     if len(set(request.seeds)) < len(request.seeds):
@@ -154,7 +163,6 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
     steps = main.options.steps
     if steps is None:
         raise ConfigError(f"duration is {main.options.duration}: a comparison counts iterations; give 4096it, say")
-    count = min(request.moments, steps)
     settled = attrs.evolve(
         request,
         guiders=tuple(dict.fromkeys(guider for guider, _, _ in configs)),
@@ -173,14 +181,31 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
                 raise ConfigError(
                     f"published: this comparison has no {name} {given!r}{nearest(given, names)}: {', '.join(names)}"
                 )
-    grid = Grid(settled, configs, tuple(-(-steps * number // count) for number in range(1, count + 1)))
+    moments = _evenly(steps, request.moments)
+    kept = _evenly(steps, _many(main) if request.snapshots is None else request.snapshots)
+    grid = Grid(settled, configs, tuple(sorted({*moments, *kept})), moments)
+    lacking = set()
     for key in configs:
         for step in grid.steps:
             try:
                 grid.at(*key, step)
-            except ValueError as error:  # a snapshot that cannot be had so early
-                raise RecipeError(f"after {step} of {steps} iterations: {error}") from None
-    return grid
+            except ValueError as error:  # a snapshot that cannot be had so early, for a role
+                if step in moments or request.snapshots is not None:
+                    raise RecipeError(f"after {step} of {steps} iterations: {error}") from None
+                lacking.add(step)
+    return attrs.evolve(grid, steps=tuple(step for step in grid.steps if step not in lacking))
+
+
+def _evenly(steps: int, count: int) -> tuple[int, ...]:
+    """At most ``count`` moments along a training, evenly spaced; the last is its end."""
+    count = min(count, steps)
+    return tuple(-(-steps * number // count) for number in range(1, count + 1))
+
+
+def _many(main: Train) -> int:
+    """How many snapshots are kept where nobody says: 100, or as many as take 1 GB."""
+    size: int = sum(tensor.numel() * tensor.element_size() for tensor in main.build().state_dict().values())
+    return max(min(SNAPSHOTS, MOST_BYTES // max(size, 1)), 1)
 
 
 def _settled(row: Published, called: Mapping[str, str]) -> Published:

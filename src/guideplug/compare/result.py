@@ -20,8 +20,10 @@ import attrs
 
 from guideplug.compare.costs import Cost
 
-__all__ = ["BUDGETS", "Budget", "Comparison", "Difference", "Miss", "Row", "Training", "interval"]
+__all__ = ["BUDGETS", "Arm", "Budget", "Comparison", "Difference", "Miss", "Row", "Training", "interval"]
 
+Arm: TypeAlias = tuple[str, str]
+"""A guider and a selector."""
 Budget: TypeAlias = Literal["time", "examples", "iterations"]
 BUDGETS: tuple[Budget, ...] = get_args(Budget)
 
@@ -66,7 +68,7 @@ class Row:
 
 @attrs.frozen
 class Difference:
-    """A paired difference to the first arm over ``count`` seeds, with its 95 % confidence interval (Student's t)."""
+    """A paired difference of two arms over ``count`` seeds, with its 95 % confidence interval (Student's t)."""
 
     mean: float
     low: float
@@ -126,9 +128,32 @@ class Comparison:
     needs_end: str | None = None
 
     @property
-    def arms(self) -> list[tuple[str, str]]:
-        """Every guider with every selector; the first is what the others are compared with."""
+    def arms(self) -> list[Arm]:
+        """Every guider with every selector."""
         return [(guider, selector) for selector in self.selectors for guider in self.guiders]
+
+    @property
+    def baselines(self) -> list[str]:
+        """The selectors that others are compared with: the first, and random selection."""
+        blind = [name for name in self.selectors[1:] if name.partition("(")[0] == "random"]
+        return [self.selectors[0], *blind]
+
+    @property
+    def pairs(self) -> list[tuple[Arm, Arm]]:
+        """What is compared, each arm with another that differs from it in one thing.
+
+        Every selector with each baseline under the same guider; every guider with the first one under the same
+        selector.
+        """
+        found = [
+            ((guider, selector), (guider, baseline))
+            for baseline in self.baselines
+            for guider in self.guiders
+            for selector in self.selectors
+            if selector != baseline and not (selector == self.selectors[0] and baseline != self.selectors[0])
+        ]
+        first, *others = self.guiders
+        return [*found, *(((guider, one), (first, one)) for one in self.selectors for guider in others)]
 
     def spent(self, training: Training, budget: Budget) -> float:
         """What a training had spent of a budget."""
@@ -181,16 +206,15 @@ class Comparison:
             if (value := row.metrics.get(metric)) is not None
         }
 
-    def difference(self, guider: str, selector: str, metric: str, budget: Budget) -> Difference | None:
-        """The paired difference of an arm to the first one; for a metric that should be near the truth, of distances.
+    def difference(self, arm: Arm, other: Arm, metric: str, budget: Budget) -> Difference | None:
+        """The paired difference of an arm to another; for a metric that should be near the truth, of distances.
 
-        None for fewer than two seeds in which both have a value, for a distance to a truth that has none, and where one
-        of the two misses the budget.
+        None for fewer than two seeds in which both have a value, for a distance to a truth that has none, where one of
+        the two misses the budget, and where `interval` has none.
         """
-        if {selector, self.selectors[0]} & self.missed(budget).keys():
+        if {arm[1], other[1]} & self.missed(budget).keys():
             return None
-        ours = self.values(guider, selector, metric, budget)
-        first = self.values(self.guiders[0], self.selectors[0], metric, budget)
+        ours, first = (self.values(*one, metric, budget) for one in (arm, other))
         if self.metrics[metric]["better"] == "truth":
             truth = self.truth.get(metric)
             if truth is None:
@@ -200,8 +224,12 @@ class Comparison:
 
 
 def interval(gaps: Sequence[float]) -> Difference | None:
-    """The mean of differences and its 95 % confidence interval; None for fewer than two."""
-    if len(gaps) < 2:
+    """The mean of differences and its 95 % confidence interval.
+
+    None for fewer than two, and where all are equal and not 0: metrics that count samples come in steps, so that a few
+    seeds may agree by chance, and an interval without width would call that certain.
+    """
+    if len(gaps) < 2 or (gaps[0] != 0 and len(set(gaps)) == 1):
         return None
     from scipy.stats import t  # half a second to import
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from guideplug.compare.digits import cell, number, seconds
 from guideplug.compare.grid import Published
-from guideplug.compare.result import BUDGETS, Budget, Comparison, Training
+from guideplug.compare.result import BUDGETS, Arm, Budget, Comparison, Training
 from guideplug.compare.words import WHAT, amount, arm, sentences
 
 __all__ = ["ARROWS", "MISSED", "markdown", "spent"]
@@ -29,7 +29,7 @@ def markdown(comparison: Comparison, published: Sequence[Published] = ()) -> str
     parts.append("\n".join(["## Where each training stood", "", *_stood(comparison)]))
     if comparison.phases:
         parts.append("\n".join(["## What selection costs", "", *_phases(comparison)]))
-    title = "## Against the first arm: paired difference and 95 % interval"
+    title = "## Paired differences and 95 % intervals"
     parts.append("\n".join([title, "", *_differences(comparison)]))
     parts.append("\n".join(["## In words", "", *(f"- {line}" for line in sentences(comparison))]))
     return "\n\n".join(parts) + "\n"
@@ -127,11 +127,12 @@ def _phases(comparison: Comparison) -> list[str]:
 def _differences(comparison: Comparison) -> list[str]:
     metrics = comparison.metrics
     near = any(facts["better"] == "truth" for facts in metrics.values())
-    lines = _head(["", "arm", *(f"{metric} {ARROWS[facts['better']]}" for metric, facts in metrics.items())])
+    heads = (f"{metric} {ARROWS[facts['better']]}" for metric, facts in metrics.items())
+    lines = _head(["", "arm", "beside", *heads])
     for budget in BUDGETS:
-        for guider, selector in comparison.arms[1:]:
-            cells = [_difference(comparison, guider, selector, metric, budget) for metric in metrics]
-            lines.append(_row([WHAT[budget], arm(guider, selector), *cells]))
+        for one, other in comparison.pairs:
+            cells = [_difference(comparison, one, other, metric, budget) for metric in metrics]
+            lines.append(_row([WHAT[budget], arm(*one), arm(*other), *cells]))
     if near:
         lines += [
             "",
@@ -140,10 +141,10 @@ def _differences(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _difference(comparison: Comparison, guider: str, selector: str, metric: str, budget: Budget) -> str:
-    found = comparison.difference(guider, selector, metric, budget)
+def _difference(comparison: Comparison, one: Arm, other: Arm, metric: str, budget: Budget) -> str:
+    found = comparison.difference(one, other, metric, budget)
     if found is None:
-        missed = {selector, comparison.selectors[0]} & comparison.missed(budget).keys()
+        missed = {one[1], other[1]} & comparison.missed(budget).keys()
         return MISSED if missed else "no interval"
     mark = "**" if found.clear else ""
     fewer = f" (n {found.count})" if found.count < len(comparison.seeds) else ""

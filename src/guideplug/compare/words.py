@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from guideplug.compare.digits import seconds
-from guideplug.compare.result import BUDGETS, Budget, Comparison, Miss
+from guideplug.compare.result import BUDGETS, Arm, Budget, Comparison, Miss
 
 __all__ = ["WHAT", "amount", "arm", "remarks", "sentences"]
 
@@ -31,8 +31,8 @@ def amount(value: float, budget: Budget) -> str:
     return seconds(value) if budget == "time" else f"{value:,.0f} {budget}"
 
 
-def sentences(comparison: Comparison, names: Mapping[tuple[str, str], str] | None = None) -> list[str]:
-    """For each budget what can be told of each arm beside the first one, and how far all that carries.
+def sentences(comparison: Comparison, names: Mapping[Arm, str] | None = None) -> list[str]:
+    """For each budget what can be told of arms beside others that differ in one thing, and how far all that carries.
 
     Args:
         comparison: what was found.
@@ -50,7 +50,7 @@ def sentences(comparison: Comparison, names: Mapping[tuple[str, str], str] | Non
 
 @attrs.define
 class _Told:
-    """The metrics in which an arm is better than the first one, worse, those that cannot tell, and without interval."""
+    """The metrics in which an arm is better than another, worse, those that cannot tell, and without interval."""
 
     better: list[str] = attrs.field(factory=list)
     worse: list[str] = attrs.field(factory=list)
@@ -58,10 +58,10 @@ class _Told:
     without: list[str] = attrs.field(factory=list)
 
 
-def _told(comparison: Comparison, guider: str, selector: str, budget: Budget) -> _Told:
+def _told(comparison: Comparison, one: Arm, other: Arm, budget: Budget) -> _Told:
     found = _Told()
     for metric, facts in comparison.metrics.items():
-        difference = comparison.difference(guider, selector, metric, budget)
+        difference = comparison.difference(one, other, metric, budget)
         if difference is None:
             found.without.append(metric)
         elif not difference.clear:
@@ -71,33 +71,32 @@ def _told(comparison: Comparison, guider: str, selector: str, budget: Budget) ->
     return found
 
 
-def _of_budget(comparison: Comparison, budget: Budget, names: Mapping[tuple[str, str], str]) -> Iterator[str]:
-    """Arms of which nothing can be told come together in one sentence."""
-    first, *others = comparison.arms
+def _of_budget(comparison: Comparison, budget: Budget, names: Mapping[Arm, str]) -> Iterator[str]:
+    """Arms of which nothing can be told come together in one sentence for each that they are compared with."""
     missed = comparison.missed(budget)
-    alike: dict[int, list[str]] = {}
-    for pair in others:
-        if first[1] in missed or pair[1] in missed:
+    alike: dict[tuple[int, Arm], list[str]] = {}
+    count = len(comparison.metrics)
+    for one, other in comparison.pairs:
+        if {one[1], other[1]} & missed.keys():
             continue
-        told = _told(comparison, *pair, budget)
+        told = _told(comparison, one, other, budget)
         if not told.better and not told.worse:
-            alike.setdefault(len(told.without), []).append(names[pair])
+            alike.setdefault((len(told.without), other), []).append(names[one])
             continue
         parts = [
-            f"is {word} than {names[first]} in {', '.join(metrics)}"
+            f"is {word} than {names[other]} in {', '.join(metrics)}"
             for word, metrics in (("better", told.better), ("worse", told.worse))
             if metrics
         ]
-        count = len(comparison.metrics)
         rest = f"; {len(told.open)} of {count} metrics cannot tell" if told.open else ""
-        rest += f"; {len(told.without)} of {count} have no interval (too few values)" if told.without else ""
-        yield f"{WHAT[budget]}, {names[pair]} {' and '.join(parts)}{rest}."
-    for without, arms in alike.items():
-        if without == len(comparison.metrics):
-            yield f"{WHAT[budget]}, no metric has an interval for {', '.join(arms)}: too few seeds with values."
+        rest += f"; {len(told.without)} of {count} have no interval" if told.without else ""
+        yield f"{WHAT[budget]}, {names[one]} {' and '.join(parts)}{rest}."
+    for (without, other), arms in alike.items():
+        if without == count:
+            yield f"{WHAT[budget]}, no metric has an interval for {', '.join(arms)} beside {names[other]}."
             continue
-        rest = f" ({without} of {len(comparison.metrics)} metrics have none: too few values)" if without else ""
-        yield f"{WHAT[budget]}, no metric can tell {', '.join(arms)} from {names[first]}: every interval holds 0{rest}."
+        rest = f" ({without} of {count} metrics have no interval)" if without else ""
+        yield f"{WHAT[budget]}, no metric can tell {', '.join(arms)} from {names[other]}: every interval holds 0{rest}."
 
 
 # What to know about the numbers
@@ -121,11 +120,11 @@ def _missed(comparison: Comparison, miss: Miss) -> str:
     what, limit = WHAT[miss.budget].lower(), amount(miss.limit, miss.budget)
     who = "No selection" if miss.selector == "none" else miss.selector
     spent = f"its first snapshot has spent {amount(miss.spent, miss.budget)}, and the budget is {limit}"
-    advice = "give --moments more"
+    advice = "give more --snapshots"
     if miss.reference >= miss.limit:
         spent = f"its reference alone took {amount(miss.reference, miss.budget)}, and the budget is {limit}"
         advice = "give a longer --duration"
-    others = "; nothing is told of the others there" if miss.selector == comparison.selectors[0] else ""
+    others = "; no selector is told of beside it there" if miss.selector == comparison.selectors[0] else ""
     return f"{who} is not comparable {what}: {spent}; {advice}{others}."
 
 
@@ -153,11 +152,11 @@ def _caution(comparison: Comparison) -> str:
         steps: dict[str, list[tuple[int, int]]] = {}
         for (selector, seed), training in comparison.chosen(budget).items():
             steps.setdefault(selector, []).append((seed, training.step))
-        first = tuple(sorted(steps[comparison.selectors[0]]))
-        for guider, selector in comparison.arms[1:]:
+        for one, other in comparison.pairs:
+            snapshots = tuple(tuple(sorted(steps[selector])) for _, selector in (one, other))
             for metric in comparison.metrics:
-                if comparison.difference(guider, selector, metric, budget) is not None:
-                    distinct.add((guider, selector, metric, tuple(sorted(steps[selector])), first))
+                if comparison.difference(one, other, metric, budget) is not None:
+                    distinct.add((one, other, metric, snapshots))
     if not distinct:
         return f"No interval exists over {len(comparison.seeds)} seeds: nothing is said of any arm."
     expected = len(distinct) / 20

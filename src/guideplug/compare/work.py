@@ -108,12 +108,11 @@ def compare(
 
 
 def _wanted(grid: Grid, found: Comparison) -> list[Cell]:
-    """The snapshots to measure: all, or those that a budget chooses."""
+    """The snapshots to measure: those that a budget chooses, and for the curves those of the moments."""
+    chosen = {one for budget in BUDGETS for one in found.chosen(budget).values()}
     if grid.request.curves:
-        chosen = found.trainings
-    else:
-        chosen = list(dict.fromkeys(one for budget in BUDGETS for one in found.chosen(budget).values()))
-    return [(training.selector, training.seed, training.step) for training in chosen]
+        chosen |= {training for training in found.trainings if training.step in grid.moments}
+    return [(one.selector, one.seed, one.step) for one in found.trainings if one in chosen]
 
 
 def _path(grid: Grid, folder: Path, cell: Cell) -> Path:
@@ -144,8 +143,8 @@ def _snapshots(grid: Grid, selector: str, seed: int, facts: Mapping[str, Any], p
             step=step,
             seconds=seconds_at(moment, cost),
             clocked=moment.seconds,
-            reference=paid,
-            reference_clocked=sum(moment.seconds for moment in references),
+            reference=paid + facts["tables"],
+            reference_clocked=sum(moment.seconds for moment in references) + facts["tables"],
             seen=moment.seen,
             scored=moment.scored,
             backpropagated=moment.backpropagated,
@@ -188,22 +187,23 @@ class _Desk:
         )
         with asked_to_leave() as stop:
             shop = StoreWorkshop(self.store, torch.device(config.device), Observers(), stop=stop)
-            snapshots: list[Snapshot] = []  # its own, and those that guide it
-            for guider in self.grid.request.guiders:
-                for step in self.grid.steps:
-                    for one in self.grid.at(guider, selector, seed, step).values():
-                        if isinstance(one, Snapshot) and one.of == recipe and one not in snapshots:
-                            snapshots.append(one)
-            shop.expect({"main": recipe, **{f"snapshot {number}": one for number, one in enumerate(snapshots)}})
+            snapshots = [  # its own, and those that guide it
+                one
+                for guider in self.grid.request.guiders
+                for step in self.grid.steps
+                for one in self.grid.at(guider, selector, seed, step).values()
+                if isinstance(one, Snapshot) and one.of == recipe
+            ]
+            shop.expect({"main": recipe}, snapshots=snapshots)
             references = []
             for training, until in needed_for(recipe.models.values()).trainings:
                 history = [Moment(**row) for row in shop.made(training).facts["history"]]
                 references.append(attrs.asdict(history[-1] if until is None else moment_at(history, until)))
             facts = shop.made(recipe).facts
-            for snapshot in snapshots:
-                shop.obtain(snapshot)
+            shop.keep(recipe)
+            tables = sum(shop.made(table).facts["seconds"] for table in recipe.tables.values())
         kept = {name: facts[name] for name in ("history", "seconds", "phases", "evaluations")}
-        return {**kept, "references": references}
+        return {**kept, "references": references, "tables": tables}
 
     def measure(self, cell: Cell) -> dict[str, Any]:
         """The metrics of a snapshot with every guider."""

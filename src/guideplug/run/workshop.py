@@ -6,7 +6,7 @@ it was; who else wants the same network waits for it.
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,11 +72,12 @@ class StoreWorkshop:
         self._snapshots: list[Snapshot] = []
         self._roles: dict[str, str] = {}
 
-    def expect(self, recipes: Mapping[str, Recipe]) -> None:
+    def expect(self, recipes: Mapping[str, Recipe], snapshots: Iterable[Snapshot] = ()) -> None:
         """Say beforehand what will be wanted: names for messages, and snapshots to keep while training."""
         for role, recipe in recipes.items():
             self._roles.setdefault(identity(recipe), role)
             self._expect_snapshots(recipe)
+        self._snapshots += snapshots
 
     def _expect_snapshots(self, recipe: Recipe) -> None:
         if isinstance(recipe, Snapshot) and recipe not in self._snapshots:
@@ -298,6 +299,14 @@ class StoreWorkshop:
             return entry.tensors(_file(recipe))
         averaged = [name for name, _ in recipe.build().named_parameters(remove_duplicate=False)]
         return combined(((entry.tensors(_file(part)), share) for part, share in recipe.parts), averaged)
+
+    def keep(self, recipe: Train | FineTune) -> None:
+        """See to it that the snapshots expected of a training are in its folder, if need be by training once more."""
+        made = self.made(recipe)
+        entry = self._store.find(made.identity)
+        wanted = self._wanted(recipe)
+        if entry is not None and any(_file(one) not in entry.files for one in wanted):
+            self._again(wanted[-1])
 
     def _entry_of(self, recipe: Snapshot) -> Entry:
         entry = self._store.find(self.made(recipe.of).identity)
