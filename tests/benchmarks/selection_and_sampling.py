@@ -6,55 +6,92 @@ Each row times several ways of doing one thing in turn, round after round, so th
 """
 
 import argparse
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
+from attrs import evolve
 from timing import medians, show
 
-from guideplug import Duration, Losses, SampleStreams, Selector, Train
+from guideplug import Duration, Losses, SampleStreams, Selector, Task, Train
 from guideplug.denoise import Denoiser, Leaf
+from guideplug.tensors import write_tensors
 from guideplug.train import Training
 from guideplug_autoguidance import Autoguidance
 from guideplug_cfg import CFG
+from guideplug_digits import Digits
 from guideplug_early import Early
 from guideplug_edm import Heun
 from guideplug_jest import JEST
+from guideplug_partial import Partial
 from guideplug_random import Random
 from guideplug_tree import Tree
-from guideplug_tree.task import Tree as TreeTask
 
 
-def training(task: TreeTask, selector: Selector | None) -> Training:
-    """A training of the tree at the paper's scale, with the reference it selects against."""
+def training(task: Task, selector: Selector | None, streams: int = 0) -> Training:
+    """A training of a task at its own scale, with the reference it selects against; perhaps with known losses."""
     main = task.recipe("main", None)
     assert isinstance(main, Train)
     weak = task.recipe("weak", main)
     assert isinstance(weak, Train)
-    reference = weak.build().eval()
     return Training(
-        main.build(), task, main.options, seed=0, selector=selector, references={"weak": reference}, role="main"
+        main.build(),
+        task,
+        evolve(main.options, noise_streams=streams),
+        seed=0,
+        selector=selector,
+        references={"weak": weak.build().eval()},
+        tables={"weak": torch.rand(task.size() or 0, streams)} if streams else {},
+        role="main",
     )
 
 
+def advance(one: Training) -> Callable[[], object]:
+    """One more iteration."""
+    return lambda: one.run(until=Duration(one.step + 1, "it"))
+
+
 def iterations(rounds: int) -> None:
-    """Whole training iterations: data, exact target, scoring, selection, step, EMA."""
-    task = Tree()
-    arms = {
-        "no selection": None,
-        "random": Random(),
-        "full jest": JEST(),
-        "early-jest, switched off": Early(JEST(), until="1it"),
-    }
-    trainings = {name: training(task, selector) for name, selector in arms.items()}
-    for one in trainings.values():
-        one.run(until=Duration(5, "it"))
+    """Whole training iterations: data, targets, scoring, selection, step, EMA."""
+    for title, task, jest in (
+        ("the tree, super-batch 4096, h 64", Tree(), JEST()),
+        ("digits, super-batch 128", Digits(), JEST(num_chunks=8)),
+    ):
+        arms: dict[str, tuple[Selector | None, int]] = {
+            "no selection": (None, 0),
+            "random": (Random(), 0),
+            "full jest": (jest, 0),
+            "jest of a quarter": (Partial(jest, share=0.25), 0),
+            "early-jest, switched off": (Early(jest, until="1it"), 0),
+        }
+        if task.size() is not None:
+            arms["full jest, the reference's losses known"] = (jest, 16)
+        trainings = {name: training(task, selector, streams) for name, (selector, streams) in arms.items()}
+        for one in trainings.values():
+            one.run(until=Duration(5, "it"))
+        found = medians(rounds, {name: advance(one) for name, one in trainings.items()})
+        show(f"one training iteration of {title}", found, "no selection")
 
-    def advance(one: Training) -> Callable[[], object]:
-        return lambda: one.run(until=Duration(one.step + 1, "it"))
 
-    found = medians(rounds, {name: advance(one) for name, one in trainings.items()})
-    show("one training iteration of the tree, super-batch 4096, h 64", found, "no selection")
+def snapshots(rounds: int) -> None:
+    """Keeping the averaged weights at every hundredth of a training of the tree: 41 iterations, with and without."""
+    task, main = Tree(), Tree().recipe("main", None)
+    assert isinstance(main, Train)
+    recipe = main
+    one = training(task, None)
+    with tempfile.TemporaryDirectory() as folder:
+
+        def iterations(count: int = 41) -> None:
+            one.run(until=Duration(one.step + count, "it"))
+
+        def and_a_snapshot() -> None:
+            iterations()
+            write_tensors(Path(folder) / "snapshot.safetensors", one.weights(recipe.options.ema[0]))
+
+        found = medians(rounds, {"41 iterations": iterations, "and a snapshot": and_a_snapshot})
+    show("a hundredth of the tree's training", found, "41 iterations")
 
 
 def selection(rounds: int) -> None:
@@ -152,6 +189,7 @@ if __name__ == "__main__":
     torch.set_num_threads(given.threads)
     print(f"torch {torch.__version__}, {given.threads} threads, medians of {given.rounds} rounds or more")
     iterations(given.rounds)
+    snapshots(max(given.rounds // 3, 5))
     selection(given.rounds)
     guidance(given.rounds)
     streams(given.rounds)
