@@ -20,7 +20,7 @@ __all__ = ["write_report"]
 
 
 def write_report(comparison: Comparison, folder: Path, published: Sequence[Published] = ()) -> list[Path]:
-    """Write ``tables.md``, ``values.csv``, ``compare.json`` and ``figures/METRIC.png``; their paths."""
+    """Write ``tables.md``, ``values.csv``, ``compare.json`` and, of curves, ``figures/METRIC.png``; their paths."""
     texts = {
         "tables.md": markdown(comparison, published),
         "values.csv": _csv(comparison),
@@ -29,7 +29,6 @@ def write_report(comparison: Comparison, folder: Path, published: Sequence[Publi
     for name, text in texts.items():
         with whole_file(folder / name) as file:
             file.write(text.encode())
-    (folder / "figures").mkdir(exist_ok=True)
     figures = []
     for metric in comparison.metrics:
         path = folder / "figures" / f"{metric.replace(' ', '-')}.png"
