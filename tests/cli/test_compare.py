@@ -41,7 +41,8 @@ def first(cli: Any) -> Path:
 
 def test_it_leaves_tables_values_and_figures(first: Path) -> None:
     there = {str(path.relative_to(first)) for path in first.rglob("*") if path.is_file()}
-    assert {"compare.toml", "compare.json", "tables.md", "values.csv", "costs.json", "figures/distance.png"} <= there
+    assert {"compare.toml", "compare.json", "tables.md", "values.csv", "costs.json", "budgets.png"} <= there
+    assert "figures/distance.png" in there
     rows = list(csv.DictReader((first / "values.csv").read_text().splitlines()))
     assert len(rows) == 2 * 2 * 2 * 4 * 2  # guiders, selectors, seeds, moments, metrics
     assert {row["equal iterations"] for row in rows if row["step"] == "40"} == {"1"}
@@ -111,9 +112,9 @@ def test_a_killed_one_goes_on(cli: Any, first: Path) -> None:
     environment = {**os.environ, "GUIDEPLUG_STORE": str(cli.store) + "-other", "TOY_PAUSE": "0.01"}
     process = subprocess.Popen([*command, "--out", "second"], env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    for line in process.stdout:
-        if "measured 3 of" in line:
-            break
+    while len(list(Path("second").glob("cells/*.json"))) < 3:
+        time.sleep(0.02)
+        assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
@@ -152,8 +153,10 @@ def test_its_configuration_repeats_it(cli: Any, first: Path) -> None:
 
 def test_one_reference_for_all_seeds(cli: Any) -> None:
     told = cli("compare", *SMALL, *ARMS, "--set", "models.weak.seed=5", "--no-curves", "--out", "run").stdout
-    spent = [line for line in told.splitlines() if line.startswith("│ spent")]
-    assert [line.replace("│", " ").split()[1] for line in spent[1:]] == ["1,280", "40"]
+    examples = told.index("At equal examples, 1,280 examples back-propagated; 2 seeds")
+    assert "At equal iterations, 40 iterations; 2 seeds" in told[examples:]
+    rows = [[part.strip() for part in line.split("│")] for line in told[examples:].splitlines()]
+    assert [row[2] for row in rows if row[1:2] == ["unguided with no selection"]] == ["20", "40"]
     again = tomllib.loads(Path("run/compare.toml").read_text())
     assert again["sets"] == ["models.weak.seed=5"]
     assert again["curves"] is False
@@ -294,9 +297,17 @@ MISTAKES = {
     "no such guider": (["--guider", "autoguidence"], ["did you mean 'autoguidance'"]),
     "one arm twice": (["--guider", "autoguidance", "--guider", "autoguidance(weight=2)"], ["there twice"]),
     "seeds that are none": (["--seeds", "0,one"], ["--seeds 0,one", "whole numbers"]),
-    "a seed twice": (["--seeds", "0,0"], ["each once"]),
-    "a time limit": (["--duration", "3s"], ["counts iterations", "4096it"]),
-    "no moments": (["--moments", "0"], ["moments is 0"]),
+    "a seed twice": (["--seeds", "0,1,0"], ["--seeds 0,1,0", "seed 0 is there twice"]),
+    "a seed below 0": (["--seeds=-1,0"], ["--seeds -1,0", "seed -1 is below 0"]),
+    "no seeds": (["--seeds", ""], ["--seeds '' holds no seed", "as in 0,1,2"]),
+    "one seed by --set": (["--set", "seed=3"], ["--set seed=3", "give --seeds 3"]),
+    "a time limit": (["--duration", "3s"], ["--duration 3s is a time", "counts iterations", "4096it"]),
+    "a length in examples": (["--duration", "1Mex"], ["--duration 1Mex is examples", "counts iterations"]),
+    "a length without unit": (["--duration", "16"], ["--duration 16 is", "as in 16it"]),
+    "a length of nothing": (["--duration", "0it"], ["--duration 0it", "must be positive"]),
+    "no moments": (["--moments", "0"], ["--moments 0 is below 1", "as in --moments 8"]),
+    "no samples": (["--samples", "1"], ["--samples 1 is below 2", "as in --samples 4096"]),
+    "jobs that are no number": (["--jobs", "x"], ["--jobs x is no whole number", "as in --jobs 2"]),
     "an option of one guider": (["--guider", "cfg", "--set", "guider.weight=2"], ["--set guider.weight", "--guider"]),
     "a role of nobody": (["--set", "models.critic.seed=1"], ["role 'critic'"]),
     "a main network that is not trained": (
@@ -308,7 +319,13 @@ MISTAKES = {
         ["after 10 of 40 iterations: ema is 0.1 at 10it", "(6it and 12it are nearest)"],
     ),
     "averages of one length": (["--set", "train.averages=7"], ["one EMA length 0.05", "train.ema=[0.05,0.1]"]),
-    "a range without end": (["--guider", "autoguidance(weight=1:3:0)"], ["no number"]),
+    "a range without end": (
+        ["--guider", "autoguidance(weight=1:3:0)"],
+        ["--guider", "1:3:0 has no number", "step is 0"],
+    ),
+    "a range downwards": (["--selector", "jest(filter_ratio=0.9:0.50:0.1)"], ["--selector", "stop 0.50 is below"]),
+    "a range that leads away": (["--guider", "cfg(weight=1:3:-1)"], ["--guider", "step -1 is negative"]),
+    "a range of words": (["--guider", "cfg(weight=1:x:1)"], ["--guider", "'x', which is not a number"]),
     "resume of nothing": (["--resume", "nowhere"], ["nowhere", "compare.toml"]),
 }
 

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from guideplug.compare.figure import draw_curves, looks
+from guideplug.compare.figure import draw_curves, looks, why_none
 from guideplug.compare.result import Comparison, Row, Training
 from guideplug.compare.words import arm
 
@@ -68,7 +69,7 @@ def test_it_says_which_deviation_and_whether_references_are_charged(drawn: Any) 
     assert "one population standard deviation" in figure.get_suptitle()
     assert figure.axes[0].get_xlabel() == "seconds of training"
     assert drawn(comparison(charge_reference=True)).axes[0].get_xlabel() == "seconds of training, references included"
-    assert drawn(comparison(seeds=(0,))).get_suptitle() == "good: one seed"
+    assert drawn(comparison(seeds=(0,))).get_suptitle().startswith("good: one seed\n")
 
 
 def test_the_legend_of_twelve_arms_is_on_the_figure_and_off_the_panels(drawn: Any) -> None:
@@ -81,3 +82,57 @@ def test_the_legend_of_twelve_arms_is_on_the_figure_and_off_the_panels(drawn: An
     assert box.x1 <= figure.bbox.x1
     assert figure.bbox.y0 <= box.y0
     assert all(box.y1 <= panel.get_window_extent().y0 for panel in figure.axes)
+
+
+def rings(panel: Any) -> list[tuple[float, float]]:
+    return [(line.get_xdata()[0], line.get_ydata()[0]) for line in panel.lines if line.get_gid() == "ring"]
+
+
+def test_a_ring_marks_the_snapshot_of_the_budget(drawn: Any) -> None:
+    """The quicker training ends at 1 s, where the slower one has done half."""
+    found = comparison(1)
+    slow = [
+        Training("s", one.seed, one.step, 2.0 * one.step, 0, 0, 0, one.step, 0, one.step) for one in found.trainings
+    ]
+    rows = [*found.rows, *(attrs.evolve(row, selector="s", metrics={"good": 9.0 * row.step}) for row in found.rows)]
+    both = attrs.evolve(found, selectors=["none", "s"], trainings=[*found.trainings, *slow], rows=rows)
+    figure = drawn(both)
+    assert rings(figure.axes[0]) == [(2.0, 2.5), (2.0, 9.0)]
+    assert rings(figure.axes[2]) == [(2.0, 2.5), (2.0, 18.0)]
+    assert "grey: the budget; ring: the snapshot that the tables take" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize(("truth", "said"), [(3.0, False), (40.0, True), (-40.0, True)])
+def test_true_samples_far_away_do_not_flatten_the_arms(drawn: Any, truth: float, said: bool) -> None:
+    figure = drawn(comparison(truth={"good": truth}))
+    low, high = figure.axes[0].get_ylim()
+    assert high - low < 6
+    assert (low < truth < high) is not said
+    texts = [text.get_text() for text in figure.axes[2].texts]
+    assert texts == ([f"true samples: {truth:.1f}"] if said else [])
+
+
+def test_a_tall_legend_stands_at_the_right(drawn: Any) -> None:
+    found = comparison(4)
+    names = [f"early-jest(filter_ratio=0.5, num_chunks={number}, reference_weight=0.25)" for number in range(8)]
+    trainings = [attrs.evolve(one, selector=name) for one in found.trainings for name in names]
+    rows = [attrs.evolve(row, selector=name) for row in found.rows for name in names]
+    figure = drawn(attrs.evolve(found, selectors=names, trainings=trainings, rows=rows))
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert len(legend.get_texts()) == 32
+    assert figure.bbox.y0 <= box.y0
+    assert box.x1 <= figure.bbox.x1
+    assert all(panel.get_window_extent().x1 <= box.x0 for panel in figure.axes)
+    assert figure.axes[0].get_window_extent().width > 300
+
+
+def test_no_curves_and_why(tmp_path: Path) -> None:
+    found = comparison()
+    ends = attrs.evolve(found, rows=[row for row in found.rows if row.step == 2])
+    assert not draw_curves(ends, "good", tmp_path / "figures" / "good.png")
+    assert why_none(ends) == "no curves: one snapshot an arm"
+    assert not (tmp_path / "figures").exists()
+    assert draw_curves(found, "good", tmp_path / "figures" / "good.png")
+    nothing = attrs.evolve(found, rows=[attrs.evolve(row, metrics={"good": None}) for row in found.rows])
+    assert why_none(nothing) == "no curves: no metric has values at two snapshots of an arm"

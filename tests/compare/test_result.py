@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -9,6 +10,7 @@ import pytest
 
 from guideplug.compare.costs import Cost, Price
 from guideplug.compare.digits import cell, seconds
+from guideplug.compare.dots import draw_dots
 from guideplug.compare.grid import Published
 from guideplug.compare.result import Comparison, Row, Training, interval
 from guideplug.compare.tables import markdown
@@ -326,3 +328,23 @@ def test_a_busy_machine_and_unknown_costs_are_told() -> None:
 def test_what_selection_costs_is_told() -> None:
     phases = {"data": 0.1, "score": 0.3, "select": 0.05, "learn": 0.55, "evaluations": 5120.0}
     assert "| slow | 10.0 | 30.0 | 5.0 | 55.0 | 5,120 |" in markdown(made(phases={"slow": phases}))
+
+
+def test_dots_show_every_seed_and_hollow_what_misses_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    drawn: list[tuple[list[float], int, Any]] = []
+    scatter = Axes.scatter
+
+    def noted(self: Any, x: Any, y: Any, **style: Any) -> Any:
+        drawn.append((list(x), y[0], style["facecolors"]))
+        return scatter(self, x, y, **style)
+
+    monkeypatch.setattr(Axes, "scatter", noted)
+    draw_dots(sped({"none": 1.0, "slow": 9.0}), tmp_path / "dots.png", ["good"])
+    assert (tmp_path / "dots.png").stat().st_size > 10_000
+    assert len(drawn) == 4 * 3  # arms, budgets
+    values = list(made().values("none", "none", "good", "time").values())
+    assert (values, 0, "C0") in drawn
+    assert sum(face == "none" for _, _, face in drawn) == 2  # both guiders of the slow selector, at equal time
+    assert {face for _, place, face in drawn if place == 2} == {"none", "C1"}

@@ -63,8 +63,9 @@ def test_numbers_are_decimals_as_they_are_written(text: str, numbers: list[float
         ("cfg(weight=-1e308:1e308:1e-5)", "has far too many numbers"),
         ("cfg(weight=1:1.0000000000000002:1e-17)", "differ by less than a float can tell"),
         ("cfg(weight=0:999:0.999)", "1,001 numbers: give a larger step"),
-        ("cfg(weight=1:2:0)", "has no number"),
-        ("cfg(weight=1:2:-1)", "has no number"),
+        ("cfg(weight=1:2:0)", "1:2:0 has no number: its step is 0"),
+        ("cfg(weight=3.0:1:.5)", "3.0:1:.5 has no number: its stop 1 is below its start 3.0; write 1:3.0:.5"),
+        ("cfg(weight=1:2:-1)", "its step -1 is negative and leads away from 2; write 1:2:1"),
         ("cfg(weight=0:1:0.000001)", "1,000,001 numbers: give a larger step"),
         ("blend([cfg(0:99:1), x(0:99:1)])", "more than 1000 expressions"),
     ],
@@ -77,3 +78,23 @@ def test_ranges_that_are_none(text: str, said: str) -> None:
 def test_what_is_no_expression() -> None:
     with pytest.raises(ExpressionError):
         expand_ranges("cfg(weight=1:2:")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cfg(weight=1:x:0.5)", "the range 1:x:0.5 has 'x', which is not a number"),
+        ("cfg(weight=a:3:1)", "the range a:3:1 has 'a', which is not a number"),
+        ("blend([cfg(1::2)])", "the range 1::2 has '', which is not a number"),
+        ("cfg(weight=1:3)", "the range 1:3 has 2 parts: give three, start:stop:step, as in 1:3:0.5"),
+    ],
+)
+def test_what_was_meant_to_be_a_range(text: str, said: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        expand_ranges(text)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["load(path=a:b:c)", "load(path=mine:build)", "load(path='1:x:2')"])
+def test_paths_with_colons_are_no_ranges(text: str) -> None:
+    assert expand_ranges(text) == [text]

@@ -1,11 +1,9 @@
 """What compare does: a grid resolved, worked through, and told."""
 
 import itertools
-import string
 import sys
-import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,13 @@ import click
 from rich.console import Console
 
 from guideplug.cli.commands import differences, plugin_files
-from guideplug.cli.table import print_table
-from guideplug.compare import Comparison, Grid, GridRequest, compare, read_grid, resolve_grid, to_toml, write_report
-from guideplug.compare.digits import cell
-from guideplug.compare.result import BUDGETS, Budget
-from guideplug.compare.tables import ARROWS, spent
-from guideplug.compare.words import WHAT, arm, sentences
-from guideplug.config import shell_quote
-from guideplug.errors import UsageError
+from guideplug.cli.compare_plan import dry_run, found_trainings, pointless
+from guideplug.cli.compare_progress import CompareProgress
+from guideplug.cli.compare_tables import counted, tell
+from guideplug.compare import Grid, GridRequest, compare, read_grid, resolve_grid, to_toml, write_report
+from guideplug.compare.figure import why_none
+from guideplug.config import Duration, expand_ranges, shell_quote
+from guideplug.errors import ConfigError, ExpressionError, UsageError
 from guideplug.registry import Registry
 from guideplug.run.config import Request
 from guideplug.run.folder import RunFolder
@@ -53,7 +50,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
     for guider, selector in itertools.product(grid.request.guiders, grid.request.selectors):
         rehearse(grid.configs[guider, selector, grid.request.seeds[0]])
     if options["dry_run"]:
-        _dry_run(grid)
+        dry_run(grid, Store.default(), options["jobs"])
         return
     folder = Path(resume) if resume is not None else _new_folder(grid, options["out"])
     text = to_toml(grid)
@@ -69,9 +66,13 @@ def _request(
     values: dict[str, Any], own: dict[str, Any], plugins: list[str], options: Mapping[str, Any]
 ) -> GridRequest:
     given = {key: options[key] for key in DIRECT if options.get(key) is not None}
-    for key, _ in options["sets"]:
+    if "duration" in given:
+        _check_duration(given["duration"])
+    for key, value in options["sets"]:
         head = key.partition(".")[0]
-        if head in ("guider", "selector", "seed"):
+        if head == "seed":
+            raise UsageError(f"--set {key}={value}: a comparison has several seeds; give --seeds {value}")
+        if head in ("guider", "selector"):
             raise UsageError(f"--set {key}: a comparison has several; write options in the expressions of --{head}")
     models = {**values.pop("models", {}), **dict(options["models"])}
     sets = [*(_key_and_value(text) for text in own.get("sets", [])), *options["sets"]]
@@ -81,6 +82,7 @@ def _request(
     for key in ("guiders", "selectors"):
         if options[key]:
             changes[key] = options[key]
+        _check_ranges(f"--{key.removesuffix('s')}" if options[key] else f"configuration: {key}", changes.get(key, ()))
     if options["seeds"] is not None:
         changes["seeds"] = _seeds(options["seeds"])
     for key in ("moments", "snapshots"):
@@ -101,15 +103,57 @@ def _key_and_value(text: Any) -> tuple[str, str]:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
+    what = f"--seeds {shell_quote(text)}"
+    advice = "give whole numbers of at least 0 joined by commas, as in 0,1,2"
+    if not text.strip():
+        raise UsageError(f"{what} holds no seed: {advice}")
+    seeds: list[int] = []
+    for part in text.split(","):
+        try:
+            seed = int(part)
+        except ValueError:
+            raise UsageError(f"{what}: {part.strip()!r} is no whole number: {advice}") from None
+        if seed < 0:
+            raise UsageError(f"{what}: seed {seed} is below 0: {advice}")
+        if seed in seeds:
+            raise UsageError(f"{what}: seed {seed} is there twice: give each once")
+        seeds.append(seed)
+    return tuple(seeds)
+
+
+def _check_duration(text: str) -> None:
+    """A comparison counts iterations; anything else is answered in the words in which it was typed."""
     try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"--seeds {text}: give whole numbers joined by commas, as in 0,1,2") from None
+        unit: str | None = Duration.of(text).unit
+    except ValueError as error:
+        raise UsageError(f"--duration {text}: {error}: give iterations, as in 4096it") from None
+    except (ConfigError, ExpressionError):
+        unit = None
+    if unit is None:
+        advice = f"{text.strip()}it" if text.strip().isdecimal() else "4096it"
+        raise UsageError(
+            f"--duration {shell_quote(text)} is no number of iterations: write the unit too, as in {advice}"
+        )
+    if unit != "it":
+        what = "examples" if unit == "ex" else "a time"
+        raise UsageError(
+            f"--duration {text} is {what}: a comparison counts iterations, so that all trainings have the same "
+            "snapshots; give 4096it, say"
+        )
+
+
+def _check_ranges(where: str, texts: Sequence[str]) -> None:
+    """A range that has no numbers is told with the option or the key that it was given to."""
+    for text in texts:
+        try:
+            expand_ranges(text)
+        except (ConfigError, ExpressionError) as error:
+            raise UsageError(f"{where} {shell_quote(text)}: {error}") from None
 
 
 def _new_folder(grid: Grid, out: str | None) -> Path:
     name = f"compare-{grid.first.task.name}"
-    return RunFolder.create(None if out is None else Path(out), name, parts=("cells", "figures")).path
+    return RunFolder.create(None if out is None else Path(out), name, parts=("cells",)).path
 
 
 def _same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
@@ -119,70 +163,33 @@ def _same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> No
         )
 
 
-def _dry_run(grid: Grid) -> None:
-    click.echo(to_toml(grid))
-    steps = ", ".join(map(str, grid.moments))
-    measured = len(grid.trainings) * len(grid.request.guiders) * (len(grid.moments) + 3 if grid.request.curves else 3)
-    each = f"{len(grid.steps)} snapshots each, measured at {steps} and at the budgets"
-    click.echo(f"# {len(grid.trainings)} trainings of {grid.steps[-1]:,} iterations, {each}")
-    click.echo(f"# up to {measured} times {grid.first.samples:,} samples to measure")
-
-
 def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]) -> None:
     as_json = options["as_json"]
-    begin = time.monotonic()
-
-    def say(line: str) -> None:
-        if not as_json:
-            click.echo(f"[{time.monotonic() - begin:6.0f} s] {line}")
-
+    store = Store.default()
+    progress = None
+    if not as_json:
+        for line in pointless(grid):
+            click.echo(line)
+        progress = CompareProgress(Console(), found_trainings(grid, store), len(grid.trainings))
     try:
-        found = compare(grid, registry, folder, Store.default(), jobs=options["jobs"], say=say)
+        found = compare(grid, registry, folder, store, jobs=options["jobs"], say=progress or (lambda line: None))
     except (Interrupted, KeyboardInterrupt) as stopped:
+        if progress is not None:
+            progress.close()
         click.echo(f"interrupted; go on with: guideplug compare --resume {shell_quote(str(folder))}", err=True)
         sys.exit(getattr(stopped, "exit_code", 130))
+    finally:
+        if progress is not None:
+            progress.close()
     files = write_report(found, folder, grid.request.published)
     if as_json:
         click.echo((folder / "compare.json").read_text())
         return
-    _tell(found)
-    click.echo(
-        f"folder: {folder} ({', '.join(str(file.relative_to(folder)) for file in files[:3])}, {len(files) - 3} figures)"
-    )
-
-
-def _tell(found: Comparison) -> None:
-    """A table for each budget where there is room for it, metrics down and arms across; what the intervals support."""
-    arms = dict(zip(_letters(), found.arms, strict=False))
-    width = 36 + 22 * len(arms)
-    console = Console()
-    for letter, names in arms.items():
-        note = " (what the others are compared with)" if names == found.arms[0] else ""
-        click.echo(f"  {letter}  {arm(*names)}{note}")
-    if console.is_terminal and console.width < width:
-        click.echo(f"the tables need {width} columns, and are in tables.md")
-    else:
-        for budget in BUDGETS:
-            print_table(Console(width=width), f"{WHAT[budget]}, {len(found.seeds)} seeds", *_rows(found, budget, arms))
-    for line in sentences(found, {names: letter for letter, names in arms.items()}):
-        click.echo(line)
-
-
-def _letters() -> Iterator[str]:
-    """A, B, ... Z, AA, AB, ..."""
-    for length in itertools.count(1):
-        yield from map("".join, itertools.product(string.ascii_uppercase, repeat=length))
-
-
-def _rows(found: Comparison, budget: Budget, arms: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[list[str]]]:
-    rows = [
-        [
-            f"{metric} {ARROWS[facts['better']]}",
-            facts["aspect"],
-            *(cell(list(found.values(*names, metric, budget).values()), len(found.seeds)) for names in arms.values()),
-        ]
-        for metric, facts in found.metrics.items()
-    ]
-    charged = "references included" if found.charge_reference and budget == "time" else ""
-    paid = ["spent", charged, *(spent(found, selector, budget) for _, selector in arms.values())]
-    return ["metric", "aspect", *arms], [*rows, paid]
+    tell(found)
+    drawn = len(files) - 4
+    if not drawn:
+        advice = "; give --moments 8" if len(grid.moments) == 1 else ""
+        click.echo(f"{why_none(found)}{advice}")
+    names = ", ".join(str(file.relative_to(folder)) for file in files[:4])
+    figures = f", {counted(drawn, 'figure')}" if drawn else ""
+    click.echo(f"folder: {folder} ({names}{figures})")

@@ -15,14 +15,14 @@ from guideplug.run.rehearsal import denoiser_of, planned_networks
 from guideplug.store import Store
 from guideplug.train import Training
 
-__all__ = ["dry_run"]
+__all__ = ["dry_run", "estimate"]
 
 
 def dry_run(config: RunConfig, store: Store, *, as_json: bool) -> None:
     """Print what a run would do."""
     torch.set_num_threads(config.threads)
     networks = planned_networks(config, store)
-    estimates = {role: _estimate(recipe) for role, recipe, what in networks if what in ("trained", "resumed")}
+    estimates = {role: estimate(recipe) for role, recipe, what in networks if what in ("trained", "resumed")}
     if as_json:
         plan = [
             {"role": role, "recipe": recipe.name, "plan": what, "seconds": estimates.get(role)}
@@ -42,7 +42,7 @@ def dry_run(config: RunConfig, store: Store, *, as_json: bool) -> None:
     click.echo(f"# training takes about {sum(known):.0f} s here; sampling and metrics come on top")
 
 
-def _estimate(recipe: Any) -> float | None:
+def estimate(recipe: Any) -> float | None:
     """Seconds of a training on this machine, from a few iterations of it without selection."""
     if not isinstance(recipe, Train | FineTune):
         return None

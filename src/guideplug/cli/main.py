@@ -69,6 +69,34 @@ def _in_one_line(error: click.UsageError) -> click.UsageError:
     return _Misuse(error.format_message(), error.ctx)
 
 
+class _Whole(click.ParamType):  # type: ignore[type-arg]
+    """A whole number; one that is too small, or none, is answered with the option, what it is, and an example."""
+
+    name = "whole number"
+
+    def __init__(self, least: int, what: str, example: int) -> None:
+        self.least, self.what, self.example = least, what, example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number.
+
+        Raises:
+            UsageError: it is none, or too small.
+        """
+        try:
+            number = int(value)
+        except ValueError:
+            number = None
+        if number is None or number < self.least:
+            option = param.opts[0] if param is not None else "an option"
+            given = str(value) or repr(value)
+            wrong = "no whole number" if number is None else f"below {self.least}"
+            raise UsageError(
+                f"{option} {given} is {wrong}: give the number of {self.what}, as in {option} {self.example}"
+            )
+        return number
+
+
 def _pair(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """``KEY=VALUE`` options as pairs."""
     pairs = []
@@ -148,32 +176,62 @@ def run(config: str | None, **options: Any) -> None:
 
 @main.command(short_help="Guiders and selectors over seeds, at equal time, examples and iterations.")
 @click.argument("config", required=False, metavar="[CONFIG.toml]")
-@click.option("--task", metavar="EXPR", help="The data, such as tree or digits.")
-@click.option("--denoiser", metavar="EXPR", help="The main network's architecture.")
+@click.option("--task", metavar="EXPR", help="The data, such as tree or digits; by default tree.")
+@click.option("--denoiser", metavar="EXPR", help="The main network's architecture; by default the task's.")
 @click.option(
     "--guider",
     "guiders",
     metavar="EXPR",
     multiple=True,
-    help="An arm's guider, or none. Repeatable; 'cfg(weight=1:3:0.5)' is an arm for each number.",
+    help="An arm's guider; by default none. Repeatable; 'cfg(weight=1:3:0.5)' is an arm for each number.",
 )
-@click.option("--selector", "selectors", metavar="EXPR", multiple=True, help="An arm's selector, or none. Repeatable.")
-@click.option("--seeds", metavar="N,N,...", help="Seeds of the trainings, joined by commas.")
-@click.option("--duration", metavar="LENGTH", help="How long each training is, in iterations: 4096it.")
-@click.option("--batch", type=int, metavar="N", help="Examples drawn for a step; a selector's super-batch.")
-@click.option("--sampler", metavar="EXPR", help="How samples are drawn.")
-@click.option("--samples", type=int, metavar="N", help="Samples of each measurement.")
-@click.option("--moments", type=int, metavar="N", help="Moments along each training that are measured; 8 unless given.")
-@click.option("--snapshots", type=int, metavar="N", help="Snapshots that budgets choose from; 100 unless given.")
-@click.option("--curves/--no-curves", default=None, help="Measure the moments, or only what the tables need.")
-@click.option("--charge-reference", is_flag=True, help="Count the training of a selector's reference as its time.")
+@click.option(
+    "--selector", "selectors", metavar="EXPR", multiple=True, help="An arm's selector; by default none. Repeatable."
+)
+@click.option("--seeds", metavar="N,N,...", help="Seeds of the trainings, joined by commas; by default 0.")
+@click.option(
+    "--duration",
+    metavar="LENGTH",
+    help="How long each training is, in iterations: 4096it; by default the task's.",
+)
+@click.option(
+    "--batch",
+    type=_Whole(1, "examples drawn for a step", 1024),
+    metavar="N",
+    help="Examples drawn for a step, a selector's super-batch; by default the task's.",
+)
+@click.option("--sampler", metavar="EXPR", help="How samples are drawn; by default the task's.")
+@click.option(
+    "--samples",
+    type=_Whole(2, "samples of each measurement", 4096),
+    metavar="N",
+    help="Samples of each measurement, 2 or more; by default the task's.",
+)
+@click.option(
+    "--moments",
+    type=_Whole(1, "moments along each training", 8),
+    metavar="N",
+    help="Moments along each training that are measured for the curves; by default 8.",
+)
+@click.option(
+    "--snapshots",
+    type=_Whole(1, "snapshots along each training", 100),
+    metavar="N",
+    help="Snapshots that budgets choose from; by default 100, or as many as take 1 GB of disk.",
+)
+@click.option("--curves/--no-curves", default=None, help="Measure the moments, the default, or only what tables need.")
+@click.option(
+    "--charge-reference",
+    is_flag=True,
+    help="Count the training of a selector's reference as its time; by default it stands beside it.",
+)
 @click.option(
     "--model",
     "models",
     metavar="ROLE=PATH",
     multiple=True,
     callback=_pair,
-    help="A role's network: a .safetensors file, or a recipe's expression. Repeatable.",
+    help="A role's network: a .safetensors file, or a recipe's expression; by default the task's recipe. Repeatable.",
 )
 @click.option(
     "--set",
@@ -181,19 +239,37 @@ def run(config: str | None, **options: Any) -> None:
     metavar="KEY=VALUE",
     multiple=True,
     callback=_pair,
-    help="One option, such as train.lr=0.01 or models.weak.seed=0. Repeatable.",
+    help="One option, such as train.lr=0.01 or models.weak.seed=0; by default none. Repeatable.",
 )
-@click.option("--jobs", type=click.IntRange(min=1), default=1, metavar="N", help="Processes at a time.")
+@click.option(
+    "--jobs",
+    type=_Whole(1, "processes at a time", 2),
+    default=1,
+    metavar="N",
+    help="Processes at a time; by default 1.",
+)
 @click.option("--out", metavar="FOLDER", help="Where results go; by default a new folder under runs/.")
-@click.option("--resume", metavar="FOLDER", help="Go on with an interrupted comparison.")
-@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and what there is to do.")
+@click.option("--resume", metavar="FOLDER", help="Go on with an interrupted comparison; by default a new one begins.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the configuration, what there is to do, what the store has, and an estimate of time.",
+)
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 ...; by default CUDA where there is one.")
-@click.option("--plugin", "plugins", metavar="FILE.py", multiple=True, help="A local plugin. Repeatable.")
+@click.option(
+    "--plugin",
+    "plugins",
+    metavar="FILE.py",
+    multiple=True,
+    help="A local plugin; by default none. It is code and runs as such. Repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 def compare(config: str | None, **options: Any) -> None:
     """Guiders and selectors over seeds, at equal time, equal examples and equal iterations, from one set of trainings.
 
-    Selectors are compared with the first one and with random selection, guiders with the first one.
+    Selectors are compared with the first one and with random selection, guiders with the first one. One arm is compared
+    with nothing, and one seed gives no interval: give several of both. The store keeps every network with all its
+    snapshots, (selectors) x (seeds) x (snapshots) times the size of one; guideplug store prune makes room.
 
     \b
     guideplug compare --selector none --selector random --selector early-jest --seeds 0,1,2 --jobs 2

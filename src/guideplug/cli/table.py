@@ -6,15 +6,23 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["print_table"]
+__all__ = ["print_table", "table_width"]
 
 
-def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table whose first two columns are words, and the others numbers."""
-    table = Table(title=escape(title), title_justify="left")
+def print_table(
+    console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 2
+) -> None:
+    """Print a table whose first columns, ``words`` of them, are words, and the others numbers."""
+    table = Table()
     for index, name in enumerate(header):
-        table.add_column(escape(name), justify="left" if index < 2 else "right")
+        table.add_column(escape(name), justify="left" if index < words else "right")
     for row in rows:
         table.add_row(*map(escape, row))
     console.print()
+    console.print(title, style="table.title", markup=False, highlight=False, soft_wrap=True)  # wider than its table
     console.print(table)
+
+
+def table_width(header: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """How many columns of a terminal a table takes that folds nothing."""
+    return 1 + sum(3 + max(map(len, column)) for column in zip(header, *rows, strict=True))

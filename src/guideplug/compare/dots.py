@@ -1,6 +1,7 @@
 """A comparison at a glance: every metric at every budget, a dot for each seed of each arm, a bar at their mean."""
 
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 from guideplug.compare.result import BUDGETS, Comparison
@@ -13,15 +14,20 @@ WIDTH, ROW = 12.0, 0.2
 """Inches: of the figure, and of an arm's line."""
 
 
-def draw_dots(comparison: Comparison, path: Path) -> None:
+def draw_dots(comparison: Comparison, path: Path, metrics: Sequence[str] = ()) -> None:
     """Write a PNG: a row of panels for each metric, a panel for each budget, a line for each arm.
 
     What misses a budget is drawn hollow. Names stand at the left alone, and a metric has one scale for all budgets.
+
+    Args:
+        comparison: what was found.
+        path: where to.
+        metrics: those to draw; all of them unless given.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second to import
     from matplotlib.figure import Figure
 
-    arms, metrics = comparison.arms, list(comparison.metrics)
+    arms, metrics = comparison.arms, metrics or list(comparison.metrics)
     height = len(metrics) * (ROW * (len(arms) + 1) + 0.75) + 0.6
     figure = Figure(figsize=(WIDTH, height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)

@@ -1,7 +1,8 @@
 """A metric against seconds, examples and iterations: a line for each arm, with a band of one standard deviation.
 
 Colours tell the guiders apart where there are more of them than selectors, else the selectors; more than ten run
-through a colour map, so that a range of weights reads as one. Strokes and marks tell the others apart.
+through a colour map, so that a range of weights reads as one. Strokes and marks tell the others apart. The grey line
+is the budget, and a ring on a curve the snapshot that the tables take there.
 """
 
 import statistics
@@ -11,17 +12,29 @@ from typing import Any
 
 import attrs
 
-from guideplug.compare.result import BUDGETS, Comparison
+from guideplug.compare.digits import number
+from guideplug.compare.result import BUDGETS, Budget, Comparison
 from guideplug.compare.words import arm
 
-__all__ = ["Look", "draw_curves", "looks"]
+__all__ = ["Look", "draw_curves", "looks", "why_none"]
 
 LABELS = {"time": "seconds of training", "examples": "examples back-propagated", "iterations": "iterations"}
-STROKES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (9, 3)), (0, (4, 1, 1, 1, 1, 1)), (0, (2, 4)))
+STROKES = (
+    "-",
+    (0, (6, 2)),
+    (0, (1, 1.2)),
+    (0, (8, 2, 1, 2)),
+    (0, (14, 3)),
+    (0, (5, 1.5, 1, 1.5, 1, 1.5)),
+    (0, (1, 4.5)),
+)
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 WIDTH = 13.5
 LETTERS = 190
 """How many letters of the legend fit beside each other."""
+TALL = 14
+"""Rows of the legend below the panels; one that needs more stands at their right."""
+BETTER = {"higher": "higher is better", "lower": "lower is better", "truth": "near true samples is better"}
 
 
 @attrs.frozen
@@ -41,7 +54,8 @@ def looks(guiders: Sequence[str], selectors: Sequence[str]) -> dict[tuple[str, s
     for i, guider in enumerate(guiders):
         for j, selector in enumerate(selectors):
             colour, other = (i, j) if by_guider else (j, i)
-            found[guider, selector] = Look(colours[colour], STROKES[other % len(STROKES)], MARKS[other % len(MARKS)])
+            mark = other + colour if len(colours) > 10 else other  # neighbours in a colour map are hard to tell apart
+            found[guider, selector] = Look(colours[colour], STROKES[other % len(STROKES)], MARKS[mark % len(MARKS)])
     return found
 
 
@@ -55,9 +69,6 @@ def _colours(count: int) -> list[Any]:
 
 def draw_curves(comparison: Comparison, metric: str, path: Path) -> bool:
     """Write a PNG; whether there was anything to draw: a metric with values at two snapshots or more."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second to import
-    from matplotlib.figure import Figure
-
     curves = {
         (guider, selector): _curve(comparison, guider, selector, metric)
         for selector in comparison.selectors
@@ -65,54 +76,106 @@ def draw_curves(comparison: Comparison, metric: str, path: Path) -> bool:
     }
     if all(len(points) < 2 for points in curves.values()):
         return False
-    columns = max(1, min(4, LETTERS // (max(len(arm(*pair)) for pair in curves) + 8)))
-    rows = -(-(len(curves) + 1) // columns)
-    figure = Figure(figsize=(WIDTH, 4.1 + 0.19 * rows), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure, where = _sheet(list(curves))
     panels = figure.subplots(1, len(BUDGETS), sharey=True)
     truth = comparison.truth.get(metric)
     look = looks(comparison.guiders, comparison.selectors)
     for panel, budget in zip(panels, BUDGETS, strict=True):
-        for (guider, selector), points in curves.items():
-            across = [point[budget] for point in points]
-            middle = [point["mean"] for point in points]
-            low = [point["mean"] - point["std"] for point in points]
-            high = [point["mean"] + point["std"] for point in points]
-            drawn = look[guider, selector]
-            panel.plot(
-                across,
-                middle,
-                linestyle=drawn.stroke,
-                color=drawn.colour,
-                marker=drawn.mark,
-                markersize=3.5,
-                label=arm(guider, selector),
-            )
-            if len(comparison.seeds) > 1:
-                panel.fill_between(across, low, high, color=drawn.colour, alpha=0.12, linewidth=0)
+        for pair, points in curves.items():
+            _draw(panel, comparison, metric, budget, pair, points, look[pair])
         if truth is not None:
-            panel.axhline(truth, color="0.4", linewidth=0.8, linestyle=(0, (1, 2)), label="true samples")
-        panel.axvline(comparison.limit(budget), color="0.75", linewidth=0.8)
+            panel.axhline(truth, color="0.25", linewidth=0.9, label="true samples")
+        panel.axvline(comparison.limit(budget), color="0.7", linewidth=1.2, zorder=0)
         charged = ", references included" if budget == "time" and comparison.charge_reference else ""
         panel.set_xlabel(LABELS[budget] + charged)
         panel.grid(alpha=0.2)
-    better = {"higher": "higher is better", "lower": "lower is better", "truth": "near true samples is better"}
-    panels[0].set_ylabel(f"{metric} ({better[comparison.metrics[metric]['better']]})")
+    panels[0].set_ylabel(f"{metric} ({BETTER[comparison.metrics[metric]['better']]})")
+    if truth is not None:
+        _keep_near(panels, [point for points in curves.values() for point in points], truth)
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        names,
-        loc="outside lower center",
-        ncols=min(len(names), columns),
-        frameon=False,
-        fontsize=9,
-        handlelength=4,
-    )
+    figure.legend(handles, names, frameon=False, handlelength=4.5, **where)
     seeds = len(comparison.seeds)
     band = f"mean of {seeds} seeds, band of one population standard deviation over them" if seeds > 1 else "one seed"
-    figure.suptitle(f"{metric}: {band}", fontsize=11)
+    figure.suptitle(f"{metric}: {band}\ngrey: the budget; ring: the snapshot that the tables take there", fontsize=11)
+    path.parent.mkdir(exist_ok=True)
     figure.savefig(path, format="png")
     return True
+
+
+def why_none(comparison: Comparison) -> str:
+    """Why no metric of a comparison has a curve."""
+    if len({row.step for row in comparison.rows}) < 2:
+        return "no curves: one snapshot an arm"
+    return "no curves: no metric has values at two snapshots of an arm"
+
+
+def _sheet(pairs: Sequence[tuple[str, str]]) -> tuple[Any, dict[str, Any]]:
+    """A figure with room for the legend of all arms, and where that stands: below, or at the right if it is tall."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second to import
+    from matplotlib.figure import Figure
+
+    longest = max(len(arm(*pair)) for pair in pairs) + 8
+    columns = max(1, min(4, LETTERS // longest, len(pairs) + 1))
+    rows = -(-(len(pairs) + 1) // columns)
+    if rows <= TALL:
+        figure = Figure(figsize=(WIDTH, 4.5 + 0.19 * rows), dpi=110, layout="constrained")
+        where: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "fontsize": 9}
+    else:
+        side = -(-(len(pairs) + 1) // 36)
+        height = max(5.2, 0.9 + 0.19 * -(-(len(pairs) + 1) // side))
+        figure = Figure(figsize=(WIDTH + 0.075 * longest * side, height), dpi=110, layout="constrained")
+        where = {"loc": "outside right upper", "ncols": side, "fontsize": 8.5}
+    FigureCanvasAgg(figure)
+    return figure, where
+
+
+def _draw(
+    panel: Any,
+    comparison: Comparison,
+    metric: str,
+    budget: Budget,
+    pair: tuple[str, str],
+    points: Sequence[dict[str, float]],
+    drawn: Look,
+) -> None:
+    """An arm's line on a panel, its band, and a ring where the budget chooses."""
+    across, middle = [point[budget] for point in points], [point["mean"] for point in points]
+    style: dict[str, Any] = {"linestyle": drawn.stroke, "marker": drawn.mark, "markersize": 3.5}
+    panel.plot(across, middle, color=drawn.colour, label=arm(*pair), **style)
+    if len(comparison.seeds) > 1:
+        low = [point["mean"] - point["std"] for point in points]
+        high = [point["mean"] + point["std"] for point in points]
+        panel.fill_between(across, low, high, color=drawn.colour, alpha=0.12, linewidth=0)
+    guider, selector = pair
+    values = comparison.values(guider, selector, metric, budget)
+    if len(values) == len(comparison.seeds):
+        chosen = comparison.chosen(budget)
+        at = statistics.fmean(comparison.spent(chosen[selector, seed], budget) for seed in values)
+        ring: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "linestyle": "none"}
+        panel.plot([at], [statistics.fmean(values.values())], markeredgecolor=drawn.colour, gid="ring", **ring)
+
+
+def _keep_near(panels: Sequence[Any], points: Sequence[dict[str, float]], truth: float) -> None:
+    """Limit the y axis to the arms where true samples would more than double it, and say where those are."""
+    low = min(point["mean"] - point["std"] for point in points)
+    high = max(point["mean"] + point["std"] for point in points)
+    span = high - low
+    if span == 0 or max(high, truth) - min(low, truth) <= 2 * span:
+        return
+    above = truth > high
+    panels[0].set_ylim(low - (0.05 if above else 0.2) * span, high + (0.2 if above else 0.05) * span)
+    for panel in panels:
+        panel.annotate(
+            f"true samples: {number(truth)}",
+            xy=(0.5, 1.0 if above else 0.0),
+            xytext=(0.5, 0.93 if above else 0.07),
+            xycoords="axes fraction",
+            ha="center",
+            va="top" if above else "bottom",
+            fontsize=8,
+            color="0.25",
+            arrowprops={"arrowstyle": "->", "color": "0.25"},
+        )
 
 
 def _curve(comparison: Comparison, guider: str, selector: str, metric: str) -> list[dict[str, float]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from guideplug.compare.dots import draw_dots
 from guideplug.compare.figure import draw_curves
 from guideplug.compare.grid import Published
 from guideplug.compare.result import BUDGETS, Comparison
@@ -20,7 +21,7 @@ __all__ = ["write_report"]
 
 
 def write_report(comparison: Comparison, folder: Path, published: Sequence[Published] = ()) -> list[Path]:
-    """Write ``tables.md``, ``values.csv``, ``compare.json`` and ``figures/METRIC.png``; their paths."""
+    """Write the tables, values, JSON, the dots at the budgets and, of curves, ``figures/METRIC.png``; their paths."""
     texts = {
         "tables.md": markdown(comparison, published),
         "values.csv": _csv(comparison),
@@ -29,13 +30,14 @@ def write_report(comparison: Comparison, folder: Path, published: Sequence[Publi
     for name, text in texts.items():
         with whole_file(folder / name) as file:
             file.write(text.encode())
-    (folder / "figures").mkdir(exist_ok=True)
+    dots = folder / "budgets.png"
+    draw_dots(comparison, dots)
     figures = []
     for metric in comparison.metrics:
         path = folder / "figures" / f"{metric.replace(' ', '-')}.png"
         if draw_curves(comparison, metric, path):
             figures.append(path)
-    return [*(folder / name for name in texts), *figures]
+    return [*(folder / name for name in texts), dots, *figures]
 
 
 def _csv(comparison: Comparison) -> str:
@@ -72,5 +74,12 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
         "limits": limits,
         "chosen": chosen,
         "missed": missed,
+        "differences": [
+            {"budget": budget, "arm": one, "beside": other, "metric": metric, **attrs.asdict(found)}
+            for budget in BUDGETS
+            for one, other in comparison.pairs
+            for metric in comparison.metrics
+            if (found := comparison.difference(one, other, metric, budget)) is not None
+        ],
         "words": sentences(comparison),
     }

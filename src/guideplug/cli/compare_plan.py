@@ -1,0 +1,102 @@
+"""What compare --dry-run prints: the configuration, what there is to do, what the store has, an estimate of time."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import click
+import torch
+
+from guideplug.cli.compare_tables import counted
+from guideplug.cli.dry_run import estimate
+from guideplug.compare import Grid, to_toml
+from guideplug.compare.trainings import Trained, iteration_of, needed_for, plain
+from guideplug.store import Store, identity
+
+__all__ = ["dry_run", "found_trainings", "pointless"]
+
+
+def dry_run(grid: Grid, store: Store, jobs: int) -> None:
+    """Print what a comparison would do."""
+    torch.set_num_threads(grid.first.threads)
+    mains: list[Trained] = list(grid.trainings.values())
+    others = _others(grid)
+    steps = ", ".join(map(str, grid.moments))
+    click.echo(to_toml(grid))
+    for line in pointless(grid):
+        click.echo(f"# {line}")
+    each = f"{len(grid.steps)} snapshots each, measured at {steps}"
+    ends = f"{counted(len(mains), 'training')} of {grid.steps[-1]:,} iterations, {each}"
+    whole = len(found_trainings(grid, store))
+    click.echo(f"# {ends}; {_share(whole, len(mains))}")
+    if short := sum(store.find(identity(one)) is not None for one in mains) - whole:
+        click.echo(f"# {counted(short, 'training')} in the store with other snapshots: done once more for these")
+    if others:
+        there = sum(store.find(identity(one)) is not None for one in others)
+        click.echo(f"# {counted(len(others), 'training')} of references and guides; {_share(there, len(others))}")
+    budgets = min(3, len(grid.steps))  # each may choose one that is no moment
+    cells = len(mains) * min(len(grid.moments) + budgets if grid.request.curves else budgets, len(grid.steps))
+    sampled = f"{cells * len(grid.request.guiders):,} times {grid.first.samples:,} samples to measure"
+    click.echo(f"# up to {sampled}")
+    missing = [one for one in mains if not _complete(one, grid, store)]
+    missing += [one for one in others if store.find(identity(one)) is None]
+    seconds = _seconds(missing)
+    beside = min(jobs, len(missing))
+    several = f" in {beside} processes, if each has a core" if beside > 1 else ""
+    click.echo(
+        f"# training takes about {math.ceil(seconds / max(beside, 1))} s here{several}; what selectors do, the prices "
+        "of iterations, sampling and metrics come on top"
+    )
+
+
+def pointless(grid: Grid) -> list[str]:
+    """What a comparison of one seed or one arm cannot give, said before any work."""
+    found = []
+    if len(grid.request.seeds) == 1:
+        found.append("one seed: no interval can be given; give --seeds 0,1,2")
+    if len(grid.request.guiders) * len(grid.request.selectors) == 1:
+        found.append("one arm: there is nothing to compare it with; give --guider or --selector several times")
+    return found
+
+
+def found_trainings(grid: Grid, store: Store) -> set[tuple[str, int]]:
+    """The selector and seed of the main trainings that are in the store with all their snapshots."""
+    return {key for key, recipe in grid.trainings.items() if _complete(recipe, grid, store)}
+
+
+def _complete(recipe: Trained, grid: Grid, store: Store) -> bool:
+    """Whether a main training is in the store with a snapshot at every step of the grid."""
+    entry = store.find(identity(recipe))
+    return entry is not None and all(
+        any(name.startswith(f"snapshot-{step}it-") for name in entry.files) for step in grid.steps[:-1]
+    )
+
+
+def _others(grid: Grid) -> list[Trained]:
+    """The trainings under references and guides, each once, that are no arm's own."""
+    mains = {identity(recipe) for recipe in grid.trainings.values()}
+    found: dict[str, Trained] = {}
+    for recipe in _recipes(grid):
+        found.setdefault(identity(recipe), recipe)
+    return [recipe for key, recipe in found.items() if key not in mains]
+
+
+def _recipes(grid: Grid) -> Iterator[Trained]:
+    for config in grid.configs.values():
+        for recipe, _ in needed_for(config.recipes.values()).trainings:
+            yield recipe
+
+
+def _share(there: int, count: int) -> str:
+    return f"{'none' if not there else 'all' if there == count else there} of them in the store already"
+
+
+def _seconds(recipes: Sequence[Trained]) -> float:
+    """Seconds of trainings one after the other, without selection; those that do the same work are tried once."""
+    each: dict[str, float] = {}
+    total = 0.0
+    for recipe in recipes:
+        work, steps = iteration_of(plain(recipe)), recipe.options.steps or 1
+        if work not in each:
+            each[work] = (estimate(plain(recipe)) or 0.0) / steps
+        total += each[work] * steps
+    return total

@@ -1,0 +1,116 @@
+"""How a comparison tells where it is: one line that is rewritten on a terminal, about ten lines in all elsewhere.
+
+The work (`guideplug.compare.work`) says a line for each thing that is done; those lines are counted here.
+"""
+
+import re
+import time
+from collections.abc import Collection
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+__all__ = ["CompareProgress"]
+
+DONE = re.compile(r"(?P<what>trained|measured) (?P<done>\d+) of (?P<total>\d+): (?P<which>.*)", re.DOTALL)
+TRAINING = re.compile(r"(?P<selector>.*), seed (?P<seed>-?\d+), [\d.]+ s", re.DOTALL)
+PRICE = re.compile(r"an iteration .*: (?P<ms>[\d.e+-]+) ms \(.*\)", re.DOTALL)
+PHASES = {"trained": "trainings", "measured": "measurements"}
+QUARTERS = 4
+
+
+class CompareProgress:
+    """Told of each line of the work; tells where it is, and for how long it will last.
+
+    Args:
+        console: where.
+        found: the (selector, seed) of trainings that were in the store before.
+        trainings: how many there are.
+    """
+
+    def __init__(self, console: Console, found: Collection[tuple[str, int]], trainings: int) -> None:
+        self._console, self._found = console, found
+        self._begin = self._phase_began = time.monotonic()
+        self._phase = ""
+        self._found_now = self._offset = 0
+        self._prices: list[float] = []
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        if console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description:<22}"), BarColumn(bar_width=28), MofNCompleteColumn(),
+                TimeElapsedColumn(), TextColumn("{task.fields[left]}"), console=console, transient=True,
+            )  # fmt: skip
+            self._task = self._bar.add_task(PHASES["trained"], total=trainings, left="")
+            self._bar.start()
+
+    def __call__(self, line: str) -> None:
+        """A thing that is done."""
+        if price := PRICE.fullmatch(line):
+            self._prices.append(float(price["ms"]))
+            self._phase_began = time.monotonic()
+        elif done := DONE.fullmatch(line):
+            self._counted(done["what"], int(done["done"]), int(done["total"]), done["which"])
+        else:
+            self._say(line)
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _counted(self, what: str, done: int, total: int, which: str) -> None:
+        if what != self._phase:
+            self._phase, self._offset = what, done - 1
+            if what == "measured":
+                self._say_prices()
+                if self._offset:
+                    self._say(f"{self._offset} of {total} measurements are there")
+            if self._bar is not None and self._task is not None:
+                self._bar.reset(self._task, total=total, description=PHASES[what], left="")
+        training = TRAINING.fullmatch(which) if what == "trained" else None
+        if training is not None and (training["selector"], int(training["seed"])) in self._found:
+            self._found_now += 1
+        worked = done - self._offset - (self._found_now if what == "trained" else 0)
+        still = len(self._found) - self._found_now if what == "trained" else 0
+        left = ""
+        if worked > 0 and total - done - still > 0:
+            each = (time.monotonic() - self._phase_began) / worked
+            left = f"about {_lasting(each * (total - done - still))} left"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, left=left)
+        quarter = QUARTERS * done // total > QUARTERS * (done - 1) // total
+        if done == total or (quarter and self._bar is None):
+            self._say(self._where(what, done, total, left))
+        if done == total and what == "trained":
+            self._phase_began = time.monotonic()
+            if self._bar is not None and self._task is not None:
+                self._bar.update(self._task, description="prices of iterations", left="")
+
+    def _where(self, what: str, done: int, total: int, left: str) -> str:
+        if what == "measured":
+            return f"measured {done} of {total}{left and ', ' + left}"
+        if not self._found_now:
+            return f"trained {done} of {total}{left and ', ' + left}"
+        made = done - self._found_now
+        trained = f"trained {made}, " if made else ""
+        return f"{done} of {total} trainings: {trained}found {self._found_now} in the store{left and ', ' + left}"
+
+    def _say_prices(self) -> None:
+        if self._prices:
+            low, high = min(self._prices), max(self._prices)
+            each = f"{low:.3g} ms" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g} ms"
+            kinds = f"{len(self._prices)} kinds of iterations" if len(self._prices) > 1 else "iterations"
+            self._say(f"priced {kinds}: {each} each (costs.json)")
+
+    def _say(self, line: str) -> None:
+        text = f"[{time.monotonic() - self._begin:6.0f} s] {line}"
+        console = self._bar.console if self._bar is not None else self._console
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _lasting(seconds: float) -> str:
+    """A time that is not known well."""
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
