@@ -197,15 +197,17 @@ def test_one_line_on_a_terminal() -> None:
 
 def test_a_dry_run_counts_what_the_store_has(cli: Any) -> None:
     arms = (*TOYS, "--selector", "none", "--selector", "toy-half", "--guider", "autoguidance")
+    arms = (*arms, "--snapshots", "2")
     told = cli("compare", *arms, "--seeds", "0,1", "--moments", "2", "--dry-run").stdout
-    assert "# 4 trainings of 40 iterations, each with snapshots at 20, 40; none of them in the store already" in told
+    each = "2 snapshots each, measured at 20, 40"
+    assert f"# 4 trainings of 40 iterations, {each}; none of them in the store already" in told
     assert "# 2 trainings of references and guides; none of them in the store already" in told
-    assert "# 8 times 32 samples to measure" in told
+    assert "# up to 8 times 32 samples to measure" in told
     assert re.search(r"# training takes about \d+ s here; ", told)
     assert cli.files() == set()
     cli("compare", *arms, "--seeds", "0", "--moments", "2", "--out", "run")
     told = cli("compare", *arms, "--seeds", "0,1", "--moments", "2", "--dry-run", "--jobs", "2").stdout
-    assert "snapshots at 20, 40; 2 of them in the store already" in told
+    assert "measured at 20, 40; 2 of them in the store already" in told
     assert "# 2 trainings of references and guides; 1 of them in the store already" in told
     assert "in 2 processes, if each has a core" in told
     told = cli("compare", *arms, "--seeds", "0", "--moments", "4", "--dry-run").stdout
@@ -219,7 +221,10 @@ def test_one_arm_and_one_seed_are_told_before_any_work(cli: Any) -> None:
     told = cli("compare", *TOYS, "--moments", "1", "--out", "run").stdout
     assert told.startswith(f"{seed}\n{arm}")
     assert "1 seeds" not in told
-    assert "no curves: one snapshot an arm; give --moments 8\nfolder: run (tables.md, values.csv, compare.json)" in told
+    assert (
+        "no curves: one snapshot an arm; give --moments 8\nfolder: run (tables.md, values.csv, compare.json, budgets.png)"
+        in told
+    )
     assert not Path("run/figures").exists()
     told = cli("compare", *TOYS, "--dry-run").stdout
     assert f"# {seed}\n# {arm}" in told

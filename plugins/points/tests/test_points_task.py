@@ -181,3 +181,7 @@ def test_a_configuration_resolves_to_itself(rings: Path, tmp_path: Path) -> None
     (tmp_path / "config.toml").write_text(to_toml(config))
     assert resolve(Request(file=tmp_path / "config.toml"), REGISTRY) == config
     assert isinstance(Reader(REGISTRY).expression("points-mlp(width=4)", Network), PointsMLP)
+
+
+def test_a_home_that_nobody_has_is_a_path_like_any_other() -> None:
+    assert Points("~nobody-of-this-name/rows.csv").path.endswith("/~nobody-of-this-name/rows.csv")

@@ -77,7 +77,10 @@ class PointsMLP(Network):
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError:  # ~somebody, whom this machine does not know: a name like any other
+        return str(Path(path).absolute())
 
 
 def _none_or(label: str | int | None) -> str | int | None:
