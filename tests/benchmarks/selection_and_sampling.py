@@ -63,7 +63,7 @@ def iterations(rounds: int) -> None:
             "no selection": (None, 0),
             "random": (Random(), 0),
             "full jest": (jest, 0),
-            "jest of a quarter": (Partial(jest, share=0.25), 0),
+            "jest of a half": (Partial(jest), 0),
             "early-jest, switched off": (Early(jest, until="1it"), 0),
         }
         if task.size() is not None:
