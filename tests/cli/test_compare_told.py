@@ -199,7 +199,7 @@ def test_a_dry_run_counts_what_the_store_has(cli: Any) -> None:
     arms = (*TOYS, "--selector", "none", "--selector", "toy-half", "--guider", "autoguidance")
     arms = (*arms, "--snapshots", "2")
     told = cli("compare", *arms, "--seeds", "0,1", "--moments", "2", "--dry-run").stdout
-    each = "2 snapshots each, measured at 20, 40"
+    each = "2 snapshots each, measured at 20, 40 and the budgets"
     assert f"# 4 trainings of 40 iterations, {each}; none of them in the store already" in told
     assert "# 2 trainings of references and guides; none of them in the store already" in told
     assert "# up to 8 times 32 samples to measure" in told
@@ -207,7 +207,7 @@ def test_a_dry_run_counts_what_the_store_has(cli: Any) -> None:
     assert cli.files() == set()
     cli("compare", *arms, "--seeds", "0", "--moments", "2", "--out", "run")
     told = cli("compare", *arms, "--seeds", "0,1", "--moments", "2", "--dry-run", "--jobs", "2").stdout
-    assert "measured at 20, 40; 2 of them in the store already" in told
+    assert "measured at 20, 40 and the budgets; 2 of them in the store already" in told
     assert "# 2 trainings of references and guides; 1 of them in the store already" in told
     assert "in 2 processes, if each has a core" in told
     told = cli("compare", *arms, "--seeds", "0", "--moments", "4", "--dry-run").stdout

@@ -24,7 +24,8 @@ def dry_run(grid: Grid, store: Store, jobs: int) -> None:
     click.echo(to_toml(grid))
     for line in pointless(grid):
         click.echo(f"# {line}")
-    each = f"{len(grid.steps)} snapshots each, measured at {steps}"
+    where = f"{steps} and the budgets" if grid.request.curves else "the budgets alone"
+    each = f"{len(grid.steps)} snapshots each, measured at {where}"
     ends = f"{counted(len(mains), 'training')} of {grid.steps[-1]:,} iterations, {each}"
     whole = len(found_trainings(grid, store))
     click.echo(f"# {ends}; {_share(whole, len(mains))}")
