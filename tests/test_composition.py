@@ -9,7 +9,7 @@ import torch
 
 from guideplug import Registry, Selector, Strategy
 from guideplug.config import Reader
-from guideplug.denoise import Count, Leaf, calls
+from guideplug.denoise import Count, Leaf, Weight, calls
 from guideplug.errors import UsageError
 from guideplug.observe import Observers
 from guideplug.run.arms import draw_arms
@@ -59,7 +59,9 @@ def configured(task: str, **values: Any) -> RunConfig | None:
     """The run, or None where it is refused."""
     options = {"duration": "2it", "samples": SAMPLES, "sample_batch": BATCH, "device": "cpu", "threads": 1}
     try:
-        return resolve(Request({"task": task, **SMALL[task], **options, **values}), REGISTRY)
+        sets = [("models.weights.iterations", "2"), ("models.weights.batch", "8")]
+        learned = sets if "learned" in str(values.get("guider")) else []
+        return resolve(Request({"task": task, **SMALL[task], **options, **values}, sets=learned), REGISTRY)
     except UsageError:
         return None
 
@@ -95,10 +97,10 @@ def test_everything_that_is_installed_is_here() -> None:
 def run(shop: StoreWorkshop, task: str, guider: str, selector: str, sampler: str) -> None:
     config = configured(task, guider=guider, selector=selector, sampler=sampler)
     assert config is not None
-    models: dict[str, Leaf] = {}
+    models: dict[str, Any] = {}
     for role, recipe in config.recipes.items():
         module = shop.obtain(recipe)
-        assert isinstance(module, Leaf)
+        assert isinstance(module, Leaf | Weight)
         models[role] = module
     arms = {"unguided": models["main"]}
     if config.guider is not None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from guideplug.config import non_negative as non_negative
     from guideplug.config import option as option
     from guideplug.config import positive as positive
+    from guideplug.config import short as short
     from guideplug.dataset import FiniteData as FiniteData
     from guideplug.denoise import Combine as Combine
     from guideplug.denoise import Condition as Condition
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from guideplug.errors import GuideplugError as GuideplugError
     from guideplug.guide import Guider as Guider
     from guideplug.hooks import hook as hook
+    from guideplug.imported import OwnCode as OwnCode
     from guideplug.noise import LogNormal as LogNormal
     from guideplug.noise import LogUniform as LogUniform
     from guideplug.noise import SampleStreams as SampleStreams
@@ -70,13 +72,18 @@ if TYPE_CHECKING:
     from guideplug.task import Start as Start
     from guideplug.task import Task as Task
     from guideplug.task import noised as noised
+    from guideplug.tensors import fill_module as fill_module
+    from guideplug.tensors import read_tensors as read_tensors
     from guideplug.weights import Gate as Gate
 
 _ROOMS = {
     "adapters": [
         "CosineSchedule", "DiscreteSchedule", "FlowSchedule", "NoiseSchedule", "VESchedule", "VPSchedule", "wrap",
     ],
-    "config": ["Duration", "Source", "Strategy", "at_least", "between", "finite", "non_negative", "option", "positive"],
+    "config": [
+        "Duration", "Source", "Strategy", "at_least", "between", "finite", "non_negative", "option", "positive",
+        "short",
+    ],
     "dataset": ["FiniteData"],
     "denoise": [
         "Combine", "Condition", "Denoiser", "Direction", "Leaf", "Level", "Space", "Weight", "formula", "tally",
@@ -84,6 +91,7 @@ _ROOMS = {
     "errors": ["GuideplugError"],
     "guide": ["Guider"],
     "hooks": ["hook"],
+    "imported": ["OwnCode"],
     "noise": ["LogNormal", "LogUniform", "SampleStreams", "TrainingStreams", "sigma_grid"],
     "observe": ["Observer"],
     "recipe": ["Recipe", "Workshop"],
@@ -94,6 +102,7 @@ _ROOMS = {
     "sample": ["Sampler", "State"],
     "select": ["Draw", "Losses", "Selection", "Selector", "SelectorState"],
     "task": ["Arm", "Context", "Examples", "Metric", "Network", "Start", "Task", "noised"],
+    "tensors": ["fill_module", "read_tensors"],
     "weights": ["Gate"],
 }  # fmt: skip
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
