@@ -10,7 +10,7 @@ import torch
 
 from guideplug import Registry, Selector, Strategy
 from guideplug.config import Reader
-from guideplug.denoise import Count, Leaf, calls
+from guideplug.denoise import Count, Leaf, Weight, calls
 from guideplug.errors import ConfigError, UsageError
 from guideplug.observe import Observers
 from guideplug.run.arms import draw_arms
@@ -61,7 +61,9 @@ def configured(task: str, **values: Any) -> RunConfig | None:
     """The run, or None where it is refused."""
     options = {"duration": "2it", "samples": SAMPLES, "sample_batch": BATCH, "device": "cpu", "threads": 1}
     try:
-        return resolve(Request({"task": task, **SMALL[task], **options, **values}), REGISTRY)
+        sets = [("models.weights.iterations", "2"), ("models.weights.batch", "8")]
+        learned = sets if "learned" in str(values.get("guider")) else []
+        return resolve(Request({"task": task, **SMALL[task], **options, **values}, sets=learned), REGISTRY)
     except UsageError:
         return None
 
@@ -108,10 +110,10 @@ def run(shop: StoreWorkshop, task: str, guider: str, selector: str, sampler: str
         assert "\n" not in str(error)
         assert re.search(NOT_OFFERED, str(error)), error
         pytest.skip(str(error))
-    models: dict[str, Leaf] = {}
+    models: dict[str, Any] = {}
     for role, recipe in config.recipes.items():
         module = shop.obtain(recipe)
-        assert isinstance(module, Leaf)
+        assert isinstance(module, Leaf | Weight)
         models[role] = module
     arms = {"unguided": models["main"]}
     if config.guider is not None:

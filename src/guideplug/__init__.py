@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from guideplug.config import non_negative as non_negative
     from guideplug.config import option as option
     from guideplug.config import positive as positive
+    from guideplug.config import short as short
     from guideplug.dataset import FiniteData as FiniteData
     from guideplug.degrade import Degraded as Degraded
     from guideplug.denoise import Change as Change
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from guideplug.guide import opposite as opposite
     from guideplug.guide import weight_of as weight_of
     from guideplug.hooks import hook as hook
+    from guideplug.imported import OwnCode as OwnCode
     from guideplug.noise import LogNormal as LogNormal
     from guideplug.noise import LogUniform as LogUniform
     from guideplug.noise import SampleStreams as SampleStreams
@@ -83,13 +85,18 @@ if TYPE_CHECKING:
     from guideplug.task import Start as Start
     from guideplug.task import Task as Task
     from guideplug.task import noised as noised
+    from guideplug.tensors import fill_module as fill_module
+    from guideplug.tensors import read_tensors as read_tensors
     from guideplug.weights import Gate as Gate
 
 _ROOMS = {
     "adapters": [
         "CosineSchedule", "DiscreteSchedule", "FlowSchedule", "NoiseSchedule", "VESchedule", "VPSchedule", "wrap",
     ],
-    "config": ["Duration", "Source", "Strategy", "at_least", "between", "finite", "non_negative", "option", "positive"],
+    "config": [
+        "Duration", "Source", "Strategy", "at_least", "between", "finite", "non_negative", "option", "positive",
+        "short",
+    ],
     "dataset": ["FiniteData"],
     "degrade": ["Degraded"],
     "denoise": [
@@ -99,6 +106,7 @@ _ROOMS = {
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
     "guide": ["Guider", "opposite", "weight_of"],
     "hooks": ["hook"],
+    "imported": ["OwnCode"],
     "noise": ["LogNormal", "LogUniform", "SampleStreams", "TrainingStreams", "sigma_grid"],
     "observe": ["Observer"],
     "perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
@@ -110,6 +118,7 @@ _ROOMS = {
     "sample": ["Sampler", "State"],
     "select": ["Draw", "Losses", "Selection", "Selector", "SelectorState"],
     "task": ["Arm", "Context", "Examples", "Metric", "Network", "Start", "Task", "noised"],
+    "tensors": ["fill_module", "read_tensors"],
     "weights": ["Gate"],
 }  # fmt: skip
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}

@@ -15,12 +15,12 @@ import re
 import sys
 import traceback
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, final
 
-from attrs import frozen
+from attrs import field, frozen
 from torch import nn
 
 from guideplug.config import option
@@ -31,7 +31,7 @@ from guideplug.recipe import Recipe, Workshop
 from guideplug.task import Network, Task, seeded_build
 from guideplug.tensors import tensors_digest
 
-__all__ = ["ImportedDenoiser", "ImportedNetwork", "raised"]
+__all__ = ["ImportedDenoiser", "ImportedNetwork", "OwnCode", "raised"]
 
 HELP = "the function that builds the denoiser, as module:function or FILE.py:function; it is code and runs as such"
 NAMED = re.compile(r"(.+\.py|[^\W\d]\w*(\.[^\W\d]\w*)*):[^\W\d]\w*")
@@ -44,6 +44,58 @@ def _located(text: str) -> str:
     """The text with the path of a file made absolute."""
     place, colon, name = text.rpartition(":")
     return f"{Path(place).absolute()}:{name}" if colon and place.endswith(".py") else text
+
+
+@final
+@frozen
+class OwnCode:
+    """A function of the user's own code, named ``module:function`` or ``FILE.py:function``. It runs as code.
+
+    Args:
+        place: its name; the path of a file may be relative to the current folder.
+        who: what messages begin with, such as ``python("mypkg:build")``.
+    """
+
+    place: str = field(converter=_located)
+    who: str = field(default="", eq=False)
+
+    @staticmethod
+    def checked(text: str, name: str) -> str:
+        """The text with the path of a file made absolute.
+
+        Raises:
+            ValueError: it has not the form; ``name`` is the option that it was given for.
+        """
+        if not NAMED.fullmatch(text):
+            raise ValueError(f"{name} is {text!r}: write module:function or FILE.py:function")
+        return _located(text)
+
+    def load(self) -> Callable[..., Any]:
+        """The function.
+
+        Raises:
+            RecipeError: it cannot be imported, or is no function.
+        """
+        function, module = self.place.rpartition(":")[2], self._module()
+        found = getattr(module, function, None)
+        if not callable(found):
+            raise RecipeError(f"{self.who}: {module.__name__} ({module.__file__}) has no function {function!r}")
+        loaded: Callable[..., Any] = found
+        return loaded
+
+    def digest(self) -> str:
+        """The hash of the file that the function lies in, and of those beside it that it imports."""
+        file = self._module().__file__
+        return "no source" if file is None else _source_digest(Path(file), self.place.rpartition(":")[0])
+
+    def _module(self) -> ModuleType:
+        """The module that holds the function: installed, in the current folder, or a file."""
+        place = self.place.rpartition(":")[0]
+        try:
+            with _current_folder():
+                return _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        except (Exception, SystemExit) as error:
+            raise RecipeError(f"{self.who} cannot be imported: {raised(error)}") from error
 
 
 @final
@@ -65,11 +117,7 @@ class ImportedNetwork(Network):
             RecipeError: it cannot be imported, is no function, raises, or returns something else than a new denoiser of
                 the task's data.
         """
-        who, function = f'python("{self.builder}")', self.builder.rpartition(":")[2]
-        module = _module(self.builder)
-        build = getattr(module, function, None)
-        if not callable(build):
-            raise RecipeError(f"{who}: {module.__name__} ({module.__file__}) has no function {function!r}")
+        who, build = self._code.who, self._code.load()
         try:
             with _current_folder():
                 built = build(task)
@@ -96,8 +144,11 @@ class ImportedNetwork(Network):
 
     def content(self) -> str:
         """The hash of the file that the function lies in, and of those beside it that it imports."""
-        file = _module(self.builder).__file__
-        return "no source" if file is None else _source_digest(Path(file), self.builder.rpartition(":")[0])
+        return self._code.digest()
+
+    @property
+    def _code(self) -> OwnCode:
+        return OwnCode(self.builder, f'python("{self.builder}")')
 
 
 @final
@@ -166,16 +217,6 @@ def _current_folder() -> Iterator[None]:
     finally:
         with contextlib.suppress(ValueError):  # what was imported may have changed the path
             sys.path.remove(here)
-
-
-def _module(builder: str) -> ModuleType:
-    """The module that holds the function: installed, in the current folder, or a file."""
-    place = builder.rpartition(":")[0]
-    try:
-        with _current_folder():
-            return _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except (Exception, SystemExit) as error:
-        raise RecipeError(f'python("{builder}") cannot be imported: {raised(error)}') from error
 
 
 def _from_file(path: Path) -> ModuleType:

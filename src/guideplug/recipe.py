@@ -38,6 +38,12 @@ class Workshop(Protocol):
     def synthesize(self, recipe: "Synthetic") -> Tensor:
         """Samples drawn from a recipe's denoiser, (count, *)."""
 
+    def progress(self, recipe: "Recipe", step: int, total: int, loss: float | None = None) -> None:
+        """Say that ``step`` of ``total`` steps of making a recipe's module are done; what it raises ends the work.
+
+        Recipes that train by themselves call it before the first step and after each; with the loss now and then.
+        """
+
 
 class Recipe(Strategy):
     """How one module is obtained. Final frozen attrs classes; every field is part of the identity,
@@ -62,6 +68,15 @@ class Recipe(Strategy):
 
     def check(self) -> None:
         """Raise what can be known to fail before any work is done, such as a missing file."""
+
+    def among(self, roles: "Mapping[str, Recipe]") -> "Recipe":
+        """This recipe in a run whose other roles are obtained so, where it leaves open which of them it uses."""
+        return self
+
+    @classmethod
+    def from_file(cls, path: str) -> "Recipe | None":
+        """What reads a module like those that this makes from a file; None, the default, for a denoiser's weights."""
+        return None
 
     @property
     def iterations(self) -> int | None:

@@ -16,7 +16,7 @@ from guideplug.cli.dry_run import dry_run
 from guideplug.cli.progress import progress
 from guideplug.cli.table import print_table
 from guideplug.config import shell_quote, short
-from guideplug.denoise import calls, formula
+from guideplug.denoise import Leaf, calls, formula
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import Guider
 from guideplug.noise import SampleStreams
@@ -134,6 +134,7 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
     rehearse(config)
     built = {role: denoiser_of(recipe.build(), role) for role, recipe in config.recipes.items()}
     point = guided(config.guider, built)
+    built = {role: module for role, module in built.items() if isinstance(module, Leaf)}  # weights are no calls
     names = {leaf: leaf.role for leaf in point.leaves()} | {leaf: role for role, leaf in built.items()}
     streams = SampleStreams(0, range(1))
     conditional = config.task.start(streams, config.task.space.sigma_max).condition is not None

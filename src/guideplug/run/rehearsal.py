@@ -1,12 +1,13 @@
 """Before the work: what will be done, and whether it can work together, tried on untrained networks."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
 from guideplug.config import short
-from guideplug.denoise import Denoiser, Leaf
+from guideplug.denoise import Denoiser, Leaf, Weight
 from guideplug.errors import ConditionError, ConfigError, DenoiserError, RecipeError
 from guideplug.guide import Guider
 from guideplug.imported import ImportedNetwork, raised
@@ -45,8 +46,11 @@ def _rehearsed(config: RunConfig) -> Denoiser:
     start = config.task.start(SampleStreams(config.sample_seed, range(2)), sigma)
     with torch.no_grad():
         for role, network in built.items():
+            network.eval()
+            if isinstance(network, Weight):
+                continue
             try:
-                network.eval()(start.x, sigma, start.condition, toward=toward)
+                network(start.x, sigma, start.condition, toward=toward)
             except DenoiserError as error:
                 raise DenoiserError(f"the network of the role {role!r}: {error}") from None
             except Exception as error:
@@ -69,10 +73,23 @@ def guided(guider: Guider, models: Mapping[str, Denoiser]) -> Denoiser:
         raise RecipeError(
             f"guider {guider.name!r} asked for the role {error.args[0]!r}, which its needs() does not name"
         ) from None
+    except TypeError:
+        weights = [role for role, model in others.items() if isinstance(model, Weight)]
+        if not weights:
+            raise
+        raise RecipeError(
+            f"guider {guider.name!r} cannot use what it was given: {' and '.join(weights)} is a guidance weight, and "
+            "where a denoiser is asked for only a denoiser will do"
+        ) from None
 
 
-def denoiser_of(module: nn.Module, role: str) -> Leaf:
-    """The module that a role's recipe gave, if it is a denoiser; it learns its role, for messages."""
+def denoiser_of(module: nn.Module, role: str) -> Any:
+    """The module that a role's recipe gave, if it is a denoiser, which learns its role, for messages.
+
+    Or a guidance weight, for a guider that asks for one in a role.
+    """
+    if isinstance(module, Weight) and role != "main":
+        return module
     if not isinstance(module, Leaf):
         raise RecipeError(f"the recipe of the role {role!r} gives a {type(module).__name__}, which is no denoiser")
     module.role = role

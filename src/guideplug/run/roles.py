@@ -6,8 +6,8 @@ from typing import Any
 
 import attrs
 
-from guideplug.config import Reader
-from guideplug.config.tree import Value, is_name
+from guideplug.config import Reader, parse
+from guideplug.config.tree import Call, Value, is_name
 from guideplug.errors import CheckpointError, ExpressionError, RecipeError, UnknownName
 from guideplug.recipe import Recipe
 from guideplug.recipes import Load, Train
@@ -98,6 +98,10 @@ class Roles:
         if role in self._given and isinstance(given, str) and _is_path(given):
             if given.endswith(".py"):
                 raise RecipeError(f"--model {role}={given} is code: name the function, as in python('{given}:build')")
+            own = self._kind(default)
+            read = None if own is None else own.from_file(str(Path(given).absolute()))
+            if read is not None:
+                return read
             return Load(
                 path=str(Path(given).absolute()),
                 task=like.task,
@@ -111,7 +115,15 @@ class Roles:
             raise ExpressionError(f"{path}: {error}") from None
         except UnknownName as error:
             raise UnknownName(f"{path} is {given!r}, neither a file nor a recipe: {error}") from None
-        return recipe
+        return recipe.among({name: one for name, one in self.known.items() if name not in ("main", role)})
+
+    def _kind(self, default: Recipe | str | None) -> type[Recipe] | None:
+        """The class of the recipe that a role has unless the user says otherwise."""
+        if default is None or isinstance(default, Recipe):
+            return None if default is None else type(default)
+        tree = parse(default)
+        found = self._reader.catalog.find(Recipe.kind, tree.name) if isinstance(tree, Call) else None
+        return found if isinstance(found, type) and issubclass(found, Recipe) else None
 
 
 class _Names(Mapping[str, Recipe]):

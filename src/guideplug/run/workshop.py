@@ -71,6 +71,7 @@ class StoreWorkshop:
         self._open: list[tuple[Recipe, str, Path]] = []
         self._snapshots: list[Snapshot] = []
         self._roles: dict[str, str] = {}
+        self._begun: dict[str, float] = {}
 
     def expect(self, recipes: Mapping[str, Recipe], snapshots: Iterable[Snapshot] = ()) -> None:
         """Say beforehand what will be wanted: names for messages, and snapshots to keep while training."""
@@ -353,6 +354,23 @@ class StoreWorkshop:
         if not bool(torch.isfinite(table).all()):
             raise DivergenceError(f"the losses of {denoiser.role!r} that are selected by are not all finite")
         return table, time.perf_counter() - begin
+
+    def progress(self, recipe: Recipe, step: int, total: int, loss: float | None = None) -> None:
+        """Tell observers how far the module that is being made has come, and stop if that is asked for."""
+        self._stop()
+        key = self._open[-1][1] if self._open else identity(recipe)
+        role, now = self._role(key), time.monotonic()
+        if step == 0:
+            self._begun[key] = now
+            self._observers("train", role=role, step=0, total=total, unit="it")
+        seconds = round(now - self._begun[key], 3)
+        if loss is not None:
+            self._observers(
+                "step", role=role, step=step, reached=step, total=total, unit="it", loss=loss, lr=None, kept=1.0,
+                effective_sample_size=None, switched_off_at=None, seconds=seconds,
+            )  # fmt: skip
+        if step == total:
+            self._observers("trained", role=role, step=step, seconds=seconds)
 
     def synthesize(self, recipe: Synthetic) -> Tensor:
         """Samples of a recipe's denoiser, drawn in batches of 4096."""

@@ -63,8 +63,11 @@ def _log_density(arm: Arm, context: Context) -> Tensor:
 
 
 @torch.no_grad()
-def _score_loss(denoiser: Denoiser, context: Context, key: str, data: TreeMixture) -> float:
-    """Mean over fresh (x, sigma) of sigma^2 times the mean over dimensions of the squared score error."""
+def _score_loss(denoiser: Denoiser, context: Context, key: str, data: TreeMixture) -> float | None:
+    """Mean over fresh (x, sigma) of sigma^2 times the mean over dimensions of the squared score error.
+
+    None for a guided denoiser with a weight that depends on where a step goes: it has no value at a level alone.
+    """
 
     def draw() -> tuple[Tensor, Tensor, Tensor]:
         streams = SampleStreams(context.seed, range(NUM_LOSS_POINTS))
@@ -75,7 +78,10 @@ def _score_loss(denoiser: Denoiser, context: Context, key: str, data: TreeMixtur
 
     x, sigma, target = _once(context, key, draw)
     device = next(iter(denoiser.parameters()), x).device
-    error = denoiser(x.to(device), sigma.to(device)).cpu() - target
+    try:
+        error = denoiser(x.to(device), sigma.to(device)).cpu() - target
+    except ValueError:
+        return None
     return float((error.square().mean(1) / sigma**2).mean())
 
 
