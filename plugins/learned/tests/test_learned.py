@@ -21,6 +21,7 @@ from guideplug import (
     Weight,
     finite,
     formula,
+    opposite,
     option,
     tally,
 )
@@ -34,7 +35,7 @@ from guideplug.run.workshop import StoreWorkshop
 from guideplug.store import Store, identity
 from guideplug.testing import CONDITIONS, Conditioning, GaussianDenoiser, check_guider, example_condition
 from guideplug_learned import Fit, Fitted, Learned, LearnedError, WeightNetwork
-from guideplug_learned.affine import check_affine, opposite
+from guideplug_learned.affine import check_affine
 
 torch.set_num_threads(1)
 
