@@ -326,8 +326,8 @@ def test_a_busy_machine_and_unknown_costs_are_told() -> None:
 
 
 def test_what_selection_costs_is_told() -> None:
-    phases = {"data": 0.1, "score": 0.3, "select": 0.05, "learn": 0.55, "evaluations": 5120.0}
-    assert "| slow | 10.0 | 30.0 | 5.0 | 55.0 | 5,120 |" in markdown(made(phases={"slow": phases}))
+    phases = {"data": 0.1, "score": 0.3, "select": 0.05, "learn": 0.55, "evaluations": 5120.0, "selecting": 0.25}
+    assert "| slow | 10.0 | 30.0 | 5.0 | 55.0 | 5,120 | 25.0 | - |" in markdown(made(phases={"slow": phases}))
 
 
 def test_dots_show_every_seed_and_hollow_what_misses_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,3 +348,12 @@ def test_dots_show_every_seed_and_hollow_what_misses_a_budget(tmp_path: Path, mo
     assert (values, 0, "C0") in drawn
     assert sum(face == "none" for _, _, face in drawn) == 2  # both guiders of the slow selector, at equal time
     assert {face for _, place, face in drawn if place == 2} == {"none", "C1"}
+
+
+def test_a_selector_that_hardly_selects_and_one_that_chooses_blindly_are_told() -> None:
+    found = made(phases={"none": {"selecting": 0.0}, "slow": {"selecting": 0.01, "effective": 0.5}})
+    assert any("slow was on in 1.0 % of the iterations" in line for line in sentences(found))
+    found = made(phases={"none": {"selecting": 0.0}, "slow": {"selecting": 0.5, "effective": 0.991}})
+    assert any("slow chose nearly at random" in line and "0.991" in line for line in sentences(found))
+    found = made(phases={"none": {"selecting": 0.0}, "slow": {"selecting": 0.5, "effective": 0.9}})
+    assert not any("slow chose" in line or "was on" in line for line in sentences(found))

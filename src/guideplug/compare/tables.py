@@ -117,10 +117,13 @@ def _stood(comparison: Comparison) -> list[str]:
 def _phases(comparison: Comparison) -> list[str]:
     """The shares of the clocked time of whole trainings, and the networks' outputs in scoring."""
     shares = ("data", "score", "select", "learn")
-    lines = _head(["of a training's clocked time", *(f"{name}, %" for name in shares), "evaluations in scoring"])
+    heads = [*(f"{name}, %" for name in shares), "evaluations in scoring", "iterations on, %", "effective sample size"]
+    lines = _head(["of a training's clocked time", *heads])
     for selector, found in comparison.phases.items():
         cells = [f"{100 * found[name]:.1f}" for name in shares]
-        lines.append(_row([selector, *cells, f"{found['evaluations']:,.0f}"]))
+        size = f"{found['effective']:.3f}" if "effective" in found else "-"
+        on = f"{100 * found['selecting']:.1f}"
+        lines.append(_row([selector, *cells, f"{found['evaluations']:,.0f}", on, size]))
     return lines
 
 

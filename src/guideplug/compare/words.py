@@ -16,6 +16,12 @@ WHAT: Mapping[Budget, str] = {
 }
 
 
+HARDLY = 0.02
+"""The share of iterations with the selector on below which its trainings say little about it."""
+BLIND = 0.98
+"""The effective sample size, as a share, above which a choice is nearly random."""
+
+
 def arm(guider: str, selector: str) -> str:
     """An arm's name."""
     sampled = "unguided" if guider == "none" else guider
@@ -113,7 +119,22 @@ def remarks(comparison: Comparison) -> list[str]:
                 f"What {selector} scores with comes from {', '.join(names)}: nobody knows what its training took, and "
                 "it counts as 0."
             )
-    return [*found, *_of_schedule(comparison)]
+    return [*found, *_of_selecting(comparison), *_of_schedule(comparison)]
+
+
+def _of_selecting(comparison: Comparison) -> Iterator[str]:
+    """Selectors that hardly selected, or by chance alone; random ones do not pretend to."""
+    for selector, facts in comparison.phases.items():
+        if selector == "none" or selector in comparison.baselines:
+            continue
+        on, size = facts.get("selecting", 1.0), facts.get("effective", 0.0)
+        if on < HARDLY:
+            yield f"{selector} was on in {100 * on:.1f} % of the iterations: its trainings are nearly those without it."
+        elif size > BLIND:
+            yield (
+                f"{selector} chose nearly at random: the effective sample size of its choices is {size:.3f} of the "
+                "super-batch."
+            )
 
 
 def _missed(comparison: Comparison, miss: Miss) -> str:

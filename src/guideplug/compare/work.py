@@ -152,13 +152,21 @@ def _snapshots(grid: Grid, selector: str, seed: int, facts: Mapping[str, Any], p
 
 
 def _phases(trainings: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The share of each phase in the clocked time of trainings, and their evaluations in scoring: means."""
+    """The share of each phase in the clocked time of trainings, and what selecting was like: means over them.
+
+    ``evaluations`` in scoring; ``selecting``, the share of iterations with the selector on; where it chose by chance,
+    ``effective``, the effective sample size of its choices.
+    """
     shares = [
         {name: taken / max(sum(one["phases"].values()), 1e-12) for name, taken in one["phases"].items()}
         for one in trainings
     ]
     found = {name: statistics.fmean(one[name] for one in shares) for name in shares[0]}
-    return {**found, "evaluations": statistics.fmean(one["evaluations"] for one in trainings)}
+    ends = [one["history"][-1] for one in trainings]
+    found["evaluations"] = statistics.fmean(one["evaluations"] for one in trainings)
+    found["selecting"] = statistics.fmean(end["selecting"] / end["step"] for end in ends)
+    sizes = [one["effective_sample_size"] for one in trainings]
+    return found if None in sizes else {**found, "effective": statistics.fmean(sizes)}
 
 
 def _needs_end(grid: Grid) -> str | None:
@@ -202,7 +210,7 @@ class _Desk:
             facts = shop.made(recipe).facts
             shop.keep(recipe)
             tables = sum(shop.made(table).facts["seconds"] for table in recipe.tables.values())
-        kept = {name: facts[name] for name in ("history", "seconds", "phases", "evaluations")}
+        kept = {name: facts[name] for name in ("history", "seconds", "phases", "evaluations", "effective_sample_size")}
         return {**kept, "references": references, "tables": tables}
 
     def measure(self, cell: Cell) -> dict[str, Any]:
