@@ -5,8 +5,8 @@
 It lowers the temperature: samples come nearer to the modes of the data, and there is less variety. It is what guidance
 must beat, since it costs nothing and needs no second network.
 
-Source: T. Karras, M. Aittala, T. Kynkäänniemi, J. Lehtinen, T. Aila and S. Laine 2024, "Guiding a diffusion model with a
-bad version of itself", arXiv:2406.02507, figure 1d, whose factor is 1.40.
+Source: T. Karras, M. Aittala, T. Kynkäänniemi, J. Lehtinen, T. Aila and S. Laine 2024, "Guiding a diffusion model with
+a bad version of itself", arXiv:2406.02507, figure 1d, whose factor is 1.40.
 Cost: none; one call of the main network.
 """
 
