@@ -14,10 +14,10 @@ from rich.console import Console
 
 from guideplug.cli.table import print_table, table_width
 from guideplug.compare import Comparison
-from guideplug.compare.digits import cell, number, seconds
+from guideplug.compare.digits import cell, number
 from guideplug.compare.result import BUDGETS, Arm, Budget
-from guideplug.compare.tables import ARROWS, spent
-from guideplug.compare.words import WHAT, arm, sentences
+from guideplug.compare.tables import ARROWS, budget_of, spent
+from guideplug.compare.words import WHAT, arm, sentences, told
 
 __all__ = ["counted", "grouped", "tell"]
 
@@ -105,13 +105,6 @@ def _alike(found: Comparison) -> list[tuple[Budget, ...]]:
     return groups
 
 
-def _limit(found: Comparison, budget: Budget) -> str:
-    limit = found.limit(budget)
-    if budget == "time":
-        return f"{seconds(limit)} of training{', references included' if found.charge_reference else ''}"
-    return f"{limit:,.0f} {'examples back-propagated' if budget == 'examples' else 'iterations'}"
-
-
 def _at(budgets: Sequence[Budget]) -> str:
     """``At equal time``, ``At equal time and examples``."""
     first, *others = (WHAT[budget] for budget in budgets)
@@ -120,7 +113,7 @@ def _at(budgets: Sequence[Budget]) -> str:
 
 
 def _title(found: Comparison, budgets: Sequence[Budget]) -> str:
-    limits = ", ".join(_limit(found, budget) for budget in budgets)
+    limits = ", ".join(budget_of(found, budget) for budget in budgets)
     return f"{_at(budgets)}{',' if len(budgets) == 1 else ':'} {limits}; {counted(len(found.seeds), 'seed')}"
 
 
@@ -234,17 +227,11 @@ def _grouped_beside(
     for pair in others:
         if {base[1], pair[1]} & missed.keys():
             continue
-        differences = {metric: found.difference(pair, base, metric, budget) for metric in found.metrics}
-        if all(one is None for one in differences.values()):
+        said = told(found, pair, base, budget)
+        if len(said.without) == len(found.metrics):
             without.append(names[pair])
             continue
-        better: list[str] = []
-        worse: list[str] = []
-        for metric, one in differences.items():
-            if one is not None and one.clear:
-                good = (one.mean > 0) == (found.metrics[metric]["better"] == "higher")
-                (better if good else worse).append(metric)
-        groups.setdefault((tuple(better), tuple(worse)), []).append(names[pair])
+        groups.setdefault((tuple(said.better), tuple(said.worse)), []).append(names[pair])
     alike = groups.pop(((), ()), [])
     for (better_in, worse_in), arms in sorted(groups.items(), key=lambda item: -len(item[1])):
         parts = [

@@ -13,7 +13,8 @@ concluded from it.
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Literal, TypeAlias, get_args
 
 import attrs
@@ -165,14 +166,23 @@ class Comparison:
 
     def limit(self, budget: Budget) -> float:
         """How much of a budget every training has: the least that any of them ends with."""
-        return min(max(self.spent(one, budget) for one in training) for training in self._each())
+        return self._limits[budget]
 
-    def chosen(self, budget: Budget) -> dict[tuple[str, int], Training]:
+    def chosen(self, budget: Budget) -> Mapping[tuple[str, int], Training]:
         """The snapshot of each selector and seed that is nearest to the budget, before or after it."""
-        limit = self.limit(budget)
-        near = (min(training, key=lambda one: abs(self.spent(one, budget) - limit)) for training in self._each())
-        return {(one.selector, one.seed): one for one in near}
+        return self._chosen[budget]
 
+    def missed(self, budget: Budget) -> Mapping[str, Miss]:
+        """The selectors with a training that is not near a budget: its first snapshot has spent too much.
+
+        Too much is more than half of what it spends from there to the next snapshot. A training with one snapshot has
+        no next one: there anything above 5 % of the budget is too much.
+        """
+        return self._missed[budget]
+
+    # Asked for once for each cell of each table, so worked out once.
+
+    @cached_property
     def _each(self) -> list[list[Training]]:
         """The snapshots of each training, in the order of their steps."""
         found: dict[tuple[str, int], list[Training]] = {}
@@ -180,15 +190,30 @@ class Comparison:
             found.setdefault((one.selector, one.seed), []).append(one)
         return [sorted(training, key=lambda one: one.step) for training in found.values()]
 
-    def missed(self, budget: Budget) -> dict[str, Miss]:
-        """The selectors with a training that is not near a budget: its first snapshot has spent too much.
+    @cached_property
+    def _limits(self) -> dict[Budget, float]:
+        return {
+            budget: min(max(self.spent(one, budget) for one in training) for training in self._each)
+            for budget in BUDGETS
+        }
 
-        Too much is more than half of what it spends from there to the next snapshot. A training with one snapshot has
-        no next one: there anything above 5 % of the budget is too much.
-        """
+    @cached_property
+    def _chosen(self) -> dict[Budget, dict[tuple[str, int], Training]]:
+        return {budget: {(one.selector, one.seed): one for one in self._nearest(budget)} for budget in BUDGETS}
+
+    def _nearest(self, budget: Budget) -> Iterator[Training]:
+        limit = self.limit(budget)
+        for training in self._each:
+            yield min(training, key=lambda one: abs(self.spent(one, budget) - limit))
+
+    @cached_property
+    def _missed(self) -> dict[Budget, dict[str, Miss]]:
+        return {budget: self._missing(budget) for budget in BUDGETS}
+
+    def _missing(self, budget: Budget) -> dict[str, Miss]:
         limit = self.limit(budget)
         found: dict[str, Miss] = {}
-        for first, *later in self._each():
+        for first, *later in self._each:
             spent = self.spent(first, budget)
             room = (self.spent(later[0], budget) - spent) / 2 if later else 0.05 * limit
             if spent - limit > room and (first.selector not in found or spent > found[first.selector].spent):
@@ -196,13 +221,20 @@ class Comparison:
                 found[first.selector] = Miss(first.selector, budget, spent, reference, limit)
         return found
 
+    @cached_property
+    def _rows(self) -> dict[Arm, list[Row]]:
+        found: dict[Arm, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault((row.guider, row.selector), []).append(row)
+        return found
+
     def values(self, guider: str, selector: str, metric: str, budget: Budget) -> dict[int, float]:
         """A metric for each seed, at a budget; seeds without a value are left out."""
         steps = {seed: training.step for (name, seed), training in self.chosen(budget).items() if name == selector}
         return {
             row.seed: value
-            for row in self.rows
-            if (row.guider, row.selector) == (guider, selector) and steps.get(row.seed) == row.step
+            for row in self._rows.get((guider, selector), ())
+            if steps.get(row.seed) == row.step
             if (value := row.metrics.get(metric)) is not None
         }
 

@@ -8,7 +8,7 @@ from guideplug.compare.grid import Published
 from guideplug.compare.result import BUDGETS, Arm, Budget, Comparison, Training
 from guideplug.compare.words import WHAT, amount, arm, sentences
 
-__all__ = ["ARROWS", "MISSED", "markdown", "spent"]
+__all__ = ["ARROWS", "MISSED", "budget_of", "markdown", "spent"]
 
 ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
 MISSED = "†"
@@ -25,7 +25,7 @@ def markdown(comparison: Comparison, published: Sequence[Published] = ()) -> str
     ]
     for budget in BUDGETS:
         lines = _table(comparison, budget, published)
-        parts.append("\n".join([f"## {WHAT[budget]} ({_limit(comparison, budget)})", "", *lines]))
+        parts.append("\n".join([f"## {WHAT[budget]} ({budget_of(comparison, budget)})", "", *lines]))
     parts.append("\n".join(["## Where each training stood", "", *_stood(comparison)]))
     if comparison.phases:
         parts.append("\n".join(["## What selection costs", "", *_phases(comparison)]))
@@ -43,7 +43,8 @@ def spent(comparison: Comparison, selector: str, budget: Budget) -> str:
     return f"{amount(mean, budget) if budget == 'time' else f'{mean:,.0f}'}{mark}"
 
 
-def _limit(comparison: Comparison, budget: Budget) -> str:
+def budget_of(comparison: Comparison, budget: Budget) -> str:
+    """How much of a budget there is, in words."""
     limit = comparison.limit(budget)
     if budget == "time":
         charged = ", references included" if comparison.charge_reference else ""

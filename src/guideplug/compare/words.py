@@ -7,7 +7,7 @@ import attrs
 from guideplug.compare.digits import seconds
 from guideplug.compare.result import BUDGETS, Arm, Budget, Comparison, Miss
 
-__all__ = ["WHAT", "amount", "arm", "remarks", "sentences"]
+__all__ = ["WHAT", "amount", "arm", "remarks", "sentences", "told"]
 
 WHAT: Mapping[Budget, str] = {
     "time": "At equal time",
@@ -50,12 +50,12 @@ def sentences(comparison: Comparison, names: Mapping[Arm, str] | None = None) ->
         return [alone, *remarks(comparison)]
     if len(comparison.arms) < 2:
         return ["One arm: there is nothing to compare it with.", *remarks(comparison)]
-    told = [line for budget in BUDGETS for line in _of_budget(comparison, budget, names)]
-    return [*told, *remarks(comparison), _caution(comparison)]
+    lines = [line for budget in BUDGETS for line in _of_budget(comparison, budget, names)]
+    return [*lines, *remarks(comparison), _caution(comparison)]
 
 
 @attrs.define
-class _Told:
+class Told:
     """The metrics in which an arm is better than another, worse, those that cannot tell, and without interval."""
 
     better: list[str] = attrs.field(factory=list)
@@ -64,8 +64,9 @@ class _Told:
     without: list[str] = attrs.field(factory=list)
 
 
-def _told(comparison: Comparison, one: Arm, other: Arm, budget: Budget) -> _Told:
-    found = _Told()
+def told(comparison: Comparison, one: Arm, other: Arm, budget: Budget) -> Told:
+    """What the intervals of an arm beside another support, metric by metric."""
+    found = Told()
     for metric, facts in comparison.metrics.items():
         difference = comparison.difference(one, other, metric, budget)
         if difference is None:
@@ -85,17 +86,17 @@ def _of_budget(comparison: Comparison, budget: Budget, names: Mapping[Arm, str])
     for one, other in comparison.pairs:
         if {one[1], other[1]} & missed.keys():
             continue
-        told = _told(comparison, one, other, budget)
-        if not told.better and not told.worse:
-            alike.setdefault((len(told.without), other), []).append(names[one])
+        said = told(comparison, one, other, budget)
+        if not said.better and not said.worse:
+            alike.setdefault((len(said.without), other), []).append(names[one])
             continue
         parts = [
             f"is {word} than {names[other]} in {', '.join(metrics)}"
-            for word, metrics in (("better", told.better), ("worse", told.worse))
+            for word, metrics in (("better", said.better), ("worse", said.worse))
             if metrics
         ]
-        rest = f"; {len(told.open)} of {count} metrics cannot tell" if told.open else ""
-        rest += f"; {len(told.without)} of {count} have no interval" if told.without else ""
+        rest = f"; {len(said.open)} of {count} metrics cannot tell" if said.open else ""
+        rest += f"; {len(said.without)} of {count} have no interval" if said.without else ""
         yield f"{WHAT[budget]}, {names[one]} {' and '.join(parts)}{rest}."
     for (without, other), arms in alike.items():
         if without == count:
