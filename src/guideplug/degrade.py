@@ -17,12 +17,11 @@ Cost: one call of the network, and the draws.
 from collections.abc import Mapping
 from typing import Any, cast, final
 
-import torch
 from attrs import frozen
 from torch import Tensor, nn
 
 from guideplug.config import Source, between, non_negative, option
-from guideplug.denoise import Affine, Condition, Denoiser, Draws, Leaf, Perturbation, asked_samples
+from guideplug.denoise import Affine, AnsweringFor, Condition, Denoiser, Draws, Leaf, asked_samples
 from guideplug.errors import DenoiserError, RecipeError
 from guideplug.noise import derived_seed
 from guideplug.recipe import Recipe, Workshop
@@ -79,12 +78,12 @@ class Degraded(Recipe):
 
 
 @final
-class DegradedDenoiser(Leaf):
+class DegradedDenoiser(AnsweringFor):
     """A network that answers with noise on its input, with units dropped, or both."""
 
     def __init__(self, of: Leaf, dropout: float = 0.0, noise: float = 0.0, seed: int = 0) -> None:
-        super().__init__(of.space)
-        self.of, self.dropout, self.noise = of, dropout, noise
+        super().__init__(of)
+        self.dropout, self.noise = dropout, noise
         self._seed = derived_seed("degraded", seed, repr(dropout), repr(noise))
         if dropout:
             self._dropping(None)
@@ -113,19 +112,3 @@ class DegradedDenoiser(Leaf):
 
     def trajectory(self) -> Denoiser:
         return Affine(self.terms, self.space).trajectory()  # which knows who is on it
-
-    def null_condition(self, batch: int, device: torch.device) -> Condition:
-        return self.of.null_condition(batch, device)
-
-    @property
-    def has_null(self) -> bool:
-        return self.of.has_null
-
-    def perturbations(self) -> Mapping[str, Perturbation]:
-        return self.of.perturbations()
-
-    def fits(self, shape: tuple[int, ...]) -> bool:
-        return self.of.fits(shape)
-
-    def decode(self, x: Tensor) -> Tensor:
-        return self.of.decode(x)

@@ -7,11 +7,12 @@ from guideplug.denoise.query import Fixed, Query, Slot
 from guideplug.denoise.samples import Draws, Samples, asked_samples
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import Count, Tally, tally
-from guideplug.denoise.view import Change, Perturbed, View, perturbed
+from guideplug.denoise.view import AnsweringFor, Change, Perturbed, View, perturbed
 from guideplug.denoise.weight import Level, Polynomial, Weight
 
 __all__ = [
     "Affine",
+    "AnsweringFor",
     "Change",
     "Combine",
     "Condition",

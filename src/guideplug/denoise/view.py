@@ -26,7 +26,7 @@ from guideplug.denoise.condition import Condition
 from guideplug.denoise.weight import Level
 from guideplug.errors import DenoiserError, nearest
 
-__all__ = ["Change", "View", "perturbed"]
+__all__ = ["AnsweringFor", "Change", "View", "perturbed"]
 
 
 class Change:
@@ -103,13 +103,41 @@ def perturbed(point: Denoiser, kind: str, **options: Any) -> Denoiser:
     return point.mapped(lambda leaf: Perturbed(leaf, kind, options))
 
 
+class AnsweringFor(Leaf):
+    """A network around another one, which says all about itself but what it answers.
+
+    Args:
+        of: the other one.
+    """
+
+    def __init__(self, of: Leaf) -> None:
+        super().__init__(of.space)
+        self.of = of
+
+    def null_condition(self, batch: int, device: torch.device) -> Condition:
+        return self.of.null_condition(batch, device)
+
+    @property
+    def has_null(self) -> bool:
+        return self.of.has_null
+
+    def perturbations(self) -> Mapping[str, Perturbation]:
+        return self.of.perturbations()
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        return self.of.fits(shape)
+
+    def decode(self, x: Tensor) -> Tensor:
+        return self.of.decode(x)
+
+
 @final
-class Perturbed(Leaf):
+class Perturbed(AnsweringFor):
     """A network that is perturbed while it answers. Made by `perturbed`."""
 
     def __init__(self, of: Leaf, kind: str, options: Mapping[str, Any]) -> None:
-        super().__init__(of.space)
-        self.of, self.kind, self.options = of, kind, dict(options)
+        super().__init__(of)
+        self.kind, self.options = kind, dict(options)
         self.role = f"{of.role} with {kind}"
         self._offer()
 
@@ -141,22 +169,6 @@ class Perturbed(Leaf):
         """The network's answer, perturbed."""
         with self._offer():
             return self.of.denoise(x, sigma, condition)
-
-    def null_condition(self, batch: int, device: torch.device) -> Condition:
-        return self.of.null_condition(batch, device)
-
-    @property
-    def has_null(self) -> bool:
-        return self.of.has_null
-
-    def perturbations(self) -> Mapping[str, Perturbation]:
-        return self.of.perturbations()
-
-    def fits(self, shape: tuple[int, ...]) -> bool:
-        return self.of.fits(shape)
-
-    def decode(self, x: Tensor) -> Tensor:
-        return self.of.decode(x)
 
     def __eq__(self, other: object) -> bool:
         return (
