@@ -60,11 +60,10 @@ SPACE = Space(shape=(1, 8, 8), sigma_data=SIGMA_DATA, sigma_min=0.002, sigma_max
 """Images in [-1, 1] and EDM's noise levels."""
 
 
-@final
-class DigitsDenoiser(Leaf):
-    """The learned denoiser of the digits, given a class: 0 to 9, or 10 for none."""
+class LearnedDigits(Leaf):
+    """A learned denoiser of the digits, given a class: 0 to 9, or 10 for none."""
 
-    def __init__(self, network: DigitsNet) -> None:
+    def __init__(self, network: DigitsNet | ConvolutionalNet) -> None:
         super().__init__(SPACE)
         self.network = network
 
@@ -75,6 +74,11 @@ class DigitsDenoiser(Leaf):
 
     def null_condition(self, batch: int, device: torch.device) -> Condition:
         return torch.full((batch,), NULL_LABEL, device=device)
+
+
+@final
+class DigitsDenoiser(LearnedDigits):
+    """The transformer as a denoiser."""
 
     def perturbations(self) -> Mapping[str, Perturbation]:
         """Skipped blocks, attention as the identity or with blurred queries, dropped units of the blocks' MLPs."""
@@ -90,20 +94,8 @@ class DigitsDenoiser(Leaf):
 
 
 @final
-class ConvolutionalDigitsDenoiser(Leaf):
-    """The convolutional denoiser of the digits, given a class: 0 to 9, or 10 for none; of pieces of images too."""
-
-    def __init__(self, network: ConvolutionalNet) -> None:
-        super().__init__(SPACE)
-        self.network = network
-
-    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
-        """The expected clean images."""
-        denoised: Tensor = self.network(x, sigma, condition)
-        return denoised
-
-    def null_condition(self, batch: int, device: torch.device) -> Condition:
-        return torch.full((batch,), NULL_LABEL, device=device)
+class ConvolutionalDigitsDenoiser(LearnedDigits):
+    """The convolutional network as a denoiser, of pieces of images too."""
 
     def perturbations(self) -> Mapping[str, Perturbation]:
         """Skipped blocks, and dropped units between the two convolutions of each."""
