@@ -18,8 +18,9 @@ PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if not path.name.
 
 ROOMS = [
     "errors", "digest", "config", "observe", "denoise", "noise", "weights", "perturb", "adapters", "ema",
-    "tensors", "recipe", "guide", "select", "sample", "task", "losses", "draws", "recipes", "degrade", "dataset",
-    "imported", "hooks", "registry", "train", "store", "run", "compare", "testing", "demo", "scaffold", "cli",
+    "tensors", "recipe", "guide", "select", "sample", "task", "paired", "study", "losses", "draws", "recipes",
+    "degrade", "dataset", "imported", "hooks", "registry", "train", "store", "run", "compare", "laboratory", "testing",
+    "demo", "scaffold", "cli",
 ]  # fmt: skip
 """A room imports only from those before it."""
 
@@ -28,7 +29,7 @@ ONLY_FOR_TYPES = {
     "guide": {"recipe", "task"},
     "select": {"recipe", "task"},
     "task": {"recipe"},
-    "hooks": {"guide", "observe", "recipe", "sample", "select", "task"},
+    "hooks": {"guide", "observe", "recipe", "sample", "select", "study", "task"},
 }
 """What a room names in annotations: methods that speak of each other, with no need of each other when they run."""
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from guideplug.adapters import VPSchedule as VPSchedule
     from guideplug.adapters import wrap as wrap
     from guideplug.config import Duration as Duration
+    from guideplug.config import Expression as Expression
     from guideplug.config import Source as Source
     from guideplug.config import Strategy as Strategy
+    from guideplug.config import along_range as along_range
     from guideplug.config import at_least as at_least
     from guideplug.config import between as between
     from guideplug.config import finite as finite
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from guideplug.noise import TrainingStreams as TrainingStreams
     from guideplug.noise import sigma_grid as sigma_grid
     from guideplug.observe import Observer as Observer
+    from guideplug.paired import Difference as Difference
+    from guideplug.paired import interval as interval
     from guideplug.perturb import blurred_queries as blurred_queries
     from guideplug.perturb import dropped_units as dropped_units
     from guideplug.perturb import identity_attention as identity_attention
@@ -77,6 +81,12 @@ if TYPE_CHECKING:
     from guideplug.select import Selection as Selection
     from guideplug.select import Selector as Selector
     from guideplug.select import SelectorState as SelectorState
+    from guideplug.study import Findings as Findings
+    from guideplug.study import Measured as Measured
+    from guideplug.study import Report as Report
+    from guideplug.study import Study as Study
+    from guideplug.study import Table as Table
+    from guideplug.study import Trial as Trial
     from guideplug.task import Arm as Arm
     from guideplug.task import Context as Context
     from guideplug.task import Examples as Examples
@@ -94,8 +104,8 @@ _ROOMS = {
         "CosineSchedule", "DiscreteSchedule", "FlowSchedule", "NoiseSchedule", "VESchedule", "VPSchedule", "wrap",
     ],
     "config": [
-        "Duration", "Source", "Strategy", "at_least", "between", "finite", "non_negative", "option", "positive",
-        "short",
+        "Duration", "Expression", "Source", "Strategy", "along_range", "at_least", "between", "finite", "non_negative",
+        "option", "positive", "short",
     ],
     "dataset": ["FiniteData"],
     "degrade": ["Degraded"],
@@ -109,6 +119,7 @@ _ROOMS = {
     "imported": ["OwnCode"],
     "noise": ["LogNormal", "LogUniform", "SampleStreams", "TrainingStreams", "sigma_grid"],
     "observe": ["Observer"],
+    "paired": ["Difference", "interval"],
     "perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
     "recipe": ["Recipe", "Workshop"],
     "recipes": [
@@ -117,6 +128,7 @@ _ROOMS = {
     "registry": ["Registry"],
     "sample": ["Sampler", "State"],
     "select": ["Draw", "Losses", "Selection", "Selector", "SelectorState"],
+    "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
     "task": ["Arm", "Context", "Examples", "Metric", "Network", "Start", "Task", "noised"],
     "tensors": ["fill_module", "read_tensors"],
     "weights": ["Gate"],

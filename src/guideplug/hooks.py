@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from guideplug.recipe import Recipe
     from guideplug.sample import Sampler
     from guideplug.select import Selector
+    from guideplug.study import Study
     from guideplug.task import Metric, Network, Task
 
 __all__ = ["API_VERSION", "hook"]
@@ -61,6 +62,11 @@ def guideplug_recipes() -> "Sequence[type[Recipe]]":  # type: ignore[empty-body]
 @_spec
 def guideplug_metrics() -> "Sequence[type[Metric]]":  # type: ignore[empty-body]
     """Metrics, measured in every run whose task they apply to; they have no options without a default."""
+
+
+@_spec
+def guideplug_studies() -> "Sequence[type[Study]]":  # type: ignore[empty-body]
+    """Studies: scripted experiments for ``guideplug study``; they have no options without a default."""
 
 
 @_spec

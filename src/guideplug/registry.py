@@ -32,6 +32,7 @@ from guideplug.recipe import Recipe
 from guideplug.recipes import Constant, Cosine, FineTune, InverseSqrt, Load, Snapshot, Synthetic, Train
 from guideplug.sample import Sampler
 from guideplug.select import Selector
+from guideplug.study import Study
 from guideplug.task import Metric, Network, Task
 
 __all__ = ["GROUP", "Offer", "Plugin", "Registry"]
@@ -47,6 +48,7 @@ KINDS: Mapping[str, type[Strategy]] = {
     "guideplug_tasks": Task,
     "guideplug_recipes": Recipe,
     "guideplug_metrics": Metric,
+    "guideplug_studies": Study,
 }
 
 _OWN_FOLDER = str(Path(__file__).parent) + os.sep

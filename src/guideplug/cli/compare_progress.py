@@ -10,7 +10,7 @@ from collections.abc import Collection
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-__all__ = ["CompareProgress"]
+__all__ = ["CompareProgress", "lasting"]
 
 DONE = re.compile(r"(?P<what>trained|measured) (?P<done>\d+) of (?P<total>\d+): (?P<which>.*)", re.DOTALL)
 TRAINING = re.compile(r"(?P<selector>.*), seed (?P<seed>-?\d+), [\d.]+ s", re.DOTALL)
@@ -76,7 +76,7 @@ class CompareProgress:
         left = ""
         if worked > 0 and total - done - still > 0:
             each = (time.monotonic() - self._phase_began) / worked
-            left = f"about {_lasting(each * (total - done - still))} left"
+            left = f"about {lasting(each * (total - done - still))} left"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, left=left)
         quarter = QUARTERS * done // total > QUARTERS * (done - 1) // total
@@ -109,7 +109,7 @@ class CompareProgress:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _lasting(seconds: float) -> str:
+def lasting(seconds: float) -> str:
     """A time that is not known well."""
     if seconds < 100:
         return f"{max(seconds, 1):.0f} s"

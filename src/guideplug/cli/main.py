@@ -280,6 +280,51 @@ def compare(config: str | None, **options: Any) -> None:
     compare_command(config, options)
 
 
+@main.command(short_help="Scripted experiments that plugins bring.")
+@click.argument("study", required=False, metavar="[STUDY]")
+@click.option(
+    "--set",
+    "sets",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_pair,
+    help="One option of the study, such as seeds=[0,1,2]. Repeatable.",
+)
+@click.option(
+    "--jobs",
+    type=_Whole(1, "processes at a time", 2),
+    default=1,
+    metavar="N",
+    help="Processes at a time; by default 1.",
+)
+@click.option("--out", metavar="FOLDER", help="Where results go; by default a new folder under runs/.")
+@click.option("--resume", metavar="FOLDER", help="Go on with an interrupted study.")
+@click.option("--dry-run", is_flag=True, help="Print what there is to do, what the store has, and an estimate of time.")
+@click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 ...; by default CUDA where there is one.")
+@click.option(
+    "--plugin",
+    "plugins",
+    metavar="FILE.py",
+    multiple=True,
+    help="A local plugin. It is code and runs as such. Repeatable.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def study(study: str | None, **options: Any) -> None:
+    """Scripted experiments that plugins bring; without STUDY, a list of them.
+
+    STUDY is a name, or an expression with options. The networks of a study are kept in the store, what was measured in
+    its folder: an interrupted one goes on, and another study uses the networks again.
+
+    \b
+    guideplug study
+    guideplug study figure1
+    guideplug study 'weights(task=digits, seeds=[0, 1, 2])' --jobs 2
+    """
+    from guideplug.cli.study import study_command
+
+    study_command(study, options)
+
+
 @main.command(short_help="Guide a finished run, or a network of your own, without training it.")
 @click.argument("folder", required=False, metavar="[RUN_FOLDER]")
 @click.option("--task", metavar="EXPR", help="The task that a network of your own is for.")

@@ -11,8 +11,6 @@ training has spent too much to be near, the budget is missed: the arm stays in t
 concluded from it.
 """
 
-import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Literal, TypeAlias, get_args
@@ -20,8 +18,9 @@ from typing import Literal, TypeAlias, get_args
 import attrs
 
 from guideplug.compare.costs import Cost
+from guideplug.paired import Difference, interval
 
-__all__ = ["BUDGETS", "Arm", "Budget", "Comparison", "Difference", "Miss", "Row", "Training", "interval"]
+__all__ = ["BUDGETS", "Arm", "Budget", "Comparison", "Miss", "Row", "Training"]
 
 Arm: TypeAlias = tuple[str, str]
 """A guider and a selector."""
@@ -65,21 +64,6 @@ class Row:
     step: int
     metrics: Mapping[str, float | None]
     evaluations: float
-
-
-@attrs.frozen
-class Difference:
-    """A paired difference of two arms over ``count`` seeds, with its 95 % confidence interval (Student's t)."""
-
-    mean: float
-    low: float
-    high: float
-    count: int
-
-    @property
-    def clear(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
 
 
 @attrs.frozen
@@ -253,18 +237,3 @@ class Comparison:
                 return None
             ours, first = ({seed: abs(value - truth) for seed, value in arm.items()} for arm in (ours, first))
         return interval([ours[seed] - first[seed] for seed in ours if seed in first])
-
-
-def interval(gaps: Sequence[float]) -> Difference | None:
-    """The mean of differences and its 95 % confidence interval.
-
-    None for fewer than two, and where all are equal and not 0: metrics that count samples come in steps, so that a few
-    seeds may agree by chance, and an interval without width would call that certain.
-    """
-    if len(gaps) < 2 or (gaps[0] != 0 and len(set(gaps)) == 1):
-        return None
-    from scipy.stats import t  # half a second to import
-
-    mean = statistics.fmean(gaps)
-    half = float(t.ppf(0.975, len(gaps) - 1)) * statistics.stdev(gaps) / math.sqrt(len(gaps))
-    return Difference(mean, mean - half, mean + half, len(gaps))

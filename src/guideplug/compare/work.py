@@ -29,12 +29,10 @@ from guideplug.errors import RunError
 from guideplug.observe import Observers
 from guideplug.recipes import Snapshot
 from guideplug.registry import Registry
-from guideplug.run.arms import draw_arms
-from guideplug.run.measure import measured, metrics_of
+from guideplug.run.measure import Bench, metrics_of
 from guideplug.run.rehearsal import denoiser_of, guided
 from guideplug.run.workshop import StoreWorkshop
 from guideplug.store import Store
-from guideplug.task import Context
 from guideplug.tensors import whole_file
 from guideplug.train import Moment, moment_at
 
@@ -100,8 +98,8 @@ def compare(
             say(f"measured {done} of {len(wanted)}: {cell[0]}, seed {cell[1]}, step {cell[2]}")
     cells = {cell: _read(_path(grid, folder, cell)) for cell in wanted}
     rows = [
-        Row(guider, *cell, metrics=values["metrics"], evaluations=values["evaluations"])
-        for cell, guiders in cells.items()
+        Row(guider, selector, seed, step, values["metrics"], values["evaluations"])
+        for (selector, seed, step), guiders in cells.items()
         for guider, values in guiders["guiders"].items()
     ]
     return attrs.evolve(plan, rows=rows, truth=next(iter(cells.values()))["truth"])
@@ -184,7 +182,7 @@ class _Desk:
     grid: Grid
     registry: Registry
     store: Store
-    truth: "tuple[Context, Mapping[str, float | None]] | None" = None
+    bench: Bench
 
     def train(self, cell: Cell) -> dict[str, Any]:
         """Train, or find trained, a selector's network of a seed, with its snapshots; where it stood at each."""
@@ -216,37 +214,18 @@ class _Desk:
     def measure(self, cell: Cell) -> dict[str, Any]:
         """The metrics of a snapshot with every guider."""
         selector, seed, step = cell
-        config = self.grid.configs[self.grid.request.guiders[0], selector, seed]
-        task, sampler, metrics = config.task, config.sampler, metrics_of(config.task, self.registry)
         found: dict[str, Any] = {}
         with asked_to_leave() as stop:
-            if self.truth is None:
-                arms = task.truth(config.samples, sampler, config.sample_seed)
-                context = Context(task, {arm.name: arm for arm in arms}, sampler, config.sample_seed)
-                self.truth = context, measured(arms[0], metrics, context, stop)
-            shop = StoreWorkshop(self.store, torch.device(config.device), Observers(), stop=stop)
+            shop = StoreWorkshop(self.store, torch.device(self.grid.first.device), Observers(), stop=stop)
             for guider in self.grid.request.guiders:
                 config = self.grid.configs[guider, selector, seed]
                 recipes = self.grid.at(guider, selector, seed, step)
                 models: dict[str, Leaf] = {role: denoiser_of(shop.obtain(one), role) for role, one in recipes.items()}
                 point = models["main"] if config.guider is None else guided(config.guider, models)
-                drawn, tallies = draw_arms(
-                    {guider: point},
-                    task,
-                    sampler,
-                    count=config.samples,
-                    seed=config.sample_seed,
-                    batch=config.sample_batch,
-                    device=torch.device(config.device),
-                    each=lambda arm, done, total: stop(),
-                )
-                context = attrs.evolve(self.truth[0], cache=dict(self.truth[0].cache))
-                outputs = sum(count.outputs for count in tallies[guider].counts.values())
-                found[guider] = {
-                    "metrics": measured(drawn[guider], metrics, context, stop),
-                    "evaluations": outputs / config.samples,
-                }
-        return {"guiders": found, "truth": self.truth[1]}
+                _, metrics, evaluations = self.bench.sampled(config, point, guider, stop)
+                found[guider] = {"metrics": metrics, "evaluations": evaluations}
+            truth = self.bench.truth(self.grid.first, stop).metrics
+        return {"guiders": found, "truth": truth}
 
 
 def _desk_of(request: GridRequest, plugins: Sequence[str], root: str) -> _Desk:
@@ -254,16 +233,17 @@ def _desk_of(request: GridRequest, plugins: Sequence[str], root: str) -> _Desk:
     registry = Registry.installed(plugins)
     grid = resolve_grid(request, registry)
     torch.set_num_threads(grid.first.threads)
-    return _Desk(grid, registry, Store(Path(root)))
+    return _Desk(grid, registry, Store(Path(root)), Bench(registry))
 
 
 @contextmanager
 def _work(grid: Grid, registry: Registry, store: Store, jobs: int) -> Iterator[Run]:
     """What works on cells, in this process or in several, and gives each when it is done."""
     if jobs > 1:
-        with workers(jobs, _desk_of, (grid.request, list(grid.first.plugins), str(store.root))) as run:
+        arguments = grid.request, list(grid.first.plugins), str(store.root)
+        with workers(jobs, _desk_of, arguments, told=lambda cell: f"{cell[0]}, seed {cell[1]}") as run:
             yield run
         return
     torch.set_num_threads(grid.first.threads)
-    desk = _Desk(grid, registry, store)
+    desk = _Desk(grid, registry, store, Bench(registry))
     yield lambda what, cells: ((cell, getattr(desk, what)(cell)) for cell in cells)

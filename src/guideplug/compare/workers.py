@@ -23,9 +23,9 @@ from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop
 
 __all__ = ["Cell", "Run", "asked_to_leave", "workers"]
 
-Cell: TypeAlias = tuple[str, int, int]
-"""Selector, seed, step."""
-Run: TypeAlias = Callable[[str, Sequence[Cell]], Iterator[tuple[Cell, dict[str, Any]]]]
+Cell: TypeAlias = Any
+"""What a piece of work is known by; it can be pickled."""
+Run: TypeAlias = Callable[[str, Sequence[Cell]], Iterator[tuple[Cell, Any]]]
 """Asks for a method of the desk to be called with each cell, and gives every answer when it is there."""
 
 PATIENCE = 10.0
@@ -97,13 +97,16 @@ class _Worker:
 
 
 @contextmanager
-def workers(jobs: int, make: Callable[..., Any], arguments: Sequence[Any]) -> Iterator[Run]:
+def workers(
+    jobs: int, make: Callable[..., Any], arguments: Sequence[Any], told: Callable[[Cell], str] = str
+) -> Iterator[Run]:
     """What works on cells in ``jobs`` other processes.
 
     Args:
         jobs: processes.
         make: makes a process's desk; it is called there.
         arguments: of it.
+        told: how a cell is called in messages.
 
     Raises:
         Exception: what a desk raised, with its traceback; the others are stopped, and keep what they were at.
@@ -113,7 +116,7 @@ def workers(jobs: int, make: Callable[..., Any], arguments: Sequence[Any]) -> It
     staff: list[_Worker] = []
     with asked_to_stop() as stop:
         try:
-            yield lambda what, cells: _dealt(staff, jobs, make, arguments, what, cells, stop)
+            yield lambda what, cells: _dealt(staff, jobs, make, arguments, told, what, cells, stop)
         finally:
             _dismiss(staff)
 
@@ -137,10 +140,11 @@ def _dealt(
     jobs: int,
     make: Callable[..., Any],
     arguments: Sequence[Any],
+    told: Callable[[Cell], str],
     what: str,
     cells: Sequence[Cell],
     stop: Stop,
-) -> Iterator[tuple[Cell, dict[str, Any]]]:
+) -> Iterator[tuple[Cell, Any]]:
     left = list(reversed(cells))
     while len(staff) < min(jobs, len(cells)):
         staff.append(_hired(make, arguments))
@@ -151,14 +155,14 @@ def _dealt(
                 try:
                     worker.pipe.send((what, worker.cell))
                 except BrokenPipeError:
-                    raise _died(worker) from None
+                    raise _died(worker, told) from None
         busy = {worker.pipe: worker for worker in staff if worker.cell is not None}
         for pipe in wait(list(busy), timeout=ASK_EVERY):
             worker = busy[pipe]  # type: ignore[index]
             try:
                 good, answer = worker.pipe.recv()
             except (EOFError, ConnectionResetError):
-                raise _died(worker) from None
+                raise _died(worker, told) from None
             if not good:
                 error, text = answer
                 error.__cause__ = _Remote(text)
@@ -169,16 +173,16 @@ def _dealt(
         stop()
 
 
-def _died(worker: _Worker) -> BaseException:
+def _died(worker: _Worker, told: Callable[[Cell], str]) -> BaseException:
     """What a process's end means: it was asked to stop by somebody, or it was killed."""
     worker.process.join(PATIENCE)
     code = worker.process.exitcode
     if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
         return Interrupted(128 + signal.SIGTERM)
     how = f"by signal {-code} ({signal.Signals(-code).name})" if code is not None and code < 0 else f"with code {code}"
-    selector, seed, _ = worker.cell or ("nothing", 0, 0)
+    at = "nothing" if worker.cell is None else told(worker.cell)
     return RunError(
-        f"a process of --jobs ended {how} while it was at {selector}, seed {seed}; what was done is kept: go on with "
+        f"a process of --jobs ended {how} while it was at {at}; what was done is kept: go on with "
         "--resume, with fewer --jobs where memory ran out"
     )
 

@@ -2,17 +2,29 @@
 
 from guideplug.config.duration import Duration
 from guideplug.config.grammar import parse, shell_quote
-from guideplug.config.ranges import expand_ranges
-from guideplug.config.strategy import Source, Strategy, at_least, between, finite, non_negative, option, positive
+from guideplug.config.ranges import along_range, expand_ranges
+from guideplug.config.strategy import (
+    Expression,
+    Source,
+    Strategy,
+    at_least,
+    between,
+    finite,
+    non_negative,
+    option,
+    positive,
+)
 from guideplug.config.structure import Catalog, Reader, replace_option, short, write
 from guideplug.config.tree import format_value
 
 __all__ = [
     "Catalog",
     "Duration",
+    "Expression",
     "Reader",
     "Source",
     "Strategy",
+    "along_range",
     "at_least",
     "between",
     "expand_ranges",

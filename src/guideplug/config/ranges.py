@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from decimal import Context, Decimal, localcontext
 
 from guideplug.config.grammar import parse
-from guideplug.config.tree import Call, ListValue, Literal, Range, Value, Word, format_value
+from guideplug.config.tree import Call, Keyword, ListValue, Literal, Range, Value, Word, format_value
 from guideplug.errors import ConfigError, ExpressionError
 
-__all__ = ["expand_ranges"]
+__all__ = ["along_range", "expand_ranges"]
 
 MOST = 1000
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -39,6 +39,59 @@ def expand_ranges(text: str) -> list[str]:
         if count > MOST:
             raise ConfigError(f"{text} stands for more than {MOST} expressions: give a larger step")
     return [format_value(spread) for spread in _spread(value, text)]
+
+
+def along_range(text: str) -> list[tuple[str, float, str]]:
+    """An expression along its range: the option it is given to, its number, and the expression there; ends included.
+
+    Several ranges in one expression go side by side, the first gives option and number: ``blend([cfg(weight=1:3:0.5),
+    autoguidance(weight=1:3:0.5)])`` is five expressions.
+
+    Raises:
+        ExpressionError: it does not follow the grammar.
+        ConfigError: it has no range, one has no number, or they have different counts of numbers.
+    """
+    value = parse(text)
+    ranges = list(_ranges(value))
+    if not ranges:
+        raise ConfigError(f"{text} has no range: write one, as in weight=1:3:0.5")
+    numbers = [_numbers(found, text) for found in ranges]
+    if len({len(several) for several in numbers}) > 1:
+        counts = " and ".join(str(len(several)) for several in numbers)
+        raise ConfigError(f"{text} has ranges of {counts} numbers, which go side by side: give as many of each")
+    option = next((keyword.name for keyword in _keywords(value) if isinstance(keyword.value, Range)), "")
+    walked = []
+    for chosen in zip(*numbers, strict=True):
+        left = iter(chosen)
+        walked.append((option, float(chosen[0]), format_value(_filled(value, left))))
+    return walked
+
+
+def _keywords(value: Value) -> Iterator[Keyword]:
+    match value:
+        case Call(_, args, kwargs):
+            for inner in args:
+                yield from _keywords(inner)
+            for keyword in kwargs:
+                yield keyword
+                yield from _keywords(keyword.value)
+        case ListValue(items):
+            for inner in items:
+                yield from _keywords(inner)
+
+
+def _filled(value: Value, numbers: Iterator[float | int]) -> Value:
+    """The value with its ranges replaced, in the order of `_ranges`, by numbers."""
+    match value:
+        case Range():
+            return Literal(next(numbers))
+        case Call(_, args, kwargs):
+            placed = tuple(_filled(inner, numbers) for inner in args)
+            named = tuple(dataclasses.replace(one, value=_filled(one.value, numbers)) for one in kwargs)
+            return dataclasses.replace(value, args=placed, kwargs=named)
+        case ListValue(items):
+            return dataclasses.replace(value, items=tuple(_filled(inner, numbers) for inner in items))
+    return value
 
 
 def _ranges(value: Value) -> Iterator[Range]:

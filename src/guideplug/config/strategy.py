@@ -8,11 +8,14 @@ the documentation and the error messages tell the same story.
 import abc
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NewType
 
 import attrs
 
-__all__ = ["Source", "Strategy", "at_least", "between", "finite", "non_negative", "option", "positive"]
+__all__ = ["Expression", "Source", "Strategy", "at_least", "between", "finite", "non_negative", "option", "positive"]
+
+Expression = NewType("Expression", str)
+"""An option that holds a constructor expression as text, such as a guider with a range; quotes may be left out."""
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], Any]
 

@@ -18,7 +18,7 @@ import attrs
 
 from guideplug.config.duration import Duration
 from guideplug.config.grammar import parse
-from guideplug.config.strategy import Strategy
+from guideplug.config.strategy import Expression, Strategy
 from guideplug.config.tree import (
     Call,
     Keyword,
@@ -94,6 +94,9 @@ class Reader:
             return float(_constant(value, path, "a number", lambda found: type(found) in (int, float)))
         if expected is str:
             return _text(value, path)
+        if expected is Expression:
+            typed = value.value if isinstance(value, Constant) else value
+            return Expression(format_value(parse(typed if isinstance(typed, str) else _shown(value))))
         if expected is Duration:
             return self._duration(value, path)
         if isinstance(expected, type) and expected in self.named:

@@ -1,14 +1,19 @@
 """The metrics of arms: those of the task, and those that plugins offer for it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+import attrs
 import numpy as np
+import torch
 
+from guideplug.denoise import Denoiser
 from guideplug.registry import Registry
+from guideplug.run.arms import draw_arms
+from guideplug.run.config import RunConfig
 from guideplug.task import Arm, Context, Metric, Task
 
-__all__ = ["measured", "metrics_of"]
+__all__ = ["Bench", "Truth", "measured", "metrics_of"]
 
 
 def metrics_of(task: Task, registry: Registry) -> list[Metric]:
@@ -27,3 +32,50 @@ def measured(
         values[metric.name] = None if value is None or not np.isfinite(value) else float(value)
         each()
     return values
+
+
+@attrs.frozen
+class Truth:
+    """The reference arms of a task, best first, what metrics share about them, and the metrics of the first."""
+
+    arms: Sequence[Arm]
+    context: Context
+    metrics: Mapping[str, float | None]
+
+
+@attrs.define
+class Bench:
+    """Where many denoisers are sampled and measured in turn; reference arms are drawn once for all that share them."""
+
+    registry: Registry
+    _truths: "dict[tuple[object, ...], Truth]" = attrs.field(factory=dict, init=False)
+
+    def truth(self, config: RunConfig, stop: Callable[[], None] = lambda: None) -> Truth:
+        """What the samples of a run are measured against."""
+        key = config.task, config.samples, config.sampler, config.sample_seed
+        if key not in self._truths:
+            arms = config.task.truth(config.samples, config.sampler, config.sample_seed)
+            context = Context(config.task, {arm.name: arm for arm in arms}, config.sampler, config.sample_seed)
+            found = measured(arms[0], metrics_of(config.task, self.registry), context, stop)
+            self._truths[key] = Truth(arms, context, found)
+        return self._truths[key]
+
+    def sampled(
+        self, config: RunConfig, point: Denoiser, name: str, stop: Callable[[], None] = lambda: None
+    ) -> tuple[Arm, dict[str, float | None], float]:
+        """The samples of a denoiser, their metrics, and network outputs for each sample."""
+        truth = self.truth(config, stop)
+        drawn, tallies = draw_arms(
+            {name: point},
+            config.task,
+            config.sampler,
+            count=config.samples,
+            seed=config.sample_seed,
+            batch=config.sample_batch,
+            device=torch.device(config.device),
+            each=lambda arm, done, total: stop(),
+        )
+        context = attrs.evolve(truth.context, cache=dict(truth.context.cache))
+        found = measured(drawn[name], metrics_of(config.task, self.registry), context, stop)
+        outputs = sum(count.outputs for count in tallies[name].counts.values())
+        return drawn[name], found, outputs / config.samples

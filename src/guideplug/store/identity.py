@@ -27,7 +27,10 @@ from guideplug.task import Network
 
 __all__ = ["describe", "identity", "source_digest"]
 
-NOT_TRAINED_WITH = {"cli", "compare", "demo", "run", "scaffold", "testing", "registry.py", "hooks.py", "observe.py"}
+NOT_TRAINED_WITH = {
+    "cli", "compare", "demo", "laboratory", "run", "scaffold", "testing",
+    "hooks.py", "observe.py", "registry.py", "study.py",
+}  # fmt: skip
 """Rooms of the core that no weight depends on: editing them does not disown trained networks."""
 TRAINED_WITH = {"run/workshop.py"}
 """Files in those rooms that weights depend on all the same."""

@@ -1,0 +1,117 @@
+"""Curves of metrics against a guidance weight, and the weight that is best on them."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from guideplug import Findings
+
+__all__ = ["UNGUIDED", "Curve", "curve", "draw_curves", "unguided_by_seed"]
+
+UNGUIDED = "none"
+COLOURS = ("#1f6fb4", "#d1495b", "#2e8b57", "#8e5ea2", "#c98a1b", "#4d4d4d")
+MARKS = ("o", "s", "^", "D", "v", "P")
+
+
+@frozen
+class Curve:
+    """A metric of one guider at each weight, for each seed of the training; means over the seeds of the guide."""
+
+    guider: str
+    values: Mapping[float, Mapping[int, float]]
+
+    def at(self, weight: float) -> Mapping[int, float]:
+        """The values at a weight, by seed."""
+        return self.values[weight]
+
+    def _best(self, found: Findings, metric: str, seeds: Sequence[int]) -> float:
+        """The weight whose mean over some seeds is best, among those where all of them have a value."""
+        whole = {weight: row for weight, row in self.values.items() if all(seed in row for seed in seeds)}
+        mean = {weight: statistics.fmean(row[seed] for seed in seeds) for weight, row in (whole or self.values).items()}
+        return min(mean, key=lambda weight: found.distance(metric, mean[weight]))
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that have a value at every weight."""
+        rows = list(self.values.values())
+        return [seed for seed in rows[0] if all(seed in row for row in rows)]
+
+    def best(self, found: Findings, metric: str) -> float:
+        """The weight that is best on the mean over all seeds."""
+        return self._best(found, metric, self.seeds)
+
+    def best_of_each(self, found: Findings, metric: str) -> list[float]:
+        """The weight that is best for each seed by itself."""
+        return [self._best(found, metric, [seed]) for seed in self.seeds]
+
+    def held_out(self, found: Findings, metric: str) -> dict[int, float]:
+        """For each seed the value at the weight that is best on the others; of one seed its own best."""
+        seeds = self.seeds
+        return {
+            seed: self.values[self._best(found, metric, [one for one in seeds if one != seed] or seeds)][seed]
+            for seed in seeds
+        }
+
+
+def curve(found: Findings, guider: str, metric: str) -> Curve:
+    """The curve of a guider."""
+    values: dict[float, dict[int, list[float]]] = {}
+    for row in found.where(guider=guider).rows:
+        value = row.metrics.get(metric)
+        if value is not None:
+            values.setdefault(float(row.axes["weight"]), {}).setdefault(int(row.axes["seed"]), []).append(value)
+    means = {weight: {seed: statistics.fmean(many) for seed, many in row.items()} for weight, row in values.items()}
+    return Curve(guider, means)
+
+
+def unguided_by_seed(found: Findings, metric: str) -> dict[int, float]:
+    """The unguided values, by seed."""
+    return {int(str(seed)): value for seed, value in found.where(guider=UNGUIDED).by("seed", metric).items()}
+
+
+def draw_curves(found: Findings, curves: Mapping[str, Sequence[Curve]], titles: Mapping[str, str], path: Path) -> None:
+    """Write a PNG with a panel for each metric: mean and standard deviation over seeds against the weight."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second to import
+    from matplotlib.figure import Figure
+
+    across = min(3, len(curves))
+    down = math.ceil(len(curves) / across)
+    figure = Figure(figsize=(4.4 * across, 3.2 * down + 0.6), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for panel, (metric, several) in zip(panels, curves.items(), strict=False):
+        plain = list(unguided_by_seed(found, metric).values())
+        middle = statistics.fmean(plain)
+        panel.axhline(middle, color="#777777", linewidth=1, linestyle="--", label="unguided")
+        if len(plain) > 1:
+            spread = statistics.pstdev(plain)
+            panel.axhspan(middle - spread, middle + spread, color="#777777", alpha=0.12, linewidth=0)
+        truth = found.truth(metric)
+        if truth is not None:
+            panel.axhline(truth, color="#c98a1b", linewidth=1, linestyle=":", label="true samples")
+        for number, one in enumerate(several):
+            weights = sorted(one.values)
+            rows = [list(one.values[weight].values()) for weight in weights]
+            means, stds = [statistics.fmean(row) for row in rows], [statistics.pstdev(row) for row in rows]
+            panel.errorbar(
+                weights, means, yerr=stds if max(map(len, rows)) > 1 else None, color=COLOURS[number % len(COLOURS)],
+                marker=MARKS[number % len(MARKS)], markersize=3, linewidth=1.2, elinewidth=0.7, capsize=2,
+                label=titles[one.guider],
+            )  # fmt: skip
+        better = {"higher": "higher is better", "lower": "lower is better", "truth": "nearer to truth is better"}
+        panel.set_title(f"{metric}: {better[found.better[metric]]}", fontsize=9)
+        panel.tick_params(labelsize=8)
+        panel.grid(alpha=0.25, linewidth=0.5)
+        values = [value for one in several for row in one.values.values() for value in row.values()]
+        if min(values) > 0 and max(values) > 30 * min(values):
+            panel.set_yscale("log")
+    for panel in panels[len(curves) :]:
+        panel.set_visible(False)
+    for panel in panels[max(0, len(curves) - across) : len(curves)]:
+        panel.set_xlabel("guidance weight w (off at 1)", fontsize=9)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4), frameon=False, fontsize=8)
+    figure.savefig(path)

@@ -1,0 +1,165 @@
+"""Any metric against the guidance weight, for any guiders, over seeds of the trainings and of the guides.
+
+A curve for each guider: an expression with a range, such as ``autoguidance(weight=1.25:3.5:0.25)``. Options called
+omega are drawn at w = 1 + omega, so that all guiders share an axis.
+
+Which weight is best is chosen on the same samples that it is measured on, so its value is a little too good. The column
+"held out" has for each seed the value at the weight that is best on the mean of the other seeds: what somebody gets who
+takes the weight from elsewhere. Differences to unguided sampling are of the held-out values, paired over seeds, with
+95 % intervals by Student's t.
+
+Source of the search over weights: Karras et al. 2024, arXiv:2406.02507, section 5: weights from 1 to 3.5.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+from attrs import frozen
+from attrs.validators import optional
+
+from guideplug import (
+    Difference,
+    Expression,
+    Findings,
+    Report,
+    Study,
+    Table,
+    Task,
+    Trial,
+    along_range,
+    at_least,
+    interval,
+    option,
+)
+from guideplug_studies.curves import UNGUIDED, Curve, curve, draw_curves, unguided_by_seed
+
+__all__ = ["Weights"]
+
+ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
+COLUMNS = (
+    "metric", "", "guider", "unguided", "best w", "best w of each seed", "there", "held out",
+    "held out - unguided, 95 %", "verdict",
+)  # fmt: skip
+
+
+@final
+@frozen
+class Weights(Study):
+    """Any metric against the guidance weight, for any guiders: the best weight and its spread over seeds."""
+
+    name = "weights"
+    task: Task | None = option(None, help="the task; none for the default one")
+    guiders: tuple[Expression, ...] = option(
+        (
+            Expression("cfg(weight=1.25:3.5:0.25)"),
+            Expression("autoguidance(weight=1.25:3.5:0.25)"),
+            Expression("sims(omega=0.25:2.5:0.25)"),
+            Expression("blend([cfg(weight=1.25:3.5:0.25), autoguidance(weight=1.25:3.5:0.25)], shares=[0.25, 0.75])"),
+        ),
+        help="expressions with a range each; several ranges in one go side by side",
+    )
+    seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), help="of the trainings")
+    guide_seeds: tuple[int, ...] = option((), help="of the guides, each with every seed; none for the training's own")
+    roles: tuple[str, ...] = option(
+        ("weak", "unconditional", "synthetic"), help="roles that a guide's seed is for, where they are there"
+    )
+    samples: int | None = option(
+        None, help="samples of each trial; none for the task's", unit="samples", validator=optional(at_least(2))
+    )
+
+    def trials(self) -> Sequence[Trial]:
+        run: dict[str, object] = {} if self.task is None else {"task": self.task}
+        if self.samples is not None:
+            run["samples"] = self.samples
+        found = []
+        for seed in self.seeds:
+            for guider, guide, weight, expression in self._points():
+                sets = {} if guide < 0 else {f"models.{role}.seed": str(guide) for role in self.roles}
+                axes: dict[str, str | float] = {"guider": guider, "weight": weight, "seed": seed, "guide": guide}
+                found.append(Trial(axes, {**run, "guider": expression, "seed": seed}, sets))
+        return found
+
+    def _points(self) -> list[tuple[str, int, float, str]]:
+        """Guider, guide's seed (-1 for the training's own), weight and expression of every point of the curves."""
+        points = [(UNGUIDED, -1, 1.0, UNGUIDED)]
+        for guider in self.guiders:
+            for option_name, number, expression in along_range(guider):
+                weight = 1 + number if option_name == "omega" else number
+                points += [(guider, guide, weight, expression) for guide in self.guide_seeds or (-1,)]
+        return points
+
+    def report(self, found: Findings) -> Report:
+        metrics = [name for name in found.better if found.values(name)]
+        curves = {
+            metric: [
+                curve(found, guider, metric) for guider in self.guiders if found.where(guider=guider).values(metric)
+            ]
+            for metric in metrics
+        }
+        rows = [self._row(found, metric, one) for metric in metrics for one in curves[metric]]
+        return Report(
+            {"weights": Table(COLUMNS, [row for row, _ in rows])},
+            [*self._sentences(found, metrics, curves), *self._caveats()],
+            {"weights": lambda path: draw_curves(found, curves, self._titles(), path)},
+        )
+
+    def _row(self, found: Findings, metric: str, one: Curve) -> tuple[list[Any], Difference | None]:
+        unguided = unguided_by_seed(found, metric)
+        best = one.best(found, metric)
+        held = one.held_out(found, metric)
+        gap = interval([found.distance(metric, held[seed]) - found.distance(metric, unguided[seed]) for seed in held])
+        each = one.best_of_each(found, metric)
+        row: list[Any] = [
+            metric,
+            ARROWS[found.better[metric]],
+            one.guider,
+            list(unguided.values()),
+            f"{best:g}",
+            f"{min(each):g} to {max(each):g}" if len(each) > 1 else "-",
+            list(one.at(best).values()),
+            list(held.values()),
+            "-" if gap is None else told(gap, found.better[metric]),
+            "-" if gap is None or not gap.clear else "better" if gap.high < 0 else "worse",
+        ]
+        return row, gap
+
+    def _sentences(self, found: Findings, metrics: Sequence[str], curves: Mapping[str, Sequence[Curve]]) -> list[str]:
+        said = []
+        for guider in self.guiders:
+            verdicts: dict[str, list[str]] = {"better": [], "worse": []}
+            for metric in metrics:
+                for one in curves[metric]:
+                    row, gap = self._row(found, metric, one)
+                    if one.guider == guider and gap is not None and gap.clear:
+                        verdicts[str(row[-1])].append(f"{metric} (w {row[4]})")
+            parts = [f"{what} than unguided in {', '.join(names)}" for what, names in verdicts.items() if names]
+            said.append(
+                f"{_short(guider)}: {'; '.join(parts) or 'no metric tells it from unguided at its best weight'}"
+            )
+        return said
+
+    def _caveats(self) -> list[str]:
+        if len(self.seeds) < 2:
+            return ["one seed: no interval, and the best weight is chosen on the samples that it is measured on"]
+        return [
+            f"each metric has its own best weight; {len(self.seeds)} seeds, held-out values, intervals of 95 % for "
+            "each metric by itself"
+        ]
+
+    def _titles(self) -> dict[str, str]:
+        return {guider: _short(guider) for guider in self.guiders}
+
+
+def told(gap: Difference, better: str) -> str:
+    """A difference of distances, as one of values where more is better."""
+    low, high, mean = gap.low, gap.high, gap.mean
+    if better == "higher":
+        low, high, mean = -high, -low, -mean
+    return f"{mean:+.3g} [{low:+.3g}, {high:+.3g}]"
+
+
+def _short(guider: str) -> str:
+    """An expression without its ranges, for legends."""
+    plain = re.sub(r"(weight|omega)=[^,)]*:[^,)]*", "", guider)
+    return re.sub(r"\(,? ?\)", "", plain).replace("(, ", "(")

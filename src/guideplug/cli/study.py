@@ -1,0 +1,154 @@
+"""What study does: list what there is, carry one out, tell what it found."""
+
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import tomli_w
+import torch
+from rich.console import Console
+
+from guideplug.cli.commands import plugin_files
+from guideplug.cli.dry_run import estimate
+from guideplug.cli.study_progress import StudyProgress
+from guideplug.cli.table import print_table
+from guideplug.config import Reader, format_value, parse, shell_quote, write
+from guideplug.errors import ExpressionError, RunError, UsageError
+from guideplug.laboratory import Plan, carry_out, planned, shown, write_report
+from guideplug.observe import Observers
+from guideplug.registry import Registry
+from guideplug.run.folder import RunFolder
+from guideplug.run.interrupt import Interrupted
+from guideplug.store import Store, identity
+from guideplug.study import Report, Study
+from guideplug.tensors import whole_file
+
+__all__ = ["study_command"]
+
+CONFIG = "study.toml"
+WIDTH = 160
+
+
+def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
+    """``guideplug study``."""
+    resume = None if options["resume"] is None else Path(options["resume"])
+    if resume is not None and (expression is not None or options["out"] is not None or options["sets"]):
+        raise UsageError("--resume names the folder, whose study goes on as it is: leave out STUDY, --set and --out")
+    plugins = list(plugin_files(options, None))
+    common: dict[str, Any] = {"threads": 1}
+    if resume is not None:
+        expression, common, plugins = _read(resume)
+    registry = Registry.installed(plugins)
+    if expression is None:
+        _list(registry)
+        return
+    if options["device"] is not None:
+        common["device"] = options["device"]
+    if plugins:
+        common["plugins"] = plugins
+    study = _study(expression, options["sets"], registry)
+    plan = planned(study, registry, common)
+    store = Store.default()
+    if options["dry_run"]:
+        _dry_run(plan, store)
+        return
+    if resume is not None:
+        folder = resume
+    else:
+        out = None if options["out"] is None else Path(options["out"])
+        folder = RunFolder.create(out, f"study-{study.name}", parts=("trials",)).path
+        with whole_file(folder / CONFIG) as file:
+            file.write(tomli_w.dumps({"study": format_value(write(study)), **plan.common}).encode())
+    _go(plan, registry, store, folder, options)
+
+
+def _list(registry: Registry) -> None:
+    names = registry.names(Study.kind)
+    if not names:
+        click.echo("no installed plugin brings a study")
+        return
+    width = max(map(len, names))
+    for name in names:
+        found = registry.find(Study.kind, name)
+        said = f"a preset for {found}" if isinstance(found, str) else (found.__doc__ or "").splitlines()[0]
+        click.echo(f"{name:<{width}}  {said}")
+    click.echo(f"run one with guideplug study {names[0]}; its options: guideplug plugins show {names[0]}")
+
+
+def _study(expression: str, sets: tuple[tuple[str, str], ...], registry: Registry) -> Study:
+    reader = Reader(registry)
+    study: Study = reader.expression(expression, Study, "study")
+    for key, text in sets:
+        try:
+            value = parse(text)
+        except ExpressionError as error:
+            raise ExpressionError(f"--set {key}: {error}") from None
+        study = reader.replaced(study, key.removeprefix("study."), value, study.name)
+    return study
+
+
+def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
+    """The study of a folder, what its runs have in common, and its plugin files."""
+    path = folder / CONFIG
+    try:
+        table = tomllib.loads(path.read_text())
+        expression = table.pop("study")
+    except FileNotFoundError:
+        raise UsageError(f"{folder} is not the folder of a study: it has no {CONFIG}") from None
+    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+        raise RunError(f"{path} is damaged ({error}): start the study anew in another folder") from None
+    return str(expression), table, [str(plugin) for plugin in table.get("plugins", [])]
+
+
+def _dry_run(plan: Plan, store: Store) -> None:
+    """Print what a study would do."""
+    torch.set_num_threads(plan.configs[0].threads)
+    missing = [recipe for _, recipe in plan.networks if store.find(identity(recipe)) is None]
+    click.echo(f'study = "{format_value(write(plan.study))}"')
+    for name, axis in plan.axes.items():
+        click.echo(f"# {name}: {', '.join(map(str, axis))}")
+    click.echo(f"# {len(plan.trials):,} trials of {plan.configs[0].samples:,} samples each")
+    click.echo(f"# {len(plan.networks)} networks, of which the store has {len(plan.networks) - len(missing)}")
+    known = [seconds for recipe in missing if (seconds := estimate(recipe)) is not None]
+    click.echo(f"# training takes about {sum(known):.0f} s here; sampling and metrics come on top")
+
+
+def _go(plan: Plan, registry: Registry, store: Store, folder: Path, options: Mapping[str, Any]) -> None:
+    as_json = options["as_json"]
+    progress = None if as_json else StudyProgress(Console())
+    try:
+        observers = Observers([] if progress is None else [progress])
+        found = carry_out(plan, registry, folder, store, jobs=options["jobs"], observers=observers)
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        _close(progress)
+        click.echo(f"interrupted; go on with: guideplug study --resume {shell_quote(str(folder))}", err=True)
+        sys.exit(getattr(stopped, "exit_code", 130))
+    finally:
+        _close(progress)
+    report = plan.study.report(found)
+    files = write_report(plan, found, report, folder)
+    if as_json:
+        click.echo((folder / "study.json").read_text())
+        return
+    _tell(report)
+    click.echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
+
+
+def _close(progress: StudyProgress | None) -> None:
+    if progress is not None:
+        progress.close()
+
+
+def _tell(report: Report) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    for name, table in report.tables.items():
+        rows = shown(table)
+        words = sum(all(isinstance(row[place], str) for row in table.rows) for place in range(len(table.columns)))
+        print_table(console, name, table.columns, rows, words=words)
+    for sentence in report.sentences:
+        click.echo(f"- {sentence}")

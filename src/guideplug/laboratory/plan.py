@@ -1,0 +1,113 @@
+"""A study's trials, each resolved to a run, and tried on untrained networks before anything is trained."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import attrs
+
+from guideplug.compare.trainings import needed_for
+from guideplug.config import short
+from guideplug.errors import ConfigError, GuideplugError
+from guideplug.recipe import Recipe
+from guideplug.registry import Registry
+from guideplug.run.config import Request, RunConfig, resolve
+from guideplug.run.rehearsal import rehearse
+from guideplug.store import identity
+from guideplug.study import Study, Trial
+
+__all__ = ["Plan", "planned"]
+
+
+@attrs.frozen
+class Plan:
+    """A study, ready to be carried out.
+
+    Args:
+        study: with its options.
+        trials: what it lists.
+        configs: the run of each.
+        networks: the distinct networks that the store keeps, with a name for each; what others stand on comes first.
+        common: what its runs have in common, such as the device.
+    """
+
+    study: Study
+    trials: Sequence[Trial]
+    configs: Sequence[RunConfig]
+    networks: Sequence[tuple[str, Recipe]]
+    common: Mapping[str, object]
+
+    @property
+    def expression(self) -> str:
+        """The study as it is typed, with the options that are not its defaults."""
+        return short(self.study)
+
+    @property
+    def axes(self) -> dict[str, list[object]]:
+        """The values of each axis, each once."""
+        return {name: list(dict.fromkeys(trial.axes[name] for trial in self.trials)) for name in self.trials[0].axes}
+
+
+def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> Plan:
+    """The runs of a study's trials, every one resolved and rehearsed.
+
+    Args:
+        study: the study.
+        registry: the plugins.
+        common: keys of a run's configuration that all trials share, unless one says otherwise.
+
+    Raises:
+        UsageError: what is wrong with which trial; nothing has been run.
+    """
+    try:
+        trials = list(study.trials())
+    except ValueError as error:
+        raise ConfigError(f"study {study.name!r}: {error}") from None
+    if not trials:
+        raise ConfigError(f"study {study.name!r} has no trial: give its lists at least one member each")
+    names = set(trials[0].axes)
+    places: set[tuple[object, ...]] = set()
+    configs = []
+    for trial in trials:
+        if set(trial.axes) != names:
+            raise ConfigError(f"study {study.name!r}: trial {trial} has other axes than {trials[0]}")
+        place = tuple(trial.axes[name] for name in trials[0].axes)
+        if place in places:
+            raise ConfigError(f"study {study.name!r}: two trials stand at {trial}")
+        places.add(place)
+        configs.append(_resolved(study, trial, registry, common))
+    rehearsed: set[tuple[str, ...]] = set()
+    for trial, config in zip(trials, configs, strict=True):
+        parts = config.task, config.guider, config.sampler
+        key = (*("none" if part is None else short(part) for part in parts), *sorted(config.models))
+        if key not in rehearsed:
+            rehearsed.add(key)
+            with _told_where(study, trial):
+                rehearse(config)
+    return Plan(study, trials, configs, _networks(trials, configs), common)
+
+
+def _networks(trials: Sequence[Trial], configs: Sequence[RunConfig]) -> list[tuple[str, Recipe]]:
+    found: dict[str, tuple[str, Recipe]] = {}
+    for trial, config in zip(trials, configs, strict=True):
+        for role, recipe in config.recipes.items():
+            if recipe.stored:
+                found.setdefault(identity(recipe), (f"{role} of {trial}", recipe))
+    return sorted(found.values(), key=lambda named: len(needed_for([named[1]]).trainings))
+
+
+def _resolved(study: Study, trial: Trial, registry: Registry, common: Mapping[str, object]) -> RunConfig:
+    run = dict(trial.run)
+    models = run.pop("models", {})
+    assert isinstance(models, Mapping)
+    request = Request(values={**common, **run}, models=models, sets=tuple(trial.sets.items()), spare_roles=True)
+    with _told_where(study, trial):
+        return resolve(request, registry)
+
+
+@contextmanager
+def _told_where(study: Study, trial: Trial) -> Iterator[None]:
+    """Objections name the study and the trial."""
+    try:
+        yield
+    except GuideplugError as error:
+        raise ConfigError(f"study {study.name!r}, {trial}: {error}") from None

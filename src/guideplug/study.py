@@ -1,0 +1,196 @@
+"""Studies: scripted experiments, as grids of runs and what is said of them.
+
+A study lists its trials, each a run's configuration at a place on the study's axes, and makes a report of what they
+gave. Whoever carries it out (`guideplug.laboratory`) resolves every trial, finds or trains its networks, samples,
+measures and keeps; so a study has no loop of its own, a killed one goes on, and trials that share a network train it
+once.
+"""
+
+import abc
+import csv
+import io
+import statistics
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, TypeAlias
+
+from attrs import field, frozen
+from torch import nn
+
+from guideplug.config import Strategy
+from guideplug.task import Arm, Task
+
+__all__ = ["Findings", "Measured", "Report", "Study", "Table", "Trial"]
+
+Axis: TypeAlias = str | int | float | bool
+Value: TypeAlias = str | float | int | list[float] | None
+
+
+@frozen
+class Trial:
+    """One run of a study.
+
+    Args:
+        axes: where it stands: names and values, such as ``{"guider": "cfg", "weight": 2.0, "seed": 0}``. No two trials
+            stand at one place, and all have the same names.
+        run: the configuration of the run, with the keys of a run's TOML: ``task``, ``guider``, ``seed``, ``samples``,
+            ``models``... What is left out is the task's.
+        sets: single options, as ``--set`` takes them: ``{"models.weak.seed": "1"}``.
+        keep: whether the study's folder keeps its samples, for figures.
+    """
+
+    axes: Mapping[str, Axis]
+    run: Mapping[str, object]
+    sets: Mapping[str, str] = field(factory=dict)
+    keep: bool = False
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+                         for name, value in self.axes.items())  # fmt: skip
+
+
+@frozen
+class Measured:
+    """What a trial gave.
+
+    Args:
+        axes: of the trial.
+        task: of the run.
+        metrics: by name; None where a metric has no value.
+        truth: the metrics of true samples.
+        evaluations: network outputs for each sample.
+        samples: the samples that were measured, where the trial keeps them; else it raises `ValueError`.
+        references: the task's reference arms, true samples first.
+        obtain: the module of a role, from the store.
+    """
+
+    axes: Mapping[str, Axis]
+    task: Task
+    metrics: Mapping[str, float | None]
+    truth: Mapping[str, float | None]
+    evaluations: float
+    samples: Callable[[], Arm]
+    references: Callable[[], Sequence[Arm]]
+    obtain: Callable[[str], nn.Module]
+
+
+@frozen
+class Findings:
+    """What all trials of a study gave, in the order of the trials.
+
+    Args:
+        rows: one a trial.
+        better: for each metric which way is better: "higher", "lower", or "truth".
+    """
+
+    rows: Sequence[Measured]
+    better: Mapping[str, str]
+
+    def where(self, **axes: Axis) -> "Findings":
+        """The rows at some values of axes."""
+        kept = [row for row in self.rows if all(row.axes.get(name) == value for name, value in axes.items())]
+        return Findings(kept, self.better)
+
+    def axis(self, name: str) -> list[Axis]:
+        """The values of an axis, each once, in the order of the rows."""
+        return list(dict.fromkeys(row.axes[name] for row in self.rows if name in row.axes))
+
+    def values(self, metric: str) -> list[float]:
+        """A metric of all rows; those without a value are left out."""
+        return [value for row in self.rows if (value := row.metrics.get(metric)) is not None]
+
+    def by(self, axis: str, metric: str) -> dict[Hashable, float]:
+        """A metric by an axis on which each row stands alone, such as the seed."""
+        found: dict[Hashable, float] = {}
+        for row in self.rows:
+            value = row.metrics.get(metric)
+            if row.axes[axis] in found:
+                raise ValueError(f"several rows have {axis} {row.axes[axis]!r}: choose some by the other axes first")
+            if value is not None:
+                found[row.axes[axis]] = value
+        return found
+
+    def truth(self, metric: str) -> float | None:
+        """A metric of true samples, where it has a value."""
+        return self.rows[0].truth.get(metric) if self.rows else None
+
+    def distance(self, metric: str, value: float) -> float:
+        """How bad a value is: to be made small whichever way is better."""
+        if self.better[metric] == "truth":
+            return abs(value - (self.truth(metric) or 0.0))
+        return -value if self.better[metric] == "higher" else value
+
+
+@frozen
+class Table:
+    """A table: its columns, and rows of texts, numbers, several numbers (a value for each seed), or nothing."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Value]]
+
+    def __attrs_post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"a row has {len(row)} cells for {len(self.columns)} columns: {list(row)}")
+
+    def csv(self) -> str:
+        """As CSV, numbers as they are; a column that has several numbers is mean, population deviation and count."""
+        several = [any(isinstance(row[place], list) for row in self.rows) for place in range(len(self.columns))]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        heads = zip(self.columns, several, strict=True)
+        writer.writerow([name for head, many in heads for name in (_heads(head) if many else (head,))])
+        for row in self.rows:
+            writer.writerow(
+                [
+                    part
+                    for value, many in zip(row, several, strict=True)
+                    for part in (_parts(value) if many else (value,))
+                ]
+            )
+        return text.getvalue()
+
+
+def _heads(name: str) -> Iterator[str]:
+    yield from (name, f"{name} std", f"{name} n")
+
+
+def _parts(value: Value) -> tuple[Value, Value, Value]:
+    if not isinstance(value, list):
+        return value, None, None
+    if not value:
+        return None, None, 0
+    return statistics.fmean(value), statistics.pstdev(value), len(value)
+
+
+@frozen
+class Report:
+    """What a study says of its findings.
+
+    Args:
+        tables: by name; each is written as CSV, all as Markdown.
+        sentences: what they show, in words; also what they do not show.
+        figures: what draws a PNG to a path, by name.
+    """
+
+    tables: Mapping[str, Table]
+    sentences: Sequence[str] = ()
+    figures: Mapping[str, Callable[[Path], None]] = field(factory=dict)
+
+
+class Study(Strategy):
+    """A scripted experiment. Final frozen attrs classes; the fields are its options."""
+
+    kind: ClassVar[str] = "study"
+
+    @abc.abstractmethod
+    def trials(self) -> Sequence[Trial]:
+        """What is run, in an order in which what is trained for one serves the next.
+
+        Raises:
+            ValueError: the options fit no experiment.
+        """
+
+    @abc.abstractmethod
+    def report(self, found: Findings) -> Report:
+        """Tables, sentences and figures, of one row for every trial."""
