@@ -24,6 +24,7 @@ from guideplug import (
     Draw,
     Duration,
     Examples,
+    Findings,
     Guider,
     Leaf,
     LogNormal,
@@ -33,6 +34,7 @@ from guideplug import (
     Observer,
     Options,
     Recipe,
+    Report,
     Sampler,
     SampleStreams,
     Selection,
@@ -41,9 +43,12 @@ from guideplug import (
     Space,
     Start,
     State,
+    Study,
+    Table,
     Task,
     Train,
     TrainingStreams,
+    Trial,
     hook,
     noised,
     option,
@@ -339,3 +344,33 @@ def guideplug_selectors() -> list[type[Selector]]:
 @hook
 def guideplug_observers() -> list[type[Observer]]:
     return [Interrupting, Failing]
+
+
+@final
+@frozen
+class ToyWidths(Study):
+    """Samples of networks of several widths."""
+
+    name = "toy-widths"
+    widths: tuple[int, ...] = option((8, 16), help="widths")
+
+    def trials(self) -> Sequence[Trial]:
+        return [
+            Trial({"width": width}, {"task": "toy", "denoiser": f"toy-net(width={width})"}, keep=True)
+            for width in self.widths
+        ]
+
+    def report(self, found: Findings) -> Report:
+        def draw(path: Path) -> None:
+            found.rows[0].task.figure([*found.rows[0].references(), *(row.samples() for row in found.rows)], path)
+
+        sizes = [sum(part.numel() for part in row.obtain("main").parameters()) for row in found.rows]
+        rows = [
+            [str(row.axes["width"]), size, row.metrics["distance"]] for row, size in zip(found.rows, sizes, strict=True)
+        ]
+        return Report({"widths": Table(["width", "parameters", "distance"], rows)}, ["wider"], {"widths": draw})
+
+
+@hook
+def guideplug_studies() -> list[type[Study]]:
+    return [ToyWidths]

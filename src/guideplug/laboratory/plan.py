@@ -7,7 +7,7 @@ import attrs
 
 from guideplug.compare.trainings import needed_for
 from guideplug.config import short
-from guideplug.errors import ConfigError, GuideplugError
+from guideplug.errors import ConfigError, GuideplugError, RecipeError
 from guideplug.recipe import Recipe
 from guideplug.registry import Registry
 from guideplug.run.config import Request, RunConfig, resolve
@@ -101,7 +101,12 @@ def _resolved(study: Study, trial: Trial, registry: Registry, common: Mapping[st
     assert isinstance(models, Mapping)
     request = Request(values={**common, **run}, models=models, sets=tuple(trial.sets.items()), spare_roles=True)
     with _told_where(study, trial):
-        return resolve(request, registry)
+        config = resolve(request, registry)
+        asked = {key.split(".")[1] for key in trial.sets if key.startswith("models.")}
+        if asked and not asked & config.recipes.keys():
+            there = ", ".join(sorted(config.recipes))
+            raise RecipeError(f"options are set of {' and '.join(sorted(asked))}, and its roles are {there}")
+        return config
 
 
 @contextmanager

@@ -38,8 +38,7 @@ __all__ = ["Weights"]
 
 ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
 COLUMNS = (
-    "metric", "", "guider", "unguided", "best w", "best w of each seed", "there", "held out",
-    "held out - unguided, 95 %", "verdict",
+    "metric", "guider", "unguided", "best w", "of each seed", "held out", "difference, 95 %", "verdict",
 )  # fmt: skip
 
 
@@ -111,13 +110,11 @@ class Weights(Study):
         gap = interval([found.distance(metric, held[seed]) - found.distance(metric, unguided[seed]) for seed in held])
         each = one.best_of_each(found, metric)
         row: list[Any] = [
-            metric,
-            ARROWS[found.better[metric]],
-            one.guider,
+            f"{metric} {ARROWS[found.better[metric]]}",
+            _short(one.guider),
             list(unguided.values()),
             f"{best:g}",
             f"{min(each):g} to {max(each):g}" if len(each) > 1 else "-",
-            list(one.at(best).values()),
             list(held.values()),
             "-" if gap is None else told(gap, found.better[metric]),
             "-" if gap is None or not gap.clear else "better" if gap.high < 0 else "worse",
@@ -132,7 +129,7 @@ class Weights(Study):
                 for one in curves[metric]:
                     row, gap = self._row(found, metric, one)
                     if one.guider == guider and gap is not None and gap.clear:
-                        verdicts[str(row[-1])].append(f"{metric} (w {row[4]})")
+                        verdicts[str(row[-1])].append(f"{metric} (w {row[3]})")
             parts = [f"{what} than unguided in {', '.join(names)}" for what, names in verdicts.items() if names]
             said.append(
                 f"{_short(guider)}: {'; '.join(parts) or 'no metric tells it from unguided at its best weight'}"
