@@ -29,7 +29,7 @@ ONLY_FOR_TYPES = {
     "guide": {"recipe", "task"},
     "select": {"recipe", "task"},
     "task": {"recipe"},
-    "hooks": {"guide", "observe", "recipe", "sample", "select", "study", "task"},
+    "hooks": {"denoise", "guide", "observe", "recipe", "sample", "select", "study", "task"},
 }
 """What a room names in annotations: methods that speak of each other, with no need of each other when they run."""
 

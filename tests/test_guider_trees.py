@@ -27,20 +27,37 @@ Textbook: TypeAlias = Callable[[Sum, float], Sum]
 
 READER = Reader(Registry.installed())
 ROLES = ("weak", "bad", "synthetic")
-WEIGHTS = st.sampled_from([0.0, 1.0, 2.0, 0.5]) | st.integers(-20, 40).map(lambda tenths: tenths / 10)
+Law: TypeAlias = Callable[[float], float]
+"""The weight at a level."""
+
+NUMBERS = st.sampled_from([0.0, 1.0, 2.0, 0.5]) | st.integers(-20, 40).map(lambda tenths: tenths / 10)
 """Tenths, so that a product of five is either 0 or well above what rounding leaves."""
 LEVELS = st.sampled_from([0.05, 0.3, 0.5, 1.0, 3.0])
+
+
+def ramp(low: float, high: float) -> Law:
+    def law(sigma: float) -> float:
+        first, here, last = (level ** (1 / 7) for level in (80.0, sigma, 0.002))
+        return low + (high - low) * (first - here) / (first - last)
+
+    return law
+
+
+def weights(number: st.SearchStrategy[float] = NUMBERS) -> st.SearchStrategy[tuple[str, Law]]:
+    """A number or a schedule: its expression, and its law."""
+    ramps = st.tuples(number, number).map(lambda ends: (f"ramp({ends[0]!r}, {ends[1]!r})", ramp(*ends)))
+    return number.map(lambda weight: (repr(weight), ramp(weight, weight))) | ramps
 
 
 def plus(left: Sum, right: Sum, factor: float) -> Sum:
     return {key: left.get(key, 0.0) + factor * right.get(key, 0.0) for key in {*left, *right}}
 
 
-def away(weight: float, guide: Callable[[Sum], Sum]) -> Textbook:
+def away(weight: Law, guide: Callable[[Sum], Sum]) -> Textbook:
     """base + (weight - 1) (base - guide)."""
 
     def formula(base: Sum, sigma: float) -> Sum:
-        return plus(base, plus(base, guide(base), -1.0), weight - 1)
+        return plus(base, plus(base, guide(base), -1.0), weight(sigma) - 1)
 
     return formula
 
@@ -61,13 +78,13 @@ def of_role(role: str) -> Callable[[Sum], Sum]:
 def leaves(draw: st.DrawFn) -> tuple[str, Textbook]:
     """A guider without others in it: its expression, and its formula."""
     kind = draw(st.sampled_from(["cfg", "autoguidance", "sims"]))
-    weight = draw(WEIGHTS)
+    said, law = draw(weights(NUMBERS.map(abs)) if kind == "sims" else weights())
     if kind == "cfg":
-        return f"cfg(weight={weight!r})", away(weight, null_of)
+        return f"cfg(weight={said})", away(law, null_of)
     role = draw(st.sampled_from(ROLES))
     if kind == "sims":
-        return f"sims(omega={abs(weight)!r}, model={role})", away(1 + abs(weight), of_role(role))
-    return f"autoguidance(weight={weight!r}, model={role})", away(weight, of_role(role))
+        return f"sims(omega={said}, model={role})", away(lambda sigma: 1 + law(sigma), of_role(role))
+    return f"autoguidance(weight={said}, model={role})", away(law, of_role(role))
 
 
 def wrapped(inner: st.SearchStrategy[tuple[str, Textbook]]) -> st.SearchStrategy[tuple[str, Textbook]]:
@@ -88,13 +105,14 @@ def intervals(draw: st.DrawFn, inner: st.SearchStrategy[tuple[str, Textbook]]) -
 @st.composite
 def blends(draw: st.DrawFn, inner: st.SearchStrategy[tuple[str, Textbook]]) -> tuple[str, Textbook]:
     parts = draw(st.lists(inner, min_size=1, max_size=3))
-    shares = draw(st.none() | st.lists(WEIGHTS, min_size=len(parts), max_size=len(parts)))
-    said = "" if shares is None else f", shares={shares!r}"
+    shares = draw(st.none() | st.lists(weights(), min_size=len(parts), max_size=len(parts)))
+    said = "" if shares is None else f", shares=[{', '.join(text for text, _ in shares)}]"
+    laws: list[Law] = [ramp(1.0, 1.0)] * len(parts) if shares is None else [law for _, law in shares]
 
     def summed(base: Sum, sigma: float) -> Sum:
         total = base
-        for (_, formula), share in zip(parts, shares or [1.0] * len(parts), strict=True):
-            total = plus(total, plus(formula(base, sigma), base, -1.0), share)
+        for (_, formula), share in zip(parts, laws, strict=True):
+            total = plus(total, plus(formula(base, sigma), base, -1.0), share(sigma))
         return total
 
     return f"blend([{', '.join(text for text, _ in parts)}]{said})", summed
@@ -108,7 +126,7 @@ def depth(text: str) -> int:
     return deepest
 
 
-TREES = st.recursive(leaves(), wrapped, max_leaves=10).filter(lambda tree: depth(tree[0]) <= 5)
+TREES = st.recursive(leaves(), wrapped, max_leaves=10).filter(lambda tree: depth(tree[0]) <= 6)
 
 
 @pytest.mark.parametrize("kind", CONDITIONS[1:])

@@ -174,7 +174,7 @@ def test_an_installed_distribution_is_found(install: Install) -> None:
         ),
         (
             "from guideplug import hook\n@hook\ndef guideplug_presets():\n    return {'selectors': {'a': 'jest'}}\n",
-            "guideplug_presets names the kind 'selectors' (did you mean 'selector'?): it is one of guider, selector,",
+            "guideplug_presets names the kind 'selectors' (did you mean 'selector'?): it is one of guider, weight,",
         ),
         (
             "from guideplug import hook\n@hook\ndef guideplug_observers():\n    return [print]\n",

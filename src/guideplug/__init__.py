@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from guideplug.denoise import Space as Space
     from guideplug.denoise import View as View
     from guideplug.denoise import Weight as Weight
+    from guideplug.denoise import WeightSchedule as WeightSchedule
     from guideplug.denoise import formula as formula
     from guideplug.denoise import perturbed as perturbed
     from guideplug.denoise import tally as tally
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from guideplug.noise import LogUniform as LogUniform
     from guideplug.noise import SampleStreams as SampleStreams
     from guideplug.noise import TrainingStreams as TrainingStreams
+    from guideplug.noise import grid_position as grid_position
     from guideplug.noise import sigma_grid as sigma_grid
     from guideplug.observe import Observer as Observer
     from guideplug.paired import Difference as Difference
@@ -111,13 +113,13 @@ _ROOMS = {
     "degrade": ["Degraded"],
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Leaf", "Level", "Perturbation", "Space", "View",
-        "Weight", "formula", "perturbed", "tally",
+        "Weight", "WeightSchedule", "formula", "perturbed", "tally",
     ],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
     "guide": ["Guider", "opposite", "weight_of"],
     "hooks": ["hook"],
     "imported": ["OwnCode"],
-    "noise": ["LogNormal", "LogUniform", "SampleStreams", "TrainingStreams", "sigma_grid"],
+    "noise": ["LogNormal", "LogUniform", "SampleStreams", "TrainingStreams", "grid_position", "sigma_grid"],
     "observe": ["Observer"],
     "paired": ["Difference", "interval"],
     "perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],

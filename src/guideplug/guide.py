@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import attrs
 
 from guideplug.config import Strategy
-from guideplug.denoise import Denoiser
+from guideplug.denoise import Denoiser, WeightSchedule
 from guideplug.errors import ConfigError, RecipeError
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ class Guider(Strategy):
     """Guidance as an equation between denoisers.
 
     A guider is a final frozen attrs class whose fields are its options. Weights follow one convention: ``weight`` is
-    off at 1, as in base + (weight - 1) * (base - guide).
+    off at 1, as in base + (weight - 1) * (base - guide). Its type is ``float | WeightSchedule``; the equation is the
+    same for both.
     """
 
     kind: ClassVar[str] = "guider"
@@ -74,7 +75,7 @@ def inner_guiders(guider: Guider) -> Iterator[Guider]:
         yield from (item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, Guider))
 
 
-def weight_of(guider: Guider) -> float:
+def weight_of(guider: Guider) -> float | WeightSchedule:
     """The value of a guider's option ``weight``, off at 1.
 
     Raises:
@@ -85,7 +86,8 @@ def weight_of(guider: Guider) -> float:
             f"guider {guider.name!r} has no option weight, so it does not say what it steers away from: "
             "give one that has, such as cfg or autoguidance, and put the other guiders around the whole"
         )
-    return float(cast(Any, guider).weight)
+    weight = cast(Any, guider).weight
+    return weight if isinstance(weight, WeightSchedule) else float(weight)
 
 
 def opposite(guider: Guider, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:

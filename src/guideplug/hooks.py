@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from guideplug.denoise import WeightSchedule
     from guideplug.guide import Guider
     from guideplug.observe import Observer
     from guideplug.recipe import Recipe
@@ -32,6 +33,11 @@ _spec = pluggy.HookspecMarker(PROJECT)
 @_spec
 def guideplug_guiders() -> "Sequence[type[Guider]]":  # type: ignore[empty-body]
     """Guiders: what turns a denoiser into a guided one."""
+
+
+@_spec
+def guideplug_weights() -> "Sequence[type[WeightSchedule]]":  # type: ignore[empty-body]
+    """Weight schedules: guidance weights that are functions of the noise level."""
 
 
 @_spec

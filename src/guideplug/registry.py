@@ -23,6 +23,7 @@ from guideplug import hooks
 from guideplug.config import Strategy
 from guideplug.config.tree import Call, strategy_name
 from guideplug.degrade import Degraded
+from guideplug.denoise import WeightSchedule
 from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
 from guideplug.guide import Guider
 from guideplug.imported import ImportedDenoiser, ImportedNetwork
@@ -42,6 +43,7 @@ GROUP = "guideplug"
 
 KINDS: Mapping[str, type[Strategy]] = {
     "guideplug_guiders": Guider,
+    "guideplug_weights": WeightSchedule,
     "guideplug_selectors": Selector,
     "guideplug_samplers": Sampler,
     "guideplug_denoisers": Network,

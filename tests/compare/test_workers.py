@@ -131,7 +131,7 @@ def test_a_bug_keeps_its_traceback(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"ended by signal 9 \(SIGKILL\) while it was at b, seed 0.*--resume"):
+    with pytest.raises(RunError, match=r"ended by signal 9 \(SIGKILL\) while it was at \('b', 0, 0\).*--resume"):
         gather(tmp_path, "killed")
 
 

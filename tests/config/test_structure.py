@@ -14,7 +14,7 @@ import tomli_w
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from guideplug.config import Duration, Reader, Strategy, between, finite, format_value, option, parse, short, write
+from guideplug.config import Duration, Expression, Reader, Strategy, between, finite, format_value, option, parse, short, write
 from guideplug.config.tree import Call, ListValue, Word
 from guideplug.config.tree import Literal as Constant
 from guideplug.errors import ConfigError, ExpressionError, GuideplugError, PluginError, UnknownName, nearest
@@ -73,6 +73,7 @@ def _values(expected: Any, depth: int, floats: st.SearchStrategy[float] = FLOATS
         int: st.integers(0, 10**6),
         float: floats,
         str: TEXTS,
+        Expression: st.sampled_from(["cfg", "cfg(weight=1.25:3.5:0.25)", "blend([cfg, a], shares=[0.5, 1])"]),
         Duration: DURATIONS,
     }
     if expected in plain:
@@ -491,6 +492,33 @@ def test_unstated_options_and_named_values() -> None:
     assert reader.expression("mine", Thing) == plain
     assert reader.expression("wrap(mine)", Thing) == Wrap(plain)
     assert reader.read("mine", Thing, "it") == plain
+
+
+def test_a_number_or_a_strategy_is_asked_for_in_one_line() -> None:
+    def said(text: str) -> str:
+        with pytest.raises(GuideplugError) as refused:
+            SHELF.read(parse(text), float | Thing, "it")
+        return str(refused.value)
+
+    known = ", ".join(SHELF.catalog.names("thing"))
+    for text in ("[1]", "true", "512it", "'2'"):
+        assert said(text) == f"it is {text}: expected a number or a thing, one of {known}"
+    assert said("plian") == "it is plian: expected a number, and no thing is called 'plian' (did you mean 'plain'?)"
+    assert said("leaf-thing(rate=1)").startswith("it: leaf-thing has no option 'rate'")
+
+
+def test_numbers_that_are_required_are_written_by_their_place() -> None:
+    @attrs.frozen
+    class Many(Strategy):
+        kind = "thing"
+        name = "many"
+        first: Thing = option(help="a strategy")
+        low: float = option(help="a number")
+        high: float = option(help="a number")
+        inner: Thing = option(help="a strategy")
+        last: float = option(help="a number")
+
+    assert short(Many(Leaf(), 1.0, 2.5, Leaf(), 3.0)) == "many(leaf-thing, 1.0, 2.5, inner=leaf-thing, last=3.0)"
 
 
 def test_a_union_of_kinds_takes_the_one_that_knows_the_name() -> None:

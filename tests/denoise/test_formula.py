@@ -43,6 +43,7 @@ NAMES = {BASE: "main", WEAK: "weak", LABELLED: "main"}
             BASE + 2 * Gate(0.2, 1.0) * (BASE - WEAK),
             "(1 + 2 [0.2 < sigma <= 1]) main(x) - 2 [0.2 < sigma <= 1] weak(x)",
         ),
+        (BASE + (Gate(0.1) - 1) * (BASE - WEAK), "[sigma > 0.1] main(x) + (1 - [sigma > 0.1]) weak(x)"),
         (BASE + Gate(0.1) * (BASE - WEAK), "(1 + [sigma > 0.1]) main(x) - [sigma > 0.1] weak(x)"),
         (BASE + Gate(0.0, 0.3) * (BASE - WEAK), "(1 + [sigma <= 0.3]) main(x) - [sigma <= 0.3] weak(x)"),
     ],

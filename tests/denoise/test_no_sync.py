@@ -6,7 +6,7 @@ from attrs import frozen
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from guideplug.degrade import DegradedDenoiser
-from guideplug.denoise import Change, Combine, View, Weight, on_device, perturbed
+from guideplug.denoise import Change, Combine, View, Weight, WeightSchedule, on_device, perturbed
 from guideplug.noise import SampleStreams
 from guideplug.registry import Registry
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
@@ -59,6 +59,17 @@ class Doubled(Change):
         return denoised.unflatten(0, (2, -1)).mean(0)
 
 
+@frozen
+class Falling(WeightSchedule):
+    """A schedule that waits for no tensor; its view's levels are twice as high."""
+
+    name = "falling"
+    least = 0.0
+
+    def at(self, sigma, space):
+        return 1 - sigma / (sigma + space.sigma_max)
+
+
 class Peeking(Weight):
     def forward(self, condition, sigma, toward):
         return float(torch.tensor(0.5))
@@ -88,6 +99,7 @@ def guided_by_everything(kind):
     clipped = Combine([base, weak], lambda outputs, x, sigma: (2 * outputs[0] - outputs[1]).clamp(-1, 1))
     elsewhere = View(base + Gate(0.3) * (base - DegradedDenoiser(weak, noise=0.1)), Doubled())
     guided = base + Gate(0.2, 1.0) * 2 * (base - weak) + Learned() * (guide - base) + 0.5 * Gate(0.1) * (clipped - base)
+    guided = guided + (Falling() - 0.5) * Learned() * (base - guide)
     guided = guided + 0.1 * (guided - perturbed(base, "skip-layer")) + 0.2 * (base - elsewhere)
     if kind != "none":
         negative = example_condition(kind, 1, torch.Generator().manual_seed(1))

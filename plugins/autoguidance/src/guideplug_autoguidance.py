@@ -15,7 +15,7 @@ from typing import final
 
 from attrs import frozen
 
-from guideplug import Denoiser, Guider, Recipe, Source, Task, finite, hook, option
+from guideplug import Denoiser, Guider, Recipe, Source, Task, WeightSchedule, finite, hook, option
 
 
 @final
@@ -31,7 +31,7 @@ class Autoguidance(Guider):
         "https://arxiv.org/abs/2406.02507",
         "section 3",
     )
-    weight: float = option(
+    weight: float | WeightSchedule = option(
         2.0, help="guidance weight; 1 is off. The paper's optima lie between 1.7 and 2.9", validator=finite
     )
     model: str = option("weak", help="role of the weak network")

@@ -16,7 +16,7 @@ from typing import final
 from attrs import frozen
 from attrs.validators import deep_iterable, optional
 
-from guideplug import Denoiser, Guider, Source, finite, hook, option
+from guideplug import Denoiser, Guider, Source, WeightSchedule, finite, hook, option
 
 
 @final
@@ -33,8 +33,8 @@ class Blend(Guider):
         "eq. 6",
     )
     guiders: tuple[Guider, ...] = option(help="the guiders, each over the same base")
-    shares: tuple[float, ...] | None = option(
-        None, help="how much of each guider counts, one number a guider; none for 1 each",
+    shares: tuple[float | WeightSchedule, ...] | None = option(
+        None, help="how much of each guider counts, one number or schedule a guider; none for 1 each",
         validator=optional(deep_iterable(finite)),
     )  # fmt: skip
 
@@ -43,7 +43,7 @@ class Blend(Guider):
             raise ValueError("guiders is empty: give at least one, as in blend([cfg, autoguidance])")
         if self.shares is not None and len(self.shares) != len(self.guiders):
             one = "1 guider takes one share" if len(self.guiders) == 1 else f"{len(self.guiders)} guiders take as many"
-            raise ValueError(f"shares are {list(self.shares)}: {one}, or leave shares out for 1 each")
+            raise ValueError(f"shares are [{', '.join(map(str, self.shares))}]: {one}, or leave shares out for 1 each")
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
         point = base

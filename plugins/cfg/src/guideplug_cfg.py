@@ -13,7 +13,7 @@ from typing import final
 
 from attrs import frozen
 
-from guideplug import Denoiser, Guider, Recipe, Source, Task, finite, hook, option
+from guideplug import Denoiser, Guider, Recipe, Source, Task, WeightSchedule, finite, hook, option
 
 
 @final
@@ -25,7 +25,9 @@ class CFG(Guider):
     source = Source(
         "J. Ho, T. Salimans", 2022, "Classifier-Free Diffusion Guidance", "https://arxiv.org/abs/2207.12598", "eq. 6"
     )
-    weight: float = option(2.0, help="guidance weight; 1 is off, 0 the unconditional model", validator=finite)
+    weight: float | WeightSchedule = option(
+        2.0, help="guidance weight; 1 is off, 0 the unconditional model", validator=finite
+    )
     model: str = option("unconditional", help="role of the unconditional network, where it is a network of its own")
 
     def needs(self, task: Task, main: Recipe) -> Mapping[str, Recipe | None]:

@@ -26,6 +26,7 @@ from guideplug import (
     Source,
     Task,
     Train,
+    WeightSchedule,
     at_least,
     hook,
     non_negative,
@@ -53,7 +54,7 @@ class SIMS(Guider):
         "Self-Improving Diffusion Models with Synthetic Data",
         "https://arxiv.org/abs/2408.16333",
     )
-    omega: float = option(
+    omega: float | WeightSchedule = option(
         1.0, help="guidance strength; 0 is off, and 1 + omega is the other guiders' weight", validator=non_negative
     )
     count: int | None = option(

@@ -16,7 +16,7 @@ from typing import final
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Combine, Denoiser, Guider, Level, Source, finite, hook, option
+from guideplug import Combine, Denoiser, Guider, Level, Source, WeightSchedule, finite, hook, option
 
 
 @final
@@ -32,7 +32,7 @@ class Truncation(Guider):
         "https://arxiv.org/abs/2406.02507",
         "figure 1d",
     )
-    weight: float = option(1.4, help="factor on the score; 1 is off", validator=finite)
+    weight: float | WeightSchedule = option(1.4, help="factor on the score; 1 is off", validator=finite)
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
         return base + (self.weight - 1) * (base - Combine([base], _unchanged))

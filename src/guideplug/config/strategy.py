@@ -1,8 +1,8 @@
 """What every strategy is: a final, frozen attrs class whose fields are its options.
 
-A strategy has a ``name``, a ``kind`` (guider, selector, sampler, denoiser, task, recipe, metric), and the paper it
-comes from. Its fields are made with `option`, which keeps help and unit beside the default, so that the command line,
-the documentation and the error messages tell the same story.
+A strategy has a ``name``, a ``kind`` (guider, weight, selector, sampler, denoiser, task, recipe, metric), and the paper
+it comes from. Its fields are made with `option`, which keeps help and unit beside the default, so that the command
+line, the documentation and the error messages tell the same story.
 """
 
 import abc
@@ -36,7 +36,7 @@ class Source:
 
 
 class Strategy(abc.ABC):
-    """A plugin's class: guider, selector, sampler, denoiser, task, recipe or metric."""
+    """A plugin's class: guider, weight schedule, selector, sampler, denoiser, task, recipe or metric."""
 
     kind: ClassVar[str]
     """Which hook it is offered through; set by the abstract class of the kind."""
@@ -92,10 +92,12 @@ def positive(instance: object, attribute: "attrs.Attribute[Any]", value: float) 
         _fail(attribute, value, "positive and finite")
 
 
-def non_negative(instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
-    """Refuse what is not a finite number of at least 0."""
-    if not 0 <= value < math.inf:
-        _fail(attribute, value, "finite and at least 0")
+def non_negative(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    """Refuse what is not a finite number of at least 0, and a weight schedule that falls below 0."""
+    least = getattr(value, "least", value)
+    if not 0 <= least < math.inf:
+        shown = repr(value) if least is value else f"{value}, which falls to {least:g}"
+        raise ValueError(f"{attribute.name} is {shown}: it must be finite and at least 0")
 
 
 def at_least(low: float) -> Validator:

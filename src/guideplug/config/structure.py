@@ -123,6 +123,11 @@ class Reader:
                 return self.read(value, choice, path)
             except (ConfigError, UnknownName) as error:
                 errors.append(error)
+        wanted = [error.wanted for error in errors if isinstance(error, _Unexpected)]
+        if len(wanted) == len(errors) > 1:
+            _wrong(value, path, " or ".join(wanted))
+        if wanted and isinstance(errors[-1], UnknownName):
+            raise UnknownName(f"{path} is {_shown(value)}: expected {' or '.join(wanted)}, and {errors[-1]}")
         raise errors[-1]
 
     def _knows(self, value: object, kind: Any) -> bool:
@@ -277,15 +282,20 @@ def write(instance: Any) -> Value:
 
 
 def short(strategy: Strategy) -> str:
-    """A strategy as an expression with only the options that differ from their defaults."""
+    """A strategy as an expression with only the options that differ from their defaults.
+
+    The first required option goes without its name, and so do numbers that follow it and are required too.
+    """
     call = write(strategy)
     assert isinstance(call, Call)
     kept: list[str] = []
+    by_place = True
     for keyword, attribute in zip(call.kwargs, _fields(type(strategy)).values(), strict=True):
         value = getattr(strategy, attribute.name)
         if attribute.default is attrs.NOTHING or value != _default(attribute.default):
             inner = _shortened(value, keyword.value)
-            kept.append(inner if attribute.default is attrs.NOTHING and not kept else f"{keyword.name}={inner}")
+            by_place &= attribute.default is attrs.NOTHING and (not kept or isinstance(value, float))
+            kept.append(inner if by_place else f"{keyword.name}={inner}")
     return f"{call.name}({', '.join(kept)})" if kept else call.name
 
 
@@ -373,5 +383,13 @@ def _shown(value: object) -> str:
     return format_value(value) if isinstance(value, nodes) else repr(value)
 
 
+class _Unexpected(ConfigError):
+    """A value of another type than an option has."""
+
+    def __init__(self, value: object, path: str, wanted: str) -> None:
+        super().__init__(f"{path} is {_shown(value)}: expected {wanted}")
+        self.wanted = wanted
+
+
 def _wrong(value: object, path: str, wanted: str) -> typing.NoReturn:
-    raise ConfigError(f"{path} is {_shown(value)}: expected {wanted}")
+    raise _Unexpected(value, path, wanted)

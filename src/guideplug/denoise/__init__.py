@@ -8,7 +8,7 @@ from guideplug.denoise.samples import Draws, Samples, asked_samples
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import Count, Tally, tally
 from guideplug.denoise.view import AnsweringFor, Change, Perturbed, View, perturbed
-from guideplug.denoise.weight import Level, Polynomial, Weight
+from guideplug.denoise.weight import Level, Polynomial, Weight, WeightSchedule
 
 __all__ = [
     "Affine",
@@ -33,6 +33,7 @@ __all__ = [
     "Tally",
     "View",
     "Weight",
+    "WeightSchedule",
     "asked_samples",
     "calls",
     "concatenate",

@@ -29,7 +29,7 @@ from guideplug.denoise.plan import Plan
 from guideplug.denoise.query import Fixed, Query, Slot, Terms
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record
-from guideplug.denoise.weight import Level, Polynomial, Scalar, Weight, polynomial
+from guideplug.denoise.weight import Level, Polynomial, Scalar, Weight, WeightSchedule, polynomial
 from guideplug.errors import ConditionError, DenoiserError
 
 if TYPE_CHECKING:
@@ -360,9 +360,9 @@ class Direction:
         return self + (-other) if isinstance(other, Direction) else NotImplemented
 
     def __mul__(self, weight: Scalar) -> "Direction":
-        if not isinstance(weight, int | float | Weight | Polynomial):
+        if not isinstance(weight, int | float | Weight | WeightSchedule | Polynomial):
             return NotImplemented
-        return Direction(_scaled(self.terms, polynomial(weight)), self.space)
+        return Direction(_scaled(self.terms, polynomial(weight).within(self.space)), self.space)
 
     __rmul__ = __mul__
 

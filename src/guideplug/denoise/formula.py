@@ -60,7 +60,8 @@ def _network(query: Query, names: Mapping[Leaf, str]) -> str:
 
 
 def _scale(coefficient: Polynomial) -> str:
-    products = [_product(number, factors) for factors, number in coefficient.monomials.items()]
+    numbers_first = sorted(coefficient.monomials.items(), key=lambda item: len(item[0]) > 0)
+    products = [_product(number, factors) for factors, number in numbers_first]
     return products[0] if len(products) == 1 else f"({' + '.join(products).replace('+ -', '- ')})"
 
 

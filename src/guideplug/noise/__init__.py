@@ -1,6 +1,6 @@
 """Noise: levels and random streams."""
 
-from guideplug.noise.levels import LogNormal, LogUniform, NoiseDistribution, sigma_grid
+from guideplug.noise.levels import LogNormal, LogUniform, NoiseDistribution, grid_position, sigma_grid
 from guideplug.noise.streams import SampleStreams, TrainingStreams, derived_seed, philox
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "SampleStreams",
     "TrainingStreams",
     "derived_seed",
+    "grid_position",
     "philox",
     "sigma_grid",
 ]

@@ -4,6 +4,8 @@ Grid (Karras, Aittala, Aila and Laine 2022, arXiv:2206.00364, eq. 5), i from 0 t
 
     sigma_i = (sigma_max^(1/rho) + i / (N - 1) * (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho
 
+The position of a level on it is i / (N - 1), whatever N.
+
 All levels are standard deviations in the units of the data.
 """
 
@@ -16,8 +18,9 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug.config import Source, Strategy, finite, option, positive
+from guideplug.denoise import Level
 
-__all__ = ["LogNormal", "LogUniform", "NoiseDistribution", "sigma_grid"]
+__all__ = ["LogNormal", "LogUniform", "NoiseDistribution", "grid_position", "sigma_grid"]
 
 
 def sigma_grid(num_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> list[float]:
@@ -38,6 +41,18 @@ def sigma_grid(num_steps: int, sigma_min: float, sigma_max: float, rho: float = 
     inner = [(high + i / (num_steps - 1) * (low - high)) ** rho for i in range(1, num_steps - 1)]
     ends = [float(sigma_max)] if num_steps == 1 else [float(sigma_max), *inner, float(sigma_min)]
     return [*ends, 0.0]
+
+
+def grid_position(sigma: Level, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Level:
+    """How far a trajectory has come at a level: from 0 at sigma_max and above to 1 at sigma_min and below.
+
+    The share of the steps that lie behind it on `sigma_grid`. A float for a float, a tensor for a tensor.
+    """
+    high, low = sigma_max ** (1.0 / rho), sigma_min ** (1.0 / rho)
+    if isinstance(sigma, Tensor):
+        behind: Tensor = (high - sigma ** (1.0 / rho)) / (high - low)
+        return behind.clamp(0.0, 1.0)
+    return float(min(max((high - sigma ** (1.0 / rho)) / (high - low), 0.0), 1.0))
 
 
 class NoiseDistribution(Strategy):

@@ -7,6 +7,7 @@ from guideplug.testing.checks import (
     check_selector,
     check_strategy,
     check_task,
+    check_weights,
     models_for,
 )
 from guideplug.testing.oracles import CONDITIONS, Conditioning, GaussianDenoiser, example_condition
@@ -21,6 +22,7 @@ __all__ = [
     "check_selector",
     "check_strategy",
     "check_task",
+    "check_weights",
     "example_condition",
     "models_for",
 ]

@@ -8,9 +8,10 @@ training and well under a second.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, cast, final, get_args
 
 import attrs
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from guideplug.config import Reader, Strategy, write
-from guideplug.denoise import Condition, Count, Denoiser, Leaf, Space, calls, select_rows, tally
+from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Space, WeightSchedule, calls, select_rows, tally
 from guideplug.guide import Guider
 from guideplug.noise import SampleStreams, TrainingStreams
 from guideplug.registry import Registry
@@ -34,6 +35,7 @@ __all__ = [
     "check_selector",
     "check_strategy",
     "check_task",
+    "check_weights",
     "models_for",
 ]
 
@@ -112,7 +114,7 @@ class _Known:
 
 def _abstract(cls: type[Strategy]) -> type[Strategy]:
     for base in cls.__mro__[1:]:
-        if base in (Guider, Selector, Sampler, Network, Task):
+        if base in (Guider, WeightSchedule, Selector, Sampler, Network, Task):
             return cast(type[Strategy], base)
     return cls
 
@@ -155,7 +157,8 @@ def check_guider(
     For all: it guides without changing its inputs or drawing from global generators; each network is called at most
     once an evaluation, and once more for each perturbed view and each other shape; the result does not depend on the
     order of the batch or on how it is split; repeated, it is the same. If it has an option ``weight``: 1 is the base,
-    bit for bit, and calls no guide; the result is affine in it.
+    bit for bit, and calls no guide; the result is affine in it; where its type says that it takes schedules, a schedule
+    is the number that it gives at a level.
 
     Args:
         make: the guider's class, or a function that makes one; given ``weight=`` where it takes that.
@@ -219,6 +222,61 @@ def _check_weight(
         guided = at(3.0, sigma) - off
         holds("the result is affine in the weight", _close(at(2.0, sigma) - off, guided / 2))
         holds("the result is affine in the weight", _close(at(-1.0, sigma) - off, -guided))
+    cls = type(make())
+    attrs.resolve_types(cast(Any, cls))
+    if WeightSchedule in get_args(attrs.fields_dict(cast(Any, cls))["weight"].type):
+        _check_scheduled(make, base, models, x, condition)
+
+
+def _check_scheduled(
+    make: Callable[..., Guider], base: Leaf, models: Mapping[str, Denoiser], x: Tensor, condition: Condition
+) -> None:
+    guided = make(weight=_Rising()).guide(base, models)
+    for sigma in SIGMAS:
+        number = make(weight=1.0 + sigma).guide(base, models)(x, sigma, condition)
+        holds("a weight schedule is the number that it gives", _close(guided(x, sigma, condition), number))
+        levels = torch.full((len(x),), sigma)
+        holds("a weight schedule is the number that it gives", _close(guided(x, levels, condition), number))
+    with tally() as counts:
+        guided(x, 2.0**-40, condition)
+    holds("a weight schedule that gives 1 calls no guide", counts.calls == 1 and counts[base].outputs == len(x))
+
+
+@final
+@attrs.frozen
+class _Rising(WeightSchedule):
+    """1 + sigma."""
+
+    name = "rising"
+
+    @property
+    def least(self) -> float:
+        return 1.0
+
+    def at(self, sigma: Level, space: Space) -> Level:
+        return 1.0 + sigma
+
+
+def check_weights(schedule: WeightSchedule) -> None:
+    """The laws of a weight schedule: finite, never below its bound, the same for a float and a tensor.
+
+    Also for levels outside the range of its space, and without looking into a tensor.
+    """
+    check_strategy(schedule)
+    for space in (Space((2,)), Space((2,), sigma_data=1.0, sigma_min=0.03, sigma_max=5.0)):
+        levels = torch.logspace(-3, 2.5, 56, dtype=torch.float64)
+        values = schedule.at(levels, space)
+        holds("a tensor gives a tensor of its shape", isinstance(values, Tensor) and values.shape == levels.shape)
+        with torch.device("meta"):
+            unseen = schedule.at(torch.empty(3), space)
+        holds("a tensor is not looked into", isinstance(unseen, Tensor) and unseen.device.type == "meta")
+        for sigma, value in zip(levels.tolist(), cast(Tensor, values).tolist(), strict=True):
+            number = cast(float, schedule.at(sigma, space))
+            holds("a float gives a float", type(number) is float)
+            holds("weights are finite", math.isfinite(number))
+            size = 1e-9 * (1.0 + abs(number))
+            holds("a float and a tensor give one weight", abs(number - value) <= size)
+            holds("no weight is below least", number >= schedule.least - size)
 
 
 def check_selector(selector: Selector, *, batch: int = 256) -> None:

@@ -24,7 +24,7 @@ from typing import final
 from attrs import frozen
 from attrs.validators import gt
 
-from guideplug import Denoiser, Guider, Source, finite, option, perturbed
+from guideplug import Denoiser, Guider, Source, WeightSchedule, finite, option, perturbed
 
 __all__ = ["PerturbedAttention", "SmoothedEnergy"]
 
@@ -43,7 +43,9 @@ class PerturbedAttention(Guider):
         "Self-Rectifying Diffusion Sampling with Perturbed-Attention Guidance",
         "https://arxiv.org/abs/2403.17377",
     )
-    weight: float = option(2.0, help="guidance weight; 1 is off. The paper's s = 3 is 4", validator=finite)
+    weight: float | WeightSchedule = option(
+        2.0, help="guidance weight; 1 is off. The paper's s = 3 is 4", validator=finite
+    )
     layers: tuple[int, ...] = option((), help=LAYERS)
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
@@ -62,7 +64,9 @@ class SmoothedEnergy(Guider):
         "Smoothed Energy Guidance: Guiding Diffusion Models with Reduced Energy Curvature of Attention",
         "https://arxiv.org/abs/2408.00760",
     )
-    weight: float = option(2.0, help="guidance weight; 1 is off. The paper's s = 3 is 4", validator=finite)
+    weight: float | WeightSchedule = option(
+        2.0, help="guidance weight; 1 is off. The paper's s = 3 is 4", validator=finite
+    )
     blur: float = option(
         math.inf, help="standard deviation of the blur; inf is the mean of all", unit="tokens", validator=gt(0.0)
     )

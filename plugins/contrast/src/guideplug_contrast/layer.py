@@ -17,7 +17,7 @@ from typing import final
 
 from attrs import frozen
 
-from guideplug import Denoiser, Guider, Source, finite, option, perturbed
+from guideplug import Denoiser, Guider, Source, WeightSchedule, finite, option, perturbed
 
 __all__ = ["SkipLayer"]
 
@@ -31,7 +31,9 @@ class SkipLayer(Guider):
     source = Source(
         "Stability AI", 2024, "Stable Diffusion 3.5, reference code", "https://github.com/Stability-AI/sd3.5"
     )
-    weight: float = option(2.0, help="guidance weight; 1 is off. The reference code has 3.8", validator=finite)
+    weight: float | WeightSchedule = option(
+        2.0, help="guidance weight; 1 is off. The reference code has 3.8", validator=finite
+    )
     layers: tuple[int, ...] = option(
         (), help="numbers of the layers, from 0, of those that the network offers; none for its middle one"
     )

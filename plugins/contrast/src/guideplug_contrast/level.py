@@ -27,7 +27,7 @@ from typing import Literal, final
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Change, Denoiser, Guider, Level, Source, View, finite, option, positive
+from guideplug import Change, Denoiser, Guider, Level, Source, View, WeightSchedule, finite, option, positive
 
 __all__ = ["HigherLevel", "SelfGuidance"]
 
@@ -66,7 +66,9 @@ class SelfGuidance(Guider):
         "Self-Guidance: Boosting Flow and Diffusion Generation on Their Own",
         "https://arxiv.org/abs/2412.05827",
     )
-    weight: float = option(2.0, help="guidance weight; 1 is off. The authors' code has 4", validator=finite)
+    weight: float | WeightSchedule = option(
+        2.0, help="guidance weight; 1 is off. The authors' code has 4", validator=finite
+    )
     shift: float = option(0.05, help="by which share of itself the label is higher", validator=positive)
     compare: Literal["score", "noise", "denoised"] = option("score", help="what the two answers are compared as")
 

@@ -23,7 +23,20 @@ from attrs import frozen
 from attrs.validators import optional
 from torch import Tensor
 
-from guideplug import Change, Combine, Denoiser, DenoiserError, Guider, Level, Source, View, at_least, finite, option
+from guideplug import (
+    Change,
+    Combine,
+    Denoiser,
+    DenoiserError,
+    Guider,
+    Level,
+    Source,
+    View,
+    WeightSchedule,
+    at_least,
+    finite,
+    option,
+)
 
 __all__ = ["SlidingWindow", "Windows"]
 
@@ -85,7 +98,9 @@ class SlidingWindow(Guider):
         "Guiding a Diffusion Model Using Sliding Windows",
         "https://arxiv.org/abs/2411.10257",
     )
-    weight: float = option(1.5, help="guidance weight; 1 is off. The paper's lie between 1.2 and 2.1", validator=finite)
+    weight: float | WeightSchedule = option(
+        1.5, help="guidance weight; 1 is off. The paper's lie between 1.2 and 2.1", validator=finite
+    )
     size: int | None = option(
         None, help="side of a window; none for 5/8 of the shorter side", unit="pixels", validator=optional(at_least(1))
     )
