@@ -8,16 +8,16 @@ import attrs
 import pytest
 import torch
 
-from guideplug import Registry, Selector, Strategy
+from guideplug import Registry, SampleStreams, Selector, Strategy
 from guideplug.config import Reader
-from guideplug.denoise import Count, Leaf, Weight, calls
+from guideplug.denoise import Count, Denoiser, Leaf, Weight, tally
 from guideplug.errors import ConfigError, UsageError
 from guideplug.observe import Observers
 from guideplug.run.arms import draw_arms
 from guideplug.run.config import Request, RunConfig, resolve
 from guideplug.run.rehearsal import guided, rehearse
 from guideplug.run.workshop import StoreWorkshop
-from guideplug.sample import evaluation_levels
+from guideplug.sample import planned_evaluations
 from guideplug.store import Store
 
 torch.set_num_threads(1)
@@ -101,6 +101,19 @@ def test_everything_that_is_installed_is_here() -> None:
         assert REGISTRY.names(kind)
 
 
+def planned(config: RunConfig, point: Denoiser, *, batches: int, samples: int) -> dict[Leaf, Count]:
+    """What is predicted of a sampling, from one sample and without asking a network."""
+    streams = SampleStreams(config.sample_seed, range(1))
+    start = config.task.start(streams, config.sampler.sigmas(point)[0])
+    found: dict[Leaf, Count] = {}
+    for evaluation in planned_evaluations(config.sampler, point, start.x, start.condition, streams):
+        for leaf, count in evaluation.counts.items():
+            total = found.setdefault(leaf, Count())
+            total.calls += batches * count.calls
+            total.outputs += samples * count.outputs
+    return found
+
+
 def run(shop: StoreWorkshop, task: str, guider: str, selector: str, sampler: str) -> None:
     config = configured(task, guider=guider, selector=selector, sampler=sampler)
     assert config is not None
@@ -127,17 +140,10 @@ def run(shop: StoreWorkshop, task: str, guider: str, selector: str, sampler: str
         batch=config.sample_batch,
         device=torch.device("cpu"),
     )
-    levels = evaluation_levels(config.sampler, config.task.space)
     for name, arm in drawn.items():
         assert arm.samples.shape == (SAMPLES, *config.task.space.shape)
         assert bool(torch.isfinite(arm.samples).all())
-        planned: dict[Leaf, Count] = {}
-        for sigma, toward in levels:
-            for leaf, count in calls(arms[name], sigma, conditional=arm.condition is not None, toward=toward).items():
-                total = planned.setdefault(leaf, Count())
-                total.calls += 2 * count.calls  # two batches, of 4 and of 2
-                total.outputs += SAMPLES * count.outputs
-        assert dict(tallies[name].counts) == planned
+        assert dict(tallies[name].counts) == planned(config, arms[name], batches=2, samples=SAMPLES)  # of 4 and of 2
     facts = shop.made(config.main).facts
     assert facts["iterations"] == 2
     assert (facts["scored"] > 0) <= (config.selector is not None)
@@ -171,6 +177,26 @@ def test_on_other_tasks(shop: StoreWorkshop, task: str, guider: str) -> None:
     """Every guider with labels and with images; selectors and samplers take turns."""
     number = GUIDERS.index(guider)
     run(shop, task, guider, SELECTORS[number % len(SELECTORS)], SAMPLERS[number % len(SAMPLERS)])
+
+
+WALKS = ["heun(num_steps=5)", "heun(num_steps=5, churn=3)", "euler(num_steps=4)"]
+
+
+@pytest.mark.parametrize(("task", "guider"), [*itertools.product(["tree"], ON_THE_TREE[1:]), *ON_OTHERS])
+def test_what_is_predicted_of_a_trajectory_is_what_it_calls(task: str, guider: str) -> None:
+    """Untrained networks are as good as trained ones here."""
+    for sampler in WALKS:
+        config = configured(task, guider=guider, sampler=sampler)
+        assert config is not None
+        try:
+            point = rehearse(config).point
+        except ConfigError as error:
+            pytest.skip(str(error))
+        streams = SampleStreams(7, range(3))
+        start = config.task.start(streams, config.sampler.sigmas(point)[0])
+        with tally() as counts:
+            config.sampler.sample(point, start.x, start.condition, streams)
+        assert dict(counts.counts) == planned(config, point, batches=1, samples=3)
 
 
 @pytest.mark.parametrize("selector", SELECTORS[1:])

@@ -1,10 +1,11 @@
 """The documentation: its code runs, its printed help is current, nothing is left out, its links resolve.
 
-``python tests/test_docs.py`` rewrites the printed help in docs/command-line.md.
+``python tests/test_docs.py`` rewrites the printed help in docs/command-line.md, and the guider explained there.
 """
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -163,6 +164,21 @@ def test_printed_help_is_complete_and_current() -> None:
         assert text == printed_help(path), f"guideplug{path} --help has changed: run python tests/test_docs.py"
 
 
+EXPLAINED = re.compile(r"(?<=^\$ guideplug )(explain '[^\n]*)\n(.*?)(?=^```$)", re.MULTILINE | re.DOTALL)
+"""What the page of commands shows of a guider that is explained."""
+
+
+def explained(command: str) -> str:
+    done = CliRunner().invoke(main, shlex.split(command), prog_name="guideplug")
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_guider_that_is_explained_there_is_current() -> None:
+    ((command, printed),) = EXPLAINED.findall(page("docs/command-line.md"))
+    assert printed == explained(command), "guideplug explain prints something else now: run python tests/test_docs.py"
+
+
 def test_every_hook_is_documented() -> None:
     text = page("docs/hooks.md")
     known = {name for name in vars(hooks) if name.startswith("guideplug_")}
@@ -236,7 +252,7 @@ def test_internal_links_resolve(path: Path) -> None:
 
 def rewrite_help() -> None:
     path = DOCS / "command-line.md"
-    text = path.read_text(encoding="utf-8")
+    text = EXPLAINED.sub(lambda found: f"{found[1]}\n{explained(found[1])}", path.read_text(encoding="utf-8"))
     path.write_text(HELP.sub(lambda found: found[1] + printed_help(found[2]) + found[4], text), encoding="utf-8")
 
 

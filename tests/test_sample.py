@@ -9,9 +9,9 @@ import torch
 from attrs import frozen
 
 from guideplug.config import option
-from guideplug.denoise import Combine, Leaf, Space
+from guideplug.denoise import Combine, Count, Leaf, Space, tally
 from guideplug.errors import DivergenceError, GuideplugError
-from guideplug.sample import Sampler, State, evaluation_levels
+from guideplug.sample import Sampler, State, planned_evaluations
 from guideplug.testing import GaussianDenoiser, check_sampler
 from guideplug.weights import Gate
 
@@ -57,10 +57,86 @@ def test_the_end_is_the_last_state_without_a_graph():
     assert not end.requires_grad
 
 
+class Silent(Leaf):
+    """A network that must not be asked."""
+
+    def denoise(self, x, sigma, condition):
+        raise AssertionError("asked")
+
+
+def planned(sampler, denoiser, x=None, condition=None):
+    return planned_evaluations(sampler, denoiser, torch.ones(1, *denoiser.space.shape) if x is None else x, condition)
+
+
 def test_levels_of_evaluations_are_known_without_a_network():
-    assert evaluation_levels(Line(), Space((2,))) == [(4, 3), (3, 2), (2, 1), (1, 0)]
+    def levels(sampler, shape):
+        return [(one.sigma, one.toward) for one in planned(sampler, Silent(Space(shape)))]
+
+    assert levels(Line(), (2,)) == [(4, 3), (3, 2), (2, 1), (1, 0)]
     twice = [(4, 3), (3, 2), (3, 2), (2, 1), (2, 1), (1, 0), (1, 0)]
-    assert evaluation_levels(Line(again=True), Space((3, 4))) == twice
+    assert levels(Line(again=True), (3, 4)) == twice
+
+
+def test_what_evaluations_call_is_known_without_a_network():
+    main, weak = Silent(Space((2,))), Silent(Space((2,)))
+    found = planned(Line(), main + Gate(1.5, 3.5) * (main - weak))
+    one = Count(1, 1)
+    assert [item.counts for item in found] == [{main: one}, {main: one, weak: one}, {main: one, weak: one}, {main: one}]
+    assert [list(item.off) for item in found] == [["[1.5 < sigma <= 3.5]"], [], [], ["[1.5 < sigma <= 3.5]"]]
+    inner = Combine([main + Gate(2.5) * (main - weak)], lambda outputs, x, sigma: outputs[0])
+    assert [weak in item.counts for item in planned(Line(), inner)] == [True, True, False, False]
+    assert [list(item.off) for item in planned(Line(), inner)] == [[], [], ["[sigma > 2.5]"], ["[sigma > 2.5]"]]
+
+
+class Tall(Leaf):
+    """A network whose null condition is longer than the given one, so that the two make no batch."""
+
+    def denoise(self, x, sigma, condition):
+        return 0.5 * x
+
+    def null_condition(self, batch, device):
+        return torch.zeros(batch, 3)
+
+
+@final
+@frozen
+class Unusual(Sampler):
+    """Steps that ask for mirror images in the same batch, at levels in tensors, or without the condition."""
+
+    name = "unusual"
+    tensors: bool = option(False, help="levels as tensors")
+    mirrored: bool = option(False, help="both in one batch")
+    unconditional: bool = option(False, help="no condition")
+
+    def sigmas(self, denoiser):
+        return [4.0, 2.0, 0.0]
+
+    def steps(self, denoiser, x, condition=None, streams=None):
+        denoiser = denoiser.trajectory()
+        for i, (sigma, after) in enumerate(itertools.pairwise(self.sigmas(denoiser))):
+            rows = torch.cat([x, -x]) if self.mirrored else x
+            asked = None if self.unconditional or condition is None else torch.cat([condition] * (len(rows) // len(x)))
+            level = torch.full((len(rows),), sigma) if self.tensors else sigma
+            x = denoiser(rows, level, asked, toward=after)[: len(x)]
+            yield State(i + 1, 2, after, x)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"tensors": True}, {"mirrored": True}, {"unconditional": True}, {"tensors": True, "mirrored": True}]
+)
+def test_the_plan_is_what_is_counted_however_a_sampler_asks(options):
+    main, other = Tall(Space((2,))), GaussianDenoiser(0.3)
+    guided = main + 2.0 * (main - main.unconditional()) + Gate(0.0, 3.0) * (main - other)
+    x, condition, sampler = torch.randn(3, 2), torch.zeros(3, 2), Unusual(**options)
+    with tally() as counts:
+        sampler.sample(guided, x, condition)
+    found = planned(sampler, guided, x[:1], condition[:1])
+    assert [one.sigma for one in found] == [4, 2]
+    for network in (main, other):
+        calls = [one.counts.get(network, Count()) for one in found]
+        assert counts[network] == Count(sum(one.calls for one in calls), 3 * sum(one.outputs for one in calls))
+    assert counts[other].calls == (2 if "tensors" in options else 1)
+    assert counts[main].calls == (2 if "unconditional" in options else 4)
 
 
 class Broken(Leaf):

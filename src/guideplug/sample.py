@@ -1,7 +1,7 @@
 """Samplers: from noise to samples, one step at a time, with any denoiser."""
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import ClassVar
 
@@ -10,11 +10,11 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug.config import Strategy
-from guideplug.denoise import Condition, Denoiser, Leaf, Level, Polynomial, Query, Space
+from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Terms, calls, switched_off
 from guideplug.errors import DivergenceError
 from guideplug.noise import SampleStreams
 
-__all__ = ["Sampler", "State", "evaluation_levels"]
+__all__ = ["Evaluation", "Sampler", "State", "planned_evaluations"]
 
 
 @frozen
@@ -92,27 +92,64 @@ def _first_failure(
     return "sampling diverged, and did not when repeated: a network is not deterministic"
 
 
-def evaluation_levels(sampler: Sampler, space: Space) -> list[tuple[float, float | None]]:
-    """The (sigma, toward) of every evaluation along one trajectory, in order: what a cost is predicted from."""
-    recorder = _Recorder(space)
-    streams = SampleStreams(0, range(1))
-    for _ in sampler.steps(recorder, torch.zeros(1, *space.shape), None, streams):
-        pass
-    return recorder.levels
+@frozen
+class Evaluation:
+    """One evaluation of a trajectory, as it is planned.
+
+    Args:
+        sigma, toward: at which level, on the way to which.
+        counts: calls of each network, and outputs for each sample.
+        off: the weights that are 0 there, as formulas write them.
+    """
+
+    sigma: float
+    toward: float | None
+    counts: Mapping[Leaf, Count]
+    off: Sequence[str] = ()
 
 
-class _Recorder(Denoiser):
-    """A denoiser that answers its input and notes what it was asked."""
+def planned_evaluations(
+    sampler: Sampler,
+    denoiser: Denoiser,
+    x: Tensor,
+    condition: Condition = None,
+    streams: SampleStreams | None = None,
+) -> list[Evaluation]:
+    """Every evaluation of a trajectory and what it will call, in order; no network is asked.
 
-    def __init__(self, space: Space) -> None:
+    The sampler walks with a closed form in the denoiser's place, E[x0 | x, sigma] of data N(0, sigma_data^2). So its
+    levels are its own, raised ones too, unless it chooses them by what the networks answer.
+    """
+    planner = _Planner(denoiser, len(x))
+    with torch.no_grad():
+        for _ in sampler.steps(planner, x, condition, streams):
+            pass
+    return planner.evaluations
+
+
+class _Planner(Denoiser):
+    """A closed form that is asked in a denoiser's place, and notes what that would have called."""
+
+    def __init__(self, planned: Denoiser, samples: int) -> None:
         super().__init__()
-        self.space = space
-        self.levels: list[tuple[float, float | None]] = []
+        self.space = planned.space
+        self.evaluations: list[Evaluation] = []
+        self._planned, self._samples = planned, samples
 
     @property
-    def terms(self) -> dict[Query, Polynomial]:
-        return {}
+    def terms(self) -> Terms:
+        return self._planned.terms
 
     def forward(self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None) -> Tensor:
-        self.levels.append((float(sigma), None if toward is None else float(toward)))
-        return x
+        level, after = _highest(sigma), None if toward is None else _highest(toward)
+        asked = sigma if isinstance(sigma, Tensor) else level
+        conditional = condition is not None
+        costs = calls(self._planned, asked, conditional=conditional, toward=toward, x=x, condition=condition)
+        counts = {leaf: Count(one.calls, one.outputs * len(x) // self._samples) for leaf, one in costs.items()}
+        off = () if isinstance(sigma, Tensor) else switched_off(self._planned, level, after)
+        self.evaluations.append(Evaluation(level, after, counts, tuple(off)))
+        return x * (self.space.sigma_data**2 / (self.space.sigma_data**2 + level**2))
+
+
+def _highest(level: Level) -> float:
+    return float(level.max()) if isinstance(level, Tensor) else float(level)

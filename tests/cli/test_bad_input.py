@@ -170,6 +170,12 @@ def test_the_same_mistake_with_json_leaves_standard_output_empty(cli: Any) -> No
         (["explain", "none"], ["explain needs a guider"]),
         (["explain", "qqq"], ["'qqq'"]),
         (["explain", "cfg", "--sampler", "heun(sigma_min=9)"], ["sigma_min 9"]),
+        (["explain", "cfg", "--sampler", "qqq"], ["no sampler is called 'qqq'", "heun"]),
+        (["explain", "cfg", "--steps", "0"], ["--steps 0 is below 1", "--steps 18"]),
+        (["explain", "cfg", "--steps", "-3"], ["--steps -3 is below 1"]),
+        (["explain", "cfg", "--steps", "some"], ["--steps some is no whole number"]),
+        (["explain", "cfg", "--model", "unconditional=x.safetensors"], ["x.safetensors does not exist"]),
+        (["explain", "cfg", "--model", "critic=main"], ["--model critic", "its roles are unconditional"]),
         (["plugins", "shwo"], ["'shwo'", "did you mean 'show'"]),
         (["plugins", "show", "jset"], ["'jset'", "did you mean 'jest'"]),
         (["store", "prune"], ["--damaged"]),
@@ -180,6 +186,21 @@ def test_the_same_mistake_with_json_leaves_standard_output_empty(cli: Any) -> No
 def test_other_commands_answer_in_one_line_too(cli: Any, arguments: list[str], words: list[str]) -> None:
     line = cli.error(*arguments)
     for word in words:
+        assert word in line
+
+
+def test_steps_of_a_sampler_that_has_no_such_option(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "ladder.py"
+    path.write_text(
+        "import attrs\nfrom guideplug import Sampler, hook, option\n\n\n"
+        "@attrs.frozen\nclass Ladder(Sampler):\n    'Levels.'\n\n    name = 'ladder'\n"
+        "    top: float = option(5.0, help='the highest level')\n\n"
+        "    def sigmas(self, denoiser):\n        return [self.top, 0.0]\n\n"
+        "    def steps(self, denoiser, x, condition=None, streams=None):\n        yield from ()\n\n\n"
+        "@hook\ndef guideplug_samplers():\n    return [Ladder]\n"
+    )
+    line = cli.error("explain", "cfg", "--plugin", path, "--sampler", "ladder", "--steps", "4")
+    for word in ("--steps 4", "sampler 'ladder'", "no option 'num_steps'", "top", "--sampler"):
         assert word in line
 
 

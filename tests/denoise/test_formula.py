@@ -4,10 +4,11 @@ import re
 
 import pytest
 import torch
+from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guideplug.denoise import Combine, Count, Weight, calls, formula
+from guideplug.denoise import Change, Combine, Count, View, Weight, calls, formula, switched_off
 from guideplug.testing import GaussianDenoiser
 from guideplug.weights import Gate
 
@@ -37,6 +38,15 @@ NAMES = {BASE: "main", WEAK: "weak", LABELLED: "main"}
         (LABELLED + (LABELLED - LABELLED.under(torch.zeros(1))), "2 main(x, c) - main(x, fixed)"),
         (LABELLED.unconditional(), "main(x, null)"),
         (Combine([BASE, BASE + (BASE - WEAK)], lambda o, x, s: o[0]), "combine(main(x), 2 main(x) - weak(x))"),
+        (
+            BASE + (BASE - Combine([BASE, WEAK], lambda o, x, s: o[0], written="apg({})")),
+            "2 main(x) - apg(main(x), weak(x))",
+        ),
+        (BASE + 0.5 * (BASE - Combine([BASE], lambda o, x, s: x, written="x")), "1.5 main(x) - 0.5 x"),
+        (
+            Combine([LABELLED], begin=lambda: lambda o, x, s: o[0], written="f({})").unconditional().trajectory(),
+            "f(main(x, null))",
+        ),
         (BASE + Omega() * (BASE - WEAK), "(1 + omega) main(x) - omega weak(x)"),
         (BASE + Omega() * (WEAK - BASE), "(1 - omega) main(x) + omega weak(x)"),
         (
@@ -84,6 +94,25 @@ def test_calls_depend_on_the_level_and_on_a_condition_being_given():
 def test_calls_see_through_functions():
     both = Combine([LABELLED, LABELLED.unconditional(), WEAK], lambda outputs, x, sigma: outputs[0])
     assert calls(LABELLED + 0.5 * (both - LABELLED), 1.0) == {LABELLED: Count(1, 2), WEAK: Count(1, 1)}
+
+
+@frozen
+class Twice(Change):
+    """At twice the level."""
+
+    def level(self, sigma):
+        return 2 * sigma
+
+
+def test_what_is_off_is_said_at_the_level_at_which_it_is_asked():
+    inner = BASE + Gate(1.0) * (BASE - WEAK)
+    guided = BASE + Gate(0.0, 3.0) * (BASE - View(inner, Twice()))
+    assert switched_off(guided, 2.0) == []
+    assert switched_off(guided, 0.4) == ["[sigma > 1]"]
+    assert switched_off(guided, 0.6) == []
+    assert switched_off(guided, 4.0) == ["[sigma <= 3]"]
+    assert WEAK not in calls(guided, 0.4)
+    assert WEAK in calls(guided, 0.6)
 
 
 def test_a_weight_of_the_next_level_is_told_it():

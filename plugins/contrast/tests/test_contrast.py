@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from guideplug import DenoiserError, Guider, Leaf, Space, perturbed, tally
+from guideplug import DenoiserError, Guider, Leaf, Space, formula, perturbed, tally
 from guideplug.config import Reader
 from guideplug.denoise import Count, calls
 from guideplug.errors import ConfigError, GuideplugError
@@ -126,6 +126,15 @@ def test_windows_are_averaged_where_they_overlap():
     torch.testing.assert_close(masked, here + 1.5 * (count > 1) * (here - average))
     torch.testing.assert_close(masked[..., :3, :3], here[..., :3, :3])
     torch.testing.assert_close(SlidingWindow(0.0, masked=False).guide(main, {})(x, 0.7), average)
+
+
+def test_formulas_say_where_windows_count():
+    main = Images()
+    here, windows = "main(x, c)", "[main(x, c) in 4 windows of 5]"
+    masked = formula(SlidingWindow(3.0).guide(main, {}), {main: "main"})
+    assert masked.replace("(x)", "(x, c)") == f"3 {here} - 2 where-windows-overlap({here}, {windows})"
+    everywhere = formula(SlidingWindow(3.0, masked=False).guide(main, {}), {main: "main"})
+    assert everywhere.replace("(x)", "(x, c)") == f"3 {here} - 2 {windows}"
 
 
 def test_windows_cover_oblong_images():

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guideplug.denoise import Combine, Denoiser, calls, tally
+from guideplug.denoise import Combine, Denoiser, tally
 from guideplug.errors import DivergenceError
 from guideplug.noise import SampleStreams, sigma_grid
-from guideplug.sample import evaluation_levels
+from guideplug.sample import planned_evaluations
 from guideplug.testing import CONDITIONS, GaussianDenoiser, check_sampler, example_condition
 from guideplug.weights import Gate
 from guideplug_edm import Euler, Heun
@@ -74,7 +74,7 @@ def test_the_cost_is_the_published_number_of_evaluations(cls, num_steps, rho):
         sampler.sample(denoiser, start(3))
     expected = 2 * num_steps - 1 if cls is Heun else num_steps
     assert (counts[denoiser].calls, counts[denoiser].outputs) == (expected, 3 * expected)
-    assert len(evaluation_levels(sampler, denoiser.space)) == expected
+    assert len(planned_evaluations(sampler, denoiser, start(1))) == expected
 
 
 def test_the_cost_of_an_interval_is_that_of_the_levels_inside():
@@ -83,10 +83,10 @@ def test_the_cost_of_an_interval_is_that_of_the_levels_inside():
     sampler = Heun(16, sigma_max=5.0)
     with tally() as counts:
         sampler.sample(guided, start())
-    levels = evaluation_levels(sampler, base.space)
-    inside = sum(weak in calls(guided, sigma, toward=toward) for sigma, toward in levels)
-    assert inside == sum(0.2 < sigma <= 1.0 for sigma, _ in levels)
-    assert 0 < inside < len(levels)
+    planned = planned_evaluations(sampler, guided, start(1))
+    inside = sum(weak in one.counts for one in planned)
+    assert inside == sum(0.2 < one.sigma <= 1.0 for one in planned)
+    assert 0 < inside < len(planned)
     assert (counts[base].calls, counts[weak].calls) == (31, inside)
 
 
@@ -127,7 +127,7 @@ def test_each_evaluation_is_told_the_next_level(num_steps, rho):
         sampler.sample(watch, start())
         assert watch.asked == expected
         assert all(type(level) is float for pair in watch.asked for level in pair)
-        assert evaluation_levels(sampler, watch.space) == expected
+        assert [(one.sigma, one.toward) for one in planned_evaluations(sampler, watch, start(1))] == expected
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_memory_lasts_one_trajectory(cls):
     remembering = Combine([GaussianDenoiser()], begin=begin)
     for _ in range(2):
         sampler.sample(remembering, start())
-    levels = [sigma for sigma, _ in evaluation_levels(sampler, remembering.space)]
+    levels = [one.sigma for one in planned_evaluations(sampler, GaussianDenoiser(), start(1))]
     assert trajectories == [levels, levels]
 
 

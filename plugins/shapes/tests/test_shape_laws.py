@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from guideplug import Guider, Leaf, SampleStreams, Space, tally
+from guideplug import Guider, Leaf, SampleStreams, Space, formula, tally
 from guideplug.config import Reader, short, write
 from guideplug.errors import GuideplugError
 from guideplug.registry import Registry
@@ -358,3 +358,17 @@ def test_samples_of_one_number_have_no_deviation_to_keep():
     with pytest.raises(GuideplugError, match="a sample of one number has no deviation"):
         make("rescale({})").guide(base, models)
     assert math.isfinite(float(make("apg({})").guide(base, models)(noise((1,)), 0.5).sum()))
+
+
+def test_formulas_call_it_by_its_name(template):
+    base, models = networks()
+    written = formula(make(template).guide(base, models), {base: "main", models["weak"]: "weak"})
+    name = template.partition("(")[0]
+    inside = "main(x), weak(x)" if template in STEERED.values() else "3 main(x) - 2 weak(x), main(x)"
+    assert written == (f"3 main(x) - 2 {name}({inside})" if template in STEERED.values() else f"{name}({inside})")
+
+
+def test_formulas_say_what_a_velocity_of_0_is():
+    base, models = networks()
+    written = formula(make("cfg-zero({}, zero_above=9)").guide(base, models), {base: "main", models["weak"]: "weak"})
+    assert written.endswith(" + [sigma > 9] x / (1 + sigma)")

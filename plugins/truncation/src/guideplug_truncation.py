@@ -35,7 +35,7 @@ class Truncation(Guider):
     weight: float | WeightSchedule = option(1.4, help="factor on the score; 1 is off", validator=finite)
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
-        return base + (self.weight - 1) * (base - Combine([base], _unchanged))
+        return base + (self.weight - 1) * (base - Combine([base], _unchanged, written="x"))
 
 
 def _unchanged(outputs: Sequence[Tensor], x: Tensor, sigma: Level) -> Tensor:

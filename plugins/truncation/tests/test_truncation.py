@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from guideplug import opposite
+from guideplug import formula, opposite
 from guideplug.config import Reader
 from guideplug.denoise import tally
 from guideplug.guide import Guider
@@ -32,6 +32,11 @@ def test_the_formula_at_one_call(kind, weight) -> None:
 def test_what_it_goes_away_from_is_the_noisy_sample() -> None:
     base, x = GaussianDenoiser(), torch.randn(4, 2, generator=torch.Generator().manual_seed(1))
     assert torch.equal(opposite(Truncation(), base, {})(x, 0.5), x)
+
+
+def test_formulas_call_it_by_its_name() -> None:
+    base = GaussianDenoiser()
+    assert formula(Truncation(3.0).guide(base, {}), {base: "main"}) == "3 main(x) - 2 x"
 
 
 def test_samples_come_nearer_to_the_mean() -> None:

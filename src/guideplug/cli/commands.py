@@ -1,4 +1,4 @@
-"""What run, sample and explain do: from options to an experiment, and from its outcome to words."""
+"""What run and sample do: from options to an experiment, and from its outcome to words."""
 
 import json
 import shlex
@@ -16,17 +16,15 @@ from guideplug.cli.dry_run import dry_run
 from guideplug.cli.progress import progress
 from guideplug.cli.table import print_table
 from guideplug.config import shell_quote, short
-from guideplug.denoise import Leaf, calls, formula
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import Guider
-from guideplug.noise import SampleStreams
 from guideplug.recipes import Train
 from guideplug.registry import Registry
 from guideplug.run.config import Request, RunConfig, read_file, renewed_roles, resolve, to_toml
 from guideplug.run.experiment import Experiment, Outcome
 from guideplug.run.folder import RunFolder
 from guideplug.run.interrupt import Interrupted
-from guideplug.run.rehearsal import denoiser_of, guided, rehearse
+from guideplug.run.rehearsal import rehearse
 from guideplug.run.summary import (
     cost_sentences,
     guidance_sentence,
@@ -35,10 +33,9 @@ from guideplug.run.summary import (
     selection_sentence,
     table_rows,
 )
-from guideplug.sample import evaluation_levels
 from guideplug.store import Store
 
-__all__ = ["differences", "explain_command", "plugin_files", "run_command", "sample_command"]
+__all__ = ["differences", "plugin_files", "run_command", "sample_command"]
 
 DIRECT = ("task", "denoiser", "guider", "selector", "sampler", "batch", "duration", "seed", "samples", "device")
 
@@ -122,60 +119,6 @@ def _check_guider_of_file(resolved: RunConfig, request: Request, file: Path, reg
             f"guider {short(resolved.guider)} asks for another network in the role {role!r} than [models.{role}] of "  # type: ignore[arg-type]
             f"{file}: give --model {role}=..., or take that table out of the file"
         )
-
-
-def explain_command(text: str, options: Mapping[str, Any]) -> None:
-    """``guideplug explain``."""
-    registry = Registry.installed(options["plugins"])
-    values = {"guider": text, "task": options["task"], "sampler": options["sampler"]}
-    config = resolve(Request(values=values), registry)
-    if config.guider is None:
-        raise UsageError("explain needs a guider, such as autoguidance")
-    rehearse(config)
-    built = {role: denoiser_of(recipe.build(), role) for role, recipe in config.recipes.items()}
-    point = guided(config.guider, built)
-    built = {role: module for role, module in built.items() if isinstance(module, Leaf)}  # weights are no calls
-    names = {leaf: leaf.role for leaf in point.leaves()} | {leaf: role for role, leaf in built.items()}
-    streams = SampleStreams(0, range(1))
-    conditional = config.task.start(streams, config.task.space.sigma_max).condition is not None
-    evaluations = evaluation_levels(config.sampler, point.space)
-    per_sigma = [(sigma, calls(point, sigma, conditional=conditional, toward=after)) for sigma, after in evaluations]
-    total: dict[str, dict[str, int]] = {role: {"calls": 0, "outputs": 0} for role in [*built, *names.values()]}
-    for _, counts in per_sigma:
-        for leaf, count in counts.items():
-            total[names[leaf]]["calls"] += count.calls
-            total[names[leaf]]["outputs"] += count.outputs
-    expression = formula(point, names)
-    source = None if config.guider.source is None else str(config.guider.source)
-    if options["as_json"]:
-        found = {
-            "guider": short(config.guider),
-            "formula": expression,
-            "source": source,
-            "sampler": short(config.sampler),
-            "evaluations": len(per_sigma),
-            "networks": total,
-        }
-        click.echo(json.dumps(found, indent=1))
-        return
-    click.echo(f"{short(config.guider)}: {(type(config.guider).__doc__ or '').splitlines()[0]}")
-    click.echo(f"  D(x) = {expression}")
-    if source:
-        click.echo(f"  source: {source}")
-    click.echo(f"  with {short(config.sampler)}, {len(per_sigma)} evaluations a sample:")
-    for role, sums in total.items():
-        several, rest = divmod(sums["calls"], len(per_sigma))
-        once = (
-            f"{several} call{'s' if several > 1 else ''} an evaluation" if not rest else f"called {sums['calls']} times"
-        )
-        if sums["calls"] < len(per_sigma):
-            once = f"called in {sums['calls']} of {len(per_sigma)} evaluations" if sums["calls"] else "never called"
-        recipe = config.recipes.get(role)
-        network = getattr(recipe, "denoiser", None)
-        made = "the guider's own" if recipe is None else recipe.name + ("" if network is None else f" {short(network)}")
-        outputs = sums["outputs"] / max(sums["calls"], 1)
-        batched = f", {outputs:.3g} outputs a sample in one batch" if outputs > 1 else ""
-        click.echo(f"    {role}: {once}{batched}, {sums['calls']} calls in all ({made})")
 
 
 def _request(options: Mapping[str, Any], file: Path | None) -> Request:

@@ -369,12 +369,31 @@ def evaluate(samples: str, **options: Any) -> None:
 @main.command(short_help="The formula and the cost of a guider.")
 @click.argument("guider", metavar="GUIDER")
 @click.option("--task", metavar="EXPR", help="The task whose networks it guides.")
+@click.option("--denoiser", metavar="EXPR", help="The main network's architecture.")
 @click.option("--sampler", metavar="EXPR", help="The sampler whose evaluations are counted.")
+@click.option(
+    "--steps", type=_Whole(1, "steps of the sampler", 18), metavar="N", help="The sampler's steps, its num_steps."
+)
+@click.option(
+    "--model",
+    "models",
+    metavar="ROLE=PATH",
+    multiple=True,
+    callback=_pair,
+    help="A role's network: a .safetensors file, or a recipe's expression. Repeatable.",
+)
 @click.option("--plugin", "plugins", metavar="FILE.py", multiple=True, help="A local plugin. Repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 def explain(guider: str, **options: Any) -> None:
-    """The formula and the cost of a guider: which network is called how often a step, and in all."""
-    from guideplug.cli.commands import explain_command
+    """The formula and the cost of a guider: which network is called at which noise levels, how often, and in all.
+
+    The prediction is the planner's, and a run counts the same. Nothing is trained, and no sample is drawn.
+
+    \b
+    guideplug explain 'interval(autoguidance, low=0.1, high=2)' --steps 16
+    guideplug explain 'cfg(weight=2)' --task digits --sampler 'euler(num_steps=50)' --json
+    """
+    from guideplug.cli.explain import explain_command
 
     explain_command(guider, options)
 

@@ -2,8 +2,8 @@
 
 from guideplug.denoise.algebra import Affine, Combine, Denoiser, Direction, Leaf, Perturbation
 from guideplug.denoise.condition import Condition, concatenate, expand, on_device, select_rows
-from guideplug.denoise.formula import calls, formula
-from guideplug.denoise.query import Fixed, Query, Slot
+from guideplug.denoise.formula import calls, formula, switched_off
+from guideplug.denoise.query import Fixed, Query, Slot, Terms
 from guideplug.denoise.samples import Draws, Samples, asked_samples
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import Count, Tally, tally
@@ -31,6 +31,7 @@ __all__ = [
     "Slot",
     "Space",
     "Tally",
+    "Terms",
     "View",
     "Weight",
     "WeightSchedule",
@@ -42,5 +43,6 @@ __all__ = [
     "on_device",
     "perturbed",
     "select_rows",
+    "switched_off",
     "tally",
 ]

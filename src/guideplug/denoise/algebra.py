@@ -150,6 +150,9 @@ class Atom(Denoiser):
     change: "Change | None" = None
     """Where it asks its point, if that is elsewhere than it is asked itself; see `guideplug.denoise.view`."""
 
+    written: str = "combine({})"
+    """How formulas write it, where it is a function of points; {} stands for them."""
+
     @property
     def terms(self) -> Terms:
         return {Query(self): polynomial(1.0)}
@@ -260,6 +263,7 @@ class Combine(Atom):
         inputs: denoisers of one space.
         function: (outputs, x (B, *), sigma) -> denoised (B, *), row by row.
         begin: instead of a function, what makes a fresh one for each trajectory, for guidance with a memory.
+        written: how formulas write it, with {} for its inputs, as in ``"clipped({})"``.
     """
 
     def __init__(
@@ -268,6 +272,7 @@ class Combine(Atom):
         function: Function | None = None,
         *,
         begin: Callable[[], Function] | None = None,
+        written: str = Atom.written,
     ) -> None:
         super().__init__()
         if not inputs or (function is None) == (begin is None):
@@ -277,7 +282,7 @@ class Combine(Atom):
         self.space = inputs[0].space
         self.inputs = nn.ModuleList(inputs)
         self.points = tuple(inputs)
-        self._function, self._begin = function, begin
+        self._function, self._begin, self.written = function, begin, written
 
     def combined(self, outputs: Sequence[Tensor], x: Tensor, sigma: Level) -> Tensor:
         """The function, on the inputs' outputs."""
@@ -304,7 +309,8 @@ class Combine(Atom):
 
     def _with(self, inputs: Sequence[Denoiser], function: Function | None) -> "Combine":
         """A function of other inputs that is begun as this one is, by a trajectory of a trajectory too."""
-        other = Combine(inputs, function if self._begin is None else None, begin=self._begin)
+        given = function if self._begin is None else None
+        other = Combine(inputs, given, begin=self._begin, written=self.written)
         other._function = function
         return other
 

@@ -1,15 +1,19 @@
 """A composed denoiser in words: its formula with numbers, and what one evaluation of it costs."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
+
+from torch import Tensor
 
 from guideplug.denoise.algebra import Denoiser, Leaf
-from guideplug.denoise.plan import Place, planned_batches, survey
+from guideplug.denoise.condition import Condition, expand
+from guideplug.denoise.plan import Place, planned_batches, planned_calls, survey
 from guideplug.denoise.query import Query, Slot
 from guideplug.denoise.tally import Count
 from guideplug.denoise.view import Perturbed
-from guideplug.denoise.weight import Polynomial, Weight
+from guideplug.denoise.weight import Level, Polynomial, Weight
 
-__all__ = ["calls", "formula"]
+__all__ = ["calls", "formula", "switched_off"]
 
 
 def formula(point: Denoiser, names: Mapping[Leaf, str]) -> str:
@@ -27,19 +31,45 @@ def formula(point: Denoiser, names: Mapping[Leaf, str]) -> str:
     return text.removeprefix(" + ").replace(" - ", "-", 1) if text.startswith(" - ") else text.removeprefix(" + ")
 
 
-def calls(point: Denoiser, sigma: float, *, conditional: bool = True, toward: float | None = None) -> dict[Leaf, Count]:
+def calls(
+    point: Denoiser,
+    sigma: Level,
+    *,
+    conditional: bool = True,
+    toward: Level | None = None,
+    x: Tensor | None = None,
+    condition: Condition = None,
+) -> dict[Leaf, Count]:
     """What one evaluation at noise level ``sigma`` costs: calls of each network, and outputs for each sample.
 
-    Conditions of one network are taken to concatenate, as they do unless their shapes differ.
+    Args:
+        point, sigma, toward: as they are asked.
+        conditional: whether a condition is given.
+        x, condition: what is asked, where it is known. Elsewhere the conditions of one network are taken to
+            concatenate, as they do unless their shapes differ.
     """
-    place = Place(None, sigma, None, toward, shape=point.space.shape, conditional=conditional)
+    given = None if x is None else expand(condition, len(x))
+    place = Place(x, sigma, given, toward, shape=point.space.shape, conditional=conditional)
     places, terms = survey(point, place)
+    known = [] if x is None else [(call.leaf, call.asked) for call in planned_calls(terms, places)]
     found: dict[Leaf, Count] = {}
-    for leaf, asked in planned_batches(terms, places):
+    for leaf, asked in planned_batches(terms, places) if x is None else known:
         count = found.setdefault(leaf.counted_as, Count())
         count.calls += 1
         count.outputs += sum(places[path].copies for path, _ in asked)
     return found
+
+
+def switched_off(point: Denoiser, sigma: float, toward: float | None = None) -> list[str]:
+    """The weights that are 0 at a level whatever the condition, as formulas write them."""
+    found: dict[str, None] = {}
+    for query, coefficient in point.terms.items():
+        found.update({_weight(weight): None for weight in coefficient.weights if weight.zero_at(sigma, toward)})
+        change = query.source.change
+        inside = sigma if change is None else cast(float, change.level(sigma))
+        for inner in query.source.points:
+            found.update(dict.fromkeys(switched_off(inner, inside, toward)))
+    return list(found)
 
 
 def _network(query: Query, names: Mapping[Leaf, str]) -> str:
@@ -50,7 +80,7 @@ def _network(query: Query, names: Mapping[Leaf, str]) -> str:
         inner = _network(Query(source.of, query.condition), names)
         return f"[{inner} {source.kind}]"
     if not isinstance(source, Leaf):
-        return f"combine({', '.join(formula(inner, names) for inner in source.points)})"
+        return source.written.replace("{}", ", ".join(formula(inner, names) for inner in source.points))
     given = {Slot.GIVEN: "c", Slot.NULL: "null"}[query.condition] if isinstance(query.condition, Slot) else "fixed"
     return (
         f"{names.get(source, type(source).__name__)}(x, {given})"

@@ -27,7 +27,7 @@ from guideplug.denoise.weight import Level, Weight
 if TYPE_CHECKING:
     from guideplug.denoise.algebra import Atom, Denoiser, Leaf
 
-__all__ = ["NEGLIGIBLE", "Asked", "Call", "Place", "Plan", "planned_batches", "survey"]
+__all__ = ["NEGLIGIBLE", "Asked", "Call", "Place", "Plan", "planned_batches", "planned_calls", "survey"]
 
 NEGLIGIBLE = 2.0**-24
 """A coefficient this small changes nothing in float32 beside others that sum to one: half a unit in the last place."""
@@ -181,7 +181,7 @@ class Plan:
     def calls(self, terms: Terms, places: Mapping[Path, Place], condition: Condition) -> list[Call]:
         """The calls that evaluate ``terms`` at ``places``, under a condition that is the first place's as it came."""
         if torch.is_grad_enabled() or torch.is_inference_mode_enabled():
-            return _calls(terms, places)
+            return planned_calls(terms, places)
         x = places[()].x
         assert x is not None
         parts = tuple(condition.values()) if isinstance(condition, Mapping) else (condition,)
@@ -191,11 +191,12 @@ class Plan:
         if not same or stamp != self._stamp:
             self._calls, self._parts, self._stamp = {}, parts, stamp
         if terms not in self._calls:
-            self._calls[terms] = _calls(terms, places)
+            self._calls[terms] = planned_calls(terms, places)
         return self._calls[terms]
 
 
-def _calls(terms: Terms, places: Mapping[Path, Place]) -> list[Call]:
+def planned_calls(terms: Terms, places: Mapping[Path, Place]) -> list[Call]:
+    """The calls that answer them, at places whose samples and conditions are known."""
     return [call for leaf, asked in planned_batches(terms, places) for call in _calls_of(leaf, asked, places)]
 
 

@@ -264,7 +264,7 @@ def _training_seconds(made: Mapping[str, Made]) -> dict[str, float]:
 
 def _evaluations(counts: Tally, models: Mapping[str, Leaf]) -> dict[str, dict[str, int]]:
     """Calls and outputs by role, and by what it calls itself for a network that a guider brought."""
-    named = {model: role for role, model in reversed(list(models.items())) if isinstance(model, Leaf)}
+    named = {model: role for role, model in models.items() if isinstance(model, Leaf)}  # main comes last, and wins
     found = {role: Count() for role in models if role in named.values()}
     for network, count in counts.counts.items():
         total = found.setdefault(named.get(network, network.role), Count())

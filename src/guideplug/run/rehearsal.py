@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from attrs import frozen
 from torch import nn
 
 from guideplug.config import short
@@ -16,11 +17,24 @@ from guideplug.recipe import Recipe, architecture
 from guideplug.run.config import RunConfig
 from guideplug.store import Store, identity
 
-__all__ = ["denoiser_of", "guided", "planned_networks", "rehearse"]
+__all__ = ["Rehearsed", "denoiser_of", "guided", "planned_networks", "rehearse"]
 
 
-def rehearse(config: RunConfig) -> Denoiser:
-    """The guided denoiser with untrained networks, asked for two samples: what cannot work together fails before work.
+@frozen
+class Rehearsed:
+    """A run's guided denoiser on untrained networks.
+
+    Args:
+        point: the guided denoiser, or the main network where nothing guides it.
+        networks: the module of each role; a network, or a guidance weight.
+    """
+
+    point: Denoiser
+    networks: Mapping[str, Any]
+
+
+def rehearse(config: RunConfig) -> Rehearsed:
+    """A run's networks, untrained, guided and asked for two samples: what cannot work together fails before work.
 
     Raises:
         GuideplugError: the objection of the guider, the sampler or a network.
@@ -31,11 +45,12 @@ def rehearse(config: RunConfig) -> Denoiser:
         raise ConfigError(str(error)) from None
 
 
-def _rehearsed(config: RunConfig) -> Denoiser:
-    built = {}
+def _rehearsed(config: RunConfig) -> Rehearsed:
+    built: dict[str, Any] = {}
     for role, recipe in config.recipes.items():
+        same = next((built[other] for other in built if config.recipes[other] == recipe), None)
         try:
-            built[role] = denoiser_of(recipe.build(), role)
+            built[role] = denoiser_of(recipe.build() if same is None else same, role)
         except ValueError as error:
             raise ConfigError(f"the network of the role {role!r}: {error}") from None
     point = guided(config.guider, built) if config.guider is not None else built["main"]
@@ -61,7 +76,7 @@ def _rehearsed(config: RunConfig) -> Denoiser:
                     f"{tuple(start.x.shape)}"
                 ) from error
         point.trajectory()(start.x, sigma, start.condition, toward=toward)
-    return point
+    return Rehearsed(point, built)
 
 
 def guided(guider: Guider, models: Mapping[str, Denoiser]) -> Denoiser:

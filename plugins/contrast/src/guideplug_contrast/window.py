@@ -120,7 +120,9 @@ class SlidingWindow(Guider):
         view: Denoiser = View(base, windows)
         if self.masked:
             view = Combine(
-                [base, view], lambda outputs, x, sigma: torch.where(windows.counts(x) > 1, outputs[1], outputs[0])
+                [base, view],
+                lambda outputs, x, sigma: torch.where(windows.counts(x) > 1, outputs[1], outputs[0]),
+                written="where-windows-overlap({})",
             )
         return base + (self.weight - 1) * (base - view)
 

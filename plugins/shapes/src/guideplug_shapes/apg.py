@@ -54,7 +54,7 @@ class APG(Guider):
     )
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
-        return steered(self.guider, base, models, self._begin)
+        return steered(self.name, self.guider, base, models, self._begin)
 
     def _begin(self) -> Reshaped:
         before: Tensor | None = None

@@ -54,10 +54,14 @@ class CFGZero(Guider):
     )
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
-        scaled = steered(self.guider, base, models, lambda: self._scaled)
+        scaled = steered(self.name, self.guider, base, models, lambda: self._scaled)
         if self.zero_above == math.inf:
             return scaled
-        still = Combine([base], lambda outputs, x, sigma: to_denoised("velocity", torch.zeros_like(x), x, sigma))
+        still = Combine(
+            [base],
+            lambda outputs, x, sigma: to_denoised("velocity", torch.zeros_like(x), x, sigma),
+            written="x / (1 + sigma)",
+        )
         return scaled + Gate(self.zero_above) * (still - scaled)
 
     def _scaled(self, base: Tensor, other: Tensor, x: Tensor, sigma: Level) -> Tensor:

@@ -89,7 +89,7 @@ class Feedback(Guider):
     most: float = option(10.0, help="the largest guidance lambda", validator=_more_than_one)
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
-        return steered(self.guider, base, models, lambda: self._begin(base.space))
+        return steered(self.name, self.guider, base, models, lambda: self._begin(base.space))
 
     def _begin(self, space: Space) -> Reshaped:
         evidence = _Evidence(self, space)

@@ -58,7 +58,7 @@ class Frequency(Guider):
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
         self._check(base.space)
-        return Combine([self.guider.guide(base, models), base], self._weighed)
+        return Combine([self.guider.guide(base, models), base], self._weighed, written=f"{self.name}({{}})")
 
     def _weighed(self, outputs: Sequence[Tensor], x: Tensor, sigma: Level) -> Tensor:
         guided, base = outputs

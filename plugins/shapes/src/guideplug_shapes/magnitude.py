@@ -42,7 +42,7 @@ class MagnitudeAware(Guider):
     prediction: Prediction = option("velocity", help="whose norms are compared; the paper's are velocities")
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
-        return steered(self.guider, base, models, lambda: self._damped)
+        return steered(self.name, self.guider, base, models, lambda: self._damped)
 
     def _damped(self, base: Tensor, other: Tensor, x: Tensor, sigma: Level) -> Tensor:
         wanted, away = (from_denoised(self.prediction, point, x, sigma) for point in (base, other))

@@ -43,7 +43,7 @@ class Rescale(Guider):
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
         if math.prod(base.space.shape) < 2:
             raise ConfigError("guider 'rescale' has nothing to rescale: a sample of one number has no deviation")
-        return Combine([self.guider.guide(base, models), base], self._rescaled)
+        return Combine([self.guider.guide(base, models), base], self._rescaled, written=f"{self.name}({{}})")
 
     def _rescaled(self, outputs: Sequence[Tensor], x: Tensor, sigma: Level) -> Tensor:
         own, wanted = (_spread(output) for output in outputs)

@@ -33,10 +33,13 @@ def weighted(instance: object, attribute: Any, value: Guider) -> None:
         raise ValueError(str(error)) from None
 
 
-def steered(guider: Guider, base: Denoiser, models: Mapping[str, Denoiser], begin: Callable[[], Reshaped]) -> Denoiser:
+def steered(
+    shape: str, guider: Guider, base: Denoiser, models: Mapping[str, Denoiser], begin: Callable[[], Reshaped]
+) -> Denoiser:
     """The base guided with the guider's weight away from the reshaped opposite.
 
     Args:
+        shape: what formulas call D_u', a function of D_c and D_u.
         guider: one with an option ``weight``.
         base, models: as `Guider.guide` takes them.
         begin: makes the function that reshapes the opposite; asked for one at the beginning of each trajectory.
@@ -46,7 +49,7 @@ def steered(guider: Guider, base: Denoiser, models: Mapping[str, Denoiser], begi
         reshaped = begin()
         return lambda outputs, x, sigma: reshaped(outputs[0], outputs[1], x, sigma).to(outputs[0].dtype)
 
-    away = Combine([base, opposite(guider, base, models)], begin=fresh)
+    away = Combine([base, opposite(guider, base, models)], begin=fresh, written=f"{shape}({{}})")
     return base + (weight_of(guider) - 1) * (base - away)
 
 

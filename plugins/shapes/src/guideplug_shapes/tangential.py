@@ -51,7 +51,7 @@ class Tangential(Guider):
     prediction: Prediction = option("noise", help="what is projected; the paper's are scores, which is noise")
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
-        return steered(self.guider, base, models, lambda: self._damped)
+        return steered(self.name, self.guider, base, models, lambda: self._damped)
 
     def _damped(self, base: Tensor, other: Tensor, x: Tensor, sigma: Level) -> Tensor:
         wanted, away = (from_denoised(self.prediction, point, x, sigma) for point in (base, other))

@@ -51,7 +51,7 @@ class DynamicThreshold(Guider):
     )
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
-        return Combine([self.guider.guide(base, models), base], self._thresholded)
+        return Combine([self.guider.guide(base, models), base], self._thresholded, written=f"{self.name}({{}})")
 
     def _thresholded(self, outputs: Sequence[Tensor], x: Tensor, sigma: Level) -> Tensor:
         guided, base = outputs
