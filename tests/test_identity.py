@@ -23,7 +23,7 @@ from guideplug.config import Duration, Reader, Strategy, write
 from guideplug.errors import CheckpointError
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
-from guideplug.recipes import Cosine, FineTune, Load, Options, Snapshot, Synthetic, Train
+from guideplug.recipes import Augmented, Cosine, FineTune, Load, Options, Resampled, Snapshot, Synthetic, Train
 from guideplug.registry import KINDS, Registry
 from guideplug.run.config import Request, resolve
 from guideplug.sample import Sampler
@@ -42,6 +42,7 @@ def made(kind: Any, text: str) -> Any:
 
 
 TREE = made(Task, "tree")
+DIGITS = made(Task, "digits")
 MAIN: Train = TREE.recipe("main", None)
 WEAK: Train = TREE.recipe("weak", MAIN)
 FULL = evolve(
@@ -51,7 +52,12 @@ FULL = evolve(
     models={"weak": WEAK},
 )
 SYNTHETIC = Synthetic(
-    of=WEAK, task=TREE, sampler=made(Sampler, "heun(churn=1)"), count=64, guider=made(Guider, "autoguidance")
+    of=WEAK,
+    task=TREE,
+    sampler=made(Sampler, "heun(churn=1)"),
+    count=64,
+    guider=made(Guider, "autoguidance"),
+    models={"weak": WEAK},
 )
 
 
@@ -60,11 +66,13 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Recipe]:
     path = tmp_path_factory.mktemp("weights") / "main.safetensors"
     write_tensors(path, {"w": torch.zeros(1)})
     return {
-        "train": FULL,
+        "train": evolve(FULL, on=evolve(SYNTHETIC, guider=None, models={})),
         "fine-tune": FineTune(of=WEAK, on=SYNTHETIC, options=MAIN.options),
         "fine-tune on a task": FineTune(of=WEAK, on=TREE, options=MAIN.options),
         "snapshot": Snapshot(of=FULL, at=Duration(7, "it"), ema=0.05),
         "synthetic": SYNTHETIC,
+        "augmented": Augmented(on=SYNTHETIC, task=DIGITS, real=10),
+        "resampled": Resampled(of=SYNTHETIC, task=TREE, share=0.25, group=0, count=8),
         "load": Load(path=str(path), task=TREE, denoiser=MAIN.denoiser),
     }
 
@@ -127,7 +135,16 @@ def _changed(instance: Any) -> Iterator[tuple[str, Any]]:
                 continue
 
 
-KINDS_OF_RECIPES = ["train", "fine-tune", "fine-tune on a task", "snapshot", "synthetic", "load"]
+KINDS_OF_RECIPES = [
+    "train",
+    "fine-tune",
+    "fine-tune on a task",
+    "snapshot",
+    "synthetic",
+    "augmented",
+    "resampled",
+    "load",
+]
 
 
 @pytest.mark.parametrize("name", KINDS_OF_RECIPES)
@@ -146,6 +163,14 @@ def test_every_field_changes_it(recipes: Mapping[str, Recipe], name: str) -> Non
         assert seen.setdefault(key, changed) == changed, f"{field} is not part of the identity"
     assert reached == {attribute.name for attribute in attrs.fields(type(recipe))} - {"path"}  # type: ignore[arg-type]
     assert len(seen) > len(reached)
+
+
+def test_what_a_training_is_on_counts_and_without_it_the_task_s_data_are_told_by_nothing_else() -> None:
+    on = evolve(FULL, on=SYNTHETIC)
+    assert describe(FULL)["recipe"]["on"] is None
+    assert len({identity(FULL), identity(on), identity(evolve(FULL, on=evolve(SYNTHETIC, seed=1)))}) == 3
+    with_others = dict(describe(on)["recipe"], on=None)
+    assert with_others == describe(FULL)["recipe"]
 
 
 def test_every_training_option_changes_it() -> None:

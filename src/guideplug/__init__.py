@@ -66,12 +66,16 @@ if TYPE_CHECKING:
     from guideplug.perturb import skip_layers as skip_layers
     from guideplug.recipe import Recipe as Recipe
     from guideplug.recipe import Workshop as Workshop
+    from guideplug.recipes import Augmented as Augmented
     from guideplug.recipes import Constant as Constant
     from guideplug.recipes import Cosine as Cosine
+    from guideplug.recipes import DataModule as DataModule
+    from guideplug.recipes import DataRecipe as DataRecipe
     from guideplug.recipes import FineTune as FineTune
     from guideplug.recipes import InverseSqrt as InverseSqrt
     from guideplug.recipes import Load as Load
     from guideplug.recipes import Options as Options
+    from guideplug.recipes import Resampled as Resampled
     from guideplug.recipes import Snapshot as Snapshot
     from guideplug.recipes import Synthetic as Synthetic
     from guideplug.recipes import Train as Train
@@ -125,7 +129,8 @@ _ROOMS = {
     "perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
     "recipe": ["Recipe", "Workshop"],
     "recipes": [
-        "Constant", "Cosine", "FineTune", "InverseSqrt", "Load", "Options", "Snapshot", "Synthetic", "Train",
+        "Augmented", "Constant", "Cosine", "DataModule", "DataRecipe", "FineTune", "InverseSqrt", "Load", "Options",
+        "Resampled", "Snapshot", "Synthetic", "Train",
     ],
     "registry": ["Registry"],
     "sample": ["Sampler", "State"],

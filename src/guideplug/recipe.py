@@ -2,7 +2,7 @@
 
 A recipe is a value that holds everything that decides the weights of one module, so that equal recipes are the same
 network, trained once and found again. The abstract class is here; `guideplug.recipes` has training, fine-tuning,
-loading, snapshots and synthetic data, and plugins add their own.
+loading, snapshots and data, and plugins add their own.
 """
 
 import abc
@@ -77,6 +77,11 @@ class Recipe(Strategy):
     def from_file(cls, path: str) -> "Recipe | None":
         """What reads a module like those that this makes from a file; None, the default, for a denoiser's weights."""
         return None
+
+    @property
+    def title(self) -> str:
+        """What messages call its network where it has no role in the run; empty for no name of its own."""
+        return ""
 
     @property
     def iterations(self) -> int | None:

@@ -30,7 +30,18 @@ from guideplug.imported import ImportedDenoiser, ImportedNetwork
 from guideplug.noise import LogNormal, LogUniform
 from guideplug.observe import Observer
 from guideplug.recipe import Recipe
-from guideplug.recipes import Constant, Cosine, FineTune, InverseSqrt, Load, Snapshot, Synthetic, Train
+from guideplug.recipes import (
+    Augmented,
+    Constant,
+    Cosine,
+    FineTune,
+    InverseSqrt,
+    Load,
+    Resampled,
+    Snapshot,
+    Synthetic,
+    Train,
+)
 from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.study import Study
@@ -94,7 +105,7 @@ class Registry:
         self._pluggy.add_hookspecs(hooks)
         self._offers: dict[tuple[str, str], list[Offer]] = {}
         core = Plugin("core", "guideplug", _version("guideplug"), "the core")
-        recipes = (Train, FineTune, Load, Snapshot, Synthetic, ImportedDenoiser, Degraded)
+        recipes = (Train, FineTune, Load, Snapshot, Synthetic, Augmented, Resampled, ImportedDenoiser, Degraded)
         strategies = (*recipes, ImportedNetwork, Constant, InverseSqrt, Cosine, LogNormal, LogUniform)
         core.offers = [Offer(cls.kind, cls.name, core.name, cls) for cls in strategies]
         self._add(core)

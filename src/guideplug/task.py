@@ -188,6 +188,13 @@ class Task(Strategy):
         """The number of each example's group in `groups`, int64 (B,); None, the default, where there are none."""
         return examples.group
 
+    def group_of(self, x: Tensor) -> Tensor | None:
+        """The number in `groups` of each clean sample (B, *), as networks see them, int64 (B,).
+
+        None, the default, where a sample without its condition does not say it.
+        """
+        return None
+
     def fingerprint(self) -> str:
         """What identifies the data beyond the options: a hash of their bytes, or of what generates them."""
         return ""

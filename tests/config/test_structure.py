@@ -118,8 +118,10 @@ def _instances(cls: Any, depth: int) -> st.SearchStrategy[Any]:
             return _instances(Synthetic, depth - 1) | _values(Task, depth)
         if attribute.name == "builder":
             return st.sampled_from(["mypkg:build", "a.b:c", "/x y/mine.py:build"])
-        if cls is FineTune and attribute.name == "of":
+        if getattr(cls, "name", "") in ("fine-tune", "generation") and attribute.name == "of":
             return _instances(Train, depth - 1)
+        if getattr(cls, "name", "") == "auxiliary":
+            return _instances(REGISTRY.find("recipe", "generation"), depth)
         return _values(attribute.type, depth, _floats(attribute)).filter(lambda value: _fits(attribute, value))
 
     if cls is Snapshot:  # a moment of a training, and one of its averages

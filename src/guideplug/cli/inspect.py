@@ -187,11 +187,15 @@ def _entry_data(entry: Entry | tuple[Path, str]) -> dict[str, Any]:
 
 
 def _data(recipe: Mapping[str, Any]) -> str | None:
-    """What a recipe's network was made with: its task, synthetic samples, or that of the recipe it goes on from."""
-    if "on" in recipe:
-        of = "samples of " if recipe["on"].get("name") == "synthetic" else ""
-        return f"{of}{_data(recipe['on']) if of else _named(recipe['on'])}"
+    """What a recipe's network was made with: its task, a recipe's data, or that of the recipe it goes on from."""
+    on = recipe.get("on")
+    if on is not None and recipe.get("name") != "augmented":
+        return f"{_kind_of_data(on)} of {_data(on)}" if "content" in on else _named(on)  # tasks have no content
     return _named(recipe.get("task")) if "of" not in recipe or "task" in recipe else _data(recipe["of"])
+
+
+def _kind_of_data(recipe: Mapping[str, Any]) -> str:
+    return "samples" if recipe.get("name") == "synthetic" else f"{recipe.get('name')} data"
 
 
 def _base(recipe: Mapping[str, Any]) -> str | None:

@@ -115,6 +115,8 @@ def found_line(data: dict[str, Any]) -> str:
     """One line for a network that need not be trained."""
     if "degraded" in data:
         return f"degraded {data['role']}: {data['degraded']}"
+    if "data" in data:
+        return f"data of {data['role']}: {data['data']}"
     if "path" in data:
         return f"loaded {data['role']} from {data['path']}"
     trained = f", trained in {data['seconds']:.1f} s" if data.get("seconds") else ""

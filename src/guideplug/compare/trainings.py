@@ -12,7 +12,7 @@ import attrs
 
 from guideplug.config import Duration
 from guideplug.recipe import Recipe, nested_recipes
-from guideplug.recipes import FineTune, Snapshot, Synthetic, Train
+from guideplug.recipes import DataRecipe, FineTune, Snapshot, Train
 from guideplug.store import identity
 
 __all__ = ["Needed", "iteration_of", "needed_for", "plain"]
@@ -49,7 +49,7 @@ def needed_for(recipes: Iterable[Recipe]) -> Needed:
             before = trainings.get(key)
             if before is None or (before[1] is not None and (until is None or until > before[1])):
                 trainings[key] = recipe, until
-        elif not isinstance(recipe, Synthetic):
+        elif not isinstance(recipe, DataRecipe):
             unknown[recipe.name] = None
 
     for recipe in recipes:

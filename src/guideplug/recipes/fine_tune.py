@@ -9,8 +9,8 @@ from torch import nn
 from guideplug.config import Duration, option
 from guideplug.draws import finite
 from guideplug.recipe import Recipe, Workshop
+from guideplug.recipes.data import check_data
 from guideplug.recipes.options import Options
-from guideplug.recipes.synthetic import Synthetic
 from guideplug.task import Task
 
 __all__ = ["FineTune"]
@@ -19,17 +19,17 @@ __all__ = ["FineTune"]
 @final
 @frozen(kw_only=True)
 class FineTune(Recipe):
-    """Train a copy of a recipe's denoiser further, on its task's data or on synthetic ones."""
+    """Train a copy of a recipe's denoiser further, on a task's data or on those of a recipe."""
 
     name = "fine-tune"
     of: Recipe = option(help="whose copy is trained")
-    on: "Recipe | Task" = option(help="the data: a task, or synthetic samples")
+    on: "Recipe | Task" = option(help="the data: a task, or a recipe of data, such as synthetic(of=..., count=...)")
     options: Options = option(help="how it is trained")
     seed: int = option(0, help="decides every draw")
 
     def __attrs_post_init__(self) -> None:
-        if isinstance(self.on, Recipe) and not isinstance(self.on, Synthetic):
-            raise ValueError(f"on is the recipe {self.on.name!r}: give a task, or synthetic(of=..., count=...)")
+        if isinstance(self.on, Recipe):
+            check_data(self.on, "on", "a task, or ")
 
     def build(self) -> nn.Module:
         return self.of.build()
@@ -48,7 +48,9 @@ class FineTune(Recipe):
 
     def check(self) -> None:
         self.options.check()
-        if self.options.noise_streams and isinstance(self.on, Task):
+        if isinstance(self.on, Recipe):
+            self.on.check()
+        elif self.options.noise_streams:
             finite(self.on)
 
     @property

@@ -4,7 +4,7 @@ Source of synthetic data as a training set for a guide: Alemohammad, Humayun, Ag
 "Self-improving diffusion models with synthetic data", arXiv:2408.16333.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, final
 
 import torch
@@ -13,18 +13,21 @@ from torch import Tensor, nn
 
 from guideplug.config import Source, at_least, option
 from guideplug.denoise import Condition, Denoiser, select_rows
+from guideplug.errors import RecipeError
 from guideplug.guide import Guider
-from guideplug.noise import SampleStreams, TrainingStreams, derived_seed
+from guideplug.noise import SampleStreams, derived_seed
 from guideplug.recipe import Recipe, Workshop
+from guideplug.recipes.data import DataModule, DataRecipe
+from guideplug.recipes.train import Train
 from guideplug.sample import Sampler
-from guideplug.task import Examples, Task, noised
+from guideplug.task import Task
 
 __all__ = ["SampleSet", "Synthetic"]
 
 
 @final
 @frozen(kw_only=True)
-class Synthetic(Recipe):
+class Synthetic(DataRecipe):
     """A data set of samples drawn from a recipe's denoiser, under the conditions that its task gives."""
 
     name = "synthetic"
@@ -38,7 +41,8 @@ class Synthetic(Recipe):
     task: Task = option(help="the task that starts and conditions come from")
     sampler: Sampler = option(help="how they are drawn")
     count: int = option(4096, help="how many samples", unit="samples", validator=at_least(1))
-    guider: Guider | None = option(None, help="how the drawing is guided, by guiders without other networks")
+    guider: Guider | None = option(None, help="how the drawing is guided")
+    models: Mapping[str, Recipe] = option(factory=dict, help="the guider's other networks, by role")
     seed: int = option(0, help="decides the draws")
 
     def build(self) -> "SampleSet":
@@ -59,14 +63,49 @@ class Synthetic(Recipe):
         """The fingerprint of the data that the conditions are drawn from."""
         return self.task.fingerprint()
 
-    def denoiser(self, base: Denoiser) -> Denoiser:
-        """What draws them, given the network of ``of``."""
-        return base if self.guider is None else self.guider.guide(base, {})
+    def denoiser(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
+        """What draws them, given the network of ``of`` and those of ``models``.
+
+        Raises:
+            RecipeError: the guider asks for a role that ``models`` does not name.
+        """
+        if self.guider is None:
+            return base
+        try:
+            return self.guider.guide(base, models)
+        except KeyError as error:
+            raise self._unnamed([str(error.args[0])]) from None
+
+    @property
+    def missing(self) -> Mapping[str, Recipe | str | None]:
+        """The guider's needs that ``models`` does not name: see `Guider.needs`."""
+        if self.guider is None:
+            return {}
+        main: Any = self.of
+        while main is not None and not isinstance(main, Train):  # guiders are told how what they guide is trained
+            main = getattr(main, "of", None)
+        main = main or self.task.recipe("main", None)
+        needs = self.guider.needs(self.task, main)
+        return {role: recipe for role, recipe in needs.items() if role not in self.models}
+
+    def check(self) -> None:
+        """Refuse a guider whose networks are not named."""
+        missing = self.missing
+        if missing:
+            raise self._unnamed(missing)
+
+    def _unnamed(self, roles: Iterable[str]) -> RecipeError:
+        assert self.guider is not None
+        table = ", ".join(f"{role}=..." for role in roles)
+        return RecipeError(
+            f"synthetic: guider {self.guider.name!r} needs a network for {' and '.join(map(repr, roles))}: name it in "
+            f"models, as in synthetic(..., models=table({table}))"
+        )
 
 
 @final
-class SampleSet(nn.Module):
-    """Samples as training data: each is drawn with equal chance, with fresh noise, under the condition it has."""
+class SampleSet(DataModule):
+    """Samples, under the conditions that they were drawn under."""
 
     x: Tensor
 
@@ -89,9 +128,3 @@ class SampleSet(nn.Module):
             self._known = True
         ids = ids.to(self.x.device)
         return self.x[ids], select_rows(self._condition, ids)
-
-    def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
-        """One noisy sample for each level in ``sigma`` (B,)."""
-        ids = torch.randint(len(self.x), (len(sigma),), generator=streams.generator("data"), device=sigma.device)
-        clean, condition = self.items(ids)
-        return noised(clean, sigma, streams, condition, ids)

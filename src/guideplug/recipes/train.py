@@ -12,6 +12,7 @@ from guideplug.draws import finite
 from guideplug.errors import RecipeError
 from guideplug.noise import derived_seed
 from guideplug.recipe import Recipe, Workshop
+from guideplug.recipes.data import check_data
 from guideplug.recipes.options import Options
 from guideplug.recipes.reference_losses import ReferenceLosses
 from guideplug.select import Selector
@@ -24,15 +25,22 @@ __all__ = ["Train"]
 @final
 @frozen(kw_only=True)
 class Train(Recipe):
-    """Train a denoiser on a task's data from scratch."""
+    """Train a denoiser from scratch, on a task's data or on those of a recipe."""
 
     name = "train"
-    task: Task = option(help="the data")
+    task: Task = option(help="the data, or what they are like where ``on`` gives them")
     denoiser: Network = option(help="the architecture")
     options: Options = option(help="how it is trained")
     seed: int = option(0, help="decides the initial weights and every draw")
     selector: Selector | None = option(None, help="which of a super-batch's examples are trained on")
     models: Mapping[str, Recipe] = option(factory=dict, help="the networks that the selector scores with, by role")
+    on: Recipe | None = option(
+        None, help="the data, where they are not the task's: a recipe of data, such as synthetic(of=..., count=...)"
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.on is not None:
+            check_data(self.on, "on")
 
     def build(self) -> Leaf:
         """The untrained denoiser; its initial weights follow from the seed."""
@@ -52,7 +60,9 @@ class Train(Recipe):
 
     def check(self) -> None:
         self.options.check()
-        if self.options.noise_streams:
+        if self.on is not None:
+            self.on.check()
+        elif self.options.noise_streams:
             finite(self.task)
         if self.selector is not None:
             try:
@@ -62,9 +72,12 @@ class Train(Recipe):
 
     @property
     def tables(self) -> "Mapping[str, ReferenceLosses]":
-        """The losses that can be computed once for the selector, by role: the reference's, where noise has streams."""
+        """The losses that can be computed once for the selector, by role: the reference's, where noise has streams.
+
+        None where a recipe gives the data: a table is of a task's.
+        """
         options = self.options
-        if self.selector is None or not options.noise_streams:
+        if self.selector is None or self.on is not None or not options.noise_streams:
             return {}
         selector = self.selector.lasting(options.duration)
         role = selector.plan(options.batch, selector.init()).reference

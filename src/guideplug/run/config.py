@@ -323,7 +323,7 @@ def to_toml(config: RunConfig) -> str:
 def to_table(config: RunConfig) -> dict[str, Any]:
     """The configuration as the values of its TOML."""
     main = config.main
-    plain = isinstance(main, Train) and main.task == config.task
+    plain = isinstance(main, Train) and main.task == config.task and main.on is None
     table: dict[str, Any] = {"task": format_value(write(config.task))}
     if isinstance(main, Train) and plain:
         table["denoiser"] = format_value(write(main.denoiser))

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
-from guideplug.config import Reader, parse
+from guideplug.config import Reader, parse, short
 from guideplug.config.tree import Call, Value, is_name
 from guideplug.errors import CheckpointError, ExpressionError, RecipeError, UnknownName
+from guideplug.guide import Guider
 from guideplug.recipe import Recipe
-from guideplug.recipes import Load, Train
+from guideplug.recipes import Load, Synthetic, Train
 from guideplug.run.folder import read_json
 from guideplug.sample import Sampler
 from guideplug.task import Network
@@ -94,6 +95,7 @@ class Roles:
         path = f"models.{role}"
         like = default if isinstance(default, Train) else self._main
         unstated = {attribute.name: getattr(like, attribute.name) for attribute in attrs.fields(Train)}
+        del unstated["on"]  # what a fine-tune is trained on is to be said
         unstated |= {"of": self.known.get("main", self._main), "sampler": self._sampler, "selector": None, "models": {}}
         if role in self._given and isinstance(given, str) and _is_path(given):
             if given.endswith(".py"):
@@ -115,7 +117,24 @@ class Roles:
             raise ExpressionError(f"{path}: {error}") from None
         except UnknownName as error:
             raise UnknownName(f"{path} is {given!r}, neither a file nor a recipe: {error}") from None
+        recipe = self._filled(recipe)
         return recipe.among({name: one for name, one in self.known.items() if name not in ("main", role)})
+
+    def _filled(self, recipe: Recipe) -> Recipe:
+        """The recipe, with the networks of guiders that samples of the main network are drawn with, as a run has them.
+
+        Samples of another network keep what they name: the roles of the run are the main network's.
+        """
+        changes: dict[str, Any] = {}
+        for attribute in attrs.fields(cast(Any, type(recipe))):
+            value = getattr(recipe, attribute.name)
+            if isinstance(value, Recipe):
+                changes[attribute.name] = self._filled(value)
+        if isinstance(recipe, Synthetic) and recipe.missing and recipe.of == self.known.get("main", self._main):
+            found = self.needed(recipe.missing, f"guider {short(cast(Guider, recipe.guider))!r} of synthetic samples")
+            changes["models"] = {**recipe.models, **found}
+        filled: Recipe = attrs.evolve(cast(Any, recipe), **changes) if changes else recipe
+        return filled
 
     def _kind(self, default: Recipe | str | None) -> type[Recipe] | None:
         """The class of the recipe that a role has unless the user says otherwise."""

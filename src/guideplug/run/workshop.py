@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from guideplug.config import Duration
-from guideplug.denoise import Leaf
+from guideplug.denoise import Denoiser, Leaf, Weight
 from guideplug.draws import LossTable, conditioned
 from guideplug.ema import combined
 from guideplug.errors import CheckpointError, DivergenceError, RecipeError, StoreError
 from guideplug.noise import SampleStreams
 from guideplug.observe import Observers
 from guideplug.recipe import Recipe, nested_recipes
-from guideplug.recipes import FineTune, ReferenceLosses, SampleSet, Snapshot, Synthetic, Train, stored_averages
+from guideplug.recipes import DataModule, FineTune, ReferenceLosses, Snapshot, Synthetic, Train, stored_averages
 from guideplug.store import Entry, Store, describe, identity
 from guideplug.tensors import fill_module, read_tensors, tensors_digest, write_tensors
 from guideplug.train import CHECK_EVERY, Training
@@ -96,6 +96,8 @@ class StoreWorkshop:
         key = identity(recipe)
         if recipe != asked and identity(asked) in self._roles:
             self._roles.setdefault(key, self._roles[identity(asked)])
+        if recipe.title:
+            self._roles.setdefault(key, recipe.title)
         if key not in self._made:
             made = self._stored(recipe, key) if recipe.stored else self._unstored(recipe, key)
             made.module.eval()
@@ -228,10 +230,12 @@ class StoreWorkshop:
             losses = self.obtain(table)
             assert isinstance(losses, LossTable)
             tables[role] = losses.losses.cpu()
-        data: Any = recipe.task if isinstance(recipe, Train) else recipe.on
+        data: Any = recipe.on
+        if data is None and isinstance(recipe, Train):
+            data = recipe.task
         if isinstance(data, Recipe):
             data = self.obtain(data)
-            assert isinstance(data, SampleSet)
+            assert isinstance(data, DataModule)
         selector = recipe.selector if isinstance(recipe, Train) else None
         return Training(
             module,
@@ -373,8 +377,12 @@ class StoreWorkshop:
             self._observers("trained", role=role, step=step, seconds=seconds)
 
     def synthesize(self, recipe: Synthetic) -> Tensor:
-        """Samples of a recipe's denoiser, drawn in batches of 4096."""
-        denoiser = recipe.denoiser(_leaf(self.obtain(recipe.of)))
+        """Samples of a recipe's denoiser, guided where it says so, drawn in batches of 4096."""
+        models: dict[str, Any] = {}
+        for role, inner in recipe.models.items():
+            module = self.obtain(inner)
+            models[role] = module if isinstance(module, Weight) else _leaf(module)
+        denoiser: Denoiser = recipe.denoiser(_leaf(self.obtain(recipe.of)), models)
         parts = []
         sigma = recipe.sampler.sigmas(denoiser)[0]
         for begin in range(0, recipe.count, 4096):

@@ -1,0 +1,52 @@
+r"""The copy of a generation that SIMS guides away from.
+
+What a loop with SIMS gives at generation t are samples of G_t that are guided as those for the next generation are:
+
+    guideplug run --guider 'sims(omega=1)' --model 'main=generation(number=3, guider=sims(omega=1))' \
+        --model 'synthetic=auxiliary(of=main)'
+
+In a run's configuration it is written as what it is, a fine-tune.
+"""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from attrs import frozen
+from torch import nn
+
+from guideplug import FineTune, Recipe, Workshop, option
+from guideplug_mad.generation import Generation
+
+__all__ = ["Auxiliary"]
+
+
+@final
+@frozen(kw_only=True)
+class Auxiliary(Recipe):
+    """The copy of a generation's network that is fine-tuned on its samples: the same one that the loop has."""
+
+    name = "auxiliary"
+    stored = False
+    of: Recipe = option(help="the generation: generation(...)")
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.of, Generation):
+            raise ValueError(f"of is the recipe {self.of.name!r}: give generation(...)")
+
+    @property
+    def copy(self) -> FineTune:
+        """The fine-tune that it means."""
+        assert isinstance(self.of, Generation)
+        return self.of.copy
+
+    def among(self, roles: Mapping[str, Recipe]) -> Recipe:
+        """The fine-tune itself, for a role of a run."""
+        return self.copy
+
+    def build(self) -> nn.Module:
+        return self.copy.build()
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Obtain the fine-tune."""
+        module.load_state_dict(workshop.obtain(self.copy).state_dict())
+        return {}
