@@ -14,7 +14,19 @@ import tomli_w
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from guideplug.config import Duration, Expression, Reader, Strategy, between, finite, format_value, option, parse, short, write
+from guideplug.config import (
+    Duration,
+    Expression,
+    Reader,
+    Strategy,
+    between,
+    finite,
+    format_value,
+    option,
+    parse,
+    short,
+    write,
+)
 from guideplug.config.tree import Call, ListValue, Word
 from guideplug.config.tree import Literal as Constant
 from guideplug.errors import ConfigError, ExpressionError, GuideplugError, PluginError, UnknownName, nearest

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guideplug_studies import FigureOne, Weights
-from guideplug_studies.curves import curve
 from torch import nn
 
 from guideplug import ConfigError, Expression, Findings, Measured, Registry
 from guideplug.laboratory import planned
+from guideplug_studies import FigureOne, Weights
+from guideplug_studies.curves import curve
 
 GUIDER = Expression("autoguidance(weight=1.5:2.5:0.5)")
 
@@ -64,7 +64,7 @@ def test_the_held_out_value_is_at_the_weight_that_the_others_choose() -> None:
 
 def test_a_clear_difference_is_told_whichever_way_is_better() -> None:
     values = {seed: [0.1 + 0.001 * seed, 0.5, 0.6] for seed in range(4)}
-    plain = {seed: 0.3 for seed in range(4)}
+    plain = dict.fromkeys(range(4), 0.3)
     study = Weights(guiders=(GUIDER,), seeds=(0, 1, 2, 3))
     lower, higher = (study.report(findings(values, plain, better)) for better in ("lower", "higher"))
     assert lower.tables["weights"].rows[0][7] == "better"

@@ -23,21 +23,20 @@ class Curve:
     guider: str
     values: Mapping[float, Mapping[int, float]]
 
-    def at(self, weight: float) -> Mapping[int, float]:
-        """The values at a weight, by seed."""
-        return self.values[weight]
-
-    def _best(self, found: Findings, metric: str, seeds: Sequence[int]) -> float:
-        """The weight whose mean over some seeds is best, among those where all of them have a value."""
-        whole = {weight: row for weight, row in self.values.items() if all(seed in row for seed in seeds)}
-        mean = {weight: statistics.fmean(row[seed] for seed in seeds) for weight, row in (whole or self.values).items()}
-        return min(mean, key=lambda weight: found.distance(metric, mean[weight]))
-
     @property
     def seeds(self) -> list[int]:
-        """The seeds that have a value at every weight."""
-        rows = list(self.values.values())
-        return [seed for seed in rows[0] if all(seed in row for row in rows)]
+        """The seeds that have a value anywhere."""
+        return sorted({seed for row in self.values.values() for seed in row})
+
+    @property
+    def whole(self) -> Mapping[float, Mapping[int, float]]:
+        """The weights at which every seed has a value; the others cannot be chosen."""
+        return {weight: row for weight, row in self.values.items() if all(seed in row for seed in self.seeds)}
+
+    def _best(self, found: Findings, metric: str, seeds: Sequence[int]) -> float:
+        """The weight whose mean over some seeds is best."""
+        mean = {weight: statistics.fmean(row[seed] for seed in seeds) for weight, row in self.whole.items()}
+        return min(mean, key=lambda weight: found.distance(metric, mean[weight]))
 
     def best(self, found: Findings, metric: str) -> float:
         """The weight that is best on the mean over all seeds."""

@@ -91,9 +91,7 @@ class Weights(Study):
     def report(self, found: Findings) -> Report:
         metrics = [name for name in found.better if found.values(name)]
         curves = {
-            metric: [
-                curve(found, guider, metric) for guider in self.guiders if found.where(guider=guider).values(metric)
-            ]
+            metric: [one for guider in self.guiders if (one := curve(found, guider, metric)).whole]
             for metric in metrics
         }
         rows = [self._row(found, metric, one) for metric in metrics for one in curves[metric]]
