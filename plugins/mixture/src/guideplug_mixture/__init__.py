@@ -1,0 +1,20 @@
+"""Gaussians in the plane: a task of one, a task of a labelled mixture, their denoiser, metrics and figures."""
+
+from guideplug import Network, Task, hook
+from guideplug_mixture.density import Gaussians
+from guideplug_mixture.exact import ExactGaussians
+from guideplug_mixture.gaussian import Gaussian
+from guideplug_mixture.mixture import Mixture
+from guideplug_mixture.network import MixtureMLP
+
+__all__ = ["ExactGaussians", "Gaussian", "Gaussians", "Mixture", "MixtureMLP"]
+
+
+@hook
+def guideplug_tasks() -> list[type[Task]]:
+    return [Gaussian, Mixture]
+
+
+@hook
+def guideplug_denoisers() -> list[type[Network]]:
+    return [MixtureMLP]

@@ -1,0 +1,202 @@
+"""Metrics of samples that should be of a known labelled mixture.
+
+With a density in closed form, what samples are worth is their log density, and their class the one that their exact
+densities make most probable. Distances are taken to fresh true samples (`guideplug_mixture.reference`).
+
+Cost: no calls of a denoiser. Optimal transport by POT (Flamary et al. 2021, https://pythonot.github.io).
+"""
+
+from typing import Any, cast, final
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from guideplug import Arm, Context, Metric, Source
+from guideplug_mixture.reference import density_of, levels, once, reference
+
+__all__ = ["METRICS", "energy_distance"]
+
+NUM_PAIRS = 1024
+"""Samples of a class and side whose every pair counts."""
+INSIDE = 0.98
+FLOOR = -50.0
+"""log p below this counts as this in the mean, so that a single stray does not decide it."""
+
+
+def energy_distance(a: Tensor, b: Tensor) -> float:
+    """2 E|x - y| - E|x - x'| - E|y - y'| of samples a (N, 2) and b (M, 2), N and M > 1, without bias."""
+    return float(2 * torch.cdist(a, b).mean() - torch.pdist(a).mean() - torch.pdist(b).mean())
+
+
+def _log_density(arm: Arm, context: Context) -> Tensor:
+    return once(context, f"log p of {arm.name}", lambda: density_of(context).log_prob(arm.samples.double()))
+
+
+def _classes(arm: Arm, context: Context) -> Tensor:
+    """The most probable class of each sample."""
+    task = cast(Any, context.task)
+    return once(context, f"classes of {arm.name}", lambda: cast(Tensor, task.label(arm.samples)))
+
+
+def _true_shares(context: Context) -> Tensor:
+    return torch.tensor(cast(Any, context.task).class_shares, dtype=torch.float64)
+
+
+@final
+@frozen
+class MeanLogDensity(Metric):
+    """How likely the samples are; narrower than the truth scores higher than the truth."""
+
+    name = "mean-log-density"
+    better = "higher"
+    aspect = "fidelity"
+    formula = "mean over samples of max(log p(x), -50)"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        return float(_log_density(arm, context).clamp(min=FLOOR).mean())
+
+
+@final
+@frozen
+class Inside(Metric):
+    """The share of samples where nearly all true ones are."""
+
+    name = "inside"
+    better = "higher"
+    aspect = "fidelity"
+    formula = "share of samples in the smallest region that holds 98 % of the data, the outermost line of figures"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        (threshold,) = levels(density_of(context), (INSIDE,))
+        return float((_log_density(arm, context) >= threshold).double().mean())
+
+
+@final
+@frozen
+class ClassAccuracy(Metric):
+    """How often a sample is of the class that was asked for; classes overlap, so true samples do not reach 1."""
+
+    name = "class-accuracy"
+    better = "higher"
+    aspect = "fidelity"
+    formula = "share of samples whose most probable class, by the exact densities, is their condition"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        if not isinstance(arm.condition, Tensor):
+            return None
+        return float((_classes(arm, context) == arm.condition).double().mean())
+
+
+@final
+@frozen
+class ClassShares(Metric):
+    """Whether each class has its share of the samples."""
+
+    name = "class-shares"
+    better = "lower"
+    aspect = "coverage"
+    formula = "total variation between the shares of the samples' most probable classes and those of true samples"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        count = len(_true_shares(context))
+        found = torch.bincount(_classes(arm, context), minlength=count).double() / len(arm.samples)
+        real = once(context, "shares", lambda: _shares_of_true(context, count))
+        return float((found - real).abs().sum() / 2)
+
+
+def _shares_of_true(context: Context, count: int) -> Tensor:
+    points, _ = reference(context)
+    return torch.bincount(cast(Any, context.task).label(points), minlength=count).double() / len(points)
+
+
+@final
+@frozen
+class ComponentKL(Metric):
+    """Whether each component has its share of the samples."""
+
+    name = "component-kl"
+    better = "lower"
+    aspect = "coverage"
+    formula = (
+        "KL(true || samples) between the shares of samples that each component is most responsible for, "
+        "half a count added to each"
+    )
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        density = density_of(context)
+
+        def shares(points: Tensor) -> Tensor:
+            counts = torch.bincount(density.responsibilities(points.double()).argmax(1), minlength=len(density.weights))
+            return (counts.double() + 0.5) / (len(points) + 0.5 * len(counts))
+
+        real = once(context, "component shares", lambda: shares(reference(context)[0]))
+        return float((real * (real / shares(arm.samples)).log()).sum())
+
+
+@final
+@frozen
+class MMD(Metric):
+    """Maximum mean discrepancy of each class with the kernel -|x - y|; unbiased, so it may fall below 0."""
+
+    name = "mmd"
+    source = Source(
+        "G. J. Székely, M. L. Rizzo",
+        2013,
+        "Energy Statistics: A Class of Statistics Based on Distances",
+        "https://doi.org/10.1016/j.jspi.2013.03.018",
+    )
+    better = "lower"
+    aspect = "both"
+    formula = (
+        "mean over the classes asked for (without labels, all as one) of 2 E|x - y| - E|x - x'| - E|y - y'| between "
+        "the first 1,024 samples and 1,024 true ones of the class; unbiased"
+    )
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        points, labels = reference(context)
+        if not isinstance(arm.condition, Tensor):
+            pairs = [(arm.samples, points)]
+        else:
+            asked = range(len(_true_shares(context)))
+            pairs = [(arm.samples[arm.condition == label], points[labels == label]) for label in asked]
+        found = [energy_distance(a[:NUM_PAIRS], b[:NUM_PAIRS]) for a, b in pairs if min(len(a), len(b)) > 1]
+        return sum(found) / len(found) if found else None
+
+
+@final
+@frozen
+class SlicedW2(Metric):
+    """Distance between the distributions along random lines: fidelity and coverage in one number."""
+
+    name = "sliced-w2"
+    source = Source(
+        "N. Bonneel, J. Rabin, G. Peyré, H. Pfister",
+        2015,
+        "Sliced and Radon Wasserstein Barycenters of Measures",
+        "https://doi.org/10.1007/s10851-014-0506-3",
+    )
+    better = "lower"
+    aspect = "both"
+    formula = (
+        "sliced 2-Wasserstein distance of at most 16,384 samples to as many true ones, all classes together, "
+        "128 projections"
+    )
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        import ot  # most of a second to import, and only metrics need it
+
+        real = reference(context)[0][: len(arm.samples)].double().numpy()
+        found = arm.samples[: len(real)].double().numpy()
+        return float(ot.sliced_wasserstein_distance(found, real, n_projections=128, seed=context.seed))
+
+
+METRICS: tuple[Metric, ...] = (
+    MeanLogDensity(),
+    Inside(),
+    ClassAccuracy(),
+    ClassShares(),
+    ComponentKL(),
+    MMD(),
+    SlicedW2(),
+)

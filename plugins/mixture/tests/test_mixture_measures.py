@@ -1,0 +1,139 @@
+"""The metrics of both tasks: against POT, in expectation, and at samples that are wrong in a known way."""
+
+from typing import Any, cast
+
+import numpy as np
+import ot
+import pytest
+import torch
+from torch import Tensor
+
+from guideplug import Arm, Context, Metric
+from guideplug_edm import Heun
+from guideplug_mixture import Gaussian, Mixture
+from guideplug_mixture.gaussian_metrics import bures_wasserstein, moments
+from guideplug_mixture.mixture_metrics import energy_distance
+from guideplug_mixture.reference import levels, reference
+
+torch.set_num_threads(1)
+
+SAMPLER = Heun(num_steps=32)
+
+
+def values(task: Gaussian | Mixture, arm: Arm, seed: int = 0) -> dict[str, float | None]:
+    context = Context(task, {}, SAMPLER, seed)
+    return {metric.name: metric.measure(arm, context) for metric in task.metrics()}
+
+
+def true(task: Gaussian | Mixture, count: int, seed: int = 1) -> Arm:
+    return task.truth(count, Heun(num_steps=2), seed)[0]
+
+
+def test_the_closed_form_of_w2_is_pots() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(5):
+        a, b = random.normal(size=(2, 2, 2))
+        first, second = a @ a.T + 0.1 * np.eye(2), b @ b.T + 0.1 * np.eye(2)
+        mean, other = random.normal(size=(2, 2))
+        found = bures_wasserstein(*map(torch.from_numpy, (mean, first, other, second)))
+        assert found == pytest.approx(float(ot.gaussian.bures_wasserstein_distance(mean, other, first, second)), 1e-6)
+    one = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+    zero = torch.zeros(2, dtype=torch.float64)
+    assert bures_wasserstein(zero, one, zero, one) == pytest.approx(0, abs=1e-6)
+    shift = torch.tensor([3.0, 4.0], dtype=torch.float64)
+    assert bures_wasserstein(shift, one, zero, one) == pytest.approx(5)
+    assert bures_wasserstein(zero, 4 * one, zero, one) == pytest.approx(2)  # scaled by 2: sqrt(trace) = 2 away
+
+
+def test_exact_transport_is_the_distance_of_shifted_copies() -> None:
+    task = Gaussian()
+    points, _ = reference(Context(task, {}, SAMPLER, 0))
+    shifted = Arm("shifted", points[:512] + torch.tensor([0.3, 0.4]))
+    found = values(task, shifted)
+    assert found["wasserstein"] == pytest.approx(0.5, abs=1e-5)
+    alone = float(ot.emd2_1d(points[:512, 0].double().numpy(), points[:512, 0].double().numpy() + 0.3))
+    assert alone == pytest.approx(0.09)
+
+
+def test_gaussian_metrics_know_a_shift_and_a_collapse() -> None:
+    task = Gaussian()
+    good = true(task, 2048)
+    base = values(task, good)
+    assert cast(float, base["mean-error"]) < 0.1
+    assert base["log-det"] == pytest.approx(0, abs=0.15)
+    assert cast(float, base["gaussian-w2"]) < 0.1
+    assert cast(float, base["wasserstein"]) < 0.3
+    mean, covariance = moments(good.samples)
+    assert base["mean-error"] == pytest.approx(float(mean.norm()))
+    narrow = values(task, Arm("narrow", 0.5 * good.samples))
+    assert narrow["log-det"] == pytest.approx(cast(float, base["log-det"]) + 4 * np.log(0.5))
+    assert narrow["gaussian-w2"] == pytest.approx(float(task.density.covariance().trace()) ** 0.5 / 2, abs=0.05)
+    assert narrow["wasserstein"] == pytest.approx(1.0, abs=0.1)
+    moved = values(task, Arm("moved", good.samples + torch.tensor([3.0, 0.0])))
+    assert moved["log-det"] == pytest.approx(base["log-det"], abs=1e-4)
+    assert moved["gaussian-w2"] == pytest.approx(3, abs=0.1)
+    assert covariance.shape == (2, 2)
+    assert values(task, Arm("two", good.samples[:2]))["log-det"] is None
+
+
+def test_the_energy_distance_is_zero_in_expectation_for_equal_distributions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    found = torch.tensor(
+        [energy_distance(*(torch.randn(40, 2, generator=generator) for _ in range(2))) for _ in range(1500)]
+    )
+    assert abs(float(found.mean())) < 4 * float(found.std()) / len(found) ** 0.5
+    assert float(found.std()) > 0.01  # biased by the pairs of a point with itself it would be 0.09 on average
+    a = torch.randn(40, 2, generator=generator)
+    assert energy_distance(a, a + 5) > 5
+
+
+def test_mixture_metrics_at_true_samples_and_at_wrong_ones() -> None:
+    task = Mixture()
+    good = true(task, 4096)
+    base = values(task, good)
+    assert set(base) == {metric.name for metric in task.metrics()}
+    assert base["inside"] == pytest.approx(0.98, abs=0.01)
+    assert cast(float, base["class-accuracy"]) > 0.9
+    assert cast(float, base["class-shares"]) < 0.03
+    assert cast(float, base["component-kl"]) < 0.02
+    assert base["mmd"] == pytest.approx(0, abs=0.003)
+    assert cast(float, base["sliced-w2"]) < 0.06
+    wrong = (cast(Tensor, good.condition) + 1) % 4
+    mixed = values(task, Arm("mixed", good.samples, wrong))
+    assert cast(float, mixed["class-accuracy"]) < 0.1
+    assert cast(float, mixed["mmd"]) > 0.3  # each class is elsewhere,
+    assert mixed["sliced-w2"] == base["sliced-w2"]  # and the whole as it was
+    lost = cast(Tensor, good.condition) != 0
+    fewer = values(task, Arm("fewer", good.samples[lost], cast(Tensor, good.condition)[lost]))
+    assert fewer["class-shares"] == pytest.approx(0.25, abs=0.03)
+    assert fewer["mmd"] == pytest.approx(0, abs=0.003)
+    assert cast(float, fewer["component-kl"]) > 0.5
+    far = values(task, Arm("far", good.samples + 30, good.condition))
+    assert far["inside"] == 0
+    assert far["mean-log-density"] == -50
+
+
+def test_without_labels_classes_are_those_of_the_exact_densities() -> None:
+    task = Mixture(labels=False)
+    arm = true(task, 2048)
+    found = values(task, arm)
+    assert found["class-accuracy"] is None
+    assert found["mmd"] == pytest.approx(0, abs=0.004)
+    assert cast(float, values(task, Arm("half", arm.samples[task.label(arm.samples) < 2]))["mmd"]) > 0.2
+
+
+def test_lines_of_the_figure_hold_their_shares() -> None:
+    for task in (Gaussian(), Mixture()):
+        lines = levels(task.density, (0.98, 0.5))
+        heights = task.density.log_prob(true(task, 20_000, 9).samples.double())
+        assert [float((heights >= line).double().mean()) for line in lines] == pytest.approx([0.98, 0.5], abs=0.01)
+    peak = float(Gaussian().density.log_prob(torch.zeros(1, 2, dtype=torch.float64)))
+    assert levels(Gaussian().density, (0.98,))[0] == pytest.approx(peak + np.log(0.02), abs=0.06)  # a closed form
+
+
+def test_every_metric_says_what_it_is() -> None:
+    for task in (Gaussian(), Mixture()):
+        for metric in cast(Any, task.metrics()):
+            assert isinstance(metric, Metric)
+            assert metric.formula
+            assert metric.better in ("higher", "lower", "truth")
