@@ -14,6 +14,8 @@ __all__ = ["INSIDE", "OUTSIDE", "draw_figure", "window"]
 
 NUM_POINTS = 8192
 """Points drawn of each arm: more only hide each other."""
+WIDEST = 5
+"""Panels in a row, where they do not fit into one."""
 INSIDE, OUTSIDE = "#1f6fb4", "#d1495b"
 """The colours of points inside and outside the outline."""
 
@@ -29,9 +31,15 @@ def draw_figure(mixture: TreeMixture, arms: Sequence[Arm], path: Path) -> None:
     density = mixture.log_prob(grid).reshape(len(up), len(across)).numpy()
     extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
 
-    figure = Figure(figsize=(4.6 * (1 + len(arms)), 4.9), dpi=120, layout="constrained")
+    count = 1 + len(arms)
+    across = count if count <= WIDEST else -(-count // 2) if count <= 2 * WIDEST else WIDEST
+    down = -(-count // across)
+    figure = Figure(figsize=(4.6 * across, 4.9 * down), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 1 + len(arms), sharex=True, sharey=True, squeeze=False)[0]
+    grid_of_panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    panels = grid_of_panels.ravel()[:count]
+    for unused in grid_of_panels.ravel()[count:]:
+        unused.set_visible(False)
     image = panels[0].imshow(
         np.clip(density, OUTLINE - 4, None), extent=extent, origin="lower", cmap="YlGnBu", aspect="equal"
     )
@@ -51,8 +59,11 @@ def draw_figure(mixture: TreeMixture, arms: Sequence[Arm], path: Path) -> None:
         panel.contour(density, levels=[OUTLINE], extent=extent, origin="lower", colors="#555555", linewidths=0.5)
         panel.set_xlim(extent[0], extent[1])
         panel.set_ylim(extent[2], extent[3])
+    for panel in panels[-across:]:
         panel.set_xlabel("x")
-    panels[0].set_ylabel("y")
+        panel.tick_params(labelbottom=True)
+    for panel in panels[::across]:
+        panel.set_ylabel("y")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
