@@ -36,7 +36,7 @@ def test_it_leaves_tables_figure_and_json(cli: Any) -> None:
     assert len(trials("w")) == 3 * (1 + 3)  # seeds, unguided and three weights
     assert Path("w/weights.png").read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader(Path("w/weights.csv").read_text().splitlines()))
-    assert [row["metric"] for row in rows] == ["distance", "balance"]
+    assert [row["metric"] for row in rows] == ["distance ↓", "balance ↑"]
     assert all(row["best w"] in ("1.5", "2", "2.5") for row in rows)
     assert "autoguidance" in said
     assert "folder: w" in said
@@ -105,6 +105,13 @@ def test_a_study_draws_its_samples_and_asks_for_its_networks(cli: Any) -> None:
     assert {"widths.png", "widths.csv", "0.npz"} <= {path.name for path in Path("w").rglob("*")}
     rows = list(csv.DictReader(Path("w/widths.csv").read_text().splitlines()))
     assert [row["parameters"] for row in rows] == ["74", "146"]  # 9 w + 2: of the networks themselves
+
+
+def test_figure_one_of_any_task_and_guiders(cli: Any) -> None:
+    cli("study", "figure1(task=toy, guiders=[autoguidance, truncation(weight=1.2)], samples=16)", *SMALL, "--out", "f")
+    assert {"figure1.md", "figure1.png", "figure1-metrics.csv"} <= {path.name for path in Path("f").iterdir()}
+    rows = list(csv.DictReader(Path("f/figure1-metrics.csv").read_text().splitlines()))
+    assert [row[""] for row in rows] == ["true samples", "unguided", "autoguidance", "truncation(weight=1.2)"]
 
 
 def test_its_options_can_be_set(cli: Any) -> None:

@@ -11,6 +11,7 @@ from guideplug.testing.checks import (
     models_for,
 )
 from guideplug.testing.oracles import CONDITIONS, Conditioning, GaussianDenoiser, example_condition
+from guideplug.testing.studies import check_study
 
 __all__ = [
     "CONDITIONS",
@@ -21,6 +22,7 @@ __all__ = [
     "check_sampler",
     "check_selector",
     "check_strategy",
+    "check_study",
     "check_task",
     "check_weights",
     "example_condition",

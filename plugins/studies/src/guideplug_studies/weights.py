@@ -36,6 +36,8 @@ from guideplug_studies.curves import UNGUIDED, Curve, curve, draw_curves, unguid
 
 __all__ = ["Weights"]
 
+OWN = "own"
+"""A guide of the training's own seed."""
 ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
 COLUMNS = (
     "metric", "guider", "unguided", "best w", "of each seed", "held out", "difference, 95 %", "verdict",
@@ -74,18 +76,18 @@ class Weights(Study):
         found = []
         for seed in self.seeds:
             for guider, guide, weight, expression in self._points():
-                sets = {} if guide < 0 else {f"models.{role}.seed": str(guide) for role in self.roles}
+                sets = {} if guide == OWN else {f"models.{role}.seed": guide for role in self.roles}
                 axes: dict[str, str | float] = {"guider": guider, "weight": weight, "seed": seed, "guide": guide}
                 found.append(Trial(axes, {**run, "guider": expression, "seed": seed}, sets))
         return found
 
-    def _points(self) -> list[tuple[str, int, float, str]]:
-        """Guider, guide's seed (-1 for the training's own), weight and expression of every point of the curves."""
-        points = [(UNGUIDED, -1, 1.0, UNGUIDED)]
+    def _points(self) -> list[tuple[str, str, float, str]]:
+        """Guider, the guide's seed, weight and expression of every point of the curves."""
+        points = [(UNGUIDED, OWN, 1.0, UNGUIDED)]
         for guider in self.guiders:
             for option_name, number, expression in along_range(guider):
                 weight = 1 + number if option_name == "omega" else number
-                points += [(guider, guide, weight, expression) for guide in self.guide_seeds or (-1,)]
+                points += [(guider, guide, weight, expression) for guide in map(str, self.guide_seeds or (OWN,))]
         return points
 
     def report(self, found: Findings) -> Report:
