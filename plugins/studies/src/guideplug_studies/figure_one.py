@@ -11,7 +11,7 @@ from typing import final
 
 from attrs import evolve, frozen
 
-from guideplug import Expression, Findings, Report, Source, Study, Table, Task, Trial, at_least, option
+from guideplug import Expression, Findings, Network, Report, Source, Study, Table, Task, Trial, at_least, option
 
 __all__ = ["FigureOne"]
 
@@ -32,6 +32,7 @@ class FigureOne(Study):
         "figure 1",
     )
     task: Task | None = option(None, help="the task; none for the default one, the paper's tree")
+    denoiser: Network | None = option(None, help="the main network; none for the task's")
     guiders: tuple[Expression, ...] = option(
         (Expression("cfg(weight=4)"), Expression("truncation(weight=1.4)"), Expression("autoguidance(weight=3)")),
         help="what is drawn beside unguided samples",
@@ -40,7 +41,12 @@ class FigureOne(Study):
     samples: int = option(8192, help="samples of each arm", unit="samples", validator=at_least(2))
 
     def trials(self) -> Sequence[Trial]:
-        run = {"seed": self.seed, "samples": self.samples, **({} if self.task is None else {"task": self.task})}
+        chosen = {"task": self.task, "denoiser": self.denoiser}
+        run = {
+            "seed": self.seed,
+            "samples": self.samples,
+            **{key: one for key, one in chosen.items() if one is not None},
+        }
         return [
             Trial({"guider": guider}, {**run, "guider": guider}, keep=True)
             for guider in dict.fromkeys((UNGUIDED, *self.guiders))
