@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from guideplug.cli.dry_run import dry_run
 from guideplug.cli.progress import progress
 from guideplug.cli.table import print_table
 from guideplug.config import shell_quote, short
-from guideplug.denoise import Leaf, calls, formula
+from guideplug.denoise import Leaf, calls, formula, taken
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import Guider
 from guideplug.noise import SampleStreams
@@ -145,6 +146,11 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
         for leaf, count in counts.items():
             total[names[leaf]]["calls"] += count.calls
             total[names[leaf]]["outputs"] += count.outputs
+            if count.gradients:
+                total[names[leaf]]["gradients"] = total[names[leaf]].get("gradients", 0) + count.gradients
+    slopes = Counter(
+        slope for sigma, after in evaluations for slope in taken(point, sigma, conditional=conditional, toward=after)
+    )
     expression = formula(point, names)
     source = None if config.guider.source is None else str(config.guider.source)
     if options["as_json"]:
@@ -155,6 +161,7 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
             "sampler": short(config.sampler),
             "evaluations": len(per_sigma),
             "networks": total,
+            **({"gradients": slopes} if slopes else {}),
         }
         click.echo(json.dumps(found, indent=1))
         return
@@ -175,7 +182,11 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
         made = "the guider's own" if recipe is None else recipe.name + ("" if network is None else f" {short(network)}")
         outputs = sums["outputs"] / max(sums["calls"], 1)
         batched = f", {outputs:.3g} outputs a sample in one batch" if outputs > 1 else ""
-        click.echo(f"    {role}: {once}{batched}, {sums['calls']} calls in all ({made})")
+        back = sums.get("gradients", 0)
+        walked = f", {back} with a gradient back through them" if back else ""
+        click.echo(f"    {role}: {once}{batched}, {sums['calls']} calls in all{walked} ({made})")
+    for slope, times in slopes.items():
+        click.echo(f"    {slope}: in {times} of {len(per_sigma)} evaluations")
 
 
 def _request(options: Mapping[str, Any], file: Path | None) -> Request:

@@ -2,7 +2,8 @@
 
 from guideplug.denoise.algebra import Affine, Combine, Denoiser, Direction, Leaf, Perturbation
 from guideplug.denoise.condition import Condition, concatenate, expand, on_device, select_rows
-from guideplug.denoise.formula import calls, formula
+from guideplug.denoise.formula import calls, formula, taken
+from guideplug.denoise.gradient import LogDensity, Uphill
 from guideplug.denoise.query import Fixed, Query, Slot
 from guideplug.denoise.samples import Draws, Samples, asked_samples
 from guideplug.denoise.space import Space
@@ -23,6 +24,7 @@ __all__ = [
     "Fixed",
     "Leaf",
     "Level",
+    "LogDensity",
     "Perturbation",
     "Perturbed",
     "Polynomial",
@@ -31,6 +33,7 @@ __all__ = [
     "Slot",
     "Space",
     "Tally",
+    "Uphill",
     "View",
     "Weight",
     "asked_samples",
@@ -41,5 +44,6 @@ __all__ = [
     "on_device",
     "perturbed",
     "select_rows",
+    "taken",
     "tally",
 ]

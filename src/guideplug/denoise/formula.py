@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from guideplug.denoise.algebra import Denoiser, Leaf
+from guideplug.denoise.gradient import Uphill
 from guideplug.denoise.plan import Place, planned_batches, survey
 from guideplug.denoise.query import Query, Slot
 from guideplug.denoise.tally import Count
+from guideplug.denoise.trace import beneath, gradients
 from guideplug.denoise.view import Perturbed
 from guideplug.denoise.weight import Polynomial, Weight
 
-__all__ = ["calls", "formula"]
+__all__ = ["calls", "formula", "taken"]
 
 
 def formula(point: Denoiser, names: Mapping[Leaf, str]) -> str:
@@ -30,7 +32,8 @@ def formula(point: Denoiser, names: Mapping[Leaf, str]) -> str:
 def calls(point: Denoiser, sigma: float, *, conditional: bool = True, toward: float | None = None) -> dict[Leaf, Count]:
     """What one evaluation at noise level ``sigma`` costs: calls of each network, and outputs for each sample.
 
-    Conditions of one network are taken to concatenate, as they do unless their shapes differ.
+    And gradients that go back through those calls. Conditions of one network are taken to concatenate, as they do
+    unless their shapes differ.
     """
     place = Place(None, sigma, None, toward, shape=point.space.shape, conditional=conditional)
     places, terms = survey(point, place)
@@ -39,13 +42,23 @@ def calls(point: Denoiser, sigma: float, *, conditional: bool = True, toward: fl
         count = found.setdefault(leaf.counted_as, Count())
         count.calls += 1
         count.outputs += sum(places[path].copies for path, _ in asked)
+        count.gradients += sum(not inside.isdisjoint(asked) for inside in beneath(terms).values())
     return found
+
+
+def taken(point: Denoiser, sigma: float, *, conditional: bool = True, toward: float | None = None) -> list[str]:
+    """The gradients that one evaluation at noise level ``sigma`` takes, as formulas name them."""
+    place = Place(None, sigma, None, toward, shape=point.space.shape, conditional=conditional)
+    _, terms = survey(point, place)
+    return list(dict.fromkeys(str(query.source) for _, query in gradients(terms)))
 
 
 def _network(query: Query, names: Mapping[Leaf, str]) -> str:
     source = query.source
     if source.change is not None:
         return f"[{formula(source.points[0], names)} {source.change}]"
+    if isinstance(source, Uphill):
+        return f"[{formula(source.of, names)} + {source}]"
     if isinstance(source, Perturbed):
         inner = _network(Query(source.of, query.condition), names)
         return f"[{inner} {source.kind}]"
