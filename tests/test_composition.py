@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -24,6 +25,12 @@ torch.set_num_threads(1)
 
 REGISTRY = Registry.installed()
 SAMPLES, BATCH = 6, 4
+STEERING = Path(__file__).parent / "steering.py"
+GIVEN = {
+    "classifier": f'classifier("{STEERING}:log_p")',
+    "posterior": f'posterior("{STEERING}:first", measurement=[0.2])',
+}
+"""Strategies that need code or files of the user's."""
 TEMPLATES = ("{}({})", "{}({}, high=1)", "{}([{}])")
 """Ways in which a strategy may hold another."""
 SMALL = {
@@ -52,7 +59,8 @@ def expressions(kind: str) -> list[str]:
     for name in names:
         if name in simple:
             continue
-        candidates = [template.format(name, inner) for inner in simple for template in TEMPLATES]
+        candidates = [GIVEN[name]] if name in GIVEN else []
+        candidates += [template.format(name, inner) for inner in simple for template in TEMPLATES]
         wrapping.append(next(text for task in SMALL for text in candidates if configured(task, **{kind: text})))
     return [*simple, *wrapping]
 
@@ -83,7 +91,10 @@ NESTED = "blend([cfg, interval(autoguidance, low=0.1, high=2), sims], shares=[0.
 SHAPED = (
     "rescale(blend([apg(cfg, threshold=2), interval(feedback(autoguidance), low=0.1), cfg-zero(cfg, zero_above=9)]))"
 )
-GUIDERS = ["none", *expressions("guider"), NESTED, SHAPED]
+STEERED = (
+    f'blend([cfg, interval(classifier("{STEERING}:log_p", on=denoised), high=1), {GIVEN["posterior"]}, self-guidance])'
+)
+GUIDERS = ["none", *expressions("guider"), NESTED, SHAPED, STEERED]
 SELECTORS = ["none", *expressions("selector")]
 SAMPLERS = sampler_expressions()
 
@@ -111,6 +122,7 @@ def planned(config: RunConfig, point: Denoiser, *, batches: int, samples: int) -
             total = found.setdefault(leaf, Count())
             total.calls += batches * count.calls
             total.outputs += samples * count.outputs
+            total.gradients += batches * count.gradients
     return found
 
 

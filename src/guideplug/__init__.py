@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from guideplug.denoise import Direction as Direction
     from guideplug.denoise import Leaf as Leaf
     from guideplug.denoise import Level as Level
+    from guideplug.denoise import LogDensity as LogDensity
     from guideplug.denoise import Perturbation as Perturbation
     from guideplug.denoise import Space as Space
+    from guideplug.denoise import Uphill as Uphill
     from guideplug.denoise import View as View
     from guideplug.denoise import Weight as Weight
     from guideplug.denoise import WeightSchedule as WeightSchedule
@@ -116,8 +118,8 @@ _ROOMS = {
     "dataset": ["FiniteData"],
     "degrade": ["Degraded"],
     "denoise": [
-        "Change", "Combine", "Condition", "Denoiser", "Direction", "Leaf", "Level", "Perturbation", "Space", "View",
-        "Weight", "WeightSchedule", "formula", "perturbed", "tally",
+        "Change", "Combine", "Condition", "Denoiser", "Direction", "Leaf", "Level", "LogDensity", "Perturbation",
+        "Space", "Uphill", "View", "Weight", "WeightSchedule", "formula", "perturbed", "tally",
     ],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
     "guide": ["Guider", "opposite", "weight_of"],

@@ -63,6 +63,13 @@ class Guider(Strategy):
                     )
         return found
 
+    def content(self) -> str:
+        """What decides the guidance beyond the options: hashes of the files and of the code that they name.
+
+        Part of the identity of what is made by guided samples, and noted in a run's record.
+        """
+        return ""
+
     def may_use(self) -> Sequence[str]:
         """Roles that it has a use for where the user gives them a network, and does without elsewhere."""
         return list(dict.fromkeys(role for guider in inner_guiders(self) for role in guider.may_use()))

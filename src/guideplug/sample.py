@@ -10,7 +10,7 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug.config import Strategy
-from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Terms, calls, switched_off
+from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Terms, calls, switched_off, taken
 from guideplug.errors import DivergenceError
 from guideplug.noise import SampleStreams
 
@@ -100,12 +100,14 @@ class Evaluation:
         sigma, toward: at which level, on the way to which.
         counts: calls of each network, and outputs for each sample.
         off: the weights that are 0 there, as formulas write them.
+        gradients: those that it takes, as formulas name them.
     """
 
     sigma: float
     toward: float | None
     counts: Mapping[Leaf, Count]
     off: Sequence[str] = ()
+    gradients: Sequence[str] = ()
 
 
 def planned_evaluations(
@@ -145,9 +147,12 @@ class _Planner(Denoiser):
         asked = sigma if isinstance(sigma, Tensor) else level
         conditional = condition is not None
         costs = calls(self._planned, asked, conditional=conditional, toward=toward, x=x, condition=condition)
-        counts = {leaf: Count(one.calls, one.outputs * len(x) // self._samples) for leaf, one in costs.items()}
+        counts = {
+            leaf: Count(one.calls, one.outputs * len(x) // self._samples, one.gradients) for leaf, one in costs.items()
+        }
+        slopes = tuple(taken(self._planned, asked, conditional=conditional, toward=toward))
         off = () if isinstance(sigma, Tensor) else switched_off(self._planned, level, after)
-        self.evaluations.append(Evaluation(level, after, counts, tuple(off)))
+        self.evaluations.append(Evaluation(level, after, counts, tuple(off), slopes))
         return x * (self.space.sigma_data**2 / (self.space.sigma_data**2 + level**2))
 
 

@@ -399,3 +399,16 @@ def test_a_failing_observer_does_not_touch_the_run(cli: Any, monkeypatch: pytest
     assert "no service" in result.stderr
     assert same_samples("one", "two")
     assert [event["event"] for event in events("one")] == [event["event"] for event in events("two")]
+
+
+def test_a_guider_by_a_gradient_says_what_it_took_and_rests_on(cli):
+    place = Path(__file__).parents[1] / "steering.py"
+    guider = f'interval(classifier("{place}:log_p", on=denoised), high=1)'
+    cli.toy("--guider", guider, "--duration", "2it", "--samples", 16, "--out", "out")
+    counts = read("out/metrics.json")["evaluations"]
+    main = counts["guided"]["main"]
+    assert 0 < main["gradients"] < main["calls"]
+    assert counts["unguided"]["main"].keys() == {"calls", "outputs"}
+    (record,) = read("out/run.json")["guiders"]
+    assert record["guider"].startswith("classifier(")
+    assert len(record["content"]) == 16

@@ -128,7 +128,7 @@ def _instances(cls: Any, depth: int) -> st.SearchStrategy[Any]:
     def option_values(attribute: "attrs.Attribute[Any]") -> st.SearchStrategy[Any]:
         if cls is FineTune and attribute.name == "on":
             return _instances(Synthetic, depth - 1) | _values(Task, depth)
-        if attribute.name == "builder":
+        if attribute.name in ("builder", "function", "operator"):
             return st.sampled_from(["mypkg:build", "a.b:c", "/x y/mine.py:build"])
         if getattr(cls, "name", "") in ("fine-tune", "generation") and attribute.name == "of":
             return _instances(Train, depth - 1)

@@ -6,7 +6,7 @@ from attrs import frozen
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from guideplug.degrade import DegradedDenoiser
-from guideplug.denoise import Change, Combine, View, Weight, WeightSchedule, on_device, perturbed
+from guideplug.denoise import Change, Combine, Uphill, View, Weight, WeightSchedule, on_device, perturbed
 from guideplug.noise import SampleStreams
 from guideplug.registry import Registry
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
@@ -93,14 +93,19 @@ def walk(point, kind, sampler, device="cpu"):
         return [state.x for state in sampler.steps(point, x, condition, streams)]
 
 
+def hill(x, sigma, condition):
+    return -(x**2).sum(1) / (1 + sigma**2)
+
+
 def guided_by_everything(kind):
-    """Gates, a weight on the device, a function, a null and a fixed condition."""
+    """Gates, a weight on the device, functions, gradients, a null and a fixed condition."""
     base, weak, guide = (GaussianDenoiser(mean, conditioning=kind) for mean in (0.1, 0.4, 0.7))
     clipped = Combine([base, weak], lambda outputs, x, sigma: (2 * outputs[0] - outputs[1]).clamp(-1, 1))
     elsewhere = View(base + Gate(0.3) * (base - DegradedDenoiser(weak, noise=0.1)), Doubled())
     guided = base + Gate(0.2, 1.0) * 2 * (base - weak) + Learned() * (guide - base) + 0.5 * Gate(0.1) * (clipped - base)
     guided = guided + (Falling() - 0.5) * Learned() * (base - guide)
     guided = guided + 0.1 * (guided - perturbed(base, "skip-layer")) + 0.2 * (base - elsewhere)
+    guided = guided + 0.1 * Gate(0.1) * (Uphill(base, hill) - base) + 0.1 * (Uphill(clipped, hill, through=True) - base)
     if kind != "none":
         negative = example_condition(kind, 1, torch.Generator().manual_seed(1))
         guided = guided + (base - base.unconditional()) + Gate(1.0) * Learned() * (base - base.under(negative))

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -132,6 +133,7 @@ class _Explained:
                     "toward": one.toward,
                     "networks": {role: attrs.asdict(count) for role, count in costs.items()},
                     "off": list(one.off),
+                    "gradients": list(one.gradients),
                 }
                 for one, costs in zip(self.evaluations, self.costs, strict=True)
             ],
@@ -161,6 +163,8 @@ class _Explained:
         rows.append(["in all", f"{number:,}", *(_cost(totals[role]) for role in called), ""])
         said += [f"    {line}" for line in _aligned(rows)]
         said += [f"  {role}: {self._network(role)}" for role in self.roles]
+        slopes = Counter(slope for one in self.evaluations for slope in one.gradients)
+        said += [f"  {slope}: taken in {times} of {number} evaluations" for slope, times in slopes.items()]
         outputs, alone = sum(count.outputs for count in totals.values()), self.unguided.outputs
         compared = "as many as" if outputs == alone else f"{outputs / alone:.3g} times the {alone:,} of"
         said.append(f"  {outputs:,} outputs a sample in all, {compared} main without guidance")
@@ -186,12 +190,17 @@ def _by_role(counts: Mapping[Leaf, Count], names: Mapping[Leaf, str]) -> dict[st
     for leaf, count in counts.items():
         total = found.setdefault(names[leaf], Count())
         total.calls, total.outputs = total.calls + count.calls, total.outputs + count.outputs
+        total.gradients += count.gradients
     return found
 
 
 def _total(costs: Iterable[Mapping[Any, Count]]) -> Count:
     counts = [count for one in costs for count in one.values()]
-    return Count(sum(count.calls for count in counts), sum(count.outputs for count in counts))
+    return Count(
+        sum(count.calls for count in counts),
+        sum(count.outputs for count in counts),
+        sum(count.gradients for count in counts),
+    )
 
 
 def _parts(evaluations: Sequence[Evaluation], costs: Sequence[Costs]) -> list[tuple[str, int, Costs, Sequence[str]]]:
@@ -206,11 +215,13 @@ def _parts(evaluations: Sequence[Evaluation], costs: Sequence[Costs]) -> list[tu
 
 
 def _cost(count: Count | None) -> str:
-    """Calls, and outputs where they are more."""
+    """Calls, outputs where they are more, and gradients that go back through them."""
     if count is None:
         return "skipped"
-    said = _counted(count.calls, "call")
-    return said if count.outputs == count.calls else f"{said}, {_counted(count.outputs, 'output')}"
+    said = [_counted(count.calls, "call")]
+    said += [_counted(count.outputs, "output")] if count.outputs != count.calls else []
+    said += [_counted(count.gradients, "gradient")] if count.gradients else []
+    return ", ".join(said)
 
 
 def _counted(number: int, what: str) -> str:

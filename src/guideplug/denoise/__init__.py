@@ -2,7 +2,8 @@
 
 from guideplug.denoise.algebra import Affine, Combine, Denoiser, Direction, Leaf, Perturbation
 from guideplug.denoise.condition import Condition, concatenate, expand, on_device, select_rows
-from guideplug.denoise.formula import calls, formula, switched_off
+from guideplug.denoise.formula import calls, formula, switched_off, taken
+from guideplug.denoise.gradient import LogDensity, Uphill
 from guideplug.denoise.query import Fixed, Query, Slot, Terms
 from guideplug.denoise.samples import Draws, Samples, asked_samples
 from guideplug.denoise.space import Space
@@ -23,6 +24,7 @@ __all__ = [
     "Fixed",
     "Leaf",
     "Level",
+    "LogDensity",
     "Perturbation",
     "Perturbed",
     "Polynomial",
@@ -32,6 +34,7 @@ __all__ = [
     "Space",
     "Tally",
     "Terms",
+    "Uphill",
     "View",
     "Weight",
     "WeightSchedule",
@@ -44,5 +47,6 @@ __all__ = [
     "perturbed",
     "select_rows",
     "switched_off",
+    "taken",
     "tally",
 ]

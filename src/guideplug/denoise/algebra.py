@@ -153,6 +153,12 @@ class Atom(Denoiser):
     written: str = "combine({})"
     """How formulas write it, where it is a function of points; {} stands for them."""
 
+    takes_gradient: bool = False
+    """Whether it takes a gradient in x; see `guideplug.denoise.gradient`."""
+
+    through: bool = False
+    """Whether that gradient goes through its points, whose networks are then evaluated with a graph."""
+
     @property
     def terms(self) -> Terms:
         return {Query(self): polynomial(1.0)}
@@ -173,13 +179,22 @@ class Atom(Denoiser):
         """Whether there is a null condition."""
         return type(self).null_condition is not Atom.null_condition
 
-    def combined(self, outputs: Outputs, x: Tensor, sigma: Level) -> Tensor:
+    def combined(self, outputs: Outputs, x: Tensor, sigma: Level, condition: Condition) -> Tensor:
         """The function of the points' outputs, where there are points."""
         raise TypeError(f"{type(self).__name__} is no function of other denoisers")
 
     def replaced(self, inputs: Sequence[Denoiser]) -> "Atom":
         """The same function of other denoisers, where there are points."""
         raise TypeError(f"{type(self).__name__} is no function of other denoisers")
+
+    def asked_under(self, condition: Slot | Fixed) -> "Atom":
+        """The same function with a condition in place of the given one, where there are points."""
+        return self.replaced(
+            [
+                point.under(condition.value) if isinstance(condition, Fixed) else point.unconditional()
+                for point in self.points
+            ]
+        )
 
     def trajectory(self) -> Denoiser:
         if not self.points:
@@ -284,7 +299,7 @@ class Combine(Atom):
         self.points = tuple(inputs)
         self._function, self._begin, self.written = function, begin, written
 
-    def combined(self, outputs: Sequence[Tensor], x: Tensor, sigma: Level) -> Tensor:
+    def combined(self, outputs: Outputs, x: Tensor, sigma: Level, condition: Condition) -> Tensor:
         """The function, on the inputs' outputs."""
         function = self._function
         if function is None:
@@ -409,11 +424,7 @@ def _mapped(query: Query, change: Callable[[Leaf], Leaf]) -> Query:
 
 def _under(query: Query, condition: Slot | Fixed) -> Query:
     if query.source.points:
-        inputs = [
-            point.under(condition.value) if isinstance(condition, Fixed) else point.unconditional()
-            for point in query.source.points
-        ]
-        return Query(query.source.replaced(inputs))
+        return Query(query.source.asked_under(condition))
     if query.condition is not Slot.GIVEN:
         return query
     if condition is Slot.NULL and not query.source.has_null:

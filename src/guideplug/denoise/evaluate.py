@@ -3,8 +3,13 @@
 What is called is the plan's (`guideplug.denoise.plan`); here it is done. Then sums: a term that is left alone is
 returned as it is, so a guider that is off is its base, bit for bit. Nothing here waits for an accelerator: no value on
 the device decides anything.
+
+Gradients are recorded as the caller has it. Where a function's gradient is taken (`guideplug.denoise.gradient`), they
+are switched on for what lies beneath it (`guideplug.denoise.trace`) and for nothing else, and no graph comes out,
+unless the caller records one.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +19,8 @@ from guideplug.denoise.condition import Condition, expand
 from guideplug.denoise.plan import Asked, Call, Path, Place, Plan, survey
 from guideplug.denoise.query import Query
 from guideplug.denoise.samples import asking
+from guideplug.denoise.tally import record_gradient
+from guideplug.denoise.trace import Trace
 from guideplug.denoise.weight import Level
 
 if TYPE_CHECKING:
@@ -35,35 +42,47 @@ class OnePass:
         self._place = Place(x, sigma, given, toward, shape=shape, conditional=condition is not None)
         self._places: dict[Path, Place] = {}
         self._outputs: dict[Asked, Tensor] = {}
+        self._calls: list[Call] = []
 
     def value(self, point: "Denoiser", plan: Plan) -> Tensor:
         """The denoised samples of ``point``, (B, *)."""
         assert self._place.x is not None
         self._places, terms = survey(point, self._place)
-        calls = plan.calls(terms, self._places, self._condition)
-        with asking(plan.samples(self._place.x)):
-            for call in calls:
-                self._do(call)
-        return self._sum(point, ())
+        self._trace = Trace(terms, self._places)
+        recorded = torch.is_grad_enabled() and (not self._trace.wanted or self._is_recorded(point))
+        with torch.set_grad_enabled(recorded):
+            self._calls = plan.calls(terms, self._places, self._condition)
+            with asking(plan.samples(self._place.x)):
+                for call in self._calls:
+                    self._do(call)
+            return self._sum(point, ())
+
+    def _is_recorded(self, point: "Denoiser") -> bool:
+        """Whether the caller has something to record: the x of a gradient that is taken here is none of it."""
+        place = self._place
+        parts = place.condition.values() if isinstance(place.condition, Mapping) else (place.condition,)
+        given = [part for part in (place.x, place.sigma, *parts) if isinstance(part, Tensor)]
+        return any(tensor.requires_grad for tensor in (*given, *point.parameters()))
 
     def _do(self, call: Call) -> None:
         places = [self._places[path] for path, _ in call.asked]
-        first = places[0]
-        if len(places) == 1:
-            self._outputs[call.asked[0]] = call.leaf(first.x, first.sigma, call.condition)
-            return
-        inputs: list[Any] = [place.x for place in places]
-        sigma = first.sigma
-        if isinstance(sigma, Tensor) or any(place.sigma != sigma for place in places):
+        inputs = [self._trace.x(asked) for asked in call.asked]
+        sigma = places[0].sigma
+        if len(places) > 1 and (isinstance(sigma, Tensor) or any(place.sigma != sigma for place in places)):
             sigma = torch.cat([_levels(place) for place in places])
-        outputs: Any = call.leaf(torch.cat(inputs), sigma, call.condition)
-        self._outputs.update(zip(call.asked, outputs.split([len(x) for x in inputs]), strict=True))
+        with torch.set_grad_enabled(torch.is_grad_enabled() or any(asked in self._trace for asked in call.asked)):
+            if len(places) == 1:
+                self._outputs[call.asked[0]] = call.leaf(inputs[0], sigma, call.condition)
+                return
+            outputs: Any = call.leaf(torch.cat(inputs), sigma, call.condition)
+            self._outputs.update(zip(call.asked, outputs.split([len(x) for x in inputs]), strict=True))
 
     def _sum(self, point: "Denoiser", path: Path) -> Tensor:
         left = self._places[path].coefficients.of(point)
         values = [(coefficient, self._output(query, path)) for query, coefficient in left.items()]
         if len(values) == 1:
-            return values[0][1]
+            only = values[0][1]  # which may have the graph of a gradient that is taken elsewhere
+            return only.detach() if only.requires_grad and not torch.is_grad_enabled() else only
         total: Tensor | None = None
         for coefficient, value in values:
             if isinstance(coefficient, Tensor):
@@ -80,16 +99,24 @@ class OnePass:
         return total
 
     def _output(self, query: Query, path: Path) -> Tensor:
-        if (path, query) not in self._outputs:
-            source, place = query.source, self._places[path]
-            assert place.x is not None
-            if source.change is not None:
-                answer = self._sum(source.points[0], (*path, source))
-                found = source.change.answer(answer, place.x, place.sigma)
-            else:
-                found = source.combined([self._sum(inner, path) for inner in source.points], place.x, place.sigma)
-            self._outputs[path, query] = found
-        return self._outputs[path, query]
+        asked = path, query
+        if asked not in self._outputs:
+            with torch.set_grad_enabled(torch.is_grad_enabled() or asked in self._trace):
+                self._outputs[asked] = self._combined(asked)
+        return self._outputs[asked]
+
+    def _combined(self, asked: Asked) -> Tensor:
+        """The answer of a function of other denoisers."""
+        path, query = asked
+        source, place, x = query.source, self._places[path], self._trace.x(asked)
+        if source.change is not None:
+            return source.change.answer(self._sum(source.points[0], (*path, source)), x, place.sigma)
+        with torch.set_grad_enabled(torch.is_grad_enabled() or source.through):
+            outputs = [self._sum(inner, path) for inner in source.points]
+        for call in self._calls if source.through else ():
+            if not self._trace.beneath[asked].isdisjoint(call.asked):
+                record_gradient(call.leaf.counted_as)
+        return source.combined(outputs, x, place.sigma, place.condition)
 
 
 def _levels(place: Place) -> Tensor:

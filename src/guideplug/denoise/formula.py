@@ -7,13 +7,15 @@ from torch import Tensor
 
 from guideplug.denoise.algebra import Denoiser, Leaf
 from guideplug.denoise.condition import Condition, expand
+from guideplug.denoise.gradient import Uphill
 from guideplug.denoise.plan import Place, planned_batches, planned_calls, survey
 from guideplug.denoise.query import Query, Slot
 from guideplug.denoise.tally import Count
+from guideplug.denoise.trace import beneath, gradients
 from guideplug.denoise.view import Perturbed
 from guideplug.denoise.weight import Level, Polynomial, Weight
 
-__all__ = ["calls", "formula", "switched_off"]
+__all__ = ["calls", "formula", "switched_off", "taken"]
 
 
 def formula(point: Denoiser, names: Mapping[Leaf, str]) -> str:
@@ -42,6 +44,8 @@ def calls(
 ) -> dict[Leaf, Count]:
     """What one evaluation at noise level ``sigma`` costs: calls of each network, and outputs for each sample.
 
+    And gradients that go back through those calls.
+
     Args:
         point, sigma, toward: as they are asked.
         conditional: whether a condition is given.
@@ -57,6 +61,7 @@ def calls(
         count = found.setdefault(leaf.counted_as, Count())
         count.calls += 1
         count.outputs += sum(places[path].copies for path, _ in asked)
+        count.gradients += sum(not inside.isdisjoint(asked) for inside in beneath(terms).values())
     return found
 
 
@@ -72,10 +77,19 @@ def switched_off(point: Denoiser, sigma: float, toward: float | None = None) -> 
     return list(found)
 
 
+def taken(point: Denoiser, sigma: Level, *, conditional: bool = True, toward: Level | None = None) -> list[str]:
+    """The gradients that one evaluation at noise level ``sigma`` takes, as formulas name them."""
+    place = Place(None, sigma, None, toward, shape=point.space.shape, conditional=conditional)
+    _, terms = survey(point, place)
+    return list(dict.fromkeys(str(query.source) for _, query in gradients(terms)))
+
+
 def _network(query: Query, names: Mapping[Leaf, str]) -> str:
     source = query.source
     if source.change is not None:
         return f"[{formula(source.points[0], names)} {source.change}]"
+    if isinstance(source, Uphill):
+        return f"[{formula(source.of, names)} + {source}]"
     if isinstance(source, Perturbed):
         inner = _network(Query(source.of, query.condition), names)
         return f"[{inner} {source.kind}]"

@@ -2,6 +2,7 @@
 
 A *call* is one forward pass of a network, an *output* one denoised sample it gave: classifier-free guidance on a batch
 of 8 is one call and 16 outputs. Every leaf reports to the tallies that are open, so nothing can be evaluated uncounted.
+A *gradient* is a pass back through one call, for guidance that needs it; it costs about as much as two calls.
 """
 
 from collections.abc import Iterator
@@ -14,15 +15,16 @@ from attrs import define
 if TYPE_CHECKING:
     from guideplug.denoise.algebra import Leaf
 
-__all__ = ["Count", "Tally", "record", "tally"]
+__all__ = ["Count", "Tally", "record", "record_gradient", "tally"]
 
 
 @define
 class Count:
-    """How often a network was called, and for how many samples in all."""
+    """How often a network was called, for how many samples in all, and how often a gradient went through a call."""
 
     calls: int = 0
     outputs: int = 0
+    gradients: int = 0
 
 
 class Tally:
@@ -60,3 +62,9 @@ def record(network: "Leaf", outputs: int) -> None:
         count = counts.counts.setdefault(network, Count())
         count.calls += 1
         count.outputs += outputs
+
+
+def record_gradient(network: "Leaf") -> None:
+    """One gradient that goes back through a call of ``network``."""
+    for counts in _open.get():
+        counts.counts.setdefault(network, Count()).gradients += 1

@@ -4,7 +4,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from guideplug.config import format_value, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, Tally
 from guideplug.errors import RunError, WriteError
+from guideplug.guide import Guider, inner_guiders
 from guideplug.observe import Observer, Observers
 from guideplug.recipe import architecture
 from guideplug.recipes import FineTune, Train
@@ -237,6 +238,11 @@ class Experiment:
                 "samples": self.config.sample_seed,
             },
             "git": _git_commit(),
+            "guiders": [
+                {"guider": short(guider), "content": content}
+                for guider in _nested(self.config.guider)
+                if (content := guider.content())
+            ],
             "plugins": [
                 {
                     "name": plugin.name,
@@ -247,6 +253,14 @@ class Experiment:
                 for plugin in self.registry.plugins
             ],
         }
+
+
+def _nested(guider: Guider | None) -> Iterator[Guider]:
+    """A guider and those in it."""
+    if guider is not None:
+        yield guider
+        for inner in inner_guiders(guider):
+            yield from _nested(inner)
 
 
 def _training_seconds(made: Mapping[str, Made]) -> dict[str, float]:
@@ -263,13 +277,18 @@ def _training_seconds(made: Mapping[str, Made]) -> dict[str, float]:
 
 
 def _evaluations(counts: Tally, models: Mapping[str, Leaf]) -> dict[str, dict[str, int]]:
-    """Calls and outputs by role, and by what it calls itself for a network that a guider brought."""
+    """Calls, outputs and gradients by role, and by what it calls itself for a network that a guider brought."""
     named = {model: role for role, model in models.items() if isinstance(model, Leaf)}  # main comes last, and wins
     found = {role: Count() for role in models if role in named.values()}
     for network, count in counts.counts.items():
         total = found.setdefault(named.get(network, network.role), Count())
         total.calls, total.outputs = total.calls + count.calls, total.outputs + count.outputs
-    return {role: {"calls": count.calls, "outputs": count.outputs} for role, count in found.items()}
+        total.gradients += count.gradients
+    return {
+        role: {"calls": count.calls, "outputs": count.outputs}
+        | ({"gradients": count.gradients} if count.gradients else {})
+        for role, count in found.items()
+    }
 
 
 def _git_commit() -> str | None:

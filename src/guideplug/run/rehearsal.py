@@ -1,6 +1,6 @@
 """Before the work: what will be done, and whether it can work together, tried on untrained networks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -8,14 +8,16 @@ from attrs import frozen
 from torch import nn
 
 from guideplug.config import short
-from guideplug.denoise import Denoiser, Leaf, Weight
+from guideplug.denoise import Denoiser, Leaf, Uphill, Weight, taken
 from guideplug.errors import ConditionError, ConfigError, DenoiserError, RecipeError
 from guideplug.guide import Guider
 from guideplug.imported import ImportedNetwork, raised
 from guideplug.noise import SampleStreams
 from guideplug.recipe import Recipe, architecture
 from guideplug.run.config import RunConfig
+from guideplug.sample import planned_evaluations
 from guideplug.store import Store, identity
+from guideplug.task import Start
 
 __all__ = ["Rehearsed", "denoiser_of", "guided", "planned_networks", "rehearse"]
 
@@ -75,8 +77,33 @@ def _rehearsed(config: RunConfig) -> Rehearsed:
                     f"the network of the role {role!r} raised {raised(error)} when it was asked for x of shape "
                     f"{tuple(start.x.shape)}"
                 ) from error
-        point.trajectory()(start.x, sigma, start.condition, toward=toward)
+        levels = [(sigma, toward), *_first_gradients(point, config, start)]
+        for level in dict.fromkeys(levels):
+            _try(point, config, *level)
     return Rehearsed(point, built)
+
+
+def _try(point: Denoiser, config: RunConfig, sigma: float, toward: float | None) -> None:
+    start = config.task.start(SampleStreams(config.sample_seed, range(2)), sigma)
+    value = point.trajectory()(start.x, sigma, start.condition, toward=toward)
+    slopes = taken(point, sigma, conditional=start.condition is not None, toward=toward)
+    if slopes and not bool(torch.isfinite(value).all()):
+        raise DenoiserError(
+            f"with {' and '.join(slopes)} the guided samples are not finite at sigma {sigma:.4g}, for two samples of "
+            f"task {config.task.name!r}: return finite numbers that have finite gradients"
+        )
+
+
+def _first_gradients(point: Denoiser, config: RunConfig, start: Start) -> Iterator[tuple[float, float | None]]:
+    """The evaluations of a trajectory that are the first to take some gradient, for those know more ways to fail."""
+    if not any(isinstance(module, Uphill) for module in point.modules()):
+        return
+    known: set[str] = set()
+    streams = SampleStreams(config.sample_seed, range(len(start.x)))
+    for one in planned_evaluations(config.sampler, point, start.x, start.condition, streams):
+        if set(one.gradients) - known:
+            yield one.sigma, one.toward
+        known.update(one.gradients)
 
 
 def guided(guider: Guider, models: Mapping[str, Denoiser]) -> Denoiser:

@@ -22,6 +22,7 @@ import attrs
 import guideplug
 from guideplug.config import Duration, Strategy
 from guideplug.digest import files_digest, module_digest
+from guideplug.guide import Guider
 from guideplug.recipe import Recipe
 from guideplug.task import Network
 
@@ -63,6 +64,8 @@ def _plain(value: Any) -> Any:
             fields["content"] = value.content()
             if value.name == "load":
                 del fields["path"]  # the bytes count, not where they lie
+        if isinstance(value, Guider) and (content := value.content()):
+            fields["content"] = content
         return fields
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}

@@ -32,11 +32,11 @@ def draw_figure(mixture: TreeMixture, arms: Sequence[Arm], path: Path) -> None:
     extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
 
     count = 1 + len(arms)
-    across = count if count <= WIDEST else -(-count // 2) if count <= 2 * WIDEST else WIDEST
-    down = -(-count // across)
-    figure = Figure(figsize=(4.6 * across, 4.9 * down), dpi=120, layout="constrained")
+    columns = count if count <= WIDEST else -(-count // 2) if count <= 2 * WIDEST else WIDEST
+    lines = -(-count // columns)
+    figure = Figure(figsize=(4.6 * columns, 4.9 * lines), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    grid_of_panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    grid_of_panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     panels = grid_of_panels.ravel()[:count]
     for unused in grid_of_panels.ravel()[count:]:
         unused.set_visible(False)
@@ -59,10 +59,10 @@ def draw_figure(mixture: TreeMixture, arms: Sequence[Arm], path: Path) -> None:
         panel.contour(density, levels=[OUTLINE], extent=extent, origin="lower", colors="#555555", linewidths=0.5)
         panel.set_xlim(extent[0], extent[1])
         panel.set_ylim(extent[2], extent[3])
-    for panel in panels[-across:]:
+    for panel in panels[-columns:]:
         panel.set_xlabel("x")
         panel.tick_params(labelbottom=True)
-    for panel in panels[::across]:
+    for panel in panels[::columns]:
         panel.set_ylabel("y")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

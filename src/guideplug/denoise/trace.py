@@ -1,0 +1,88 @@
+"""What is evaluated with a graph: all that lies beneath a function whose gradient goes through its point.
+
+A `Trace` is of one evaluation. It knows the answers that need a graph, and the x of each place in which gradients are
+taken: a leaf of the graph at the place that a denoiser is asked at, and at a place that is seen through views beneath
+the function, what these make of it.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from guideplug.denoise.plan import Asked, Path, Place, Terms
+from guideplug.denoise.query import Query
+from guideplug.errors import DenoiserError
+
+__all__ = ["Trace", "beneath", "gradients"]
+
+
+def gradients(terms: Terms) -> list[Asked]:
+    """The functions whose gradients are taken, and where."""
+    return [(path, query) for path, _, queries in terms for query in queries if query.source.takes_gradient]
+
+
+def beneath(terms: Terms) -> dict[Asked, set[Asked]]:
+    """For each function whose gradient goes through its point, what is asked beneath it."""
+    left = {(path, point): queries for path, point, queries in terms}
+    found: dict[Asked, set[Asked]] = {}
+    for path, query in gradients(terms):
+        if not query.source.through:
+            continue
+        inside = found[path, query] = set[Asked]()
+        waiting = [(path, point) for point in query.source.points]
+        while waiting:
+            place, point = waiting.pop()
+            for inner in left[place, point]:
+                if (place, inner) not in inside:
+                    inside.add((place, inner))
+                    source = inner.source
+                    where = place if source.change is None else (*place, source)
+                    waiting += [(where, below) for below in source.points]
+    return found
+
+
+class Trace:
+    """Which answers of an evaluation need a graph, and in which x.
+
+    Raises:
+        DenoiserError: gradients are wanted in inference mode, which has none.
+    """
+
+    def __init__(self, terms: Terms, places: Mapping[Path, Place]) -> None:
+        self.wanted = gradients(terms)
+        self.beneath = beneath(terms) if self.wanted else {}
+        self._traced = set[Asked]().union(*self.beneath.values())
+        self._places = places
+        self._live: dict[Path, Tensor] = {}
+        if self.wanted and torch.is_inference_mode_enabled():
+            names = ", ".join(dict.fromkeys(str(query.source) for _, query in self.wanted))
+            raise DenoiserError(
+                f"{names} is asked for under torch.inference_mode, which has no gradients: use torch.no_grad instead"
+            )
+
+    def __contains__(self, asked: Asked) -> bool:
+        return asked in self._traced
+
+    def x(self, asked: Asked) -> Tensor:
+        """The x that an answer is asked for: where it needs a graph or takes a gradient, the one that has them."""
+        path, query = asked
+        if asked in self._traced or query.source.takes_gradient:
+            return self._live_x(path)
+        x = self._places[path].x
+        assert x is not None
+        return x
+
+    def _live_x(self, path: Path) -> Tensor:
+        if path not in self._live:
+            x = self._places[path].x
+            assert x is not None
+            if path and (path[:-1], Query(path[-1])) in self._traced:
+                change, outer = path[-1].change, path[:-1]
+                assert change is not None
+                with torch.enable_grad():
+                    x = change.inputs(self._live_x(outer), self._places[outer].sigma)
+            elif not (torch.is_grad_enabled() and x.requires_grad):
+                x = x.detach()
+            self._live[path] = x if x.requires_grad else x.requires_grad_()
+        return self._live[path]
