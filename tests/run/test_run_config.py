@@ -221,6 +221,18 @@ def test_recipes_of_other_recipes(text: str, kind: type[Recipe]) -> None:
         assert (recipe.on.of, recipe.on.count, recipe.on.sampler) == (MAIN, 64, HEUN)
 
 
+def test_recipes_have_the_runs_seed_unless_they_say_another() -> None:
+    """As the documentation says; and a name that only other roles refer to is no network of seed 0."""
+    models = {"base": "train", "main": "degraded(base, dropout=0.05)", "weak": "degraded(base, dropout=0.1)"}
+    config: Any = resolved(guider="autoguidance", models=models, seed=7)
+    assert config.main.of.seed == config.models["weak"].of.seed == 7
+    copied = {"weak": "fine-tune(of=main, on=synthetic(of=main, count=8), seed=3)"}
+    config = resolved(guider="autoguidance", models=copied, seed=7)
+    assert config.models["weak"].seed == 3
+    assert config.models["weak"].on.seed == 7
+    assert config.main.task == TREE
+
+
 def test_a_role_may_be_made_of_another() -> None:
     config = resolved(**A, models={"a": "fine-tune(of=b, on=tree)", "b": "train(hidden=4)"})
     recipe = config.models["a"]

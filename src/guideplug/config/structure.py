@@ -55,11 +55,13 @@ class Reader:
         catalog: the known strategies.
         named: values that a bare word stands for, by type: for instance the recipes of other roles.
         unstated: what options without a default are when they are not given, by name; for instance the main recipe's.
+        inherited: what options are when they are not given, whatever their default, by kind and name.
     """
 
     catalog: Catalog
     named: Mapping[type, Mapping[str, Any]] = attrs.field(factory=dict)
     unstated: Mapping[str, Any] = attrs.field(factory=dict)
+    inherited: Mapping[tuple[str, str], Any] = attrs.field(factory=dict)
 
     def expression(self, text: str, kind: type[Strategy], path: str = "") -> Any:
         """The strategy that an expression means.
@@ -96,7 +98,10 @@ class Reader:
             return _text(value, path)
         if expected is Expression:
             typed = value.value if isinstance(value, Constant) else value
-            return Expression(format_value(parse(typed if isinstance(typed, str) else _shown(value))))
+            found = parse(typed) if isinstance(typed, str) else value
+            if not isinstance(found, Call | Word):
+                _wrong(value, path, "an expression, such as cfg(weight=2)")
+            return Expression(format_value(found))
         if expected is Duration:
             return self._duration(value, path)
         if isinstance(expected, type) and expected in self.named:
@@ -214,6 +219,8 @@ class Reader:
         for key, attribute in fields.items():
             if key not in values and key in self.unstated and attribute.default is attrs.NOTHING:
                 values[key] = self.unstated[key]
+            elif key not in values and (getattr(cls, "kind", ""), key) in self.inherited:
+                values[key] = self.inherited[getattr(cls, "kind", ""), key]
         missing = [key for key, a in fields.items() if key not in values and a.default is attrs.NOTHING]
         if missing:
             raise ConfigError(f"{path}: {name} needs {' and '.join(missing)}: write {name}({missing[0]}=...)")

@@ -8,7 +8,7 @@ import attrs
 from guideplug.compare.trainings import needed_for
 from guideplug.config import short
 from guideplug.errors import ConfigError, GuideplugError, RecipeError
-from guideplug.recipe import Recipe
+from guideplug.recipe import Recipe, nested_recipes
 from guideplug.registry import Registry
 from guideplug.run.config import Request, RunConfig, resolve
 from guideplug.run.rehearsal import rehearse
@@ -90,9 +90,18 @@ def _networks(trials: Sequence[Trial], configs: Sequence[RunConfig]) -> list[tup
     found: dict[str, tuple[str, Recipe]] = {}
     for trial, config in zip(trials, configs, strict=True):
         for role, recipe in config.recipes.items():
-            if recipe.stored:
-                found.setdefault(identity(recipe), (f"{role} of {trial}", recipe))
+            for kept in _kept(recipe):
+                found.setdefault(identity(kept), (f"{role} of {trial}", kept))
     return sorted(found.values(), key=lambda named: len(needed_for([named[1]]).trainings))
+
+
+def _kept(recipe: Recipe) -> Iterator[Recipe]:
+    """What the store keeps of a recipe: itself, or what it stands on where making it is no work."""
+    if recipe.stored:
+        yield recipe
+        return
+    for inner in nested_recipes(recipe):
+        yield from _kept(inner)
 
 
 def _resolved(study: Study, trial: Trial, registry: Registry, common: Mapping[str, object]) -> RunConfig:

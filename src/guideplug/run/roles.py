@@ -110,7 +110,8 @@ class Roles:
                 denoiser=_architecture_beside(given, self._reader, like.denoiser),
             )
         names = _Names(self)
-        reader = attrs.evolve(self._reader, named={Recipe: names}, unstated=unstated)
+        inherited = {(Recipe.kind, "seed"): like.seed}
+        reader = attrs.evolve(self._reader, named={Recipe: names}, unstated=unstated, inherited=inherited)
         try:
             recipe: Recipe = reader.read(given, Recipe, path)
         except ExpressionError as error:

@@ -1,12 +1,14 @@
 """Studies of guidance: what papers claim, as grids of runs."""
 
 from guideplug import Study, hook
+from guideplug_studies.budget import Budget
+from guideplug_studies.degradations import Degradations
 from guideplug_studies.figure_one import FigureOne
 from guideplug_studies.weights import Weights
 
-__all__ = ["FigureOne", "Weights"]
+__all__ = ["Budget", "Degradations", "FigureOne", "Weights"]
 
 
 @hook
 def guideplug_studies() -> list[type[Study]]:
-    return [FigureOne, Weights]
+    return [Budget, Degradations, FigureOne, Weights]

@@ -8,6 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 from guideplug import Findings
+from guideplug_studies.words import BETTER
 
 __all__ = ["UNGUIDED", "Curve", "curve", "draw_curves", "unguided_by_seed"]
 
@@ -100,8 +101,7 @@ def draw_curves(found: Findings, curves: Mapping[str, Sequence[Curve]], titles: 
                 marker=MARKS[number % len(MARKS)], markersize=3, linewidth=1.2, elinewidth=0.7, capsize=2,
                 label=titles[one.guider],
             )  # fmt: skip
-        better = {"higher": "higher is better", "lower": "lower is better", "truth": "nearer to truth is better"}
-        panel.set_title(f"{metric}: {better[found.better[metric]]}", fontsize=9)
+        panel.set_title(f"{metric}: {BETTER[found.better[metric]]}", fontsize=9)
         panel.tick_params(labelsize=8)
         panel.grid(alpha=0.25, linewidth=0.5)
         values = [value for one in several for row in one.values.values() for value in row.values()]

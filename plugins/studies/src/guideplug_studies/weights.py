@@ -33,12 +33,12 @@ from guideplug import (
     option,
 )
 from guideplug_studies.curves import UNGUIDED, Curve, curve, draw_curves, unguided_by_seed
+from guideplug_studies.words import ARROWS, told
 
 __all__ = ["Weights"]
 
 OWN = "own"
 """A guide of the training's own seed."""
-ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
 COLUMNS = (
     "metric", "guider", "unguided", "best w", "of each seed", "held out", "difference, 95 %", "verdict",
 )  # fmt: skip
@@ -146,14 +146,6 @@ class Weights(Study):
 
     def _titles(self) -> dict[str, str]:
         return {guider: _short(guider) for guider in self.guiders}
-
-
-def told(gap: Difference, better: str) -> str:
-    """A difference of distances, as one of values where more is better."""
-    low, high, mean = gap.low, gap.high, gap.mean
-    if better == "higher":
-        low, high, mean = -high, -low, -mean
-    return f"{mean:+.3g} [{low:+.3g}, {high:+.3g}]"
 
 
 def _short(guider: str) -> str:
