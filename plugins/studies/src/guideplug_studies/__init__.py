@@ -2,11 +2,13 @@
 
 from guideplug import Study, hook
 from guideplug_studies.figure_one import FigureOne
+from guideplug_studies.mad import Mad
+from guideplug_studies.shift import Shift
 from guideplug_studies.weights import Weights
 
-__all__ = ["FigureOne", "Weights"]
+__all__ = ["FigureOne", "Mad", "Shift", "Weights"]
 
 
 @hook
 def guideplug_studies() -> list[type[Study]]:
-    return [FigureOne, Weights]
+    return [FigureOne, Mad, Shift, Weights]
