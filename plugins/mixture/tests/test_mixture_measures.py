@@ -95,6 +95,8 @@ def test_mixture_metrics_at_true_samples_and_at_wrong_ones() -> None:
     assert base["inside"] == pytest.approx(0.98, abs=0.01)
     assert cast(float, base["class-accuracy"]) > 0.9
     assert cast(float, base["class-shares"]) < 0.03
+    assert base["class-0-share"] == pytest.approx(0.25, abs=0.03)
+    assert base["class-mmd"] == pytest.approx(0, abs=0.003)
     assert cast(float, base["component-kl"]) < 0.02
     assert base["mmd"] == pytest.approx(0, abs=0.003)
     assert cast(float, base["sliced-w2"]) < 0.06
@@ -106,6 +108,7 @@ def test_mixture_metrics_at_true_samples_and_at_wrong_ones() -> None:
     lost = cast(Tensor, good.condition) != 0
     fewer = values(task, Arm("fewer", good.samples[lost], cast(Tensor, good.condition)[lost]))
     assert fewer["class-shares"] == pytest.approx(0.25, abs=0.03)
+    assert cast(float, fewer["class-0-share"]) < 0.01
     assert fewer["mmd"] == pytest.approx(0, abs=0.003)
     assert cast(float, fewer["component-kl"]) > 0.5
     far = values(task, Arm("far", good.samples + 30, good.condition))
@@ -119,7 +122,22 @@ def test_without_labels_classes_are_those_of_the_exact_densities() -> None:
     found = values(task, arm)
     assert found["class-accuracy"] is None
     assert found["mmd"] == pytest.approx(0, abs=0.004)
-    assert cast(float, values(task, Arm("half", arm.samples[task.label(arm.samples) < 2]))["mmd"]) > 0.2
+    half = values(task, Arm("half", arm.samples[task.group_of(arm.samples) < 2]))
+    assert cast(float, half["mmd"]) > 0.2
+    assert half["class-mmd"] is None  # two classes have no sample
+
+
+def test_quality_within_classes_does_not_count_their_shares() -> None:
+    task = Mixture(classes=2, labels=False)
+    arm = true(task, 8192)
+    first = task.group_of(arm.samples) == 0
+    kept = arm.samples[first | (torch.arange(8192) % 4 == 0)]
+    found = values(task, Arm("shifted", kept))
+    assert found["class-0-share"] == pytest.approx(0.8, abs=0.02)
+    assert found["class-mmd"] == pytest.approx(0, abs=0.003)
+    assert cast(float, found["mmd"]) > 0.05
+    narrow = torch.where(first[:, None], arm.samples, 0.5 * arm.samples)  # class 1 alone is wrong
+    assert cast(float, values(task, Arm("narrow", narrow))["class-mmd"]) > 0.02
 
 
 def test_lines_of_the_figure_hold_their_shares() -> None:

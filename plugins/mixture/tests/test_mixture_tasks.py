@@ -112,7 +112,7 @@ def test_classes_come_in_their_shares_under_their_own_density(count: int | None)
         part = task.density.of(label)
         of_class = examples.target[labels == label].double()
         torch.testing.assert_close(of_class.mean(0), part.mean(), rtol=0, atol=0.07)
-        assert float((task.label(of_class) == label).double().mean()) > 0.7
+        assert float((task.group_of(of_class) == label).double().mean()) > 0.7
     assert task.groups() == [f"class {label}" for label in range(4)]
 
 

@@ -129,7 +129,7 @@ class Mixture(Task):
         """How many classes are conditions; None where none is."""
         return self.classes if self.labels else None
 
-    def label(self, x: Tensor) -> Tensor:
+    def group_of(self, x: Tensor) -> Tensor:
         """The most probable class, int64 (B,), of clean points x (B, 2), by their exact densities."""
         density = self.density
         parts = density.responsibilities(x.double())

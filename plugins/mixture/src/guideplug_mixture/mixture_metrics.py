@@ -36,7 +36,12 @@ def _log_density(arm: Arm, context: Context) -> Tensor:
 def _classes(arm: Arm, context: Context) -> Tensor:
     """The most probable class of each sample."""
     task = cast(Any, context.task)
-    return once(context, f"classes of {arm.name}", lambda: cast(Tensor, task.label(arm.samples)))
+    return once(context, f"classes of {arm.name}", lambda: cast(Tensor, task.group_of(arm.samples)))
+
+
+def _classes_of_true(context: Context) -> Tensor:
+    """The most probable class of each of the true samples."""
+    return cast(Tensor, cast(Any, context.task).group_of(reference(context)[0]))
 
 
 def _true_shares(context: Context) -> Tensor:
@@ -101,13 +106,23 @@ class ClassShares(Metric):
     def measure(self, arm: Arm, context: Context) -> float | None:
         count = len(_true_shares(context))
         found = torch.bincount(_classes(arm, context), minlength=count).double() / len(arm.samples)
-        real = once(context, "shares", lambda: _shares_of_true(context, count))
+        true = once(context, "classes", lambda: _classes_of_true(context))
+        real = torch.bincount(true, minlength=count).double() / len(true)
         return float((found - real).abs().sum() / 2)
 
 
-def _shares_of_true(context: Context, count: int) -> Tensor:
-    points, _ = reference(context)
-    return torch.bincount(cast(Any, context.task).label(points), minlength=count).double() / len(points)
+@final
+@frozen
+class FirstShare(Metric):
+    """How many of the samples are of class 0: what guidance that shifts a distribution moves."""
+
+    name = "class-0-share"
+    better = "truth"
+    aspect = "coverage"
+    formula = "share of samples whose most probable class, by the exact densities, is class 0"
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        return float((_classes(arm, context) == 0).double().mean())
 
 
 @final
@@ -166,6 +181,29 @@ class MMD(Metric):
 
 @final
 @frozen
+class ClassMMD(Metric):
+    """The same of each class as it is found, so that the classes' shares do not count; unbiased too."""
+
+    name = "class-mmd"
+    source = MMD.source
+    better = "lower"
+    aspect = "both"
+    formula = (
+        "mean over the most probable classes of mmd's distance between the first 1,024 samples of which it is the most "
+        "probable class and 1,024 such true ones"
+    )
+
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        found, real = _classes(arm, context), once(context, "classes", lambda: _classes_of_true(context))
+        points, _ = reference(context)
+        pairs = [(arm.samples[found == label], points[real == label]) for label in range(len(_true_shares(context)))]
+        if min(min(len(a), len(b)) for a, b in pairs) < 2:
+            return None
+        return sum(energy_distance(a[:NUM_PAIRS], b[:NUM_PAIRS]) for a, b in pairs) / len(pairs)
+
+
+@final
+@frozen
 class SlicedW2(Metric):
     """Distance between the distributions along random lines: fidelity and coverage in one number."""
 
@@ -196,7 +234,9 @@ METRICS: tuple[Metric, ...] = (
     Inside(),
     ClassAccuracy(),
     ClassShares(),
+    FirstShare(),
     ComponentKL(),
     MMD(),
+    ClassMMD(),
     SlicedW2(),
 )
