@@ -58,7 +58,7 @@ from guideplug import (
     positive,
 )
 from guideplug_studies.curves import COLOURS, MARKS
-from guideplug_studies.weights import told
+from guideplug_studies.words import told
 
 __all__ = ["Mad"]
 

@@ -50,7 +50,7 @@ from guideplug import (
     positive,
 )
 from guideplug_studies.curves import COLOURS
-from guideplug_studies.weights import told
+from guideplug_studies.words import told
 
 __all__ = ["Shift"]
 
