@@ -23,6 +23,7 @@ import guideplug
 from guideplug.config import Duration, Strategy
 from guideplug.digest import files_digest, module_digest
 from guideplug.recipe import Recipe
+from guideplug.reward import Reward
 from guideplug.task import Network
 
 __all__ = ["describe", "identity", "source_digest"]
@@ -59,7 +60,7 @@ def _plain(value: Any) -> Any:
         }
         if isinstance(value, Strategy):
             fields["name"] = value.name
-        if isinstance(value, Recipe | Network):
+        if isinstance(value, Recipe | Network | Reward):
             fields["content"] = value.content()
             if value.name == "load":
                 del fields["path"]  # the bytes count, not where they lie

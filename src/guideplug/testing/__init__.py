@@ -3,6 +3,7 @@
 from guideplug.testing.checks import (
     check_guider,
     check_network,
+    check_reward,
     check_sampler,
     check_selector,
     check_strategy,
@@ -18,6 +19,7 @@ __all__ = [
     "GaussianDenoiser",
     "check_guider",
     "check_network",
+    "check_reward",
     "check_sampler",
     "check_selector",
     "check_strategy",
