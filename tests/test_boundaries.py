@@ -18,7 +18,7 @@ PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if not path.name.
 
 ROOMS = [
     "errors", "digest", "config", "observe", "denoise", "noise", "weights", "perturb", "adapters", "ema",
-    "tensors", "recipe", "guide", "select", "sample", "task", "paired", "study", "losses", "draws", "recipes",
+    "tensors", "recipe", "guide", "select", "sample", "reward", "task", "paired", "study", "losses", "draws", "recipes",
     "degrade", "dataset", "imported", "hooks", "registry", "train", "store", "run", "compare", "laboratory", "testing",
     "demo", "scaffold", "cli",
 ]  # fmt: skip
@@ -29,7 +29,7 @@ ONLY_FOR_TYPES = {
     "guide": {"recipe", "task"},
     "select": {"recipe", "task"},
     "task": {"recipe"},
-    "hooks": {"denoise", "guide", "observe", "recipe", "sample", "select", "study", "task"},
+    "hooks": {"denoise", "guide", "observe", "recipe", "reward", "sample", "select", "study", "task"},
 }
 """What a room names in annotations: methods that speak of each other, with no need of each other when they run."""
 

@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from guideplug.recipes import Synthetic as Synthetic
     from guideplug.recipes import Train as Train
     from guideplug.registry import Registry as Registry
+    from guideplug.reward import Reward as Reward
     from guideplug.sample import Sampler as Sampler
     from guideplug.sample import State as State
     from guideplug.select import Draw as Draw
@@ -135,6 +136,7 @@ _ROOMS = {
         "Resampled", "Snapshot", "Synthetic", "Train",
     ],
     "registry": ["Registry"],
+    "reward": ["Reward"],
     "sample": ["Sampler", "State"],
     "select": ["Draw", "Losses", "Selection", "Selector", "SelectorState"],
     "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from guideplug.guide import Guider
     from guideplug.observe import Observer
     from guideplug.recipe import Recipe
+    from guideplug.reward import Reward
     from guideplug.sample import Sampler
     from guideplug.select import Selector
     from guideplug.study import Study
@@ -63,6 +64,11 @@ def guideplug_tasks() -> "Sequence[type[Task]]":  # type: ignore[empty-body]
 @_spec
 def guideplug_recipes() -> "Sequence[type[Recipe]]":  # type: ignore[empty-body]
     """Recipes: ways of obtaining a role's module."""
+
+
+@_spec
+def guideplug_rewards() -> "Sequence[type[Reward]]":  # type: ignore[empty-body]
+    """Rewards: scores of clean samples, for recipes that fit something to raise them."""
 
 
 @_spec

@@ -42,6 +42,7 @@ from guideplug.recipes import (
     Synthetic,
     Train,
 )
+from guideplug.reward import Reward
 from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.study import Study
@@ -60,6 +61,7 @@ KINDS: Mapping[str, type[Strategy]] = {
     "guideplug_denoisers": Network,
     "guideplug_tasks": Task,
     "guideplug_recipes": Recipe,
+    "guideplug_rewards": Reward,
     "guideplug_metrics": Metric,
     "guideplug_studies": Study,
 }

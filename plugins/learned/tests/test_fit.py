@@ -17,6 +17,7 @@ from guideplug import (
     Guider,
     Leaf,
     Recipe,
+    Reward,
     SampleStreams,
     Space,
     Start,
@@ -26,7 +27,7 @@ from guideplug import (
     option,
     tally,
 )
-from guideplug.config import Reader
+from guideplug.config import Reader, parse
 from guideplug.registry import Registry
 from guideplug.testing import GaussianDenoiser
 from guideplug_learned import Fit, LearnedError, WeightNetwork
@@ -309,7 +310,7 @@ def test_the_reward_term_is_minus_its_mean_on_guided_clean_predictions(tmp_path:
     plain = Fit(**options)
     module, base = cast(WeightNetwork, fit.build()), GaussianDenoiser(0.4, conditioning="labels")
     pair = paired(base, base.unconditional())
-    with_, omega = fit._loss(module, base, pair, fitting.Reward(place), 5)
+    with_, omega = fit._loss(module, base, pair, fitting.Scores(place), 5)
     without, _ = plain._loss(module, base, pair, None, 5)
     streams = TrainingStreams(0, 5)
     examples = task.draw(torch.zeros(8), streams)
@@ -358,6 +359,77 @@ def test_a_reward_that_cannot_be_used_is_refused_in_one_line(code: str, said: st
 def test_a_reward_that_is_not_there_is_refused(place: str, said: str) -> None:
     with pytest.raises((GuideplugError, ValueError)) as caught:
         small(Closed(), Closed(0.3), reward=place).check()
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@final
+@frozen
+class Coordinate(Reward):
+    """The first coordinate, or something that is wrong with it."""
+
+    name = "coordinate"
+    scale: float = option(1.0, help="factor")
+    wrong: str = option("", help="what is wrong")
+
+    def score(self, x0: Tensor, condition: Any) -> Tensor:
+        scores = self.scale * x0[:, 0]
+        return {"nan": scores * math.nan, "shape": x0, "gradient": scores.detach()}.get(self.wrong, scores)
+
+
+class Catalog:
+    """The installed strategies, and one reward."""
+
+    def __init__(self) -> None:
+        self.registry = Registry.installed()
+
+    def find(self, kind: str, name: str) -> Any:
+        return Coordinate if (kind, name) == ("reward", "coordinate") else self.registry.find(kind, name)
+
+    def names(self, kind: str) -> list[str]:
+        return [*self.registry.names(kind), *(["coordinate"] if kind == "reward" else [])]
+
+
+def test_a_reward_by_its_name_is_that_of_a_plugin(tmp_path: Path) -> None:
+    fit = small(Closed(0.4), Closed(0.0), Blob(0.5), iterations=150)
+    reader = Reader(Catalog())
+    read = reader.replaced(fit, "reward", "coordinate(scale=6)", "fit")
+    assert read == evolve(fit, reward=Coordinate(scale=6.0))
+    place = write(tmp_path, "return 6 * x[:, 0]")
+    own = reader.replaced(fit, "reward", place, "fit")
+    assert own.reward == place
+    assert reader.replaced(own, "reward", "none", "fit") == fit
+    (plain, _), (more, _), (same, _) = fitted(fit), fitted(read), fitted(own)
+    pair = levels((0.8, 0.5))
+    assert at(more, *pair) > at(plain, *pair) + 0.3
+    assert at(more, *pair) == at(same, *pair)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("nan", "reward coordinate(wrong='nan') is not finite for 8 of 8 samples"),
+        ("shape", "reward coordinate(wrong=shape) returned shape (8, 2) of float32 for 8 samples"),
+        ("gradient", "reward coordinate(wrong=gradient) has no gradient"),
+    ],
+)
+def test_a_reward_of_a_plugin_is_held_to_the_same(wrong: str, said: str) -> None:
+    with pytest.raises(LearnedError) as caught:
+        small(Closed(), Closed(0.3), reward=Coordinate(wrong=wrong)).check()
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("coordinat", "write module:function or FILE.py:function, or the name of a reward that a plugin offers"),
+        ("coordinat(scale=2)", "expected a text, and no reward is called 'coordinat'"),
+    ],
+)
+def test_a_reward_that_no_plugin_offers_is_refused_in_one_line(text: str, said: str) -> None:
+    with pytest.raises(GuideplugError) as caught:
+        Reader(Catalog()).replaced(small(Closed(), Closed(0.3)), "reward", parse(text), "fit")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 

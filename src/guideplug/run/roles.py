@@ -77,7 +77,8 @@ class Roles:
         for option_name, value in self.changed.get(role, []):
             if recipe is None:
                 raise RecipeError(f"--set models.{role}.{option_name}: the role has no recipe; give --model {role}=...")
-            recipe = self._reader.replaced(recipe, option_name, value, f"models.{role}")
+            reader = attrs.evolve(self._reader, unstated=self._unstated(self._like(default)))
+            recipe = reader.replaced(recipe, option_name, value, f"models.{role}")
         self._open.pop()
         if recipe is not None:
             try:
@@ -93,10 +94,7 @@ class Roles:
         if given is None or isinstance(given, Recipe):
             return given
         path = f"models.{role}"
-        like = default if isinstance(default, Train) else self._main
-        unstated = {attribute.name: getattr(like, attribute.name) for attribute in attrs.fields(Train)}
-        del unstated["on"]  # what a fine-tune is trained on is to be said
-        unstated |= {"of": self.known.get("main", self._main), "sampler": self._sampler, "selector": None, "models": {}}
+        like = self._like(default)
         if role in self._given and isinstance(given, str) and _is_path(given):
             if given.endswith(".py"):
                 raise RecipeError(f"--model {role}={given} is code: name the function, as in python('{given}:build')")
@@ -111,6 +109,7 @@ class Roles:
             )
         names = _Names(self)
         inherited = {(Recipe.kind, "seed"): like.seed}
+        unstated = self._unstated(like)
         reader = attrs.evolve(self._reader, named={Recipe: names}, unstated=unstated, inherited=inherited)
         try:
             recipe: Recipe = reader.read(given, Recipe, path)
@@ -120,6 +119,16 @@ class Roles:
             raise UnknownName(f"{path} is {given!r}, neither a file nor a recipe: {error}") from None
         recipe = self._filled(recipe)
         return recipe.among({name: one for name, one in self.known.items() if name not in ("main", role)})
+
+    def _like(self, default: Recipe | str | None) -> Train:
+        return default if isinstance(default, Train) else self._main
+
+    def _unstated(self, like: Train) -> dict[str, Any]:
+        """What options without a default are where they are not given: those of a training, and of the run."""
+        unstated = {attribute.name: getattr(like, attribute.name) for attribute in attrs.fields(Train)}
+        del unstated["on"]  # what a fine-tune is trained on is to be said
+        main = self.known.get("main", self._main)
+        return unstated | {"of": main, "sampler": self._sampler, "selector": None, "models": {}}
 
     def _filled(self, recipe: Recipe) -> Recipe:
         """The recipe, with the networks of guiders that samples of the main network are drawn with, as a run has them.

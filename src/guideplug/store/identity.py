@@ -24,6 +24,7 @@ from guideplug.config import Duration, Strategy
 from guideplug.digest import files_digest, module_digest
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
+from guideplug.reward import Reward
 from guideplug.task import Network
 
 __all__ = ["describe", "identity", "source_digest"]
@@ -60,7 +61,7 @@ def _plain(value: Any) -> Any:
         }
         if isinstance(value, Strategy):
             fields["name"] = value.name
-        if isinstance(value, Recipe | Network):
+        if isinstance(value, Recipe | Network | Reward):
             fields["content"] = value.content()
             if value.name == "load":
                 del fields["path"]  # the bytes count, not where they lie

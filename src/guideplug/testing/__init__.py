@@ -3,6 +3,7 @@
 from guideplug.testing.checks import (
     check_guider,
     check_network,
+    check_reward,
     check_sampler,
     check_selector,
     check_strategy,
@@ -19,6 +20,7 @@ __all__ = [
     "GaussianDenoiser",
     "check_guider",
     "check_network",
+    "check_reward",
     "check_sampler",
     "check_selector",
     "check_strategy",

@@ -23,6 +23,7 @@ from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Space, We
 from guideplug.guide import Guider
 from guideplug.noise import SampleStreams, TrainingStreams
 from guideplug.registry import Registry
+from guideplug.reward import Reward
 from guideplug.sample import Sampler
 from guideplug.select import Losses, Selector, checked_selection
 from guideplug.task import Network, Task, seeded_build
@@ -31,6 +32,7 @@ from guideplug.testing.oracles import CONDITIONS, Conditioning, GaussianDenoiser
 __all__ = [
     "check_guider",
     "check_network",
+    "check_reward",
     "check_sampler",
     "check_selector",
     "check_strategy",
@@ -362,6 +364,31 @@ def check_sampler(sampler: Sampler) -> None:
     holds("a sample alone is the sample in a batch", _close(alone, end[17:18]))
     last = list(sampler.steps(denoiser, x, None, streams))[-1]
     holds("the last state is the end, at sigma 0", torch.equal(last.x, end) and last.sigma == 0)
+
+
+def check_reward(reward: Reward, x0: Tensor, condition: Condition = None) -> None:
+    """The laws of a reward: a finite number for each of a few samples, of that sample alone, with a gradient.
+
+    Args:
+        reward: the reward.
+        x0: clean samples that it is for, (B, *), B > 1.
+        condition: theirs.
+    """
+    check_strategy(reward)
+    asked = x0.detach().clone().requires_grad_()
+    before = x0.clone()
+    with _NoGlobalRandomness():
+        scores = reward.score(asked, condition)
+    holds("samples are left as they are", torch.equal(asked.detach(), before))
+    holds("each sample has one number", isinstance(scores, Tensor) and scores.shape == (len(x0),))
+    holds("scores are finite", bool(torch.isfinite(scores).all()))
+    holds("scores have a gradient", scores.requires_grad)
+    (slope,) = torch.autograd.grad(scores[0], asked)
+    holds("the gradient is finite", bool(torch.isfinite(slope).all()))
+    holds("a score does not depend on the other samples", not bool(slope[1:].any()))
+    rows = torch.arange(len(x0) - 1, -1, -1)
+    turned = reward.score(x0[rows], select_rows(condition, rows))
+    holds("the order of the batch does not matter", _close(turned, scores.detach()[rows]))
 
 
 def check_task(task: Task, *, count: int = 12) -> None:

@@ -25,6 +25,7 @@ from guideplug import (
     Leaf,
     OwnCode,
     Recipe,
+    Reward,
     Task,
     TrainingStreams,
     Workshop,
@@ -42,7 +43,7 @@ from guideplug_learned.fitted import Fitted
 from guideplug_learned.guider import SOURCE
 from guideplug_learned.levels import draw_levels
 from guideplug_learned.network import WeightNetwork, num_classes
-from guideplug_learned.reward import Reward
+from guideplug_learned.reward import Scores
 
 __all__ = ["Fit"]
 
@@ -54,7 +55,12 @@ COUNTED = 4096
 def _place(value: Any) -> Any:
     if isinstance(value, str) and value.strip().lower() == "none":
         return None  # TOML has no null: there, none is a text
-    return OwnCode.checked(value, "reward") if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return OwnCode.checked(value, "reward")
+    except ValueError as error:
+        raise ValueError(f"{error}, or the name of a reward that a plugin offers") from None
 
 
 @final
@@ -83,8 +89,9 @@ class Fit(Recipe):
         0.1, help="least distance of the two levels, as a share of the sampler's grid",
         validator=between(0.0, 1.0, ends=False),
     )  # fmt: skip
-    reward: str | None = option(
-        None, help="your function (x0, condition) -> scores, as module:function or FILE.py:function; it is code",
+    reward: str | Reward | None = option(
+        None, help="a reward by its name, or your function (x0, condition) -> scores, as module:function or "
+        "FILE.py:function; that is code",
         converter=_place,
     )  # fmt: skip
     reward_weight: float = option(1.0, help="how much the reward counts, gamma", validator=non_negative)
@@ -126,8 +133,8 @@ class Fit(Recipe):
         return examples.x, examples.condition
 
     def content(self) -> str:
-        """The fingerprint of the data, and the hash of the reward's code."""
-        reward = "" if self.reward is None else Reward(self.reward).code.digest()
+        """The fingerprint of the data, and the hash of the code of a reward of your own."""
+        reward = "" if self.reward is None else Scores(self.reward).digest()
         return self.task.fingerprint() + reward
 
     def check(self) -> None:
@@ -145,7 +152,7 @@ class Fit(Recipe):
         num_classes(condition)
         if self.reward is not None:
             base = self.of.build()
-            Reward(self.reward).check(base.decode(x) if isinstance(base, Leaf) else x, condition)
+            Scores(self.reward).check(base.decode(x) if isinstance(base, Leaf) else x, condition)
 
     def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
         """Fit it."""
@@ -153,7 +160,7 @@ class Fit(Recipe):
         base = _denoiser(workshop.obtain(self.of), "of")
         others = {role: _denoiser(workshop.obtain(recipe), role) for role, recipe in self.models.items()}
         pair = paired(base, opposite(self.guider, base, others))
-        reward = None if self.reward is None else Reward(self.reward)
+        reward = None if self.reward is None else Scores(self.reward)
         optimiser = torch.optim.Adam(module.parameters(), lr=self.lr, betas=(0.9, 0.99))
         workshop.progress(self, 0, self.iterations)
         begin = time.perf_counter()
@@ -169,7 +176,7 @@ class Fit(Recipe):
             if done % CHECK_EVERY == 0 or done == self.iterations:
                 said = float(loss.detach())
                 if not math.isfinite(said):
-                    blame = "" if reward is None else f", or the reward {reward.place}"
+                    blame = "" if reward is None else f", or the {reward.who}"
                     raise DivergedError(
                         f"the fit of {self.guider.name!r} diverged by step {done}: the loss is {said}; a network"
                         f"{blame} is not finite there, or lr is too large"
@@ -179,7 +186,7 @@ class Fit(Recipe):
         return {"iterations": self.iterations, "seconds": time.perf_counter() - begin, **facts}
 
     def _loss(
-        self, module: WeightNetwork, base: Leaf, pair: nn.Module, reward: Reward | None, step: int
+        self, module: WeightNetwork, base: Leaf, pair: nn.Module, reward: Scores | None, step: int
     ) -> tuple[Tensor, Tensor]:
         """The loss of one iteration, and the weights (n,) that it is of."""
         device = module.levels.device

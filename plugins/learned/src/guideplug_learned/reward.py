@@ -2,33 +2,43 @@
 
     L + gamma L_R,   L_R = -E R(D_w(x_t), c)
 
-R is a function of the user's own code, named ``module:function`` or ``FILE.py:function``, that scores guided clean
-predictions x0 (B, *) under their condition: one finite number a sample, differentiable in x0. A latent model's
-predictions are decoded first. It is code and runs as such.
+R scores guided clean predictions x0 (B, *) under their condition: one finite number a sample, differentiable in x0. It
+is a reward that a plugin offers, or a function of the user's own code, named ``module:function`` or
+``FILE.py:function``, which is code and runs as such. A latent model's predictions are decoded first.
 
 Source: A. Galashov et al. 2025, "Learn to guide your diffusion model", arXiv:2510.00815.
 Cost: one call of R a batch, and its gradient.
 """
 
+from collections.abc import Callable
+
 import torch
-from attrs import field, frozen
+from attrs import frozen
 from torch import Tensor
 
-from guideplug import Condition, GuideplugError, OwnCode
+from guideplug import Condition, GuideplugError, OwnCode, Reward, short
 from guideplug_learned.errors import LearnedError
 
-__all__ = ["Reward"]
+__all__ = ["Scores"]
 
 
 @frozen
-class Reward:
-    """A reward by its name."""
+class Scores:
+    """What a reward, or a function by its name, says of samples, held to what a fit can use."""
 
-    place: str
-    code: OwnCode = field(init=False)
+    reward: Reward | str
 
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "code", OwnCode(self.place, f"reward {self.place}"))
+    @property
+    def who(self) -> str:
+        """What messages call it."""
+        return f"reward {self.reward if isinstance(self.reward, str) else short(self.reward)}"
+
+    def digest(self) -> str:
+        """The hash of a function's code; of a plugin's reward nothing, for its identity knows its code."""
+        return OwnCode(self.reward, self.who).digest() if isinstance(self.reward, str) else ""
+
+    def _function(self) -> Callable[[Tensor, Condition], object]:
+        return OwnCode(self.reward, self.who).load() if isinstance(self.reward, str) else self.reward.score
 
     def __call__(self, x: Tensor, condition: Condition) -> Tensor:
         """The scores of clean samples (B, *), (B,).
@@ -37,17 +47,17 @@ class Reward:
             LearnedError: it raises, or gives something else than one number a sample.
         """
         try:
-            scores = self.code.load()(x, condition)
+            scores = self._function()(x, condition)
         except GuideplugError:
             raise
         except Exception as error:
             said = " ".join(f"{type(error).__name__}: {error}".split())
-            raise LearnedError(f"reward {self.place} raised {said} for x of shape {tuple(x.shape)}") from error
+            raise LearnedError(f"{self.who} raised {said} for x of shape {tuple(x.shape)}") from error
         if not isinstance(scores, Tensor) or scores.shape != (len(x),) or not scores.is_floating_point():
             shape = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
             kind = f" of {str(scores.dtype).removeprefix('torch.')}" if isinstance(scores, Tensor) else ""
             raise LearnedError(
-                f"reward {self.place} returned {shape}{kind} for {len(x)} samples: return a tensor of {len(x)} numbers"
+                f"{self.who} returned {shape}{kind} for {len(x)} samples: return a tensor of {len(x)} numbers"
             )
         return scores
 
@@ -63,9 +73,9 @@ class Reward:
             if not bool(torch.isfinite(scores).all()):
                 bad = int((~torch.isfinite(scores)).sum())
                 raise LearnedError(
-                    f"reward {self.place} is not finite for {bad} of {len(x)} samples of the data: return numbers"
+                    f"{self.who} is not finite for {bad} of {len(x)} samples of the data: return numbers"
                 )
             if not scores.requires_grad:
                 raise LearnedError(
-                    f"reward {self.place} has no gradient: compute it of x by torch, without no_grad, detach or NumPy"
+                    f"{self.who} has no gradient: compute it of x by torch, without no_grad, detach or NumPy"
                 )
