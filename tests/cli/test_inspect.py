@@ -92,7 +92,10 @@ def test_plugins_show_has_options_defaults_and_sources(cli: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("blend", ["guiders (several Guider; required)", "shares (several float, or none; default none)"]),
+        (
+            "blend",
+            ["guiders (several Guider; required)", "shares (several float or WeightSchedule, or none; default none)"],
+        ),
         ("tree", ["classes (one of A, B, both; "]),
         ("heun", ["sigma_min (float, or none, data units; default none)"]),
         ("train", ["models (Recipe by name; ", "selector (Selector, or none; "]),

@@ -123,15 +123,13 @@ class _Explained:
             "sampler": short(self.config.sampler),
             "steps": self.steps,
             "evaluations": len(self.evaluations),
-            "networks": {
-                role: {**attrs.asdict(count), "skipped": self.skipped(role)} for role, count in self.totals.items()
-            },
-            "unguided": attrs.asdict(self.unguided),
+            "networks": {role: {**_plain(count), "skipped": self.skipped(role)} for role, count in self.totals.items()},
+            "unguided": _plain(self.unguided),
             "trajectory": [
                 {
                     "sigma": one.sigma,
                     "toward": one.toward,
-                    "networks": {role: attrs.asdict(count) for role, count in costs.items()},
+                    "networks": {role: _plain(count) for role, count in costs.items()},
                     "off": list(one.off),
                     "gradients": list(one.gradients),
                 }
@@ -192,6 +190,12 @@ def _by_role(counts: Mapping[Leaf, Count], names: Mapping[Leaf, str]) -> dict[st
         total.calls, total.outputs = total.calls + count.calls, total.outputs + count.outputs
         total.gradients += count.gradients
     return found
+
+
+def _plain(count: Count) -> dict[str, int]:
+    """As JSON has it: gradients where there are some."""
+    found = {"calls": count.calls, "outputs": count.outputs}
+    return found | {"gradients": count.gradients} if count.gradients else found
 
 
 def _total(costs: Iterable[Mapping[Any, Count]]) -> Count:
