@@ -59,3 +59,14 @@ def test_a_row_of_another_length_is_refused() -> None:
 
 def test_a_trial_says_where_it_stands() -> None:
     assert str(Trial({"guider": "cfg", "weight": 2.0, "seed": 1}, {})) == "guider cfg, weight 2, seed 1"
+
+
+def test_what_is_not_finite_is_nothing() -> None:
+    table = Table(["a", "b"], [[float("nan"), [1.0, float("inf"), 3.0]]])
+    assert table.rows == [[None, [1.0, 3.0]]]
+
+
+def test_nearness_to_true_samples_that_have_no_value_is_refused() -> None:
+    found = Findings([row(1.0, truth=None, seed=0)], {"m": "truth"})
+    with pytest.raises(ValueError, match="metric 'm' is to be near that of true samples"):
+        found.distance("m", 1.0)

@@ -9,6 +9,7 @@ once.
 import abc
 import csv
 import io
+import math
 import statistics
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from torch import nn
 from guideplug.config import Strategy
 from guideplug.task import Arm, Task
 
-__all__ = ["Findings", "Measured", "Report", "Study", "Table", "Trial"]
+__all__ = ["Findings", "Measured", "Report", "Study", "Table", "Trial", "where"]
 
 Axis: TypeAlias = str | int | float | bool
 Value: TypeAlias = str | float | int | list[float] | None
@@ -45,8 +46,14 @@ class Trial:
     keep: bool = False
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-                         for name, value in self.axes.items())  # fmt: skip
+        return where(self.axes)
+
+
+def where(axes: Mapping[str, Axis]) -> str:
+    """A place on the axes, in words."""
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in axes.items()
+    )
 
 
 @frozen
@@ -56,12 +63,13 @@ class Measured:
     Args:
         axes: of the trial.
         task: of the run.
-        metrics: by name; None where a metric has no value.
+        metrics: by name; None where a metric has no value, as all have where sampling diverged.
         truth: the metrics of true samples.
         evaluations: network outputs for each sample.
         samples: the samples that were measured, where the trial keeps them; else it raises `ValueError`.
         references: the task's reference arms, true samples first.
         obtain: the module of a role, from the store.
+        failed: how sampling diverged, where it did.
     """
 
     axes: Mapping[str, Axis]
@@ -72,6 +80,7 @@ class Measured:
     samples: Callable[[], Arm]
     references: Callable[[], Sequence[Arm]]
     obtain: Callable[[str], nn.Module]
+    failed: str = ""
 
 
 @frozen
@@ -111,22 +120,39 @@ class Findings:
         return found
 
     def truth(self, metric: str) -> float | None:
-        """A metric of true samples, where it has a value."""
+        """A metric of true samples, where it has a value; those of the first row."""
         return self.rows[0].truth.get(metric) if self.rows else None
 
     def distance(self, metric: str, value: float) -> float:
         """How bad a value is: to be made small whichever way is better."""
         if self.better[metric] == "truth":
-            return abs(value - (self.truth(metric) or 0.0))
+            truth = self.truth(metric)
+            if truth is None:
+                raise ValueError(f"metric {metric!r} is to be near that of true samples, which have none")
+            return abs(value - truth)
         return -value if self.better[metric] == "higher" else value
+
+
+def _finite(value: Value) -> Value:
+    """What is no finite number is nothing."""
+    if isinstance(value, list):
+        return [one for one in value if math.isfinite(one)]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _cleaned(rows: Sequence[Sequence[Value]]) -> list[list[Value]]:
+    return [[_finite(value) for value in row] for row in rows]
 
 
 @frozen
 class Table:
-    """A table: its columns, and rows of texts, numbers, several numbers (a value for each seed), or nothing."""
+    """A table: its columns, and rows of texts, numbers, several numbers (a value for each seed), or nothing.
+
+    Numbers that are not finite become nothing.
+    """
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[Value]]
+    rows: Sequence[Sequence[Value]] = field(converter=_cleaned)
 
     def __attrs_post_init__(self) -> None:
         for row in self.rows:

@@ -117,7 +117,7 @@ def test_figure_one_of_any_task_and_guiders(cli: Any) -> None:
 def test_its_options_can_be_set(cli: Any) -> None:
     cli("study", "toy-widths", "--set", "widths=[3]", *SMALL, "--out", "w")
     assert [row["width"] for row in trials("w")] == ["3"]
-    assert "toy-widths(widths=[3])" in Path("w/study.toml").read_text()
+    assert "toy-widths(widths=[3], broken=false)" in Path("w/study.toml").read_text()
 
 
 def test_dry_run_says_what_there_is_to_do_and_does_nothing(cli: Any) -> None:
@@ -145,7 +145,7 @@ def test_dry_run_says_what_there_is_to_do_and_does_nothing(cli: Any) -> None:
         (["weights", "--set", "seeds=one"], "seeds"),
         (["weights", "--jobs", "0"], "--jobs 0"),
         (["weights", "--resume", "nowhere"], "leave out STUDY"),
-        (["--resume", "nowhere"], "is not the folder of a study"),
+        (["weights(guiders=[cfg(1:2:0.5)])"], "without the name of its option: write it, as in weight=1:2:0.5"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_done(cli: Any, typed: list[str], wanted: str) -> None:
@@ -153,8 +153,34 @@ def test_mistakes_are_one_line_and_nothing_is_done(cli: Any, typed: list[str], w
     assert not cli.files()
 
 
-def test_another_study_in_a_folder_is_refused(cli: Any) -> None:
-    cli("study", "toy-widths", *SMALL, "--out", "w")
+def test_a_folder_that_is_none_of_a_study(cli: Any) -> None:
+    assert "is not the folder of a study" in cli.error("study", "--resume", "nowhere")
+
+
+def test_trials_of_another_run_are_refused_before_any_work(cli: Any) -> None:
+    """Another option of the same study at the same place: nothing of the old run is told as the new one's."""
+    text = "weights(task=toy, guiders=[autoguidance(weight=2:3:1)], seeds=[0], samples={})"
+    cli("study", text.format(16), *SMALL, "--out", "w")
     path = Path("w/study.toml")
-    path.write_text(path.read_text().replace("widths=[8, 16]", "widths=[5]"))
-    assert "the study has changed since" in cli.error("study", "--resume", "w", code=1)
+    Path("w/trials/1.json").unlink()
+    path.write_text(path.read_text().replace("samples=16", "samples=8"))
+    assert "is not of the run that" in cli.error("study", "--resume", "w", code=1)
+    assert not Path("w/trials/1.json").exists()
+
+
+def test_plugins_are_those_that_the_study_began_with(cli: Any) -> None:
+    cli("study", "toy-widths", *SMALL, "--out", "w")
+    assert "leave out STUDY, --set, --plugin" in cli.error("study", "--resume", "w", "--plugin", TOY)
+
+
+def test_sampling_that_diverges_is_a_finding(cli: Any) -> None:
+    said = cli("study", "toy-widths", "--set", "broken=true", *SMALL, "--out", "w").stdout
+    assert [row["distance"] == "" for row in trials("w")] == [False, True]
+    assert "1 of 2 trials diverged and have no values: width 16:" in " ".join(said.split())
+    assert "trials diverged" in Path("w/toy-widths.md").read_text()
+
+
+def test_json_of_what_does_nothing(cli: Any) -> None:
+    assert {"toy-widths", "weights"} <= {one["name"] for one in cli.json("study", "--plugin", TOY)}
+    found = cli.json("study", WEIGHTS, *SMALL, "--dry-run")
+    assert (found["trials"], found["networks"], found["found"]) == (12, 6, 0)

@@ -353,12 +353,19 @@ class ToyWidths(Study):
 
     name = "toy-widths"
     widths: tuple[int, ...] = option((8, 16), help="widths")
+    broken: bool = option(False, help="whether the last samples diverge")
 
     def trials(self) -> Sequence[Trial]:
+        guiders = ["none"] * len(self.widths)
+        if self.broken:
+            guiders[-1] = "autoguidance(weight=1e38)"
         return [
-            Trial({"width": width}, {"task": "toy", "denoiser": f"toy-net(width={width})"}, keep=True)
-            for width in self.widths
-        ]
+            Trial(
+                {"width": width}, {"task": "toy", "denoiser": f"toy-net(width={width})", "guider": guider},
+                keep=not self.broken,
+            )
+            for width, guider in zip(self.widths, guiders, strict=True)
+        ]  # fmt: skip
 
     def report(self, found: Findings) -> Report:
         def draw(path: Path) -> None:
@@ -368,7 +375,8 @@ class ToyWidths(Study):
         rows = [
             [str(row.axes["width"]), size, row.metrics["distance"]] for row, size in zip(found.rows, sizes, strict=True)
         ]
-        return Report({"widths": Table(["width", "parameters", "distance"], rows)}, ["wider"], {"widths": draw})
+        figures = {} if self.broken else {"widths": draw}
+        return Report({"widths": Table(["width", "parameters", "distance"], rows)}, ["wider"], figures)
 
 
 @hook

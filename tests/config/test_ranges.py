@@ -2,7 +2,7 @@
 
 import pytest
 
-from guideplug.config import expand_ranges
+from guideplug.config import along_range, expand_ranges
 from guideplug.errors import ConfigError, ExpressionError
 
 
@@ -98,3 +98,27 @@ def test_what_was_meant_to_be_a_range(text: str, said: str) -> None:
 @pytest.mark.parametrize("text", ["load(path=a:b:c)", "load(path=mine:build)", "load(path='1:x:2')"])
 def test_paths_with_colons_are_no_ranges(text: str) -> None:
     assert expand_ranges(text) == [text]
+
+
+def test_along_a_range_the_first_gives_option_and_number() -> None:
+    assert along_range("cfg(weight=1:2:0.5)") == [
+        ("weight", 1.0, "cfg(weight=1.0)"), ("weight", 1.5, "cfg(weight=1.5)"), ("weight", 2.0, "cfg(weight=2.0)"),
+    ]  # fmt: skip
+    both = along_range("blend([sims(omega=0:1:1), cfg(weight=1:3:2)], shares=[0.5, 0.5])")
+    assert both == [
+        ("omega", 0.0, "blend([sims(omega=0), cfg(weight=1)], shares=[0.5, 0.5])"),
+        ("omega", 1.0, "blend([sims(omega=1), cfg(weight=3)], shares=[0.5, 0.5])"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("cfg", "has no range"),
+        ("cfg(1:2:0.5)", "without the name of its option: write it, as in weight=1:2:0.5"),
+        ("blend([cfg(weight=1:3:1), cfg(weight=1:2:1)])", "ranges of 3 and 2 numbers"),
+    ],
+)
+def test_what_cannot_be_walked_along(text: str, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=wanted):
+        along_range(text)

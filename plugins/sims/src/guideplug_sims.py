@@ -167,7 +167,7 @@ class Extrapolation(Guider):
         extrapolated = copy.deepcopy(network)
         moved = {name: self._beyond(value, theirs[name]) for name, value in ours.items()}
         extrapolated.load_state_dict({**network.state_dict(), **moved})
-        extrapolated.role = "extrapolated"
+        extrapolated.role = f"extrapolated {self.omega:g}"
         return extrapolated
 
     def _network(self, point: Denoiser, who: str) -> Leaf:
@@ -180,14 +180,12 @@ class Extrapolation(Guider):
         )
 
     def _beyond(self, ours: Tensor, theirs: Tensor) -> Tensor:
-        """One tensor of the extrapolated network; counters and the like are the base's."""
+        """One tensor of the extrapolated network; what the two have alike stays, an infinity in a mask too."""
         if not ours.is_floating_point():
             return ours
-        exact = torch.promote_types(
-            ours.dtype, torch.float32
-        )  # a difference in half precision would be mostly rounding
-        start = ours.to(exact)
-        return (start + self.omega * (start - theirs.to(start))).to(ours.dtype)
+        exact = torch.promote_types(ours.dtype, torch.float32)  # in half precision a difference is mostly rounding
+        start, other = ours.to(exact), theirs.to(ours.device, exact)
+        return torch.where(start == other, start, start + self.omega * (start - other)).to(ours.dtype)
 
 
 def _tensors(network: Leaf) -> dict[str, Tensor]:

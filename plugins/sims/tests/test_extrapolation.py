@@ -134,7 +134,7 @@ def test_it_is_one_network_more_and_neither_of_the_two_is_called_or_changed() ->
     assert dict(counts.counts) == {point: Count(1, 5)}
     assert calls(point, 0.7) == {point: Count(1, 1)}
     assert isinstance(point, Linear)
-    assert (point.role, base.role) == ("extrapolated", "network")
+    assert (point.role, base.role) == ("extrapolated 2", "network")
     torch.testing.assert_close(point.weight, 3 * base.weight - 2 * copied.weight)
     torch.testing.assert_close(point.offset, 3 * base.offset - 2 * copied.offset)
     assert int(point.steps) == 0  # the base's: a counter cannot be extrapolated
@@ -268,3 +268,12 @@ def test_bad_options_are_refused_in_one_line(expression: str, said: str) -> None
         Reader(REGISTRY).expression(expression, Guider)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_the_two_have_alike_stays() -> None:
+    """An infinity in a mask too, whose difference would be no number."""
+    base, copied = Linear(0), Linear(1)
+    for network in (base, copied):
+        network.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    point = guided(2.0, base, copied)
+    assert torch.equal(point.get_buffer("mask"), torch.tensor([0.0, -torch.inf]))

@@ -143,7 +143,7 @@ class _Explained:
         assert guider is not None
         totals, number = self.totals, len(self.evaluations)
         first, last = self.evaluations[0].sigma, self.evaluations[-1].sigma
-        said = [f"{short(guider)}: {(type(guider).__doc__ or '').splitlines()[0]}", f"  D(x) = {self.formula}"]
+        said = [f"{short(guider)}: {guider.summary()}", f"  D(x) = {self.formula}"]
         if self.source:
             said.append(f"  source: {self.source}")
         said.append(

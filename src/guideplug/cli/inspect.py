@@ -120,7 +120,7 @@ def _strategy_data(what: type[Strategy] | str, kind: str, name: str) -> dict[str
     return {
         "kind": kind,
         "name": name,
-        "summary": (what.__doc__ or "").splitlines()[0],
+        "summary": what.summary(),
         "source": None if what.source is None else str(what.source),
         "options": options,
     }

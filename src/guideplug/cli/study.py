@@ -1,5 +1,6 @@
 """What study does: list what there is, carry one out, tell what it found."""
 
+import json
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -17,13 +18,13 @@ from guideplug.cli.study_progress import StudyProgress
 from guideplug.cli.table import print_table
 from guideplug.config import Reader, format_value, parse, shell_quote, write
 from guideplug.errors import ExpressionError, RunError, UsageError
-from guideplug.laboratory import Plan, carry_out, planned, shown, write_report
+from guideplug.laboratory import Plan, carry_out, failures, planned, shown, write_report
 from guideplug.observe import Observers
 from guideplug.registry import Registry
 from guideplug.run.folder import RunFolder
 from guideplug.run.interrupt import Interrupted
 from guideplug.store import Store, identity
-from guideplug.study import Report, Study
+from guideplug.study import Findings, Report, Study
 from guideplug.tensors import whole_file
 
 __all__ = ["study_command"]
@@ -35,15 +36,17 @@ WIDTH = 160
 def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     """``guideplug study``."""
     resume = None if options["resume"] is None else Path(options["resume"])
-    if resume is not None and (expression is not None or options["out"] is not None or options["sets"]):
-        raise UsageError("--resume names the folder, whose study goes on as it is: leave out STUDY, --set and --out")
+    if resume is not None and (expression is not None or any(options[key] for key in ("out", "sets", "plugins"))):
+        raise UsageError(
+            "--resume names the folder, whose study goes on as it is: leave out STUDY, --set, --plugin and --out"
+        )
     plugins = list(plugin_files(options, None))
     common: dict[str, Any] = {"threads": 1}
     if resume is not None:
         expression, common, plugins = _read(resume)
     registry = Registry.installed(plugins)
     if expression is None:
-        _list(registry)
+        _list(registry, as_json=options["as_json"])
         return
     if options["device"] is not None:
         common["device"] = options["device"]
@@ -53,7 +56,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     plan = planned(study, registry, common)
     store = Store.default()
     if options["dry_run"]:
-        _dry_run(plan, store)
+        _dry_run(plan, store, as_json=options["as_json"])
         return
     if resume is not None:
         folder = resume
@@ -65,17 +68,22 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     _go(plan, registry, store, folder, options)
 
 
-def _list(registry: Registry) -> None:
-    names = registry.names(Study.kind)
-    if not names:
+def _list(registry: Registry, *, as_json: bool) -> None:
+    found: dict[str, str] = {}
+    for name in registry.names(Study.kind):
+        what = registry.find(Study.kind, name)
+        found[name] = f"a preset for {what}" if isinstance(what, str) else what.summary()
+    if as_json:
+        click.echo(json.dumps([{"name": name, "summary": said} for name, said in found.items()], indent=1))
+        return
+    if not found:
         click.echo("no installed plugin brings a study")
         return
-    width = max(map(len, names))
-    for name in names:
-        found = registry.find(Study.kind, name)
-        said = f"a preset for {found}" if isinstance(found, str) else (found.__doc__ or "").splitlines()[0]
+    width = max(map(len, found))
+    for name, said in found.items():
         click.echo(f"{name:<{width}}  {said}")
-    click.echo(f"run one with guideplug study {names[0]}; its options: guideplug plugins show {names[0]}")
+    first = next(iter(found))
+    click.echo(f"run one with guideplug study {first}; its options: guideplug plugins show {first}")
 
 
 def _study(expression: str, sets: tuple[tuple[str, str], ...], registry: Registry) -> Study:
@@ -103,17 +111,31 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
     return str(expression), table, [str(plugin) for plugin in table.get("plugins", [])]
 
 
-def _dry_run(plan: Plan, store: Store) -> None:
+def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
     """Print what a study would do."""
     torch.set_num_threads(plan.configs[0].threads)
     missing = [recipe for _, recipe in plan.networks if store.find(identity(recipe)) is None]
+    estimates = [estimate(recipe) for recipe in missing]
+    known = [seconds for seconds in estimates if seconds is not None]
+    if as_json:
+        found = {
+            "study": format_value(write(plan.study)),
+            "axes": plan.axes,
+            "trials": len(plan.trials),
+            "networks": len(plan.networks),
+            "found": len(plan.networks) - len(missing),
+            "seconds": sum(known),
+            "without estimate": len(estimates) - len(known),
+        }
+        click.echo(json.dumps(found, indent=1))
+        return
     click.echo(f'study = "{format_value(write(plan.study))}"')
     for name, axis in plan.axes.items():
         click.echo(f"# {name}: {', '.join(map(str, axis))}")
     click.echo(f"# {len(plan.trials):,} trials of {plan.configs[0].samples:,} samples each")
     click.echo(f"# {len(plan.networks)} networks, of which the store has {len(plan.networks) - len(missing)}")
-    known = [seconds for recipe in missing if (seconds := estimate(recipe)) is not None]
-    click.echo(f"# training takes about {sum(known):.0f} s here; sampling and metrics come on top")
+    others = f", without {len(estimates) - len(known)} whose time is not known" if len(known) < len(estimates) else ""
+    click.echo(f"# training takes about {sum(known):.0f} s here{others}; sampling and metrics come on top")
 
 
 def _go(plan: Plan, registry: Registry, store: Store, folder: Path, options: Mapping[str, Any]) -> None:
@@ -122,18 +144,21 @@ def _go(plan: Plan, registry: Registry, store: Store, folder: Path, options: Map
     try:
         observers = Observers([] if progress is None else [progress])
         found = carry_out(plan, registry, folder, store, jobs=options["jobs"], observers=observers)
+        _close(progress)
+        report = plan.study.report(found)
+        files = write_report(plan, found, report, folder)
+    except ValueError as error:
+        raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
     except (Interrupted, KeyboardInterrupt) as stopped:
         _close(progress)
         click.echo(f"interrupted; go on with: guideplug study --resume {shell_quote(str(folder))}", err=True)
         sys.exit(getattr(stopped, "exit_code", 130))
     finally:
         _close(progress)
-    report = plan.study.report(found)
-    files = write_report(plan, found, report, folder)
     if as_json:
         click.echo((folder / "study.json").read_text())
         return
-    _tell(report)
+    _tell(found, report)
     click.echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
 
 
@@ -142,7 +167,7 @@ def _close(progress: StudyProgress | None) -> None:
         progress.close()
 
 
-def _tell(report: Report) -> None:
+def _tell(found: Findings, report: Report) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
@@ -150,5 +175,5 @@ def _tell(report: Report) -> None:
         rows = shown(table)
         words = sum(all(isinstance(row[place], str) for row in table.rows) for place in range(len(table.columns)))
         print_table(console, name, table.columns, rows, words=words)
-    for sentence in report.sentences:
+    for sentence in [*report.sentences, *failures(found)]:
         click.echo(f"- {sentence}")

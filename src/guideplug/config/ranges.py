@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from decimal import Context, Decimal, localcontext
 
 from guideplug.config.grammar import parse
-from guideplug.config.tree import Call, Keyword, ListValue, Literal, Range, Value, Word, format_value
+from guideplug.config.tree import Call, ListValue, Literal, Range, Value, Word, format_value
 from guideplug.errors import ConfigError, ExpressionError
 
 __all__ = ["along_range", "expand_ranges"]
@@ -49,35 +49,40 @@ def along_range(text: str) -> list[tuple[str, float, str]]:
 
     Raises:
         ExpressionError: it does not follow the grammar.
-        ConfigError: it has no range, one has no number, or they have different counts of numbers.
+        ConfigError: it has no range, one is given without the name of its option, one has no number, or they have
+            different counts of numbers.
     """
     value = parse(text)
-    ranges = list(_ranges(value))
-    if not ranges:
+    named = list(_named_ranges(value))
+    if not named:
         raise ConfigError(f"{text} has no range: write one, as in weight=1:3:0.5")
-    numbers = [_numbers(found, text) for found in ranges]
+    option, first = named[0]
+    if not option:
+        raise ConfigError(
+            f"{text} has a range without the name of its option: write it, as in weight={text[slice(*first.span)]}"
+        )
+    numbers = [_numbers(found, text) for _, found in named]
     if len({len(several) for several in numbers}) > 1:
         counts = " and ".join(str(len(several)) for several in numbers)
         raise ConfigError(f"{text} has ranges of {counts} numbers, which go side by side: give as many of each")
-    option = next((keyword.name for keyword in _keywords(value) if isinstance(keyword.value, Range)), "")
-    walked = []
-    for chosen in zip(*numbers, strict=True):
-        left = iter(chosen)
-        walked.append((option, float(chosen[0]), format_value(_filled(value, left))))
-    return walked
+    return [
+        (option, float(chosen[0]), format_value(_filled(value, iter(chosen)))) for chosen in zip(*numbers, strict=True)
+    ]
 
 
-def _keywords(value: Value) -> Iterator[Keyword]:
+def _named_ranges(value: Value, name: str = "") -> Iterator[tuple[str, Range]]:
+    """The ranges in the order of `_ranges`, each with the name that it is given by, if any."""
     match value:
+        case Range():
+            yield name, value
         case Call(_, args, kwargs):
             for inner in args:
-                yield from _keywords(inner)
+                yield from _named_ranges(inner)
             for keyword in kwargs:
-                yield keyword
-                yield from _keywords(keyword.value)
+                yield from _named_ranges(keyword.value, keyword.name)
         case ListValue(items):
             for inner in items:
-                yield from _keywords(inner)
+                yield from _named_ranges(inner)
 
 
 def _filled(value: Value, numbers: Iterator[float | int]) -> Value:

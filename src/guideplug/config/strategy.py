@@ -45,6 +45,11 @@ class Strategy(abc.ABC):
     source: ClassVar[Source | None] = None
     """The paper and equation, or None for what needs no reference."""
 
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of its docstring, or its name where it has none."""
+        return (cls.__doc__ or cls.name).strip().splitlines()[0]
+
 
 def option(
     default: Any = attrs.NOTHING,

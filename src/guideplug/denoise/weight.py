@@ -10,6 +10,7 @@ it is multiplied with.
 """
 
 import abc
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeAlias, Union, cast, final
 
@@ -26,6 +27,9 @@ Number: TypeAlias = float | int
 Level: TypeAlias = float | Tensor
 Monomial: TypeAlias = tuple["Weight", ...]
 Scalar: TypeAlias = Union[Number, "Weight", "WeightSchedule", "Polynomial"]
+
+
+_created = itertools.count()
 
 
 class _Arithmetic:
@@ -69,6 +73,15 @@ class Weight(_Arithmetic, nn.Module, abc.ABC):
     def zero_at(self, sigma: float, toward: float | None) -> bool:
         """Whether the weight is 0 at this level whatever the condition, so that its term need not be evaluated."""
         return False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._number = next(_created)
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """Where it stands in a product: those that are equal stand at one place, others as they were made."""
+        return 1, self._number, ""
 
     def within(self, space: Space) -> "Weight":
         """The weight as a factor of denoisers of this space: itself, unless it waits to be told the range of levels."""
@@ -123,6 +136,10 @@ class Scheduled(Weight):
 
     def within(self, space: Space) -> Weight:
         return self if self.space is not None else Scheduled(self.schedule, space)
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        return 0, 0, f"{self.schedule} {self.space}"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Scheduled) and (self.schedule, self.space) == (other.schedule, other.space)
@@ -231,5 +248,5 @@ def _times(left: Polynomial, right: Polynomial) -> Polynomial:
 
 
 def _product(factors: Iterable[Weight]) -> Monomial:
-    """Factors in an order of their own: by hash, which weights that are equal share."""
-    return tuple(sorted(factors, key=hash))
+    """Factors in an order of their own, the same in every process: products are the same to the last bit."""
+    return tuple(sorted(factors, key=lambda weight: weight.order))

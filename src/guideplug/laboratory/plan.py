@@ -1,6 +1,9 @@
 """A study's trials, each resolved to a run, and tried on untrained networks before anything is trained."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 
 import attrs
@@ -10,12 +13,15 @@ from guideplug.config import short
 from guideplug.errors import ConfigError, GuideplugError, RecipeError
 from guideplug.recipe import Recipe, nested_recipes
 from guideplug.registry import Registry
-from guideplug.run.config import Request, RunConfig, resolve
+from guideplug.run.config import Request, RunConfig, resolve, to_table, to_toml
 from guideplug.run.rehearsal import rehearse
-from guideplug.store import identity
+from guideplug.store import identity, source_digest
 from guideplug.study import Study, Trial
 
-__all__ = ["Plan", "planned"]
+__all__ = ["Plan", "fingerprint", "planned"]
+
+_SEEDS = re.compile(r"seed ?= ?[0-9]+")
+"""Runs that differ in seeds alone are rehearsed once."""
 
 
 @attrs.frozen
@@ -27,6 +33,7 @@ class Plan:
         trials: what it lists.
         configs: the run of each.
         networks: the distinct networks that the store keeps, with a name for each; what others stand on comes first.
+        needs: for each trial the numbers of the networks that it needs.
         common: what its runs have in common, such as the device.
     """
 
@@ -34,6 +41,7 @@ class Plan:
     trials: Sequence[Trial]
     configs: Sequence[RunConfig]
     networks: Sequence[tuple[str, Recipe]]
+    needs: Sequence[Set[int]]
     common: Mapping[str, object]
 
     @property
@@ -60,7 +68,7 @@ def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> P
     """
     try:
         trials = list(study.trials())
-    except ValueError as error:
+    except (ValueError, GuideplugError) as error:
         raise ConfigError(f"study {study.name!r}: {error}") from None
     if not trials:
         raise ConfigError(f"study {study.name!r} has no trial: give its lists at least one member each")
@@ -75,24 +83,45 @@ def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> P
             raise ConfigError(f"study {study.name!r}: two trials stand at {trial}")
         places.add(place)
         configs.append(_resolved(study, trial, registry, common))
-    rehearsed: set[tuple[str, ...]] = set()
+    rehearsed: set[str] = set()
     for trial, config in zip(trials, configs, strict=True):
-        parts = config.task, config.guider, config.sampler
-        key = (*("none" if part is None else short(part) for part in parts), *sorted(config.models))
+        key = _SEEDS.sub("", to_toml(config))
         if key not in rehearsed:
             rehearsed.add(key)
             with _told_where(study, trial):
                 rehearse(config)
-    return Plan(study, trials, configs, _networks(trials, configs), common)
+    for name in ("threads", "device"):
+        different = list(dict.fromkeys(getattr(config, name) for config in configs))
+        if len(different) > 1:
+            raise ConfigError(f"study {study.name!r}: trials have different {name}, {different}: give all the same")
+    return Plan(study, trials, configs, *_networks(trials, configs), common)
 
 
-def _networks(trials: Sequence[Trial], configs: Sequence[RunConfig]) -> list[tuple[str, Recipe]]:
+def _networks(
+    trials: Sequence[Trial], configs: Sequence[RunConfig]
+) -> tuple[list[tuple[str, Recipe]], list[frozenset[int]]]:
     found: dict[str, tuple[str, Recipe]] = {}
+    needs: list[set[str]] = []
     for trial, config in zip(trials, configs, strict=True):
+        needs.append(set())
         for role, recipe in config.recipes.items():
             for kept in _kept(recipe):
-                found.setdefault(identity(kept), (f"{role} of {trial}", kept))
-    return sorted(found.values(), key=lambda named: len(needed_for([named[1]]).trainings))
+                key = identity(kept)
+                found.setdefault(key, (f"{role} of {trial}", kept))
+                needs[-1].add(key)
+    keys = sorted(found, key=lambda key: len(needed_for([found[key][1]]).trainings))
+    places = {key: place for place, key in enumerate(keys)}
+    return [found[key] for key in keys], [frozenset(places[key] for key in asked) for asked in needs]
+
+
+def fingerprint(config: RunConfig) -> str:
+    """A hash of all that decides what a trial gives, the device apart: its configuration, networks, and their code."""
+    table = {key: value for key, value in to_table(config).items() if key != "device"}
+    networks = {role: identity(recipe) for role, recipe in config.recipes.items()}
+    roots = {type(one).__module__.partition(".")[0] for one in (config.task, config.guider, config.sampler) if one}
+    code = {root: source_digest(root) for root in sorted(roots)}
+    text = json.dumps([table, networks, code], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _kept(recipe: Recipe) -> Iterator[Recipe]:
@@ -107,7 +136,8 @@ def _kept(recipe: Recipe) -> Iterator[Recipe]:
 def _resolved(study: Study, trial: Trial, registry: Registry, common: Mapping[str, object]) -> RunConfig:
     run = dict(trial.run)
     models = run.pop("models", {})
-    assert isinstance(models, Mapping)
+    if not isinstance(models, Mapping):
+        raise ConfigError(f"study {study.name!r}, {trial}: models is {models!r}: give a mapping of roles")
     request = Request(values={**common, **run}, models=models, sets=tuple(trial.sets.items()), spare_roles=True)
     with _told_where(study, trial):
         config = resolve(request, registry)

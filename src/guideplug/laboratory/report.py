@@ -11,13 +11,15 @@ from typing import Any
 from guideplug.compare.digits import cell, number
 from guideplug.laboratory.plan import Plan
 from guideplug.run.folder import drawn_whole
-from guideplug.study import Findings, Report, Table, Value
+from guideplug.study import Findings, Report, Table, Value, where
 from guideplug.tensors import whole_file
 
-__all__ = ["markdown", "shown", "write_report"]
+__all__ = ["failures", "markdown", "shown", "write_report"]
 
 EVERYTHING = "trials"
 """The name of the table of all trials, which a study's own tables may not have."""
+FEW = 3
+"""Failed trials that are named."""
 
 
 def write_report(plan: Plan, found: Findings, report: Report, folder: Path) -> list[Path]:
@@ -28,8 +30,8 @@ def write_report(plan: Plan, found: Findings, report: Report, folder: Path) -> l
     """
     tables = {**report.tables, EVERYTHING: _everything(found)}
     if EVERYTHING in report.tables:
-        raise ValueError(f"study {plan.study.name!r}: its table {EVERYTHING!r} has the name of the table of all trials")
-    texts = {f"{plan.study.name}.md": markdown(plan, report)}
+        raise ValueError(f"its table {EVERYTHING!r} has the name of the table of all trials")
+    texts = {f"{plan.study.name}.md": markdown(plan, found, report)}
     texts |= {f"{name}.csv": table.csv() for name, table in tables.items()}
     texts["study.json"] = json.dumps(_plain(plan, found, report), indent=1, allow_nan=False) + "\n"
     for name, text in texts.items():
@@ -43,14 +45,25 @@ def write_report(plan: Plan, found: Findings, report: Report, folder: Path) -> l
     return [*(folder / name for name in texts), *figures]
 
 
-def markdown(plan: Plan, report: Report) -> str:
+def markdown(plan: Plan, found: Findings, report: Report) -> str:
     """The tables and sentences of a study."""
-    parts = [f"# {plan.expression}", (plan.study.__doc__ or "").splitlines()[0]]
+    sentences = [*report.sentences, *failures(found)]
+    parts = [f"# {plan.expression}", plan.study.summary()]
     for name, table in report.tables.items():
         parts += [f"## {name}", "\n".join(_lines(table))]
-    parts += ["## In words", "\n".join(f"- {line}" for line in report.sentences)] if report.sentences else []
+    parts += ["## In words", "\n".join(f"- {line}" for line in sentences)] if sentences else []
     parts += [f"![{name}]({name}.png)" for name in report.figures]
     return "\n\n".join(parts) + "\n"
+
+
+def failures(found: Findings) -> list[str]:
+    """What is said of trials that have no values, for their sampling diverged."""
+    failed = [row for row in found.rows if row.failed]
+    if not failed:
+        return []
+    few = "; ".join(f"{where(row.axes)}: {row.failed}" for row in failed[:FEW])
+    more = f"; and {len(failed) - FEW} more, see study.json" if len(failed) > FEW else ""
+    return [f"{len(failed)} of {len(found.rows)} trials diverged and have no values: {few}{more}"]
 
 
 def _lines(table: Table) -> list[str]:
@@ -96,7 +109,8 @@ def _plain(plan: Plan, found: Findings, report: Report) -> dict[str, Any]:
         "better": dict(found.better),
         "truth": dict(found.rows[0].truth),
         "trials": [
-            {"axes": dict(row.axes), "metrics": dict(row.metrics), "evaluations": row.evaluations} for row in found.rows
+            {"axes": dict(row.axes), "metrics": dict(row.metrics), "evaluations": row.evaluations, "failed": row.failed}
+            for row in found.rows
         ],
         "tables": {
             name: {"columns": list(table.columns), "rows": [[_listed(value) for value in row] for row in table.rows]}

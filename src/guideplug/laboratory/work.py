@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from torch import Tensor, nn
 from guideplug.compare.workers import Run, asked_to_leave, workers
 from guideplug.config import Reader
 from guideplug.denoise import Condition
-from guideplug.errors import RunError
-from guideplug.laboratory.plan import Plan, planned
+from guideplug.errors import DivergenceError, RunError
+from guideplug.laboratory.plan import Plan, fingerprint, planned
 from guideplug.observe import Observers
+from guideplug.recipe import Recipe, nested_recipes
+from guideplug.recipes import Snapshot
 from guideplug.registry import Registry
 from guideplug.run.config import RunConfig
 from guideplug.run.folder import read_json
@@ -68,12 +71,15 @@ def carry_out(
     tell = Observers() if observers is None else observers
     files = [_path(folder, number) for number in range(len(plan.trials))]
     missing = [number for number, file in enumerate(files) if not file.is_file()]
+    for number in sorted({*range(len(files))} - {*missing}):
+        _check_same(plan, number, files[number])
     if missing:
         with _work(plan, registry, folder, store, jobs, tell) as run:
             named = plan.networks
-            wanted = [number for number, (_, recipe) in enumerate(named) if store.find(identity(recipe)) is None]
-            for done, (number, seconds) in enumerate(run("make", wanted), len(named) - len(wanted) + 1):
-                tell("network", done=done, total=len(named), which=named[number][0], seconds=seconds)
+            asked = sorted(set[int]().union(*(plan.needs[number] for number in missing)))
+            wanted = [number for number in asked if store.find(identity(named[number][1])) is None]
+            for done, (number, seconds) in enumerate(run("make", wanted), len(asked) - len(wanted) + 1):
+                tell("network", done=done, total=len(asked), which=named[number][0], seconds=seconds)
             for done, (number, seconds) in enumerate(run("measure", missing), len(files) - len(missing) + 1):
                 tell("trial", done=done, total=len(files), which=str(plan.trials[number]), seconds=seconds)
     return _gathered(plan, registry, folder, store)
@@ -83,16 +89,21 @@ def _path(folder: Path, number: int) -> Path:
     return folder / TRIALS / f"{number}.json"
 
 
+def _check_same(plan: Plan, number: int, path: Path) -> None:
+    """Refuse what an earlier trial gave that was another run: other options, networks, or code."""
+    trial, found = plan.trials[number], read_json(path)
+    if found.get("axes") != dict(trial.axes) or found.get("run") != fingerprint(plan.configs[number]):
+        raise RunError(
+            f"{path} is not of the run that {trial} is now: the study, a plugin, or a version has changed since; "
+            f"remove {path.parent} and resume, or start the study anew in another folder"
+        )
+
+
 def _gathered(plan: Plan, registry: Registry, folder: Path, store: Store) -> Findings:
     rows = []
     bench = Bench(registry)
     for number, (trial, config) in enumerate(zip(plan.trials, plan.configs, strict=True)):
         found = read_json(_path(folder, number))
-        if found.get("axes") != dict(trial.axes):
-            raise RunError(
-                f"{_path(folder, number)} is of {found.get('axes')}, and the study's trial there is {trial}: the study "
-                "has changed since; start it anew in another folder"
-            )
         rows.append(
             Measured(
                 axes=trial.axes,
@@ -103,6 +114,7 @@ def _gathered(plan: Plan, registry: Registry, folder: Path, store: Store) -> Fin
                 samples=functools.partial(_kept, _path(folder, number).with_suffix(".npz"), str(trial)),
                 references=functools.partial(_references, bench, config),
                 obtain=functools.partial(_obtained, store, config.recipes, config.device),
+                failed=found["failed"],
             )
         )
     better = {metric.name: metric.better for config in plan.configs for metric in metrics_of(config.task, registry)}
@@ -145,14 +157,19 @@ class _Desk:
     bench: Bench
     observers: Observers
 
+    @cached_property
+    def snapshots(self) -> list[Snapshot]:
+        """All that the study wants, so that a training keeps them at once."""
+        found = [one for _, recipe in self.plan.networks for one in _snapshots(recipe)]
+        return list({identity(one): one for one in found}.values())
+
     def make(self, number: int) -> float:
         """Make a network, or find it made; seconds it took."""
         begin = time.perf_counter()
-        _, recipe = self.plan.networks[number]
+        name, recipe = self.plan.networks[number]
         with asked_to_leave() as stop:
             shop = StoreWorkshop(self.store, self._device, self.observers, stop=stop)
-            for name, one in self.plan.networks:  # all of them, so that a training keeps all its snapshots at once
-                shop.expect({name: one})
+            shop.expect({name: recipe}, snapshots=self.snapshots)
             shop.obtain(recipe)
         return time.perf_counter() - begin
 
@@ -165,12 +182,22 @@ class _Desk:
             shop = StoreWorkshop(self.store, self._device, Observers(), stop=stop)
             models = {role: denoiser_of(shop.obtain(recipe), role) for role, recipe in config.recipes.items()}
             point = models["main"] if config.guider is None else guided(config.guider, models)
-            arm, metrics, evaluations = self.bench.sampled(config, point, str(trial), stop)
             truth = self.bench.truth(config, stop).metrics
-        if trial.keep:
-            with whole_file(path.with_suffix(".npz")) as file:
-                np.savez(file, **_arrays(arm))
-        found = {"axes": dict(trial.axes), "metrics": metrics, "evaluations": evaluations, "truth": dict(truth)}
+            found: dict[str, Any] = {
+                "axes": dict(trial.axes),
+                "run": fingerprint(config),
+                "truth": dict(truth),
+                "failed": "",
+            }
+            try:
+                arm, metrics, evaluations = self.bench.sampled(config, point, str(trial), stop)
+            except DivergenceError as error:  # a finding, too: a weight may be too large
+                found |= {"metrics": dict.fromkeys(truth), "evaluations": 0.0, "failed": str(error)}
+            else:
+                found |= {"metrics": metrics, "evaluations": evaluations}
+                if trial.keep:
+                    with whole_file(path.with_suffix(".npz")) as file:
+                        np.savez(file, **_arrays(arm))
         with whole_file(path) as file:
             file.write((json.dumps(found, indent=1, allow_nan=False) + "\n").encode())
         return time.perf_counter() - begin
@@ -178,6 +205,13 @@ class _Desk:
     @property
     def _device(self) -> torch.device:
         return torch.device(self.plan.configs[0].device)
+
+
+def _snapshots(recipe: Recipe) -> Iterator[Snapshot]:
+    if isinstance(recipe, Snapshot):
+        yield recipe
+    for inner in nested_recipes(recipe):
+        yield from _snapshots(inner)
 
 
 def _arrays(arm: Arm) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from attrs.validators import optional
 from torch import Tensor, nn
 
 from guideplug.config import Source, at_least, between, option
-from guideplug.denoise import Condition
+from guideplug.denoise import Condition, on_device
 from guideplug.errors import RecipeError, nearest
 from guideplug.noise import derived_seed
 from guideplug.recipe import Recipe, Workshop
@@ -103,6 +103,7 @@ class Resampled(DataRecipe):
         found = []
         for ids in torch.split(torch.arange(data.size()), BATCH):
             x, condition = data.items(ids)
+            x, condition = x.cpu(), on_device(condition, torch.device("cpu"))
             groups = self.task.group(Examples(x, x, condition))
             groups = self.task.group_of(x) if groups is None else groups
             if groups is None:

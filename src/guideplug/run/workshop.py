@@ -346,8 +346,8 @@ class StoreWorkshop:
         """The losses of a recipe's denoiser on every noisy example, in batches of 4096; and the seconds it took."""
         denoiser, draws, begin = _leaf(self.obtain(recipe.of)), recipe.draws, time.perf_counter()
         found = []
-        for begin in range(0, draws.items * draws.count, 4096):
-            numbers = torch.arange(begin, min(begin + 4096, draws.items * draws.count))
+        for first in range(0, draws.items * draws.count, 4096):
+            numbers = torch.arange(first, min(first + 4096, draws.items * draws.count))
             drawn = draws.numbered(numbers // draws.count, numbers % draws.count, self._device)
             examples = conditioned(drawn, denoiser)
             with torch.no_grad():

@@ -45,7 +45,10 @@ def check_study(study: Study, *, plugins: Sequence[str] = ()) -> Report:
     report = study.report(Findings(rows, better))
     holds("a report has tables", bool(report.tables))
     holds("a report says something", bool(report.sentences))
-    holds("tables can be written", all(table.csv() and markdown(plan, report) for table in report.tables.values()))
+    holds(
+        "tables can be written",
+        all(table.csv() and markdown(plan, Findings(rows, better), report) for table in report.tables.values()),
+    )
     with tempfile.TemporaryDirectory() as folder:
         for name, draw in report.figures.items():
             path = Path(folder) / f"{name}.png"
