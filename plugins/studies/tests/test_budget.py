@@ -167,3 +167,55 @@ def test_a_tiny_one_is_carried_out(tmp_path: Path) -> None:
     assert (tmp_path / "budget.png").read_bytes().startswith(b"\x89PNG")
     assert "| branch KL ↓ | sims |" in markdown(plan, report)
     assert len(report.tables["budget-seeds"].rows) == 2 * 2
+
+
+def without(found: Findings, guided: bool, **axes: Any) -> Findings:
+    """Findings that have no values at some axes of the guided rows, or of the unguided."""
+    rows = [
+        evolve(row, metrics={"m": None})
+        if (row.axes["guider"] != "none") is guided and axes.items() <= row.axes.items()
+        else row
+        for row in found.rows
+    ]
+    return Findings(rows, found.better)
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_where_nothing_can_be_compared_there_is_no_figure(guided: bool) -> None:
+    report = STUDY.report(without(made_up(as_in_the_paper), guided))
+    assert not report.tables["budget"].rows
+    assert not report.figures
+
+
+def test_places_without_a_value_have_a_dash_on_the_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    texts: list[str] = []
+    own = Axes.text
+
+    def text(self: Axes, x: float, y: float, said: str, **options: Any) -> Any:
+        texts.append(said)
+        return own(self, x, y, said, **options)
+
+    monkeypatch.setattr(Axes, "text", text)
+    found = without(made_up(as_in_the_paper), True, seed=1, budget=10, omega=2.0)
+    STUDY.report(found).figures["budget"](tmp_path / "f.png")
+    assert texts.count("-") == 1
+    assert not [one for one in texts if "nan" in one]
+
+
+def test_seeds_on_both_sides_of_the_truth_do_not_cancel_out() -> None:
+    found = made_up(as_in_the_paper, better="truth")
+    rows = [
+        evolve(row, metrics={"m": (-3.0, 0.0, 3.0)[int(row.axes["seed"])]})
+        if (row.axes["budget"], row.axes["omega"]) == (40, 2.0)
+        else row
+        for row in found.rows
+    ]
+    (row,) = table_of(Findings(rows, found.better))
+    assert (row["best budget"], row["best omega"]) == ("20", "1")
+
+
+def test_a_metric_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="metrics has 'n': there are m"):
+        evolve(STUDY, metrics=("m", "n")).report(made_up(as_in_the_paper))

@@ -173,3 +173,41 @@ def test_a_tiny_one_is_carried_out(tmp_path: Path) -> None:
     plain = found.where(main="none").values("sliced W2")
     assert plain != found.where(main="noise", guide="none").values("sliced W2")
     assert len(report.tables["degradations"].rows) == 2 * 4
+
+
+def test_an_omega_of_1_is_a_weight_of_2() -> None:
+    study = evolve(STUDY, guider=Expression("sims(omega=0.5:1.5:0.5, model=weak)"), seeds=(0,))
+    trials = [trial for trial in study.trials() if trial.axes["guide"] != "none"]
+    assert [trial.axes["weight"] for trial in trials] == [1.5, 2.0, 2.5] * 4
+    assert trials[1].run["guider"] == "sims(omega=1.0, model=weak)"
+
+
+def without(found: Findings, **axes: Any) -> Findings:
+    """Findings that have no values at some axes."""
+    rows = [evolve(row, metrics={"m": None}) if axes.items() <= row.axes.items() else row for row in found.rows]
+    return Findings(rows, found.better)
+
+
+def test_without_undegraded_values_there_is_no_figure() -> None:
+    report = STUDY.report(without(made_up(as_in_the_paper), main="none"))
+    assert not report.tables["degradations"].rows
+    assert not report.figures
+
+
+def test_a_degradation_without_values_has_no_panel_and_the_legend_is_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+
+    labels: list[str] = []
+    own = Figure.legend
+
+    def legend(self: Figure, handles: Any, named: list[str], **options: Any) -> Any:
+        labels.extend(named)
+        return own(self, handles, named, **options)
+
+    monkeypatch.setattr(Figure, "legend", legend)
+    report = STUDY.report(without(made_up(as_in_the_paper), main="dropout"))
+    assert len(report.tables["degradations"].rows) == 2
+    report.figures["degradations"](tmp_path / "f.png")
+    assert "D_1 alone" in labels

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from attrs import evolve
 from click.testing import CliRunner
 from torch import Tensor, nn
 
@@ -155,10 +156,58 @@ def test_its_figures_are_drawn(tmp_path: Path) -> None:
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_metric_that_is_not_there_is_named() -> None:
-    study = Learned(durations=STUDY.durations, seeds=SEEDS, metric="fid")
-    with pytest.raises(ValueError, match="the task has no metric 'fid'; it has mmd"):
+def test_a_metric_that_is_not_there_is_named_before_anything_is_run() -> None:
+    with pytest.raises(ValueError, match=r"the task has no metric 'mmdd'; it has .*mmd"):
+        Learned(metric="mmdd").trials()
+    with pytest.raises(ValueError, match="the task has no metric 'mmd'; it has "):
+        Learned(task=Registry.installed().find("task", "tree")()).trials()  # type: ignore[operator]
+
+
+def test_a_metric_without_a_value_is_named() -> None:
+    study = Learned(durations=STUDY.durations, seeds=SEEDS, metric="sliced-w2")
+    with pytest.raises(ValueError, match="metric 'sliced-w2' has no value in any trial; mmd has"):
         study.report(findings({**WORSE, **BETTER}, {"80it": 0.0, "4it": 0.5}))
+
+
+def without(found: Findings, **axes: Any) -> Findings:
+    """Findings that have no values at some axes."""
+    rows = [evolve(row, metrics={"mmd": None}) if axes.items() <= row.axes.items() else row for row in found.rows]
+    return Findings(rows, found.better)
+
+
+@pytest.mark.parametrize("axes", [{"arm": "none"}, {"arm": "constant"}, {"arm": "learned"}, {"seed": 1}])
+def test_arms_and_seeds_without_values_are_dashes(axes: dict[str, Any], tmp_path: Path) -> None:
+    report = STUDY.report(without(findings({**WORSE, **BETTER}, {"80it": 0.0, "4it": 0.5}), **axes))
+    row = dict(zip(report.tables["differences"].columns, report.tables["differences"].rows[1], strict=True))
+    assert (row["learned - none"] == "-") is (axes in ({"arm": "none"}, {"arm": "learned"}))
+    assert (row["best constant"] == "-") is (axes in ({"arm": "none"}, {"arm": "constant"}))
+    report.figures["learned"](tmp_path / "l.png")
+
+
+def test_more_is_an_improvement_where_higher_is_better() -> None:
+    found = findings({key: -value for key, value in {**WORSE, **BETTER}.items()}, {"80it": 0.0, "4it": 0.5})
+    report = STUDY.report(Findings(found.rows, {"mmd": "higher"}))
+    row = dict(zip(report.tables["differences"].columns, report.tables["differences"].rows[1], strict=True))
+    assert str(row["learned - none"]).startswith("+0.5 [+")
+    assert any("than none yes, +0.5 [+" in line for line in report.sentences)
+
+
+def test_seeds_on_both_sides_of_the_truth_do_not_cancel_out() -> None:
+    found = findings({**WORSE, **BETTER}, {"80it": 0.0, "4it": 0.5})
+    rows = [
+        evolve(row, metrics={"mmd": (-2.0, 2.0)[int(row.axes["seed"]) % 2]}) if row.axes["setting"] == "w 1.5" else row
+        for row in found.rows
+    ]
+    report = STUDY.report(Findings(rows, {"mmd": "truth"}))
+    assert [row[3] for row in report.tables["differences"].rows] == ["w 2", "w 2"]
+
+
+def test_numbers_keep_all_their_digits() -> None:
+    study = Learned(weights=(1.2345678, 1.2345679), intervals=((0.12345678, 1.0),), seeds=(0,), guiders=("cfg",))
+    trials = study.trials()
+    assert {"cfg(weight=1.2345678)", "cfg(weight=1.2345679)"} < {trial.run["guider"] for trial in trials}
+    assert any("low=0.12345678, high=1)" in str(trial.run["guider"]) for trial in trials)
+    assert len({tuple(trial.axes.values()) for trial in trials}) == len(trials)
 
 
 def test_a_weight_of_1_is_refused() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from attrs import evolve
 from click.testing import CliRunner
 from torch import nn
 
@@ -155,3 +156,43 @@ def test_it_runs_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(first) == 1  # all loops begin with one model
     assert Path("m/mad.png").is_file()
     assert Path("m/mad-last.csv").is_file()
+
+
+def missing(loop: dict[int, list[float]], number: int) -> Any:
+    """A loop that has no values at a generation."""
+    return {**loop, number: [None] * 3}
+
+
+LOOPS: dict[tuple[float, float], Any] = {(0.5, 0.0): {1: START, 8: GROWN}, (0.5, 1.0): {1: START, 8: KEPT},
+                                         (0.5, 2.0): {1: START, 8: SMALLER}}  # fmt: skip
+ENDS = Mad(shares=(0.5,), fully=False, omegas=(0.0, 1.0, 2.0), generations=(1, 8))
+
+
+def test_an_ending_without_values_is_left_out_and_named(tmp_path: Path) -> None:
+    report = ENDS.report(findings({**LOOPS, (0.5, 1.0): missing(LOOPS[0.5, 1.0], 8)}))
+    assert [row[-1] for row in report.tables["mad"].rows] == ["degrades", "-", "mitigates"]
+    assert "50 % synthetic, SIMS at omega 1: gaussian-w2 has no value at generation 8" in report.sentences
+    assert any("SIMS at its best omega, 2" in line for line in report.sentences)
+    report.figures["mad"](tmp_path / "m.png")
+    assert (tmp_path / "m.png").is_file()
+
+
+def test_a_standard_loop_without_values_is_named(tmp_path: Path) -> None:
+    report = ENDS.report(findings({**LOOPS, (0.5, 0.0): missing(LOOPS[0.5, 0.0], 1)}))
+    assert report.sentences[0] == "50 % synthetic, standard: gaussian-w2 has no value at generation 1"
+    report.figures["mad"](tmp_path / "m.png")
+
+
+def test_without_any_value_there_is_no_figure() -> None:
+    found = findings({key: missing(missing(loop, 1), 8) for key, loop in LOOPS.items()})
+    rows = [evolve(row, truth={"gaussian-w2": None}) for row in found.rows]
+    report = ENDS.report(Findings(rows, found.better))
+    assert not report.figures
+    assert not [line for line in report.sentences if line.startswith("the floor")]
+
+
+def test_omegas_keep_all_their_digits() -> None:
+    trial = Mad(shares=(0.5,), omegas=(0.12345678,), seeds=(0,), lr=0.031234567).trials()[0]
+    assert trial.run["guider"] == "sims(omega=0.12345678)"
+    assert "guider=sims(omega=0.12345678)" in trial.run["models"]["main"]  # type: ignore[index]
+    assert "lr=0.031234567" in trial.run["models"]["main"]  # type: ignore[index]

@@ -126,3 +126,12 @@ def test_it_runs_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(trials) == 2 * (1 + 1 + 1 + 1)
     assert all(0 <= float(row["class-0-share"]) <= 1 for row in trials)
     assert Path("s/shift.png").is_file()
+
+
+def test_numbers_keep_all_their_digits() -> None:
+    study = Shift(base=0.4, target=0.51234567, omegas=(0.0, 1.2345678), seeds=(0,), lr=0.00041234567)
+    run = study.trials()[1].run
+    assert run["guider"] == "sims(omega=1.2345678)"
+    assert run["task"] == "mixture(classes=2, labels=false, shares=[0.4, 0.6])"
+    assert "share=0.28765433," in run["models"]["synthetic"]  # type: ignore[index]
+    assert "lr=0.00041234567," in run["models"]["synthetic"]  # type: ignore[index]

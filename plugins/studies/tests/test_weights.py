@@ -11,7 +11,7 @@ from torch import nn
 from guideplug import ConfigError, Expression, Findings, Measured, Registry
 from guideplug.laboratory import planned
 from guideplug_studies import Weights
-from guideplug_studies.curves import curve
+from guideplug_studies.curves import curve, points
 
 GUIDER = Expression("autoguidance(weight=1.5:2.5:0.5)")
 
@@ -98,3 +98,76 @@ def test_a_role_that_no_guide_has_is_refused() -> None:
     study = Weights(guiders=(GUIDER,), seeds=(0,), guide_seeds=(1,), roles=("strong",))
     with pytest.raises(ConfigError, match="options are set of strong, and its roles are main, weak"):
         planned(study, Registry.installed(), {"device": "cpu"})
+
+
+def truthful(found: Findings) -> Findings:
+    """The same with a metric that is to be near to 0, which is its truth."""
+    return Findings(found.rows, {"m": "truth"})
+
+
+def without(found: Findings, **axes: Any) -> Findings:
+    """Findings that have no values at some axes."""
+    rows = [row(None, **one.axes) if axes.items() <= one.axes.items() else one for one in found.rows]
+    return Findings(rows, found.better)
+
+
+WHOLE = findings({0: [1.0, 2.0, 9.0], 1: [1.5, 2.0, 9.0], 2: [1.2, 2.0, 9.0]}, {0: 4.0, 1: 4.0, 2: 4.0})
+THREE = Weights(guiders=(GUIDER,), seeds=(0, 1, 2))
+
+
+def test_an_omega_beside_other_options_is_drawn_at_its_weight() -> None:
+    found = points("sims(omega=0.5:1.5:0.5, model=weak)")
+    assert [weight for weight, _ in found] == [1.5, 2.0, 2.5]
+    assert found[1][1] == "sims(omega=1.0, model=weak)"
+    assert [weight for weight, _ in points(GUIDER)] == [1.5, 2.0, 2.5]
+
+
+def test_seeds_on_both_sides_of_the_truth_do_not_cancel_out() -> None:
+    found = truthful(findings({0: [3.0, 1.0, 9.0], 1: [-3.0, 1.0, 9.0]}, {0: 4.0, 1: 4.0}))
+    assert curve(found, str(GUIDER), "m").best(found, "m") == 2.0
+
+
+def test_a_seed_without_an_unguided_value_is_not_paired(tmp_path: Path) -> None:
+    report = THREE.report(without(WHOLE, guider="none", seed=1))
+    (cells,) = report.tables["weights"].rows
+    assert (cells[2], cells[5]) == ([4.0, 4.0], [1.0, 1.5, 1.2])
+    assert str(cells[6]).startswith("-2.9 [")
+    report.figures["weights"](tmp_path / "w.png")
+
+
+def test_without_any_unguided_value_there_are_curves_and_no_differences(tmp_path: Path) -> None:
+    report = THREE.report(without(WHOLE, guider="none"))
+    assert report.tables["weights"].rows[0][6:] == ["-", "-"]
+    report.figures["weights"](tmp_path / "w.png")
+    assert (tmp_path / "w.png").is_file()
+
+
+def test_a_metric_of_unguided_samples_alone_has_no_panel() -> None:
+    report = THREE.report(without(WHOLE, guider=str(GUIDER)))
+    assert not report.tables["weights"].rows
+    assert not report.figures
+    assert report.sentences[0] == "autoguidance: no metric has values of it at one weight for every seed"
+
+
+def test_a_guide_without_a_value_leaves_its_seed_without_one() -> None:
+    rows = [
+        row(value, guider=str(GUIDER), weight=weight, seed=0, guide=guide)
+        for weight, values in ((1.5, (1.0, None)), (2.0, (2.0, 4.0)))
+        for guide, value in zip(("0", "1"), values, strict=True)
+    ]
+    assert curve(Findings(rows, {"m": "lower"}), str(GUIDER), "m").values == {2.0: {0: 3.0}}
+
+
+def test_what_is_not_told_is_said_of_held_out_values_and_not_of_one_seed() -> None:
+    noisy = findings({0: [1.0, 5.0, 9.0], 1: [8.0, 2.0, 9.0], 2: [8.0, 3.0, 9.0]}, {0: 4.0, 1: 4.0, 2: 4.0})
+    assert THREE.report(noisy).sentences[0] == "autoguidance: no metric tells it from unguided, held out"
+    one = Weights(guiders=(GUIDER,), seeds=(0,)).report(findings({0: [1.0, 2.0, 3.0]}, {0: 4.0}))
+    assert one.sentences[0] == "autoguidance: of one seed nothing can be told"
+
+
+def test_each_row_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    own = Weights._row
+    monkeypatch.setattr(Weights, "_row", lambda *args: asked.append(args) or own(*args))  # type: ignore[func-returns-value]
+    THREE.report(WHOLE)
+    assert len(asked) == 1

@@ -41,7 +41,7 @@ from guideplug import (
     option,
     positive,
 )
-from guideplug_studies.curves import UNGUIDED, unguided_by_seed
+from guideplug_studies.curves import UNGUIDED, by_seed, mean_distance, unguided_by_seed
 from guideplug_studies.words import ARROWS, BETTER, TOLD, metrics_told, told
 
 __all__ = ["Budget"]
@@ -118,13 +118,14 @@ class Budget(Study):
         metrics = metrics_told(found, self.metrics)
         every = [_Grid(found, guider, metric) for metric in metrics for guider in self.guiders]
         grids = [grid for grid in every if grid.seeds and grid.values]
+        figure = {"budget": lambda path: _draw(grids, path)}
         return Report(
             {
                 "budget": Table(COLUMNS, [_row(grid) for grid in grids]),
                 "budget-seeds": Table(COLUMNS_OF_SEEDS, [row for grid in grids for row in _rows_of_seeds(grid)]),
             },
             [*(_sentence(grid) for grid in grids), *self._caveats()],
-            {"budget": lambda path: _draw(grids, path)},
+            figure if grids else {},
         )
 
     def _caveats(self) -> list[str]:
@@ -155,7 +156,7 @@ class _Grid:
         self.values: dict[Place, Mapping[int, float]] = {}
         for budget in rows.axis("budget"):
             for omega in rows.axis("omega"):
-                row = rows.where(budget=budget, omega=omega).by("seed", metric)
+                row = by_seed(rows.where(budget=budget, omega=omega), metric)
                 if all(seed in row for seed in self.seeds):  # where a seed has no value, means would be of others
                     self.values[int(budget), float(omega)] = {seed: row[seed] for seed in self.seeds}
         self.budgets = sorted({budget for budget, _ in self.values})
@@ -167,10 +168,11 @@ class _Grid:
         return self.found.better[self.metric]
 
     def best(self, seeds: Sequence[int], budget: int | None = None) -> Place:
-        """The place that is best on the mean over some seeds, of all places or of those of one budget."""
-        places = [place for place in self.values if budget is None or place[0] == budget]
-        means = {place: statistics.fmean(self.values[place][seed] for seed in seeds) for place in places}
-        return min(means, key=lambda place: self.found.distance(self.metric, means[place]))
+        """The place whose mean distance over some seeds is smallest, of all places or of those of one budget."""
+        places = {place: row for place, row in self.values.items() if budget is None or place[0] == budget}
+        return min(
+            places, key=lambda place: mean_distance(self.found, self.metric, [places[place][seed] for seed in seeds])
+        )
 
     def held_out(self, budget: int | None = None) -> dict[int, float]:
         """For each seed the value at the place that is best on the others; of one seed its own best."""
@@ -210,7 +212,7 @@ def _row(grid: _Grid) -> list[Any]:
         f"{budget}",
         f"{omega:g}",
         list(grid.held_out().values()),
-        "-" if gap is None else told(gap, grid.better),
+        told(gap, grid.better),
         _verdict(gap),
     ]
 
@@ -300,8 +302,9 @@ def _map(figure: Any, panel: Any, grid: _Grid, title: str) -> None:
     decimals = max(0, 1 - math.floor(math.log10(ends)))
     for y, row in enumerate(shown):
         for x, value in enumerate(row):
-            ink = "#111111" if abs(value) < 0.6 * ends else "white"
-            panel.text(x, y, f"{value:+.{decimals}f}", ha="center", va="center", fontsize=8, color=ink)
+            ink = "white" if abs(value) >= 0.6 * ends else "#111111"
+            text = "-" if math.isnan(value) else f"{value:+.{decimals}f}"  # a place where a seed has no value
+            panel.text(x, y, text, ha="center", va="center", fontsize=8, color=ink)
     panel.set_xticks(range(len(grid.budgets)), [f"{one}" for one in grid.budgets], fontsize=8)
     panel.set_yticks(range(len(grid.omegas)), [f"{one:g}" for one in grid.omegas], fontsize=8)
     panel.set_xlabel("iterations of fine-tuning", fontsize=9)

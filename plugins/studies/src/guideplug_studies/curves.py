@@ -2,15 +2,26 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
 
-from guideplug import Findings
+from guideplug import Findings, along_range
 from guideplug_studies.words import BETTER
 
-__all__ = ["UNGUIDED", "Curve", "curve", "draw_curves", "unguided_by_seed"]
+__all__ = [
+    "COLOURS",
+    "MARKS",
+    "UNGUIDED",
+    "Curve",
+    "by_seed",
+    "curve",
+    "draw_curves",
+    "mean_distance",
+    "points",
+    "unguided_by_seed",
+]
 
 UNGUIDED = "none"
 COLOURS = ("#1f6fb4", "#d1495b", "#2e8b57", "#8e5ea2", "#c98a1b", "#4d4d4d")
@@ -35,9 +46,9 @@ class Curve:
         return {weight: row for weight, row in self.values.items() if all(seed in row for seed in self.seeds)}
 
     def _best(self, found: Findings, metric: str, seeds: Sequence[int]) -> float:
-        """The weight whose mean over some seeds is best."""
-        mean = {weight: statistics.fmean(row[seed] for seed in seeds) for weight, row in self.whole.items()}
-        return min(mean, key=lambda weight: found.distance(metric, mean[weight]))
+        """The weight whose mean distance over some seeds is smallest."""
+        whole = self.whole
+        return min(whole, key=lambda weight: mean_distance(found, metric, [whole[weight][seed] for seed in seeds]))
 
     def best(self, found: Findings, metric: str) -> float:
         """The weight that is best on the mean over all seeds."""
@@ -57,19 +68,38 @@ class Curve:
 
 
 def curve(found: Findings, guider: str, metric: str) -> Curve:
-    """The curve of a guider."""
-    values: dict[float, dict[int, list[float]]] = {}
+    """The curve of a guider; where a guide has no value, its seed has none there: means would be of other guides."""
+    values: dict[float, dict[int, list[float | None]]] = {}
     for row in found.where(guider=guider).rows:
-        value = row.metrics.get(metric)
-        if value is not None:
-            values.setdefault(float(row.axes["weight"]), {}).setdefault(int(row.axes["seed"]), []).append(value)
-    means = {weight: {seed: statistics.fmean(many) for seed, many in row.items()} for weight, row in values.items()}
+        here = values.setdefault(float(row.axes["weight"]), {}).setdefault(int(row.axes["seed"]), [])
+        here.append(row.metrics.get(metric))
+    means: dict[float, dict[int, float]] = {}
+    for weight, by in values.items():
+        for seed, many in by.items():
+            whole = [value for value in many if value is not None]
+            if len(whole) == len(many):
+                means.setdefault(weight, {})[seed] = statistics.fmean(whole)
     return Curve(guider, means)
+
+
+def points(guider: str) -> list[tuple[float, str]]:
+    """The weight w and the expression at each point of an expression with a range; of an omega w is 1 + omega."""
+    return [(1 + number if name == "omega" else number, text) for name, number, text in along_range(guider)]
+
+
+def mean_distance(found: Findings, metric: str, values: Iterable[float]) -> float:
+    """How bad values are on the mean; what is best has the smallest."""
+    return statistics.fmean(found.distance(metric, value) for value in values)
+
+
+def by_seed(found: Findings, metric: str) -> dict[int, float]:
+    """A metric by seed, of rows of which each seed has one; those without a value are left out."""
+    return {int(str(seed)): value for seed, value in found.by("seed", metric).items()}
 
 
 def unguided_by_seed(found: Findings, metric: str) -> dict[int, float]:
     """The unguided values, by seed."""
-    return {int(str(seed)): value for seed, value in found.where(guider=UNGUIDED).by("seed", metric).items()}
+    return by_seed(found.where(guider=UNGUIDED), metric)
 
 
 def draw_curves(found: Findings, curves: Mapping[str, Sequence[Curve]], titles: Mapping[str, str], path: Path) -> None:
@@ -84,8 +114,9 @@ def draw_curves(found: Findings, curves: Mapping[str, Sequence[Curve]], titles: 
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for panel, (metric, several) in zip(panels, curves.items(), strict=False):
         plain = list(unguided_by_seed(found, metric).values())
-        middle = statistics.fmean(plain)
-        panel.axhline(middle, color="#777777", linewidth=1, linestyle="--", label="unguided")
+        middle = statistics.fmean(plain) if plain else 0.0
+        if plain:
+            panel.axhline(middle, color="#777777", linewidth=1, linestyle="--", label="unguided")
         if len(plain) > 1:
             spread = statistics.pstdev(plain)
             panel.axhspan(middle - spread, middle + spread, color="#777777", alpha=0.12, linewidth=0)

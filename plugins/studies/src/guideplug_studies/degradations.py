@@ -39,12 +39,11 @@ from guideplug import (
     Table,
     Task,
     Trial,
-    along_range,
     at_least,
     interval,
     option,
 )
-from guideplug_studies.curves import COLOURS, MARKS, Curve
+from guideplug_studies.curves import COLOURS, MARKS, Curve, by_seed, points
 from guideplug_studies.words import ARROWS, BETTER, TOLD, metrics_told, told
 
 __all__ = ["Degradations"]
@@ -86,7 +85,7 @@ class Degradations(Study):
         run: dict[str, object] = {} if self.task is None else {"task": self.task}
         if self.samples is not None:
             run["samples"] = self.samples
-        points = along_range(self.guider)
+        along = points(self.guider)
         found = []
         for seed in self.seeds:
             here = {**run, "seed": seed}
@@ -98,7 +97,7 @@ class Degradations(Study):
                     both = {**models, "weak": self._degraded(guide, 1, seed)}
                     found += [
                         Trial(_axes(kind, guide, weight, seed), {**here, "models": both, "guider": expression})
-                        for _, weight, expression in points
+                        for weight, expression in along
                         if weight != 1
                     ]
         return found
@@ -112,10 +111,11 @@ class Degradations(Study):
         metrics = metrics_told(found, self.metrics)
         every = [_Pair(found, metric, main, guide) for metric in metrics for main in KINDS for guide in KINDS]
         pairs = [pair for pair in every if pair.seeds]
+        figure = {"degradations": lambda path: _draw(pairs, self._strength, path)}
         return Report(
             {"degradations": Table(COLUMNS, [self._row(pair) for pair in pairs])},
             [*_sentences(pairs), *self._caveats()],
-            {"degradations": lambda path: _draw(pairs, self._strength, path)},
+            figure if pairs else {},
         )
 
     def _strength(self, kind: str, place: int) -> str:
@@ -134,8 +134,8 @@ class Degradations(Study):
             f"{pair.best:g}",
             list(pair.guided.values()),
             "-" if pair.restored is None else f"{100 * pair.restored:.0f} %",
-            "-" if pair.gain is None else told(pair.gain, better),
-            "-" if pair.left is None else told(pair.left, better),
+            told(pair.gain, better),
+            told(pair.left, better),
             pair.verdict,
         ]
 
@@ -157,12 +157,12 @@ class _Pair:
 
     def __init__(self, found: Findings, metric: str, main: str, guide: str) -> None:
         self.found, self.metric, self.main, self.guide = found, metric, main, guide
-        undegraded, alone = (_by_seed(found.where(main=one, guide=NONE), metric) for one in (NONE, main))
+        undegraded, alone = (by_seed(found.where(main=one, guide=NONE), metric) for one in (NONE, main))
         self.seeds = [seed for seed in undegraded if seed in alone]
         self.undegraded = {seed: undegraded[seed] for seed in self.seeds}
         self.alone = {seed: alone[seed] for seed in self.seeds}
         rows = found.where(main=main, guide=guide)
-        each = {float(weight): _by_seed(rows.where(weight=weight), metric) for weight in rows.axis("weight")}
+        each = {float(weight): by_seed(rows.where(weight=weight), metric) for weight in rows.axis("weight")}
         whole = {weight: row for weight, row in each.items() if all(seed in row for seed in self.seeds)}
         self.curve = Curve(f"{main} by {guide}", {1.0: self.alone, **whole})
 
@@ -221,10 +221,6 @@ class _Pair:
         return "better than undegraded" if self.left.high < 0 else "better, not restored"
 
 
-def _by_seed(found: Findings, metric: str) -> dict[int, float]:
-    return {int(str(seed)): value for seed, value in found.by("seed", metric).items()}
-
-
 def _sentences(pairs: Sequence[_Pair]) -> list[str]:
     said = []
     for compatible, title in ((True, "the same degradation"), (False, "different degradations")):
@@ -280,7 +276,8 @@ def _draw(pairs: Sequence[_Pair], strength: Any, path: Path) -> None:
             else:
                 panel.set_xlabel("guidance weight w (off at 1)", fontsize=9)
         row[0].set_ylabel(f"D_1: {strength(main, 0)}", fontsize=10)
-    handles, labels = panels[0][0].get_legend_handles_labels()
+    drawn = next(panel for panel in panels.ravel() if panel.get_visible())
+    handles, labels = drawn.get_legend_handles_labels()
     said = {f"D_0: {kind}": f"guided by D_0: {strength(kind, 1)}" for kind in KINDS}
     figure.legend(
         handles, [said.get(label, label) for label in labels], loc="outside upper center", ncols=len(labels),

@@ -12,10 +12,9 @@ from typing import final
 from attrs import evolve, frozen
 
 from guideplug import Expression, Findings, Network, Report, Source, Study, Table, Task, Trial, at_least, option
+from guideplug_studies.curves import UNGUIDED
 
 __all__ = ["FigureOne"]
-
-UNGUIDED = "none"
 
 
 @final

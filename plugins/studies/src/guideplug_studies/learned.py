@@ -29,6 +29,8 @@ from guideplug import (
     Duration,
     Findings,
     Measured,
+    Metric,
+    Registry,
     Report,
     Source,
     Study,
@@ -39,11 +41,14 @@ from guideplug import (
     interval,
     option,
 )
+from guideplug_studies.curves import UNGUIDED, by_seed, mean_distance
 from guideplug_studies.weight_panels import arm_panels, grid_of, omega_panels, omegas
+from guideplug_studies.words import exact, told
 
 __all__ = ["Learned"]
 
-UNGUIDED, CONSTANT, INTERVAL, LEARNED = ARMS = ("none", "constant", "interval", "learned")
+CONSTANT, INTERVAL, LEARNED = "constant", "interval", "learned"
+ARMS = (UNGUIDED, CONSTANT, INTERVAL, LEARNED)
 NEARLY_ZERO = 0.05
 """A mean omega below this is called about 0."""
 
@@ -83,6 +88,7 @@ class Learned(Study):
             raise ValueError("a weight of 1 is unguided sampling, which is there anyway: leave it out")
 
     def trials(self) -> Sequence[Trial]:
+        self._check_metric()
         found = []
         for seed in self.seeds:
             for duration in self.durations:
@@ -107,17 +113,32 @@ class Learned(Study):
                     found.append(Trial(axes, {**run, "guider": expression}, sets))
         return found
 
+    def _check_metric(self) -> None:
+        """Before anything is trained for it.
+
+        Raises:
+            ValueError: the task does not have the metric, and no installed plugin offers it.
+        """
+        registry = Registry.installed()
+        task: Any = self.task or registry.find("task", "mixture")()  # type: ignore[operator]
+        further = [one for one in (kind() for kind in registry.classes(Metric)) if one.applies(task)]  # type: ignore[type-abstract]
+        known = [one.name for one in (*task.metrics(), *further)]
+        if self.metric not in known:
+            raise ValueError(f"the task has no metric {self.metric!r}; it has {', '.join(known)}")
+
     def _settings(self) -> list[tuple[str, str, str, str]]:
         """Arm, guider, what is chosen, and the expression of every trial of a training."""
         found = [(UNGUIDED, UNGUIDED, "", UNGUIDED)]
         for name in dict.fromkeys(self.guiders):
-            found += [(CONSTANT, name, f"w {weight:g}", f"{name}(weight={weight:g})") for weight in self.weights]
+            found += [
+                (CONSTANT, name, f"w {exact(weight)}", f"{name}(weight={exact(weight)})") for weight in self.weights
+            ]
             found += [
                 (
                     INTERVAL,
                     name,
-                    f"w {weight:g} in ({low:g}, {high:g}]",
-                    f"interval({name}(weight={weight:g}), low={low:g}, high={high:g})",
+                    f"w {exact(weight)} in ({exact(low)}, {exact(high)}]",
+                    f"interval({name}(weight={exact(weight)}), low={exact(low)}, high={exact(high)})",
                 )
                 for low, high in self.intervals
                 for weight in self.interval_weights
@@ -128,8 +149,8 @@ class Learned(Study):
     def report(self, found: Findings) -> Report:
         metrics = [name for name in (self.metric, *self.others) if found.values(name)]
         if self.metric not in metrics:
-            known = ", ".join(name for name in found.better if found.values(name))
-            raise ValueError(f"study learned: the task has no metric {self.metric!r}; it has {known}")
+            known = ", ".join(name for name in found.better if found.values(name)) or "none"
+            raise ValueError(f"study learned: metric {self.metric!r} has no value in any trial; {known} has")
         cells = [
             _Cell.of(found, str(training), guider, metric)
             for guider in dict.fromkeys(self.guiders)
@@ -169,7 +190,7 @@ class Learned(Study):
                     [cell.differences() for cell in cells],
                 ),
                 "constants": Table(
-                    ("metric", "guider", "training", "none", *(f"w {weight:g}" for weight in self.weights)),
+                    ("metric", "guider", "training", "none", *(f"w {exact(weight)}" for weight in self.weights)),
                     [cell.constants() for cell in cells],
                 ),
             },
@@ -206,14 +227,14 @@ class Learned(Study):
         gap = cell.gap(cell.learned, cell.none)
         return (
             f"the learned omega is about 0: {_verdict(mean < NEARLY_ZERO)}, its mean over levels and labels is "
-            f"{mean:.3f}; learned - none is {_told(gap)}"
+            f"{mean:.3f}; learned - none is {cell.told(gap)}"
         )
 
     def _third_claim(self, cell: "_Cell") -> str:
         gap = cell.gap(cell.held(cell.constant), cell.none)
         return (
             f"a larger omega helps: {_judged(gap)}; the best constant weight is {cell.best(cell.constant)}, held out - "
-            f"none is {_told(gap)}"
+            f"none is {cell.told(gap)}"
         )
 
     def _fourth_claim(self, cell: "_Cell", omega: Sequence[float]) -> str:
@@ -223,7 +244,7 @@ class Learned(Study):
         }
         if cell.interval:
             parts["the best interval"] = cell.gap(cell.learned, cell.held(cell.interval))
-        listed = "; ".join(f"than {name} {_judged(gap)}, {_told(gap)}" for name, gap in parts.items())
+        listed = "; ".join(f"than {name} {_judged(gap)}, {cell.told(gap)}" for name, gap in parts.items())
         return f"the learned omega (mean {statistics.fmean(omega):.2f}) helps more: {listed}"
 
     def _caveats(self) -> list[str]:
@@ -249,39 +270,48 @@ class _Cell:
     constant: Mapping[str, Values]
     interval: Mapping[str, Values]
     learned: Values
-    better: str
-    truth: float
+    found: Findings
 
     @classmethod
     def of(cls, found: Findings, training: str, guider: str, metric: str) -> "_Cell":
         here = found.where(training=training)
 
-        def values(rows: Findings) -> Values:
-            return {int(str(seed)): value for seed, value in rows.by("seed", metric).items()}
-
         def settings(arm: str) -> Mapping[str, Values]:
             of_arm = here.where(guider=guider, arm=arm)
-            return {str(setting): values(of_arm.where(setting=setting)) for setting in of_arm.axis("setting")}
+            return {str(setting): by_seed(of_arm.where(setting=setting), metric) for setting in of_arm.axis("setting")}
 
         return cls(
-            metric, guider, training, values(here.where(arm=UNGUIDED)), settings(CONSTANT), settings(INTERVAL),
-            values(here.where(guider=guider, arm=LEARNED)), found.better[metric], found.truth(metric) or 0.0,
+            metric, guider, training, by_seed(here.where(arm=UNGUIDED), metric), settings(CONSTANT), settings(INTERVAL),
+            by_seed(here.where(guider=guider, arm=LEARNED), metric), found,
         )  # fmt: skip
 
-    def distance(self, value: float) -> float:
-        """How bad a value is."""
-        return abs(value - self.truth) if self.better == "truth" else -value if self.better == "higher" else value
+    @property
+    def better(self) -> str:
+        """Which way is better."""
+        return self.found.better[self.metric]
 
     def gap(self, one: Values, other: Values) -> Difference | None:
         """The paired difference of distances: below 0 the first is better."""
-        return interval([self.distance(one[seed]) - self.distance(other[seed]) for seed in one if seed in other])
+        distance = self.found.distance
+        return interval(
+            [distance(self.metric, one[seed]) - distance(self.metric, other[seed]) for seed in one if seed in other]
+        )
+
+    def told(self, gap: Difference | None) -> str:
+        """A difference in words, of values where more is better."""
+        return told(gap, self.better, digits=2)
 
     def best(self, settings: Mapping[str, Values], without: int | None = None) -> str:
         """The setting that is best on the mean over the seeds but one, among those with a value for every seed."""
         seeds = [seed for seed in self.none if seed != without] or list(self.none)
-        whole = {setting: values for setting, values in settings.items() if all(seed in values for seed in self.none)}
-        means = {setting: statistics.fmean(values[seed] for seed in seeds) for setting, values in whole.items()}
-        return min(means, key=lambda setting: self.distance(means[setting]), default="-")
+        if not seeds:
+            return "-"
+        means = {
+            setting: mean_distance(self.found, self.metric, [values[seed] for seed in seeds])
+            for setting, values in settings.items()
+            if all(seed in values for seed in self.none)
+        }
+        return min(means, key=lambda setting: means[setting], default="-")
 
     def held(self, settings: Mapping[str, Values]) -> Values:
         """For each seed the value of the setting that is best on the others."""
@@ -303,11 +333,11 @@ class _Cell:
         return [*self._head(), *arms, weights[self.guider][self.training].mean_of_seeds]
 
     def differences(self) -> list[Any]:
-        """The row of differences, of distances."""
+        """The row of differences."""
         constant, inside = self.held(self.constant), self.held(self.interval)
         pairs = [(self.learned, self.none), (self.learned, constant), (self.learned, inside)]
-        gaps = [_told(self.gap(one, other)) for one, other in pairs]
-        first = _told(self.gap(constant, self.none))
+        gaps = [self.told(self.gap(one, other)) for one, other in pairs]
+        first = self.told(self.gap(constant, self.none))
         return [*self._head(), self.best(self.constant), first, self.best(self.interval), *gaps]
 
     def constants(self) -> list[Any]:
@@ -317,10 +347,6 @@ class _Cell:
 
 def _omega_figure(of_each: Mapping[str, Any], levels: Sequence[float], guider: str) -> Any:
     return lambda path: omega_panels(of_each, levels, guider, path)
-
-
-def _told(gap: Difference | None) -> str:
-    return "-" if gap is None else f"{gap.mean:+.2g} [{gap.low:+.2g}, {gap.high:+.2g}]"
 
 
 def _verdict(holds: bool) -> str:

@@ -57,8 +57,8 @@ from guideplug import (
     option,
     positive,
 )
-from guideplug_studies.curves import COLOURS, MARKS
-from guideplug_studies.words import told
+from guideplug_studies.curves import COLOURS, MARKS, by_seed
+from guideplug_studies.words import exact, told
 
 __all__ = ["Mad"]
 
@@ -131,7 +131,7 @@ class Mad(Study):
                     "samples": self.samples,
                     "sampler": f"heun(num_steps={self.steps})",
                     "train": {"duration": str(self.duration), "batch": self.batch},
-                    "guider": f"sims(omega={omega:g})" if omega else "none",
+                    "guider": f"sims(omega={exact(omega)})" if omega else "none",
                     "models": self._models(share, omega, number, seed),
                 },
             )
@@ -146,7 +146,7 @@ class Mad(Study):
         parts = [f"number={number}", f"synthetic={count}", f"seed={seed}", *["real=false"] * (share == FULLY)]
         if not omega:  # said without how copies are tuned, the standard loop is one whatever that is
             return {"main": f"generation({', '.join(parts)})"}
-        parts += [f"guider=sims(omega={omega:g})", f"budget={self.budget}", f"lr={self.lr:g}"]
+        parts += [f"guider=sims(omega={exact(omega)})", f"budget={self.budget}", f"lr={exact(self.lr)}"]
         return {"main": f"generation({', '.join(parts)})", "synthetic": "auxiliary(of=main)"}
 
     def report(self, found: Findings) -> Report:
@@ -170,21 +170,24 @@ class Mad(Study):
             for one in endings
         ]
         truth: list[Any] = ["true samples", "-", *(_floor(found, name) for name in metrics)]
+        figure = {"mad": lambda path: _draw(found, self.metric, path)}
         return Report(
             {
                 "mad": Table(columns, [one.cells() for one in endings]),
                 "mad-last": Table(["loop", "omega", *metrics], [truth, *lasts]),
             },
             [*_said(endings, self.metric, last), *self._caveats(found)],
-            {"mad": lambda path: _draw(found, self.metric, path)},
+            figure if found.values(self.metric) else {},
         )
 
     def _caveats(self, found: Findings) -> list[str]:
-        floor, data = (statistics.fmean(values) for values in (_floor(found, self.metric), _data(found, self.metric)))
-        said = [
-            f"the floor of {self.metric}: {floor:.3f} for {self.samples:,} true samples, {data:.3f} for the "
-            f"{self.real:,} real data, and so for a model that fits them well"
-        ]
+        floor, data = _floor(found, self.metric), _data(found, self.metric)
+        said = []
+        if floor and data:
+            said.append(
+                f"the floor of {self.metric}: {statistics.fmean(floor):.3f} for {self.samples:,} true samples, "
+                f"{statistics.fmean(data):.3f} for the {self.real:,} real data, and so for a model that fits them well"
+            )
         if len(set(self.seeds)) < 2:
             return [*said, "one repetition: no interval"]
         return [
@@ -204,6 +207,11 @@ class Ending:
     last: Mapping[int, float]
     standard_first: Mapping[int, float]
     standard_last: Mapping[int, float]
+
+    @property
+    def measured(self) -> bool:
+        """Whether it has values at both ends."""
+        return bool(self.first and self.last)
 
     @property
     def verdict(self) -> str:
@@ -230,9 +238,9 @@ class Ending:
             f"{self.omega:g}",
             list(self.first.values()),
             list(self.last.values()),
-            _told(_gap(self.last, self.first)),
-            _told(_gap(self.last, self.standard_first)) if guided else "-",
-            _told(_gap(self.last, self.standard_last)) if guided else "-",
+            told(_gap(self.last, self.first), "lower"),
+            told(_gap(self.last, self.standard_first), "lower") if guided else "-",
+            told(_gap(self.last, self.standard_last), "lower") if guided else "-",
             self.verdict,
         ]
 
@@ -248,8 +256,7 @@ def _ending(found: Findings, metric: str, share: float, omega: float) -> Ending:
 
 
 def _by_seed(found: Findings, metric: str, share: float, omega: float, number: float) -> dict[int, float]:
-    many = found.where(share=share, omega=omega, generation=number).by("seed", metric)
-    return cast(dict[int, float], many)
+    return by_seed(found.where(share=share, omega=omega, generation=number), metric)
 
 
 def _floor(found: Findings, metric: str) -> list[float]:
@@ -274,19 +281,19 @@ def _gap(these: Mapping[int, float], those: Mapping[int, float]) -> Difference |
     return interval([these[seed] - those[seed] for seed in these if seed in those])
 
 
-def _told(gap: Difference | None) -> str:
-    return "-" if gap is None else told(gap, "lower")
-
-
 def _titled(share: float) -> str:
     return "fully synthetic" if share == FULLY else f"{100 * share:.3g} % synthetic"
 
 
 def _said(endings: Sequence[Ending], metric: str, last: int) -> Iterator[str]:
     """A sentence on the standard loop and one on SIMS for each share, and one on the threshold."""
+    for one in endings:
+        if not one.measured:
+            loop = f"SIMS at omega {one.omega:g}" if one.omega else "standard"
+            yield f"{_titled(one.share)}, {loop}: {metric} has no value at generation {last if one.first else 1}"
     best: list[Ending] = []
     for share in dict.fromkeys(one.share for one in endings):
-        here = [one for one in endings if one.share == share]
+        here = [one for one in endings if one.share == share and one.measured]
         yield from (
             f"{_titled(share)}, standard: {one.verdict}; {metric} {_mean(one.first)} at generation 1, "
             f"{_mean(one.last)} at {last}"
@@ -299,7 +306,7 @@ def _said(endings: Sequence[Ending], metric: str, last: int) -> Iterator[str]:
             best.append(one)
             yield (
                 f"{_titled(share)}, SIMS at its best omega, {one.omega:g}: {one.verdict}; {_mean(one.first)} at "
-                f"generation 1, {_mean(one.last)} at {last}, growth {_told(_gap(one.last, one.first))}"
+                f"generation 1, {_mean(one.last)} at {last}, growth {told(_gap(one.last, one.first), 'lower')}"
             )
     kept = [one for one in best if one.verdict == "prevents"]
     if best and best[0].standard_last and len(best[0].last) > 1:
@@ -321,13 +328,19 @@ def _draw(found: Findings, metric: str, path: Path) -> None:
     figure = Figure(figsize=(3.3 * len(shares) + 0.6, 3.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(shares), squeeze=False, sharey=True).ravel()
-    floor, data = (statistics.fmean(values) for values in (_floor(found, metric), _data(found, metric)))
+    levels = (
+        (_data(found, metric), "#777777", "--", "the real data themselves"),
+        (_floor(found, metric), "#c98a1b", ":", "true samples (floor)"),
+    )
     for panel, share in zip(panels, shares, strict=True):
-        panel.axhline(data, color="#777777", linewidth=1, linestyle="--", label="the real data themselves")
-        panel.axhline(floor, color="#c98a1b", linewidth=1, linestyle=":", label="true samples (floor)")
+        for values, colour, style, label in levels:
+            if values:
+                panel.axhline(statistics.fmean(values), color=colour, linewidth=1, linestyle=style, label=label)
         for place, omega in enumerate(omegas):
             rows = [list(_by_seed(found, metric, share, omega, number).values()) for number in numbers]
-            means, stds = [statistics.fmean(row) for row in rows], [statistics.pstdev(row) for row in rows]
+            # Not a number is a gap in the line: no repetition has a value there.
+            means = [statistics.fmean(row) if row else math.nan for row in rows]
+            stds = [statistics.pstdev(row) if row else math.nan for row in rows]
             colour = "#222222" if not omega else COLOURS[place % len(COLOURS)]
             panel.plot(
                 numbers, means, color=colour, marker=MARKS[place % len(MARKS)], markersize=3.5, linewidth=1.4,

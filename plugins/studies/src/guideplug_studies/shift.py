@@ -50,7 +50,7 @@ from guideplug import (
     positive,
 )
 from guideplug_studies.curves import COLOURS
-from guideplug_studies.words import told
+from guideplug_studies.words import BETTER, exact, told
 
 __all__ = ["Shift"]
 
@@ -118,7 +118,7 @@ class Shift(Study):
 
     def _run(self, kind: str, omega: float, seed: int) -> Mapping[str, object]:
         run = {
-            "task": f"mixture(classes=2, labels=false, shares=[{self.base:g}, {1 - self.base:g}])",
+            "task": f"mixture(classes=2, labels=false, shares=[{exact(self.base)}, {exact(round(1 - self.base, 12))}])",
             "seed": seed,
             "sample_seed": seed,
             "samples": self.samples,
@@ -128,9 +128,9 @@ class Shift(Study):
         share = self.base if kind == CONTROL else self.mirrored
         tuned = (
             # Twice as many to choose from, so that hardly one is taken twice.
-            f"on=resampled(of=synthetic(of={{base}}, count={2 * self.count}, seed={seed}), share={share:g}, group=0, "
-            f"count={self.count}, seed={seed}), duration={self.budget}, lr={self.lr:g}, schedule=constant, warmup=0, "
-            f"seed={seed}"
+            f"on=resampled(of=synthetic(of={{base}}, count={2 * self.count}, seed={seed}), share={exact(share)}, "
+            f"group=0, count={self.count}, seed={seed}), duration={self.budget}, lr={exact(self.lr)}, "
+            f"schedule=constant, warmup=0, seed={seed}"
         )
         if kind == ITSELF:
             base = f"train(seed={seed})"
@@ -138,7 +138,7 @@ class Shift(Study):
         if not omega:
             return {**run, "guider": "none"}
         models = {"synthetic": f"fine-tune(of=main, {tuned.format(base='main')})"}
-        return {**run, "guider": f"sims(omega={omega:g})", "models": models}
+        return {**run, "guider": f"sims(omega={exact(omega)})", "models": models}
 
     def expected(self, omega: float) -> float:
         """The share of class 0 under p_r^(1 + omega) / p_s^omega, of classes that lie apart."""
@@ -194,10 +194,7 @@ class Shift(Study):
         if self.control:
             last = omegas[-1]
             gap = _gap(shares[CONTROL][last], moved[0.0])
-            said.append(
-                f"control: with the unchanged share, omega {last:g} moves the share by "
-                + ("-" if gap is None else told(gap, "lower"))
-            )
+            said.append(f"control: with the unchanged share, omega {last:g} moves the share by " + told(gap, "lower"))
         if len(seeds) < 2:
             said.append("one seed: no interval")
         return said
@@ -253,7 +250,7 @@ class Shift(Study):
         FigureCanvasAgg(figure)
         panels = figure.subplots(1, 1 + len(QUALITY)).ravel()
         looks = {SHIFTED: (COLOURS[0], f"auxiliary of share {self.mirrored:g}"), CONTROL: ("#777777", "control")}
-        better = {"higher": "higher is better", "lower": "lower is better", "truth": "share of class 0"}
+        better = {**BETTER, "truth": "share of class 0"}
         for panel, metric in zip(panels, (SHARE, *QUALITY), strict=True):
             for kind, curve in _curves(found, metric).items():
                 colour, title = looks[kind]

@@ -11,12 +11,13 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug import Measured, Task, sigma_grid
+from guideplug_studies.curves import COLOURS
+from guideplug_studies.words import BETTER
 
 __all__ = ["Omegas", "arm_panels", "grid_of", "omega_panels", "omegas"]
 
-COLOURS = {"none": "#777777", "constant": "#d1495b", "interval": "#c98a1b", "learned": "#1f6fb4"}
+ARM_COLOURS = {"none": "#777777", "constant": "#d1495b", "interval": "#c98a1b", "learned": "#1f6fb4"}
 NAMES = {"none": "unguided", "constant": "best constant", "interval": "best interval", "learned": "learned"}
-LABELS = ("#1f6fb4", "#d1495b", "#2e8b57", "#8e5ea2", "#c98a1b", "#4d4d4d")
 
 
 @frozen
@@ -75,8 +76,8 @@ def arm_panels(cells: Sequence[Any], path: Path) -> None:
                 continue
             middle = statistics.fmean(values.values())
             spread = [place + 0.3 * (k / max(len(values) - 1, 1) - 0.5) for k in range(len(values))]
-            panel.plot(spread, list(values.values()), "o", markersize=4, alpha=0.6, color=COLOURS[arm], linewidth=0)
-            panel.plot([place - 0.33, place + 0.33], [middle, middle], color=COLOURS[arm], linewidth=2)
+            panel.plot(spread, list(values.values()), "o", markersize=4, alpha=0.6, color=ARM_COLOURS[arm], linewidth=0)
+            panel.plot([place - 0.33, place + 0.33], [middle, middle], color=ARM_COLOURS[arm], linewidth=2)
             panel.annotate(
                 f"{middle:.2g}", (place, max(values.values())), ha="center", va="bottom", fontsize=7,
                 xytext=(0, 4), textcoords="offset points",
@@ -87,9 +88,8 @@ def arm_panels(cells: Sequence[Any], path: Path) -> None:
         panel.grid(axis="y", alpha=0.25, linewidth=0.5)
         panel.margins(y=0.18)
         panel.set_xlim(-0.6, len(NAMES) - 0.4)
-    arrow = {"higher": "higher is better", "lower": "lower is better", "truth": "nearer to true samples is better"}
     for row in panels:
-        row[0].set_ylabel(f"{cells[0].metric} ({arrow[cells[0].better]})", fontsize=8)
+        row[0].set_ylabel(f"{cells[0].metric} ({BETTER[cells[0].better]})", fontsize=8)
     figure.suptitle("Each panel has its own scale; a dot a seed, a bar at the mean", fontsize=8)
     figure.savefig(path)
 
@@ -102,7 +102,7 @@ def omega_panels(of_each: Mapping[str, Omegas], levels: Sequence[float], guider:
         labels = len(omega.values[0])
         for label in range(labels):
             middle, spread = omega.of_label(label)
-            colour = LABELS[label % len(LABELS)]
+            colour = COLOURS[label % len(COLOURS)]
             name = f"class {label}" if labels > 1 else "all"
             panel.plot(from_, middle, color=colour, linewidth=1.4, label=name)
             low, high = ([m + sign * s for m, s in zip(middle, spread, strict=True)] for sign in (-1, 1))

@@ -12,7 +12,7 @@ Source of the search over weights: Karras et al. 2024, arXiv:2406.02507, section
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, final
 
 from attrs import frozen
@@ -27,12 +27,11 @@ from guideplug import (
     Table,
     Task,
     Trial,
-    along_range,
     at_least,
     interval,
     option,
 )
-from guideplug_studies.curves import UNGUIDED, Curve, curve, draw_curves, unguided_by_seed
+from guideplug_studies.curves import UNGUIDED, Curve, curve, draw_curves, points, unguided_by_seed
 from guideplug_studies.words import ARROWS, told
 
 __all__ = ["Weights"]
@@ -83,31 +82,37 @@ class Weights(Study):
 
     def _points(self) -> list[tuple[str, str, float, str]]:
         """Guider, the guide's seed, weight and expression of every point of the curves."""
-        points = [(UNGUIDED, OWN, 1.0, UNGUIDED)]
+        found = [(UNGUIDED, OWN, 1.0, UNGUIDED)]
         for guider in self.guiders:
-            for option_name, number, expression in along_range(guider):
-                weight = 1 + number if option_name == "omega" else number
-                points += [(guider, guide, weight, expression) for guide in map(str, self.guide_seeds or (OWN,))]
-        return points
+            for weight, expression in points(guider):
+                found += [(guider, guide, weight, expression) for guide in map(str, self.guide_seeds or (OWN,))]
+        return found
 
     def report(self, found: Findings) -> Report:
-        metrics = [name for name in found.better if found.values(name)]
-        curves = {
+        every = {
             metric: [one for guider in self.guiders if (one := curve(found, guider, metric)).whole]
-            for metric in metrics
+            for metric in found.better
         }
-        rows = [self._row(found, metric, one) for metric in metrics for one in curves[metric]]
+        curves = {metric: several for metric, several in every.items() if several}
+        told_of = [(metric, one.guider, *self._row(found, metric, one)) for metric in curves for one in curves[metric]]
+        figure = {"weights": lambda path: draw_curves(found, curves, self._titles(), path)}
         return Report(
-            {"weights": Table(COLUMNS, [row for row, _ in rows])},
-            [*self._sentences(found, metrics, curves), *self._caveats()],
-            {"weights": lambda path: draw_curves(found, curves, self._titles(), path)},
+            {"weights": Table(COLUMNS, [row for _, _, row, _ in told_of])},
+            [*self._sentences(told_of), *self._caveats()],
+            figure if curves else {},
         )
 
     def _row(self, found: Findings, metric: str, one: Curve) -> tuple[list[Any], Difference | None]:
         unguided = unguided_by_seed(found, metric)
         best = one.best(found, metric)
         held = one.held_out(found, metric)
-        gap = interval([found.distance(metric, held[seed]) - found.distance(metric, unguided[seed]) for seed in held])
+        gap = interval(
+            [
+                found.distance(metric, held[seed]) - found.distance(metric, unguided[seed])
+                for seed in held
+                if seed in unguided
+            ]
+        )
         each = one.best_of_each(found, metric)
         row: list[Any] = [
             f"{metric} {ARROWS[found.better[metric]]}",
@@ -116,24 +121,28 @@ class Weights(Study):
             f"{best:g}",
             f"{min(each):g} to {max(each):g}" if len(each) > 1 else "-",
             list(held.values()),
-            "-" if gap is None else told(gap, found.better[metric]),
+            told(gap, found.better[metric]),
             "-" if gap is None or not gap.clear else "better" if gap.high < 0 else "worse",
         ]
         return row, gap
 
-    def _sentences(self, found: Findings, metrics: Sequence[str], curves: Mapping[str, Sequence[Curve]]) -> list[str]:
+    def _sentences(self, told_of: Sequence[tuple[str, str, list[Any], Difference | None]]) -> list[str]:
+        """What each guider does, of metric, guider, row and difference of every curve."""
         said = []
         for guider in self.guiders:
+            own = [(metric, row, gap) for metric, name, row, gap in told_of if name == guider]
             verdicts: dict[str, list[str]] = {"better": [], "worse": []}
-            for metric in metrics:
-                for one in curves[metric]:
-                    row, gap = self._row(found, metric, one)
-                    if one.guider == guider and gap is not None and gap.clear:
-                        verdicts[str(row[-1])].append(f"{metric} (w {row[3]})")
+            for metric, row, gap in own:
+                if gap is not None and gap.clear:
+                    verdicts[str(row[-1])].append(f"{metric} (w {row[3]})")
             parts = [f"{what} than unguided in {', '.join(names)}" for what, names in verdicts.items() if names]
-            said.append(
-                f"{_short(guider)}: {'; '.join(parts) or 'no metric tells it from unguided at its best weight'}"
-            )
+            if not own:
+                nothing = "no metric has values of it at one weight for every seed"
+            elif len(self.seeds) < 2:
+                nothing = "of one seed nothing can be told"
+            else:
+                nothing = "no metric tells it from unguided, held out"
+            said.append(f"{_short(guider)}: {'; '.join(parts) or nothing}")
         return said
 
     def _caveats(self) -> list[str]:
