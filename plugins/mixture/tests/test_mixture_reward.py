@@ -28,7 +28,7 @@ def test_it_is_the_log_probability_of_the_class_by_bayes() -> None:
     joint = [share * TASK.density.of(label).log_prob(points).exp() for label, share in enumerate(TASK.class_shares)]
     wanted = torch.stack(joint, 1)[torch.arange(200), labels] / TASK.density.log_prob(points).exp()
     assert torch.allclose(scores.exp(), wanted, rtol=1e-9)
-    assert float((TASK.label(points) == labels).double().mean()) > 0.9
+    assert float((TASK.group_of(points) == labels).double().mean()) > 0.9
     assert float(scores.mean()) > float(ClassLikelihood(task=TASK).score(points, (labels + 1) % 3).mean()) + 2
 
 

@@ -165,7 +165,7 @@ def test_a_tiny_one_is_carried_out(tmp_path: Path) -> None:
     files = {file.name for file in write_report(plan, found, report, tmp_path)}
     assert {"budget.md", "budget.csv", "budget-seeds.csv", "budget.png"} <= files
     assert (tmp_path / "budget.png").read_bytes().startswith(b"\x89PNG")
-    assert "| branch KL ↓ | sims |" in markdown(plan, report)
+    assert "| branch KL ↓ | sims |" in markdown(plan, found, report)
     assert len(report.tables["budget-seeds"].rows) == 2 * 2
 
 

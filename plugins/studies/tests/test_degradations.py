@@ -169,7 +169,7 @@ def test_a_tiny_one_is_carried_out(tmp_path: Path) -> None:
     files = {file.name for file in write_report(plan, found, report, tmp_path)}
     assert {"degradations.md", "degradations.csv", "degradations.png"} <= files
     assert (tmp_path / "degradations.png").read_bytes().startswith(b"\x89PNG")
-    assert "| sliced W2 ↓ | dropout 5 % | noise 20 % |" in markdown(plan, report)
+    assert "| sliced W2 ↓ | dropout 5 % | noise 20 % |" in markdown(plan, found, report)
     plain = found.where(main="none").values("sliced W2")
     assert plain != found.where(main="noise", guide="none").values("sliced W2")
     assert len(report.tables["degradations"].rows) == 2 * 4

@@ -15,7 +15,7 @@ from rich.console import Console
 from guideplug.cli.commands import plugin_files
 from guideplug.cli.dry_run import estimate
 from guideplug.cli.study_progress import StudyProgress
-from guideplug.cli.table import print_table
+from guideplug.cli.table import print_table, table_width
 from guideplug.config import Reader, format_value, parse, shell_quote, write
 from guideplug.errors import ExpressionError, RunError, UsageError
 from guideplug.laboratory import Plan, carry_out, failures, planned, shown, write_report
@@ -172,8 +172,12 @@ def _tell(found: Findings, report: Report) -> None:
     if not console.is_terminal:
         console = Console(width=WIDTH)
     for name, table in report.tables.items():
-        rows = shown(table)
-        words = sum(all(isinstance(row[place], str) for row in table.rows) for place in range(len(table.columns)))
-        print_table(console, name, table.columns, rows, words=words)
+        header, rows = list(table.columns), shown(table)
+        words = sum(all(isinstance(row[place], str) for row in table.rows) for place in range(len(header)))
+        if words == 1 and table_width(header, rows) > console.width and len(rows) < len(header):
+            header, *rows = (
+                list(column) for column in zip(header, *rows, strict=True)
+            )  # rows fit where columns do not
+        print_table(console, name, header, rows, words=words)
     for sentence in [*report.sentences, *failures(found)]:
         click.echo(f"- {sentence}")
