@@ -22,6 +22,8 @@ from guideplug.config import Reader
 SHAPE = (3, 16, 16)
 GUIDERS = (
     "cfg",
+    "cfg(weight=ramp(1, 4))",
+    "blend([cfg, interval(cfg, low=0.1)], shares=[0.5, cosine(0, 1)])",
     "apg(cfg, threshold=5)",
     "cfg-zero(cfg)",
     "tangential(cfg)",

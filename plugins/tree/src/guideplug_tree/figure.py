@@ -1,5 +1,6 @@
 """The tree's figure, after Figure 1 of arXiv:2406.02507: true density and outline, then each arm's samples on it."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ __all__ = ["INSIDE", "OUTSIDE", "draw_figure", "window"]
 
 NUM_POINTS = 8192
 """Points drawn of each arm: more only hide each other."""
+LETTERS = 50
+"""Letters that fit above a panel."""
 WIDEST = 5
 """Panels in a row, where they do not fit into one."""
 INSIDE, OUTSIDE = "#1f6fb4", "#d1495b"
@@ -52,7 +55,7 @@ def draw_figure(mixture: TreeMixture, arms: Sequence[Arm], path: Path) -> None:
             shown = points[rows].numpy()
             share = f"{name} {float(rows.float().mean()):.1%}"
             panel.scatter(shown[:, 0], shown[:, 1], s=1.6, c=colour, linewidths=0, alpha=0.7, label=share, zorder=3)
-        panel.set_title(f"{arm.title}, {len(points):,} samples")
+        panel.set_title(textwrap.fill(f"{arm.title}, {len(points):,} samples", LETTERS), fontsize=10)
         panel.legend(loc="upper left", markerscale=6, frameon=False, fontsize=9)
         panel.set_aspect("equal")
     for panel in panels:
