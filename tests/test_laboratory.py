@@ -7,7 +7,7 @@ from typing import Any, final
 import pytest
 from attrs import frozen
 
-from guideplug import Findings, Registry, Report, Snapshot, Study, Table, Train, Trial
+from guideplug import ConfigError, Findings, Registry, Report, Snapshot, Study, Table, Train, Trial, option
 from guideplug.laboratory import carry_out, planned
 from guideplug.store import Store
 from guideplug_tree import Tree
@@ -86,3 +86,37 @@ def test_what_a_network_without_work_of_its_own_stands_on_is_a_network_of_the_st
     steps.clear()
     carried_out(study, tmp_path)
     assert len(steps) == 8
+
+
+@final
+@frozen
+class Listed(Study):
+    """Trials as they are given."""
+
+    name = "listed"
+    runs: tuple[dict[str, object], ...] = option((), help="configurations")
+
+    def trials(self) -> list[Trial]:
+        return [Trial({"number": number}, run) for number, run in enumerate(self.runs)]
+
+    def report(self, found: Findings) -> Report:
+        return Report({})
+
+
+def test_networks_that_only_a_later_trial_has_are_tried_too() -> None:
+    """Of one guider and one task, with another network in the same role."""
+    run = {"task": "tree", "denoiser": "tree-mlp(hidden=8)", "guider": "extrapolation"}
+    fits = {**run, "models": {"synthetic": "train(denoiser=tree-mlp(hidden=8))"}}
+    other = {**run, "models": {"synthetic": "train(denoiser=tree-mlp(hidden=4))"}}
+    with pytest.raises(ConfigError, match=r"number 1: .*not of one architecture"):
+        planned(Listed((fits, other)), REGISTRY, {"device": "cpu"})
+
+
+def test_trials_share_threads() -> None:
+    with pytest.raises(ConfigError, match=r"different threads, \[1, 2\]"):
+        planned(Listed(({"task": "tree", "threads": 1}, {"task": "tree", "threads": 2})), REGISTRY, {"device": "cpu"})
+
+
+def test_models_are_a_mapping() -> None:
+    with pytest.raises(ConfigError, match="models is 'weak'"):
+        planned(Listed(({"task": "tree", "models": "weak"},)), REGISTRY, {"device": "cpu"})

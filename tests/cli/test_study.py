@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -184,3 +185,11 @@ def test_json_of_what_does_nothing(cli: Any) -> None:
     assert {"toy-widths", "weights"} <= {one["name"] for one in cli.json("study", "--plugin", TOY)}
     found = cli.json("study", WEIGHTS, *SMALL, "--dry-run")
     assert (found["trials"], found["networks"], found["found"]) == (12, 6, 0)
+
+
+def test_networks_of_trials_that_are_done_are_not_made_again(cli: Any) -> None:
+    cli("study", WEIGHTS, *SMALL, "--out", "w")
+    shutil.rmtree(cli.store)
+    Path("w/trials/11.json").unlink()  # guided, of the last seed
+    cli("study", "--resume", "w")
+    assert len(cli.json("store", "list")) == 2  # main and weak of that seed, of six

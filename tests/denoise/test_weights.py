@@ -1,5 +1,6 @@
 """Weights as values: polynomial arithmetic, what is evaluated and when, and weights that learn."""
 
+import itertools
 import math
 
 import pytest
@@ -216,3 +217,12 @@ def test_a_gated_learned_weight_costs_nothing_outside():
 def test_polynomials_drop_what_is_zero():
     assert Polynomial({(): 0.0}).monomials == {}
     assert math.isclose(at(Polynomial({(): 2.0, (MODULES[2], MODULES[2]): 3.0})), 14)
+
+
+def test_factors_stand_in_the_order_in_which_they_were_made() -> None:
+    """So that a product has the same last bits in every process, whatever the hashes there."""
+    first, second, third = Gate(0.1), Gate(0.2), Gate(0.3)
+    wanted = [(first, second, third)]
+    for factors in itertools.permutations((first, second, third)):
+        product = factors[0] * factors[1] * factors[2]
+        assert list(product.monomials) == wanted
