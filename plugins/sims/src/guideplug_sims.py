@@ -57,6 +57,31 @@ def _duration(value: Any) -> Duration | None:
     return None if value is None else Duration.of(value)
 
 
+def _count() -> Any:
+    return option(
+        None,
+        help="synthetic samples; none for as many as there are data",
+        unit="samples",
+        validator=optional(at_least(1)),
+    )
+
+
+def _budget() -> Any:
+    return option(
+        None,
+        help="how long the copy is fine-tuned; none for an eighth of the training of the base",
+        converter=_duration,
+    )
+
+
+def _lr() -> Any:
+    return option(0.1, help="learning rate of the fine-tuning, as a share of the base's", validator=positive)
+
+
+def _model() -> Any:
+    return option("synthetic", help="role of the fine-tuned copy")
+
+
 class _Copies(Protocol):
     """The options that say how the copy is made, which both guiders have."""
 
@@ -98,19 +123,10 @@ class SIMS(Guider):
     omega: float | WeightSchedule = option(
         1.0, help="guidance strength; 0 is off, and 1 + omega is the other guiders' weight", validator=non_negative
     )
-    count: int | None = option(
-        None,
-        help="synthetic samples; none for as many as there are data",
-        unit="samples",
-        validator=optional(at_least(1)),
-    )
-    budget: Duration | None = option(
-        None,
-        help="how long the copy is fine-tuned; none for an eighth of the training of the base",
-        converter=_duration,
-    )
-    lr: float = option(0.1, help="learning rate of the fine-tuning, as a share of the base's", validator=positive)
-    model: str = option("synthetic", help="role of the fine-tuned copy")
+    count: int | None = _count()
+    budget: Duration | None = _budget()
+    lr: float = _lr()
+    model: str = _model()
 
     def needs(self, task: Task, main: Recipe) -> Mapping[str, Recipe | str | None]:
         return _copy_of(self, task, main)
@@ -134,19 +150,10 @@ class Extrapolation(Guider):
     omega: float = option(
         1.0, help="how far beyond the base, in distances between the two networks; 0 is off", validator=non_negative
     )
-    count: int | None = option(
-        None,
-        help="synthetic samples; none for as many as there are data",
-        unit="samples",
-        validator=optional(at_least(1)),
-    )
-    budget: Duration | None = option(
-        None,
-        help="how long the copy is fine-tuned; none for an eighth of the training of the base",
-        converter=_duration,
-    )
-    lr: float = option(0.1, help="learning rate of the fine-tuning, as a share of the base's", validator=positive)
-    model: str = option("synthetic", help="role of the fine-tuned copy")
+    count: int | None = _count()
+    budget: Duration | None = _budget()
+    lr: float = _lr()
+    model: str = _model()
 
     def needs(self, task: Task, main: Recipe) -> Mapping[str, Recipe | str | None]:
         return _copy_of(self, task, main)

@@ -118,6 +118,14 @@ def main() -> None:
     """
 
 
+_JOBS = click.option(
+    "--jobs", type=_Whole(1, "processes at a time", 2), default=1, metavar="N",
+    help="Processes at a time; by default 1.",
+)  # fmt: skip
+_OUT = click.option("--out", metavar="FOLDER", help="Where results go; by default a new folder under runs/.")
+_DEVICE = click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 ...; by default CUDA where there is one.")
+
+
 def _shared(command: Any) -> Any:
     """Options of the commands that sample."""
     for decorate in reversed(
@@ -133,8 +141,8 @@ def _shared(command: Any) -> Any:
                 help="One option, such as guider.weight=2.5, train.lr=0.01 or models.weak.seed=1. Repeatable.",
             ),
             click.option("--samples", type=int, metavar="N", help="Samples of each arm."),
-            click.option("--out", metavar="FOLDER", help="Where results go; by default a new folder under runs/."),
-            click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 ...; by default CUDA where there is one."),
+            _OUT,
+            _DEVICE,
             click.option(
                 "--plugin", "plugins", metavar="FILE.py", multiple=True,
                 help="A local plugin. It is code and runs as such. Repeatable.",
@@ -241,21 +249,15 @@ def run(config: str | None, **options: Any) -> None:
     callback=_pair,
     help="One option, such as train.lr=0.01 or models.weak.seed=0; by default none. Repeatable.",
 )
-@click.option(
-    "--jobs",
-    type=_Whole(1, "processes at a time", 2),
-    default=1,
-    metavar="N",
-    help="Processes at a time; by default 1.",
-)
-@click.option("--out", metavar="FOLDER", help="Where results go; by default a new folder under runs/.")
+@_JOBS
+@_OUT
 @click.option("--resume", metavar="FOLDER", help="Go on with an interrupted comparison; by default a new one begins.")
 @click.option(
     "--dry-run",
     is_flag=True,
     help="Print the configuration, what there is to do, what the store has, and an estimate of time.",
 )
-@click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 ...; by default CUDA where there is one.")
+@_DEVICE
 @click.option(
     "--plugin",
     "plugins",
@@ -290,17 +292,11 @@ def compare(config: str | None, **options: Any) -> None:
     callback=_pair,
     help="One option of the study, such as seeds=[0,1,2]. Repeatable.",
 )
-@click.option(
-    "--jobs",
-    type=_Whole(1, "processes at a time", 2),
-    default=1,
-    metavar="N",
-    help="Processes at a time; by default 1.",
-)
-@click.option("--out", metavar="FOLDER", help="Where results go; by default a new folder under runs/.")
+@_JOBS
+@_OUT
 @click.option("--resume", metavar="FOLDER", help="Go on with an interrupted study.")
 @click.option("--dry-run", is_flag=True, help="Print what there is to do, what the store has, and an estimate of time.")
-@click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 ...; by default CUDA where there is one.")
+@_DEVICE
 @click.option(
     "--plugin",
     "plugins",

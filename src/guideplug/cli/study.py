@@ -145,10 +145,11 @@ def _go(plan: Plan, registry: Registry, store: Store, folder: Path, options: Map
         observers = Observers([] if progress is None else [progress])
         found = carry_out(plan, registry, folder, store, jobs=options["jobs"], observers=observers)
         _close(progress)
-        report = plan.study.report(found)
-        files = write_report(plan, found, report, folder)
-    except ValueError as error:
-        raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
+        try:
+            report = plan.study.report(found)
+            files = write_report(plan, found, report, folder)
+        except ValueError as error:
+            raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
     except (Interrupted, KeyboardInterrupt) as stopped:
         _close(progress)
         click.echo(f"interrupted; go on with: guideplug study --resume {shell_quote(str(folder))}", err=True)
@@ -175,9 +176,8 @@ def _tell(found: Findings, report: Report) -> None:
         header, rows = list(table.columns), shown(table)
         words = sum(all(isinstance(row[place], str) for row in table.rows) for place in range(len(header)))
         if words == 1 and table_width(header, rows) > console.width and len(rows) < len(header):
-            header, *rows = (
-                list(column) for column in zip(header, *rows, strict=True)
-            )  # rows fit where columns do not
+            turned = zip(header, *rows, strict=True)  # its rows fit where its columns do not
+            header, *rows = map(list, turned)
         print_table(console, name, header, rows, words=words)
     for sentence in [*report.sentences, *failures(found)]:
         click.echo(f"- {sentence}")

@@ -71,7 +71,7 @@ def along_range(text: str) -> list[tuple[str, float, str]]:
 
 
 def _named_ranges(value: Value, name: str = "") -> Iterator[tuple[str, Range]]:
-    """The ranges in the order of `_ranges`, each with the name that it is given by, if any."""
+    """The ranges in the order of the text, each with the name that it is given by, if any."""
     match value:
         case Range():
             yield name, value
@@ -86,7 +86,7 @@ def _named_ranges(value: Value, name: str = "") -> Iterator[tuple[str, Range]]:
 
 
 def _filled(value: Value, numbers: Iterator[float | int]) -> Value:
-    """The value with its ranges replaced, in the order of `_ranges`, by numbers."""
+    """The value with its ranges replaced, in the order of the text, by numbers."""
     match value:
         case Range():
             return Literal(next(numbers))
@@ -100,15 +100,7 @@ def _filled(value: Value, numbers: Iterator[float | int]) -> Value:
 
 
 def _ranges(value: Value) -> Iterator[Range]:
-    match value:
-        case Range():
-            yield value
-        case Call(_, args, kwargs):
-            for inner in (*args, *(keyword.value for keyword in kwargs)):
-                yield from _ranges(inner)
-        case ListValue(items):
-            for inner in items:
-                yield from _ranges(inner)
+    return (found for _, found in _named_ranges(value))
 
 
 def _words(value: Value) -> Iterator[Word]:
