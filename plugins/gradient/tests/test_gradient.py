@@ -369,6 +369,12 @@ def test_paths_are_written_whole(own, tmp_path, monkeypatch):
     assert Posterior("math:sqrt", (1.0,)).operator == "math:sqrt"
 
 
+def test_a_home_that_nobody_has_is_a_file_that_is_not_there():
+    found = Posterior("~nobody-of-this-name/A.npy", "~nobody-of-this-name/y.npy")
+    with pytest.raises(ConfigError, match="nobody-of-this-name"):
+        found.guide(GaussianDenoiser(0.1), {})
+
+
 def test_errors_while_sampling_name_the_function(own):
     main = GaussianDenoiser(0.1)
     with pytest.raises(DenoiserError, match=r"classifier .*own.py:broken raised AttributeError"):

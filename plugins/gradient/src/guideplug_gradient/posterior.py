@@ -55,7 +55,12 @@ def _operator(value: Any) -> Any:
 
 def _file(value: Any) -> Any:
     """The path of a file made absolute."""
-    return str(Path(value).expanduser().absolute()) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return str(Path(value).expanduser().absolute())
+    except RuntimeError:  # ~somebody, whom this machine does not know: a name like any other
+        return str(Path(value).absolute())
 
 
 @final
