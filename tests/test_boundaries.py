@@ -17,7 +17,7 @@ CORE = ROOT / "src" / "guideplug"
 PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if not path.name.startswith((".", "__")))
 
 ROOMS = [
-    "errors", "digest", "config", "observe", "denoise", "noise", "weights", "perturb", "adapters", "ema",
+    "errors", "digest", "files", "config", "observe", "denoise", "noise", "weights", "perturb", "adapters", "ema",
     "tensors", "recipe", "guide", "select", "sample", "reward", "task", "paired", "study", "losses", "draws", "recipes",
     "degrade", "dataset", "imported", "hooks", "registry", "train", "store", "run", "compare", "laboratory", "testing",
     "demo", "scaffold", "cli",

@@ -29,7 +29,7 @@ PAGES += sorted(ROOT.glob("plugins/*/README.md"))
 FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HELP = re.compile(r"(^```text\n\$ guideplug([^\n]*) --help\n)(.*?)(^```$)", re.MULTILINE | re.DOTALL)
 INSTALL_AND_RUN = "pip install . ./plugins/* && guideplug run --guider autoguidance --selector early-jest"
-INSTALL_AND_TEST = "pip install '.[test]' ./plugins/* && pytest"
+INSTALL_AND_TEST = "pip install '.[test]' ./plugins/* && pytest -n 2 --dist loadfile"
 
 
 def page(name: str) -> str:

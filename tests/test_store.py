@@ -57,7 +57,7 @@ def test_snapshots_come_along_and_the_state_does_not(store: Store) -> None:
     for name in ("state.safetensors", "snapshot-4it-ema0.05.safetensors", "note.txt", ".weights.safetensors.x.tmp"):
         write_tensors(place / name, WEIGHTS)
     assert store.workplace(A) == place
-    assert len(names(place)) == 4
+    assert len(names(place)) == 5  # the list of checksums too
     entry = made(store)
     assert names(entry.folder) == ["entry.json", "snapshot-4it-ema0.05.safetensors", "weights.safetensors"]
     assert set(entry.files) == {"snapshot-4it-ema0.05.safetensors", "weights.safetensors"}
@@ -81,7 +81,7 @@ def test_finishing_again_replaces_the_entry(store: Store) -> None:
     assert len(entry.tensors()["w"]) == 1
 
 
-@pytest.mark.parametrize("part", ["write_tensors", "whole_file", "_sha256"])
+@pytest.mark.parametrize("part", ["write_tensors", "whole_file", "sha256_of"])
 def test_what_fails_on_the_way_leaves_no_entry(store: Store, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -289,5 +289,5 @@ def test_the_lock_is_freed_when_its_holder_is_killed(store: Store) -> None:
 def test_the_record_says_what_was_made(store: Store) -> None:
     entry = made(store)
     record = json.loads((entry.folder / "entry.json").read_text())
-    assert set(record) == {"recipe", "facts", "files"}
+    assert set(record) == {"recipe", "facts", "files", "sha256"}
     assert all(len(digest) == 64 for digest in record["files"].values())

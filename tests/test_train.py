@@ -725,6 +725,40 @@ def test_a_weight_that_is_not_finite_is_named_with_its_step() -> None:
         training(Breaking()).run()
 
 
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_gradient_that_is_not_finite_is_named_with_its_step(clip: float | None) -> None:
+    @final
+    class Steep(Leaf):
+        """Its output is finite everywhere, and its slope is not where the weight is 0."""
+
+        def __init__(self) -> None:
+            super().__init__(SPACE)
+            self.w = nn.Parameter(torch.ones(()))
+
+        def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+            return x * self.w.abs().sqrt()
+
+    now = training(Steep(), clip=clip)
+
+    def each(training: Training) -> None:
+        if training.step == 3:
+            now.learner.w.data.zero_()
+
+    with pytest.raises(DivergenceError, match=r"'learner' diverged: the gradient of step 3 is not finite, and its "):
+        now.run(each=each)
+
+
+def test_an_average_that_is_not_finite_is_named() -> None:
+    now = training(duration="5it")
+
+    def each(training: Training) -> None:
+        if training.step == 4:
+            next(iter(now.averages.parameters(now.options.ema[0]).values())).fill_(math.inf)
+
+    with pytest.raises(DivergenceError, match=r"'learner' diverged: an average of the weights is not finite after "):
+        now.run(each=each)
+
+
 # Precision
 
 

@@ -7,6 +7,7 @@ __all__ = [
     "CheckpointError",
     "ConditionError",
     "ConfigError",
+    "DamagedFile",
     "DenoiserError",
     "DivergenceError",
     "ExpressionError",
@@ -56,6 +57,10 @@ class RecipeError(UsageError):
 
 class CheckpointError(GuideplugError):
     """A checkpoint cannot be read, or belongs to another configuration."""
+
+
+class DamagedFile(GuideplugError):
+    """A file is not what was written: it was changed or damaged afterwards."""
 
 
 class StoreError(GuideplugError):

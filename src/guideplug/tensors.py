@@ -3,53 +3,20 @@
 What can be wrong with a checkpoint is said in one line: the file, what was found, what was expected.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from guideplug.errors import CheckpointError, WriteError
+from guideplug.errors import CheckpointError
+from guideplug.files import check_unchanged, whole_file
 
-__all__ = ["fill_module", "read_tensors", "tensors_digest", "whole_file", "write_tensors"]
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears under ``path`` complete or not at all: written aside, synced, renamed.
-
-    Raises:
-        WriteError: the system refuses to write it; says why.
-    """
-    try:
-        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    except OSError as error:
-        raise _refused(path, error) from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(aside).chmod(0o644)
-        Path(aside).replace(path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            Path(aside).unlink()
-        if isinstance(error, OSError):
-            raise _refused(path, error) from None
-        raise
-
-
-def _refused(path: Path, error: OSError) -> WriteError:
-    return WriteError(f"{path} cannot be written ({error.strerror or error}); what was written before is whole")
+__all__ = ["fill_module", "read_tensors", "tensors_digest", "write_tensors"]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -75,10 +42,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Raises:
         CheckpointError: no such file, truncated, or of another format (a pickle, say, which is never opened).
+        DamagedFile: it is not what was written.
     """
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise CheckpointError(f"checkpoint {path} {what}: give a .safetensors file")
+    check_unchanged(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

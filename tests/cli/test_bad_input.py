@@ -3,6 +3,8 @@
 import errno
 import json
 import pickle
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from guideplug.run.folder import RunFolder
+
 HERE = Path(__file__).parent
+TOY = HERE / "toy.py"
 GUIDED = ("--guider", "autoguidance")
 
 
@@ -397,8 +402,7 @@ def resumed(cli: Any, *arguments: str, code: int) -> str:
 
 def unfinish(path: Path = Path("first")) -> None:
     """Make a finished run look as if it had been interrupted."""
-    record = json.loads((path / "run.json").read_text())
-    (path / "run.json").write_text(json.dumps({**record, "status": "interrupted"}))
+    RunFolder(path).update_record(status="interrupted")
 
 
 def test_a_disk_that_is_full_while_networks_are_kept(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -409,7 +413,7 @@ def test_a_disk_that_is_full_while_networks_are_kept(cli: Any, monkeypatch: pyte
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("guideplug.tensors.os.fsync", full)
+        patched.setattr("guideplug.files.os.fsync", full)
         result = cli.toy("--out", "full", "--duration", "4it", code=1)
     said = result.stderr.splitlines()[-1]
     assert "cannot be written (No space left on device); what was written before is whole" in said
@@ -421,6 +425,58 @@ def test_resume_of_a_finished_run(cli: Any, trained: Path) -> None:
     line = resumed(cli, code=2)
     assert "finished" in line
     assert "guideplug sample first" in line
+
+
+def test_resume_with_other_options_names_all_of_them(cli: Any, trained: Path) -> None:
+    unfinish()
+    line = resumed(cli, "--samples", "9", "--set", "train.lr=0.5", code=2)
+    assert re.search(r"samples was \d+ and is 9 now; train.lr was 0.01 and is 0.5 now; leave that out, ", line)
+
+
+def test_resume_with_other_code_is_refused(cli: Any, tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(TOY.read_text())
+    arguments = ("--plugin", str(plugin), "--task", "toy", "--duration", "4it", "--samples", "8")
+    cli("run", *arguments, "--out", "first")
+    unfinish()
+    plugin.write_text(TOY.read_text() + "\n")
+    line = resumed(cli, code=2)
+    assert "--resume first: the code of " in line
+    assert "mine" in line
+    assert "is not what the run began with; put it back, or start a new run" in line
+    plugin.write_text(TOY.read_text())
+    cli("run", "--resume", "first")
+
+
+def test_resume_with_another_torch_says_so(cli: Any, trained: Path) -> None:
+    unfinish()
+    folder = RunFolder(Path("first"))
+    folder.update_record(versions={**folder.record()["versions"], "torch": "1.0"})
+    said = cli("run", "--resume", "first").stderr
+    assert said.startswith("note: the run began with torch 1.0, and this is ")
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("config.toml", ("run", "--resume", "first")),
+        ("run.json", ("run", "--resume", "first")),
+        ("config.toml", ("sample", "first")),
+        ("denoisers/main.safetensors", ("sample", "first")),
+        ("denoisers/main.json", ("sample", "first")),
+        ("samples.npz", ("evaluate", "first/samples.npz", "--task", "toy", "--plugin", str(TOY))),
+    ],
+)
+def test_what_has_changed_since_it_was_written_is_not_used(
+    cli: Any, trained: Path, name: str, command: Sequence[str]
+) -> None:
+    unfinish()
+    path = Path("first", name)
+    whole = bytearray(path.read_bytes())
+    whole[-3] ^= 1
+    path.write_bytes(whole)
+    line = cli(*command, code=1).stderr.splitlines()[-1]
+    assert line.startswith(f"error: {path} is damaged: it is not what was written, going by checksums.sha256; ")
 
 
 def test_resume_of_a_folder_that_is_no_run(cli: Any) -> None:

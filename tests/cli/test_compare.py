@@ -16,6 +16,7 @@ import pytest
 import tomli_w
 import torch
 
+from guideplug.files import whole_file
 from guideplug.tensors import write_tensors
 
 TOY = Path(__file__).with_name("toy.py")
@@ -269,7 +270,13 @@ def test_a_schedule_that_needs_the_end_is_told(cli: Any) -> None:
 
 
 def test_prices_that_cannot_be_read(cli: Any, first: Path) -> None:
-    (first / "costs.json").write_text('{"none": {"iteration": 1.0}}')
+    path = first / "costs.json"
+    path.write_text('{"none": {"iteration": 1.0}}')
+    line = cli.error("compare", "--resume", "first", code=1)
+    assert "costs.json is damaged: it is not what was written" in line
+    assert "remove it and resume, and iterations are measured again" in line
+    with whole_file(path) as file:
+        file.write(b'{"none": {"iteration": 1.0}}')
     line = cli.error("compare", "--resume", "first", code=1)
     assert "costs.json cannot be used" in line
     assert "remove it and resume" in line

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from guideplug.files import whole_file
+
 TOY = Path(__file__).with_name("toy.py")
 GUIDEPLUG = (sys.executable, "-c", "from guideplug.cli import main; main()")
 SMALL = ("--plugin", TOY, "--device", "cpu")
@@ -33,7 +35,16 @@ def test_without_a_name_it_lists_what_there_is(cli: Any) -> None:
 def test_it_leaves_tables_figure_and_json(cli: Any) -> None:
     said = cli("study", WEIGHTS, *SMALL, "--out", "w").stdout
     there = {path.name for path in Path("w").iterdir()}
-    assert {"study.toml", "study.json", "weights.md", "weights.csv", "weights.png", "trials.csv", "trials"} == there
+    assert {
+        "study.toml",
+        "study.json",
+        "weights.md",
+        "weights.csv",
+        "weights.png",
+        "trials.csv",
+        "trials",
+        "checksums.sha256",
+    } == there
     assert len(trials("w")) == 3 * (1 + 3)  # seeds, unguided and three weights
     assert Path("w/weights.png").read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader(Path("w/weights.csv").read_text().splitlines()))
@@ -164,7 +175,9 @@ def test_trials_of_another_run_are_refused_before_any_work(cli: Any) -> None:
     cli("study", text.format(16), *SMALL, "--out", "w")
     path = Path("w/study.toml")
     Path("w/trials/1.json").unlink()
-    path.write_text(path.read_text().replace("samples=16", "samples=8"))
+    changed = path.read_text().replace("samples=16", "samples=8")
+    with whole_file(path) as file:
+        file.write(changed.encode())
     assert "is not of the run that" in cli.error("study", "--resume", "w", code=1)
     assert not Path("w/trials/1.json").exists()
 

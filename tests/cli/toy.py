@@ -1,7 +1,8 @@
 """A local plugin for the tests of the command line: a task that costs nothing, two selectors, bad networks.
 
 The data are two points of the plane with a little noise, under the label of the point if ``labels`` is true. Where
-``TOY_PAUSE`` is set in the environment, every training step and every sampling step waits that many seconds.
+``TOY_PAUSE`` is set in the environment, every training step and every sampling step waits that many seconds; in the
+training step ``TOY_DIVERGE``, data are no numbers.
 """
 
 import itertools
@@ -177,6 +178,8 @@ class Toy(Task):
         generator = streams.generator("data")
         which = torch.randint(2, (len(sigma),), generator=generator)
         clean = CENTRES[which] + 0.05 * torch.randn(len(sigma), 2, generator=generator)
+        if os.environ.get("TOY_DIVERGE") == str(streams.step):
+            clean = clean * torch.nan
         return noised(clean, sigma, streams, which if self.labels else None)
 
     def start(self, streams: SampleStreams, sigma: float) -> Start:

@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from guideplug.cli.main import main
+from guideplug.tensors import read_tensors
 
 TOY = Path(__file__).parents[1] / "cli" / "toy.py"
 ARGUMENTS = [
@@ -31,7 +34,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder and a store of the test's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GUIDEPLUG_STORE", str(tmp_path / "store"))
-    for name in ("TOY_PAUSE", "TOY_INTERRUPT", "TOY_OBSERVER"):
+    for name in ("TOY_PAUSE", "TOY_DIVERGE", "TOY_INTERRUPT", "TOY_OBSERVER"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -164,6 +167,54 @@ def test_a_sampled_run_can_be_interrupted_and_resumed(monkeypatch: pytest.Monkey
     monkeypatch.delenv("TOY_INTERRUPT")
     invoke("run", "--resume", "out")
     assert outcome(Path("out")) == outcome(Path("plain"))
+
+
+def test_a_run_that_diverged_says_where_it_was_well_and_a_new_one_begins_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guide that is like the main network does not begin from the main one's weights."""
+    monkeypatch.setattr("guideplug.run.workshop.SECONDS_BETWEEN_STATES", 0.0)
+    monkeypatch.setenv("TOY_DIVERGE", "6")
+    common = ["run", "--plugin", str(TOY), "--task", "toy", "--guider", "autoguidance", "--device", "cpu"]
+    said = invoke(*common, "--duration", "9it", "--out", "out", code=1).stderr.splitlines()[-1]
+    found = re.search(
+        r"training 'main' diverged: the loss of step 6 is not finite.*; its last good weights are those after step 6: "
+        r"begin a new run from them with --model '(main=train\(start=load\(path=\"(.*)\"\)\))'$",
+        said,
+    )
+    assert found is not None, said
+    good = read_tensors(Path(found[2]))[0]
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in good.values())
+    monkeypatch.delenv("TOY_DIVERGE")
+    invoke(*common, "--duration", "2it", "--set", "train.lr=1e-12", "--model", found[1], "--out", "new")
+    begun = read_tensors(Path("new/denoisers/main.safetensors"))[0]
+    for name, tensor in good.items():
+        torch.testing.assert_close(begun[name], tensor)
+    weak = tomllib.loads(Path("new/config.toml").read_text())["models"]["weak"]
+    assert weak["start"] == "none"
+    invoke("run", "new/config.toml", "--out", "again")
+    assert outcome(Path("again"))["weights"] == outcome(Path("new"))["weights"]
+
+
+def test_a_start_of_another_architecture_is_refused_before_anything_is_run() -> None:
+    invoke(*ARGUMENTS, "--duration", "2it", "--out", "first")
+    model = 'main=train(start=load(path="first/denoisers/weak.safetensors"), denoiser=toy-net(width=5))'
+    said = invoke(*ARGUMENTS, "--model", model, "--out", "out", code=2).stderr
+    assert "error: --model main: " in said
+    assert "has shape" in said
+    assert not Path("out").exists()
+
+
+def test_two_runs_into_one_folder(running: Any) -> None:
+    """The second is refused while the first works, and the first is not disturbed."""
+    process = started()
+    running.append(process)
+    wait_until(process, logged('"event": "step"'))
+    said = invoke("run", "--resume", "out", code=2).stderr
+    assert said == "error: out is in use: another process is at work in it; wait for it, or give another folder\n"
+    assert "out is not empty" in invoke(*ARGUMENTS, "--out", "out", code=2).stderr
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    check_resumable()
 
 
 # From outside, with real signals

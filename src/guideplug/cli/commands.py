@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 import click
+import torch
 from rich.console import Console
 
 from guideplug.cli.dry_run import dry_run
@@ -20,6 +21,7 @@ from guideplug.errors import RunError, UsageError
 from guideplug.guide import Guider
 from guideplug.recipes import Train
 from guideplug.registry import Registry
+from guideplug.run.code import code_of
 from guideplug.run.config import Request, RunConfig, read_file, renewed_roles, resolve, to_toml
 from guideplug.run.experiment import Experiment, Outcome
 from guideplug.run.folder import RunFolder
@@ -152,14 +154,26 @@ def _resumable(path: Path) -> RunFolder:
 
 
 def _same_configuration(resolved: RunConfig, folder: RunFolder) -> None:
-    """Refuse to resume under another configuration, naming the first difference."""
+    """Refuse to resume under another configuration or with other code, naming what differs."""
     try:
         before = tomllib.loads(folder.config.read_text())
     except (OSError, ValueError) as error:
         raise RunError(f"{folder.config} is damaged ({error}): start the run again in another folder") from None
     now = tomllib.loads(to_toml(resolved))
-    for key, old, new in differences(before, now):
-        raise UsageError(f"--resume {folder.path}: {key} was {old} and is {new} now; leave it out, or start a new run")
+    changed = [f"{key} was {old} and is {new} now" for key, old, new in differences(before, now)]
+    if changed:
+        raise UsageError(f"--resume {folder.path}: {'; '.join(changed)}; leave that out, or start a new run")
+    record = folder.record()
+    code = differences(record.get("code", {}), code_of(resolved))
+    if code:
+        raise UsageError(
+            f"--resume {folder.path}: the code of {', '.join(name for name, _, _ in code)} is not what the run began "
+            "with; put it back, or start a new run"
+        )
+    before_torch = record.get("versions", {}).get("torch", torch.__version__)
+    if before_torch != torch.__version__:
+        what = f"the run began with torch {before_torch}, and this is {torch.__version__}"
+        click.echo(f"note: {what}: its bits will not be those of an undisturbed run", err=True)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[tuple[str, Any, Any]]:

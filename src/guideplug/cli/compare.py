@@ -19,13 +19,13 @@ from guideplug.compare import Grid, GridRequest, compare, read_grid, resolve_gri
 from guideplug.compare.figure import why_none
 from guideplug.config import Duration, expand_ranges, shell_quote
 from guideplug.errors import ConfigError, ExpressionError, UsageError
+from guideplug.files import at_work_in, check_unchanged, whole_file
 from guideplug.registry import Registry
 from guideplug.run.config import Request
 from guideplug.run.folder import RunFolder
 from guideplug.run.interrupt import Interrupted
 from guideplug.run.rehearsal import rehearse
 from guideplug.store import Store
-from guideplug.tensors import whole_file
 
 __all__ = ["compare_command"]
 
@@ -43,6 +43,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
         file = Path(resume) / CONFIG
         if not file.is_file():
             raise UsageError(f"{resume} is not the folder of a comparison: it has no {CONFIG}")
+        check_unchanged(file)
     plugins = plugin_files(options, file)
     registry = Registry.installed(plugins)
     values, own = read_grid(file) if file is not None else ({}, {})
@@ -54,12 +55,13 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
         return
     folder = Path(resume) if resume is not None else _new_folder(grid, options["out"])
     text = to_toml(grid)
-    if resume is not None:
-        _same(tomllib.loads((folder / CONFIG).read_text()), tomllib.loads(text), folder)
-    else:
-        with whole_file(folder / CONFIG) as target:
-            target.write(text.encode())
-    _go(grid, registry, folder, options)
+    with at_work_in(folder):
+        if resume is not None:
+            _same(tomllib.loads((folder / CONFIG).read_text()), tomllib.loads(text), folder)
+        else:
+            with whole_file(folder / CONFIG) as target:
+                target.write(text.encode())
+        _go(grid, registry, folder, options)
 
 
 def _request(
@@ -173,6 +175,7 @@ def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]
         progress = CompareProgress(Console(), found_trainings(grid, store), len(grid.trainings))
     try:
         found = compare(grid, registry, folder, store, jobs=options["jobs"], say=progress or (lambda line: None))
+        files = write_report(found, folder, grid.request.published)
     except (Interrupted, KeyboardInterrupt) as stopped:
         if progress is not None:
             progress.close()
@@ -181,7 +184,6 @@ def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]
     finally:
         if progress is not None:
             progress.close()
-    files = write_report(found, folder, grid.request.published)
     if as_json:
         click.echo((folder / "compare.json").read_text())
         return

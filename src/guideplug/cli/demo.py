@@ -10,8 +10,8 @@ import torch
 
 from guideplug.demo import demonstrate, draw_picture, story
 from guideplug.errors import UsageError
+from guideplug.files import drawn_whole
 from guideplug.registry import Registry
-from guideplug.run.folder import drawn_whole
 
 __all__ = ["demo_command"]
 

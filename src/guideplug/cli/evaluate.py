@@ -11,10 +11,10 @@ from rich.console import Console
 from guideplug.cli.table import print_table
 from guideplug.config import short
 from guideplug.errors import UsageError
+from guideplug.files import drawn_whole
 from guideplug.noise import SampleStreams
 from guideplug.registry import Registry
 from guideplug.run.config import Request, resolve
-from guideplug.run.folder import drawn_whole
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.samples import check_condition, read_arms
 from guideplug.run.summary import table_rows

@@ -18,6 +18,7 @@ from guideplug.cli.study_progress import StudyProgress
 from guideplug.cli.table import print_table, table_width
 from guideplug.config import Reader, format_value, parse, shell_quote, write
 from guideplug.errors import ExpressionError, RunError, UsageError
+from guideplug.files import at_work_in, check_unchanged, whole_file
 from guideplug.laboratory import Plan, carry_out, failures, planned, shown, write_report
 from guideplug.observe import Observers
 from guideplug.registry import Registry
@@ -25,7 +26,6 @@ from guideplug.run.folder import RunFolder
 from guideplug.run.interrupt import Interrupted
 from guideplug.store import Store, identity
 from guideplug.study import Findings, Report, Study
-from guideplug.tensors import whole_file
 
 __all__ = ["study_command"]
 
@@ -63,9 +63,11 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     else:
         out = None if options["out"] is None else Path(options["out"])
         folder = RunFolder.create(out, f"study-{study.name}", parts=("trials",)).path
-        with whole_file(folder / CONFIG) as file:
-            file.write(tomli_w.dumps({"study": format_value(write(study)), **plan.common}).encode())
-    _go(plan, registry, store, folder, options)
+    with at_work_in(folder):
+        if resume is None:
+            with whole_file(folder / CONFIG) as file:
+                file.write(tomli_w.dumps({"study": format_value(write(study)), **plan.common}).encode())
+        _go(plan, registry, store, folder, options)
 
 
 def _list(registry: Registry, *, as_json: bool) -> None:
@@ -101,6 +103,7 @@ def _study(expression: str, sets: tuple[tuple[str, str], ...], registry: Registr
 def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
     """The study of a folder, what its runs have in common, and its plugin files."""
     path = folder / CONFIG
+    check_unchanged(path)
     try:
         table = tomllib.loads(path.read_text())
         expression = table.pop("study")

@@ -15,10 +15,10 @@ from guideplug.compare.costs import Cost, Price, measure_prices
 from guideplug.compare.grid import NONE, Grid
 from guideplug.compare.trainings import Trained, iteration_of, needed_for, plain
 from guideplug.errors import RunError
+from guideplug.files import check_unchanged, whole_file
 from guideplug.observe import Observers
 from guideplug.run.workshop import StoreWorkshop
 from guideplug.store import Store
-from guideplug.tensors import whole_file
 
 __all__ = ["Prices", "measured_prices"]
 
@@ -92,10 +92,10 @@ def _works(grid: Grid) -> tuple[dict[str, Trained], dict[str, str]]:
 
 
 def _read(path: Path, names: Mapping[str, str]) -> dict[str, Price]:
+    advice = "remove it and resume, and iterations are measured again"
+    check_unchanged(path, advice)
     try:
         rows = json.loads(path.read_text())
         return {key: Price(*(float(rows[key][field]) for field in ("seconds", "low", "high"))) for key in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{path} cannot be used ({error}): remove it and resume, and iterations are measured again"
-        ) from None
+        raise RunError(f"{path} cannot be used ({error}): {advice}") from None

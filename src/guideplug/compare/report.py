@@ -15,7 +15,7 @@ from guideplug.compare.grid import Published
 from guideplug.compare.result import BUDGETS, Comparison
 from guideplug.compare.tables import markdown
 from guideplug.compare.words import sentences
-from guideplug.tensors import whole_file
+from guideplug.files import whole_file
 
 __all__ = ["write_report"]
 

@@ -26,6 +26,7 @@ from guideplug.compare.trainings import needed_for
 from guideplug.compare.workers import Cell, Run, asked_to_leave, workers
 from guideplug.denoise import Leaf
 from guideplug.errors import RunError
+from guideplug.files import check_unchanged, whole_file
 from guideplug.observe import Observers
 from guideplug.recipes import Snapshot
 from guideplug.registry import Registry
@@ -33,7 +34,6 @@ from guideplug.run.measure import Bench, metrics_of
 from guideplug.run.rehearsal import denoiser_of, guided
 from guideplug.run.workshop import StoreWorkshop
 from guideplug.store import Store
-from guideplug.tensors import whole_file
 from guideplug.train import Moment, moment_at
 
 __all__ = ["compare"]
@@ -119,10 +119,12 @@ def _path(grid: Grid, folder: Path, cell: Cell) -> Path:
 
 
 def _read(path: Path) -> Any:
+    advice = "remove it and resume, and it is measured again"
+    check_unchanged(path, advice)
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged ({error}): remove it and resume, and it is measured again") from None
+        raise RunError(f"{path} is damaged ({error}): {advice}") from None
 
 
 def _snapshots(grid: Grid, selector: str, seed: int, facts: Mapping[str, Any], prices: Prices) -> Iterator[Training]:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from guideplug.compare.digits import cell, number
+from guideplug.files import drawn_whole, whole_file
 from guideplug.laboratory.plan import Plan
-from guideplug.run.folder import drawn_whole
 from guideplug.study import Findings, Report, Table, Value, where
-from guideplug.tensors import whole_file
 
 __all__ = ["failures", "markdown", "shown", "write_report"]
 

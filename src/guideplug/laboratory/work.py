@@ -25,6 +25,7 @@ from guideplug.compare.workers import Run, asked_to_leave, workers
 from guideplug.config import Reader
 from guideplug.denoise import Condition
 from guideplug.errors import DivergenceError, RunError
+from guideplug.files import check_unchanged, whole_file
 from guideplug.laboratory.plan import Plan, fingerprint, planned
 from guideplug.observe import Observers
 from guideplug.recipe import Recipe, nested_recipes
@@ -38,7 +39,6 @@ from guideplug.run.workshop import StoreWorkshop
 from guideplug.store import Store, identity
 from guideplug.study import Findings, Measured, Study
 from guideplug.task import Arm
-from guideplug.tensors import whole_file
 
 __all__ = ["TRIALS", "carry_out"]
 
@@ -91,6 +91,7 @@ def _path(folder: Path, number: int) -> Path:
 
 def _check_same(plan: Plan, number: int, path: Path) -> None:
     """Refuse what an earlier trial gave that was another run: other options, networks, or code."""
+    check_unchanged(path, "remove it and resume, and it is measured again")
     trial, found = plan.trials[number], read_json(path)
     if found.get("axes") != dict(trial.axes) or found.get("run") != fingerprint(plan.configs[number]):
         raise RunError(
@@ -123,13 +124,15 @@ def _gathered(plan: Plan, registry: Registry, folder: Path, store: Store) -> Fin
 
 def _kept(path: Path, trial: str) -> Arm:
     """The samples of a trial, from its file."""
+    advice = "remove it and its .json, and resume"
+    check_unchanged(path, advice)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     except FileNotFoundError:
         raise ValueError(f"the samples of {trial} were not kept: say Trial(..., keep=True)") from None
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged ({error}): remove it and its .json, and resume") from None
+        raise RunError(f"{path} is damaged ({error}): {advice}") from None
     condition: Condition = found.get("condition")
     parts = {name.removeprefix("condition."): part for name, part in found.items() if name.startswith("condition.")}
     return Arm(trial, found["samples"], parts or condition)

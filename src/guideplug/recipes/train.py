@@ -6,7 +6,7 @@ from typing import Any, final
 from attrs import evolve, frozen
 from torch import nn
 
-from guideplug.config import Duration, option
+from guideplug.config import Duration, option, short
 from guideplug.denoise import Leaf
 from guideplug.draws import finite
 from guideplug.errors import RecipeError
@@ -17,7 +17,7 @@ from guideplug.recipes.options import Options
 from guideplug.recipes.reference_losses import ReferenceLosses
 from guideplug.select import Selector
 from guideplug.task import Network, Task, seeded_build
-from guideplug.tensors import tensors_digest
+from guideplug.tensors import fill_module, tensors_digest
 
 __all__ = ["Train"]
 
@@ -37,6 +37,9 @@ class Train(Recipe):
     on: Recipe | None = option(
         None, help="the data, where they are not the task's: a recipe of data, such as synthetic(of=..., count=...)"
     )
+    start: Recipe | None = option(
+        None, help="the initial weights, where they are not drawn: a recipe of such a network, as in load(path=...)"
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.on is not None:
@@ -47,10 +50,13 @@ class Train(Recipe):
         return seeded_build(self.denoiser, self.task, derived_seed("initialisation", self.seed))
 
     def initialize(self, module: nn.Module, workshop: Workshop) -> None:
-        """Put the initial weights in place: they are there already."""
+        """Put the initial weights in place: those that are drawn are there already."""
+        if self.start is not None:
+            fill_module(module, workshop.obtain(self.start).state_dict(), f"start={short(self.start)}")
 
     def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
         """Train it."""
+        self.initialize(module, workshop)
         return workshop.train(self, module)
 
     def content(self) -> str:
@@ -60,6 +66,9 @@ class Train(Recipe):
 
     def check(self) -> None:
         self.options.check()
+        if self.start is not None:
+            self.start.check()
+            fill_module(self.build(), self.start.build().state_dict(), f"start={short(self.start)}")
         if self.on is not None:
             self.on.check()
         elif self.options.noise_streams:

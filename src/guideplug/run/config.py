@@ -157,7 +157,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     networks = {**request.spare_models, **models}
     roles = Roles(reader, plain, sampler, networks, _model_changes(sets), check_files=request.check_files)
     main: Recipe = roles.named("main") if "main" in models else plain
-    like = attrs.evolve(main, selector=None, models={}) if isinstance(main, Train) else plain
+    like = attrs.evolve(main, selector=None, models={}, start=None) if isinstance(main, Train) else plain
     if selector is not None and not isinstance(main, Train):
         raise ConfigError(
             f"selector {selector.name!r} has nothing to select from: the main network is a {main.name!r} recipe, "
@@ -232,8 +232,10 @@ def _check_plan(selector: Selector, batch: int) -> None:
 
 
 def _processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors that this process may use, or fewer where OMP_NUM_THREADS says so."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(there, int(asked)) if asked.isdecimal() and int(asked) > 0 else there
 
 
 def _means_none(value: Any) -> bool:
@@ -323,7 +325,7 @@ def to_toml(config: RunConfig) -> str:
 def to_table(config: RunConfig) -> dict[str, Any]:
     """The configuration as the values of its TOML."""
     main = config.main
-    plain = isinstance(main, Train) and main.task == config.task and main.on is None
+    plain = isinstance(main, Train) and main.task == config.task and main.on is None and main.start is None
     table: dict[str, Any] = {"task": format_value(write(config.task))}
     if isinstance(main, Train) and plain:
         table["denoiser"] = format_value(write(main.denoiser))

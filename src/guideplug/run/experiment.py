@@ -16,14 +16,16 @@ from torch import Tensor
 from guideplug.config import format_value, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, Tally
 from guideplug.errors import RunError, WriteError
+from guideplug.files import at_work_in, drawn_whole
 from guideplug.guide import Guider, inner_guiders
 from guideplug.observe import Observer, Observers
 from guideplug.recipe import architecture
 from guideplug.recipes import FineTune, Train
 from guideplug.registry import Registry
 from guideplug.run.arms import draw_arms
+from guideplug.run.code import code_of
 from guideplug.run.config import RunConfig, to_toml
-from guideplug.run.folder import EventLog, RunFolder, drawn_whole
+from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.rehearsal import denoiser_of, guided
@@ -73,8 +75,13 @@ class Experiment:
 
         Raises:
             GuideplugError: what failed; the folder is kept and says so.
+            UsageError: another process is at work in the folder.
             Interrupted: SIGINT or SIGTERM; the folder can be resumed.
         """
+        with at_work_in(self.folder.path):
+            return self._run()
+
+    def _run(self) -> Outcome:
         torch.set_num_threads(self.config.threads)
         log = EventLog(self.folder.events)
         observers = Observers([log, *self.observers, *self.registry.observers()])
@@ -237,6 +244,7 @@ class Experiment:
                 "main": main.seed if isinstance(main, Train | FineTune) else None,
                 "samples": self.config.sample_seed,
             },
+            "code": dict(code_of(self.config)),
             "git": _git_commit(),
             "guiders": [
                 {"guider": short(guider), "content": content}

@@ -6,12 +6,11 @@ Files appear whole or not at all. ``events.jsonl`` grows; when a run is resumed,
 it resumes from is cut off.
 """
 
-import contextlib
 import datetime
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from guideplug.errors import RunError, UsageError
+from guideplug.files import check_unchanged, whole_file
 from guideplug.observe import Observer
-from guideplug.tensors import whole_file
 
-__all__ = ["EventLog", "RunFolder", "drawn_whole", "read_json"]
+__all__ = ["EventLog", "RunFolder", "read_json"]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -30,7 +29,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         RunError: it is missing or damaged.
+        DamagedFile: it is not what was written.
     """
+    check_unchanged(path)
     try:
         found = json.loads(path.read_text())
     except FileNotFoundError:
@@ -40,18 +41,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RunError(f"{path} is damaged (no JSON object): start the run again in another folder")
     return found
-
-
-@contextlib.contextmanager
-def drawn_whole(path: Path) -> Iterator[Path]:
-    """Where to draw what appears under ``path`` when the block ends, and not at all if it raises or draws nothing."""
-    aside = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        yield aside
-        if aside.is_file():
-            aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 class RunFolder:
@@ -99,6 +88,7 @@ class RunFolder:
         if not folder.config.is_file() or not (path / "run.json").is_file():
             raise UsageError(f"{path} is not the folder of a run: it has no config.toml and run.json")
         read_json(path / "run.json")
+        check_unchanged(folder.config)
         return folder
 
     @property

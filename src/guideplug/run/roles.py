@@ -91,6 +91,8 @@ class Roles:
 
     def _read(self, role: str, default: Recipe | str | None) -> Recipe | None:
         given = self._given.get(role, default)
+        if isinstance(given, Train) and given.start == self._main.start:
+            return attrs.evolve(given, start=None)  # a guide that is like main does not begin from main's weights
         if given is None or isinstance(given, Recipe):
             return given
         path = f"models.{role}"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from guideplug.denoise import Condition
 from guideplug.errors import UsageError
+from guideplug.files import check_unchanged
 from guideplug.task import Arm, Task
 
 __all__ = ["check_condition", "read_arms"]
@@ -85,6 +86,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         what = "is a folder: give a samples file in it, such as samples.npz" if path.is_dir() else "does not exist"
         raise UsageError(f"{path} {what}")
+    check_unchanged(path)
     try:
         with path.open("rb") as file:
             found = np.load(file, allow_pickle=False)

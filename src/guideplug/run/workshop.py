@@ -192,7 +192,10 @@ class StoreWorkshop:
                 self._save_state(now, place)
                 saved = time.monotonic()
 
-        training.run(each=each)
+        try:
+            training.run(each=each)
+        except DivergenceError as error:
+            raise DivergenceError(f"{error}; {self._last_good(training, place)}") from None
         if training.step % CHECK_EVERY:
             self._report(training)
         for length in recipe.options.ema:
@@ -271,6 +274,17 @@ class StoreWorkshop:
         text = json.dumps(data)
         write_tensors(place / STATE, tensors, {"training": text, "sha256": tensors_digest(tensors, text)})
         self._observers("checkpoint", role=training.role, step=training.step)
+
+    def _last_good(self, training: Training, place: Path) -> str:
+        """Where a training that diverged was last known to be well, and how to begin there."""
+        if not (place / STATE).is_file():
+            return "no earlier state of it was kept"
+        self._load_state(training, place)
+        path = place / f"good-{training.step}it.safetensors"
+        write_tensors(path, training.learner.state_dict())
+        start = f'train(start=load(path="{path}"))'
+        how = f"as the recipe {start}" if " " in training.role else f"with --model '{training.role}={start}'"
+        return f"its last good weights are those after step {training.step}: begin a new run from them {how}"
 
     def _load_state(self, training: Training, place: Path) -> None:
         if not (place / STATE).is_file():

@@ -1,6 +1,6 @@
 """The store: trained networks under the identity of their recipe.
 
-    <root>/<identity>/entry.json            recipe, facts, and the SHA-256 of every other file
+    <root>/<identity>/entry.json            recipe, facts, the SHA-256 of every other file, and its own
                       weights.safetensors   what the recipe made
                       snapshot-*.safetensors  earlier moments and other averages, where asked for
     <root>/<identity>.partial/              a training in progress: its last state, resumable
@@ -23,8 +23,9 @@ import attrs
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from guideplug.errors import StoreError
-from guideplug.tensors import read_tensors, whole_file, write_tensors
+from guideplug.errors import DamagedFile, StoreError
+from guideplug.files import check_unchanged, note_checksums, sha256_of, whole_file
+from guideplug.tensors import read_tensors, write_tensors
 
 try:
     import fcntl
@@ -61,7 +62,7 @@ class Entry:
             path = self.folder / name
             if not path.is_file():
                 return f"{name} is missing"
-            if _sha256(path) != digest:
+            if sha256_of(path) != digest:
                 return f"{name} has changed since it was written"
         return ""
 
@@ -72,7 +73,7 @@ class Entry:
             StoreError: the file is missing or damaged.
         """
         path = self.folder / name
-        if name not in self.files or not path.is_file() or _sha256(path) != self.files[name]:
+        if name not in self.files or not path.is_file() or sha256_of(path) != self.files[name]:
             raise StoreError(f"{path} is damaged or missing: remove it with guideplug store prune --damaged")
         return read_tensors(path)[0]
 
@@ -125,8 +126,10 @@ class Store:
         path = folder / "entry.json"
         try:
             record = json.loads(path.read_text())
+            if record.pop("sha256") != _digest(record):
+                raise ValueError("it has changed since it was written")
             return Entry(folder, record["recipe"], record["facts"], record["files"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise StoreError(f"{path} cannot be read: remove the entry with guideplug store prune --damaged") from None
 
     @contextlib.contextmanager
@@ -147,6 +150,7 @@ class Store:
         """The folder of a training in progress; what an earlier one left there is still there."""
         folder = self.root / f"{identity}.partial"
         folder.mkdir(parents=True, exist_ok=True)
+        note_checksums(folder)
         return folder
 
     def finish(
@@ -160,13 +164,21 @@ class Store:
         """Turn the workplace of ``started`` into the entry ``identity``, in one rename.
 
         Snapshots that lie in the workplace come along; a state to resume from does not.
+
+        Raises:
+            StoreError: a snapshot is not what was written.
         """
         folder, target = self.workplace(started), self.root / identity
         write_tensors(folder / WEIGHTS, weights)
+        try:
+            for file in folder.glob("snapshot-*.safetensors"):
+                check_unchanged(file)
+        except DamagedFile as error:
+            raise StoreError(f"{error}: guideplug store prune --partial removes all of that training") from None
         for left in folder.iterdir():
             if left.name != WEIGHTS and not left.name.startswith("snapshot-"):
                 left.unlink()
-        files = {file.name: _sha256(file) for file in sorted(folder.glob("*.safetensors"))}
+        files = {file.name: sha256_of(file) for file in sorted(folder.glob("*.safetensors"))}
         self._record(folder, recipe, {**facts, "made": time.time()}, files)
         before = target.with_name(f".{identity}.removed")
         if target.exists():
@@ -181,14 +193,14 @@ class Store:
         with self.locked(entry.identity):
             write_tensors(entry.folder / name, tensors)
             now = self._entry(entry.folder)  # somebody may have added to it since it was found
-            self._record(now.folder, now.recipe, now.facts, {**now.files, name: _sha256(now.folder / name)})
+            self._record(now.folder, now.recipe, now.facts, {**now.files, name: sha256_of(now.folder / name)})
 
     def _record(
         self, folder: Path, recipe: Mapping[str, Any], facts: Mapping[str, Any], files: Mapping[str, str]
     ) -> None:
         with whole_file(folder / "entry.json") as file:
             record = {"recipe": recipe, "facts": dict(facts), "files": dict(files)}
-            file.write(json.dumps(record, indent=1).encode())
+            file.write(json.dumps({**record, "sha256": _digest(record)}, indent=1).encode())
 
     def in_use(self, identity: str) -> bool:
         """Whether somebody holds the entry, to make it or to add to it."""
@@ -212,6 +224,6 @@ class Store:
                 shutil.rmtree(aside)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(record: Mapping[str, Any]) -> str:
+    """The SHA-256 of a record, however it is laid out."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

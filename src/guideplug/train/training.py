@@ -77,7 +77,7 @@ class Training:
         self.history: list[Moment] = []
         self._pace: tuple[int, ...] | None = None
         self.selector_state = self.selector.init() if self.selector is not None else {}
-        self._recent: list[tuple[int, Tensor, Tensor]] = []
+        self._recent: list[tuple[int, Tensor, Tensor, Tensor]] = []
         self.last_loss = float("nan")
 
     def done(self, duration: Duration | None = None) -> bool:
@@ -265,38 +265,42 @@ class Training:
             if weights is not None:
                 losses = losses * (weights if part is None else weights[part])
             (losses.sum() / count).backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.learner.parameters() if p.grad is not None])
         if options.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.learner.parameters(), options.clip)
+            torch.nn.utils.clip_grads_with_norm_(self.learner.parameters(), options.clip, norm)
         self.optimizer.step()
         self.learner.after_step()
         self.averages.update(self.step + 1)
         self.counters.backpropagated += count
-        self._recent.append((self.step, torch.cat(kept), sigma if chosen is None else sigma[chosen]))
+        self._recent.append((self.step, torch.cat(kept), sigma if chosen is None else sigma[chosen], norm))
 
     def check_finite(self) -> None:
-        """Look at the losses since the last look, and at the weights.
+        """Look at the losses and gradients since the last look, and at the weights and their averages.
 
         Raises:
             DivergenceError: one is not finite.
         """
         recent, self._recent = self._recent, []
-        means = torch.stack([losses.mean() for _, losses, _ in recent]).tolist() if recent else []
-        for (step, losses, sigma), mean in zip(recent, means, strict=True):
+        means = torch.stack([losses.mean() for _, losses, _, _ in recent]).tolist() if recent else []
+        norms = torch.stack([norm for *_, norm in recent]).tolist() if recent else []
+        for (step, losses, sigma, _), mean, norm in zip(recent, means, norms, strict=True):
             if not mean < float("inf"):
                 bad = sigma[~torch.isfinite(losses)]
                 where = f" at sigma {float(bad.max()):.4g}" if len(bad) else ""
-                raise DivergenceError(
-                    f"training {self.role!r} diverged: the loss of step {step} is not finite{where}; "
-                    f"try a lower lr than {self.options.lr:g}, or clip=1"
-                )
+                raise self._diverged(f"the loss of step {step} is not finite{where}")
+            if not norm < float("inf"):
+                raise self._diverged(f"the gradient of step {step} is not finite, and its loss {mean:.4g} is")
         if means:
             self.last_loss = sum(means) / len(means)
-        norms = torch._foreach_norm(list(self.learner.parameters()))
-        if not bool(torch.isfinite(torch.stack(norms)).all()):
-            raise DivergenceError(
-                f"training {self.role!r} diverged: a weight is not finite after step {self.step - 1}; "
-                f"try a lower lr than {self.options.lr:g}, or clip=1"
-            )
+        weights: list[Tensor] = list(self.learner.parameters())
+        averages = [value for length in self.options.ema for value in self.averages.parameters(length).values()]
+        for what, values in (("a weight", weights), ("an average of the weights", averages)):
+            if not bool(torch.isfinite(torch.stack(torch._foreach_norm(values))).all()):
+                raise self._diverged(f"{what} is not finite after step {self.step - 1}")
+
+    def _diverged(self, what: str) -> DivergenceError:
+        advice = f"try a lower lr than {self.options.lr:g}, or clip=1"
+        return DivergenceError(f"training {self.role!r} diverged: {what}; {advice}")
 
     # The state, as tensors and plain data, so that it can be saved without executing anything when it is read.
 
