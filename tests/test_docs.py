@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from guideplug.errors import GuideplugError
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 PAGES += sorted(ROOT.glob("plugins/*/README.md"))
 FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HELP = re.compile(r"(^```text\n\$ guideplug([^\n]*) --help\n)(.*?)(^```$)", re.MULTILINE | re.DOTALL)
@@ -62,7 +62,7 @@ def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("path", [p for p in PAGES if any(True for _ in blocks(p))], ids=name_of)
-def test_python_blocks_run(path: Path, tmp_path: Path) -> None:
+def test_python_blocks_run(path: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     program = ["import torch", "torch.set_num_threads(1)", "space = {'__name__': 'docs'}"]
     for attributes, code, line in blocks(path):
         saved = title(attributes)
@@ -73,6 +73,7 @@ def test_python_blocks_run(path: Path, tmp_path: Path) -> None:
             program.append(f"exec(compile({code!r}, {where!r}, 'exec'), space)")
     done = run("\n".join(program), tmp_path)
     assert done.returncode == 0, done.stderr
+    record_property("documentation", {"executed": sum(1 for _ in blocks(path))})
 
 
 def saved_blocks() -> list[Any]:
@@ -113,8 +114,8 @@ def test_the_plugins_tests_in_the_docs_pass(tmp_path: Path) -> None:
 def test_the_readme_is_short_and_has_the_two_commands() -> None:
     lines = page("README.md").splitlines()
     assert len(lines) < 150
-    assert f"    {INSTALL_AND_RUN}" in lines
-    assert f"    {INSTALL_AND_TEST}" in lines
+    assert INSTALL_AND_RUN in lines
+    assert INSTALL_AND_TEST in lines
 
 
 def test_the_readmes_loops_are_short_and_need_no_task_store_or_command_line() -> None:
@@ -220,6 +221,16 @@ def test_every_guider_and_selector_of_ours_is_documented(kind: str) -> None:
             assert f"`{attribute.name}`" in under, f"{kind} {name}: option {attribute.name} is not described"
 
 
+def test_every_guider_has_a_formula_a_cost_a_use_and_a_source() -> None:
+    from guideplug import Registry
+
+    text, registry = page("docs/guiders.md"), Registry.installed()
+    for name in registry.names("guider"):
+        under = section(text, f"## {name}")
+        for part in (r"^```text\n", r"^\*\*For\*\*", r"^\*\*What it breaks\*\*", r"^Source", r"\b([Cc]ost|call)"):
+            assert re.search(part, under, re.MULTILINE), f"guider {name}: its section has no {part}"
+
+
 def test_every_error_class_has_a_known_exit_code() -> None:
     text = section(page("docs/command-line.md"), "## Exit codes")
     codes = set(re.findall(r"^\| (\d+) \|", text, re.MULTILINE))
@@ -234,7 +245,8 @@ def test_every_error_class_has_a_known_exit_code() -> None:
 
 def anchors(text: str) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    given = set(re.findall(r"^#+ .+ \{#([\w-]+)\}$", text, re.MULTILINE))
+    return given | {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
