@@ -19,8 +19,8 @@ PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if not path.name.
 ROOMS = [
     "errors", "digest", "files", "config", "observe", "denoise", "noise", "weights", "perturb", "adapters", "ema",
     "tensors", "recipe", "guide", "select", "sample", "reward", "task", "paired", "study", "losses", "draws", "recipes",
-    "degrade", "dataset", "imported", "hooks", "registry", "train", "store", "run", "compare", "laboratory", "testing",
-    "demo", "scaffold", "cli",
+    "degrade", "dataset", "imported", "hooks", "registry", "train", "store", "run", "compare", "laboratory", "report",
+    "testing", "demo", "scaffold", "cli",
 ]  # fmt: skip
 """A room imports only from those before it."""
 

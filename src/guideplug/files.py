@@ -22,7 +22,16 @@ try:
 except ImportError:  # pragma: no cover - where there is no flock, two runs into one folder are not kept apart
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["CHECKSUMS", "at_work_in", "check_unchanged", "drawn_whole", "note_checksums", "sha256_of", "whole_file"]
+__all__ = [
+    "CHECKSUMS",
+    "adding_to",
+    "at_work_in",
+    "check_unchanged",
+    "drawn_whole",
+    "note_checksums",
+    "sha256_of",
+    "whole_file",
+]
 
 CHECKSUMS = "checksums.sha256"
 GROWS = ".jsonl"
@@ -91,6 +100,16 @@ def at_work_in(folder: Path) -> Iterator[None]:
         finally:
             with contextlib.suppress(OSError, WriteError):  # the list that is there stays true
                 _write(folder, {_name(folder, file): [sha256_of(file)] for file in _files(folder)})
+
+
+@contextlib.contextmanager
+def adding_to(folder: Path) -> Iterator[None]:
+    """Write further files into a folder with a list; it is written anew, by whoever is at work there if somebody is."""
+    with contextlib.ExitStack() as stack:
+        if (folder / CHECKSUMS).is_file():
+            with contextlib.suppress(UsageError, WriteError, OSError):
+                stack.enter_context(at_work_in(folder))
+        yield
 
 
 @contextlib.contextmanager

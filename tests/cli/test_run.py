@@ -39,7 +39,7 @@ def test_the_tree_leaves_a_whole_run_folder(cli: Any) -> None:
     folder = Path("out")
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
         "config.toml", "run.json", "events.jsonl", "metrics.json", "samples.npz",
-        "figures/tree.png", "figures/tree.gif",
+        "sweep.npz", "words.json", "report.html", "figures/tree.png", "figures/tree.gif",
         "denoisers/main.safetensors", "denoisers/main.json", "denoisers/weak.safetensors", "denoisers/weak.json",
     }  # fmt: skip
 

@@ -44,6 +44,7 @@ def test_it_leaves_tables_figure_and_json(cli: Any) -> None:
         "trials.csv",
         "trials",
         "checksums.sha256",
+        "report.html",
     } == there
     assert len(trials("w")) == 3 * (1 + 3)  # seeds, unguided and three weights
     assert Path("w/weights.png").read_bytes().startswith(b"\x89PNG")

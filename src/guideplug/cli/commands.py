@@ -15,12 +15,14 @@ from rich.console import Console
 
 from guideplug.cli.dry_run import dry_run
 from guideplug.cli.progress import progress
+from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table
 from guideplug.config import shell_quote, short
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import Guider
 from guideplug.recipes import Train
 from guideplug.registry import Registry
+from guideplug.report import keep_words
 from guideplug.run.code import code_of
 from guideplug.run.config import Request, RunConfig, read_file, renewed_roles, resolve, to_toml
 from guideplug.run.experiment import Experiment, Outcome
@@ -211,15 +213,17 @@ def _go(experiment: Experiment, as_json: bool) -> None:
         folder = shell_quote(str(experiment.folder.path))
         click.echo(f"interrupted; go on with: guideplug run --resume {folder}", err=True)
         sys.exit(interrupted.exit_code)
+    page = page_told(outcome.folder, experiment.registry, lambda: keep_words(config, outcome, experiment.registry))
     if as_json:
         animation = None if outcome.animation is None else str(outcome.animation)
         paths = {"folder": str(outcome.folder), "figure": str(outcome.figure), "animation": animation}
+        paths |= {"page": page}
         click.echo(json.dumps({**paths, **outcome.metrics}, indent=1))
         return
-    _tell(console, experiment, config, outcome)
+    _tell(console, experiment, config, outcome, page)
 
 
-def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: Outcome) -> None:
+def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: Outcome, page: str | None) -> None:
     print_table(
         console,
         f"{short(config.task)}, {outcome.metrics['samples']:,} samples",
@@ -236,6 +240,8 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     say(f"figure: {outcome.figure}")
     if outcome.animation is not None:
         say(f"animation: {outcome.animation}")
+    if page is not None:
+        say(f"page: {page}")
     say(f"folder: {outcome.folder}")
     say("next:")
     for command in next_commands(config, outcome, experiment.registry.names(Guider.kind)):

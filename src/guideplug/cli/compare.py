@@ -15,6 +15,7 @@ from guideplug.cli.commands import differences, plugin_files
 from guideplug.cli.compare_plan import dry_run, found_trainings, pointless
 from guideplug.cli.compare_progress import CompareProgress
 from guideplug.cli.compare_tables import counted, tell
+from guideplug.cli.report import page_told
 from guideplug.compare import Grid, GridRequest, compare, read_grid, resolve_grid, to_toml, write_report
 from guideplug.compare.figure import why_none
 from guideplug.config import Duration, expand_ranges, shell_quote
@@ -184,6 +185,7 @@ def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]
     finally:
         if progress is not None:
             progress.close()
+    page = page_told(folder)
     if as_json:
         click.echo((folder / "compare.json").read_text())
         return
@@ -194,4 +196,6 @@ def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]
         click.echo(f"{why_none(found)}{advice}")
     names = ", ".join(str(file.relative_to(folder)) for file in files[:4])
     figures = f", {counted(drawn, 'figure')}" if drawn else ""
+    if page is not None:
+        click.echo(f"page: {page}")
     click.echo(f"folder: {folder} ({names}{figures})")

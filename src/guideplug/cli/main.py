@@ -425,6 +425,28 @@ def demo(out: str, as_json: bool) -> None:
     demo_command(out, as_json)
 
 
+@main.command(short_help="One page: a run, several, a comparison or a study.")
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True)
+@click.option("--out", metavar="FILE", help="Where the page goes; by default report.html.")
+@click.option(
+    "--plugin", "plugins", metavar="FILE.py", multiple=True,
+    help="A local plugin that the run was made with. It is code and runs as such. Repeatable.",
+)  # fmt: skip
+def report(folders: tuple[str, ...], **options: Any) -> None:
+    """One page of HTML that needs neither a network nor a server: a run, several, a comparison or a study.
+
+    RUN is a run's folder, or that of a comparison or a study; its page is report.html in it. Of several runs it is
+    report.html in the current folder, with a table, curves, and a link to each run's page, which is written anew.
+
+    \b
+    guideplug report runs/FOLDER
+    guideplug report runs/FOLDER runs/OTHER --out both.html
+    """
+    from guideplug.cli.report import report_command
+
+    report_command(folders, options)
+
+
 @main.command(short_help="BibTeX of what a run used.")
 @click.argument("folder", metavar="RUN_FOLDER")
 def cite(folder: str) -> None:

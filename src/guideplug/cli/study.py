@@ -14,6 +14,7 @@ from rich.console import Console
 
 from guideplug.cli.commands import plugin_files
 from guideplug.cli.dry_run import estimate
+from guideplug.cli.report import page_told
 from guideplug.cli.study_progress import StudyProgress
 from guideplug.cli.table import print_table, table_width
 from guideplug.config import Reader, format_value, parse, shell_quote, write
@@ -159,10 +160,13 @@ def _go(plan: Plan, registry: Registry, store: Store, folder: Path, options: Map
         sys.exit(getattr(stopped, "exit_code", 130))
     finally:
         _close(progress)
+    page = page_told(folder)
     if as_json:
         click.echo((folder / "study.json").read_text())
         return
     _tell(found, report)
+    if page is not None:
+        click.echo(f"page: {page}")
     click.echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
 
 

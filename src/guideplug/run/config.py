@@ -42,7 +42,8 @@ __all__ = [
 
 STRATEGIES = ("task", "denoiser", "guider", "selector", "sampler")
 NUMBERS = ("seed", "samples", "sample_seed", "sample_batch", "threads")
-KEYS = (*STRATEGIES, *NUMBERS, "device", "duration", "batch", "train", "models", "plugins")
+KEYS = (*STRATEGIES, *NUMBERS, "device", "duration", "batch", "train", "models", "report", "plugins")
+TABLES = ("train", "models", "report")
 
 
 @attrs.frozen
@@ -84,6 +85,9 @@ class RunConfig:
     device: str = option("cpu", help="cpu, cuda, cuda:1 ...")
     threads: int = option(1, help="processor threads; the same bits need the same number", validator=at_least(1))
     plugins: tuple[str, ...] = option((), help="local plugin files")
+    weights: tuple[float, ...] | None = option(
+        None, help="[report] weights: those that the slider of the report moves through; none are chosen for you"
+    )
 
     @property
     def recipes(self) -> dict[str, Recipe]:
@@ -101,6 +105,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     raw |= {key: value for key, value in request.values.items() if value is not None}
     train = dict(raw.pop("train", {}))
     models = {**raw.pop("models", {}), **request.models}
+    report = dict(raw.pop("report", {}))
     for key in ("duration", "batch"):
         if key in raw:
             train[key] = raw.pop(key)
@@ -114,6 +119,8 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             raw[head] = text
         elif head == "train" and rest:
             train[rest] = value
+        elif head == "report":
+            report[rest] = value
         elif head == "models" and rest and "." not in rest:
             models[rest] = text
 
@@ -199,6 +206,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             device=device,
             threads=_whole(reader, raw, "threads", min(4, _processors())),
             plugins=reader.read(raw.get("plugins", ()), tuple[str, ...], "plugins"),
+            weights=_weights(reader, report),
         )
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -222,6 +230,20 @@ def _whole(reader: Reader, raw: Mapping[str, Any], key: str, default: int) -> in
         least = "0 or more" if key in ("seed", "sample_seed") else "at least 1"
         raise ConfigError(f"{key} is {number}: it must be {least}")
     return number
+
+
+def _weights(reader: Reader, report: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """The weights of the report's slider: the empty list for no slider, None for a choice."""
+    for key in report:
+        if key != "weights":
+            raise ConfigError(f"[report] has an unknown key {key!r}{nearest(key, ('weights',))}; known: weights")
+    if "weights" not in report:
+        return None
+    weights: tuple[float, ...] = reader.read(report["weights"], tuple[float, ...], "report.weights")
+    for weight in weights:
+        if not math.isfinite(weight):
+            raise ConfigError(f"report.weights holds {weight}: give finite numbers, as in [1.0, 1.5, 2.0]")
+    return weights
 
 
 def _check_plan(selector: Selector, batch: int) -> None:
@@ -259,9 +281,10 @@ def _split_key(key: str, text: str) -> tuple[tuple[str, str], Value, str]:
         raise ConfigError(f"--set {key}: plugins are named by --plugin FILE.py")
     if head not in KEYS:
         raise ConfigError(f"--set {key}: no such key{nearest(head, KEYS)}; known: {', '.join(KEYS[:-1])}")
-    if not rest and head in ("train", "models"):
-        raise ConfigError(f"--set {key}: name what in it, as in {head}.{'lr=0.01' if head == 'train' else 'weak=PATH'}")
-    if rest and head not in (*STRATEGIES, "train", "models"):
+    if not rest and head in TABLES:
+        example = {"train": "lr=0.01", "models": "weak=PATH", "report": "weights=[1.0,2.0]"}[head]
+        raise ConfigError(f"--set {key}: name what in it, as in {head}.{example}")
+    if rest and head not in (*STRATEGIES, *TABLES):
         raise ConfigError(f"--set {key}: {head} is a plain value; write --set {head}=VALUE")
     try:
         return (head, rest), parse(text), text
@@ -295,7 +318,7 @@ def read_toml(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     for key in raw:
         if key not in keys:
             raise ConfigError(f"configuration {path} has an unknown key {key!r}{nearest(key, keys)}")
-    for key in ("train", "models"):
+    for key in TABLES:
         if not isinstance(raw.get(key, {}), dict):
             raise ConfigError(f"configuration {path}: {key} must be a table, [{key}]")
     return raw
@@ -346,6 +369,8 @@ def to_table(config: RunConfig) -> dict[str, Any]:
         models["main"] = _table(main)
     if models:
         table["models"] = models
+    if config.weights is not None:
+        table["report"] = {"weights": list(config.weights)}
     return table
 
 

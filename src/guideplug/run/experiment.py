@@ -29,6 +29,7 @@ from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.rehearsal import denoiser_of, guided
+from guideplug.run.sweep import swept
 from guideplug.run.workshop import Made, StoreWorkshop
 from guideplug.store import Store
 from guideplug.task import Arm, Context, Metric
@@ -87,7 +88,10 @@ class Experiment:
         observers = Observers([log, *self.observers, *self.registry.observers()])
         if not self.folder.config.is_file():
             self.folder.write_text(self.folder.config, to_toml(self.config))
-        self.folder.write_json("run.json", {**self._record(), "status": "running"})
+        record = self._record()
+        if self.folder.has_record:  # resumed: it is repeated by the command that began it
+            record["command"] = self.folder.record().get("command", self.command)
+        self.folder.write_json("run.json", {**record, "status": "running"})
         observers("run", folder=str(self.folder.path))
         status = "failed"
         try:
@@ -159,6 +163,11 @@ class Experiment:
             config.task.figure([*truth[:1], *drawn.values()], aside)
         stop()
         animation = self._animation([*truth, *drawn.values()])
+        begin = time.perf_counter()
+        sweep = swept(config, models, drawn, truth[0], stop)
+        if sweep is not None:
+            seconds["weights"] = time.perf_counter() - begin
+            self.folder.write_arrays(sweep, "sweep.npz")
         facts = made["main"].facts
         found = {
             "arms": values,

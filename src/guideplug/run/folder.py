@@ -1,6 +1,6 @@
 """A run's folder: what is in it, and that it is whole.
 
-    config.toml   run.json   events.jsonl   metrics.json   samples.npz   denoisers/   figures/
+    config.toml   run.json   events.jsonl   metrics.json   samples.npz   sweep.npz   denoisers/   figures/
 
 Files appear whole or not at all. ``events.jsonl`` grows; when a run is resumed, what its log says beyond the state that
 it resumes from is cut off.
@@ -118,6 +118,11 @@ class RunFolder:
         """Write a JSON file, whole or not at all."""
         self.write_text(self.path / name, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
+    @property
+    def has_record(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / "run.json").is_file()
+
     def record(self) -> dict[str, Any]:
         """``run.json``."""
         return read_json(self.path / "run.json")
@@ -126,9 +131,9 @@ class RunFolder:
         """Change some keys of ``run.json``."""
         self.write_json("run.json", {**self.record(), **changes})
 
-    def write_arrays(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Write ``samples.npz``."""
-        with whole_file(self.path / "samples.npz") as file:
+    def write_arrays(self, arrays: Mapping[str, npt.NDArray[Any]], name: str = "samples.npz") -> None:
+        """Write arrays into one file."""
+        with whole_file(self.path / name) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
 
 

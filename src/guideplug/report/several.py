@@ -1,0 +1,425 @@
+"""What the page of several runs, of a comparison, or of a study shows: tables that sort, and curves that are chosen."""
+
+import itertools
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from guideplug.compare.digits import cell
+from guideplug.errors import RunError
+from guideplug.report.charts import banded, chart, plot, steps
+from guideplug.report.html import image, rendered
+from guideplug.report.reading import LARGEST, PNG, ReadRun, as_number, as_table
+from guideplug.report.single import BETTER, title_of
+from guideplug.run.folder import read_json
+from guideplug.run.summary import ARROWS
+from guideplug.run.verdict import number
+
+__all__ = ["page_of_comparison", "page_of_runs", "page_of_study"]
+
+MOST_OF_FIGURES = 3_500_000
+BUDGETS = {"time": "equal time", "examples": "equal examples", "iterations": "equal iterations"}
+ALONG = {"step": "training steps", "backpropagated": "examples trained on", "seconds": "seconds of training"}
+
+Cell = dict[str, Any]
+
+
+def page_of_runs(runs: Sequence[ReadRun], links: Sequence[str | None]) -> str:
+    """The page of several runs, with the addresses of their own pages."""
+    names = _names(runs)
+    labels = _labels(runs)
+    metrics = _metrics_of(runs)
+    columns = [_column("run"), _column("arm"), _column("seed", numeric=True), _column("status")]
+    columns += [_column(name, numeric=True, better=better) for name, better in metrics.items()]
+    rows = []
+    figures = [(run.path / "figures", name, link) for run, name, link in zip(runs, names, links, strict=True)]
+    for run, name, label, link in zip(runs, names, labels, links, strict=True):
+        arms = {arm: as_table(found) for arm, found in as_table(run.metrics.get("arms")).items()}
+        drawn = {arm: found for arm, found in arms.items() if arm in ("unguided", "guided")} or {"-": {}}
+        for arm, found in drawn.items():
+            what = run.words.get("guider") if arm == "guided" and run.words.get("guider") else arm
+            values = [_value(as_number(found.get(metric))) for metric in metrics]
+            seed = run.words.get("seed")
+            cells = [_cell(name, href=link), _cell(str(what)), _cell(str(seed if seed is not None else "-"), seed)]
+            rows.append({"arm": label, "cells": [*cells, _cell(run.status), *values]})
+    truths = {json.dumps(as_table(as_table(run.metrics.get("arms")).get("truth")), sort_keys=True) for run in runs}
+    foot = []
+    if len(truths) == 1:
+        found = as_table(as_table(runs[0].metrics.get("arms")).get("truth"))
+        foot = [[_cell("true samples"), *[_cell("")] * 3, *(_value(as_number(found.get(name))) for name in metrics)]]
+    tables = [{"caption": "Metrics of every run", "note": "", "columns": columns, "rows": rows, "foot": foot}]
+    return rendered(
+        "several.html",
+        kind="runs",
+        title=f"{len(runs)} runs",
+        lead=_said_of_runs(runs),
+        tables=tables,
+        charts=_curves_of_runs(runs, labels),
+        figures=_figures(figures),
+        config="",
+        missing=[f"{name}: {line}" for run, name in zip(runs, names, strict=True) for line in run.missing],
+        groups=[],
+    )  # fmt: skip
+
+
+def page_of_comparison(folder: Path) -> str:
+    """The page of a comparison's folder.
+
+    Raises:
+        RunError: ``compare.json`` is missing, or is none.
+    """
+    found = _read(folder / "compare.json")
+    rows, trainings = _tables(found.get("rows")), _tables(found.get("trainings"))
+    metrics = {name: str(as_table(facts).get("better", "")) for name, facts in as_table(found.get("metrics")).items()}
+    arms = list(dict.fromkeys((str(row.get("guider")), str(row.get("selector"))) for row in rows))
+    selectors = len({selector for _, selector in arms})
+    named = {arm: _arm(*arm, selectors) for arm in arms}
+    chosen = as_table(found.get("chosen"))
+    tables = [
+        _budget(said, _tables(chosen.get(budget)), rows, named, metrics, as_table(found.get("truth")))
+        for budget, said in BUDGETS.items()
+        if chosen.get(budget)
+    ]
+    for budget, table in zip(BUDGETS, tables, strict=False):
+        missed = [str(miss.get("selector")) for miss in _tables(as_table(found.get("missed")).get(budget))]
+        if missed:
+            table["note"] = f"Not near the budget, so that nothing is concluded: {', '.join(missed)}."
+    return rendered(
+        "several.html",
+        kind="comparison",
+        title=f"Comparison of {len(arms)} arms over {len(found.get('seeds') or [])} seeds",
+        lead=[str(line) for line in found.get("words") or []],
+        tables=tables,
+        charts=_curves_of_comparison(rows, trainings, named, metrics),
+        figures=_figures([(folder, "at the budgets", None)]),
+        config=_config(folder / "compare.toml"),
+        missing=[],
+        groups=[table["caption"] for table in tables] if len(tables) > 1 else [],
+    )
+
+
+def page_of_study(folder: Path) -> str:
+    """The page of a study's folder.
+
+    Raises:
+        RunError: ``study.json`` is missing, or is none.
+    """
+    found = _read(folder / "study.json")
+    better = {name: str(way) for name, way in as_table(found.get("better")).items()}
+    trials = _tables(found.get("trials"))
+    tables = [_of_study(str(name), as_table(table), better) for name, table in as_table(found.get("tables")).items()]
+    tables.append(_trials(trials, better))
+    names = [str(name) for name in found.get("figures") or []]
+    return rendered(
+        "several.html",
+        kind="study",
+        title=f"Study {str(found.get('study', folder.name)).partition('(')[0]}",
+        lead=[str(line) for line in found.get("words") or []],
+        tables=tables,
+        charts=_curves_of_study(trials, better),
+        figures=_figures([(folder, Path(name).stem, None) for name in names], names),
+        config=_config(folder / "study.toml"),
+        missing=[],
+        groups=[],
+    )
+
+
+# Cells and columns
+
+
+def _column(name: str, *, numeric: bool = False, better: str = "") -> dict[str, Any]:
+    return {"name": name, "numeric": numeric, "arrow": ARROWS.get(better, ""), "better": BETTER.get(better, "")}
+
+
+def _cell(text: str, key: Any = None, href: str | None = None) -> Cell:
+    return {"text": text, "key": as_number(key), "href": href}
+
+
+def _value(value: float | None) -> Cell:
+    return _cell(number(value), value)
+
+
+def _mean(values: Sequence[float], count: int = 1) -> Cell:
+    return _cell(cell(values, count), statistics.fmean(values) if values else None)
+
+
+def _tables(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.is_file() and path.stat().st_size > LARGEST:
+        raise RunError(f"{path} is larger than {LARGEST // 1_000_000} MB, and no report of ours: give another folder")
+    return read_json(path)
+
+
+def _config(path: Path) -> str:
+    try:
+        return path.read_bytes()[:200_000].decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _figures(
+    wanted: Sequence[tuple[Path, str, str | None]], names: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Pictures of folders, as long as they fit: the first of each, or those named."""
+    found: list[dict[str, Any]] = []
+    left = MOST_OF_FIGURES
+    for place, (folder, title, link) in enumerate(wanted):
+        try:
+            # A file is named by data: only a plain name, of this very folder, is looked at.
+            paths = sorted(folder.glob("*.png")) if names is None else [folder / Path(names[place]).name]
+            data = next((path.read_bytes() for path in paths if path.stat().st_size <= left), b"")
+        except OSError:
+            data = b""
+        if data.startswith(PNG):
+            left -= len(data)
+            found.append({"title": title, "data": image(data), "href": link})
+    return found
+
+
+# Several runs
+
+
+def _names(runs: Sequence[ReadRun]) -> list[str]:
+    """The folders' names; as much of their paths as tells them apart."""
+    paths = [run.path.resolve() for run in runs]
+    for depth in range(1, 8):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
+def _labels(runs: Sequence[ReadRun]) -> list[str]:
+    """What each run is, whatever its seed: runs that are the same but for that are one arm."""
+    labels = [title_of(run) if run.words.get("task") else run.path.name for run in runs]
+    tasks = {str(run.words.get("task")) for run in runs}
+    if len(tasks) == 1:
+        labels = [label.removeprefix(f"{run.words.get('task')}, ") for run, label in zip(runs, labels, strict=True)]
+    bare = [_but_seeds(run.config) for run in runs]
+    found = []
+    for number_of_run, label in enumerate(labels):
+        others = [bare[place] for place, other in enumerate(labels) if other == label]
+        kinds = list(dict.fromkeys(others))
+        kind = kinds.index(bare[number_of_run]) + 1
+        found.append(label if len(kinds) == 1 else f"{label} ({kind})")
+    return found
+
+
+def _but_seeds(config: str) -> str:
+    return "\n".join(
+        line for line in config.splitlines() if line.partition("=")[0].strip() not in ("seed", "sample_seed")
+    )
+
+
+def _metrics_of(runs: Iterable[ReadRun]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for run in runs:
+        listed = run.words.get("metrics")
+        for metric in _tables(listed):
+            found[str(metric.get("name"))] = str(metric.get("better", ""))
+        for values in as_table(run.metrics.get("arms")).values():
+            for name in as_table(values):
+                found.setdefault(str(name), "")
+    shown = {
+        name
+        for run in runs
+        for arm in ("unguided", "guided")
+        for name, value in as_table(as_table(run.metrics.get("arms")).get(arm)).items()
+        if value is not None
+    }
+    return {name: better for name, better in found.items() if name in shown}
+
+
+def _said_of_runs(runs: Sequence[ReadRun]) -> list[str]:
+    unfinished = [run for run in runs if run.status != "finished"]
+    tasks = list(dict.fromkeys(str(run.words.get("task", "an unknown task")) for run in runs))
+    said = [f"Runs of {', '.join(tasks)}."]
+    if unfinished:
+        said.append(
+            f"{len(unfinished)} of {len(runs)} have not finished: {', '.join(r.path.name for r in unfinished)}."
+        )
+    return said
+
+
+def _curves_of_runs(runs: Sequence[ReadRun], labels: Sequence[str]) -> list[dict[str, Any]]:
+    plots = {}
+    for key, said in (("loss", "loss of the main network"), ("effective_sample_size", "effective sample size")):
+        curves: dict[str, list[list[tuple[float, float]]]] = {label: [] for label in labels}
+        for run, label in zip(runs, labels, strict=True):
+            found = steps(run.events, key).get("main")
+            if found:
+                curves[label].append(found)
+        series = [{"name": label, "points": banded(found)} for label, found in curves.items() if found]
+        if series:
+            positive = all(y > 0 for found in curves.values() for curve in found for _, y in curve)
+            plots[said] = plot("training step", said, series, log=key == "loss" and positive)
+    if not plots:
+        return []
+    note = "Lines are means over the seeds of an arm, bands one standard deviation to each side."
+    return [chart("Training", plots, [{"label": "Show", "options": list(plots)}], note)]
+
+
+# Comparisons
+
+
+def _arm(guider: str, selector: str, selectors: int) -> str:
+    guided = "unguided" if guider == "none" else guider
+    if selectors == 1:
+        return guided
+    return f"{guided} · {'no selection' if selector == 'none' else selector}"
+
+
+def _budget(
+    said: str,
+    chosen: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    named: Mapping[tuple[str, str], str],
+    metrics: Mapping[str, str],
+    truth: Mapping[str, Any],
+) -> dict[str, Any]:
+    taken = {(str(one.get("selector")), one.get("seed"), one.get("step")) for one in chosen}
+    seeds = len({seed for _, seed, _ in taken})
+    lines = []
+    for (guider, selector), label in named.items():
+        mine = [
+            as_table(row.get("metrics"))
+            for row in rows
+            if (str(row.get("guider")), str(row.get("selector"))) == (guider, selector)
+            and (selector, row.get("seed"), row.get("step")) in taken
+        ]
+        values = [
+            _mean([value for found in mine if (value := as_number(found.get(name))) is not None], seeds)
+            for name in metrics
+        ]
+        lines.append({"arm": label, "cells": [_cell(label), *values]})
+    columns = [_column("arm"), *(_column(name, numeric=True, better=better) for name, better in metrics.items())]
+    foot = [[_cell("true samples"), *(_value(as_number(truth.get(name))) for name in metrics)]]
+    caption = f"At {said}"
+    note = f"Mean ± standard deviation over {seeds} seeds." if seeds > 1 else ""
+    return {"caption": caption, "note": note, "columns": columns, "rows": lines, "foot": foot}
+
+
+def _curves_of_comparison(
+    rows: Sequence[Mapping[str, Any]],
+    trainings: Sequence[Mapping[str, Any]],
+    named: Mapping[tuple[str, str], str],
+    metrics: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    spent = {(str(one.get("selector")), one.get("seed"), one.get("step")): one for one in trainings}
+    # Arms share their moments' steps; along another axis each moment stands at the mean of its seeds.
+    places: dict[tuple[tuple[str, str], Any], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        places.setdefault(((str(row.get("guider")), str(row.get("selector"))), row.get("step")), []).append(row)
+    counts = {arm: len({step for other, step in places if other == arm}) for arm in named}
+    if max(counts.values(), default=0) < 2:
+        return []
+    plots = {}
+    for metric, (along, said) in itertools.product(metrics, ALONG.items()):
+        series = []
+        for arm, label in named.items():
+            points = []
+            for (other, step), found in places.items():
+                if other != arm:
+                    continue
+                values = [v for row in found if (v := as_number(as_table(row.get("metrics")).get(metric))) is not None]
+                keys = [(arm[1], row.get("seed"), step) for row in found]
+                xs = [x for key in keys if key in spent and (x := as_number(spent[key].get(along))) is not None]
+                if values and xs:
+                    spread = statistics.pstdev(values) if len(values) > 1 else None
+                    points.append([statistics.fmean(xs), statistics.fmean(values), spread])
+            if points:
+                series.append({"name": label, "points": sorted(points)})
+        if series:
+            plots[f"{metric}|{said}"] = plot(said, f"{metric} {ARROWS.get(metrics[metric], '')}".strip(), series)
+    if not plots:
+        return []
+    shown = [name for name in metrics if any(key.startswith(f"{name}|") for key in plots)]
+    selects = [{"label": "Metric", "options": shown}, {"label": "Along", "options": list(ALONG.values())}]
+    note = "Lines are means over seeds, bands one standard deviation to each side."
+    return [chart("Metrics along the trainings", plots, selects, note)]
+
+
+# Studies
+
+
+def _of_study(name: str, table: Mapping[str, Any], better: Mapping[str, str]) -> dict[str, Any]:
+    titles = [str(column) for column in table.get("columns") or []]
+    given = [row for row in table.get("rows") or [] if isinstance(row, list)]
+    most = max((len(value) for row in given for value in row if isinstance(value, list)), default=1)
+    rows: list[list[Cell]] = []
+    for row in given:
+        cells = []
+        for value in row:
+            if isinstance(value, list):
+                cells.append(_mean([v for item in value if (v := as_number(item)) is not None], most))
+            elif isinstance(value, int) and not isinstance(value, bool):
+                cells.append(_cell(f"{value:,}", value))
+            elif isinstance(value, float):
+                cells.append(_value(as_number(value)))
+            else:
+                cells.append(_cell("-" if value is None else str(value)))
+        rows.append([*cells, *[_cell("")] * len(titles)][: len(titles)])
+    columns = [
+        _column(title, numeric=any(row[place]["key"] is not None for row in rows), better=better.get(title, ""))
+        for place, title in enumerate(titles)
+    ]
+    note = f"Mean ± standard deviation over up to {most} seeds." if most > 1 else ""
+    lines = [{"arm": None, "cells": cells} for cells in rows]
+    return {"caption": name, "note": note, "columns": columns, "rows": lines, "foot": []}
+
+
+def _trials(trials: Sequence[Mapping[str, Any]], better: Mapping[str, str]) -> dict[str, Any]:
+    axes = list(dict.fromkeys(name for trial in trials for name in as_table(trial.get("axes"))))
+    metrics = [name for name in better if any(as_table(trial.get("metrics")).get(name) is not None for trial in trials)]
+    rows = []
+    for trial in trials:
+        where = as_table(trial.get("axes"))
+        cells = [_cell(str(where.get(axis, "")), where.get(axis)) for axis in axes]
+        values = [_value(as_number(as_table(trial.get("metrics")).get(name))) for name in metrics]
+        rows.append({"arm": None, "cells": [*cells, *values]})
+    numeric = {
+        axis: any(as_number(as_table(trial.get("axes")).get(axis)) is not None for trial in trials) for axis in axes
+    }
+    columns = [_column(axis, numeric=numeric[axis]) for axis in axes]
+    columns += [_column(name, numeric=True, better=better[name]) for name in metrics]
+    return {"caption": "Every trial", "note": "", "columns": columns, "rows": rows, "foot": [], "folded": True}
+
+
+def _curves_of_study(trials: Sequence[Mapping[str, Any]], better: Mapping[str, str]) -> list[dict[str, Any]]:
+    axes = list(dict.fromkeys(name for trial in trials for name in as_table(trial.get("axes"))))
+    values = {axis: {as_number(as_table(trial.get("axes")).get(axis)) for trial in trials} - {None} for axis in axes}
+    along = [axis for axis in axes if axis != "seed" and len(values[axis]) > 2]
+    plots = {}
+    for axis, metric in itertools.product(along, better):
+        others = [
+            name
+            for name in axes
+            if name not in (axis, "seed") and len({str(as_table(trial.get("axes")).get(name)) for trial in trials}) > 1
+        ]
+        series: dict[str, list[tuple[float, float]]] = {}
+        for trial in trials:
+            where = as_table(trial.get("axes"))
+            x, y = as_number(where.get(axis)), as_number(as_table(trial.get("metrics")).get(metric))
+            if x is not None and y is not None:
+                label = " · ".join(_axis(name, where.get(name)) for name in others) or metric
+                series.setdefault(label, []).append((x, y))
+        if any(len({x for x, _ in points}) > 1 for points in series.values()):
+            lines = [{"name": label, "points": banded([points])} for label, points in series.items()]
+            plots[f"{metric}|{axis}"] = plot(axis, f"{metric} {ARROWS.get(better[metric], '')}".strip(), lines)
+    if not plots:
+        return []
+    metrics = [name for name in better if any(key.startswith(f"{name}|") for key in plots)]
+    selects = [{"label": "Metric", "options": metrics}, {"label": "Along", "options": along}]
+    note = "Lines are means over trials that differ in the seed alone, bands one standard deviation to each side."
+    return [chart("Metrics along the axes", plots, selects, note)]
+
+
+def _axis(name: str, value: Any) -> str:
+    shown = f"{value:g}" if isinstance(value, float) and math.isfinite(value) else str(value)
+    return shown if isinstance(value, str) and value not in ("none", "own") else f"{name} {shown}"
