@@ -89,7 +89,7 @@ def test_one_that_keeps_the_laws_passes() -> None:
         ("number", "each sample has one number"),
         ("finite", "scores are finite"),
         ("gradient", "scores have a gradient"),
-        ("random", "no draw from torch's global generator"),
+        ("random", "no draw from a global generator"),
         ("others", "a score does not depend on the other samples"),
         ("order", "the order of the batch does not matter"),
         ("samples", "samples are left as they are"),

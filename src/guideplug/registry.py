@@ -3,6 +3,7 @@
 Entry points of the group ``guideplug`` are loaded one at a time. A plugin that cannot be imported, misspells a hook,
 was written for another API version, or offers a class that breaks the rules is listed with its reason, and stops only
 a run that asks for something of its. Two distributions that offer one name make that name unusable until one goes.
+Plugins that ``GUIDEPLUG_DISABLE`` names, or whose distribution it names, are listed and not loaded.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from typing import Any, TypeVar, cast
 import attrs
 import pluggy
 
-from guideplug import hooks
+from guideplug import hooks, names
 from guideplug.config import Strategy
 from guideplug.config.tree import Call, strategy_name
 from guideplug.degrade import Degraded
@@ -48,10 +49,7 @@ from guideplug.select import Selector
 from guideplug.study import Study
 from guideplug.task import Metric, Network, Task
 
-__all__ = ["GROUP", "Offer", "Plugin", "Registry"]
-
-GROUP = "guideplug"
-"""The entry-point group of plugins."""
+__all__ = ["Offer", "Plugin", "Registry"]
 
 KINDS: Mapping[str, type[Strategy]] = {
     "guideplug_guiders": Guider,
@@ -90,6 +88,7 @@ class Plugin:
     version: str
     origin: str
     broken: str = ""
+    disabled: bool = False
     offers: list[Offer] = attrs.field(factory=list)
     observers: list[type[Observer]] = attrs.field(factory=list)
     digest: str = ""
@@ -126,12 +125,25 @@ class Registry:
         return registry
 
     def load_installed(self) -> None:
-        """Load the entry points of every installed distribution; broken ones are listed."""
-        for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        """Load the entry points of every installed distribution; broken and disabled ones are listed."""
+        left_out, met = names.disabled(), set()
+        for point in sorted(importlib.metadata.entry_points(group=names.GROUP), key=lambda point: point.name):
             distribution = point.dist
             name, version = (distribution.name, distribution.version) if distribution else (point.value, "?")
             plugin = Plugin(point.name, name, version, point.value)
-            self._load(plugin, point.load)
+            called = {one.replace("_", "-").lower() for one in (plugin.name, name)} | {"all", "*"}
+            met |= called
+            if called.isdisjoint(left_out):
+                self._load(plugin, point.load)
+            else:
+                plugin.disabled = True
+                self._add(plugin)
+        for unknown in (one for one in left_out if one not in met | _told):
+            _told.add(unknown)
+            near = nearest(unknown, met - {"*"})
+            sys.stderr.write(f"warning: GUIDEPLUG_DISABLE names {unknown!r}{near}, which is no installed plugin\n")
+        if not left_out:
+            names.remember({plugin.name: _by_kind(plugin) for plugin in self.plugins})
 
     def load_file(self, path: Path) -> None:
         """Load a local Python file as a plugin. It is code, and runs as such.
@@ -247,8 +259,18 @@ class Registry:
         known = self.names(kind)
         near = nearest(name, known)
         listed = "" if near else f"; known: {', '.join(known) or 'none'}"
+        left_out = [plugin for plugin in self.plugins if plugin.disabled]
+        offered = names.known(without_disabled=False) if left_out else {}
+        for plugin in left_out:
+            if name in (plugin.name, *offered.get(plugin.name, {}).get(kind, ())):
+                raise UnknownName(
+                    f"{kind} {name!r} is of plugin {plugin.name!r}, which GUIDEPLUG_DISABLE leaves out: take it out of "
+                    "that variable"
+                )
         broken = [plugin for plugin in self.plugins if plugin.broken]
         blame = "".join(f"; plugin {plugin.name!r} is broken: {plugin.broken}" for plugin in broken[:2])
+        if left_out:
+            blame += f"; GUIDEPLUG_DISABLE leaves out {', '.join(plugin.name for plugin in left_out)}"
         raise UnknownName(f"no {kind} is called {name!r}{near}{listed}{blame}; see guideplug plugins list")
 
     def classes(self, kind: type[S]) -> list[type[S]]:
@@ -284,6 +306,18 @@ class Registry:
                         f"warning: observer {cls.__qualname__} of {plugin} is left out: {_reason(error)}\n"
                     )
         return made
+
+
+_told: set[str] = set()
+"""Unknown names of ``GUIDEPLUG_DISABLE`` that this process has warned of."""
+
+
+def _by_kind(plugin: Plugin) -> dict[str, list[str]]:
+    """The names of what a plugin offers."""
+    found: dict[str, list[str]] = {}
+    for offer in plugin.offers:
+        found.setdefault(offer.kind, []).append(offer.name)
+    return found
 
 
 def _is_text(offer: Offer) -> bool:

@@ -304,7 +304,8 @@ def test_what_an_unfinished_training_left_is_listed_and_pruned(cli: Any) -> None
 
 # What must be quick
 
-COMMANDS = ["", "run", "sample", "explain", "plugins", "plugins list", "plugins show", "store", "store list",
+COMMANDS = ["", "run", "sample", "explain", "plugins", "plugins list", "plugins show", "plugins check", "completion",
+            "store", "store list",
             "store verify", "store prune"]  # fmt: skip
 
 

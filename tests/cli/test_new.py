@@ -122,6 +122,7 @@ def test_it_prints_what_was_written_and_what_to_do_next(cli: Any) -> None:
         "next:",
         "  pip install -e ./my_guide",
         "  pytest ./my_guide",
+        "  guideplug plugins check my-guide",
         "  guideplug run --guider my-guide",
         "or, without installing it:",
         "  guideplug run --guider my-guide --plugin ./my_guide/src/guideplug_my_guide.py",

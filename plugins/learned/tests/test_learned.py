@@ -54,8 +54,14 @@ def guider(text: str) -> Guider:
 class Slope(Weight):
     """A weight of the levels alone, on the device."""
 
+    one: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("one", torch.ones(()))
+
     def forward(self, condition: Condition, sigma: Level, toward: Level | None) -> Level:
-        value = torch.as_tensor(sigma, dtype=torch.float32)
+        value = torch.as_tensor(sigma, dtype=torch.float32, device=self.one.device)
         return (value / (1 + value)).reshape(-1)
 
 

@@ -38,6 +38,9 @@ def list_plugins(files: tuple[str, ...], as_json: bool) -> None:
         if plugin.broken:
             click.echo(f"{plugin.name:<{width}}  {plugin}: BROKEN: {plugin.broken}")
             continue
+        if plugin.disabled:
+            click.echo(f"{plugin.name:<{width}}  {plugin}: disabled by GUIDEPLUG_DISABLE")
+            continue
         offers: dict[str, list[str]] = {}
         for offer in plugin.offers:
             offers.setdefault(offer.kind, []).append(offer.name)
@@ -54,6 +57,7 @@ def _plugin_data(plugin: Plugin) -> dict[str, Any]:
         "version": plugin.version,
         "origin": plugin.origin,
         "broken": plugin.broken or None,
+        "disabled": plugin.disabled,
         "offers": [{"kind": offer.kind, "name": offer.name} for offer in plugin.offers],
     }
 
@@ -80,6 +84,8 @@ def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
     for plugin in plugins:
         if plugin.broken:
             click.echo(f"{plugin.name} ({plugin}) is broken: {plugin.broken}")
+        if plugin.disabled:
+            click.echo(f"{plugin.name} ({plugin}) is disabled by GUIDEPLUG_DISABLE")
     for offer in offers:
         data = _strategy_data(offer.what, offer.kind, offer.name)
         click.echo(f"{offer.kind} {offer.name}, from {registry.plugin(offer.plugin)}")

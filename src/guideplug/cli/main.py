@@ -1,6 +1,7 @@
 """The commands and their options; what they do is in the modules beside this one, imported when it is needed."""
 
 import errno
+import os
 import sys
 from importlib.metadata import version
 from typing import Any
@@ -485,6 +486,40 @@ def plugins_show(name: str, plugins: tuple[str, ...], as_json: bool) -> None:
     show_plugin(name, plugins, as_json)
 
 
+@plugins.command("check", short_help="The laws that hold for a plugin, and those that do not.")
+@click.argument("name", required=False, metavar="[NAME]")
+@click.option("--plugin", "plugins", metavar="FILE.py", multiple=True, help="A local plugin, instead. Repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def plugins_check(name: str | None, plugins: tuple[str, ...], as_json: bool) -> None:
+    """The laws that hold for what a plugin offers, and those that do not, with the reason and what to do.
+
+    NAME is a plugin, a distribution or a strategy; without it and without a file, all that is installed is checked.
+    A plugin is code, and is run. Nothing is trained. Exit code 1 when a law does not hold.
+
+    \b
+    guideplug plugins check interval
+    guideplug plugins check --plugin ./mine.py
+    """
+    from guideplug.cli.check import check_plugins
+
+    check_plugins(name, plugins, as_json)
+
+
+@main.command(short_help="Completion of names in bash, zsh or fish.")
+@click.argument("shell", required=False, metavar="[bash|zsh|fish]", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str | None) -> None:
+    """The script that makes TAB complete commands, options and the names of strategies; without SHELL, for yours.
+
+    \b
+    guideplug completion bash >> ~/.bashrc
+    guideplug completion zsh >> ~/.zshrc
+    guideplug completion fish > ~/.config/fish/completions/guideplug.fish
+    """
+    from guideplug.cli.completion import print_script
+
+    print_script(shell)
+
+
 @main.group(cls=_Group, short_help="List, verify and prune trained networks.")
 def store() -> None:
     """Trained networks, kept for other runs: in $GUIDEPLUG_STORE, else in the platform's cache."""
@@ -521,6 +556,11 @@ def store_prune(identities: tuple[str, ...], **options: Any) -> None:
 
     prune_store(identities, **options)
 
+
+if "_GUIDEPLUG_COMPLETE" in os.environ:  # a shell asks
+    from guideplug.cli.completion import complete_names
+
+    complete_names(main)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -27,6 +27,7 @@ def new_plugin(name: str, kind: Kind, out: str | None) -> None:
     click.echo("next:")
     click.echo(f"  pip install -e {place}")
     click.echo(f"  pytest {place}")
+    click.echo(f"  guideplug plugins check {canonical}")
     click.echo(f"  {run}")
     click.echo("or, without installing it:")
     click.echo(f"  {run} --plugin {module}")

@@ -7,7 +7,8 @@ line, the documentation and the error messages tell the same story.
 
 import abc
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NewType
 
 import attrs
@@ -49,6 +50,17 @@ class Strategy(abc.ABC):
     def summary(cls) -> str:
         """The first line of its docstring, or its name where it has none."""
         return (cls.__doc__ or cls.name).strip().splitlines()[0]
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """Values for the options that must be given, with which ``guideplug plugins check`` tries it.
+
+        Needed only for what it cannot choose by itself: texts, files, code. Numbers and other strategies it can.
+
+        Args:
+            folder: a new folder, for files that the options name.
+        """
+        return {}
 
 
 def option(

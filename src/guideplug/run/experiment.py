@@ -266,6 +266,7 @@ class Experiment:
                     "from": str(plugin),
                     "sha256": plugin.digest or None,
                     "broken": plugin.broken or None,
+                    "disabled": plugin.disabled,
                 }
                 for plugin in self.registry.plugins
             ],

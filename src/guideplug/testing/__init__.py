@@ -1,25 +1,36 @@
-"""For plugin authors: the laws as checks, and closed-form denoisers as oracles."""
+"""For plugin authors: the laws as checks, and closed-form denoisers as oracles.
 
-from guideplug.testing.checks import (
-    check_guider,
-    check_network,
-    check_reward,
-    check_sampler,
-    check_selector,
-    check_strategy,
-    check_task,
-    check_weights,
-    models_for,
-)
+    from guideplug.testing import check_guider
+    def test_laws(): check_guider(MyGuider)
+
+Each check raises `AssertionError` naming the law that does not hold. They use closed-form Gaussians, so they take no
+training and well under a second. ``guideplug plugins check`` tries all laws on whatever a plugin offers.
+"""
+
+from guideplug.testing.guided import models_for
+from guideplug.testing.guiders import check_guider
+from guideplug.testing.metrics import check_metric
+from guideplug.testing.networks import check_network
+from guideplug.testing.observers import check_observer
 from guideplug.testing.oracles import CONDITIONS, Conditioning, GaussianDenoiser, example_condition
+from guideplug.testing.recipes import check_recipe
+from guideplug.testing.rewards import check_reward
+from guideplug.testing.samplers import check_sampler
+from guideplug.testing.schedules import check_weights
+from guideplug.testing.selectors import check_selector
+from guideplug.testing.strategies import check_strategy
 from guideplug.testing.studies import check_study
+from guideplug.testing.tasks import check_task
 
 __all__ = [
     "CONDITIONS",
     "Conditioning",
     "GaussianDenoiser",
     "check_guider",
+    "check_metric",
     "check_network",
+    "check_observer",
+    "check_recipe",
     "check_reward",
     "check_sampler",
     "check_selector",

@@ -2,24 +2,64 @@
 
 import tempfile
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from guideplug.laboratory import markdown, planned
+from guideplug.laboratory import Plan, markdown, planned
 from guideplug.noise import SampleStreams
 from guideplug.registry import Registry
 from guideplug.run.config import RunConfig
 from guideplug.run.measure import metrics_of
 from guideplug.study import Findings, Measured, Report, Study, Trial
 from guideplug.task import Arm
-from guideplug.testing.checks import check_strategy, holds
+from guideplug.testing.law import Laws, must
+from guideplug.testing.strategies import STRATEGY
 
-__all__ = ["check_study"]
+__all__ = ["STUDY", "Studied", "check_study"]
 
 FEW = 16
 """Samples of made-up arms."""
+
+
+class Studied:
+    """A study under test, and what it says of made-up numbers."""
+
+    def __init__(self, study: Study, plugins: Sequence[str] = ()) -> None:
+        self.study, self._plugins = study, list(plugins)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Its trials, resolved."""
+        common = {"device": "cpu", "threads": 1, **({"plugins": self._plugins} if self._plugins else {})}
+        return planned(self.study, self._registry, common)
+
+    @cached_property
+    def _registry(self) -> Registry:
+        return Registry.installed(self._plugins)
+
+    @cached_property
+    def findings(self) -> Findings:
+        """A random number for each metric of each trial."""
+        generator = torch.Generator().manual_seed(0)
+        better: dict[str, str] = {}
+        rows = []
+        for trial, config in zip(self.plan.trials, self.plan.configs, strict=True):
+            metrics = metrics_of(config.task, self._registry)
+            better |= {metric.name: metric.better for metric in metrics}
+            values = {metric.name: float(torch.rand((), generator=generator)) for metric in metrics}
+            rows.append(_made_up(trial, config, values))
+        return Findings(rows, better)
+
+    @cached_property
+    def report(self) -> Report:
+        """What it says of them."""
+        return self.study.report(self.findings)
+
+
+STUDY: Laws[Studied] = Laws()
 
 
 def check_study(study: Study, *, plugins: Sequence[str] = ()) -> Report:
@@ -31,30 +71,46 @@ def check_study(study: Study, *, plugins: Sequence[str] = ()) -> Report:
         study: with its options.
         plugins: files of local plugins that its trials need.
     """
-    check_strategy(study)
-    registry = Registry.installed(plugins)
-    plan = planned(study, registry, {"device": "cpu", "threads": 1, **({"plugins": list(plugins)} if plugins else {})})
-    generator = torch.Generator().manual_seed(0)
-    better: dict[str, str] = {}
-    rows = []
-    for trial, config in zip(plan.trials, plan.configs, strict=True):
-        metrics = metrics_of(config.task, registry)
-        better |= {metric.name: metric.better for metric in metrics}
-        values = {metric.name: float(torch.rand((), generator=generator)) for metric in metrics}
-        rows.append(_made_up(trial, config, values))
-    report = study.report(Findings(rows, better))
-    holds("a report has tables", bool(report.tables))
-    holds("a report says something", bool(report.sentences))
-    holds(
-        "tables can be written",
-        all(table.csv() and markdown(plan, Findings(rows, better), report) for table in report.tables.values()),
-    )
+    STRATEGY.check(study)
+    studied = Studied(study, plugins)
+    STUDY.check(studied)
+    return studied.report
+
+
+@STUDY.add(
+    "every trial resolves",
+    "give each the keys of a run's configuration, and expressions that can be read",
+    premise=True,
+)
+def _resolves(studied: Studied) -> None:
+    must(len(studied.plan.configs) > 0, "there are no trials")
+
+
+@STUDY.add("a report can be made of any numbers", "ask for rows by axes that the trials have", premise=True)
+def _reports(studied: Studied) -> None:
+    must(isinstance(studied.report, Report), f"report() returned a {type(studied.report).__name__}")
+
+
+@STUDY.add("a report has tables, that can be written", "return Report(tables={name: Table(columns, rows)})")
+def _tables(studied: Studied) -> None:
+    tables = studied.report.tables
+    must(bool(tables), "there are none")
+    must(all(table.csv() for table in tables.values()))
+    must(bool(markdown(studied.plan, studied.findings, studied.report)))
+
+
+@STUDY.add("a report says something", "return Report(..., sentences=[...])")
+def _says(studied: Studied) -> None:
+    must(bool(studied.report.sentences))
+
+
+@STUDY.add("each figure is a PNG", "draw to the path that the function is given")
+def _figures(studied: Studied) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for name, draw in report.figures.items():
+        for name, draw in studied.report.figures.items():
             path = Path(folder) / f"{name}.png"
             draw(path)
-            holds(f"figure {name!r} is a PNG", path.is_file() and path.read_bytes().startswith(b"\x89PNG"))
-    return report
+            must(path.is_file() and path.read_bytes().startswith(b"\x89PNG"), f"{name} is none")
 
 
 def _made_up(trial: Trial, config: RunConfig, values: dict[str, float]) -> Measured:

@@ -81,7 +81,8 @@ class Stopping(Selector):
         self, losses: Losses, state: SelectorState, generator: torch.Generator
     ) -> tuple[Selection, SelectorState]:
         if state["off"]:
-            return Selection(torch.arange(losses.count), importance=lambda: torch.ones(losses.count)), state
+            importance = (lambda: torch.ones(losses.count)) if self.has_importance() else None
+            return Selection(torch.arange(losses.count), importance=importance), state
         selection, inner = self.selector.select(losses, state["inner"], generator)
         off, memory = self.rule(losses, state["rule"])
         off = off or self.selector.switched_off(inner)

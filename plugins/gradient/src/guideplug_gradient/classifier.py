@@ -16,6 +16,7 @@ Cost: one call of the main network; the function and its gradient; on denoised s
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, final
 
 from attrs import frozen
@@ -52,6 +53,15 @@ class Classifier(Guider):
     on: Literal["noisy", "denoised"] = option(
         "noisy", help="whether the function is asked of noisy samples, or of predicted clean ones"
     )
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """A function of samples near 0.3."""
+        code = folder / "classifier.py"
+        code.write_text(
+            "def log_p(x, sigma, condition):\n    return -0.5 * ((x - 0.3) ** 2).flatten(1).sum(1) / (1 + sigma**2)\n"
+        )
+        return {"function": f"{code}:log_p"}
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
         function = loaded(self.function, "classifier")

@@ -90,6 +90,13 @@ class Posterior(Guider):
         if self.method == "dps" and self.noise == 0:
             raise ValueError("noise is 0, and dps divides by its square: give noise=0.05 or so, or method=pigdm")
 
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """The first number of each sample, measured as 0.2."""
+        code = folder / "operator.py"
+        code.write_text("def first(x):\n    return x.flatten(1)[:, :1]\n")
+        return {"operator": f"{code}:first", "measurement": (0.2,)}
+
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
         log_density = _Likelihood(self, base.space, self._likelihood(base.space))
         return base + self.scale * (Uphill(base, log_density, through=True, name="log p_y") - base)

@@ -11,7 +11,8 @@ Cost: the inner guider's inside the interval; outside it one call of the base an
 
 import math
 from collections.abc import Mapping
-from typing import final
+from pathlib import Path
+from typing import Any, final
 
 from attrs import frozen
 
@@ -38,6 +39,11 @@ class Interval(Guider):
         Gate(self.low, self.high)
         if self.low == 0.0 and self.high == math.inf:
             raise ValueError("the interval is every level: give low, high or both, as in low=0.2, high=1")
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """An interval that some levels are in."""
+        return {"low": 0.2, "high": 1.0}
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
         return base + Gate(self.low, self.high) * (self.guider.guide(base, models) - base)

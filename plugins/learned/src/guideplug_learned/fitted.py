@@ -23,6 +23,15 @@ class Fitted(Recipe):
     stored = False
     path: str = option(help="a .safetensors file that holds a weight network")
 
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """A file with an untrained network."""
+        from safetensors.torch import save_file
+
+        file = folder / "weights.safetensors"
+        save_file(WeightNetwork((0.002, 80.0, 0.5), classes=3, width=8).state_dict(), file)
+        return {"path": str(file)}
+
     def build(self) -> nn.Module:
         tensors, _ = read_tensors(Path(self.path))
         return WeightNetwork.like(tensors, self.path)

@@ -21,6 +21,7 @@ Cost: a training and a sampling for each generation; with SIMS a further samplin
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, final
 
 from attrs import evolve, frozen
@@ -95,6 +96,11 @@ class Generation(Recipe):
             raise ValueError("of is trained on a recipe's data: give a training on a task's, which are the real ones")
         if self.budget is not None and self.budget.unit == "s":
             raise ValueError(f"budget is {self.budget}, a time: give iterations or examples, as in 512it")
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """A number of samples, for tasks whose data have none."""
+        return {"synthetic": 16}
 
     @property
     def first(self) -> Train:

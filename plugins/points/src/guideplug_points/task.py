@@ -6,10 +6,10 @@ EDM's preconditioning, noise levels and loss weight; with a label, it is dropped
 classifier-free guidance works from the one network.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -108,6 +108,14 @@ class Points(Task):
         help="share of the rows (of each class) that is kept from training, to measure with",
         validator=between(0.01, 0.5),
     )
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """Points of two classes, on a line each."""
+        file = folder / "points.csv"
+        rows = [f"{number / 40},{number % 2 + number / 80},{'ab'[number % 2]}" for number in range(80)]
+        file.write_text("\n".join(["x,y,class", *rows]) + "\n")
+        return {"path": str(file), "label": "class"}
 
     @cached_property
     def table(self) -> Table:

@@ -19,6 +19,7 @@ Cost: the guider's, and the base where the guider does not call it.
 from collections.abc import Mapping, Sequence
 from typing import final
 
+import torch
 import torch.nn.functional as F
 from attrs import frozen
 from attrs.validators import deep_iterable
@@ -83,6 +84,8 @@ def _bands(image: Tensor, factors: Sequence[float]) -> Tensor:
     if all(factor == first for factor in rest):
         return first * image
     height, width = image.shape[-2:]
-    small = F.interpolate(image, ((height + 1) // 2, (width + 1) // 2), mode="bilinear", antialias=True)
+    # Antialiasing knows no half precision.
+    fine = image if image.dtype in (torch.float32, torch.float64) else image.float()
+    small = F.interpolate(fine, ((height + 1) // 2, (width + 1) // 2), mode="bilinear", antialias=True).to(image.dtype)
     coarse = _bands(small, rest) - first * small
     return first * image + F.interpolate(coarse, (height, width), mode="bilinear")

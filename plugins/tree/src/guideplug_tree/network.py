@@ -83,10 +83,11 @@ class TreeMLP(torch.nn.Module):
         input_weight = _unit_rows(self.input_weight)
         hidden_weights = _unit_rows(self.hidden_weights) / _SILU_GAIN
         device = x.device.type
-        if torch.is_autocast_enabled(device):  # the backward pass is ours, and would not know of it
+        casts = torch.amp.is_autocast_available(device)
+        if casts and torch.is_autocast_enabled(device):  # the backward pass is ours, and would not know of it
             low = torch.get_autocast_dtype(device)
             inputs, input_weight, hidden_weights = inputs.to(low), input_weight.to(low), hidden_weights.to(low)
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(device, enabled=False) if casts else contextlib.nullcontext():
             if masks is not None:
                 gradient = _energy_gradient(inputs, input_weight, hidden_weights, masks.to(inputs.dtype))
             elif torch.is_grad_enabled():

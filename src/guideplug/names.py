@@ -1,0 +1,81 @@
+"""The names that installed plugins offer, remembered between processes: a shell completes them without loading torch.
+
+Every registry of the installed plugins writes them, to a file in the platform's cache folder. What is remembered of a
+plugin counts for as long as its distribution has the same version and its metadata were written at the same time.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["GROUP", "disabled", "known", "remember"]
+
+GROUP = "guideplug"
+"""The entry-point group of plugins."""
+
+
+def disabled() -> list[str]:
+    """What ``GUIDEPLUG_DISABLE`` names: plugins and distributions, separated by commas; in canonical spelling."""
+    given = os.environ.get("GUIDEPLUG_DISABLE", "").replace(",", " ").split()
+    return list(dict.fromkeys(name.replace("_", "-").lower() for name in given))
+
+
+def _file() -> Path:
+    """One file for each environment that plugins are installed in."""
+    from platformdirs import user_cache_path
+
+    environment = hashlib.sha256(sys.prefix.encode()).hexdigest()[:12]
+    return user_cache_path("guideplug") / f"names-{environment}.json"
+
+
+def _installed() -> Iterator[tuple[str, list[Any]]]:
+    """Each installed plugin, and what its distribution is known by: name, version, and when it was installed."""
+    for point in importlib.metadata.entry_points(group=GROUP):
+        distribution = point.dist
+        if distribution is not None:
+            # The folder of the metadata, where there is one: what is installed anew has a new one.
+            folder = getattr(distribution, "_path", None)
+            try:
+                written = Path(folder).stat().st_mtime_ns if folder is not None else 0
+            except OSError:
+                written = 0
+            yield point.name, [distribution.name, distribution.version, written]
+
+
+def remember(offers: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+    """Write down what plugins offer, for each the names by kind; what cannot be written is not remembered."""
+    stamps = dict(_installed())
+    plugins = [
+        {"plugin": plugin, "stamp": stamps.get(plugin), "names": {kind: list(names) for kind, names in found.items()}}
+        for plugin, found in offers.items()
+    ]
+    text = json.dumps({"plugins": plugins})
+    with contextlib.suppress(OSError):
+        file = _file()
+        if file.is_file() and file.read_text(encoding="utf-8") == text:
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_name(f"{file.name}.{os.getpid()}")
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(file)
+
+
+def known(*, without_disabled: bool = True) -> dict[str, dict[str, list[str]]]:
+    """What is remembered of the plugins that are installed, and of the core: for each, the names by kind."""
+    try:
+        plugins = json.loads(_file().read_text(encoding="utf-8"))["plugins"]
+        stamps, left_out = dict(_installed()), set(disabled()) if without_disabled else set()
+        return {
+            item["plugin"]: item["names"]
+            for item in plugins
+            if item["stamp"] == stamps.get(item["plugin"])
+            and left_out.isdisjoint({"all", "*", item["plugin"], (item["stamp"] or [""])[0]})
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -1,0 +1,105 @@
+"""What importing a plugin costs: every command that looks at plugins imports all of them.
+
+Each is imported in a process of its own, forked from one that has imported the core, so that none pays for another.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from guideplug.testing.law import Laws, must
+
+__all__ = ["IMPORT", "SECONDS", "Imported", "imported"]
+
+SECONDS = 0.5
+"""Of one processor, what an import may take beyond the core's."""
+HEAVY = (
+    "datasets", "diffusers", "matplotlib.pyplot", "numba", "ot", "pandas", "scipy", "skimage", "sklearn", "tensorboard",
+    "tensorflow", "timm", "torchvision", "transformers", "wandb",
+)  # fmt: skip
+"""What is to be imported where it is used."""
+
+PROGRAM = """
+import importlib, importlib.util, json, os, sys, time
+import guideplug.registry, guideplug.testing.toys
+heavy, targets = json.loads(sys.stdin.read())
+
+def load(where):
+    if not where.endswith(".py"):
+        return importlib.import_module(where.partition(":")[0])
+    spec = importlib.util.spec_from_file_location("guideplug_imported", where)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)
+
+def tried(where):
+    before, begin = set(sys.modules), time.process_time()
+    try:
+        load(where)
+    except BaseException as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    seconds = time.process_time() - begin
+    return {"seconds": seconds, "heavy": [name for name in heavy if name in sys.modules and name not in before]}
+
+answers = {}
+for name, where in targets.items():
+    if not hasattr(os, "fork"):
+        answers[name] = tried(where)
+        continue
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(2, 1)
+        os.write(writing, json.dumps(tried(where)).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        answers[name] = json.loads(answer.read() or '{"error": "its import ended the process"}')
+    os.waitpid(child, 0)
+sys.__stdout__.write(json.dumps(answers))
+"""
+
+
+@frozen
+class Imported:
+    """What an import took and brought in."""
+
+    seconds: float = 0.0
+    heavy: tuple[str, ...] = ()
+    error: str = ""
+
+
+def imported(targets: Mapping[str, str]) -> dict[str, Imported]:
+    """What the import of each module, or file, costs; by name."""
+    given = json.dumps([HEAVY, dict(targets)])
+    done = subprocess.run([sys.executable, "-c", PROGRAM], input=given, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["the process ended"])[-1]
+        return {name: Imported(error=reason) for name in targets}
+    answers: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    return {
+        name: Imported(answer.get("seconds", 0.0), tuple(answer.get("heavy", ())), answer.get("error", ""))
+        for name, answer in answers.items()
+    }
+
+
+IMPORT: Laws[Imported] = Laws()
+
+
+@IMPORT.add("it can be imported by itself", "say in pyproject.toml what it needs", premise=True)
+def _imports(found: Imported) -> None:
+    must(not found.error, found.error)
+
+
+@IMPORT.add("its import brings in nothing slow", "import it inside of the function that uses it")
+def _light(found: Imported) -> None:
+    must(not found.heavy, f"it imports {', '.join(found.heavy)}")
+
+
+@IMPORT.add(f"its import takes less than {SECONDS:g} s", "do no work when the module is imported, but when it is used")
+def _quick(found: Imported) -> None:
+    must(found.seconds < SECONDS, f"{found.seconds:.1f} s")

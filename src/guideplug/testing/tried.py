@@ -1,0 +1,68 @@
+"""What the tests of laws share: how near is equal, who drew from a global generator, inputs of other kinds."""
+
+import copy
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from guideplug.testing.law import must
+
+__all__ = ["BATCH", "SIGMAS", "close", "converted", "no_global_draws", "same"]
+
+TOLERANCE = 1e-4
+"""For results that are equal but for the order of floating-point operations, in float32 and relative to their size."""
+SIGMAS = (0.02, 0.5, 7.0)
+BATCH = 6
+
+T = TypeVar("T")
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    """Whether two results are equal but for rounding."""
+    return a.shape == b.shape and bool(torch.allclose(a, b.to(a.dtype), rtol=TOLERANCE, atol=TOLERANCE))
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two conditions, or tensors, or plain data, are the same."""
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        return isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and torch.equal(a, b)
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    return bool(a == b)
+
+
+def _states() -> dict[str, Any]:
+    numpy = cast(tuple[Any, ...], np.random.get_state())  # noqa: NPY002 - to see whether someone used it
+    return {
+        "torch's": torch.random.get_rng_state().numpy().tobytes(),
+        "NumPy's": (numpy[1].tobytes(), *numpy[2:]),
+        "Python's": random.getstate(),
+    }
+
+
+@contextmanager
+def no_global_draws() -> Iterator[None]:
+    """Fails if the block drew from a global generator."""
+    before = _states()
+    yield
+    for name, state in _states().items():
+        must(state == before[name], f"something was drawn from {name} global generator")
+
+
+def converted(value: T, *, dtype: torch.dtype | None = None, device: str | None = None) -> T:
+    """A copy of networks, conditions and tensors with floating-point numbers of another type, or on another device."""
+    moved: Any = copy.deepcopy(value)
+    if isinstance(moved, torch.nn.Module):
+        return cast(T, moved.to(device=device, dtype=dtype))
+    if isinstance(moved, Tensor):
+        kind = dtype if moved.is_floating_point() else None
+        return cast(T, moved.to(device=device or moved.device, dtype=kind or moved.dtype))
+    if isinstance(moved, dict):
+        for key in list(moved):
+            moved[key] = converted(moved[key], dtype=dtype, device=device)
+    return cast(T, moved)

@@ -1,0 +1,31 @@
+"""Plugins of ours keep the laws that ``guideplug plugins check`` tries."""
+
+import pytest
+import torch
+
+from guideplug import Registry
+from guideplug.testing.imports import imported
+from guideplug.testing.kit import Kit
+
+torch.set_num_threads(1)
+
+REGISTRY = Registry.installed()
+PLUGINS = {plugin.name: plugin for plugin in REGISTRY.plugins[1:]}
+SLOW = {"digits", "mixture", "studies", "tree"}
+"""Their tests hold what they offer to the laws; all of the kit, on all of them, takes a minute more."""
+
+
+@pytest.mark.parametrize("name", sorted(PLUGINS.keys() - SLOW))
+def test_a_plugin_keeps_the_laws(name: str) -> None:
+    broken = {
+        (checked.what, finding.law): finding.reason
+        for checked in Kit(REGISTRY).check(PLUGINS[name], None)
+        for finding in checked.findings
+        if not finding.holds
+    }
+    assert broken == {}
+
+
+def test_no_import_is_slow() -> None:
+    costs = imported({name: plugin.origin for name, plugin in PLUGINS.items()})
+    assert {name: cost for name, cost in costs.items() if cost.heavy or cost.error} == {}
