@@ -20,7 +20,7 @@ ROOMS = [
     "errors", "digest", "config", "observe", "denoise", "noise", "weights", "perturb", "adapters", "ema",
     "tensors", "recipe", "guide", "select", "sample", "reward", "task", "paired", "study", "losses", "draws", "recipes",
     "degrade", "dataset", "imported", "hooks", "registry", "train", "store", "run", "compare", "laboratory", "testing",
-    "demo", "scaffold", "cli",
+    "demo", "scaffold", "watch", "cli",
 ]  # fmt: skip
 """A room imports only from those before it."""
 

@@ -35,7 +35,7 @@ from guideplug.run.summary import (
 )
 from guideplug.store import Store
 
-__all__ = ["differences", "plugin_files", "run_command", "sample_command"]
+__all__ = ["differences", "observers_given", "plugin_files", "run_command", "sample_command"]
 
 DIRECT = ("task", "denoiser", "guider", "selector", "sampler", "batch", "duration", "seed", "samples", "device")
 
@@ -83,7 +83,8 @@ def sample_command(path: str | None, options: Mapping[str, Any]) -> None:
     rehearse(resolved)
     out = None if options["out"] is None else Path(options["out"])
     folder = RunFolder.create(out, f"{_folder_name(resolved)}-sampled")
-    _go(Experiment(resolved, registry, Store.default(), folder, command=_command()), options["as_json"])
+    experiment = Experiment(resolved, registry, Store.default(), folder, kind="sample", command=_command())
+    _go(experiment, options["as_json"])
 
 
 def _of_run(path: Path, asked: Request, options: Mapping[str, Any]) -> tuple[Registry, RunConfig]:
@@ -96,7 +97,9 @@ def _of_run(path: Path, asked: Request, options: Mapping[str, Any]) -> tuple[Reg
         if key in asked.values:
             raise UsageError(f"--{key} is that of the run {path}: leave it out, or leave the folder out")
     models = {file.stem: str(file) for file in sorted((source.path / "denoisers").glob("*.safetensors"))}
-    before = {key: value for key, value in read_file(source.config).items() if key not in ("models", "selector")}
+    before = {
+        key: value for key, value in read_file(source.config).items() if key not in ("models", "selector", "observers")
+    }
     plugins = plugin_files(options, source.config)
     values = {**before, **asked.values, "plugins": plugins}
     chosen = {"main": models["main"], **asked.models}
@@ -127,7 +130,14 @@ def _request(options: Mapping[str, Any], file: Path | None) -> Request:
         values["sample_seed"] = options["sample_seed"]
     if options.get("plugins"):
         values["plugins"] = plugin_files(options, file)
+    values |= observers_given(options)
     return Request(values=values, models=dict(options["models"]), sets=options["sets"], file=file)
+
+
+def observers_given(options: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The observers of the command line, where it names some, as a configuration's values; "none" is nobody."""
+    observers = [text for text in options["observers"] if text.strip().lower() != "none"]
+    return {"observers": observers} if options["observers"] else {}
 
 
 def plugin_files(options: Mapping[str, Any], file: Path | None) -> list[str]:
@@ -152,12 +162,14 @@ def _resumable(path: Path) -> RunFolder:
 
 
 def _same_configuration(resolved: RunConfig, folder: RunFolder) -> None:
-    """Refuse to resume under another configuration, naming the first difference."""
+    """Refuse to resume under another configuration, naming the first difference; anybody may watch."""
     try:
         before = tomllib.loads(folder.config.read_text())
     except (OSError, ValueError) as error:
         raise RunError(f"{folder.config} is damaged ({error}): start the run again in another folder") from None
     now = tomllib.loads(to_toml(resolved))
+    before.pop("observers", None)
+    now.pop("observers", None)
     for key, old, new in differences(before, now):
         raise UsageError(f"--resume {folder.path}: {key} was {old} and is {new} now; leave it out, or start a new run")
 
@@ -188,7 +200,7 @@ def _command() -> str:
 def _go(experiment: Experiment, as_json: bool) -> None:
     console = Console(stderr=as_json)
     config = experiment.config
-    experiment.observers = [] if as_json else [progress(console)]
+    experiment.listeners = [] if as_json else [progress(console)]
     for line in () if as_json else notes(config):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     try:

@@ -20,6 +20,7 @@ from guideplug.config import Reader, at_least, format_value, option, parse, writ
 from guideplug.config.tree import Call, ListValue, Literal, Value, Word, field_name
 from guideplug.errors import ConfigError, ExpressionError, RecipeError, nearest
 from guideplug.guide import Guider
+from guideplug.observe import Observer
 from guideplug.recipe import Recipe
 from guideplug.recipes import Train
 from guideplug.registry import Registry
@@ -32,6 +33,7 @@ __all__ = [
     "KEYS",
     "Request",
     "RunConfig",
+    "observers_table",
     "read_file",
     "read_toml",
     "renewed_roles",
@@ -42,7 +44,7 @@ __all__ = [
 
 STRATEGIES = ("task", "denoiser", "guider", "selector", "sampler")
 NUMBERS = ("seed", "samples", "sample_seed", "sample_batch", "threads")
-KEYS = (*STRATEGIES, *NUMBERS, "device", "duration", "batch", "train", "models", "plugins")
+KEYS = (*STRATEGIES, *NUMBERS, "device", "duration", "batch", "train", "models", "observers", "plugins")
 
 
 @attrs.frozen
@@ -84,6 +86,7 @@ class RunConfig:
     device: str = option("cpu", help="cpu, cuda, cuda:1 ...")
     threads: int = option(1, help="processor threads; the same bits need the same number", validator=at_least(1))
     plugins: tuple[str, ...] = option((), help="local plugin files")
+    observers: tuple[Observer, ...] = option((), help="who watches; they decide nothing")
 
     @property
     def recipes(self) -> dict[str, Recipe]:
@@ -199,6 +202,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             device=device,
             threads=_whole(reader, raw, "threads", min(4, _processors())),
             plugins=reader.read(raw.get("plugins", ()), tuple[str, ...], "plugins"),
+            observers=reader.read(raw.get("observers", ()), tuple[Observer, ...], "observers"),
         )
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -255,8 +259,10 @@ def _split_key(key: str, text: str) -> tuple[tuple[str, str], Value, str]:
     head = field_name(head)
     if head == "plugins":
         raise ConfigError(f"--set {key}: plugins are named by --plugin FILE.py")
+    if head == "observers":
+        raise ConfigError(f"--set {key}: observers are named by --observer EXPR")
     if head not in KEYS:
-        raise ConfigError(f"--set {key}: no such key{nearest(head, KEYS)}; known: {', '.join(KEYS[:-1])}")
+        raise ConfigError(f"--set {key}: no such key{nearest(head, KEYS)}; known: {', '.join(KEYS[:-2])}")
     if not rest and head in ("train", "models"):
         raise ConfigError(f"--set {key}: name what in it, as in {head}.{'lr=0.01' if head == 'train' else 'weak=PATH'}")
     if rest and head not in (*STRATEGIES, "train", "models"):
@@ -317,11 +323,17 @@ def _device(name: str) -> str:
 
 def to_toml(config: RunConfig) -> str:
     """The configuration as TOML that resolves to itself."""
-    return tomli_w.dumps(to_table(config))
+    return tomli_w.dumps({**observers_table(config), **to_table(config)})
+
+
+def observers_table(config: RunConfig) -> dict[str, Any]:
+    """Who watches, as the values of the configuration's TOML: nothing where nobody does."""
+    observers = [format_value(write(observer)) for observer in config.observers]
+    return {"observers": observers} if observers else {}
 
 
 def to_table(config: RunConfig) -> dict[str, Any]:
-    """The configuration as the values of its TOML."""
+    """What decides a run, as the values of its TOML."""
     main = config.main
     plain = isinstance(main, Train) and main.task == config.task and main.on is None
     table: dict[str, Any] = {"task": format_value(write(config.task))}

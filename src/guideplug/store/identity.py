@@ -30,7 +30,7 @@ from guideplug.task import Network
 __all__ = ["describe", "identity", "source_digest"]
 
 NOT_TRAINED_WITH = {
-    "cli", "compare", "demo", "laboratory", "run", "scaffold", "testing",
+    "cli", "compare", "demo", "laboratory", "run", "scaffold", "testing", "watch",
     "hooks.py", "observe.py", "registry.py", "study.py",
 }  # fmt: skip
 """Rooms of the core that no weight depends on: editing them does not disown trained networks."""

@@ -11,6 +11,7 @@ from guideplug.testing.checks import (
     check_weights,
     models_for,
 )
+from guideplug.testing.observers import check_observer, events_of_a_run
 from guideplug.testing.oracles import CONDITIONS, Conditioning, GaussianDenoiser, example_condition
 from guideplug.testing.studies import check_study
 
@@ -20,6 +21,7 @@ __all__ = [
     "GaussianDenoiser",
     "check_guider",
     "check_network",
+    "check_observer",
     "check_reward",
     "check_sampler",
     "check_selector",
@@ -27,6 +29,7 @@ __all__ = [
     "check_study",
     "check_task",
     "check_weights",
+    "events_of_a_run",
     "example_condition",
     "models_for",
 ]
