@@ -3,8 +3,11 @@
 What stands here is what authors do by mistake. Each function of a defect returns what the kit says of it.
 """
 
+import os
 import random
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -26,9 +29,11 @@ from guideplug import (
     Guider,
     Leaf,
     Level,
+    Listener,
     Losses,
     Metric,
     Network,
+    Observed,
     Observer,
     Recipe,
     Registry,
@@ -790,29 +795,27 @@ def test_a_recipes_defect() -> None:
     ).keys()
 
 
-class Watches(Observer):
+class Quiet(Listener):
     """Right."""
+
+    def __init__(self, observed: Observed) -> None:
+        self.folder = observed.folder
 
     def notice(self, event: str, data: dict[str, Any]) -> None:
         pass
 
 
-class Picky(Watches):
+class Picky(Quiet):
     def notice(self, event: str, data: dict[str, Any]) -> None:
         {"run": 1, "step": 2}[event]
 
 
-class Changing(Watches):
-    def notice(self, event: str, data: dict[str, Any]) -> None:
-        data.clear()
-
-
-class Loud(Watches):
+class Loud(Quiet):
     def notice(self, event: str, data: dict[str, Any]) -> None:
         sys.stdout.write(event)
 
 
-class Unclosed(Watches):
+class Unclosed(Quiet):
     def notice(self, event: str, data: dict[str, Any]) -> None:
         self.file = event
 
@@ -820,24 +823,53 @@ class Unclosed(Watches):
         assert self.file
 
 
-class Wants(Watches):
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
+class Draws(Quiet):
+    def notice(self, event: str, data: dict[str, Any]) -> None:
+        random.random()
+
+
+class Sets(Quiet):
+    def notice(self, event: str, data: dict[str, Any]) -> None:
+        os.environ["GUIDEPLUG_TEST_OF_OBSERVERS"] = event
+
+
+class Beside(Quiet):
+    def notice(self, event: str, data: dict[str, Any]) -> None:
+        (self.folder.parent / "mine.txt").touch()
+
+
+class Lives(Quiet):
+    def __init__(self, observed: Observed) -> None:
+        threading.Thread(target=time.sleep, args=(2,), daemon=True).start()
 
 
 @pytest.mark.parametrize(
-    ("cls", "law"),
+    ("listener", "law"),
     [
-        (Watches, None),
+        (Quiet, None),
         (Picky, "it takes every event, also one that it does not know"),
-        (Changing, "what it is told is not changed"),
         (Loud, "nothing is printed on standard output"),
-        (Unclosed, "it closes, also before a run has begun"),
-        (Wants, "it is made without arguments"),
+        (Unclosed, "it closes, also before anything happened"),
+        (Draws, "no random generator has been drawn from or seeded"),
+        (Sets, "what it changes of the environment is put back"),
+        (Beside, "it writes into the run's folder alone"),
+        (Lives, "its threads have ended when it is closed"),
     ],
 )
-def test_an_observers_defect(cls: type[Observer], law: str | None) -> None:
-    found = broken(OBSERVER, Observing(cls))
+def test_an_observers_defect(listener: type[Quiet], law: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUIDEPLUG_TEST_OF_OBSERVERS", "")
+
+    @final
+    @frozen
+    class Watches(Observer):
+        """Watches."""
+
+        name = "watches"
+
+        def open(self, observed: Observed) -> Listener:
+            return listener(observed)
+
+    found = broken(OBSERVER, Observing(Watches()))
     assert found == {} if law is None else law in found
 
 

@@ -1,5 +1,6 @@
 """The registry: what is offered is found, what is broken is listed and stops only who asks for it."""
 
+import copy
 import importlib
 import sys
 import textwrap
@@ -12,9 +13,10 @@ import pytest
 from guideplug.config import Reader
 from guideplug.errors import PluginError, UnknownName
 from guideplug.guide import Guider
-from guideplug.observe import Observer, Observers
+from guideplug.observe import Listener, Observed, Observer, Observers
 from guideplug.recipes import Train
 from guideplug.registry import Registry
+from guideplug.run.interrupt import Interrupted, asked_to_stop
 from guideplug.select import Selector
 
 SELECTOR = """
@@ -84,7 +86,6 @@ def broken(registry: Registry, name: str) -> str:
     assert found.broken
     assert "\n" not in found.broken
     assert not found.offers
-    assert not found.observers
     return found.broken
 
 
@@ -182,7 +183,7 @@ def test_an_installed_distribution_is_found(install: Install) -> None:
         ),
         (
             "from guideplug import Observer, hook\n@hook\ndef guideplug_observers():\n    return [Observer]\n",
-            "guideplug_observers returned <class 'guideplug.observe.Observer'>: return subclasses",
+            "guideplug_observers: Observer does not implement open",
         ),
         (
             plugin().replace("@frozen", "@define"),
@@ -376,14 +377,27 @@ def test_a_local_file_that_offers_an_installed_name_is_a_conflict(tmp_path: Path
 
 # Observers
 
-OBSERVER = """
-from guideplug import Observer, hook
 
-class Watcher(Observer):
-    def notice(self, event, data):
-        seen.append(event)
+OBSERVER = """
+from attrs import frozen
+from guideplug import Listener, Observed, Observer, hook, option
 
 seen = []
+
+class Notes(Listener):
+    def __init__(self, step):
+        self.step = step
+    def notice(self, event, data):
+        seen.append((event, self.step))
+
+@frozen
+class Watcher(Observer):
+    "Notes things."
+    name = "watcher"
+    step: int = option(1, help="how often")
+
+    def open(self, observed):
+        return Notes(self.step)
 
 @hook
 def guideplug_observers():
@@ -391,28 +405,34 @@ def guideplug_observers():
 """
 
 
-def test_observers_are_made_anew_for_every_run(tmp_path: Path) -> None:
+def test_observers_are_strategies_that_open_a_listener_for_each_run(tmp_path: Path) -> None:
     path = tmp_path / "watch.py"
     path.write_text(OBSERVER)
     registry = Registry()
     registry.load_file(path)
-    one, two = registry.observers(), registry.observers()
-    assert len(one) == len(two) == 1
-    assert one[0] is not two[0]
-    Observers(one)("step", loss=1.0)
-    assert sys.modules["guideplug_local_watch"].seen == ["step"]
+    assert registry.names("observer") == ["watcher"]
+    chosen = Reader(registry).read(["watcher(step=3)", "watcher"], tuple[Observer, ...], "observers")
+    tell = Observers()
+    tell.open(chosen, Observed(tmp_path))
+    tell("step", loss=1.0)
+    assert sys.modules["guideplug_local_watch"].seen == [("step", 3), ("step", 1)]
 
 
-class _Watcher(Observer):
-    def __init__(self, fails_at: str = "") -> None:
+class _Notes(Listener):
+    """Notes what it is told, spoils it, and fails where it is told to."""
+
+    def __init__(self, fails_at: str = "", error: BaseException | None = None) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self.fails_at, self.closed = fails_at, 0
+        self.fails_at, self.error, self.closed = fails_at, error or RuntimeError("my\nfault"), 0
 
     def notice(self, event: str, data: dict[str, Any]) -> None:
-        self.events.append((event, dict(data)))
+        self.events.append((event, copy.deepcopy(data)))
+        for value in data.values():
+            if isinstance(value, list | dict):
+                value.clear()
         data.clear()
         if event == self.fails_at:
-            raise RuntimeError("my\nfault")
+            raise self.error
 
     def close(self) -> None:
         self.closed += 1
@@ -420,26 +440,64 @@ class _Watcher(Observer):
             raise OSError("no close")
 
 
-def test_an_observer_that_fails_is_reported_once_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    bad, good, late = _Watcher("step"), _Watcher(), _Watcher("close")
-    observers = Observers([bad, good, late])
+def test_a_listener_that_fails_is_reported_once_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad, late = _Notes(), _Notes("step"), _Notes("close")
+    tell = Observers([good, bad, late])
     for step in range(4):
-        observers("step", step=step)
-    observers.close()
-    observers.close()
+        tell("step", step=step, phases={"data": [step]})
+    tell.close()
+    tell.close()
     assert [data["step"] for _, data in bad.events] == [0]
-    assert [data["step"] for _, data in good.events] == [0, 1, 2, 3]  # nor does one see what another did to the data
-    assert (bad.closed, good.closed, late.closed) == (0, 2, 1)
+    steps = [data for event, data in good.events if event == "step"]
+    assert steps == [{"step": step, "phases": {"data": [step]}} for step in range(4)]  # whatever others did to it
+    assert (bad.closed, good.closed, late.closed) == (1, 1, 1)
+    said = [data for event, data in good.events if event == "observer"]
+    assert [(data["observer"].rpartition(".")[2], data["at"], data["error"]) for data in said] == [
+        ("_Notes", "step", "RuntimeError: my fault"),
+        ("_Notes", "close", "OSError: no close"),
+    ]
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(" failed ")[0].split(".")[-1] for line in lines if "warning" in line] == ["_Watcher", "_Watcher"]
-    assert "(RuntimeError: my fault)" in lines[0]
     assert len(lines) == 2
+    assert "failed at 'step' (RuntimeError: my fault)" in lines[0]
+    assert "failed at 'close' (OSError: no close)" in lines[1]
 
 
-def test_an_observer_may_not_swallow_an_interrupt() -> None:
-    class Stops(Observer):
+def test_an_observer_that_cannot_be_opened_is_left_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    class Never(Observer):
+        name = "never"
+
+        def open(self, observed: Observed) -> Listener:
+            raise ImportError("no such library")
+
+    good = _Notes()
+    tell = Observers([good])
+    tell.open([Never()], Observed(tmp_path))
+    tell("step", step=1)
+    assert [event for event, _ in good.events] == ["observer", "step"]
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_listener_that_fails_at_every_event_does_not_go_on_for_ever(capsys: pytest.CaptureFixture[str]) -> None:
+    class Never(Listener):
         def notice(self, event: str, data: dict[str, Any]) -> None:
-            raise KeyboardInterrupt
+            raise RuntimeError(event)
 
-    with pytest.raises(KeyboardInterrupt):
-        Observers([Stops()])("step")
+        def close(self) -> None:
+            raise RuntimeError("close")
+
+    tell = Observers([Never(), Never(), Never()])
+    tell("step")
+    tell.close()
+    assert capsys.readouterr().err.count("\n") == 3
+
+
+def test_an_exit_is_a_failure_and_an_interrupt_may_be_the_users(capsys: pytest.CaptureFixture[str]) -> None:
+    Observers([_Notes("step", SystemExit(3))])("step")
+    assert "SystemExit: 3" in capsys.readouterr().err
+    with pytest.raises(KeyboardInterrupt):  # Python's own handler is there: nobody knows who raised it
+        Observers([_Notes("step", KeyboardInterrupt())])("step")
+    with asked_to_stop() as stop:
+        Observers([_Notes("step", KeyboardInterrupt())])("step")  # the run's handler is: the user did not
+    assert stop.signal is None
+    with pytest.raises(Interrupted), asked_to_stop():
+        Observers([_Notes("step", Interrupted(130))])("step")

@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from guideplug.noise import TrainingStreams as TrainingStreams
     from guideplug.noise import grid_position as grid_position
     from guideplug.noise import sigma_grid as sigma_grid
+    from guideplug.observe import Listener as Listener
+    from guideplug.observe import Observed as Observed
     from guideplug.observe import Observer as Observer
     from guideplug.paired import Difference as Difference
     from guideplug.paired import interval as interval
@@ -127,7 +129,7 @@ _ROOMS = {
     "hooks": ["hook"],
     "imported": ["OwnCode"],
     "noise": ["LogNormal", "LogUniform", "SampleStreams", "TrainingStreams", "grid_position", "sigma_grid"],
-    "observe": ["Observer"],
+    "observe": ["Listener", "Observed", "Observer"],
     "paired": ["Difference", "interval"],
     "perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
     "recipe": ["Recipe", "Workshop"],

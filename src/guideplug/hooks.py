@@ -83,7 +83,7 @@ def guideplug_studies() -> "Sequence[type[Study]]":  # type: ignore[empty-body]
 
 @_spec
 def guideplug_observers() -> "Sequence[type[Observer]]":  # type: ignore[empty-body]
-    """Observers of a run's events; each is made without arguments at the start of a run."""
+    """Observers of a run's events, such as trackers, that users choose with ``--observer``."""
 
 
 @_spec

@@ -1,56 +1,122 @@
 """Events of a run, and those who watch them.
 
-An event is a name and plain data. Observers are told of each in turn; one that raises is reported once, then no longer
-told, and the run goes on as if it had never been there.
+An event is a name and plain data. An `Observer` is a strategy that the user chooses; for a run it opens a `Listener`,
+which is told of each event in turn. Neither decides anything: a run has the same bits with and without them. One that
+raises is reported once, then no longer told, and the run goes on as if it had never been there.
 """
 
 import abc
+import signal
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
 
-__all__ = ["Observer", "Observers"]
+import attrs
+
+from guideplug.config import Strategy
+
+__all__ = ["Listener", "Observed", "Observer", "Observers"]
 
 
-class Observer(abc.ABC):
-    """Watches a run. It must not change anything it is shown."""
+@attrs.frozen
+class Observed:
+    """What is observed.
+
+    Args:
+        folder: where its results go; what a listener writes belongs into a folder of its own in it.
+        kind: "run", "sample", "compare" or "study".
+        config: its configuration, as the values of its TOML.
+        resumed: whether it goes on from an earlier try, which a listener may have seen a part of.
+    """
+
+    folder: Path
+    kind: str = "run"
+    config: Mapping[str, Any] = attrs.field(factory=dict)
+    resumed: bool = False
+
+
+class Listener(abc.ABC):
+    """Told of the events of one run, in its process and thread; what it is slow with, the run waits for."""
 
     @abc.abstractmethod
     def notice(self, event: str, data: dict[str, Any]) -> None:
-        """One event.
+        """One event, with data of its own; docs/observers.md has them all, with fields and units."""
 
-        The events and their data: ``run`` (folder), ``found`` (role, folder), ``train`` (role, step, total), ``step``
-        (role, step, total, unit, reached, loss, lr, kept, effective_sample_size, seconds), ``checkpoint`` (role, step),
-        ``trained`` (role, step, seconds), ``sample`` (arm, done, total), ``measure`` (arm), ``end`` (status).
-        """
+    def close(self) -> None:  # noqa: B027 - most listeners have nothing to close
+        """The run is over, well or not, or the listener raised before."""
 
-    def close(self) -> None:  # noqa: B027 - most observers have nothing to close
-        """The run is over, well or not."""
+
+class Observer(Strategy):
+    """A tracker or the like, chosen by ``--observer``. Final frozen attrs classes; the fields are its options."""
+
+    kind: ClassVar[str] = "observer"
+
+    @abc.abstractmethod
+    def open(self, observed: Observed) -> Listener:
+        """A listener for one run; heavy libraries are imported here, and nothing is written before."""
 
 
 class Observers:
-    """Several observers as one; a faulty one is dropped with a line on standard error."""
+    """Several listeners as one; a faulty one is dropped, with a line on standard error and an event for the others."""
 
-    def __init__(self, observers: Sequence[Observer] = ()) -> None:
-        self._observers = list(observers)
+    def __init__(self, listeners: Iterable[Listener] = ()) -> None:
+        self._listeners = [(f"{type(one).__module__}.{type(one).__qualname__}", one) for one in listeners]
+
+    def open(self, observers: Iterable[Observer], observed: Observed) -> None:
+        """Open a listener of each, beside those that are there."""
+        for observer in observers:
+            try:
+                listener = observer.open(observed)
+            except (Exception, SystemExit, KeyboardInterrupt) as error:
+                self._report(observer.name, "open", error)
+            else:
+                self._listeners.append((observer.name, listener))
 
     def __call__(self, event: str, **data: Any) -> None:
-        for observer in list(self._observers):
+        failed: list[tuple[str, Listener, BaseException]] = []
+        for name, listener in self._listeners:
             try:
-                observer.notice(event, dict(data))
-            except Exception as error:  # whatever a stranger's observer does, the run is not its business
-                self._drop(observer, error)
+                listener.notice(event, _copied(data))
+            except (Exception, SystemExit, KeyboardInterrupt) as error:
+                failed.append((name, listener, error))
+        gone = [listener for _, listener, _ in failed]
+        self._listeners = [one for one in self._listeners if one[1] not in gone]
+        for name, listener, cause in failed:
+            self._report(name, event, cause)
+            try:
+                listener.close()  # what it holds: files, threads, processes
+            except (Exception, SystemExit, KeyboardInterrupt) as another:
+                _check_ours(another)
 
     def close(self) -> None:
-        """Tell all that the run is over."""
-        for observer in list(self._observers):
+        """Tell all that the run is over, the first of them last: it hears what goes wrong with the others."""
+        while self._listeners:
+            name, listener = self._listeners.pop()
             try:
-                observer.close()
-            except Exception as error:
-                self._drop(observer, error)
+                listener.close()
+            except (Exception, SystemExit, KeyboardInterrupt) as error:
+                self._report(name, "close", error)
 
-    def _drop(self, observer: Observer, error: Exception) -> None:
-        self._observers.remove(observer)
-        name = f"{type(observer).__module__}.{type(observer).__qualname__}"
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        sys.stderr.write(f"warning: observer {name} failed ({reason}) and is left out\n")
+    def _report(self, name: str, event: str, error: BaseException) -> None:
+        """Whatever a stranger's observer does, the run is not its business."""
+        _check_ours(error)
+        said = " ".join(str(error).split())
+        reason = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        sys.stderr.write(f"warning: observer {name} failed at {event!r} ({reason}) and is left out; the run goes on\n")
+        self("observer", observer=name, at=event, error=reason)
+
+
+def _check_ours(error: BaseException) -> None:
+    """Pass on what may be the user's Ctrl-C: a run that handles SIGINT by itself gets no KeyboardInterrupt from it."""
+    if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        raise error
+
+
+def _copied(value: Any) -> Any:
+    """Plain data, of which no part is shared."""
+    if isinstance(value, Mapping):
+        return {name: _copied(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(item) for item in value]
+    return value

@@ -62,6 +62,7 @@ KINDS: Mapping[str, type[Strategy]] = {
     "guideplug_rewards": Reward,
     "guideplug_metrics": Metric,
     "guideplug_studies": Study,
+    "guideplug_observers": Observer,
 }
 
 _OWN_FOLDER = str(Path(__file__).parent) + os.sep
@@ -90,7 +91,6 @@ class Plugin:
     broken: str = ""
     disabled: bool = False
     offers: list[Offer] = attrs.field(factory=list)
-    observers: list[type[Observer]] = attrs.field(factory=list)
     digest: str = ""
 
     def __str__(self) -> str:
@@ -168,7 +168,7 @@ class Registry:
         self._load(plugin, load)
         if plugin.broken:
             raise PluginError(f"--plugin {path}: {plugin.broken}")
-        if not plugin.offers and not plugin.observers:
+        if not plugin.offers:
             raise PluginError(f"--plugin {path} offers nothing: mark a hook with @guideplug.hook")
 
     def _load(self, plugin: Plugin, load: Callable[[], Any]) -> None:
@@ -185,7 +185,7 @@ class Registry:
             raise
         except BaseException as error:  # a plugin may do anything while it is imported, sys.exit included
             plugin.broken = _reason(error)
-            plugin.offers, plugin.observers = [], []
+            plugin.offers = []
         self._add(plugin)
 
     def _register(self, plugin: Plugin, module: ModuleType) -> None:
@@ -221,11 +221,6 @@ class Registry:
                     )
                 for name, text in dict(presets).items():
                     plugin.offers.append(Offer(kind, strategy_name(name), plugin.name, str(text)))
-        elif hook == "guideplug_observers":
-            for cls in given:
-                if not inspect.isclass(cls) or not issubclass(cls, Observer) or inspect.isabstract(cls):
-                    raise PluginError(f"{hook} returned {cls!r}: return subclasses of guideplug.Observer with notice()")
-                plugin.observers.append(cls)
         else:
             for cls in given:
                 _check_class(cls, KINDS[hook], hook)
@@ -293,19 +288,6 @@ class Registry:
     def conflicts(self) -> list[list[Offer]]:
         """Names that several plugins offer."""
         return [offers for offers in self._offers.values() if len(offers) > 1]
-
-    def observers(self) -> list[Observer]:
-        """One observer of each class that plugins offer; one that cannot be made is left out, with a warning."""
-        made: list[Observer] = []
-        for plugin in self.plugins:
-            for cls in plugin.observers:
-                try:
-                    made.append(cls())
-                except Exception as error:  # whatever a stranger's observer does, the run is not its business
-                    sys.stderr.write(
-                        f"warning: observer {cls.__qualname__} of {plugin} is left out: {_reason(error)}\n"
-                    )
-        return made
 
 
 _told: set[str] = set()

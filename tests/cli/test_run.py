@@ -391,14 +391,48 @@ def test_a_plugin_given_anew_comes_beside_those_of_the_configuration(cli: Any, t
     assert read("two/metrics.json")["evaluations"]["guided"]["weak"]["calls"] == 4
 
 
-def test_a_failing_observer_does_not_touch_the_run(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    cli.toy(*GUIDED, "--out", "one")
-    monkeypatch.setenv("TOY_OBSERVER", "fails")
-    result = cli.toy(*GUIDED, "--out", "two", "--fresh")
-    assert result.stderr.count("warning: observer") == 1
-    assert "no service" in result.stderr
+@pytest.mark.parametrize(
+    ("at", "how", "error"),
+    [
+        ("open", "error", "RuntimeError: no service"),
+        ("step", "error", "RuntimeError: no service"),
+        ("metrics", "exit", "SystemExit: 3"),
+        ("sample", "interrupt", "KeyboardInterrupt"),
+        ("close", "error", "RuntimeError: no service"),
+    ],
+)
+def test_a_failing_observer_does_not_touch_the_run(cli: Any, at: str, how: str, error: str) -> None:
+    guided = [*GUIDED, "--selector", "toy-half"]
+    cli.toy(*guided, "--out", "one")
+    result = cli.toy(*guided, "--out", "two", "--fresh", "--observer", f"toy-failing(at={at}, how={how})")
+    if at == "open":  # `SystemExit` and the like are in `tests/test_registry.py`
+        assert "failed at 'open'" in result.stderr
+    assert result.stderr.count("warning: observer toy-failing failed") == len(result.stderr.splitlines()) == 1
+    assert error in result.stderr
     assert same_samples("one", "two")
-    assert [event["event"] for event in events("one")] == [event["event"] for event in events("two")]
+    weights = [Path(folder, "denoisers", "main.safetensors").read_bytes() for folder in ("one", "two")]
+    assert weights[0] == weights[1]
+    told = [event for event in events("two") if event["event"] == "observer"]
+    assert [(one["observer"], one["at"], one["error"]) for one in told] == [("toy-failing", at, error)]
+    kinds = [[event["event"] for event in events(folder) if event["event"] != "observer"] for folder in ("one", "two")]
+    assert kinds[0] == kinds[1]
+
+
+def test_observers_are_in_the_configuration_and_decide_nothing(cli: Any) -> None:
+    cli.toy("--observer", "toy-failing(at=nothing)", "--observer", "toy-interrupting", "--out", "one")
+    text = Path("one/config.toml").read_text()
+    assert tomllib.loads(text)["observers"] == [
+        "toy-failing(at=nothing, how=error)", "toy-interrupting()",
+    ]  # fmt: skip
+    found = cli("run", "one/config.toml", "--observer", "none", "--out", "two").stdout
+    assert "found main in the store" in found
+    assert "observers" not in tomllib.loads(Path("two/config.toml").read_text())
+    cli("sample", "one", "--guider", "autoguidance", "--out", "three")
+    assert "observers" not in tomllib.loads(Path("three/config.toml").read_text())
+    Path("two/run.json").write_text(json.dumps({**read("two/run.json"), "status": "interrupted"}))
+    cli("run", "--resume", "two", "--observer", "toy-interrupting")
+    wrong = cli.error("run", "two/config.toml", "--observer", "toy-faling")
+    assert wrong.startswith("error: no observer is called 'toy-faling' (did you mean 'toy-failing'?)")
 
 
 def test_a_guider_by_a_gradient_says_what_it_took_and_rests_on(cli):

@@ -35,17 +35,9 @@ def test_without_a_name_it_lists_what_there_is(cli: Any) -> None:
 def test_it_leaves_tables_figure_and_json(cli: Any) -> None:
     said = cli("study", WEIGHTS, *SMALL, "--out", "w").stdout
     there = {path.name for path in Path("w").iterdir()}
-    assert {
-        "study.toml",
-        "study.json",
-        "weights.md",
-        "weights.csv",
-        "weights.png",
-        "trials.csv",
-        "trials",
-        "checksums.sha256",
-        "report.html",
-    } == there
+    tables = {"weights.md", "weights.csv", "weights.png", "trials.csv"}
+    kept = {"study.toml", "study.json", "events.jsonl", "report.html", "checksums.sha256", "trials"}
+    assert there == kept | tables
     assert len(trials("w")) == 3 * (1 + 3)  # seeds, unguided and three weights
     assert Path("w/weights.png").read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader(Path("w/weights.csv").read_text().splitlines()))

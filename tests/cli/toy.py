@@ -7,6 +7,7 @@ training step ``TOY_DIVERGE``, data are no numbers.
 
 import itertools
 import os
+import random
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -28,10 +29,12 @@ from guideplug import (
     Findings,
     Guider,
     Leaf,
+    Listener,
     LogNormal,
     Losses,
     Metric,
     Network,
+    Observed,
     Observer,
     Options,
     Recipe,
@@ -297,7 +300,7 @@ class Broken(Selector):
         return Selection(answers[self.how]), state
 
 
-class Interrupting(Observer):
+class Interrupts(Listener):
     """Interrupts the process at the n-th event of a kind, where ``TOY_INTERRUPT`` says "kind n"."""
 
     def __init__(self) -> None:
@@ -311,12 +314,61 @@ class Interrupting(Observer):
                 signal.raise_signal(signal.SIGINT)
 
 
-class Failing(Observer):
-    """Raises at the first step; the run must not mind."""
+@final
+@frozen
+class Interrupting(Observer):
+    """Interrupts where it is told to."""
+
+    name = "toy-interrupting"
+
+    def open(self, observed: Observed) -> Listener:
+        return Interrupts()
+
+
+class Fails(Listener):
+    """Meddles with whatever it can reach, then raises; the run must not mind."""
+
+    def __init__(self, at: str, how: str) -> None:
+        self.at, self.how = at, how
 
     def notice(self, event: str, data: dict[str, object]) -> None:
-        if event == "step" and os.environ.get("TOY_OBSERVER") == "fails":
-            raise RuntimeError("no service")
+        torch.manual_seed(random.randrange(9))
+        torch.rand(3)
+        _spoil(data)
+        if event == self.at:
+            self._fail()
+
+    def close(self) -> None:
+        if self.at == "close":
+            self._fail()
+
+    def _fail(self) -> None:
+        errors = {"error": RuntimeError("no\nservice"), "exit": SystemExit(3), "interrupt": KeyboardInterrupt()}
+        raise errors[self.how]
+
+
+def _spoil(data: object) -> None:
+    """Empty every list and mapping in it."""
+    if isinstance(data, dict | list):
+        for inner in data.values() if isinstance(data, dict) else data:
+            _spoil(inner)
+        data.clear()
+
+
+@final
+@frozen
+class Failing(Observer):
+    """Raises."""
+
+    name = "toy-failing"
+    at: str = option("step", help="at which event")
+    how: str = option("error", help="what it raises")
+
+    def open(self, observed: Observed) -> Listener:
+        listener = Fails(self.at, self.how)
+        if self.at == "open":
+            listener.notice("open", {})
+        return listener
 
 
 @hook

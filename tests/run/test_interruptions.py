@@ -24,6 +24,7 @@ TOY = Path(__file__).parents[1] / "cli" / "toy.py"
 ARGUMENTS = [
     "run", "--plugin", str(TOY), "--task", "toy", "--guider", "autoguidance", "--selector", "toy-half",
     "--duration", "160it", "--set", "sampler.num_steps=40", "--set", "threads=1", "--device", "cpu",
+    "--observer", "toy-interrupting",
 ]  # fmt: skip
 PROGRAM = "from guideplug.cli import main; main(prog_name='guideplug')"
 OFTEN = f"import guideplug.run.workshop as w; w.SECONDS_BETWEEN_STATES = 0.1; {PROGRAM}"
@@ -161,9 +162,10 @@ def test_a_guides_time_limit_that_was_reached_stays_while_main_is_trained(monkey
 
 def test_a_sampled_run_can_be_interrupted_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
     invoke(*ARGUMENTS, "--out", "first")
-    invoke("sample", "first", "--guider", "autoguidance(weight=3)", "--out", "plain")
+    again = ("sample", "first", "--guider", "autoguidance(weight=3)", "--observer", "toy-interrupting", "--out")
+    invoke(*again, "plain")
     monkeypatch.setenv("TOY_INTERRUPT", "sample 9")
-    invoke("sample", "first", "--guider", "autoguidance(weight=3)", "--out", "out", code=130)
+    invoke(*again, "out", code=130)
     monkeypatch.delenv("TOY_INTERRUPT")
     invoke("run", "--resume", "out")
     assert outcome(Path("out")) == outcome(Path("plain"))

@@ -18,7 +18,6 @@ from guideplug import (
     Leaf,
     Load,
     LogNormal,
-    Observer,
     Options,
     SampleStreams,
     Snapshot,
@@ -28,7 +27,7 @@ from guideplug import (
 )
 from guideplug.denoise import select_rows
 from guideplug.errors import CheckpointError, GuideplugError, RecipeError, StoreError
-from guideplug.observe import Observers
+from guideplug.observe import Listener, Observers
 from guideplug.run.workshop import StoreWorkshop
 from guideplug.store import Store, identity
 from guideplug.tensors import write_tensors
@@ -48,7 +47,7 @@ LABELLED = Tree("both", labels=True)
 SAMPLER = Euler(num_steps=3)
 
 
-class Log(Observer):
+class Log(Listener):
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
 

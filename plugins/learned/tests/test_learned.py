@@ -16,7 +16,6 @@ from guideplug import (
     Denoiser,
     Guider,
     Level,
-    Observer,
     Space,
     Weight,
     finite,
@@ -28,7 +27,7 @@ from guideplug import (
 from guideplug.cli.main import main
 from guideplug.config import Reader
 from guideplug.errors import GuideplugError
-from guideplug.observe import Observers
+from guideplug.observe import Listener, Observers
 from guideplug.registry import Registry
 from guideplug.run.config import Request, resolve, to_toml
 from guideplug.run.workshop import StoreWorkshop
@@ -348,7 +347,7 @@ def test_a_fit_reports_and_can_be_stopped_between_steps(tmp_path: Path) -> None:
     config = resolved(guider="learned(cfg)", sets=[("models.weights.iterations", "70"), ("models.weights.batch", "4")])
     seen: list[tuple[str, dict[str, Any]]] = []
 
-    class Notes(Observer):
+    class Notes(Listener):
         def notice(self, event: str, data: dict[str, Any]) -> None:
             seen.append((event, data))
 

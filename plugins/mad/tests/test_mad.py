@@ -13,7 +13,7 @@ from guideplug import Augmented, Duration, FineTune, Guider, Options, Sampler, S
 from guideplug.compare.trainings import needed_for
 from guideplug.config import Reader
 from guideplug.errors import GuideplugError
-from guideplug.observe import Observer, Observers
+from guideplug.observe import Listener, Observers
 from guideplug.registry import Registry
 from guideplug.run.config import Request, resolve, to_toml
 from guideplug.run.rehearsal import rehearse
@@ -27,7 +27,7 @@ REGISTRY = Registry.installed()
 READER = Reader(REGISTRY)
 
 
-class Log(Observer):
+class Log(Listener):
     def __init__(self) -> None:
         self.trained: list[str] = []
 
@@ -58,7 +58,7 @@ def generation(first: Train, number: int = 2, **options: Any) -> Generation:
     return Generation(of=first, number=number, sampler=sampler, **options)
 
 
-def workshop(folder: Path, log: Observer | None = None) -> StoreWorkshop:
+def workshop(folder: Path, log: Listener | None = None) -> StoreWorkshop:
     return StoreWorkshop(Store(folder / "store"), torch.device("cpu"), Observers([log] if log else []))
 
 

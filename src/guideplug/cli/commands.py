@@ -39,7 +39,7 @@ from guideplug.run.summary import (
 )
 from guideplug.store import Store
 
-__all__ = ["differences", "plugin_files", "run_command", "sample_command"]
+__all__ = ["differences", "observers_given", "plugin_files", "run_command", "sample_command"]
 
 DIRECT = ("task", "denoiser", "guider", "selector", "sampler", "batch", "duration", "seed", "samples", "device")
 
@@ -87,7 +87,8 @@ def sample_command(path: str | None, options: Mapping[str, Any]) -> None:
     rehearse(resolved)
     out = None if options["out"] is None else Path(options["out"])
     folder = RunFolder.create(out, f"{_folder_name(resolved)}-sampled")
-    _go(Experiment(resolved, registry, Store.default(), folder, command=_command()), options["as_json"])
+    experiment = Experiment(resolved, registry, Store.default(), folder, kind="sample", command=_command())
+    _go(experiment, options["as_json"])
 
 
 def _of_run(path: Path, asked: Request, options: Mapping[str, Any]) -> tuple[Registry, RunConfig]:
@@ -100,7 +101,9 @@ def _of_run(path: Path, asked: Request, options: Mapping[str, Any]) -> tuple[Reg
         if key in asked.values:
             raise UsageError(f"--{key} is that of the run {path}: leave it out, or leave the folder out")
     models = {file.stem: str(file) for file in sorted((source.path / "denoisers").glob("*.safetensors"))}
-    before = {key: value for key, value in read_file(source.config).items() if key not in ("models", "selector")}
+    before = {
+        key: value for key, value in read_file(source.config).items() if key not in ("models", "selector", "observers")
+    }
     plugins = plugin_files(options, source.config)
     values = {**before, **asked.values, "plugins": plugins}
     chosen = {"main": models["main"], **asked.models}
@@ -131,7 +134,14 @@ def _request(options: Mapping[str, Any], file: Path | None) -> Request:
         values["sample_seed"] = options["sample_seed"]
     if options.get("plugins"):
         values["plugins"] = plugin_files(options, file)
+    values |= observers_given(options)
     return Request(values=values, models=dict(options["models"]), sets=options["sets"], file=file)
+
+
+def observers_given(options: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The observers of the command line, where it names some, as a configuration's values; "none" is nobody."""
+    observers = [text for text in options["observers"] if text.strip().lower() != "none"]
+    return {"observers": observers} if options["observers"] else {}
 
 
 def plugin_files(options: Mapping[str, Any], file: Path | None) -> list[str]:
@@ -156,12 +166,14 @@ def _resumable(path: Path) -> RunFolder:
 
 
 def _same_configuration(resolved: RunConfig, folder: RunFolder) -> None:
-    """Refuse to resume under another configuration or with other code, naming what differs."""
+    """Refuse to resume under another configuration or with other code, naming what differs; anybody may watch."""
     try:
         before = tomllib.loads(folder.config.read_text())
     except (OSError, ValueError) as error:
         raise RunError(f"{folder.config} is damaged ({error}): start the run again in another folder") from None
     now = tomllib.loads(to_toml(resolved))
+    before.pop("observers", None)
+    now.pop("observers", None)
     changed = [f"{key} was {old} and is {new} now" for key, old, new in differences(before, now)]
     if changed:
         raise UsageError(f"--resume {folder.path}: {'; '.join(changed)}; leave that out, or start a new run")
@@ -204,7 +216,7 @@ def _command() -> str:
 def _go(experiment: Experiment, as_json: bool) -> None:
     console = Console(stderr=as_json)
     config = experiment.config
-    experiment.observers = [] if as_json else [progress(console)]
+    experiment.listeners = [] if as_json else [progress(console)]
     for line in () if as_json else notes(config):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     try:

@@ -11,21 +11,23 @@ import attrs
 import click
 from rich.console import Console
 
-from guideplug.cli.commands import differences, plugin_files
+from guideplug.cli.commands import differences, observers_given, plugin_files
 from guideplug.cli.compare_plan import dry_run, found_trainings, pointless
 from guideplug.cli.compare_progress import CompareProgress
 from guideplug.cli.compare_tables import counted, tell
 from guideplug.cli.report import page_told
 from guideplug.compare import Grid, GridRequest, compare, read_grid, resolve_grid, to_toml, write_report
 from guideplug.compare.figure import why_none
-from guideplug.config import Duration, expand_ranges, shell_quote
+from guideplug.config import Duration, expand_ranges, shell_quote, short
 from guideplug.errors import ConfigError, ExpressionError, UsageError
 from guideplug.files import at_work_in, check_unchanged, whole_file
+from guideplug.observe import Observed
 from guideplug.registry import Registry
 from guideplug.run.config import Request
-from guideplug.run.folder import RunFolder
+from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.interrupt import Interrupted
 from guideplug.run.rehearsal import rehearse
+from guideplug.run.told import told
 from guideplug.store import Store
 
 __all__ = ["compare_command"]
@@ -62,13 +64,13 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
         else:
             with whole_file(folder / CONFIG) as target:
                 target.write(text.encode())
-        _go(grid, registry, folder, options)
+        _go(grid, registry, folder, options, resumed=resume is not None)
 
 
 def _request(
     values: dict[str, Any], own: dict[str, Any], plugins: list[str], options: Mapping[str, Any]
 ) -> GridRequest:
-    given = {key: options[key] for key in DIRECT if options.get(key) is not None}
+    given = {key: options[key] for key in DIRECT if options.get(key) is not None} | observers_given(options)
     if "duration" in given:
         _check_duration(given["duration"])
     for key, value in options["sets"]:
@@ -160,13 +162,13 @@ def _new_folder(grid: Grid, out: str | None) -> Path:
 
 
 def _same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    for key, old, new in differences(before, now):
+    for key, old, new in differences({**before, "observers": []}, {**now, "observers": []}):
         raise UsageError(
             f"--resume {folder}: {key} was {old} and is {new} now; leave it out, or start a new comparison"
         )
 
 
-def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]) -> None:
+def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any], *, resumed: bool) -> None:
     as_json = options["as_json"]
     store = Store.default()
     progress = None
@@ -174,8 +176,24 @@ def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]
         for line in pointless(grid):
             click.echo(line)
         progress = CompareProgress(Console(), found_trainings(grid, store), len(grid.trainings))
+    observed = Observed(folder.resolve(), "compare", tomllib.loads(to_toml(grid)), resumed)
+    plan = {
+        "task": short(grid.first.task),
+        "guiders": list(grid.request.guiders),
+        "selectors": list(grid.request.selectors),
+        "seeds": list(grid.request.seeds),
+    }
     try:
-        found = compare(grid, registry, folder, store, jobs=options["jobs"], say=progress or (lambda line: None))
+        with told([EventLog(folder / "events.jsonl")], grid.first.observers, observed, plan) as observers:
+            found = compare(
+                grid,
+                registry,
+                folder,
+                store,
+                jobs=options["jobs"],
+                say=progress or (lambda line: None),
+                observers=observers,
+            )
         files = write_report(found, folder, grid.request.published)
     except (Interrupted, KeyboardInterrupt) as stopped:
         if progress is not None:

@@ -10,6 +10,8 @@ from collections.abc import Collection
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from guideplug.cli.progress import REFRESHES
+
 __all__ = ["CompareProgress", "lasting"]
 
 DONE = re.compile(r"(?P<what>trained|measured) (?P<done>\d+) of (?P<total>\d+): (?P<which>.*)", re.DOTALL)
@@ -40,6 +42,7 @@ class CompareProgress:
             self._bar = Progress(
                 TextColumn("{task.description:<22}"), BarColumn(bar_width=28), MofNCompleteColumn(),
                 TimeElapsedColumn(), TextColumn("{task.fields[left]}"), console=console, transient=True,
+                refresh_per_second=REFRESHES,
             )  # fmt: skip
             self._task = self._bar.add_task(PHASES["trained"], total=trainings, left="")
             self._bar.start()

@@ -44,7 +44,7 @@ def list_plugins(files: tuple[str, ...], as_json: bool) -> None:
         offers: dict[str, list[str]] = {}
         for offer in plugin.offers:
             offers.setdefault(offer.kind, []).append(offer.name)
-        said = "; ".join(f"{kind} {', '.join(names)}" for kind, names in offers.items()) or "observers"
+        said = "; ".join(f"{kind} {', '.join(names)}" for kind, names in offers.items()) or "nothing"
         click.echo(f"{plugin.name:<{width}}  {plugin}: {said}")
     for what, *names in conflicts:
         click.echo(f"conflict: {what} is offered by {' and '.join(names)}; uninstall one of them")

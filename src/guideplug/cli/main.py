@@ -127,6 +127,12 @@ _OUT = click.option("--out", metavar="FOLDER", help="Where results go; by defaul
 _DEVICE = click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 ...; by default CUDA where there is one.")
 
 
+_OBSERVER = click.option(
+    "--observer", "observers", metavar="EXPR", multiple=True,
+    help="Who watches, such as tensorboard; by default nobody. Decides nothing. Repeatable.",
+)  # fmt: skip
+
+
 def _shared(command: Any) -> Any:
     """Options of the commands that sample."""
     for decorate in reversed(
@@ -144,6 +150,7 @@ def _shared(command: Any) -> Any:
             click.option("--samples", type=int, metavar="N", help="Samples of each arm."),
             _OUT,
             _DEVICE,
+            _OBSERVER,
             click.option(
                 "--plugin", "plugins", metavar="FILE.py", multiple=True,
                 help="A local plugin. It is code and runs as such. Repeatable.",
@@ -259,6 +266,7 @@ def run(config: str | None, **options: Any) -> None:
     help="Print the configuration, what there is to do, what the store has, and an estimate of time.",
 )
 @_DEVICE
+@_OBSERVER
 @click.option(
     "--plugin",
     "plugins",
@@ -298,6 +306,7 @@ def compare(config: str | None, **options: Any) -> None:
 @click.option("--resume", metavar="FOLDER", help="Go on with an interrupted study.")
 @click.option("--dry-run", is_flag=True, help="Print what there is to do, what the store has, and an estimate of time.")
 @_DEVICE
+@_OBSERVER
 @click.option(
     "--plugin",
     "plugins",
@@ -342,6 +351,28 @@ def sample(folder: str | None, **options: Any) -> None:
     from guideplug.cli.commands import sample_command
 
     sample_command(folder, options)
+
+
+@main.command(short_help="A run in progress, from its event log.")
+@click.argument("folder", metavar="RUN_FOLDER")
+@click.option("--once", is_flag=True, help="Show how it stands now, and end.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to look.",
+)
+def watch(folder: str, once: bool, interval: float) -> None:
+    """A run in progress, from its event log: of this machine, or of another on a shared folder.
+
+    RUN_FOLDER is that of guideplug run, sample, compare or study. On a terminal its curves, rates and times left are
+    shown until it ends; elsewhere a line is printed for each thing that happens. Ctrl-C ends watching, not the run.
+    """
+    from guideplug.watch import watch_folder
+
+    watch_folder(folder, once=once, interval=interval)
 
 
 @main.command(short_help="The metrics of any samples file.")

@@ -3,7 +3,7 @@
 import json
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import tomli_w
 import torch
 from rich.console import Console
 
-from guideplug.cli.commands import plugin_files
+from guideplug.cli.commands import observers_given, plugin_files
 from guideplug.cli.dry_run import estimate
 from guideplug.cli.report import page_told
 from guideplug.cli.study_progress import StudyProgress
@@ -21,10 +21,11 @@ from guideplug.config import Reader, format_value, parse, shell_quote, write
 from guideplug.errors import ExpressionError, RunError, UsageError
 from guideplug.files import at_work_in, check_unchanged, whole_file
 from guideplug.laboratory import Plan, carry_out, failures, planned, shown, write_report
-from guideplug.observe import Observers
+from guideplug.observe import Observed, Observer
 from guideplug.registry import Registry
-from guideplug.run.folder import RunFolder
+from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.interrupt import Interrupted
+from guideplug.run.told import told
 from guideplug.store import Store, identity
 from guideplug.study import Findings, Report, Study
 
@@ -53,6 +54,8 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
         common["device"] = options["device"]
     if plugins:
         common["plugins"] = plugins
+    watching = observers_given(options).get("observers", common.pop("observers", []))
+    observers: tuple[Observer, ...] = Reader(registry).read(watching, tuple[Observer, ...], "observers")
     study = _study(expression, options["sets"], registry)
     plan = planned(study, registry, common)
     store = Store.default()
@@ -66,9 +69,11 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
         folder = RunFolder.create(out, f"study-{study.name}", parts=("trials",)).path
     with at_work_in(folder):
         if resume is None:
+            named = {"observers": [format_value(write(one)) for one in observers]} if observers else {}
+            table = {"study": format_value(write(study)), **named, **plan.common}
             with whole_file(folder / CONFIG) as file:
-                file.write(tomli_w.dumps({"study": format_value(write(study)), **plan.common}).encode())
-        _go(plan, registry, store, folder, options)
+                file.write(tomli_w.dumps(table).encode())
+        _go(plan, registry, store, folder, options, observers, resumed=resume is not None)
 
 
 def _list(registry: Registry, *, as_json: bool) -> None:
@@ -142,12 +147,24 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
     click.echo(f"# training takes about {sum(known):.0f} s here{others}; sampling and metrics come on top")
 
 
-def _go(plan: Plan, registry: Registry, store: Store, folder: Path, options: Mapping[str, Any]) -> None:
+def _go(
+    plan: Plan,
+    registry: Registry,
+    store: Store,
+    folder: Path,
+    options: Mapping[str, Any],
+    observers: Sequence[Observer],
+    *,
+    resumed: bool,
+) -> None:
     as_json = options["as_json"]
     progress = None if as_json else StudyProgress(Console())
+    config = {"study": format_value(write(plan.study)), **plan.common}
+    observed = Observed(folder.resolve(), "study", config, resumed)
+    listeners = [EventLog(folder / "events.jsonl"), *([] if progress is None else [progress])]
     try:
-        observers = Observers([] if progress is None else [progress])
-        found = carry_out(plan, registry, folder, store, jobs=options["jobs"], observers=observers)
+        with told(listeners, observers, observed, {"study": plan.expression}) as tell:
+            found = carry_out(plan, registry, folder, store, jobs=options["jobs"], observers=tell)
         _close(progress)
         try:
             report = plan.study.report(found)

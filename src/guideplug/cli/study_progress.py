@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from guideplug.cli.compare_progress import lasting
-from guideplug.observe import Observer
+from guideplug.cli.progress import REFRESHES
+from guideplug.observe import Listener
 
 __all__ = ["StudyProgress"]
 
@@ -15,7 +16,7 @@ PHASES = {"network": "networks", "trial": "trials"}
 SECONDS_BETWEEN = 60.0
 
 
-class StudyProgress(Observer):
+class StudyProgress(Listener):
     """Told of networks and trials that are done, and of trainings in this process."""
 
     def __init__(self, console: Console) -> None:
@@ -28,6 +29,7 @@ class StudyProgress(Observer):
             self._bar = Progress(
                 TextColumn("{task.description:<10}"), BarColumn(bar_width=28), MofNCompleteColumn(),
                 TimeElapsedColumn(), TextColumn("{task.fields[now]}"), console=console, transient=True,
+                refresh_per_second=REFRESHES,
             )  # fmt: skip
             self._task = self._bar.add_task("begins", total=None, now="")
             self._bar.start()

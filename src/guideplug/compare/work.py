@@ -42,7 +42,14 @@ Say: TypeAlias = Callable[[str], None]
 
 
 def compare(
-    grid: Grid, registry: Registry, folder: Path, store: Store, *, jobs: int = 1, say: Say = lambda line: None
+    grid: Grid,
+    registry: Registry,
+    folder: Path,
+    store: Store,
+    *,
+    jobs: int = 1,
+    say: Say = lambda line: None,
+    observers: Observers | None = None,
 ) -> Comparison:
     """Do what is not done yet, and gather it.
 
@@ -53,17 +60,21 @@ def compare(
         store: where networks are kept.
         jobs: processes at a time.
         say: told of each thing that is done.
+        observers: told of ``training`` and ``cell``, and in one process of the steps of trainings.
 
     Raises:
         GuideplugError: what failed; what was done before is kept.
         Interrupted: SIGINT or SIGTERM; the comparison can be resumed.
     """
     (folder / "cells").mkdir(exist_ok=True)
+    tell = Observers() if observers is None else observers
     facts: dict[tuple[str, int], Mapping[str, Any]] = {}
-    with _work(grid, registry, store, jobs) as run:
+    with _work(grid, registry, store, jobs, tell) as run:
         for (selector, seed, _), found in run("train", [(*key, grid.steps[-1]) for key in grid.trainings]):
             facts[selector, seed] = found
             say(f"trained {len(facts)} of {len(grid.trainings)}: {selector}, seed {seed}, {found['seconds']:.1f} s")
+            which = f"{selector}, seed {seed}"
+            tell("training", done=len(facts), total=len(grid.trainings), which=which, seconds=found["seconds"])
     prices = measured_prices(grid, store, folder, say)
     trainings = [one for key in grid.trainings for one in _snapshots(grid, *key, facts[key], prices)]
     request = grid.request
@@ -90,12 +101,14 @@ def compare(
     wanted = _wanted(grid, plan)
     missing = [cell for cell in wanted if not _path(grid, folder, cell).is_file()]
     done = len(wanted) - len(missing)
-    with _work(grid, registry, store, jobs) as run:
+    with _work(grid, registry, store, jobs, tell) as run:
         for cell, values in run("measure", missing) if missing else ():
             with whole_file(_path(grid, folder, cell)) as file:
                 file.write(json.dumps(values, indent=1, allow_nan=False).encode())
             done += 1
             say(f"measured {done} of {len(wanted)}: {cell[0]}, seed {cell[1]}, step {cell[2]}")
+            metrics = {guider: one["metrics"] for guider, one in values["guiders"].items()}
+            tell("cell", done=done, total=len(wanted), selector=cell[0], seed=cell[1], at=cell[2], metrics=metrics)
     cells = {cell: _read(_path(grid, folder, cell)) for cell in wanted}
     rows = [
         Row(guider, selector, seed, step, values["metrics"], values["evaluations"])
@@ -185,6 +198,7 @@ class _Desk:
     registry: Registry
     store: Store
     bench: Bench
+    observers: Observers
 
     def train(self, cell: Cell) -> dict[str, Any]:
         """Train, or find trained, a selector's network of a seed, with its snapshots; where it stood at each."""
@@ -194,7 +208,7 @@ class _Desk:
             self.grid.trainings[selector, seed],
         )
         with asked_to_leave() as stop:
-            shop = StoreWorkshop(self.store, torch.device(config.device), Observers(), stop=stop)
+            shop = StoreWorkshop(self.store, torch.device(config.device), self.observers, stop=stop)
             snapshots = [  # its own, and those that guide it
                 one
                 for guider in self.grid.request.guiders
@@ -202,7 +216,7 @@ class _Desk:
                 for one in self.grid.at(guider, selector, seed, step).values()
                 if isinstance(one, Snapshot) and one.of == recipe
             ]
-            shop.expect({"main": recipe}, snapshots=snapshots)
+            shop.expect({f"{selector}, seed {seed}": recipe}, snapshots=snapshots)
             references = []
             for training, until in needed_for(recipe.models.values()).trainings:
                 history = [Moment(**row) for row in shop.made(training).facts["history"]]
@@ -235,11 +249,11 @@ def _desk_of(request: GridRequest, plugins: Sequence[str], root: str) -> _Desk:
     registry = Registry.installed(plugins)
     grid = resolve_grid(request, registry)
     torch.set_num_threads(grid.first.threads)
-    return _Desk(grid, registry, Store(Path(root)), Bench(registry))
+    return _Desk(grid, registry, Store(Path(root)), Bench(registry), Observers())
 
 
 @contextmanager
-def _work(grid: Grid, registry: Registry, store: Store, jobs: int) -> Iterator[Run]:
+def _work(grid: Grid, registry: Registry, store: Store, jobs: int, observers: Observers) -> Iterator[Run]:
     """What works on cells, in this process or in several, and gives each when it is done."""
     if jobs > 1:
         arguments = grid.request, list(grid.first.plugins), str(store.root)
@@ -247,5 +261,5 @@ def _work(grid: Grid, registry: Registry, store: Store, jobs: int) -> Iterator[R
             yield run
         return
     torch.set_num_threads(grid.first.threads)
-    desk = _Desk(grid, registry, store, Bench(registry))
+    desk = _Desk(grid, registry, store, Bench(registry), observers)
     yield lambda what, cells: ((cell, getattr(desk, what)(cell)) for cell in cells)

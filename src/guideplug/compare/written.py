@@ -10,7 +10,7 @@ import tomli_w
 
 from guideplug.compare.grid import Grid, Published
 from guideplug.errors import ConfigError, nearest
-from guideplug.run.config import KEYS, read_toml, to_table
+from guideplug.run.config import KEYS, observers_table, read_toml, to_table
 
 __all__ = ["read_grid", "to_toml"]
 
@@ -108,4 +108,4 @@ def to_toml(grid: Grid) -> str:
         table["models"] = dict(request.run.models)
     if request.published:
         table["published"] = [attrs.asdict(row) for row in request.published]
-    return tomli_w.dumps({**own, **table})
+    return tomli_w.dumps({**own, **observers_table(grid.first), **table})

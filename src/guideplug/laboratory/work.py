@@ -62,7 +62,7 @@ def carry_out(
         folder: where trials are kept, with a folder ``trials`` in it.
         store: where networks are kept.
         jobs: processes at a time.
-        observers: told of ``network`` and ``trial`` (done, total, which, seconds), and in one process of trainings.
+        observers: told of ``network`` and ``trial``, and in one process of trainings.
 
     Raises:
         GuideplugError: what failed; what was done before is kept.
@@ -81,7 +81,15 @@ def carry_out(
             for done, (number, seconds) in enumerate(run("make", wanted), len(asked) - len(wanted) + 1):
                 tell("network", done=done, total=len(asked), which=named[number][0], seconds=seconds)
             for done, (number, seconds) in enumerate(run("measure", missing), len(files) - len(missing) + 1):
-                tell("trial", done=done, total=len(files), which=str(plan.trials[number]), seconds=seconds)
+                tell(
+                    "trial",
+                    done=done,
+                    total=len(files),
+                    which=str(plan.trials[number]),
+                    axes=dict(plan.trials[number].axes),
+                    metrics=read_json(files[number])["metrics"],
+                    seconds=seconds,
+                )
     return _gathered(plan, registry, folder, store)
 
 

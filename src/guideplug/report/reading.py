@@ -72,8 +72,8 @@ def read_run(path: Path, registry: Registry | None = None) -> ReadRun:
             "which way metrics are better, sentences and citations are missing."
         )
     return ReadRun(
-        path, record, metrics, words, config, _events(path / "events.jsonl", missing), _sweep(path / "sweep.npz", missing),
-        _figure(path / "figures"), missing,
+        path, record, metrics, words, config, _events(path / "events.jsonl", missing),
+        _sweep(path / "sweep.npz", missing), _figure(path / "figures"), missing,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from guideplug.config import Reader, at_least, format_value, option, parse, writ
 from guideplug.config.tree import Call, ListValue, Literal, Value, Word, field_name
 from guideplug.errors import ConfigError, ExpressionError, RecipeError, nearest
 from guideplug.guide import Guider
+from guideplug.observe import Observer
 from guideplug.recipe import Recipe
 from guideplug.recipes import Train
 from guideplug.registry import Registry
@@ -32,6 +33,7 @@ __all__ = [
     "KEYS",
     "Request",
     "RunConfig",
+    "observers_table",
     "read_file",
     "read_toml",
     "renewed_roles",
@@ -42,7 +44,7 @@ __all__ = [
 
 STRATEGIES = ("task", "denoiser", "guider", "selector", "sampler")
 NUMBERS = ("seed", "samples", "sample_seed", "sample_batch", "threads")
-KEYS = (*STRATEGIES, *NUMBERS, "device", "duration", "batch", "train", "models", "report", "plugins")
+KEYS = (*STRATEGIES, *NUMBERS, "device", "duration", "batch", "train", "models", "report", "observers", "plugins")
 TABLES = ("train", "models", "report")
 
 
@@ -88,6 +90,7 @@ class RunConfig:
     weights: tuple[float, ...] | None = option(
         None, help="[report] weights: those that the slider of the report moves through; none are chosen for you"
     )
+    observers: tuple[Observer, ...] = option((), help="who watches; they decide nothing")
 
     @property
     def recipes(self) -> dict[str, Recipe]:
@@ -207,6 +210,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             threads=_whole(reader, raw, "threads", min(4, _processors())),
             plugins=reader.read(raw.get("plugins", ()), tuple[str, ...], "plugins"),
             weights=_weights(reader, report),
+            observers=reader.read(raw.get("observers", ()), tuple[Observer, ...], "observers"),
         )
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -279,8 +283,10 @@ def _split_key(key: str, text: str) -> tuple[tuple[str, str], Value, str]:
     head = field_name(head)
     if head == "plugins":
         raise ConfigError(f"--set {key}: plugins are named by --plugin FILE.py")
+    if head == "observers":
+        raise ConfigError(f"--set {key}: observers are named by --observer EXPR")
     if head not in KEYS:
-        raise ConfigError(f"--set {key}: no such key{nearest(head, KEYS)}; known: {', '.join(KEYS[:-1])}")
+        raise ConfigError(f"--set {key}: no such key{nearest(head, KEYS)}; known: {', '.join(KEYS[:-2])}")
     if not rest and head in TABLES:
         example = {"train": "lr=0.01", "models": "weak=PATH", "report": "weights=[1.0,2.0]"}[head]
         raise ConfigError(f"--set {key}: name what in it, as in {head}.{example}")
@@ -342,11 +348,17 @@ def _device(name: str) -> str:
 
 def to_toml(config: RunConfig) -> str:
     """The configuration as TOML that resolves to itself."""
-    return tomli_w.dumps(to_table(config))
+    return tomli_w.dumps({**observers_table(config), **to_table(config)})
+
+
+def observers_table(config: RunConfig) -> dict[str, Any]:
+    """Who watches, as the values of the configuration's TOML: nothing where nobody does."""
+    observers = [format_value(write(observer)) for observer in config.observers]
+    return {"observers": observers} if observers else {}
 
 
 def to_table(config: RunConfig) -> dict[str, Any]:
-    """The configuration as the values of its TOML."""
+    """What decides a run, as the values of its TOML."""
     main = config.main
     plain = isinstance(main, Train) and main.task == config.task and main.on is None and main.start is None
     table: dict[str, Any] = {"task": format_value(write(config.task))}

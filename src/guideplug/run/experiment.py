@@ -1,6 +1,7 @@
 """One experiment: networks, samples guided and unguided from the same noise, metrics, a figure, files."""
 
 import json
+import os
 import platform
 import subprocess
 import time
@@ -18,13 +19,13 @@ from guideplug.denoise import Count, Denoiser, Leaf, Tally
 from guideplug.errors import RunError, WriteError
 from guideplug.files import at_work_in, drawn_whole
 from guideplug.guide import Guider, inner_guiders
-from guideplug.observe import Observer, Observers
+from guideplug.observe import Listener, Observed, Observers
 from guideplug.recipe import architecture
 from guideplug.recipes import FineTune, Train
 from guideplug.registry import Registry
 from guideplug.run.arms import draw_arms
 from guideplug.run.code import code_of
-from guideplug.run.config import RunConfig, to_toml
+from guideplug.run.config import RunConfig, to_table, to_toml
 from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop
 from guideplug.run.measure import measured, metrics_of
@@ -55,10 +56,11 @@ class Experiment:
 
     Args:
         config: everything resolved.
-        registry: for further metrics and observers.
+        registry: for further metrics.
         store: where networks are kept.
         folder: where the results go.
-        observers: further observers, such as progress bars.
+        listeners: who is told of events beside the event log and the configuration's observers, such as progress bars.
+        kind: "run", or "sample" where the networks of another run are guided.
         fresh: train every network anew.
         command: the command line, for the record.
     """
@@ -67,7 +69,8 @@ class Experiment:
     registry: Registry
     store: Store
     folder: RunFolder
-    observers: Sequence[Observer] = ()
+    listeners: Sequence[Listener] = ()
+    kind: str = "run"
     fresh: bool = False
     command: str = ""
 
@@ -84,16 +87,18 @@ class Experiment:
 
     def _run(self) -> Outcome:
         torch.set_num_threads(self.config.threads)
-        log = EventLog(self.folder.events)
-        observers = Observers([log, *self.observers, *self.registry.observers()])
-        if not self.folder.config.is_file():
+        resumed = self.folder.config.is_file()
+        observers = Observers([EventLog(self.folder.events), *self.listeners])
+        if not resumed:
             self.folder.write_text(self.folder.config, to_toml(self.config))
         record = self._record()
         if self.folder.has_record:  # resumed: it is repeated by the command that began it
             record["command"] = self.folder.record().get("command", self.command)
         self.folder.write_json("run.json", {**record, "status": "running"})
-        observers("run", folder=str(self.folder.path))
-        status = "failed"
+        watched = Observed(self.folder.path.resolve(), self.kind, to_table(self.config), resumed)
+        observers.open(self.config.observers, watched)
+        observers("run", folder=str(self.folder.path), kind=self.kind, resumed=resumed, **self._plan())
+        status, failed = "failed", None
         try:
             with asked_to_stop() as stop:
                 outcome = self._work(observers, stop)
@@ -102,11 +107,16 @@ class Experiment:
             status = "interrupted"
             raise
         except WriteError as error:
+            failed = str(error)
             raise RunError(f"{error}; {self._resume}") from None
         except OSError as error:
-            raise RunError(f"a file cannot be written ({error.strerror}: {error.filename}); {self._resume}") from None
+            failed = f"a file cannot be written ({error.strerror}: {error.filename})"
+            raise RunError(f"{failed}; {self._resume}") from None
+        except Exception as error:
+            failed = " ".join(f"{error}".split()) or type(error).__name__
+            raise
         finally:
-            observers("end", status=status)
+            observers("end", status=status, error=failed)
             observers.close()
             self.folder.update_record(status=status)
         return outcome
@@ -114,6 +124,19 @@ class Experiment:
     @property
     def _resume(self) -> str:
         return f"go on with guideplug run --resume {self.folder.path}"
+
+    def _plan(self) -> dict[str, Any]:
+        """What there will be to see, and which process it is: for those who see nothing but events."""
+        config = self.config
+        strategies = {"task": config.task, "guider": config.guider, "selector": config.selector}
+        return {
+            **{name: None if one is None else short(one) for name, one in strategies.items()},
+            "roles": list(config.recipes),
+            "arms": ["unguided"] if config.guider is None else ["unguided", "guided"],
+            "samples": config.samples,
+            "process": os.getpid(),
+            "host": platform.node(),
+        }
 
     def _work(self, observers: Observers, stop: Stop) -> Outcome:
         config, device = self.config, torch.device(self.config.device)
@@ -157,12 +180,16 @@ class Experiment:
         for arm in (*truth, *drawn.values()):
             observers("measure", arm=arm.name)
             values[arm.name] = measured(arm, metrics, context, stop)
+            observers("metrics", arm=arm.name, values=values[arm.name])
         seconds["metrics"] = time.perf_counter() - begin
         figure = self.folder.figure(config.task.name)
         with drawn_whole(figure) as aside:
             config.task.figure([*truth[:1], *drawn.values()], aside)
+        observers("figure", name=config.task.name, path=str(figure))
         stop()
         animation = self._animation([*truth, *drawn.values()])
+        if animation is not None:
+            observers("figure", name=f"{config.task.name} animation", path=str(animation))
         begin = time.perf_counter()
         sweep = swept(config, models, drawn, truth[0], stop)
         if sweep is not None:

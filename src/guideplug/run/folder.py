@@ -8,6 +8,7 @@ it resumes from is cut off.
 
 import datetime
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from guideplug.errors import RunError, UsageError
 from guideplug.files import check_unchanged, whole_file
-from guideplug.observe import Observer
+from guideplug.observe import Listener
 
 __all__ = ["EventLog", "RunFolder", "read_json"]
 
@@ -142,24 +143,50 @@ def _unused(path: Path) -> Path:
     return next(candidate for candidate in candidates if not candidate.exists())
 
 
-class EventLog(Observer):
-    """Writes each event as a line of JSON; progress of sampling is left out."""
+AFTER_TRAINING = ("sample", "sampled", "measure", "metrics", "figure", "end")
+"""Events that a resumed run has again, whatever it resumes from."""
+SECONDS_BETWEEN_SAMPLES = 1.0
+"""How often the progress of sampling is logged, at the most; its end is, too."""
+
+
+def _line(event: dict[str, Any]) -> str:
+    """An event as a line of JSON, which knows no infinity: a number that is not finite is null."""
+    try:
+        return json.dumps(event, default=str, allow_nan=False) + "\n"
+    except ValueError:
+        return json.dumps(_finite(event), default=str, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class EventLog(Listener):
+    """Writes each event as a line of JSON, at once; of the progress of sampling a line a second."""
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         self._path, self._now = path, now
-        self._rewind(lambda event: event["event"] not in ("sampled", "measure", "end"))
+        self._sampled = -math.inf
+        self._rewind(lambda event: event["event"] not in AFTER_TRAINING)
         self._file: TextIO = path.open("a")
 
     def notice(self, event: str, data: dict[str, Any]) -> None:
         """One line; when a training starts, lines of its beyond its first step are cut off first."""
         if event == "sample":
-            return
+            now = time.monotonic()
+            if data["done"] < data["total"] and now - self._sampled < SECONDS_BETWEEN_SAMPLES:
+                return
+            self._sampled = now
         if event == "train" and data["step"] is not None:
             role, step = data["role"], data["step"]
             self._file.close()
             self._rewind(lambda old: old.get("role") != role or old.get("step", 0) <= step)
             self._file = self._path.open("a")
-        self._file.write(json.dumps({"event": event, "time": round(self._now(), 3), **data}, default=str) + "\n")
+        self._file.write(_line({"event": event, "time": round(self._now(), 3), **data}))
         self._file.flush()
 
     def close(self) -> None:

@@ -168,7 +168,15 @@ class StoreWorkshop:
         training = self._training(recipe, module, key)
         self._load_state(training, place)
         role, until = training.role, recipe.options.duration
-        self._observers("train", role=role, step=training.step, total=until.amount, unit=until.unit)
+        self._observers(
+            "train",
+            role=role,
+            step=training.step,
+            reached=training.reached(until.unit),
+            total=until.amount,
+            unit=until.unit,
+            seconds=round(training.counters.total_seconds, 3),
+        )
         saved = time.monotonic()
         moments: dict[float, list[Snapshot]] = {}
         for snapshot in self._wanted(recipe):
@@ -265,15 +273,20 @@ class StoreWorkshop:
             kept=counters.backpropagated / max(counters.seen, 1),
             effective_sample_size=counters.mean_effective_sample_size,
             switched_off_at=counters.switched_off_at,
+            seen=counters.seen,
+            backpropagated=counters.backpropagated,
             seconds=round(counters.total_seconds, 3),
+            phases={name: round(seconds, 4) for name, seconds in counters.seconds.items()},
         )
 
     def _save_state(self, training: Training, place: Path) -> None:
+        begin = time.perf_counter()
         training.check_finite()
         tensors, data = training.state()
         text = json.dumps(data)
         write_tensors(place / STATE, tensors, {"training": text, "sha256": tensors_digest(tensors, text)})
-        self._observers("checkpoint", role=training.role, step=training.step)
+        seconds = round(time.perf_counter() - begin, 4)
+        self._observers("checkpoint", role=training.role, step=training.step, seconds=seconds)
 
     def _last_good(self, training: Training, place: Path) -> str:
         """Where a training that diverged was last known to be well, and how to begin there."""
@@ -380,12 +393,13 @@ class StoreWorkshop:
         role, now = self._role(key), time.monotonic()
         if step == 0:
             self._begun[key] = now
-            self._observers("train", role=role, step=0, total=total, unit="it")
+            self._observers("train", role=role, step=0, reached=0, total=total, unit="it", seconds=0.0)
         seconds = round(now - self._begun[key], 3)
         if loss is not None:
             self._observers(
                 "step", role=role, step=step, reached=step, total=total, unit="it", loss=loss, lr=None, kept=1.0,
-                effective_sample_size=None, switched_off_at=None, seconds=seconds,
+                effective_sample_size=None, switched_off_at=None, seen=None, backpropagated=None, seconds=seconds,
+                phases={},
             )  # fmt: skip
         if step == total:
             self._observers("trained", role=role, step=step, seconds=seconds)

@@ -30,7 +30,7 @@ from guideplug.task import Network
 __all__ = ["describe", "identity", "source_digest"]
 
 NOT_TRAINED_WITH = {
-    "cli", "compare", "demo", "laboratory", "report", "run", "scaffold", "testing",
+    "cli", "compare", "demo", "laboratory", "report", "run", "scaffold", "testing", "watch",
     "__main__.py", "files.py", "hooks.py", "names.py", "observe.py", "registry.py", "study.py",
 }  # fmt: skip
 """Rooms of the core that no weight depends on: editing them does not disown trained networks."""

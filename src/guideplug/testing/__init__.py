@@ -11,7 +11,7 @@ from guideplug.testing.guided import models_for
 from guideplug.testing.guiders import check_guider
 from guideplug.testing.metrics import check_metric
 from guideplug.testing.networks import check_network
-from guideplug.testing.observers import check_observer
+from guideplug.testing.observers import check_observer, events_of_a_run
 from guideplug.testing.oracles import CONDITIONS, Conditioning, GaussianDenoiser, example_condition
 from guideplug.testing.recipes import check_recipe
 from guideplug.testing.rewards import check_reward
@@ -38,6 +38,7 @@ __all__ = [
     "check_study",
     "check_task",
     "check_weights",
+    "events_of_a_run",
     "example_condition",
     "models_for",
 ]

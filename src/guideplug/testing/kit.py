@@ -18,6 +18,7 @@ from guideplug.denoise import Space, WeightSchedule
 from guideplug.errors import ExpressionError, GuideplugError
 from guideplug.guide import Guider
 from guideplug.noise import SampleStreams
+from guideplug.observe import Observer
 from guideplug.recipe import Recipe
 from guideplug.registry import KINDS, Offer, Plugin, Registry
 from guideplug.reward import Reward
@@ -92,8 +93,6 @@ class Kit:
         for offer in plugin.offers:
             if only in (None, offer.name):
                 yield from self._offer(plugin, offer)
-        for cls in plugin.observers if only is None else ():
-            yield _timed(f"observer {cls.__name__}", "", lambda cls=cls: OBSERVER.findings(Observing(cls)))  # type: ignore[misc]
 
     def _offer(self, plugin: Plugin, offer: Offer) -> Iterator[Checked]:
         what = f"{offer.kind} {offer.name}"
@@ -155,6 +154,8 @@ class Kit:
             tasks = [*self._tasks(plugin, folder), Normal()]
             task = next((task for task in tasks if strategy.applies(task)), Normal())
             yield from METRIC.findings(Measuring(strategy, task))
+        elif isinstance(strategy, Observer):
+            yield from OBSERVER.findings(Observing(strategy))
         elif isinstance(strategy, Study):
             yield from STUDY.findings(Studied(strategy, self._files))
 

@@ -1,0 +1,36 @@
+"""Who is told of a comparison or a study: its event log and its observers, from its beginning to its end."""
+
+import os
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from guideplug.observe import Listener, Observed, Observer, Observers
+from guideplug.run.interrupt import Interrupted
+
+__all__ = ["told"]
+
+
+@contextmanager
+def told(
+    listeners: Iterable[Listener], observers: Iterable[Observer], observed: Observed, plan: Mapping[str, Any]
+) -> Iterator[Observers]:
+    """Listeners, the event log first: told ``run`` with a plan, what the block tells, ``end`` with how it ended."""
+    tell = Observers(listeners)
+    tell.open(observers, observed)
+    where = {"process": os.getpid(), "host": platform.node()}
+    tell("run", folder=str(observed.folder), kind=observed.kind, resumed=observed.resumed, **plan, **where)
+    status, failed = "failed", None
+    try:
+        yield tell
+        status = "finished"
+    except (Interrupted, KeyboardInterrupt):
+        status = "interrupted"
+        raise
+    except Exception as error:
+        failed = " ".join(f"{error}".split()) or type(error).__name__
+        raise
+    finally:
+        tell("end", status=status, error=failed)
+        tell.close()
