@@ -2,7 +2,6 @@
 
 import json
 import sys
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,14 @@ from rich.console import Console
 
 from guideplug.cli.commands import plugin_files
 from guideplug.cli.dry_run import estimate
+from guideplug.cli.guard import guard, no_links
 from guideplug.cli.study_progress import StudyProgress
 from guideplug.cli.table import print_table, table_width
 from guideplug.config import Reader, format_value, parse, shell_quote, write
 from guideplug.errors import ExpressionError, RunError, UsageError
 from guideplug.laboratory import Plan, carry_out, failures, planned, shown, write_report
 from guideplug.observe import Observers
+from guideplug.reading import parse_toml
 from guideplug.registry import Registry
 from guideplug.run.folder import RunFolder
 from guideplug.run.interrupt import Interrupted
@@ -35,6 +36,7 @@ WIDTH = 160
 
 def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     """``guideplug study``."""
+    guard(options, expression)
     resume = None if options["resume"] is None else Path(options["resume"])
     if resume is not None and (expression is not None or any(options[key] for key in ("out", "sets", "plugins"))):
         raise UsageError(
@@ -44,6 +46,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     common: dict[str, Any] = {"threads": 1}
     if resume is not None:
         expression, common, plugins = _read(resume)
+        no_links(resume)
     registry = Registry.installed(plugins)
     if expression is None:
         _list(registry, as_json=options["as_json"])
@@ -102,13 +105,16 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
     """The study of a folder, what its runs have in common, and its plugin files."""
     path = folder / CONFIG
     try:
-        table = tomllib.loads(path.read_text())
+        table = parse_toml(path)
         expression = table.pop("study")
     except FileNotFoundError:
         raise UsageError(f"{folder} is not the folder of a study: it has no {CONFIG}") from None
-    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{path} is damaged ({error}): start the study anew in another folder") from None
-    return str(expression), table, [str(plugin) for plugin in table.get("plugins", [])]
+    plugins = table.get("plugins", [])
+    if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
+        raise RunError(f"{path} is damaged (plugins is no list of texts): start the study anew in another folder")
+    return str(expression), table, plugins
 
 
 def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ from guideplug.compare.grid import NONE, Grid
 from guideplug.compare.trainings import Trained, iteration_of, needed_for, plain
 from guideplug.errors import RunError
 from guideplug.observe import Observers
+from guideplug.reading import read_json_file
 from guideplug.run.workshop import StoreWorkshop
 from guideplug.store import Store
 from guideplug.tensors import whole_file
@@ -93,7 +94,7 @@ def _works(grid: Grid) -> tuple[dict[str, Trained], dict[str, str]]:
 
 def _read(path: Path, names: Mapping[str, str]) -> dict[str, Price]:
     try:
-        rows = json.loads(path.read_text())
+        rows = read_json_file(path)
         return {key: Price(*(float(rows[key][field]) for field in ("seconds", "low", "high"))) for key in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(

@@ -27,6 +27,7 @@ from guideplug.compare.workers import Cell, Run, asked_to_leave, workers
 from guideplug.denoise import Leaf
 from guideplug.errors import RunError
 from guideplug.observe import Observers
+from guideplug.reading import read_json_file
 from guideplug.recipes import Snapshot
 from guideplug.registry import Registry
 from guideplug.run.measure import Bench, metrics_of
@@ -120,7 +121,7 @@ def _path(grid: Grid, folder: Path, cell: Cell) -> Path:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        return read_json_file(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is damaged ({error}): remove it and resume, and it is measured again") from None
 

@@ -27,6 +27,7 @@ from guideplug.denoise import Condition
 from guideplug.errors import DivergenceError, RunError
 from guideplug.laboratory.plan import Plan, fingerprint, planned
 from guideplug.observe import Observers
+from guideplug.reading import read_arrays
 from guideplug.recipe import Recipe, nested_recipes
 from guideplug.recipes import Snapshot
 from guideplug.registry import Registry
@@ -124,8 +125,7 @@ def _gathered(plan: Plan, registry: Registry, folder: Path, store: Store) -> Fin
 def _kept(path: Path, trial: str) -> Arm:
     """The samples of a trial, from its file."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        found = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
     except FileNotFoundError:
         raise ValueError(f"the samples of {trial} were not kept: say Trial(..., keep=True)") from None
     except (OSError, ValueError) as error:

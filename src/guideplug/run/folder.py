@@ -18,8 +18,10 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from guideplug.config.tree import is_name
 from guideplug.errors import RunError, UsageError
 from guideplug.observe import Observer
+from guideplug.reading import parse_json, read_json_file
 from guideplug.tensors import whole_file
 
 __all__ = ["EventLog", "RunFolder", "drawn_whole", "read_json"]
@@ -32,7 +34,7 @@ def read_json(path: Path) -> dict[str, Any]:
         RunError: it is missing or damaged.
     """
     try:
-        found = json.loads(path.read_text())
+        found = read_json_file(path)
     except FileNotFoundError:
         raise RunError(f"{path} is missing: {path.parent} is not a whole run folder") from None
     except (OSError, ValueError) as error:
@@ -112,7 +114,13 @@ class RunFolder:
         return self.path / "events.jsonl"
 
     def checkpoint(self, role: str) -> Path:
-        """The weights of a role."""
+        """The weights of a role.
+
+        Raises:
+            UsageError: the role is no name, and might be a path that leads elsewhere.
+        """
+        if not is_name(role):
+            raise UsageError(f"the role {role!r} is no name: write a letter, then letters, digits, - or _")
         return self.path / "denoisers" / f"{role}.safetensors"
 
     def figure(self, name: str) -> Path:
@@ -178,10 +186,10 @@ class EventLog(Observer):
         lines = []
         for line in self._path.read_text(errors="replace").splitlines():
             try:
-                event = json.loads(line)
+                event = parse_json(line)
             except ValueError:
                 break
-            if keep(event):
+            if isinstance(event, dict) and keep(event):
                 lines.append(line)
         with whole_file(self._path) as file:
             file.write("".join(line + "\n" for line in lines).encode())

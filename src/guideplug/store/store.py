@@ -12,6 +12,7 @@ An entry appears by one rename, whole or not at all. Whatever is read is checked
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -24,6 +25,7 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 from guideplug.errors import StoreError
+from guideplug.reading import read_json_file
 from guideplug.tensors import read_tensors, whole_file, write_tensors
 
 try:
@@ -124,9 +126,13 @@ class Store:
     def _entry(self, folder: Path) -> Entry:
         path = folder / "entry.json"
         try:
-            record = json.loads(path.read_text())
-            return Entry(folder, record["recipe"], record["facts"], record["files"])
-        except (OSError, ValueError, KeyError, TypeError):
+            record = read_json_file(path)
+            recipe, facts, files = (dict(record[key]) for key in ("recipe", "facts", "files"))
+            numbers = [facts.get(key) for key in ("made", "seconds", "iterations")]
+            if any("/" in name for name in files) or not all(one is None or math.isfinite(one) for one in numbers):
+                raise ValueError("it is of another form")
+            return Entry(folder, recipe, facts, files)
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             raise StoreError(f"{path} cannot be read: remove the entry with guideplug store prune --damaged") from None
 
     @contextlib.contextmanager
