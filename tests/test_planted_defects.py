@@ -830,7 +830,7 @@ class Draws(Quiet):
 
 class Sets(Quiet):
     def notice(self, event: str, data: dict[str, Any]) -> None:
-        os.environ["GUIDEPLUG_TEST_OF_OBSERVERS"] = event
+        os.environ["GUIDEPLUG_TEST_OF_OBSERVERS"] = str(time.perf_counter_ns())
 
 
 class Beside(Quiet):

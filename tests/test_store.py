@@ -81,7 +81,7 @@ def test_finishing_again_replaces_the_entry(store: Store) -> None:
     assert len(entry.tensors()["w"]) == 1
 
 
-@pytest.mark.parametrize("part", ["write_tensors", "whole_file", "sha256_of"])
+@pytest.mark.parametrize("part", ["write_tensors", "whole_file", "file_digest"])
 def test_what_fails_on_the_way_leaves_no_entry(store: Store, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")

@@ -68,6 +68,8 @@ if TYPE_CHECKING:
     from guideplug.perturb import dropped_units as dropped_units
     from guideplug.perturb import identity_attention as identity_attention
     from guideplug.perturb import skip_layers as skip_layers
+    from guideplug.reading import file_digest as file_digest
+    from guideplug.reading import read_arrays as read_arrays
     from guideplug.recipe import Recipe as Recipe
     from guideplug.recipe import Workshop as Workshop
     from guideplug.recipes import Augmented as Augmented
@@ -132,6 +134,7 @@ _ROOMS = {
     "observe": ["Listener", "Observed", "Observer"],
     "paired": ["Difference", "interval"],
     "perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
+    "reading": ["file_digest", "read_arrays"],
     "recipe": ["Recipe", "Workshop"],
     "recipes": [
         "Augmented", "Constant", "Cosine", "DataModule", "DataRecipe", "FineTune", "InverseSqrt", "Load", "Options",

@@ -17,9 +17,11 @@ __all__ = [
     "RunError",
     "SelectionError",
     "StoreError",
+    "TrustError",
     "UnknownName",
     "UsageError",
     "nearest",
+    "visible",
 ]
 
 
@@ -53,6 +55,10 @@ class PluginError(UsageError):
 
 class RecipeError(UsageError):
     """A recipe cannot be followed: it refers to itself, to an unknown role, or to a missing file."""
+
+
+class TrustError(UsageError):
+    """A file names code that its user has neither named nor trusted (docs/security.md)."""
 
 
 class CheckpointError(GuideplugError):
@@ -96,3 +102,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     alike = {other.replace("_", "-").lower(): other for other in sorted(known, reverse=True)}
     close = difflib.get_close_matches(name.replace("_", "-").lower(), alike, n=1)
     return f" (did you mean {alike[close[0]]!r}?)" if close else ""
+
+
+def visible(text: str) -> str:
+    """`text` on one line, with everything escaped that cannot be printed: no name may steer a terminal."""
+    spaced = text.replace("\n", " ").replace("\t", " ")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in spaced)

@@ -8,7 +8,6 @@ the work ends, however it ends, the list is written anew. Logs (``.jsonl``) grow
 """
 
 import contextlib
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from guideplug.errors import DamagedFile, UsageError, WriteError
+from guideplug.reading import file_digest
 
 try:
     import fcntl
@@ -29,12 +29,12 @@ __all__ = [
     "check_unchanged",
     "drawn_whole",
     "note_checksums",
-    "sha256_of",
     "whole_file",
 ]
 
 CHECKSUMS = "checksums.sha256"
 GROWS = ".jsonl"
+MOST_NOTED = 64 * 1024**2
 DEPTH = 3
 """How many folders up the list is looked for."""
 
@@ -99,7 +99,7 @@ def at_work_in(folder: Path) -> Iterator[None]:
             yield
         finally:
             with contextlib.suppress(OSError, WriteError):  # the list that is there stays true
-                _write(folder, {_name(folder, file): [sha256_of(file)] for file in _files(folder)})
+                _write(folder, {_name(folder, file): [file_digest(file)] for file in _files(folder)})
 
 
 @contextlib.contextmanager
@@ -134,12 +134,6 @@ def _held(folder: Path) -> Iterator[None]:
 # Checksums
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def note_checksums(folder: Path) -> None:
     """Note the checksum of whatever is written in a folder from now on; what is noted already stays."""
     noted = {name: sums for name, sums in _noted(folder).items() if not name.endswith(GROWS)}
@@ -160,7 +154,7 @@ def check_unchanged(path: Path, advice: str = "restore it, or make it anew in an
     if root is None or not path.is_file():
         return
     sums = _noted(root).get(_name(root, path), [])
-    if sums and sha256_of(path) not in sums:
+    if sums and file_digest(path) not in sums:
         raise DamagedFile(f"{path} is damaged: it is not what was written, going by {CHECKSUMS}; {advice}")
 
 
@@ -169,7 +163,7 @@ def _note(aside: Path, path: Path) -> None:
     root = _root(path)
     if root is None or path.name == CHECKSUMS or path.suffix == GROWS:
         return
-    line = f"\n{sha256_of(aside)}  {_name(root, path)}\n"  # a line that was torn before stays a line of its own
+    line = f"\n{file_digest(aside)}  {_name(root, path)}\n"  # a line that was torn before stays a line of its own
     with (root / CHECKSUMS).open("ab", buffering=0) as file:
         file.write(line.encode())
 
@@ -187,6 +181,8 @@ def _name(root: Path, path: Path) -> str:
 def _noted(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     with contextlib.suppress(FileNotFoundError):
+        if (folder / CHECKSUMS).stat().st_size > MOST_NOTED:
+            raise DamagedFile(f"{folder / CHECKSUMS} is larger than any list of ours: remove it, or use another folder")
         for line in (folder / CHECKSUMS).read_text(errors="replace").splitlines():
             digest, _, name = line.partition("  ")
             if len(digest) == 64 and name:

@@ -11,7 +11,6 @@ import functools
 import hashlib
 import importlib
 import importlib.util
-import re
 import sys
 import traceback
 import weakref
@@ -30,11 +29,11 @@ from guideplug.errors import RecipeError
 from guideplug.recipe import Recipe, Workshop
 from guideplug.task import Network, Task, seeded_build
 from guideplug.tensors import tensors_digest
+from guideplug.trust import FUNCTION, allow
 
 __all__ = ["ImportedDenoiser", "ImportedNetwork", "OwnCode", "raised"]
 
 HELP = "the function that builds the denoiser, as module:function or FILE.py:function; it is code and runs as such"
-NAMED = re.compile(r"(.+\.py|[^\W\d]\w*(\.[^\W\d]\w*)*):[^\W\d]\w*")
 
 _handed_out: "weakref.WeakSet[nn.Parameter]" = weakref.WeakSet()
 """The parameters of the denoisers that builders returned: no two roles may share one."""
@@ -66,7 +65,7 @@ class OwnCode:
         Raises:
             ValueError: it has not the form; ``name`` is the option that it was given for.
         """
-        if not NAMED.fullmatch(text):
+        if not FUNCTION.fullmatch(text):
             raise ValueError(f"{name} is {text!r}: write module:function or FILE.py:function")
         return _located(text)
 
@@ -75,6 +74,7 @@ class OwnCode:
 
         Raises:
             RecipeError: it cannot be imported, or is no function.
+            TrustError: in a command, its file is one that the user has neither named nor trusted.
         """
         function, module = self.place.rpartition(":")[2], self._module()
         found = getattr(module, function, None)
@@ -91,6 +91,7 @@ class OwnCode:
     def _module(self) -> ModuleType:
         """The module that holds the function: installed, in the current folder, or a file."""
         place = self.place.rpartition(":")[0]
+        allow(place, self.who or self.place)
         try:
             with _current_folder():
                 return _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
@@ -107,7 +108,7 @@ class ImportedNetwork(Network):
     builder: str = option(help=HELP, converter=_located)
 
     def __attrs_post_init__(self) -> None:
-        if not NAMED.fullmatch(self.builder):
+        if not FUNCTION.fullmatch(self.builder):
             raise ValueError(f"builder is {self.builder!r}: write module:function or FILE.py:function")
 
     def build(self, task: Task) -> Leaf:

@@ -6,7 +6,6 @@ a run that asks for something of its. Two distributions that offer one name make
 Plugins that ``GUIDEPLUG_DISABLE`` names, or whose distribution it names, are listed and not loaded.
 """
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import inspect
@@ -30,6 +29,7 @@ from guideplug.guide import Guider
 from guideplug.imported import ImportedDenoiser, ImportedNetwork
 from guideplug.noise import LogNormal, LogUniform
 from guideplug.observe import Observer
+from guideplug.reading import file_digest
 from guideplug.recipe import Recipe
 from guideplug.recipes import (
     Augmented,
@@ -48,6 +48,7 @@ from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.study import Study
 from guideplug.task import Metric, Network, Task
+from guideplug.trust import allow
 
 __all__ = ["Offer", "Plugin", "Registry"]
 
@@ -117,6 +118,7 @@ class Registry:
 
         Raises:
             PluginError: a local file that was named cannot be used.
+            TrustError: in a command, a file that its user has neither named nor trusted.
         """
         registry = cls()
         registry.load_installed()
@@ -153,8 +155,9 @@ class Registry:
         """
         if not path.is_file():
             raise PluginError(f"--plugin {path}: no such file")
+        allow(str(path.absolute()), "plugins")
         plugin = Plugin(path.stem, path.name, "", str(path.resolve()))
-        plugin.digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        plugin.digest = file_digest(path)
 
         def load() -> ModuleType:
             spec = importlib.util.spec_from_file_location(f"guideplug_local_{path.stem.replace('.', '_')}", path)

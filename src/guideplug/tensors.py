@@ -5,6 +5,7 @@ What can be wrong with a checkpoint is said in one line: the file, what was foun
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -15,8 +16,12 @@ from torch import Tensor, nn
 
 from guideplug.errors import CheckpointError
 from guideplug.files import check_unchanged, whole_file
+from guideplug.reading import open_file
 
 __all__ = ["fill_module", "read_tensors", "tensors_digest", "write_tensors"]
+
+MOST_HEADER = 16 * 1024**2
+MOST_TENSORS = 50_000
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -44,11 +49,18 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         CheckpointError: no such file, truncated, or of another format (a pickle, say, which is never opened).
         DamagedFile: it is not what was written.
     """
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read ({error.strerror}): give a .safetensors file"
+        ) from None
+    if not there:
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise CheckpointError(f"checkpoint {path} {what}: give a .safetensors file")
     check_unchanged(path)
     try:
+        _check_head(path)
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
@@ -56,6 +68,19 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"checkpoint {path} is not a whole safetensors file ({_first_line(error)}): pickles are not read, since "
             "they can execute code; convert one with safetensors.torch.save_file(state_dict, path)"
         ) from None
+
+
+def _check_head(path: Path) -> None:
+    """Refuse a header that is not there, or too large for any network; safetensors itself checks what is in it."""
+    with open_file(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > size - 8:
+            raise ValueError("its header is not there" if len(start) == 8 else "it is too short")
+        if length > MOST_HEADER or file.read(length).count(b'"data_offsets"') > MOST_TENSORS:
+            raise ValueError(f"its header is larger than {MOST_HEADER:,} bytes or {MOST_TENSORS:,} tensors")
 
 
 def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:

@@ -60,5 +60,6 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     cwd.mkdir()
     monkeypatch.chdir(cwd)
     monkeypatch.setenv("GUIDEPLUG_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("GUIDEPLUG_TRUSTED", str(tmp_path / "trusted"))
     monkeypatch.delenv("TOY_PAUSE", raising=False)
     return CommandLine(cwd, tmp_path / "store")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from guideplug.cli.guard import guard
 from guideplug.registry import Registry
 from guideplug.run.citation import bibtex
 from guideplug.run.config import Request, read_file, resolve
@@ -12,8 +13,9 @@ from guideplug.run.folder import RunFolder
 __all__ = ["cite_command"]
 
 
-def cite_command(path: str) -> None:
+def cite_command(path: str, *, trust: bool) -> None:
     """``guideplug cite``."""
+    guard({"trust": trust})
     folder = RunFolder.existing(Path(path))
     local = read_file(folder.config).get("plugins", [])
     registry = Registry.installed([str(file) for file in local] if isinstance(local, list) else [])

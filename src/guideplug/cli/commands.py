@@ -14,12 +14,14 @@ import torch
 from rich.console import Console
 
 from guideplug.cli.dry_run import dry_run
+from guideplug.cli.guard import guard, no_links, same_code
 from guideplug.cli.progress import progress
 from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table
 from guideplug.config import shell_quote, short
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import Guider
+from guideplug.reading import parse_toml
 from guideplug.recipes import Train
 from guideplug.registry import Registry
 from guideplug.report import keep_words
@@ -46,6 +48,7 @@ DIRECT = ("task", "denoiser", "guider", "selector", "sampler", "batch", "duratio
 
 def run_command(config: str | None, options: Mapping[str, Any]) -> None:
     """``guideplug run``."""
+    guard(options)
     out, resume = options["out"], options["resume"]
     if resume is not None and (out is not None or config is not None):
         raise UsageError("--resume names the folder and its configuration: leave out --out and CONFIG.toml")
@@ -61,6 +64,7 @@ def run_command(config: str | None, options: Mapping[str, Any]) -> None:
         _check_guider_of_file(resolved, request, file, registry)
     if folder is not None:
         _same_configuration(resolved, folder)
+        same_code(folder.record(), registry, resolved, (), "put it back, or start a new run")
     rehearse(resolved)
     store = Store.default()
     if options["dry_run"]:
@@ -73,6 +77,7 @@ def run_command(config: str | None, options: Mapping[str, Any]) -> None:
 
 def sample_command(path: str | None, options: Mapping[str, Any]) -> None:
     """``guideplug sample``: of a run, or of a network of the user's own."""
+    guard(options)
     asked = _request({**options, "sample_seed": options["seed"], "seed": None}, None)
     if path is None:
         if "main" not in asked.models:
@@ -110,6 +115,9 @@ def _of_run(path: Path, asked: Request, options: Mapping[str, Any]) -> tuple[Reg
     request = attrs.evolve(asked, values=values, models=chosen, spare_models=models)
     registry = Registry.installed(plugins)
     resolved = resolve(request, registry)
+    again = "name it on the command line to guide with it as it is now, or put it back"
+    unnamed = resolved if options["guider"] is None else attrs.evolve(resolved, guider=None)
+    same_code(source.record(), registry, unnamed, options["plugins"], again)
     other = renewed_roles(resolve(Request(file=source.config, check_files=False), registry), resolved.guider)
     if other - asked.models.keys():
         left = {role: model for role, model in models.items() if role not in other}
@@ -150,11 +158,14 @@ def plugin_files(options: Mapping[str, Any], file: Path | None) -> list[str]:
     if file is not None:
         path = file / "config.toml" if file.is_dir() else file
         try:
-            named = tomllib.loads(path.read_text()).get("plugins", [])
+            named = parse_toml(path).get("plugins", [])
         except (OSError, ValueError):
             named = []  # `resolve` says what is wrong with the file
-    files = [*(named if isinstance(named, list) else []), *options.get("plugins", ())]
-    return list(dict.fromkeys(str(Path(str(path)).resolve()) for path in files))
+    texts = [path for path in named if isinstance(path, str)] if isinstance(named, list) else []
+    try:
+        return list(dict.fromkeys(str(Path(path).resolve()) for path in (*texts, *options.get("plugins", ()))))
+    except (OSError, ValueError, RuntimeError) as error:  # a name that no file has, or links in a circle
+        raise UsageError(f"plugins: {error}: give the path of a .py file") from None
 
 
 def _resumable(path: Path) -> RunFolder:
@@ -162,13 +173,14 @@ def _resumable(path: Path) -> RunFolder:
     status = folder.record().get("status")
     if status == "finished":
         raise UsageError(f"--resume {path}: the run is finished; guide it anew with guideplug sample {path}")
+    no_links(folder.path)
     return folder
 
 
 def _same_configuration(resolved: RunConfig, folder: RunFolder) -> None:
     """Refuse to resume under another configuration or with other code, naming what differs; anybody may watch."""
     try:
-        before = tomllib.loads(folder.config.read_text())
+        before = parse_toml(folder.config)
     except (OSError, ValueError) as error:
         raise RunError(f"{folder.config} is damaged ({error}): start the run again in another folder") from None
     now = tomllib.loads(to_toml(resolved))

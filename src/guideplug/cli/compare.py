@@ -15,13 +15,16 @@ from guideplug.cli.commands import differences, observers_given, plugin_files
 from guideplug.cli.compare_plan import dry_run, found_trainings, pointless
 from guideplug.cli.compare_progress import CompareProgress
 from guideplug.cli.compare_tables import counted, tell
+from guideplug.cli.guard import guard, no_links
 from guideplug.cli.report import page_told
 from guideplug.compare import Grid, GridRequest, compare, read_grid, resolve_grid, to_toml, write_report
 from guideplug.compare.figure import why_none
+from guideplug.compare.grid import MOST_RUNS
 from guideplug.config import Duration, expand_ranges, shell_quote, short
 from guideplug.errors import ConfigError, ExpressionError, UsageError
 from guideplug.files import at_work_in, check_unchanged, whole_file
 from guideplug.observe import Observed
+from guideplug.reading import parse_toml
 from guideplug.registry import Registry
 from guideplug.run.config import Request
 from guideplug.run.folder import EventLog, RunFolder
@@ -38,6 +41,7 @@ DIRECT = ("task", "denoiser", "sampler", "batch", "duration", "samples", "device
 
 def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
     """``guideplug compare``."""
+    guard(options)
     resume = options["resume"]
     if resume is not None and (config is not None or options["out"] is not None):
         raise UsageError("--resume names the folder and its configuration: leave out --out and CONFIG.toml")
@@ -46,6 +50,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
         file = Path(resume) / CONFIG
         if not file.is_file():
             raise UsageError(f"{resume} is not the folder of a comparison: it has no {CONFIG}")
+        no_links(Path(resume))
         check_unchanged(file)
     plugins = plugin_files(options, file)
     registry = Registry.installed(plugins)
@@ -60,7 +65,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
     text = to_toml(grid)
     with at_work_in(folder):
         if resume is not None:
-            _same(tomllib.loads((folder / CONFIG).read_text()), tomllib.loads(text), folder)
+            _same(parse_toml(folder / CONFIG), tomllib.loads(text), folder)
         else:
             with whole_file(folder / CONFIG) as target:
                 target.write(text.encode())
@@ -149,11 +154,14 @@ def _check_duration(text: str) -> None:
 
 def _check_ranges(where: str, texts: Sequence[str]) -> None:
     """A range that has no numbers is told with the option or the key that it was given to."""
+    count = 0
     for text in texts:
         try:
-            expand_ranges(text)
+            count += len(expand_ranges(text))
         except (ConfigError, ExpressionError) as error:
             raise UsageError(f"{where} {shell_quote(text)}: {error}") from None
+        if count > MOST_RUNS:
+            raise UsageError(f"{where}: they stand for more than {MOST_RUNS:,} arms, the most that are compared")
 
 
 def _new_folder(grid: Grid, out: str | None) -> Path:

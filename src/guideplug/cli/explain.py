@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import click
 
+from guideplug.cli.guard import guard
 from guideplug.config import Reader, short
 from guideplug.denoise import Count, Leaf, formula
 from guideplug.errors import ConfigError, UsageError
@@ -29,6 +30,7 @@ Costs = Mapping[str, Count]
 
 def explain_command(text: str, options: Mapping[str, Any]) -> None:
     """``guideplug explain``."""
+    guard(options, text)
     registry = Registry.installed(options["plugins"])
     values = {"guider": text, **{key: options[key] for key in ("task", "denoiser", "sampler")}}
     config = resolve(Request(values=values, models=dict(options["models"])), registry)

@@ -14,7 +14,7 @@ import attrs
 import click
 
 from guideplug.config import Strategy, format_value, write
-from guideplug.errors import StoreError, UnknownName, UsageError, nearest
+from guideplug.errors import StoreError, UnknownName, UsageError, nearest, visible
 from guideplug.registry import Plugin, Registry
 from guideplug.store import Entry, Store
 
@@ -166,10 +166,11 @@ def list_store(as_json: bool) -> None:
             continue
         seconds = f"{data['seconds']:.1f} s" if data["seconds"] is not None else "-"
         iterations = f"{data['iterations']} iterations" if data["iterations"] is not None else "-"
-        click.echo(
+        said = (
             f"{data['identity'][:12]}  {data['recipe']} of {data['task'] or '-'} with {data['denoiser'] or '-'}, seed "
             f"{data['seed']}, {iterations}, {seconds}, {data['bytes'] / 1024:.0f} KiB, {data['made']}"
         )
+        click.echo(visible(said))
     for folder in store.partial():
         click.echo(f"{folder.name[:12]}  unfinished training")
 
@@ -177,7 +178,9 @@ def list_store(as_json: bool) -> None:
 def _entry_data(entry: Entry | tuple[Path, str]) -> dict[str, Any]:
     if not isinstance(entry, Entry):
         return {"identity": entry[0].name, "damage": entry[1]}
-    recipe = entry.recipe["recipe"]
+    recipe = entry.recipe.get("recipe")
+    if not isinstance(recipe, dict):
+        return {"identity": entry.identity, "damage": "its record names no recipe"}
     made = entry.facts.get("made")
     return {
         "identity": entry.identity,

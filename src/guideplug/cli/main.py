@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from guideplug.errors import GuideplugError, UsageError
+from guideplug.errors import GuideplugError, UsageError, visible
 from guideplug.scaffold import KINDS, Kind
 
 __all__ = ["main"]
@@ -16,6 +16,10 @@ __all__ = ["main"]
 
 REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """What a system says when it refuses to write: nothing that a traceback would explain."""
+
+
+LONGEST = 1600
+"""Characters of a message."""
 
 
 class _Misuse(click.UsageError):
@@ -43,8 +47,14 @@ class _Group(click.Group):
         except click.UsageError as error:
             raise _in_one_line(error) from None
         except GuideplugError as error:
-            click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            click.echo(f"error: {_cropped(visible(' '.join(str(error).split())))}", err=True)
             ctx.exit(error.exit_code)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_lack_of_memory(error):
+                raise
+            said = visible(str(error).partition("\n")[0])
+            click.echo(f"error: not enough memory ({said}): ask for fewer or smaller things", err=True)
+            ctx.exit(1)
         except OSError as error:
             if error.errno not in REFUSALS:
                 raise
@@ -62,6 +72,19 @@ class _Group(click.Group):
             commands = ", ".join(self.list_commands(ctx))
             raise UsageError(f"no command is called {args[0]!r}{nearest(args[0], self.commands)}; commands: {commands}")
         return super().resolve_command(ctx, args)
+
+
+def _cropped(text: str) -> str:
+    """A message without the middle of a value that somebody made very long."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    """Whether an allocation was refused, by Python, numpy, torch or a device, or one that no machine could count."""
+    said = str(error)
+    return isinstance(error, MemoryError) or any(
+        text in said for text in ("t allocate memory", "out of memory", "Storage size calculation overflowed")
+    )
 
 
 def _in_one_line(error: click.UsageError) -> click.UsageError:
@@ -124,6 +147,9 @@ _JOBS = click.option(
     help="Processes at a time; by default 1.",
 )  # fmt: skip
 _OUT = click.option("--out", metavar="FOLDER", help="Where results go; by default a new folder under runs/.")
+_TRUST = click.option(
+    "--trust", is_flag=True, help="Run code that a file names, though this line does not; it is remembered."
+)
 _DEVICE = click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 ...; by default CUDA where there is one.")
 
 
@@ -151,6 +177,7 @@ def _shared(command: Any) -> Any:
             _OUT,
             _DEVICE,
             _OBSERVER,
+            _TRUST,
             click.option(
                 "--plugin", "plugins", metavar="FILE.py", multiple=True,
                 help="A local plugin. It is code and runs as such. Repeatable.",
@@ -274,6 +301,7 @@ def run(config: str | None, **options: Any) -> None:
     multiple=True,
     help="A local plugin; by default none. It is code and runs as such. Repeatable.",
 )
+@_TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 def compare(config: str | None, **options: Any) -> None:
     """Guiders and selectors over seeds, at equal time, equal examples and equal iterations, from one set of trainings.
@@ -314,6 +342,7 @@ def compare(config: str | None, **options: Any) -> None:
     multiple=True,
     help="A local plugin. It is code and runs as such. Repeatable.",
 )
+@_TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 def study(study: str | None, **options: Any) -> None:
     """Scripted experiments that plugins bring; without STUDY, a list of them.
@@ -411,6 +440,7 @@ def evaluate(samples: str, **options: Any) -> None:
     help="A role's network: a .safetensors file, or a recipe's expression. Repeatable.",
 )
 @click.option("--plugin", "plugins", metavar="FILE.py", multiple=True, help="A local plugin. Repeatable.")
+@_TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 def explain(guider: str, **options: Any) -> None:
     """The formula and the cost of a guider: which network is called at which noise levels, how often, and in all.
@@ -481,14 +511,15 @@ def report(folders: tuple[str, ...], **options: Any) -> None:
 
 @main.command(short_help="BibTeX of what a run used.")
 @click.argument("folder", metavar="RUN_FOLDER")
-def cite(folder: str) -> None:
+@_TRUST
+def cite(folder: str, trust: bool) -> None:
     """BibTeX of what a run used: guideplug, and the source of each method in it, with what it was used for.
 
     Methods that name no source are listed as comments.
     """
     from guideplug.cli.cite import cite_command
 
-    cite_command(folder)
+    cite_command(folder, trust=trust)
 
 
 @main.group(cls=_Group, short_help="What is installed, from where, what is broken.")

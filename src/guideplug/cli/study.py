@@ -2,7 +2,6 @@
 
 import json
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from guideplug.cli.commands import observers_given, plugin_files
 from guideplug.cli.dry_run import estimate
+from guideplug.cli.guard import guard, no_links
 from guideplug.cli.report import page_told
 from guideplug.cli.study_progress import StudyProgress
 from guideplug.cli.table import print_table, table_width
@@ -22,6 +22,7 @@ from guideplug.errors import ExpressionError, RunError, UsageError
 from guideplug.files import at_work_in, check_unchanged, whole_file
 from guideplug.laboratory import Plan, carry_out, failures, planned, shown, write_report
 from guideplug.observe import Observed, Observer
+from guideplug.reading import parse_toml
 from guideplug.registry import Registry
 from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.interrupt import Interrupted
@@ -37,6 +38,7 @@ WIDTH = 160
 
 def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     """``guideplug study``."""
+    guard(options, expression)
     resume = None if options["resume"] is None else Path(options["resume"])
     if resume is not None and (expression is not None or any(options[key] for key in ("out", "sets", "plugins"))):
         raise UsageError(
@@ -46,6 +48,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     common: dict[str, Any] = {"threads": 1}
     if resume is not None:
         expression, common, plugins = _read(resume)
+        no_links(resume)
     registry = Registry.installed(plugins)
     if expression is None:
         _list(registry, as_json=options["as_json"])
@@ -111,13 +114,16 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
     path = folder / CONFIG
     check_unchanged(path)
     try:
-        table = tomllib.loads(path.read_text())
+        table = parse_toml(path)
         expression = table.pop("study")
     except FileNotFoundError:
         raise UsageError(f"{folder} is not the folder of a study: it has no {CONFIG}") from None
-    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{path} is damaged ({error}): start the study anew in another folder") from None
-    return str(expression), table, [str(plugin) for plugin in table.get("plugins", [])]
+    plugins = table.get("plugins", [])
+    if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
+        raise RunError(f"{path} is damaged (plugins is no list of texts): start the study anew in another folder")
+    return str(expression), table, plugins
 
 
 def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:

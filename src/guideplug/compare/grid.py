@@ -24,10 +24,11 @@ from guideplug.registry import Registry
 from guideplug.run.config import Request, RunConfig, resolve
 from guideplug.run.measure import metrics_of
 
-__all__ = ["Grid", "GridRequest", "Published", "resolve_grid"]
+__all__ = ["MOST_RUNS", "Grid", "GridRequest", "Published", "resolve_grid"]
 
 NONE = "none"
 SNAPSHOTS, MOST_BYTES = 100, 10**9
+MOST_RUNS = 10_000
 
 
 @attrs.frozen
@@ -140,8 +141,13 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
         raise ConfigError(f"seeds are {list(request.seeds)}: give whole numbers of at least 0")
     if len(set(request.seeds)) < len(request.seeds):
         raise ConfigError(f"seeds are {list(request.seeds)}: each once")
-    guiders = [text for given in request.guiders for text in expand_ranges(given)]
-    selectors = [text for given in request.selectors for text in expand_ranges(given)]
+    guiders, selectors = _spread(request.guiders), _spread(request.selectors)
+    count = len(guiders) * len(selectors) * len(request.seeds)
+    if count > MOST_RUNS:
+        raise ConfigError(
+            f"{len(guiders):,} guiders, {len(selectors):,} selectors and {len(request.seeds):,} seeds are {count:,} "
+            f"runs: a comparison has at most {MOST_RUNS:,}"
+        )
     configs: dict[tuple[str, str, int], RunConfig] = {}
     called: dict[str, str] = {}
     for seed in request.seeds:
@@ -194,6 +200,16 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
                     raise RecipeError(f"after {step} of {steps} iterations: {error}") from None
                 lacking.add(step)
     return attrs.evolve(grid, steps=tuple(step for step in grid.steps if step not in lacking))
+
+
+def _spread(texts: Sequence[str]) -> list[str]:
+    """Expressions with their ranges spread out."""
+    found: list[str] = []
+    for text in texts:
+        found += expand_ranges(text)
+        if len(found) > MOST_RUNS:
+            raise ConfigError(f"the ranges of {text} and of those before it stand for more than {MOST_RUNS:,} arms")
+    return found
 
 
 def _evenly(steps: int, count: int) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from guideplug.compare.trainings import Trained, iteration_of, needed_for, plain
 from guideplug.errors import RunError
 from guideplug.files import check_unchanged, whole_file
 from guideplug.observe import Observers
+from guideplug.reading import read_json_file
 from guideplug.run.workshop import StoreWorkshop
 from guideplug.store import Store
 
@@ -95,7 +96,7 @@ def _read(path: Path, names: Mapping[str, str]) -> dict[str, Price]:
     advice = "remove it and resume, and iterations are measured again"
     check_unchanged(path, advice)
     try:
-        rows = json.loads(path.read_text())
+        rows = read_json_file(path)
         return {key: Price(*(float(rows[key][field]) for field in ("seconds", "low", "high"))) for key in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be used ({error}): {advice}") from None

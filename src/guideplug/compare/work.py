@@ -28,6 +28,7 @@ from guideplug.denoise import Leaf
 from guideplug.errors import RunError
 from guideplug.files import check_unchanged, whole_file
 from guideplug.observe import Observers
+from guideplug.reading import read_json_file
 from guideplug.recipes import Snapshot
 from guideplug.registry import Registry
 from guideplug.run.measure import Bench, metrics_of
@@ -135,7 +136,7 @@ def _read(path: Path) -> Any:
     advice = "remove it and resume, and it is measured again"
     check_unchanged(path, advice)
     try:
-        return json.loads(path.read_text())
+        return read_json_file(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is damaged ({error}): {advice}") from None
 

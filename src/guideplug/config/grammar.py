@@ -51,7 +51,7 @@ from guideplug.config.tree import (
     is_name,
     strategy_name,
 )
-from guideplug.errors import ExpressionError
+from guideplug.errors import ExpressionError, visible
 
 __all__ = ["at_column", "parse", "shell_quote"]
 
@@ -75,21 +75,15 @@ _CLOSING: Final = {"(": ")", "[": "]"}
 # Text for people: where an error is, and how a shell wants to be told.
 
 
-def _visible(text: str) -> str:
-    """`text` on one line, with everything that cannot be printed escaped."""
-    spaced = text.replace("\n", " ").replace("\t", " ")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in spaced)
-
-
 def _piece(text: str) -> str:
     """A part of an expression, short enough to be named in a message."""
-    return _visible(text if len(text) <= 30 else f"{text[:13]}...{text[-13:]}")
+    return visible(text if len(text) <= 30 else f"{text[:13]}...{text[-13:]}")
 
 
 def at_column(text: str, offset: int) -> str:
     """`at column 7 of "…"` for the 0-based `offset`; a long text is cropped to the 60 characters around it."""
     start = max(0, min(offset - 30, len(text) - 60))
-    crop = ("..." if start else "") + _visible(text[start : start + 60]) + ("..." if start + 60 < len(text) else "")
+    crop = ("..." if start else "") + visible(text[start : start + 60]) + ("..." if start + 60 < len(text) else "")
     return f'at column {offset + 1} of "{crop}"'
 
 
@@ -114,7 +108,7 @@ def _hint(whole: str) -> str:
             _Parser(whole).expression()
     except ExpressionError:
         return hint
-    return f"{hint}: {shell_quote(_visible(whole))}" if len(whole) <= 80 else hint
+    return f"{hint}: {shell_quote(visible(whole))}" if len(whole) <= 80 else hint
 
 
 # Reading

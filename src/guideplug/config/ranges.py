@@ -8,7 +8,7 @@ from decimal import Context, Decimal, localcontext
 
 from guideplug.config.grammar import parse
 from guideplug.config.tree import Call, ListValue, Literal, Range, Value, Word, format_value
-from guideplug.errors import ConfigError, ExpressionError
+from guideplug.errors import ConfigError, ExpressionError, visible
 
 __all__ = ["along_range", "expand_ranges"]
 
@@ -37,7 +37,7 @@ def expand_ranges(text: str) -> list[str]:
     for found in _ranges(value):
         count *= len(_numbers(found, text))
         if count > MOST:
-            raise ConfigError(f"{text} stands for more than {MOST} expressions: give a larger step")
+            raise ConfigError(f"{visible(text)} stands for more than {MOST} expressions: give a larger step")
     return [format_value(spread) for spread in _spread(value, text)]
 
 
@@ -55,16 +55,17 @@ def along_range(text: str) -> list[tuple[str, float, str]]:
     value = parse(text)
     named = list(_named_ranges(value))
     if not named:
-        raise ConfigError(f"{text} has no range: write one, as in weight=1:3:0.5")
+        raise ConfigError(f"{visible(text)} has no range: write one, as in weight=1:3:0.5")
     option, first = named[0]
     if not option:
-        raise ConfigError(
-            f"{text} has a range without the name of its option: write it, as in weight={text[slice(*first.span)]}"
-        )
+        example = f"as in weight={text[slice(*first.span)]}"
+        raise ConfigError(f"{visible(text)} has a range without the name of its option: write it, {example}")
     numbers = [_numbers(found, text) for _, found in named]
     if len({len(several) for several in numbers}) > 1:
         counts = " and ".join(str(len(several)) for several in numbers)
-        raise ConfigError(f"{text} has ranges of {counts} numbers, which go side by side: give as many of each")
+        raise ConfigError(
+            f"{visible(text)} has ranges of {counts} numbers, which go side by side: give as many of each"
+        )
     return [
         (option, float(chosen[0]), format_value(_filled(value, iter(chosen)))) for chosen in zip(*numbers, strict=True)
     ]

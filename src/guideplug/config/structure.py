@@ -387,7 +387,10 @@ def _constant(value: object, path: str, wanted: str, fits: typing.Callable[[Any]
 
 def _shown(value: object) -> str:
     nodes = Call | ListValue | Constant | Quantity | Range | Word
-    return format_value(value) if isinstance(value, nodes) else repr(value)
+    try:
+        return format_value(value) if isinstance(value, nodes) else repr(value)
+    except (TypeError, ValueError):  # of TOML: a table in it, or a text that no expression can hold
+        return repr(value)
 
 
 class _Unexpected(ConfigError):

@@ -28,6 +28,7 @@ from guideplug.errors import DivergenceError, RunError
 from guideplug.files import check_unchanged, whole_file
 from guideplug.laboratory.plan import Plan, fingerprint, planned
 from guideplug.observe import Observers
+from guideplug.reading import read_arrays
 from guideplug.recipe import Recipe, nested_recipes
 from guideplug.recipes import Snapshot
 from guideplug.registry import Registry
@@ -135,8 +136,7 @@ def _kept(path: Path, trial: str) -> Arm:
     advice = "remove it and its .json, and resume"
     check_unchanged(path, advice)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        found = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
     except FileNotFoundError:
         raise ValueError(f"the samples of {trial} were not kept: say Trial(..., keep=True)") from None
     except (OSError, ValueError) as error:

@@ -1,6 +1,5 @@
 """Weights from a file."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
@@ -11,6 +10,7 @@ from torch import nn
 from guideplug.config import option
 from guideplug.denoise import Leaf
 from guideplug.errors import CheckpointError
+from guideplug.reading import file_digest
 from guideplug.recipe import Recipe, Workshop
 from guideplug.task import Network, Task, seeded_build
 from guideplug.tensors import fill_module, read_tensors
@@ -48,9 +48,10 @@ class Load(Recipe):
     def content(self) -> str:
         """The hash of the file's bytes."""
         try:
-            return hashlib.sha256(Path(self.path).read_bytes()).hexdigest()
-        except OSError as error:
-            raise CheckpointError(f"{self.path} cannot be read: {error.strerror}; check the path") from None
+            return file_digest(Path(self.path))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise CheckpointError(f"{self.path} cannot be read: {why}; check the path") from None
 
     def check(self) -> None:
         """Read the file and compare it with the architecture."""

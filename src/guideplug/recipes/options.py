@@ -17,6 +17,7 @@ __all__ = ["Options"]
 
 
 MAX_AVERAGES = 512
+MOST_LENGTHS = 64
 """More make the least squares for a length slow and no better."""
 
 
@@ -71,6 +72,10 @@ class Options:
             raise ValueError(f"clip is {self.clip!r}: it must be positive, or none")
         if not self.ema:
             raise ValueError("ema is empty: give at least one EMA length, such as [0.05]")
+        if len(self.ema) > MOST_LENGTHS:
+            raise ValueError(
+                f"ema has {len(self.ema):,} lengths, each a copy of the network: give at most {MOST_LENGTHS}"
+            )
         if 0.0 in self.ema:
             raise ValueError("ema has a length of 0: an EMA length is a share of the training, such as 0.05")
         if 1.0 in self.betas:

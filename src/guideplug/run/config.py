@@ -17,10 +17,11 @@ import tomli_w
 import torch
 
 from guideplug.config import Reader, at_least, format_value, option, parse, write
-from guideplug.config.tree import Call, ListValue, Literal, Value, Word, field_name
+from guideplug.config.tree import Call, ListValue, Literal, Value, Word, field_name, is_name
 from guideplug.errors import ConfigError, ExpressionError, RecipeError, nearest
 from guideplug.guide import Guider
 from guideplug.observe import Observer
+from guideplug.reading import installed_memory, parse_toml
 from guideplug.recipe import Recipe
 from guideplug.recipes import Train
 from guideplug.registry import Registry
@@ -44,6 +45,7 @@ __all__ = [
 
 STRATEGIES = ("task", "denoiser", "guider", "selector", "sampler")
 NUMBERS = ("seed", "samples", "sample_seed", "sample_batch", "threads")
+MOST_THREADS = 1024
 KEYS = (*STRATEGIES, *NUMBERS, "device", "duration", "batch", "train", "models", "report", "observers", "plugins")
 TABLES = ("train", "models", "report")
 
@@ -194,7 +196,22 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             known = ", ".join(sorted(roles.known)) or "none beside main"
             given = f"--model {role}" if role in models else f"--set models.{role}"
             raise RecipeError(f"{given}: nothing in this run has a role {role!r}; its roles are {known}")
+    for role in {*(main.models if isinstance(main, Train) else ()), *needed}:
+        if not is_name(role):
+            raise RecipeError(f"the role {role!r} is no name: write a letter, then letters, digits, - or _")
     device = _device(str(raw.get("device", "auto")))
+    numbers = {
+        key: _whole(reader, raw, key, default)
+        for key, default in (
+            ("samples", task.samples()),
+            ("sample_seed", 0),
+            ("sample_batch", 4096),
+            ("threads", min(4, _processors())),
+        )
+    }
+    if request.check_files:  # the size of a sample may stand in a file
+        _check_room("samples", numbers["samples"], task)
+        _check_room("batch", options.batch, task)
     try:
         return RunConfig(
             task=task,
@@ -203,11 +220,8 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             selector=selector,
             sampler=sampler,
             models={**(main.models if isinstance(main, Train) else {}), **needed},
-            samples=_whole(reader, raw, "samples", task.samples()),
-            sample_seed=_whole(reader, raw, "sample_seed", 0),
-            sample_batch=_whole(reader, raw, "sample_batch", 4096),
             device=device,
-            threads=_whole(reader, raw, "threads", min(4, _processors())),
+            **numbers,
             plugins=reader.read(raw.get("plugins", ()), tuple[str, ...], "plugins"),
             weights=_weights(reader, report),
             observers=reader.read(raw.get("observers", ()), tuple[Observer, ...], "observers"),
@@ -233,6 +247,9 @@ def _whole(reader: Reader, raw: Mapping[str, Any], key: str, default: int) -> in
     if number < (0 if key in ("seed", "sample_seed") else 1):
         least = "0 or more" if key in ("seed", "sample_seed") else "at least 1"
         raise ConfigError(f"{key} is {number}: it must be {least}")
+    most = MOST_THREADS if key == "threads" else 2**63 - 1
+    if number > most:
+        raise ConfigError(f"{key} is {number:.3g}: it must be at most {most:,}")
     return number
 
 
@@ -248,6 +265,16 @@ def _weights(reader: Reader, report: Mapping[str, Any]) -> tuple[float, ...] | N
         if not math.isfinite(weight):
             raise ConfigError(f"report.weights holds {weight}: give finite numbers, as in [1.0, 1.5, 2.0]")
     return weights
+
+
+def _check_room(what: str, count: int, task: Task) -> None:
+    """Refuse what this machine's memory could not even hold once, before work begins."""
+    size, memory = 4 * count * math.prod(task.space.shape), installed_memory()
+    if size > memory:
+        raise ConfigError(
+            f"{what} is {count:,}: of task {task.name!r} they take {size / 1e9:,.0f} GB, and this machine has "
+            f"{memory / 1e9:,.0f} GB of memory: give fewer"
+        )
 
 
 def _check_plan(selector: Selector, batch: int) -> None:
@@ -314,13 +341,15 @@ def read_toml(path: Path, keys: Sequence[str]) -> dict[str, Any]:
         ConfigError: it is missing, not TOML, or has an unknown key.
     """
     try:
-        raw = tomllib.loads(path.read_text())
+        raw = parse_toml(path)
     except FileNotFoundError:
         raise ConfigError(f"configuration {path} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration {path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"configuration {path} is not TOML: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"configuration {path} cannot be used: {error}") from None
     for key in raw:
         if key not in keys:
             raise ConfigError(f"configuration {path} has an unknown key {key!r}{nearest(key, keys)}")

@@ -18,9 +18,11 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from guideplug.config.tree import is_name
 from guideplug.errors import RunError, UsageError
 from guideplug.files import check_unchanged, whole_file
 from guideplug.observe import Listener
+from guideplug.reading import parse_json, read_json_file
 
 __all__ = ["EventLog", "RunFolder", "read_json"]
 
@@ -34,7 +36,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     check_unchanged(path)
     try:
-        found = json.loads(path.read_text())
+        found = read_json_file(path)
     except FileNotFoundError:
         raise RunError(f"{path} is missing: {path.parent} is not a whole run folder") from None
     except (OSError, ValueError) as error:
@@ -103,7 +105,13 @@ class RunFolder:
         return self.path / "events.jsonl"
 
     def checkpoint(self, role: str) -> Path:
-        """The weights of a role."""
+        """The weights of a role.
+
+        Raises:
+            UsageError: the role is no name, and might be a path that leads elsewhere.
+        """
+        if not is_name(role):
+            raise UsageError(f"the role {role!r} is no name: write a letter, then letters, digits, - or _")
         return self.path / "denoisers" / f"{role}.safetensors"
 
     def figure(self, name: str) -> Path:
@@ -200,10 +208,10 @@ class EventLog(Listener):
         lines = []
         for line in self._path.read_text(errors="replace").splitlines():
             try:
-                event = json.loads(line)
+                event = parse_json(line)
             except ValueError:
                 break
-            if keep(event):
+            if isinstance(event, dict) and keep(event):
                 lines.append(line)
         with whole_file(self._path) as file:
             file.write("".join(line + "\n" for line in lines).encode())

@@ -192,7 +192,10 @@ def _is_path(text: str) -> bool:
 def _architecture_beside(path: str, reader: Reader, default: Network) -> Network:
     """The denoiser that a run wrote beside its checkpoint, if the file is one of a run's."""
     beside = Path(path).with_suffix(".json")
-    if not beside.is_file():
+    try:
+        if not beside.is_file():
+            return default
+    except OSError:  # a name that no file can have
         return default
     text = read_json(beside).get("denoiser")
     if not isinstance(text, str):

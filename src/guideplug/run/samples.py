@@ -1,36 +1,23 @@
 """Samples in a file, from a run or from anywhere: read with every check, as arms to be measured."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 from torch import Tensor
 
 from guideplug.denoise import Condition
 from guideplug.errors import UsageError
 from guideplug.files import check_unchanged
+from guideplug.reading import read_arrays
 from guideplug.task import Arm, Task
 
 __all__ = ["check_condition", "read_arms"]
 
 PREFIX = "condition."
-UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What reading a file that is damaged, of another kind, encrypted, or larger than memory may raise."""
 
 
 def read_arms(path: Path, task: Task) -> list[Arm]:
@@ -88,18 +75,17 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise UsageError(f"{path} {what}")
     check_unchanged(path)
     try:
-        with path.open("rb") as file:
-            found = np.load(file, allow_pickle=False)
-            arrays = dict(found) if isinstance(found, NpzFile) else {"samples": found}
-    except UNREADABLE as error:
+        arrays = read_arrays(path)
+    except (OSError, ValueError) as error:
         raise UsageError(
-            f"{path} is no whole .npy or .npz file of numbers ({type(error).__name__}): write one with numpy.save or "
-            "numpy.savez; pickles are not read, since they can execute code"
+            f"{path} is no whole .npy or .npz file of numbers ({error}): write one with numpy.save or numpy.savez; "
+            "pickles are not read, since they can execute code"
         ) from None
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-            kind = array.dtype if isinstance(array, np.ndarray) else "something else"
-            raise UsageError(f"{path}: {name} holds {kind}, and samples are numbers: give arrays of numbers only")
+        if array.dtype.kind not in "fiub":
+            raise UsageError(
+                f"{path}: {name} holds {array.dtype}, and samples are numbers: give arrays of numbers only"
+            )
         if array.ndim == 0:
             raise UsageError(f"{path}: {name} is a single value: give an array, one row a sample")
     return {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in arrays.items()}

@@ -31,7 +31,7 @@ __all__ = ["describe", "identity", "source_digest"]
 
 NOT_TRAINED_WITH = {
     "cli", "compare", "demo", "laboratory", "report", "run", "scaffold", "testing", "watch",
-    "__main__.py", "files.py", "hooks.py", "names.py", "observe.py", "registry.py", "study.py",
+    "__main__.py", "files.py", "hooks.py", "names.py", "observe.py", "registry.py", "study.py", "trust.py",
 }  # fmt: skip
 """Rooms of the core that no weight depends on: editing them does not disown trained networks."""
 TRAINED_WITH = {"run/workshop.py"}

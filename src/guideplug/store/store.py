@@ -12,6 +12,7 @@ An entry appears by one rename, whole or not at all. Whatever is read is checked
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -24,7 +25,8 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 from guideplug.errors import DamagedFile, StoreError
-from guideplug.files import check_unchanged, note_checksums, sha256_of, whole_file
+from guideplug.files import check_unchanged, note_checksums, whole_file
+from guideplug.reading import file_digest, read_json_file
 from guideplug.tensors import read_tensors, write_tensors
 
 try:
@@ -62,7 +64,7 @@ class Entry:
             path = self.folder / name
             if not path.is_file():
                 return f"{name} is missing"
-            if sha256_of(path) != digest:
+            if file_digest(path) != digest:
                 return f"{name} has changed since it was written"
         return ""
 
@@ -73,7 +75,7 @@ class Entry:
             StoreError: the file is missing or damaged.
         """
         path = self.folder / name
-        if name not in self.files or not path.is_file() or sha256_of(path) != self.files[name]:
+        if name not in self.files or not path.is_file() or file_digest(path) != self.files[name]:
             raise StoreError(f"{path} is damaged or missing: remove it with guideplug store prune --damaged")
         return read_tensors(path)[0]
 
@@ -125,11 +127,15 @@ class Store:
     def _entry(self, folder: Path) -> Entry:
         path = folder / "entry.json"
         try:
-            record = json.loads(path.read_text())
+            record = read_json_file(path)
             if record.pop("sha256") != _digest(record):
                 raise ValueError("it has changed since it was written")
-            return Entry(folder, record["recipe"], record["facts"], record["files"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            recipe, facts, files = (dict(record[key]) for key in ("recipe", "facts", "files"))
+            numbers = [facts.get(key) for key in ("made", "seconds", "iterations")]
+            if any("/" in name for name in files) or not all(one is None or math.isfinite(one) for one in numbers):
+                raise ValueError("it is of another form")
+            return Entry(folder, recipe, facts, files)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             raise StoreError(f"{path} cannot be read: remove the entry with guideplug store prune --damaged") from None
 
     @contextlib.contextmanager
@@ -178,7 +184,7 @@ class Store:
         for left in folder.iterdir():
             if left.name != WEIGHTS and not left.name.startswith("snapshot-"):
                 left.unlink()
-        files = {file.name: sha256_of(file) for file in sorted(folder.glob("*.safetensors"))}
+        files = {file.name: file_digest(file) for file in sorted(folder.glob("*.safetensors"))}
         self._record(folder, recipe, {**facts, "made": time.time()}, files)
         before = target.with_name(f".{identity}.removed")
         if target.exists():
@@ -193,7 +199,7 @@ class Store:
         with self.locked(entry.identity):
             write_tensors(entry.folder / name, tensors)
             now = self._entry(entry.folder)  # somebody may have added to it since it was found
-            self._record(now.folder, now.recipe, now.facts, {**now.files, name: sha256_of(now.folder / name)})
+            self._record(now.folder, now.recipe, now.facts, {**now.files, name: file_digest(now.folder / name)})
 
     def _record(
         self, folder: Path, recipe: Mapping[str, Any], facts: Mapping[str, Any], files: Mapping[str, str]

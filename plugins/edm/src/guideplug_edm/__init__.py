@@ -27,6 +27,7 @@ from guideplug import (
     Source,
     State,
     at_least,
+    between,
     hook,
     non_negative,
     option,
@@ -81,7 +82,7 @@ class Heun(Sampler):
 
     name = "heun"
     source = SOURCE
-    num_steps: int = option(32, help="steps; 2 num_steps - 1 evaluations", validator=at_least(1))
+    num_steps: int = option(32, help="steps; 2 num_steps - 1 evaluations", validator=between(1, 1_000_000))
     sigma_min: float | None = option(None, help="lowest level; none for the denoiser's", unit="data units")
     sigma_max: float | None = option(None, help="highest level; none for the denoiser's", unit="data units")
     rho: float = option(7.0, help="curvature of the grid", validator=positive)
@@ -130,7 +131,7 @@ class Euler(Sampler):
 
     name = "euler"
     source = SOURCE
-    num_steps: int = option(32, help="steps; one evaluation each", validator=at_least(1))
+    num_steps: int = option(32, help="steps; one evaluation each", validator=between(1, 1_000_000))
     sigma_min: float | None = option(None, help="lowest level; none for the denoiser's", unit="data units")
     sigma_max: float | None = option(None, help="highest level; none for the denoiser's", unit="data units")
     rho: float = option(7.0, help="curvature of the grid", validator=positive)

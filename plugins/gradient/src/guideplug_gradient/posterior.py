@@ -10,7 +10,6 @@ for inverse problems", International Conference on Learning Representations.
 Cost: one call of the main network and a pass back through it.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, final
@@ -31,9 +30,11 @@ from guideplug import (
     Source,
     Space,
     Uphill,
+    file_digest,
     finite,
     non_negative,
     option,
+    read_arrays,
 )
 from guideplug_gradient.measurement import LinearMeasurement, Measurement, measured
 from guideplug_gradient.own import OwnFunction, loaded
@@ -188,16 +189,16 @@ def _matrix(function: OwnFunction, shape: tuple[int, ...], count: int) -> Tensor
 def _array(path: str, what: str) -> Tensor:
     """The numbers of a file."""
     try:
-        found = np.load(path, allow_pickle=False)
+        found = read_arrays(Path(path))["samples"]
         return torch.from_numpy(np.asarray(found, dtype=np.float64))
     except FileNotFoundError:
         raise ConfigError(f"posterior: {what} {path} does not exist") from None
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, KeyError):
         raise ConfigError(f"posterior: {what} {path} is no file of numbers: write it with numpy.save") from None
 
 
 def _digest(path: str) -> str:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError:
+        return file_digest(Path(path))
+    except (OSError, ValueError):
         raise ConfigError(f"posterior: {path} does not exist or cannot be read") from None

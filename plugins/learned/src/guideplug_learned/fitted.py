@@ -1,6 +1,5 @@
 """A weight network from a file, such as ``denoisers/weights.safetensors`` of a run. The file says its own sizes."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
@@ -8,7 +7,7 @@ from typing import Any, final
 from attrs import frozen
 from torch import nn
 
-from guideplug import GuideplugError, Recipe, Workshop, fill_module, option, read_tensors
+from guideplug import GuideplugError, Recipe, Workshop, file_digest, fill_module, option, read_tensors
 from guideplug_learned.network import WeightNetwork
 
 __all__ = ["Fitted"]
@@ -44,9 +43,10 @@ class Fitted(Recipe):
     def content(self) -> str:
         """The hash of the file's bytes."""
         try:
-            return hashlib.sha256(Path(self.path).read_bytes()).hexdigest()
-        except OSError as error:
-            raise GuideplugError(f"{self.path} cannot be read: {error.strerror}; check the path") from None
+            return file_digest(Path(self.path))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise GuideplugError(f"{self.path} cannot be read: {why}; check the path") from None
 
     def check(self) -> None:
         """Read it."""

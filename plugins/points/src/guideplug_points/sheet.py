@@ -16,7 +16,7 @@ from typing import Any, final
 import numpy as np
 from attrs import frozen
 
-from guideplug import GuideplugError
+from guideplug import GuideplugError, read_arrays
 
 __all__ = ["DataError", "Sheet", "quoted", "read_sheet", "value"]
 
@@ -24,6 +24,8 @@ LONGEST = 40
 """Characters of a cell or a name that are shown in a message."""
 INDEX = "__index_level_0__"
 """What pandas calls an index without a name in a Parquet file."""
+FEW_CELLS, CELLS_PER_BYTE = 1_000_000, 16
+"""A Parquet file may hold so many cells, or so many for each of its bytes: one number can stand for very many."""
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SAID = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 
@@ -147,8 +149,8 @@ def _check_header(path: Path, line: int, names: Sequence[str], delimiter: str) -
 def _array(path: Path, data: bytes) -> Sheet:
     """A NumPy array of rows and columns; the columns' names are their numbers, from 1."""
     try:
-        array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError) as error:
+        array = read_arrays(data)["samples"]
+    except (ValueError, KeyError) as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"{path} is no whole .npy file of numbers ({why}): write one with numpy.save; pickles are not read, "
@@ -167,7 +169,11 @@ def _parquet(path: Path, data: bytes) -> Sheet:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(pa.BufferReader(data))
+        file = parquet.ParquetFile(pa.BufferReader(data))
+        cells = file.metadata.num_rows * file.metadata.num_columns
+        if cells > max(FEW_CELLS, CELLS_PER_BYTE * len(data)):
+            raise ValueError(f"it has {len(data):,} bytes and says that it holds {cells:,} cells")
+        table = file.read()
         columns = tuple(column.to_pylist() for column in table.columns)
     except (pa.ArrowException, ValueError, OSError) as error:
         why = " ".join(str(error).split())[:120]

@@ -1,0 +1,91 @@
+"""Code in commands: what the line names may run, what a file names is asked for; what a run recorded is compared."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from guideplug.config import short
+from guideplug.errors import RunError, UsageError
+from guideplug.guide import Guider, inner_guiders
+from guideplug.registry import Registry
+from guideplug.run.config import RunConfig
+from guideplug.trust import guarded
+
+__all__ = ["guard", "no_links", "same_code"]
+
+
+def guard(options: Mapping[str, Any], *texts: str | None) -> None:
+    """To the end of the command, run only code that its line names or that the user trusts (`guideplug.trust`)."""
+    typed = [text for text in texts if text is not None]
+    for key, value in options.items():
+        if key != "plugins":
+            typed += _typed(value)
+    files = options.get("plugins", ())
+    click.get_current_context().with_resource(guarded(typed, files, trusting=options.get("trust", False)))
+
+
+def _typed(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _typed(item)
+
+
+def no_links(folder: Path) -> None:
+    """Refuse to go on in a folder with links in it, which lead to where a run must not write.
+
+    Raises:
+        UsageError: the first link.
+    """
+    for file in folder.rglob("*"):
+        if file.is_symlink():
+            raise UsageError(f"--resume {folder}: {file} is a link, and nothing is written elsewhere: put a copy there")
+
+
+def same_code(
+    record: Mapping[str, Any], registry: Registry, config: RunConfig, named: Iterable[str], advice: str
+) -> None:
+    """Refuse to go on with a run whose code has changed since.
+
+    Args:
+        record: ``run.json``.
+        registry: with the local plugins as they are now.
+        config: what is to be run now.
+        named: plugin files that the command line names, as they are now.
+        advice: what to do, after a semicolon.
+
+    Raises:
+        RunError: which file, and both hashes.
+    """
+    now = {plugin.name: plugin.digest for plugin in registry.plugins if plugin.digest}
+    fresh = {Path(file).stem for file in named}
+    for plugin in _rows(record, "plugins"):
+        name, before = plugin.get("name"), plugin.get("sha256")
+        if before and name in now and name not in fresh and now[name] != before:
+            raise RunError(
+                f"plugin {name} has changed since the run was made (SHA-256 {str(before)[:12]}, now {now[name][:12]}); "
+                f"{advice}"
+            )
+    recorded = {guider.get("guider"): guider.get("content") for guider in _rows(record, "guiders")}
+    for guider in _nested(config.guider):
+        before = recorded.get(short(guider))
+        if before is not None and before != guider.content():
+            raise RunError(
+                f"the code or the files of guider {short(guider)} have changed since the run was made; {advice}"
+            )
+
+
+def _nested(guider: Guider | None) -> Iterator[Guider]:
+    """A guider and those in it."""
+    if guider is not None:
+        yield guider
+        for inner in inner_guiders(guider):
+            yield from _nested(inner)
+
+
+def _rows(record: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    found = record.get(key)
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []

@@ -1,0 +1,248 @@
+"""Data files of anybody's, read as data and within limits, or refused with the reason: nothing in them is executed.
+
+A file must be an ordinary one, so that reading ends. Sizes that it declares are compared with the bytes that are there
+before anything is allocated. What is nested deeper than anything we write, or holds numbers that no float holds, is
+refused. Each refusal is a `ValueError` of one line that does not name the file; who reads it adds that.
+"""
+
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import stat
+import struct
+import tomllib
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "file_digest",
+    "installed_memory",
+    "open_file",
+    "parse_json",
+    "parse_toml",
+    "read_arrays",
+    "read_json_file",
+    "read_text",
+]
+
+MOST_TOML: Final = 256 * 1024
+MOST_JSON: Final = 8 * 1024**2
+MOST_NESTED: Final = 100
+MOST_DIRECTORY: Final = 1024**2
+"""Bytes of a zip's directory, about 10,000 arrays."""
+ALWAYS_ROOM: Final = 64 * 1024**2
+INFLATED: Final = 100
+"""How many times its size a compressed file may grow beyond ``ALWAYS_ROOM``: samples are noise, and hardly shrink."""
+LONGEST_NAME: Final = 100
+
+_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_MANY_PARTS = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{40}}")
+"""A dotted key of many parts, which takes tomllib time that grows with the square of their number."""
+_PICKLED = "arrays of objects are pickles, which are not read, since they can execute code"
+
+
+def open_file(path: Path) -> io.BufferedReader:
+    """An ordinary file, open for reading.
+
+    Raises:
+        OSError: the system refuses.
+        ValueError: it is a folder, a pipe or a device.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # before it is opened: a pipe would wait for its writer
+        raise ValueError("it is a folder" if path.is_dir() else "it is no ordinary file, but a pipe or a device")
+    return path.open("rb")
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of an ordinary file's bytes, read a piece at a time.
+
+    Raises:
+        OSError: the system refuses.
+        ValueError: it is a folder, a pipe or a device.
+    """
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_text(path: Path, most: int) -> str:
+    """The text of an ordinary file of at most so many bytes, UTF-8.
+
+    Raises:
+        OSError: the system refuses.
+        ValueError: another kind of file, too large, or no UTF-8.
+    """
+    with open_file(path) as file:
+        found = file.read(most + 1)
+    if len(found) > most:
+        raise ValueError(f"it is larger than {most:,} bytes")
+    return found.decode()
+
+
+def parse_toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file: tables, lists, texts, numbers and booleans.
+
+    Raises:
+        OSError: the system refuses.
+        ValueError: another kind of file, too large, no TOML, nested too deeply, a date, or a number that is too large.
+    """
+    text = read_text(path, MOST_TOML)
+    if _MANY_PARTS.search(text):
+        raise ValueError("it has a key of more than 40 parts")
+    try:
+        found = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(f"it is nested more than {MOST_NESTED} levels deep") from None
+    _check(found)
+    return found
+
+
+def read_json_file(path: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        OSError: the system refuses.
+        ValueError: another kind of file, too large, no JSON, or nested too deeply.
+    """
+    return parse_json(read_text(path, MOST_JSON))
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: no JSON, nested too deeply, or a number that is too large.
+    """
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"it is nested more than {MOST_NESTED} levels deep") from None
+    _check(found)
+    return found
+
+
+def _check(value: Any) -> None:
+    """Refuse what is nested too deeply, a date, and an integer beyond 64 bits; level by level, whatever the depth."""
+    level = [value]
+    for _ in range(MOST_NESTED + 1):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
+            elif isinstance(item, int):
+                if not -(2**63) <= item < 2**64:
+                    raise ValueError("it has a whole number of more than 64 bits")
+            elif not isinstance(item, str | float | None):
+                raise ValueError(f"it has a {type(item).__name__} ({item}), and nothing here is one")
+        if not below:
+            return
+        level = below
+    raise ValueError(f"it is nested more than {MOST_NESTED} levels deep")
+
+
+def installed_memory() -> int:
+    """Bytes of memory that this machine has; where it does not say, as many as any has."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # pragma: no cover - not every system has sysconf
+        return 2**62
+
+
+def read_arrays(source: Path | bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of an ``.npz`` file by name, or that of an ``.npy`` file under the name ``samples``.
+
+    Args:
+        source: a file, or its bytes.
+
+    Raises:
+        OSError: the system refuses.
+        ValueError: another format, pickled objects, or sizes that the file cannot hold.
+    """
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            zipped = file.read(4) == b"PK\x03\x04"
+            file.seek(0)
+            return dict(_unzipped(file, size)) if zipped else {"samples": _array(file, size)}
+    except (EOFError, MemoryError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")) from None
+
+
+def _unzipped(file: IO[bytes], size: int) -> Iterator[tuple[str, NDArray[Any]]]:
+    if _directory(file, size) > MOST_DIRECTORY:
+        raise ValueError("it lists far more arrays than anybody means")
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        declared = sum(member.file_size for member in members)
+        room = min(max(ALWAYS_ROOM, INFLATED * size), installed_memory() // 2)
+        if declared > room:
+            raise ValueError(
+                f"it has {size:,} bytes and says that it inflates to {declared:,}: at most {room:,} are read"
+            )
+        if len({member.filename for member in members}) < len(members):
+            raise ValueError("two of its arrays have one name")
+        for member in members:
+            name = member.filename.removesuffix(".npy")
+            if name == member.filename or len(name) > LONGEST_NAME or not name.isprintable():
+                raise ValueError(f"{name[:LONGEST_NAME]!a} is no name of an array")
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("it is compressed in a way that numpy does not write")
+            with archive.open(member) as head:
+                _check_array(head, member.file_size)
+            with archive.open(member) as data:
+                yield name, np.lib.format.read_array(data, allow_pickle=False)
+
+
+def _directory(file: IO[bytes], size: int) -> int:
+    """Bytes that a zip says its directory takes, in the short or in the long form."""
+    start = max(size - 65_557, 0)
+    file.seek(start)
+    tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) < at + 22:
+        raise ValueError("it is torn: a zip ends with its directory")
+    said = struct.unpack_from("<L", tail, at + 12)
+    if at >= 76 and tail[at - 20 : at - 16] == b"PK\x06\x07":
+        said = struct.unpack_from("<Q", tail, at - 36)
+    return int(said[0])
+
+
+def _array(file: IO[bytes], size: int) -> NDArray[Any]:
+    _check_array(file, size)
+    file.seek(0)
+    found: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return found
+
+
+def _check_array(file: IO[bytes], size: int) -> None:
+    """Refuse an array that is larger than its file, before it is allocated, and one of objects."""
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"format {version[0]}.{version[1]} is not that of arrays of numbers")
+    head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = head(file)
+    if dtype.hasobject:
+        raise ValueError(_PICKLED)
+    if dtype.itemsize < 1 or any(length < 0 for length in shape):
+        raise ValueError(f"it has the shape {_short(shape)} and the type {_short(dtype)}")
+    if math.prod(shape) * dtype.itemsize > size:
+        raise ValueError(f"it says that its shape is {_short(shape)}, and has {size:,} bytes")
+
+
+def _short(value: object) -> str:
+    try:
+        text = str(value)
+    except ValueError:  # a number of more digits than are written
+        return "beyond words"
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,103 @@
+"""Code that a file names: what was typed runs and is remembered, a stranger's asks, what has changed asks again."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from guideplug.cli.main import main
+from guideplug.errors import TrustError
+from guideplug.imported import OwnCode
+from guideplug.trust import allow, guarded, module_file
+
+TOY = Path(__file__).parents[1] / "cli" / "toy.py"
+Call = Callable[..., str]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The command line in a folder of the test's own; gives what it said, or the one line of its refusal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GUIDEPLUG_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("GUIDEPLUG_TRUSTED", str(tmp_path / "list" / "trusted"))
+
+    def call(*arguments: str, code: int = 0) -> str:
+        done = CliRunner().invoke(main, list(arguments), prog_name="guideplug")
+        assert done.exit_code == code, done.output
+        if code:
+            return str(done.stderr.splitlines()[-1])
+        return done.stderr + done.stdout
+
+    return call
+
+
+def test_ones_own_run_is_sampled_as_before_until_its_code_changes(call: Call, tmp_path: Path) -> None:
+    plugin = Path(shutil.copy(TOY, tmp_path / "toy_copy.py"))
+    small = ("--task", "toy", "--batch", "8", "--duration", "4it", "--samples", "8", "--device", "cpu")
+    call("run", "--plugin", "toy_copy.py", *small, "--out", "run")
+    assert "trusted: " not in call("sample", "run", "--out", "again")
+    listed = tmp_path / "list" / "trusted"
+    assert len(listed.read_text().splitlines()) == 1
+
+    kept = listed.read_text()
+    listed.unlink()
+    said = call("sample", "run", "--out", "stranger", code=2)
+    assert str(plugin) in said
+    assert "which this command line does not name" in said
+    assert not Path("stranger").exists()
+    assert f"trusted: {plugin} runs as code" in call("sample", "run", "--trust", "--out", "trusting")
+    assert listed.read_text() == kept
+
+    plugin.write_text(plugin.read_text() + "\n")
+    assert "has changed since you ran it" in call("sample", "run", "--out", "changed", code=2)
+    said = call("sample", "run", "--trust", "--out", "changed", code=1)
+    assert "plugin toy_copy has changed since the run was made" in said
+    call("sample", "run", "--plugin", "toy_copy.py", "--out", "changed")
+    record = json.loads(Path("run", "run.json").read_text())
+    Path("run", "run.json").write_text(json.dumps({**record, "status": "interrupted"}))
+    assert "put it back, or start a new run" in call("run", "--resume", "run", code=1)
+
+
+def test_a_configuration_may_name_what_was_typed_before(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def score(x, sigma, condition):\n    return -x.square().sum(1)\n")
+    Path("c.toml").write_text('task = "tree"\nguider = "classifier(\'./mine.py:score\')"\n')
+    assert "mine.py, which this command line does not name" in call("run", "c.toml", "--out", "no", code=2)
+    call("explain", "interval(classifier('./mine.py:score'), low=0.1, high=1)")
+    with guarded([]):
+        OwnCode("mine.py:score").load()
+
+
+def test_the_line_names_files_by_any_path_and_modules_by_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GUIDEPLUG_TRUSTED", str(tmp_path / "trusted"))
+    (tmp_path / "inner").mkdir()
+    for name in ("one.py", "two.py", "inner/__init__.py", "inner/three.py"):
+        (tmp_path / name).write_text("")
+    Path("link.py").symlink_to("one.py")
+    with guarded(["python('./inner/../one.py:f')", "x.builder", "inner.three:g"], ["two.py"]):
+        for place in ("one.py", str(tmp_path / "one.py"), "link.py", "two", "inner/three.py", "inner.three"):
+            allow(place, "this")
+        for place in ("inner", "os", "builtins", "nowhere.py", "no.where"):
+            with pytest.raises(TrustError, match="this runs code from"):
+                allow(place, "this")
+    Path("trusted").unlink()
+    with guarded([]), pytest.raises(TrustError):
+        allow("one.py", "this")
+    allow("one.py", "this")  # no command: who calls is code
+
+
+def test_where_a_module_lies_is_found_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "package").mkdir()
+    for name in ("__init__.py", "inner.py"):
+        (tmp_path / "package" / name).write_text("raise SystemExit('imported')")
+    assert module_file("package.inner") == tmp_path / "package" / "inner.py"
+    assert module_file("package") == tmp_path / "package" / "__init__.py"
+    assert module_file("package.nothing") is None
+    assert module_file("json.decoder") is not None
+    assert module_file("sys") is None
