@@ -19,7 +19,8 @@ class Observer(abc.ABC):
     def notice(self, event: str, data: dict[str, Any]) -> None:
         """One event.
 
-        The events and their data: ``run`` (folder), ``found`` (role, folder), ``train`` (role, step, total), ``step``
+        The events and their data: ``run`` (folder), ``found`` (role, folder), ``wait`` (role; another process is making
+        it), ``train`` (role, step, total), ``step``
         (role, step, total, unit, reached, loss, lr, kept, effective_sample_size, seconds), ``checkpoint`` (role, step),
         ``trained`` (role, step, seconds), ``sample`` (arm, done, total), ``measure`` (arm), ``end`` (status).
         """

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 
 from guideplug.errors import CheckpointError, WriteError
 
-__all__ = ["fill_module", "read_tensors", "tensors_digest", "whole_file", "write_tensors"]
+__all__ = [
+    "file_digest", "fill_module", "read_tensors", "refused", "sweep", "tensors_digest", "whole_file", "write_tensors",
+]  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -32,7 +35,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     try:
         handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     except OSError as error:
-        raise _refused(path, error) from None
+        raise refused(path, error) from None
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -44,11 +47,23 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             Path(aside).unlink()
         if isinstance(error, OSError):
-            raise _refused(path, error) from None
+            raise refused(path, error) from None
         raise
 
 
-def _refused(path: Path, error: OSError) -> WriteError:
+LITTER = re.compile(r"\.\d+\..+|\..+\.\w{8}\.tmp")
+"""Names of what is written or drawn aside, by `whole_file` or a figure's writer."""
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder; only for who alone writes there."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if LITTER.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def refused(path: Path, error: OSError) -> WriteError:
+    """What the system's refusal to write a file is told as."""
     return WriteError(f"{path} cannot be written ({error.strerror or error}); what was written before is whole")
 
 
@@ -59,6 +74,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     }
     with whole_file(path) as file:
         file.write(save(plain, dict(metadata or {})))
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tensors_digest(tensors: Mapping[str, Tensor], text: str = "") -> str:

@@ -15,7 +15,7 @@ from rich.console import Console
 from guideplug.cli.dry_run import dry_run
 from guideplug.cli.progress import progress
 from guideplug.cli.table import print_table
-from guideplug.config import shell_quote, short
+from guideplug.config import short
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import Guider
 from guideplug.recipes import Train
@@ -145,8 +145,7 @@ def plugin_files(options: Mapping[str, Any], file: Path | None) -> list[str]:
 
 def _resumable(path: Path) -> RunFolder:
     folder = RunFolder.existing(path)
-    status = folder.record().get("status")
-    if status == "finished":
+    if folder.begun and folder.record().get("status") == "finished":
         raise UsageError(f"--resume {path}: the run is finished; guide it anew with guideplug sample {path}")
     return folder
 
@@ -194,8 +193,7 @@ def _go(experiment: Experiment, as_json: bool) -> None:
     try:
         outcome = experiment.run()
     except Interrupted as interrupted:
-        folder = shell_quote(str(experiment.folder.path))
-        click.echo(f"interrupted; go on with: guideplug run --resume {folder}", err=True)
+        click.echo(f"interrupted; go on with: {experiment.resume}", err=True)
         sys.exit(interrupted.exit_code)
     if as_json:
         animation = None if outcome.animation is None else str(outcome.animation)

@@ -18,11 +18,11 @@ from guideplug.cli.compare_tables import counted, tell
 from guideplug.compare import Grid, GridRequest, compare, read_grid, resolve_grid, to_toml, write_report
 from guideplug.compare.figure import why_none
 from guideplug.config import Duration, expand_ranges, shell_quote
-from guideplug.errors import ConfigError, ExpressionError, UsageError
+from guideplug.errors import ConfigError, ExpressionError, RunError, UsageError, WriteError
 from guideplug.registry import Registry
 from guideplug.run.config import Request
-from guideplug.run.folder import RunFolder
-from guideplug.run.interrupt import Interrupted
+from guideplug.run.folder import RunFolder, swept
+from guideplug.run.interrupt import Interrupted, asked_to_stop
 from guideplug.run.rehearsal import rehearse
 from guideplug.store import Store
 from guideplug.tensors import whole_file
@@ -171,17 +171,25 @@ def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]
         for line in pointless(grid):
             click.echo(line)
         progress = CompareProgress(Console(), found_trainings(grid, store), len(grid.trainings))
-    try:
-        found = compare(grid, registry, folder, store, jobs=options["jobs"], say=progress or (lambda line: None))
-    except (Interrupted, KeyboardInterrupt) as stopped:
+
+    def leave() -> None:
         if progress is not None:
             progress.close()
         click.echo(f"interrupted; go on with: guideplug compare --resume {shell_quote(str(folder))}", err=True)
-        sys.exit(getattr(stopped, "exit_code", 130))
+
+    try:
+        with asked_to_stop(leave):
+            swept(folder, ("cells", "figures"))
+            found = compare(grid, registry, folder, store, jobs=options["jobs"], say=progress or (lambda line: None))
+            files = write_report(found, folder, grid.request.published)
+    except Interrupted as stopped:
+        leave()
+        sys.exit(stopped.exit_code)
+    except WriteError as error:
+        raise RunError(f"{error}; go on with guideplug compare --resume {shell_quote(str(folder))}") from None
     finally:
         if progress is not None:
             progress.close()
-    files = write_report(found, folder, grid.request.published)
     if as_json:
         click.echo((folder / "compare.json").read_text())
         return

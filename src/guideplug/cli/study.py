@@ -17,12 +17,12 @@ from guideplug.cli.dry_run import estimate
 from guideplug.cli.study_progress import StudyProgress
 from guideplug.cli.table import print_table, table_width
 from guideplug.config import Reader, format_value, parse, shell_quote, write
-from guideplug.errors import ExpressionError, RunError, UsageError
+from guideplug.errors import ExpressionError, RunError, UsageError, WriteError
 from guideplug.laboratory import Plan, carry_out, failures, planned, shown, write_report
 from guideplug.observe import Observers
 from guideplug.registry import Registry
-from guideplug.run.folder import RunFolder
-from guideplug.run.interrupt import Interrupted
+from guideplug.run.folder import RunFolder, swept
+from guideplug.run.interrupt import Interrupted, asked_to_stop
 from guideplug.store import Store, identity
 from guideplug.study import Findings, Report, Study
 from guideplug.tensors import whole_file
@@ -141,19 +141,27 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
 def _go(plan: Plan, registry: Registry, store: Store, folder: Path, options: Mapping[str, Any]) -> None:
     as_json = options["as_json"]
     progress = None if as_json else StudyProgress(Console())
-    try:
-        observers = Observers([] if progress is None else [progress])
-        found = carry_out(plan, registry, folder, store, jobs=options["jobs"], observers=observers)
-        _close(progress)
-        try:
-            report = plan.study.report(found)
-            files = write_report(plan, found, report, folder)
-        except ValueError as error:
-            raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
-    except (Interrupted, KeyboardInterrupt) as stopped:
+
+    def leave() -> None:
         _close(progress)
         click.echo(f"interrupted; go on with: guideplug study --resume {shell_quote(str(folder))}", err=True)
-        sys.exit(getattr(stopped, "exit_code", 130))
+
+    try:
+        with asked_to_stop(leave):
+            swept(folder, ("trials",))
+            observers = Observers([] if progress is None else [progress])
+            found = carry_out(plan, registry, folder, store, jobs=options["jobs"], observers=observers)
+            _close(progress)
+            try:
+                report = plan.study.report(found)
+                files = write_report(plan, found, report, folder)
+            except ValueError as error:
+                raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
+    except Interrupted as stopped:
+        leave()
+        sys.exit(stopped.exit_code)
+    except WriteError as error:
+        raise RunError(f"{error}; go on with guideplug study --resume {shell_quote(str(folder))}") from None
     finally:
         _close(progress)
     if as_json:

@@ -25,6 +25,7 @@ from guideplug.compare.result import BUDGETS, Comparison, Row, Training
 from guideplug.compare.trainings import needed_for
 from guideplug.compare.workers import Cell, Run, asked_to_leave, workers
 from guideplug.denoise import Leaf
+from guideplug.digest import record_digest
 from guideplug.errors import RunError
 from guideplug.observe import Observers
 from guideplug.recipes import Snapshot
@@ -93,7 +94,8 @@ def compare(
     with _work(grid, registry, store, jobs) as run:
         for cell, values in run("measure", missing) if missing else ():
             with whole_file(_path(grid, folder, cell)) as file:
-                file.write(json.dumps(values, indent=1, allow_nan=False).encode())
+                sealed = {**values, "sha256": record_digest(values)}
+                file.write(json.dumps(sealed, indent=1, allow_nan=False).encode())
             done += 1
             say(f"measured {done} of {len(wanted)}: {cell[0]}, seed {cell[1]}, step {cell[2]}")
     cells = {cell: _read(_path(grid, folder, cell)) for cell in wanted}
@@ -120,8 +122,11 @@ def _path(grid: Grid, folder: Path, cell: Cell) -> Path:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        values = json.loads(path.read_text())
+        if values.pop("sha256") != record_digest(values):
+            raise ValueError("it has changed since it was written")
+        return values
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} is damaged ({error}): remove it and resume, and it is measured again") from None
 
 

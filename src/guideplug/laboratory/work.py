@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from guideplug.compare.workers import Run, asked_to_leave, workers
 from guideplug.config import Reader
 from guideplug.denoise import Condition
+from guideplug.digest import record_digest
 from guideplug.errors import DivergenceError, RunError
 from guideplug.laboratory.plan import Plan, fingerprint, planned
 from guideplug.observe import Observers
@@ -34,6 +35,7 @@ from guideplug.run.config import RunConfig
 from guideplug.run.folder import read_json
 from guideplug.run.measure import Bench, metrics_of
 from guideplug.run.rehearsal import denoiser_of, guided
+from guideplug.run.samples import UNREADABLE
 from guideplug.run.workshop import StoreWorkshop
 from guideplug.store import Store, identity
 from guideplug.study import Findings, Measured, Study
@@ -72,7 +74,10 @@ def carry_out(
     files = [_path(folder, number) for number in range(len(plan.trials))]
     missing = [number for number, file in enumerate(files) if not file.is_file()]
     for number in sorted({*range(len(files))} - {*missing}):
-        _check_same(plan, number, files[number])
+        found = _same(plan, number, files[number])
+        if plan.trials[number].keep and not found["failed"] and not files[number].with_suffix(".npz").is_file():
+            missing.append(number)
+    missing.sort()
     if missing:
         with _work(plan, registry, folder, store, jobs, tell) as run:
             named = plan.networks
@@ -89,21 +94,30 @@ def _path(folder: Path, number: int) -> Path:
     return folder / TRIALS / f"{number}.json"
 
 
-def _check_same(plan: Plan, number: int, path: Path) -> None:
-    """Refuse what an earlier trial gave that was another run: other options, networks, or code."""
-    trial, found = plan.trials[number], read_json(path)
+def _read(path: Path) -> dict[str, Any]:
+    """What a trial gave."""
+    found = read_json(path)
+    if found.pop("sha256", None) != record_digest(found):
+        raise RunError(f"{path} is damaged (it has changed since it was written): remove it and resume")
+    return found
+
+
+def _same(plan: Plan, number: int, path: Path) -> dict[str, Any]:
+    """What an earlier trial gave; refused if it was another run: other options, networks, or code."""
+    trial, found = plan.trials[number], _read(path)
     if found.get("axes") != dict(trial.axes) or found.get("run") != fingerprint(plan.configs[number]):
         raise RunError(
             f"{path} is not of the run that {trial} is now: the study, a plugin, or a version has changed since; "
             f"remove {path.parent} and resume, or start the study anew in another folder"
         )
+    return found
 
 
 def _gathered(plan: Plan, registry: Registry, folder: Path, store: Store) -> Findings:
     rows = []
     bench = Bench(registry)
     for number, (trial, config) in enumerate(zip(plan.trials, plan.configs, strict=True)):
-        found = read_json(_path(folder, number))
+        found = _read(_path(folder, number))
         rows.append(
             Measured(
                 axes=trial.axes,
@@ -128,8 +142,10 @@ def _kept(path: Path, trial: str) -> Arm:
             found = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     except FileNotFoundError:
         raise ValueError(f"the samples of {trial} were not kept: say Trial(..., keep=True)") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged ({error}): remove it and its .json, and resume") from None
+    except UNREADABLE as error:
+        raise RunError(f"{path} is damaged ({error}): remove it and resume") from None
+    if "samples" not in found:
+        raise RunError(f"{path} is damaged (it has no samples): remove it and resume")
     condition: Condition = found.get("condition")
     parts = {name.removeprefix("condition."): part for name, part in found.items() if name.startswith("condition.")}
     return Arm(trial, found["samples"], parts or condition)
@@ -199,7 +215,8 @@ class _Desk:
                     with whole_file(path.with_suffix(".npz")) as file:
                         np.savez(file, **_arrays(arm))
         with whole_file(path) as file:
-            file.write((json.dumps(found, indent=1, allow_nan=False) + "\n").encode())
+            sealed = {**found, "sha256": record_digest(found)}
+            file.write((json.dumps(sealed, indent=1, allow_nan=False) + "\n").encode())
         return time.perf_counter() - begin
 
     @property

@@ -3,8 +3,10 @@
 import json
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guideplug.config import format_value, short, write
+from guideplug.config import format_value, shell_quote, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, Tally
 from guideplug.errors import RunError, WriteError
 from guideplug.guide import Guider, inner_guiders
@@ -23,8 +25,8 @@ from guideplug.recipes import FineTune, Train
 from guideplug.registry import Registry
 from guideplug.run.arms import draw_arms
 from guideplug.run.config import RunConfig, to_toml
-from guideplug.run.folder import EventLog, RunFolder, drawn_whole
-from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop
+from guideplug.run.folder import EventLog, RunFolder, drawn_whole, swept
+from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop, unhurried
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.rehearsal import denoiser_of, guided
 from guideplug.run.workshop import Made, StoreWorkshop
@@ -76,33 +78,54 @@ class Experiment:
             Interrupted: SIGINT or SIGTERM; the folder can be resumed.
         """
         torch.set_num_threads(self.config.threads)
-        log = EventLog(self.folder.events)
-        observers = Observers([log, *self.observers, *self.registry.observers()])
+        with asked_to_stop(self._leave) as stop:
+            try:
+                return self._observed(stop)
+            except WriteError as error:
+                raise RunError(f"{error}; {self._resume}") from None
+            except OSError as error:
+                what = f"a file cannot be written ({error.strerror or error}: {error.filename})"
+                raise RunError(f"{what}; {self._resume}") from None
+
+    def _observed(self, stop: Stop) -> Outcome:
+        """Do it, with a record of how it ended."""
+        swept(self.folder.path, ("denoisers", "figures"))
         if not self.folder.config.is_file():
             self.folder.write_text(self.folder.config, to_toml(self.config))
         self.folder.write_json("run.json", {**self._record(), "status": "running"})
+        observers = Observers([EventLog(self.folder.events), *self.observers, *self.registry.observers()])
         observers("run", folder=str(self.folder.path))
         status = "failed"
         try:
-            with asked_to_stop() as stop:
-                outcome = self._work(observers, stop)
+            outcome = self._work(observers, stop)
             status = "finished"
         except Interrupted:
             status = "interrupted"
             raise
-        except WriteError as error:
-            raise RunError(f"{error}; {self._resume}") from None
-        except OSError as error:
-            raise RunError(f"a file cannot be written ({error.strerror}: {error.filename}); {self._resume}") from None
         finally:
-            observers("end", status=status)
-            observers.close()
-            self.folder.update_record(status=status)
+            with unhurried():
+                observers("end", status=status)
+                observers.close()
+                with nullcontext() if status == "finished" else suppress(WriteError):  # what failed is told, not this
+                    self.folder.update_record(status=status)
         return outcome
 
     @property
+    def resume(self) -> str:
+        """The command that goes on with it."""
+        return f"guideplug run --resume {shell_quote(str(self.folder.path))}"
+
+    @property
     def _resume(self) -> str:
-        return f"go on with guideplug run --resume {self.folder.path}"
+        return f"go on with {self.resume}"
+
+    def _leave(self) -> None:
+        """The last words of a process that cannot stop by itself: a signal came, and it is in one long computation."""
+        sys.stderr.write(f"interrupted; go on with: {self.resume}\n")
+        sys.stderr.flush()
+        for observer in self.observers:
+            observer.close()
+        self.folder.update_record(status="interrupted")
 
     def _work(self, observers: Observers, stop: Stop) -> Outcome:
         config, device = self.config, torch.device(self.config.device)

@@ -3,7 +3,7 @@
     config.toml   run.json   events.jsonl   metrics.json   samples.npz   denoisers/   figures/
 
 Files appear whole or not at all. ``events.jsonl`` grows; when a run is resumed, what its log says beyond the state that
-it resumes from is cut off.
+it resumes from is cut off. What killed writers left is swept away when the folder is worked in again.
 """
 
 import contextlib
@@ -13,16 +13,16 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from guideplug.errors import RunError, UsageError
 from guideplug.observe import Observer
-from guideplug.tensors import whole_file
+from guideplug.tensors import LITTER, refused, sweep, whole_file
 
-__all__ = ["EventLog", "RunFolder", "drawn_whole", "read_json"]
+__all__ = ["EventLog", "RunFolder", "drawn_whole", "read_json", "swept"]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -44,14 +44,37 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def drawn_whole(path: Path) -> Iterator[Path]:
-    """Where to draw what appears under ``path`` when the block ends, and not at all if it raises or draws nothing."""
+    """Where to draw what appears under ``path`` when the block ends, and not at all if it raises or draws nothing.
+
+    Raises:
+        WriteError: the system refuses to write it; says why.
+    """
     aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield aside
         if aside.is_file():
+            with aside.open("rb") as file:
+                os.fsync(file.fileno())
             aside.replace(path)
+    except OSError as error:
+        raise refused(path, error) from None
     finally:
         aside.unlink(missing_ok=True)
+
+
+def swept(folder: Path, parts: Sequence[str] = ()) -> None:
+    """Make a folder ready to be worked in again: with its parts, without what killed writers left in them.
+
+    Raises:
+        WriteError: the system refuses.
+    """
+    try:
+        sweep(folder)
+        for part in parts:
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            sweep(folder / part)
+    except OSError as error:
+        raise refused(folder, error) from None
 
 
 class RunFolder:
@@ -72,7 +95,7 @@ class RunFolder:
             out = _unused(Path("runs") / f"{stamp}-{name}")
         if out.is_file():
             raise UsageError(f"--out {out} is a file: give a folder")
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and not _unbegun(out, parts):
             resumable = (out / "run.json").is_file()
             hint = f"resume it with guideplug run --resume {out}, or " if resumable else ""
             raise UsageError(f"--out {out} is not empty: {hint}give another folder")
@@ -96,10 +119,16 @@ class RunFolder:
         folder = cls(path)
         if not path.is_dir():
             raise UsageError(f"{path} does not exist: give the folder of a run")
-        if not folder.config.is_file() or not (path / "run.json").is_file():
-            raise UsageError(f"{path} is not the folder of a run: it has no config.toml and run.json")
-        read_json(path / "run.json")
+        if not folder.config.is_file():
+            raise UsageError(f"{path} is not the folder of a run: it has no config.toml")
+        if folder.begun:
+            folder.record()
         return folder
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a record of the run: one that is killed at once has a configuration alone."""
+        return (self.path / "run.json").is_file()
 
     @property
     def config(self) -> Path:
@@ -142,18 +171,30 @@ class RunFolder:
             np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
+def _unbegun(folder: Path, parts: Sequence[str]) -> bool:
+    """Whether a folder is empty, or was left so by one that was killed before it wrote its first file."""
+    return all(
+        LITTER.fullmatch(path.name) or (path.name in parts and path.is_dir() and not any(path.iterdir()))
+        for path in folder.iterdir()
+    )
+
+
 def _unused(path: Path) -> Path:
     candidates = (path, *(path.with_name(f"{path.name}-{number}") for number in range(2, 1000)))
     return next(candidate for candidate in candidates if not candidate.exists())
 
 
 class EventLog(Observer):
-    """Writes each event as a line of JSON; progress of sampling is left out."""
+    """Writes each event as a line of JSON; progress of sampling is left out.
+
+    A line that a full disk refuses waits for the next event: a log has no torn line, and no gap while its run goes on.
+    """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         self._path, self._now = path, now
+        self._waiting = b""
         self._rewind(lambda event: event["event"] not in ("sampled", "measure", "end"))
-        self._file: TextIO = path.open("a")
+        self._open()
 
     def notice(self, event: str, data: dict[str, Any]) -> None:
         """One line; when a training starts, lines of its beyond its first step are cut off first."""
@@ -161,27 +202,52 @@ class EventLog(Observer):
             return
         if event == "train" and data["step"] is not None:
             role, step = data["role"], data["step"]
-            self._file.close()
-            self._rewind(lambda old: old.get("role") != role or old.get("step", 0) <= step)
-            self._file = self._path.open("a")
-        self._file.write(json.dumps({"event": event, "time": round(self._now(), 3), **data}, default=str) + "\n")
-        self._file.flush()
+            self.close()
+            self._rewind(
+                lambda old: old.get("role") != role or (old["event"] != "trained" and old.get("step", 0) <= step)
+            )
+            self._open()
+        line = json.dumps({"event": event, "time": round(self._now(), 3), **data}, default=str) + "\n"
+        self._waiting += line.encode()
+        self._write()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._write()
+        os.close(self._handle)
+
+    def _open(self) -> None:
+        try:
+            self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise refused(self._path, error) from None
+        self._size = os.fstat(self._handle).st_size
+
+    def _write(self) -> None:
+        try:
+            written = os.write(self._handle, self._waiting)
+        except OSError:
+            written = 0
+        if written == len(self._waiting):
+            self._size, self._waiting = self._size + written, b""
+        else:
+            os.ftruncate(self._handle, self._size)
 
     def _rewind(self, keep: Callable[[dict[str, Any]], bool]) -> None:
         """Keep the whole lines that may stay; a torn last line goes."""
         if not self._path.is_file():
             return
+        text = self._path.read_text(errors="replace")
         lines = []
-        for line in self._path.read_text(errors="replace").splitlines():
+        for line in text.splitlines(keepends=True):
             try:
                 event = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
+                break
+            if not line.endswith("\n") or not isinstance(event, dict) or "event" not in event:
                 break
             if keep(event):
                 lines.append(line)
-        with whole_file(self._path) as file:
-            file.write("".join(line + "\n" for line in lines).encode())
+        if "".join(lines) != text:
+            with whole_file(self._path) as file:
+                file.write("".join(lines).encode())

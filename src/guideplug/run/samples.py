@@ -16,7 +16,7 @@ from guideplug.denoise import Condition
 from guideplug.errors import UsageError
 from guideplug.task import Arm, Task
 
-__all__ = ["check_condition", "read_arms"]
+__all__ = ["UNREADABLE", "check_condition", "read_arms"]
 
 PREFIX = "condition."
 UNREADABLE = (
