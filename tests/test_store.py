@@ -57,7 +57,7 @@ def test_snapshots_come_along_and_the_state_does_not(store: Store) -> None:
     for name in ("state.safetensors", "snapshot-4it-ema0.05.safetensors", "note.txt", ".weights.safetensors.x.tmp"):
         write_tensors(place / name, WEIGHTS)
     assert store.workplace(A) == place
-    assert len(names(place)) == 5  # the list of checksums too
+    assert len(names(place)) == 4
     entry = made(store)
     assert names(entry.folder) == ["entry.json", "snapshot-4it-ema0.05.safetensors", "weights.safetensors"]
     assert set(entry.files) == {"snapshot-4it-ema0.05.safetensors", "weights.safetensors"}
@@ -290,4 +290,47 @@ def test_the_record_says_what_was_made(store: Store) -> None:
     entry = made(store)
     record = json.loads((entry.folder / "entry.json").read_text())
     assert set(record) == {"recipe", "facts", "files", "sha256"}
-    assert all(len(digest) == 64 for digest in record["files"].values())
+    assert all(len(digest) == 64 for digest in (*record["files"].values(), record["sha256"]))
+
+
+def test_a_record_that_was_changed_is_found(store: Store) -> None:
+    path = made(store).folder / "entry.json"
+    path.write_text(path.read_text().replace('"iterations": 8', '"iterations": 9'))
+    with pytest.raises(StoreError, match=r"cannot be read: remove the entry"):
+        store.find(A)
+
+
+def test_what_killed_processes_left_is_cleared_away_by_who_holds_the_entry(store: Store) -> None:
+    entry = made(store)
+    before = names(entry.folder)
+    (entry.folder / ".weights.safetensors.abcd1234.tmp").touch()  # killed in `add`, before the rename
+    write_tensors(entry.folder / "snapshot-1it-ema0.05.safetensors", WEIGHTS)  # and before the record
+    (entry.folder / "state.safetensors").touch()  # killed in `finish`, after the rename
+    (store.workplace(A) / "state.safetensors").touch()
+    for folder in (f".{A}.removed", f".{A}.partial.removed"):  # killed in `remove`
+        (store.root / folder / "inside").mkdir(parents=True)
+    other = store.workplace(B) / ".state.safetensors.abcd1234.tmp"
+    other.touch()
+    assert store.half_removed() == [A]
+    with store.locked(A):
+        store.tidy(A)
+    assert names(entry.folder) == before
+    assert names(store.root) == sorted([A, f"{A}.lock", f"{B}.partial"])
+    assert other.is_file(), "another entry is somebody else's"
+    store.remove(B)
+    assert store.half_removed() == []
+
+
+@pytest.mark.skipif(store_module.fcntl is None, reason="no flock here")
+def test_who_waits_for_an_entry_is_asked_again_and_again_and_may_leave(store: Store) -> None:
+    asked = []
+
+    def waiting() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise RuntimeError("enough")
+
+    with store.locked(A), pytest.raises(RuntimeError, match="enough"), store.locked(A, waiting):
+        pass
+    with store.locked(A, waiting):
+        assert len(asked) == 3

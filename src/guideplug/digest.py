@@ -1,14 +1,16 @@
-"""Hashes of source code: an edited file is another experiment."""
+"""Hashes of source code, for an edited file is another experiment; and of records, for a changed one is none."""
 
 import ast
 import functools
 import hashlib
 import inspect
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-__all__ = ["files_digest", "local_sources", "module_digest"]
+__all__ = ["files_digest", "local_sources", "module_digest", "record_digest"]
 
 
 @functools.cache
@@ -59,3 +61,9 @@ def _files(folder: Path, name: str) -> Iterator[Path]:
     for part in name.split("."):
         place = place / part
         yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
+
+
+def record_digest(record: Mapping[str, Any]) -> str:
+    """The SHA-256 of a record of plain data: of what it says, not of how it is laid out."""
+    plain = json.loads(json.dumps(record))  # keys as JSON has them, before they are sorted
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

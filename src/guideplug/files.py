@@ -9,8 +9,9 @@ the work ends, however it ends, the list is written anew. Logs (``.jsonl``) grow
 
 import contextlib
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,11 +25,15 @@ except ImportError:  # pragma: no cover - where there is no flock, two runs into
 
 __all__ = [
     "CHECKSUMS",
+    "LITTER",
     "adding_to",
     "at_work_in",
     "check_unchanged",
+    "clear_litter",
+    "cleared",
     "drawn_whole",
     "note_checksums",
+    "refused",
     "whole_file",
 ]
 
@@ -49,7 +54,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     try:
         handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     except OSError as error:
-        raise _refused(path, error) from None
+        raise refused(path, error) from None
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -62,25 +67,60 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             Path(aside).unlink()
         if isinstance(error, OSError):
-            raise _refused(path, error) from None
+            raise refused(path, error) from None
         raise
 
 
-def _refused(path: Path, error: OSError) -> WriteError:
+def refused(path: Path, error: OSError) -> WriteError:
+    """What the system's refusal to write a file is told as."""
     return WriteError(f"{path} cannot be written ({error.strerror or error}); what was written before is whole")
 
 
 @contextlib.contextmanager
 def drawn_whole(path: Path) -> Iterator[Path]:
-    """Where to draw what appears under ``path`` when the block ends, and not at all if it raises or draws nothing."""
+    """Where to draw what appears under ``path`` when the block ends, and not at all if it raises or draws nothing.
+
+    Raises:
+        WriteError: the system refuses to write it; says why.
+    """
     aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield aside
         if aside.is_file():
+            with aside.open("rb") as file:
+                os.fsync(file.fileno())
             _note(aside, path)
             aside.replace(path)
+    except OSError as error:
+        raise refused(path, error) from None
     finally:
         aside.unlink(missing_ok=True)
+
+
+LITTER = re.compile(r"\.\d+\..+|\..+\.\w{8}\.tmp")
+"""Names of what is written or drawn aside, by `whole_file` or a figure's writer."""
+
+
+def clear_litter(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder; only for who alone writes there."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if LITTER.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def cleared(folder: Path, parts: Sequence[str] = ()) -> None:
+    """Make a folder ready to be worked in again: with its parts, without what killed writers left in them.
+
+    Raises:
+        WriteError: the system refuses.
+    """
+    try:
+        clear_litter(folder)
+        for part in parts:
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            clear_litter(folder / part)
+    except OSError as error:
+        raise refused(folder, error) from None
 
 
 # One at a time
@@ -109,6 +149,7 @@ def adding_to(folder: Path) -> Iterator[None]:
         if (folder / CHECKSUMS).is_file():
             with contextlib.suppress(UsageError, WriteError, OSError):
                 stack.enter_context(at_work_in(folder))
+                clear_litter(folder)
         yield
 
 

@@ -33,6 +33,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         file.write(save(plain, dict(metadata or {})))
 
 
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def tensors_digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
     """The SHA-256 of tensors with their names, and of a text beside them."""
     digest = hashlib.sha256(text.encode())

@@ -157,7 +157,7 @@ def test_a_guides_time_limit_that_was_reached_stays_while_main_is_trained(monkey
     monkeypatch.delenv("TOY_INTERRUPT")
     said = invoke("run", "--resume", "out").stdout
     assert "training weak" not in said
-    assert "training main from step 1: 160 it" in said
+    assert "training main begins: 160 it" in said
 
 
 def test_a_sampled_run_can_be_interrupted_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:

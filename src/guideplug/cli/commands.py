@@ -18,7 +18,7 @@ from guideplug.cli.guard import guard, no_links, same_code
 from guideplug.cli.progress import progress
 from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table
-from guideplug.config import shell_quote, short
+from guideplug.config import short
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import Guider
 from guideplug.reading import parse_toml
@@ -64,7 +64,9 @@ def run_command(config: str | None, options: Mapping[str, Any]) -> None:
         _check_guider_of_file(resolved, request, file, registry)
     if folder is not None:
         _same_configuration(resolved, folder)
-        same_code(folder.record(), registry, resolved, (), "put it back, or start a new run")
+        record = folder.record() if folder.begun else {}
+        _same_modules(resolved, record, folder.path)
+        same_code(record, registry, resolved, (), "put it back, or start a new run")
     rehearse(resolved)
     store = Store.default()
     if options["dry_run"]:
@@ -170,15 +172,14 @@ def plugin_files(options: Mapping[str, Any], file: Path | None) -> list[str]:
 
 def _resumable(path: Path) -> RunFolder:
     folder = RunFolder.existing(path)
-    status = folder.record().get("status")
-    if status == "finished":
+    if folder.begun and folder.record().get("status") == "finished":
         raise UsageError(f"--resume {path}: the run is finished; guide it anew with guideplug sample {path}")
     no_links(folder.path)
     return folder
 
 
 def _same_configuration(resolved: RunConfig, folder: RunFolder) -> None:
-    """Refuse to resume under another configuration or with other code, naming what differs; anybody may watch."""
+    """Refuse to resume under another configuration, naming what differs; anybody may watch."""
     try:
         before = parse_toml(folder.config)
     except (OSError, ValueError) as error:
@@ -189,11 +190,15 @@ def _same_configuration(resolved: RunConfig, folder: RunFolder) -> None:
     changed = [f"{key} was {old} and is {new} now" for key, old, new in differences(before, now)]
     if changed:
         raise UsageError(f"--resume {folder.path}: {'; '.join(changed)}; leave that out, or start a new run")
-    record = folder.record()
-    code = differences(record.get("code", {}), code_of(resolved))
+
+
+def _same_modules(resolved: RunConfig, record: Mapping[str, Any], path: Path) -> None:
+    """Refuse to resume with other code of ours or of a plugin; say it where torch is another."""
+    now = code_of(resolved)
+    code = differences(record.get("code", now), now)
     if code:
         raise UsageError(
-            f"--resume {folder.path}: the code of {', '.join(name for name, _, _ in code)} is not what the run began "
+            f"--resume {path}: the code of {', '.join(name for name, _, _ in code)} is not what the run began "
             "with; put it back, or start a new run"
         )
     before_torch = record.get("versions", {}).get("torch", torch.__version__)
@@ -234,8 +239,7 @@ def _go(experiment: Experiment, as_json: bool) -> None:
     try:
         outcome = experiment.run()
     except Interrupted as interrupted:
-        folder = shell_quote(str(experiment.folder.path))
-        click.echo(f"interrupted; go on with: guideplug run --resume {folder}", err=True)
+        click.echo(f"interrupted; go on with: {experiment.resume}", err=True)
         sys.exit(interrupted.exit_code)
     page = page_told(outcome.folder, experiment.registry, lambda: keep_words(config, outcome, experiment.registry))
     if as_json:

@@ -21,14 +21,14 @@ from guideplug.compare import Grid, GridRequest, compare, read_grid, resolve_gri
 from guideplug.compare.figure import why_none
 from guideplug.compare.grid import MOST_RUNS
 from guideplug.config import Duration, expand_ranges, shell_quote, short
-from guideplug.errors import ConfigError, ExpressionError, UsageError
-from guideplug.files import at_work_in, check_unchanged, whole_file
+from guideplug.errors import ConfigError, ExpressionError, RunError, UsageError, WriteError
+from guideplug.files import at_work_in, check_unchanged, cleared, whole_file
 from guideplug.observe import Observed
 from guideplug.reading import parse_toml
 from guideplug.registry import Registry
 from guideplug.run.config import Request
 from guideplug.run.folder import EventLog, RunFolder
-from guideplug.run.interrupt import Interrupted
+from guideplug.run.interrupt import Interrupted, asked_to_stop
 from guideplug.run.rehearsal import rehearse
 from guideplug.run.told import told
 from guideplug.store import Store
@@ -191,23 +191,31 @@ def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]
         "selectors": list(grid.request.selectors),
         "seeds": list(grid.request.seeds),
     }
-    try:
-        with told([EventLog(folder / "events.jsonl")], grid.first.observers, observed, plan) as observers:
-            found = compare(
-                grid,
-                registry,
-                folder,
-                store,
-                jobs=options["jobs"],
-                say=progress or (lambda line: None),
-                observers=observers,
-            )
-        files = write_report(found, folder, grid.request.published)
-    except (Interrupted, KeyboardInterrupt) as stopped:
+
+    def leave() -> None:
         if progress is not None:
             progress.close()
         click.echo(f"interrupted; go on with: guideplug compare --resume {shell_quote(str(folder))}", err=True)
-        sys.exit(getattr(stopped, "exit_code", 130))
+
+    try:
+        with asked_to_stop(leave):
+            cleared(folder, ("cells", "figures"))
+            with told([EventLog(folder / "events.jsonl")], grid.first.observers, observed, plan) as observers:
+                found = compare(
+                    grid,
+                    registry,
+                    folder,
+                    store,
+                    jobs=options["jobs"],
+                    say=progress or (lambda line: None),
+                    observers=observers,
+                )
+            files = write_report(found, folder, grid.request.published)
+    except Interrupted as stopped:
+        leave()
+        sys.exit(stopped.exit_code)
+    except WriteError as error:
+        raise RunError(f"{error}; go on with guideplug compare --resume {shell_quote(str(folder))}") from None
     finally:
         if progress is not None:
             progress.close()

@@ -288,5 +288,8 @@ def prune_store(
         click.echo(f"{'would remove' if dry_run else 'removed'} {identity[:12]} ({why})")
         if not dry_run:
             store.remove(identity)
+    for identity in () if dry_run else store.half_removed():  # by somebody who was killed
+        if not store.in_use(identity):
+            store.tidy(identity)
     if not doomed and not left:
         click.echo("nothing to remove")

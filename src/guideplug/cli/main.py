@@ -14,7 +14,7 @@ from guideplug.scaffold import KINDS, Kind
 __all__ = ["main"]
 
 
-REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """What a system says when it refuses to write: nothing that a traceback would explain."""
 
 
@@ -62,7 +62,7 @@ class _Group(click.Group):
             click.echo(f"error: {what}; what was written before is whole", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
-            click.echo("interrupted before anything was done", err=True)
+            click.echo("interrupted", err=True)
             ctx.exit(130)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:

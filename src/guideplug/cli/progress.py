@@ -69,6 +69,8 @@ class ProgressBars(Listener):
             self._bar(ARMS.get(data["arm"], data["arm"]), data["total"], data["done"])
         elif event == "measure":
             self._progress.console.print(f"[dim]measuring {data['arm']}")
+        elif event == "wait":
+            self._progress.console.print(waiting_line(data), markup=False, highlight=False)
 
     def _bar(self, name: str, total: float, done: float, text: str = "") -> None:
         if name not in self._tasks:
@@ -95,6 +97,8 @@ class ProgressLines(Listener):
         now = time.monotonic()
         if event == "found":
             self._say(found_line(data))
+        elif event == "wait":
+            self._say(waiting_line(data))
         elif event == "train":
             begins = f"from step {data['step']}" if data["step"] else "begins"
             self._say(f"training {data['role']} {begins}: {data['total']:g} {data['unit']}")
@@ -125,6 +129,11 @@ def found_line(data: dict[str, Any]) -> str:
         return f"loaded {data['role']} from {data['path']}"
     trained = f", trained in {data['seconds']:.1f} s" if data.get("seconds") else ""
     return f"found {data['role']} in the store{trained} (--fresh trains anew)"
+
+
+def waiting_line(data: dict[str, Any]) -> str:
+    """One line for a network that somebody else is making."""
+    return f"waiting for another process, which is making {data['role']}"
 
 
 def notes(data: dict[str, Any]) -> str:

@@ -18,14 +18,14 @@ from guideplug.cli.report import page_told
 from guideplug.cli.study_progress import StudyProgress
 from guideplug.cli.table import print_table, table_width
 from guideplug.config import Reader, format_value, parse, shell_quote, write
-from guideplug.errors import ExpressionError, RunError, UsageError
-from guideplug.files import at_work_in, check_unchanged, whole_file
+from guideplug.errors import ExpressionError, RunError, UsageError, WriteError
+from guideplug.files import at_work_in, check_unchanged, cleared, whole_file
 from guideplug.laboratory import Plan, carry_out, failures, planned, shown, write_report
 from guideplug.observe import Observed, Observer
 from guideplug.reading import parse_toml
 from guideplug.registry import Registry
 from guideplug.run.folder import EventLog, RunFolder
-from guideplug.run.interrupt import Interrupted
+from guideplug.run.interrupt import Interrupted, asked_to_stop
 from guideplug.run.told import told
 from guideplug.store import Store, identity
 from guideplug.study import Findings, Report, Study
@@ -167,20 +167,28 @@ def _go(
     progress = None if as_json else StudyProgress(Console())
     config = {"study": format_value(write(plan.study)), **plan.common}
     observed = Observed(folder.resolve(), "study", config, resumed)
-    listeners = [EventLog(folder / "events.jsonl"), *([] if progress is None else [progress])]
-    try:
-        with told(listeners, observers, observed, {"study": plan.expression}) as tell:
-            found = carry_out(plan, registry, folder, store, jobs=options["jobs"], observers=tell)
-        _close(progress)
-        try:
-            report = plan.study.report(found)
-            files = write_report(plan, found, report, folder)
-        except ValueError as error:
-            raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
-    except (Interrupted, KeyboardInterrupt) as stopped:
+
+    def leave() -> None:
         _close(progress)
         click.echo(f"interrupted; go on with: guideplug study --resume {shell_quote(str(folder))}", err=True)
-        sys.exit(getattr(stopped, "exit_code", 130))
+
+    try:
+        with asked_to_stop(leave):
+            cleared(folder, ("trials",))
+            listeners = [EventLog(folder / "events.jsonl"), *([] if progress is None else [progress])]
+            with told(listeners, observers, observed, {"study": plan.expression}) as tell:
+                found = carry_out(plan, registry, folder, store, jobs=options["jobs"], observers=tell)
+            _close(progress)
+            try:
+                report = plan.study.report(found)
+                files = write_report(plan, found, report, folder)
+            except ValueError as error:
+                raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
+    except Interrupted as stopped:
+        leave()
+        sys.exit(stopped.exit_code)
+    except WriteError as error:
+        raise RunError(f"{error}; go on with guideplug study --resume {shell_quote(str(folder))}") from None
     finally:
         _close(progress)
     page = page_told(folder)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from guideplug.cli.compare_progress import lasting
-from guideplug.cli.progress import REFRESHES
+from guideplug.cli.progress import REFRESHES, waiting_line
 from guideplug.observe import Listener
 
 __all__ = ["StudyProgress"]
@@ -38,6 +38,8 @@ class StudyProgress(Listener):
         """Move on, or say it where it is worth a line."""
         if event in PHASES:
             self._counted(event, data["done"], data["total"], data["which"])
+        elif event == "wait":
+            self._say(waiting_line(data))
         elif event == "step":
             self._show(f"training {data['role']}: {data['reached']:g} of {data['total']:g} {data['unit']}")
 

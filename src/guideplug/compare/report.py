@@ -15,7 +15,7 @@ from guideplug.compare.grid import Published
 from guideplug.compare.result import BUDGETS, Comparison
 from guideplug.compare.tables import markdown
 from guideplug.compare.words import sentences
-from guideplug.files import whole_file
+from guideplug.files import drawn_whole, whole_file
 
 __all__ = ["write_report"]
 
@@ -31,12 +31,14 @@ def write_report(comparison: Comparison, folder: Path, published: Sequence[Publi
         with whole_file(folder / name) as file:
             file.write(text.encode())
     dots = folder / "budgets.png"
-    draw_dots(comparison, dots)
+    with drawn_whole(dots) as aside:
+        draw_dots(comparison, aside)
     figures = []
     for metric in comparison.metrics:
         path = folder / "figures" / f"{metric.replace(' ', '-')}.png"
-        if draw_curves(comparison, metric, path):
-            figures.append(path)
+        with drawn_whole(path) as aside:
+            if draw_curves(comparison, metric, aside):
+                figures.append(path)
     return [*(folder / name for name in texts), dots, *figures]
 
 

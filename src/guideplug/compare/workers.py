@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -66,12 +67,21 @@ def _sendable(error: Exception) -> tuple[Exception, str]:
     return error, text
 
 
+def _leave_with_parent() -> None:
+    """Ask this process to stop when the one that made it is no more, however it ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _serve(pipe: Connection, make: Callable[..., Any], arguments: Sequence[Any]) -> None:
     """What a process does: sit down, answer questions until there are no more."""
     global _employed
     _employed = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks has it too, and says when to stop
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     desk = None
     while True:
         try:
@@ -177,8 +187,9 @@ def _died(worker: _Worker, told: Callable[[Cell], str]) -> BaseException:
     """What a process's end means: it was asked to stop by somebody, or it was killed."""
     worker.process.join(PATIENCE)
     code = worker.process.exitcode
-    if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
-        return Interrupted(128 + signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if code in (-number, 128 + number):
+            return Interrupted(128 + number)
     how = f"by signal {-code} ({signal.Signals(-code).name})" if code is not None and code < 0 else f"with code {code}"
     at = "nothing" if worker.cell is None else told(worker.cell)
     return RunError(

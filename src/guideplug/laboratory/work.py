@@ -73,7 +73,10 @@ def carry_out(
     files = [_path(folder, number) for number in range(len(plan.trials))]
     missing = [number for number, file in enumerate(files) if not file.is_file()]
     for number in sorted({*range(len(files))} - {*missing}):
-        _check_same(plan, number, files[number])
+        found = _same(plan, number, files[number])
+        if plan.trials[number].keep and not found["failed"] and not files[number].with_suffix(".npz").is_file():
+            missing.append(number)
+    missing.sort()
     if missing:
         with _work(plan, registry, folder, store, jobs, tell) as run:
             named = plan.networks
@@ -98,22 +101,28 @@ def _path(folder: Path, number: int) -> Path:
     return folder / TRIALS / f"{number}.json"
 
 
-def _check_same(plan: Plan, number: int, path: Path) -> None:
-    """Refuse what an earlier trial gave that was another run: other options, networks, or code."""
+def _read(path: Path) -> dict[str, Any]:
+    """What a trial gave."""
     check_unchanged(path, "remove it and resume, and it is measured again")
-    trial, found = plan.trials[number], read_json(path)
+    return read_json(path)
+
+
+def _same(plan: Plan, number: int, path: Path) -> dict[str, Any]:
+    """What an earlier trial gave; refused if it was another run: other options, networks, or code."""
+    trial, found = plan.trials[number], _read(path)
     if found.get("axes") != dict(trial.axes) or found.get("run") != fingerprint(plan.configs[number]):
         raise RunError(
             f"{path} is not of the run that {trial} is now: the study, a plugin, or a version has changed since; "
             f"remove {path.parent} and resume, or start the study anew in another folder"
         )
+    return found
 
 
 def _gathered(plan: Plan, registry: Registry, folder: Path, store: Store) -> Findings:
     rows = []
     bench = Bench(registry)
     for number, (trial, config) in enumerate(zip(plan.trials, plan.configs, strict=True)):
-        found = read_json(_path(folder, number))
+        found = _read(_path(folder, number))
         rows.append(
             Measured(
                 axes=trial.axes,
@@ -133,7 +142,7 @@ def _gathered(plan: Plan, registry: Registry, folder: Path, store: Store) -> Fin
 
 def _kept(path: Path, trial: str) -> Arm:
     """The samples of a trial, from its file."""
-    advice = "remove it and its .json, and resume"
+    advice = "remove it and resume, and it is measured again"
     check_unchanged(path, advice)
     try:
         found = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
@@ -141,6 +150,8 @@ def _kept(path: Path, trial: str) -> Arm:
         raise ValueError(f"the samples of {trial} were not kept: say Trial(..., keep=True)") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is damaged ({error}): {advice}") from None
+    if "samples" not in found:
+        raise RunError(f"{path} is damaged (it has no samples): {advice}")
     condition: Condition = found.get("condition")
     parts = {name.removeprefix("condition."): part for name, part in found.items() if name.startswith("condition.")}
     return Arm(trial, found["samples"], parts or condition)

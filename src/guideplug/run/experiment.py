@@ -4,8 +4,10 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guideplug.config import format_value, short, write
+from guideplug.config import format_value, shell_quote, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, Tally
 from guideplug.errors import RunError, WriteError
-from guideplug.files import at_work_in, drawn_whole
+from guideplug.files import at_work_in, cleared, drawn_whole
 from guideplug.guide import Guider, inner_guiders
 from guideplug.observe import Listener, Observed, Observers
 from guideplug.recipe import architecture
@@ -27,7 +29,7 @@ from guideplug.run.arms import draw_arms
 from guideplug.run.code import code_of
 from guideplug.run.config import RunConfig, to_table, to_toml
 from guideplug.run.folder import EventLog, RunFolder
-from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop
+from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop, unhurried
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.rehearsal import denoiser_of, guided
 from guideplug.run.sweep import swept
@@ -87,43 +89,66 @@ class Experiment:
 
     def _run(self) -> Outcome:
         torch.set_num_threads(self.config.threads)
+        with asked_to_stop(self._leave) as stop:
+            try:
+                return self._observed(stop)
+            except WriteError as error:
+                raise RunError(f"{error}; {self._resume}") from None
+            except OSError as error:
+                what = f"a file cannot be written ({error.strerror or error}: {error.filename})"
+                raise RunError(f"{what}; {self._resume}") from None
+
+    def _observed(self, stop: Stop) -> Outcome:
+        """Do it, with a record of how it ended."""
+        cleared(self.folder.path, ("denoisers", "figures"))
         resumed = self.folder.config.is_file()
-        observers = Observers([EventLog(self.folder.events), *self.listeners])
         if not resumed:
             self.folder.write_text(self.folder.config, to_toml(self.config))
         record = self._record()
-        if self.folder.has_record:  # resumed: it is repeated by the command that began it
+        if self.folder.begun:  # resumed: it is repeated by the command that began it
             record["command"] = self.folder.record().get("command", self.command)
         self.folder.write_json("run.json", {**record, "status": "running"})
+        observers = Observers([EventLog(self.folder.events), *self.listeners])
         watched = Observed(self.folder.path.resolve(), self.kind, to_table(self.config), resumed)
         observers.open(self.config.observers, watched)
         observers("run", folder=str(self.folder.path), kind=self.kind, resumed=resumed, **self._plan())
         status, failed = "failed", None
         try:
-            with asked_to_stop() as stop:
-                outcome = self._work(observers, stop)
+            outcome = self._work(observers, stop)
             status = "finished"
         except Interrupted:
             status = "interrupted"
             raise
-        except WriteError as error:
-            failed = str(error)
-            raise RunError(f"{error}; {self._resume}") from None
         except OSError as error:
-            failed = f"a file cannot be written ({error.strerror}: {error.filename})"
-            raise RunError(f"{failed}; {self._resume}") from None
+            failed = f"a file cannot be written ({error.strerror or error}: {error.filename})"
+            raise
         except Exception as error:
             failed = " ".join(f"{error}".split()) or type(error).__name__
             raise
         finally:
-            observers("end", status=status, error=failed)
-            observers.close()
-            self.folder.update_record(status=status)
+            with unhurried():
+                observers("end", status=status, error=failed)
+                observers.close()
+                with nullcontext() if status == "finished" else suppress(WriteError):  # what failed is told, not this
+                    self.folder.update_record(status=status)
         return outcome
 
     @property
+    def resume(self) -> str:
+        """The command that goes on with it."""
+        return f"guideplug run --resume {shell_quote(str(self.folder.path))}"
+
+    @property
     def _resume(self) -> str:
-        return f"go on with guideplug run --resume {self.folder.path}"
+        return f"go on with {self.resume}"
+
+    def _leave(self) -> None:
+        """The last words of a process that cannot stop by itself: a signal came, and it is in one long computation."""
+        sys.stderr.write(f"interrupted; go on with: {self.resume}\n")
+        sys.stderr.flush()
+        for listener in self.listeners:
+            listener.close()
+        self.folder.update_record(status="interrupted")
 
     def _plan(self) -> dict[str, Any]:
         """What there will be to see, and which process it is: for those who see nothing but events."""

@@ -3,7 +3,7 @@
     config.toml   run.json   events.jsonl   metrics.json   samples.npz   sweep.npz   denoisers/   figures/
 
 Files appear whole or not at all. ``events.jsonl`` grows; when a run is resumed, what its log says beyond the state that
-it resumes from is cut off.
+it resumes from is cut off. What killed writers left is swept away when the folder is worked in again.
 """
 
 import datetime
@@ -13,14 +13,14 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from guideplug.config.tree import is_name
 from guideplug.errors import RunError, UsageError
-from guideplug.files import check_unchanged, whole_file
+from guideplug.files import CHECKSUMS, LITTER, check_unchanged, refused, whole_file
 from guideplug.observe import Listener
 from guideplug.reading import parse_json, read_json_file
 
@@ -64,7 +64,7 @@ class RunFolder:
             out = _unused(Path("runs") / f"{stamp}-{name}")
         if out.is_file():
             raise UsageError(f"--out {out} is a file: give a folder")
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and not _unbegun(out, parts):
             resumable = (out / "run.json").is_file()
             hint = f"resume it with guideplug run --resume {out}, or " if resumable else ""
             raise UsageError(f"--out {out} is not empty: {hint}give another folder")
@@ -88,11 +88,17 @@ class RunFolder:
         folder = cls(path)
         if not path.is_dir():
             raise UsageError(f"{path} does not exist: give the folder of a run")
-        if not folder.config.is_file() or not (path / "run.json").is_file():
-            raise UsageError(f"{path} is not the folder of a run: it has no config.toml and run.json")
-        read_json(path / "run.json")
+        if not folder.config.is_file():
+            raise UsageError(f"{path} is not the folder of a run: it has no config.toml")
+        if folder.begun:
+            folder.record()
         check_unchanged(folder.config)
         return folder
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a record of the run: one that is killed at once has a configuration alone."""
+        return (self.path / "run.json").is_file()
 
     @property
     def config(self) -> Path:
@@ -127,11 +133,6 @@ class RunFolder:
         """Write a JSON file, whole or not at all."""
         self.write_text(self.path / name, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
-    @property
-    def has_record(self) -> bool:
-        """Whether a run was begun here."""
-        return (self.path / "run.json").is_file()
-
     def record(self) -> dict[str, Any]:
         """``run.json``."""
         return read_json(self.path / "run.json")
@@ -144,6 +145,16 @@ class RunFolder:
         """Write arrays into one file."""
         with whole_file(self.path / name) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _unbegun(folder: Path, parts: Sequence[str]) -> bool:
+    """Whether a folder is empty, or was left so by one that was killed before it wrote its first file."""
+    return all(
+        path.name == CHECKSUMS
+        or LITTER.fullmatch(path.name)
+        or (path.name in parts and path.is_dir() and not any(path.iterdir()))
+        for path in folder.iterdir()
+    )
 
 
 def _unused(path: Path) -> Path:
@@ -174,13 +185,17 @@ def _finite(value: Any) -> Any:
 
 
 class EventLog(Listener):
-    """Writes each event as a line of JSON, at once; of the progress of sampling a line a second."""
+    """Writes each event as a line of JSON, at once; of the progress of sampling a line a second.
+
+    A line that a full disk refuses waits for the next event: a log has no torn line, and no gap while its run goes on.
+    """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         self._path, self._now = path, now
         self._sampled = -math.inf
+        self._waiting = b""
         self._rewind(lambda event: event["event"] not in AFTER_TRAINING)
-        self._file: TextIO = path.open("a")
+        self._open()
 
     def notice(self, event: str, data: dict[str, Any]) -> None:
         """One line; when a training starts, lines of its beyond its first step are cut off first."""
@@ -191,27 +206,51 @@ class EventLog(Listener):
             self._sampled = now
         if event == "train" and data["step"] is not None:
             role, step = data["role"], data["step"]
-            self._file.close()
-            self._rewind(lambda old: old.get("role") != role or old.get("step", 0) <= step)
-            self._file = self._path.open("a")
-        self._file.write(_line({"event": event, "time": round(self._now(), 3), **data}))
-        self._file.flush()
+            self.close()
+            self._rewind(
+                lambda old: old.get("role") != role or (old["event"] != "trained" and old.get("step", 0) <= step)
+            )
+            self._open()
+        self._waiting += _line({"event": event, "time": round(self._now(), 3), **data}).encode()
+        self._write()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._write()
+        os.close(self._handle)
+
+    def _open(self) -> None:
+        try:
+            self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise refused(self._path, error) from None
+        self._size = os.fstat(self._handle).st_size
+
+    def _write(self) -> None:
+        try:
+            written = os.write(self._handle, self._waiting)
+        except OSError:
+            written = 0
+        if written == len(self._waiting):
+            self._size, self._waiting = self._size + written, b""
+        else:
+            os.ftruncate(self._handle, self._size)
 
     def _rewind(self, keep: Callable[[dict[str, Any]], bool]) -> None:
         """Keep the whole lines that may stay; a torn last line goes."""
         if not self._path.is_file():
             return
+        text = self._path.read_text(errors="replace")
         lines = []
-        for line in self._path.read_text(errors="replace").splitlines():
+        for line in text.splitlines(keepends=True):
             try:
                 event = parse_json(line)
             except ValueError:
                 break
-            if isinstance(event, dict) and keep(event):
+            if not line.endswith("\n") or not isinstance(event, dict) or "event" not in event:
+                break
+            if keep(event):
                 lines.append(line)
-        with whole_file(self._path) as file:
-            file.write("".join(line + "\n" for line in lines).encode())
+        if "".join(lines) != text:
+            with whole_file(self._path) as file:
+                file.write("".join(lines).encode())

@@ -1,12 +1,14 @@
 """Where recipes are followed: networks are found in the store, or made and kept there.
 
 A training writes its state beside its future entry from time to time and when it is stopped, so that it goes on where
-it was; who else wants the same network waits for it.
+it was; who else wants the same network waits for it. The state names the snapshots that were written before it, with
+their checksums. Where one of them is damaged or gone the training begins anew, and writes them all again.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,14 +25,26 @@ from guideplug.noise import SampleStreams
 from guideplug.observe import Observers
 from guideplug.recipe import Recipe, nested_recipes
 from guideplug.recipes import DataModule, FineTune, ReferenceLosses, Snapshot, Synthetic, Train, stored_averages
+from guideplug.run.interrupt import unhurried
 from guideplug.store import Entry, Store, describe, identity
-from guideplug.tensors import fill_module, read_tensors, tensors_digest, write_tensors
+from guideplug.tensors import file_digest, fill_module, read_tensors, tensors_digest, write_tensors
 from guideplug.train import CHECK_EVERY, Training
 
 __all__ = ["Made", "StoreWorkshop"]
 
 STATE = "state.safetensors"
 SECONDS_BETWEEN_STATES = 20.0
+
+
+@attrs.define
+class _Open:
+    """A module that is being made: its recipe, its place, and what lasts until it is in the store."""
+
+    recipe: Recipe
+    key: str
+    place: Path
+    until_stored: ExitStack
+    snapshots: dict[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -68,7 +82,7 @@ class StoreWorkshop:
         self._fresh, self._stop = fresh, stop
         self._made: dict[str, Made] = {}
         self._reached: list[tuple[Recipe, Recipe]] = []
-        self._open: list[tuple[Recipe, str, Path]] = []
+        self._open: list[_Open] = []
         self._snapshots: list[Snapshot] = []
         self._roles: dict[str, str] = {}
         self._begun: dict[str, float] = {}
@@ -138,7 +152,7 @@ class StoreWorkshop:
         return Made(module.to(self._device), recipe, key, True, facts)
 
     def _stored(self, recipe: Recipe, key: str) -> Made:
-        with self._store.locked(key):
+        with self._held(key):
             entry = None if self._fresh else self._store.find(key)
             if entry is not None:
                 module = recipe.build()
@@ -148,25 +162,44 @@ class StoreWorkshop:
             if self._fresh:
                 self._store.remove(key)
             module = recipe.build().to(self._device)
-            self._open.append((recipe, key, self._store.workplace(key)))
-            try:
-                facts = recipe.make(module, self)
-            finally:
-                self._open.pop()
-            reached = recipe
-            if isinstance(recipe, Train | FineTune) and recipe.options.duration.unit == "s":
-                reached = recipe.lasting(Duration(facts["iterations"], "it"))
-                self._reached.append((recipe, reached))
-            entry = self._store.finish(key, identity(reached), module.state_dict(), describe(reached), facts)
+            with ExitStack() as until_stored:
+                self._open.append(_Open(recipe, key, self._store.workplace(key), until_stored))
+                try:
+                    facts = recipe.make(module, self)
+                finally:
+                    self._open.pop()
+                reached = recipe
+                if isinstance(recipe, Train | FineTune) and recipe.options.duration.unit == "s":
+                    reached = recipe.lasting(Duration(facts["iterations"], "it"))
+                    self._reached.append((recipe, reached))
+                entry = self._store.finish(key, identity(reached), module.state_dict(), describe(reached), facts)
+            self._stop()
             return Made(module, reached, entry.identity, False, facts)
+
+    @contextmanager
+    def _held(self, key: str) -> Iterator[None]:
+        """Hold an entry of the store, and tell if somebody else does."""
+        said = False
+
+        def waiting() -> None:
+            nonlocal said
+            if not said:
+                self._observers("wait", role=self._role(key))
+            said = True
+            self._stop()
+
+        with self._store.locked(key, waiting):
+            self._store.tidy(key)
+            yield
 
     # What recipes ask for
 
     def train(self, recipe: Train | FineTune, module: nn.Module) -> Mapping[str, Any]:
         """Train a module in place, going on from the state that an earlier try left."""
-        _, key, place = self._open[-1]
-        training = self._training(recipe, module, key)
-        self._load_state(training, place)
+        now_open = self._open[-1]
+        place = now_open.place
+        training = self._training(recipe, module, now_open.key)
+        self._load_state(training, now_open)
         role, until = training.role, recipe.options.duration
         self._observers(
             "train",
@@ -189,23 +222,25 @@ class StoreWorkshop:
                 now.check_finite()
             for snapshot in moments.get(now.step, []):
                 write_tensors(place / _file(snapshot), now.weights(snapshot.ema))
-            if now.step % CHECK_EVERY == 0:
-                self._report(now)
+                now_open.snapshots[_file(snapshot)] = file_digest(place / _file(snapshot))
+            if now.done():
+                now.check_finite()
+            if now.done() or now.step % CHECK_EVERY == 0:
+                self._report(now)  # before the state, which says that it was told
             try:
                 self._stop()
             except BaseException:
-                self._save_state(now, place)
+                self._save_state(now, now_open)
                 raise
             if time.monotonic() - saved > SECONDS_BETWEEN_STATES:
-                self._save_state(now, place)
+                self._save_state(now, now_open)
                 saved = time.monotonic()
 
+        now_open.until_stored.enter_context(unhurried())  # a signal waits until what was trained is saved
         try:
             training.run(each=each)
         except DivergenceError as error:
-            raise DivergenceError(f"{error}; {self._last_good(training, place)}") from None
-        if training.step % CHECK_EVERY:
-            self._report(training)
+            raise DivergenceError(f"{error}; {self._last_good(training, now_open)}") from None
         for length in recipe.options.ema:
             write_tensors(place / _file(Snapshot(of=recipe, ema=length)), training.weights(length))
         module.load_state_dict(training.weights())
@@ -279,39 +314,46 @@ class StoreWorkshop:
             phases={name: round(seconds, 4) for name, seconds in counters.seconds.items()},
         )
 
-    def _save_state(self, training: Training, place: Path) -> None:
+    def _save_state(self, training: Training, at: _Open) -> None:
         begin = time.perf_counter()
         training.check_finite()
         tensors, data = training.state()
-        text = json.dumps(data)
-        write_tensors(place / STATE, tensors, {"training": text, "sha256": tensors_digest(tensors, text)})
+        text = json.dumps({**data, "snapshots": at.snapshots, "last_loss": training.last_loss})
+        write_tensors(at.place / STATE, tensors, {"training": text, "sha256": tensors_digest(tensors, text)})
         seconds = round(time.perf_counter() - begin, 4)
         self._observers("checkpoint", role=training.role, step=training.step, seconds=seconds)
 
-    def _last_good(self, training: Training, place: Path) -> str:
+    def _last_good(self, training: Training, at: _Open) -> str:
         """Where a training that diverged was last known to be well, and how to begin there."""
-        if not (place / STATE).is_file():
+        if not (at.place / STATE).is_file():
             return "no earlier state of it was kept"
-        self._load_state(training, place)
-        path = place / f"good-{training.step}it.safetensors"
+        self._load_state(training, at)
+        path = at.place / f"good-{training.step}it.safetensors"
         write_tensors(path, training.learner.state_dict())
         start = f'train(start=load(path="{path}"))'
         how = f"as the recipe {start}" if " " in training.role else f"with --model '{training.role}={start}'"
         return f"its last good weights are those after step {training.step}: begin a new run from them {how}"
 
-    def _load_state(self, training: Training, place: Path) -> None:
-        if not (place / STATE).is_file():
-            return
+    def _load_state(self, training: Training, at: _Open) -> None:
+        path = at.place / STATE
         try:
-            tensors, metadata = read_tensors(place / STATE)
-            if metadata["sha256"] != tensors_digest(tensors, metadata["training"]):
-                raise ValueError("it has changed since it was written")
-            training.load_state(tensors, json.loads(metadata["training"]))
+            if path.is_file():
+                tensors, metadata = read_tensors(path)
+                if metadata["sha256"] != tensors_digest(tensors, metadata["training"]):
+                    raise ValueError("it has changed since it was written")
+                data = json.loads(metadata["training"])
+                snapshots, last_loss = data.pop("snapshots"), data.pop("last_loss")
+                if all(_is_whole(at.place / name, digest) for name, digest in snapshots.items()):
+                    training.load_state(tensors, data)
+                    at.snapshots, training.last_loss = snapshots, last_loss
         except (CheckpointError, KeyError, ValueError, RuntimeError, TypeError) as error:
             raise StoreError(
-                f"the state {place / STATE} of an unfinished training cannot be read ({error}): "
+                f"the state {path} of an unfinished training cannot be read ({error}): "
                 "remove it with guideplug store prune --partial, or train anew with --fresh"
             ) from None
+        for snapshot in at.place.glob("snapshot-*.safetensors"):  # of later steps, or all of them
+            if snapshot.name not in at.snapshots:
+                snapshot.unlink()
 
     def _wanted(self, recipe: Train | FineTune) -> list[Snapshot]:
         """What to keep while it is trained: what expected snapshots are made of, and the averages along the way."""
@@ -389,7 +431,7 @@ class StoreWorkshop:
     def progress(self, recipe: Recipe, step: int, total: int, loss: float | None = None) -> None:
         """Tell observers how far the module that is being made has come, and stop if that is asked for."""
         self._stop()
-        key = self._open[-1][1] if self._open else identity(recipe)
+        key = self._open[-1].key if self._open else identity(recipe)
         role, now = self._role(key), time.monotonic()
         if step == 0:
             self._begun[key] = now
@@ -425,6 +467,10 @@ def _leaf(module: nn.Module) -> Leaf:
     if not isinstance(module, Leaf):
         raise RecipeError(f"a {type(module).__name__} is no denoiser: give a recipe of a denoiser for this role")
     return module
+
+
+def _is_whole(path: Path, digest: str) -> bool:
+    return path.is_file() and file_digest(path) == digest
 
 
 def _file(snapshot: Snapshot) -> str:

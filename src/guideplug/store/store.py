@@ -6,26 +6,27 @@
     <root>/<identity>.partial/              a training in progress: its last state, resumable
     <root>/<identity>.lock                  held while somebody makes the entry; freed when its holder ends, however
 
-An entry appears by one rename, whole or not at all. Whatever is read is checked against its checksum.
+An entry appears by one rename, whole or not at all. Whatever is read is checked against its checksum. What a killed
+process left half done is cleared away by the next that holds the entry (`Store.tidy`).
 """
 
 import contextlib
-import hashlib
 import json
 import math
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import attrs
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from guideplug.errors import DamagedFile, StoreError
-from guideplug.files import check_unchanged, note_checksums, whole_file
+from guideplug.digest import record_digest
+from guideplug.errors import StoreError
+from guideplug.files import clear_litter, refused, whole_file
 from guideplug.reading import file_digest, read_json_file
 from guideplug.tensors import read_tensors, write_tensors
 
@@ -37,6 +38,9 @@ except ImportError:  # pragma: no cover - where there is no flock, two trainings
 __all__ = ["Entry", "Store"]
 
 WEIGHTS = "weights.safetensors"
+RECORD = "entry.json"
+ASK_EVERY = 0.05
+"""Seconds between tries to hold an entry that somebody else holds."""
 
 
 @attrs.frozen
@@ -125,10 +129,10 @@ class Store:
         return self._entry(folder) if folder.is_dir() else None
 
     def _entry(self, folder: Path) -> Entry:
-        path = folder / "entry.json"
+        path = folder / RECORD
         try:
             record = read_json_file(path)
-            if record.pop("sha256") != _digest(record):
+            if record.pop("sha256") != record_digest(record):
                 raise ValueError("it has changed since it was written")
             recipe, facts, files = (dict(record[key]) for key in ("recipe", "facts", "files"))
             numbers = [facts.get(key) for key in ("made", "seconds", "iterations")]
@@ -139,24 +143,51 @@ class Store:
             raise StoreError(f"{path} cannot be read: remove the entry with guideplug store prune --damaged") from None
 
     @contextlib.contextmanager
-    def locked(self, identity: str) -> Iterator[None]:
-        """Hold the entry: who else wants it waits. Freed at the end of the block, or of the process."""
-        self.root.mkdir(parents=True, exist_ok=True)
+    def locked(self, identity: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold the entry: who else wants it waits. Freed at the end of the block, or of the process.
+
+        Args:
+            identity: of the entry.
+            waiting: called again and again while somebody else holds it; what it raises ends the waiting.
+        """
         path = self.root / f"{identity}.lock"
         while True:
-            with path.open("w") as file:
-                if fcntl is not None:
-                    fcntl.flock(file, fcntl.LOCK_EX)
-                    if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
-                        continue  # the file that was waited for has been removed meanwhile: wait for its successor
-                yield
-                return
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+                file = path.open("w")
+            except OSError as error:
+                raise refused(path, error) from None
+            with file:
+                if fcntl is not None and not _held(file):
+                    waiting()
+                elif fcntl is None or (path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
+                    yield
+                    return
+                else:
+                    continue  # the file has been removed meanwhile: its successor is the one to hold
+            time.sleep(ASK_EVERY)
+
+    def tidy(self, identity: str) -> None:
+        """Clear away what killed processes left of an entry, half written or half removed; only for who holds it."""
+        folder, partial = self.root / identity, self.root / f"{identity}.partial"
+        for left in (folder, partial):
+            shutil.rmtree(_aside(left), ignore_errors=True)
+            clear_litter(left)
+        with contextlib.suppress(StoreError):  # of an entry that cannot be read nothing is known
+            entry = self.find(identity)
+            if entry is not None:
+                for file in folder.iterdir():
+                    if file.name != RECORD and file.name not in entry.files:
+                        file.unlink(missing_ok=True)
+                shutil.rmtree(partial, ignore_errors=True)
 
     def workplace(self, identity: str) -> Path:
         """The folder of a training in progress; what an earlier one left there is still there."""
         folder = self.root / f"{identity}.partial"
-        folder.mkdir(parents=True, exist_ok=True)
-        note_checksums(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise refused(folder, error) from None
         return folder
 
     def finish(
@@ -169,34 +200,30 @@ class Store:
     ) -> Entry:
         """Turn the workplace of ``started`` into the entry ``identity``, in one rename.
 
-        Snapshots that lie in the workplace come along; a state to resume from does not.
-
-        Raises:
-            StoreError: a snapshot is not what was written.
+        Snapshots that lie in the workplace come along; a state to resume from does not. It goes when the entry is
+        there, so that nothing is trained again after whatever happens on the way.
         """
         folder, target = self.workplace(started), self.root / identity
+        clear_litter(folder)
         write_tensors(folder / WEIGHTS, weights)
-        try:
-            for file in folder.glob("snapshot-*.safetensors"):
-                check_unchanged(file)
-        except DamagedFile as error:
-            raise StoreError(f"{error}: guideplug store prune --partial removes all of that training") from None
-        for left in folder.iterdir():
-            if left.name != WEIGHTS and not left.name.startswith("snapshot-"):
-                left.unlink()
-        files = {file.name: file_digest(file) for file in sorted(folder.glob("*.safetensors"))}
+        kept = [WEIGHTS, *(file.name for file in sorted(folder.glob("snapshot-*.safetensors")))]
+        files = {name: file_digest(folder / name) for name in kept}
         self._record(folder, recipe, {**facts, "made": time.time()}, files)
-        before = target.with_name(f".{identity}.removed")
-        if target.exists():
-            shutil.rmtree(before, ignore_errors=True)
-            target.replace(before)
-        folder.replace(target)
-        shutil.rmtree(before, ignore_errors=True)
+        with contextlib.nullcontext() if identity == started else self.locked(identity):
+            try:
+                if target.exists():
+                    shutil.rmtree(_aside(target), ignore_errors=True)
+                    target.replace(_aside(target))
+                folder.replace(target)
+            except OSError as error:
+                raise refused(target, error) from None
+            self.tidy(identity)
         return self._entry(target)
 
     def add(self, entry: Entry, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Add a file of tensors to a finished entry; the checksums of the others stay as they are."""
         with self.locked(entry.identity):
+            self.tidy(entry.identity)
             write_tensors(entry.folder / name, tensors)
             now = self._entry(entry.folder)  # somebody may have added to it since it was found
             self._record(now.folder, now.recipe, now.facts, {**now.files, name: file_digest(now.folder / name)})
@@ -204,9 +231,9 @@ class Store:
     def _record(
         self, folder: Path, recipe: Mapping[str, Any], facts: Mapping[str, Any], files: Mapping[str, str]
     ) -> None:
-        with whole_file(folder / "entry.json") as file:
-            record = {"recipe": recipe, "facts": dict(facts), "files": dict(files)}
-            file.write(json.dumps({**record, "sha256": _digest(record)}, indent=1).encode())
+        record = {"recipe": recipe, "facts": dict(facts), "files": dict(files)}
+        with whole_file(folder / RECORD) as file:
+            file.write(json.dumps({**record, "sha256": record_digest(record)}, indent=1).encode())
 
     def in_use(self, identity: str) -> bool:
         """Whether somebody holds the entry, to make it or to add to it."""
@@ -214,22 +241,38 @@ class Store:
         if fcntl is None or not path.exists():
             return False
         with path.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+            return not _held(file)
 
     def remove(self, identity: str) -> None:
         """Remove an entry and what an unfinished training of it left."""
         for folder in (self.root / identity, self.root / f"{identity}.partial"):
+            shutil.rmtree(_aside(folder), ignore_errors=True)
             if folder.is_dir():
-                aside = folder.with_name(f".{folder.name}.removed")
-                shutil.rmtree(aside, ignore_errors=True)
-                folder.replace(aside)
-                shutil.rmtree(aside)
+                try:
+                    folder.replace(_aside(folder))
+                    shutil.rmtree(_aside(folder))
+                except OSError as error:
+                    raise refused(folder, error) from None
+
+    def half_removed(self) -> list[str]:
+        """Identities of what somebody began to remove and was killed."""
+        names = [path.name.removeprefix(".") for path in self.root.glob(".*.removed")]
+        return sorted({name.removesuffix(".removed").removesuffix(".partial") for name in names})
 
 
-def _digest(record: Mapping[str, Any]) -> str:
-    """The SHA-256 of a record, however it is laid out."""
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+def _aside(folder: Path) -> Path:
+    """Where a folder goes that is to be removed: out of the way by one rename."""
+    return folder.with_name(f".{folder.name}.removed")
+
+
+def _held(file: IO[str]) -> bool:
+    """Whether a lock file could be taken hold of, without waiting."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise StoreError(
+            f"{file.name} cannot be locked ({error.strerror}): set GUIDEPLUG_STORE to a folder on a disk that has locks"
+        ) from None
+    return True

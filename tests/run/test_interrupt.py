@@ -1,0 +1,68 @@
+"""Signals as exceptions: at once, put off, insisted on, and through blocks inside each other."""
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop, unhurried
+
+
+def ended_by(work: Callable[[Stop], None]) -> int:
+    """The exit code that some work is interrupted with."""
+    with pytest.raises(Interrupted) as caught, asked_to_stop() as stop:
+        work(stop)
+    return caught.value.exit_code
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_raises_at_once(number: signal.Signals) -> None:
+    before, done = signal.getsignal(number), []
+
+    def work(stop: Stop) -> None:
+        signal.raise_signal(number)
+        done.append("went on")
+
+    assert ended_by(work) == 128 + number
+    assert not done
+    assert signal.getsignal(number) is before
+
+
+def test_it_is_put_off_until_it_is_asked_for() -> None:
+    done = []
+
+    def work(stop: Stop) -> None:
+        with unhurried():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("saved")
+        done.append("stored")
+        stop()
+        done.append("went on")
+
+    assert ended_by(work) == 143
+    assert done == ["saved", "stored"]
+
+
+def test_the_second_is_not_put_off() -> None:
+    done = []
+
+    def work(stop: Stop) -> None:
+        with unhurried():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("saved")
+            signal.raise_signal(signal.SIGINT)
+            done.append("went on")
+
+    assert ended_by(work) == 130
+    assert done == ["saved"]
+
+
+def test_blocks_inside_each_other_share_the_answer() -> None:
+    def work(outer: Stop) -> None:
+        with asked_to_stop() as inner:
+            assert inner is outer
+            signal.raise_signal(signal.SIGINT)
+
+    assert ended_by(work) == 130
+    with asked_to_stop() as after:
+        assert after.signal is None
