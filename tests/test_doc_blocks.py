@@ -45,6 +45,8 @@ PAGES = sorted(
 FENCE = re.compile(r"^( *)```([\w-]*)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 TITLE = re.compile(r'title="([^"]+)"')
 PROGRAMS = {
+    "tensorboard",
+    "wandb",
     "pip",
     "python",
     "python3",
@@ -125,7 +127,7 @@ class World:
             args = args[: args.index(">")]
         name = args[0]
         if name == "demo":
-            GROUP.commands[name].make_context(name, args[1:])
+            GROUP.commands[name].make_context(name, args[1:], parent=click.Context(GROUP, **GROUP.context_settings))
             return "read"
         dry = name in DRY or (name == "study" and any(not arg.startswith("-") for arg in args[1:]))
         if dry and "--dry-run" not in args:
@@ -219,6 +221,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def interrupted(run: Path, copy: Path) -> None:
     """A run's folder as it was before it had finished."""
     shutil.copytree(run, copy)
+    (copy / "checksums.sha256").unlink()  # what is changed here is changed on purpose
     record = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps(record | {"status": "interrupted"}))
     config = (copy / "config.toml").read_text().replace("runs/FOLDER", "runs/seed-73")

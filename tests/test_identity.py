@@ -66,7 +66,7 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Recipe]:
     path = tmp_path_factory.mktemp("weights") / "main.safetensors"
     write_tensors(path, {"w": torch.zeros(1)})
     return {
-        "train": evolve(FULL, on=evolve(SYNTHETIC, guider=None, models={})),
+        "train": evolve(FULL, on=evolve(SYNTHETIC, guider=None, models={}), start=WEAK),
         "fine-tune": FineTune(of=WEAK, on=SYNTHETIC, options=MAIN.options),
         "fine-tune on a task": FineTune(of=WEAK, on=TREE, options=MAIN.options),
         "snapshot": Snapshot(of=FULL, at=Duration(7, "it"), ema=0.05),

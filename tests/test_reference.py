@@ -39,6 +39,8 @@ DEFAULTS: Mapping[str, str] = {
     "batch": "the task's",
     "train": "the task's recipe, below",
     "models": "the task's recipes",
+    "report": "nine weights, from off to twice as far as the run's",
+    "observers": "`[]`",
 }
 """What a key is when it is not given, where no field has the default."""
 TYPES: Mapping[str, str] = {
@@ -49,11 +51,15 @@ TYPES: Mapping[str, str] = {
     "batch": "int",
     "train": "table",
     "models": "table of paths and expressions",
+    "report": "table",
+    "observers": "list of expressions",
     "plugins": "list of paths",
 }
 WORDS = {
     "train": "How the main network is trained: a key for each option below, `--set train.KEY=VALUE`.",
     "models": "Networks for roles: paths, or recipes' expressions; `--model ROLE=...`, `--set models.ROLE.KEY=VALUE`.",
+    "report": "`weights`: those that the [page's slider](../reports.md#the-slider) moves through; `[]` for none.",
+    "observers": "Who watches; they decide nothing. `--observer EXPR`.",
     "plugins": "Local plugin files; `--plugin FILE.py`.",
     "device": "`cpu`, `cuda`, `cuda:1` ...",
 }
@@ -68,6 +74,7 @@ KINDS_OF = {
     "schedule": "Learning-rate schedules",
     "noise": "Noise distributions",
     "reward": "Rewards",
+    "observer": "Observers",
     "metric": "Metrics",
     "study": "Studies",
 }
@@ -255,7 +262,7 @@ def python() -> str:
         "",
         "The public names: what plugins and code of yours import from `guideplug`. Everything else may change",
         "without notice. `import guideplug` is quick; a name brings torch when it is first used. Checks and closed",
-        "forms for tests are in [`guideplug.testing`](../hooks.md#checks-of-one-line).",
+        "forms for tests are in [`guideplug.testing`](../hooks.md#checks).",
         "",
     ]
     headings: dict[str, list[str]] = {}

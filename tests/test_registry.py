@@ -312,8 +312,9 @@ def test_unknown_names_get_the_nearest() -> None:
 
 @pytest.fixture(autouse=True)
 def _forget_local_modules() -> Iterator[None]:
+    others = set(sys.modules)  # those of other tests
     yield
-    for name in [name for name in sys.modules if name.startswith("guideplug_local_")]:
+    for name in [name for name in sys.modules if name.startswith("guideplug_local_") and name not in others]:
         del sys.modules[name]
 
 

@@ -169,6 +169,7 @@ def test_only_configuration_and_record_are_read(cli: Any, run: Path) -> None:
 
 def test_a_run_of_another_machine(cli: Any, run: Path) -> None:
     config = run / "config.toml"
+    (run / "checksums.sha256").unlink()
     config.write_text(config.read_text().replace('device = "cpu"', 'device = "cuda:7"'))
     assert parsed(cli("cite", run).stdout)
 
@@ -191,6 +192,8 @@ def test_other_folders_and_damaged_ones_are_refused_in_a_line(cli: Any, run: Pat
     assert "not the folder of a run" in cli.error("cite", "other")
     shutil.copytree(run, "damaged")
     Path("damaged/config.toml").write_text("guider = ")
+    assert "config.toml is damaged: it is not what was written" in cli.error("cite", "damaged", code=1)
+    Path("damaged/checksums.sha256").unlink()
     assert "is not TOML" in cli.error("cite", "damaged")
     Path("damaged/config.toml").write_text('plugins = 3\nguider = "inner"')
     assert "plugins" in cli.error("cite", "damaged") or "inner" in cli.error("cite", "damaged")

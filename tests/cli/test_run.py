@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from guideplug.run.folder import RunFolder
+
 GUIDED = ("--guider", "autoguidance")
 TINY = ("--duration", "8it", "--batch", "256", "--samples", "64", "--set", "sampler.num_steps=3", "--set", "threads=1")
 
@@ -39,7 +41,7 @@ def test_the_tree_leaves_a_whole_run_folder(cli: Any) -> None:
     folder = Path("out")
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
         "config.toml", "run.json", "events.jsonl", "metrics.json", "samples.npz",
-        "sweep.npz", "words.json", "report.html", "figures/tree.png", "figures/tree.gif",
+        "sweep.npz", "words.json", "report.html", "checksums.sha256", "figures/tree.png", "figures/tree.gif",
         "denoisers/main.safetensors", "denoisers/main.json", "denoisers/weak.safetensors", "denoisers/weak.json",
     }  # fmt: skip
 
@@ -429,7 +431,7 @@ def test_observers_are_in_the_configuration_and_decide_nothing(cli: Any) -> None
     assert "observers" not in tomllib.loads(Path("two/config.toml").read_text())
     cli("sample", "one", "--guider", "autoguidance", "--out", "three")
     assert "observers" not in tomllib.loads(Path("three/config.toml").read_text())
-    Path("two/run.json").write_text(json.dumps({**read("two/run.json"), "status": "interrupted"}))
+    RunFolder(Path("two")).update_record(status="interrupted")
     cli("run", "--resume", "two", "--observer", "toy-interrupting")
     wrong = cli.error("run", "two/config.toml", "--observer", "toy-faling")
     assert wrong.startswith("error: no observer is called 'toy-faling' (did you mean 'toy-failing'?)")

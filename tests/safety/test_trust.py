@@ -1,6 +1,5 @@
 """Code that a file names: what was typed runs and is remembered, a stranger's asks, what has changed asks again."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from click.testing import CliRunner
 from guideplug.cli.main import main
 from guideplug.errors import TrustError
 from guideplug.imported import OwnCode
+from guideplug.run.folder import RunFolder
 from guideplug.trust import allow, guarded, module_file
 
 TOY = Path(__file__).parents[1] / "cli" / "toy.py"
@@ -56,9 +56,8 @@ def test_ones_own_run_is_sampled_as_before_until_its_code_changes(call: Call, tm
     said = call("sample", "run", "--trust", "--out", "changed", code=1)
     assert "plugin toy_copy has changed since the run was made" in said
     call("sample", "run", "--plugin", "toy_copy.py", "--out", "changed")
-    record = json.loads(Path("run", "run.json").read_text())
-    Path("run", "run.json").write_text(json.dumps({**record, "status": "interrupted"}))
-    assert "put it back, or start a new run" in call("run", "--resume", "run", code=1)
+    RunFolder(Path("run")).update_record(status="interrupted")
+    assert "put it back, or start a new run" in call("run", "--resume", "run", code=2)
 
 
 def test_a_configuration_may_name_what_was_typed_before(call: Call, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from guideplug.compare.figure import why_none
 from guideplug.compare.grid import MOST_RUNS
 from guideplug.config import Duration, expand_ranges, shell_quote, short
 from guideplug.errors import ConfigError, ExpressionError, RunError, UsageError, WriteError
-from guideplug.files import at_work_in, check_unchanged, cleared, whole_file
+from guideplug.files import at_work_in, check_unchanged, clear_litter, cleared, whole_file
 from guideplug.observe import Observed
 from guideplug.reading import parse_toml
 from guideplug.registry import Registry
@@ -199,7 +199,8 @@ def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]
 
     try:
         with asked_to_stop(leave):
-            cleared(folder, ("cells", "figures"))
+            cleared(folder, ("cells",))
+            clear_litter(folder / "figures")
             with told([EventLog(folder / "events.jsonl")], grid.first.observers, observed, plan) as observers:
                 found = compare(
                     grid,

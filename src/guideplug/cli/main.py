@@ -502,7 +502,7 @@ def report(folders: tuple[str, ...], **options: Any) -> None:
 
     \b
     guideplug report runs/FOLDER
-    guideplug report runs/FOLDER runs/OTHER --out both.html
+    guideplug report runs/A runs/B --out both.html
     """
     from guideplug.cli.report import report_command
 

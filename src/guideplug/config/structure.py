@@ -117,8 +117,9 @@ class Reader:
 
     def _union(self, value: object, choices: tuple[Any, ...], path: str) -> Any:
         found = value.value if isinstance(value, Constant) else value
-        if isinstance(found, str) and found.strip().lower() == "none" and str not in choices:
-            found = None  # TOML has no null: there, none is a text
+        plain = isinstance(value, str)  # of TOML, which has no null: there, none is a text
+        if isinstance(found, str) and found.strip().lower() == "none" and (plain or str not in choices):
+            found = None
         if found is None and type(None) in choices:
             return None
         rest = [choice for choice in choices if choice is not type(None)]
