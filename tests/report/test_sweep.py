@@ -142,6 +142,19 @@ def test_the_page_of_an_older_run_is_worked_out_with_what_is_installed(folder: P
     assert "cannot be worked out with what is installed" in Path("without.html").read_text()
 
 
+def test_the_page_of_a_strangers_run_runs_none_of_its_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUIDEPLUG_TRUSTED", str(folder / "trusted"))
+    guideplug("run", "--task", "tree", "--duration", "1it", "--samples", "8", "--batch", "8", "--out", "run")
+    Path("evil.py").write_text("open('ran', 'w')\ndef score(x, sigma, condition):\n    return x.sum(1)\n")
+    for name in ("words.json", "checksums.sha256"):
+        Path("run", name).unlink()
+    config = Path("run/config.toml")
+    config.write_text(config.read_text().replace('guider = "none"', "guider = \"classifier('./evil.py:score')\""))
+    guideplug("report", "run")
+    assert not Path("ran").exists()
+    assert "cannot be worked out with what is installed" in Path("run/report.html").read_text()
+
+
 def test_report_takes_several_runs_and_refuses_in_a_line(folder: Path) -> None:
     guideplug("run", *TINY, "--out", "one")
     guideplug("run", *TINY, "--seed", "1", "--out", "two")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from guideplug.cli.guard import guard
 from guideplug.registry import Registry
 from guideplug.report import write_page, write_report_of
 
@@ -14,6 +15,7 @@ __all__ = ["page_told", "report_command"]
 
 def report_command(folders: tuple[str, ...], options: Mapping[str, Any]) -> None:
     """``guideplug report``."""
+    guard(options)
     out = None if options["out"] is None else Path(options["out"])
     local = [str(Path(file).resolve()) for file in options["plugins"]]
     registry = Registry.installed(local) if local else None
