@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from guideplug.observe import Listener, Observed, Observer, Observers
 from guideplug.recipes import Train
 from guideplug.run.config import Request, resolve
 from guideplug.run.folder import EventLog
-from guideplug.run.workshop import SECONDS_BETWEEN_STATES, StoreWorkshop
+from guideplug.run.workshop import SECONDS_BETWEEN_STATES, StoreWorkshop, _Open
 from guideplug.store import Store
 from guideplug.train import CHECK_EVERY, Training
 
@@ -90,10 +91,17 @@ def main() -> None:
         folder = Path(place)
         shop = StoreWorkshop(Store(folder / "store"), torch.device("cpu"), Observers())
         training = shop.training(recipe)
-        measure(training, shop, listeners(folder, registry), folder, arguments.rounds, arguments.steps)
+        measure(
+            training,
+            shop,
+            listeners(folder, registry),
+            _Open(recipe, "0" * 64, folder, ExitStack()),
+            arguments.rounds,
+            arguments.steps,
+        )
 
 
-def measure(training: Training, shop: Any, ways: dict[str, Observers], folder: Path, rounds: int, steps: int) -> None:
+def measure(training: Training, shop: Any, ways: dict[str, Observers], place: _Open, rounds: int, steps: int) -> None:
     blocks: dict[str, list[float]] = {name: [] for name in ways}
     clocks = {name: Clock() for name in ways}
     worked = dict.fromkeys(ways, 0.0)
@@ -138,20 +146,20 @@ def measure(training: Training, shop: Any, ways: dict[str, Observers], folder: P
     bars.close()
     drawn = statistics.median(drawing)
     lines.append(f"drawing the bars takes {1000 * drawn:.1f} ms, {REFRESHES:g} times a second: {REFRESHES * drawn:.2%}")
+    for tell in ways.values():
+        tell.close()  # progress bars catch what is printed while they are there
     shop._observers = Observers()
     saves = []
     for _ in range(rounds):
         training.run(until=Duration(training.step + 1, "it"))
         begin = time.perf_counter()
-        shop._save_state(training, folder)
+        shop._save_state(training, place)
         saves.append(time.perf_counter() - begin)
     price = statistics.median(saves)
     lines.append(
         f"a checkpoint takes {1000 * price:.1f} ms (median; {1000 * max(saves):.1f} at most); one in every "
         f"{SECONDS_BETWEEN_STATES:g} s is {price / SECONDS_BETWEEN_STATES:.3%} of the time"
     )
-    for tell in ways.values():
-        tell.close()  # progress bars catch what is printed while they are there
     print("\n".join(lines))
 
 
