@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from guideplug.recipe import Recipe
     from guideplug.task import Task
 
-__all__ = ["Guider", "inner_guiders", "opposite", "weight_of"]
+__all__ = ["Guider", "inner_guiders", "nested_guiders", "opposite", "weight_of"]
 
 
 class Guider(Strategy):
@@ -80,6 +80,14 @@ def inner_guiders(guider: Guider) -> Iterator[Guider]:
     for attribute in attrs.fields(cast(Any, type(guider))):
         value = getattr(guider, attribute.name)
         yield from (item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, Guider))
+
+
+def nested_guiders(guider: Guider | None) -> Iterator[Guider]:
+    """A guider and all those that it is made of; of none, none."""
+    if guider is not None:
+        yield guider
+        for inner in inner_guiders(guider):
+            yield from nested_guiders(inner)
 
 
 def weight_of(guider: Guider) -> float | WeightSchedule:

@@ -63,8 +63,8 @@ def work(tmp_path: Path) -> Path:
     """A folder to work in; what lies beside it must stay as it is."""
     (tmp_path / "outside" / "deep").mkdir(parents=True)
     (tmp_path / "outside" / "deep" / "file").write_text("untouched")
-    (tmp_path / "work").mkdir()
-    return tmp_path / "work"
+    (tmp_path / "here").mkdir()
+    return tmp_path / "here"
 
 
 def everything(folder: Path) -> dict[str, str]:
@@ -73,7 +73,7 @@ def everything(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if name not in own and not name.startswith("work/out") and name != "store":
+        if name not in own and not name.startswith("here/out") and name != "store":
             small = path.is_file() and not path.is_symlink() and path.stat().st_size < 2**27
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest() if small else "no small file"
     return found

@@ -8,7 +8,7 @@ import click
 
 from guideplug.config import short
 from guideplug.errors import RunError, UsageError
-from guideplug.guide import Guider, inner_guiders
+from guideplug.guide import nested_guiders
 from guideplug.registry import Registry
 from guideplug.run.config import RunConfig
 from guideplug.trust import guarded
@@ -70,20 +70,12 @@ def same_code(
                 f"{advice}"
             )
     recorded = {guider.get("guider"): guider.get("content") for guider in _rows(record, "guiders")}
-    for guider in _nested(config.guider):
+    for guider in nested_guiders(config.guider):
         before = recorded.get(short(guider))
         if before is not None and before != guider.content():
             raise RunError(
                 f"the code or the files of guider {short(guider)} have changed since the run was made; {advice}"
             )
-
-
-def _nested(guider: Guider | None) -> Iterator[Guider]:
-    """A guider and those in it."""
-    if guider is not None:
-        yield guider
-        for inner in inner_guiders(guider):
-            yield from _nested(inner)
 
 
 def _rows(record: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from guideplug.config import format_value, shell_quote, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, Tally
 from guideplug.errors import RunError, WriteError
 from guideplug.files import at_work_in, cleared, drawn_whole
-from guideplug.guide import Guider, inner_guiders
+from guideplug.guide import nested_guiders
 from guideplug.observe import Listener, Observed, Observers
 from guideplug.recipe import architecture
 from guideplug.recipes import FineTune, Train
@@ -309,7 +309,7 @@ class Experiment:
             "git": _git_commit(),
             "guiders": [
                 {"guider": short(guider), "content": content}
-                for guider in _nested(self.config.guider)
+                for guider in nested_guiders(self.config.guider)
                 if (content := guider.content())
             ],
             "plugins": [
@@ -323,14 +323,6 @@ class Experiment:
                 for plugin in self.registry.plugins
             ],
         }
-
-
-def _nested(guider: Guider | None) -> Iterator[Guider]:
-    """A guider and those in it."""
-    if guider is not None:
-        yield guider
-        for inner in inner_guiders(guider):
-            yield from _nested(inner)
 
 
 def _training_seconds(made: Mapping[str, Made]) -> dict[str, float]:

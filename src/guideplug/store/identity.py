@@ -27,7 +27,7 @@ from guideplug.recipe import Recipe
 from guideplug.reward import Reward
 from guideplug.task import Network
 
-__all__ = ["describe", "identity", "source_digest"]
+__all__ = ["code_behind", "describe", "identity", "source_digest"]
 
 NOT_TRAINED_WITH = {
     "cli", "compare", "demo", "laboratory", "report", "run", "scaffold", "testing", "watch",
@@ -46,8 +46,13 @@ def identity(recipe: Recipe) -> str:
 
 def describe(recipe: Recipe) -> dict[str, Any]:
     """What `identity` hashes: the recipe as plain data, and the code it was followed with."""
+    return {"recipe": _plain(recipe), "code": code_behind(recipe)}
+
+
+def code_behind(recipe: Recipe) -> dict[str, str]:
+    """Version and hash of each top-level module that a recipe is followed with; its data are not looked at."""
     modules = sorted({type(strategy).__module__ for strategy in _strategies(recipe)})
-    return {"recipe": _plain(recipe), "code": {"guideplug": _core(), **dict(map(_code, modules))}}
+    return {"guideplug": _core(), **dict(map(_code, modules))}
 
 
 def _plain(value: Any) -> Any:
