@@ -71,6 +71,8 @@ class ProgressBars(Listener):
             self._progress.console.print(f"[dim]measuring {data['arm']}")
         elif event == "wait":
             self._progress.console.print(waiting_line(data), markup=False, highlight=False)
+        elif event == "warning":
+            self._progress.console.print(f"warning: {data['text']}", markup=False, highlight=False, soft_wrap=True)
 
     def _bar(self, name: str, total: float, done: float, text: str = "") -> None:
         if name not in self._tasks:
@@ -99,6 +101,8 @@ class ProgressLines(Listener):
             self._say(found_line(data))
         elif event == "wait":
             self._say(waiting_line(data))
+        elif event == "warning":
+            self._say(f"warning: {data['text']}")
         elif event == "train":
             begins = f"from step {data['step']}" if data["step"] else "begins"
             self._say(f"training {data['role']} {begins}: {data['total']:g} {data['unit']}")

@@ -73,6 +73,7 @@ def _words(config: RunConfig, outcome: Outcome, registry: Registry) -> dict[str,
             change.metric: change.gain for aspect in ASPECTS for change in changes(outcome.table, arms, samples, aspect)
         }
     return words | {
+        "notes": [*words["notes"], *(f"warning: {text}" for text in outcome.metrics["warnings"])],
         "guidance": guidance_sentence(config, outcome),
         "selection": selection_sentence(config, outcome),
         "costs": cost_sentences(outcome),

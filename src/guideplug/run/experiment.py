@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ class Experiment:
     kind: str = "run"
     fresh: bool = False
     command: str = ""
+    _warnings: list[str] = attrs.field(factory=list, init=False)
 
     def run(self) -> Outcome:
         """Do it all.
@@ -234,9 +235,16 @@ class Experiment:
             },
             "samples": config.samples,
             "found": [role for role, item in made.items() if item.found and item.recipe.stored],
+            "warnings": self._warnings,
         }
         self.folder.write_json("metrics.json", found)
         return Outcome(self.folder.path, found, metrics, figure, animation)
+
+    def _warn(self, observers: Observers, texts: Iterable[str]) -> None:
+        """Tell what is suspicious at once, and keep it for ``metrics.json``."""
+        for text in texts:
+            self._warnings.append(text)
+            observers("warning", text=text)
 
     def _animation(self, arms: Sequence[Arm]) -> Path | None:
         """The task's animation, where it draws one."""

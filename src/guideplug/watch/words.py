@@ -46,6 +46,8 @@ def told(name: str, data: Mapping[str, Any]) -> str:
         case "cell":
             where = f"{data['selector']}, seed {data['seed']}, step {data['at']:,}"
             return f"measured {data['done']:,} of {data['total']:,}: {where}"
+        case "warning":
+            return f"warning: {data['text']}"
         case "observer":
             return f"observer {data['observer']} failed at {data['at']} ({data['error']})"
         case "end":

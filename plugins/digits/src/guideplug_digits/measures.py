@@ -1,7 +1,7 @@
 """The metrics of the digits, as guideplug's.
 
-Samples are compared with the held-out half, which no network has seen; real images, "truth", are held-out ones compared
-with the training half: what as many perfect samples would get. Features are the 64 last hidden activations of a
+Samples are compared with the reference images, which no network has seen; so are other real images, "truth": what as
+many perfect samples would get. Features are the 64 last hidden activations of a
 classifier trained on the training half (`guideplug_digits.features`).
 """
 
@@ -48,12 +48,11 @@ def _features(arm: Arm, context: Context) -> NDArray[np.float32]:
     return found
 
 
-def _reference(arm: Arm, context: Context) -> NDArray[np.float32]:
-    """Features of the real images that an arm is compared with."""
-    half = "train" if arm.name == "truth" else "heldout"
-    if half not in context.cache:
-        context.cache[half] = digit_classifier().features(getattr(load_split(), half).images).numpy()
-    found: NDArray[np.float32] = context.cache[half]
+def _reference(context: Context) -> NDArray[np.float32]:
+    """Features of the real images that every arm is compared with."""
+    if "reference" not in context.cache:
+        context.cache["reference"] = digit_classifier().features(load_split().reference.images).numpy()
+    found: NDArray[np.float32] = context.cache["reference"]
     return found
 
 
@@ -62,7 +61,7 @@ def _neighbours(arm: Arm, context: Context) -> PrecisionRecallDensityCoverage | 
     if key not in context.cache:
         enough = len(arm.samples) > NEIGHBOURS
         features = _features(arm, context) if enough else None
-        reference = _reference(arm, context)
+        reference = _reference(context)
         context.cache[key] = (
             None if features is None else precision_recall_density_coverage(reference, features, NEIGHBOURS)
         )
@@ -83,7 +82,7 @@ class FrechetDistance(Metric):
     def measure(self, arm: Arm, context: Context) -> float | None:
         if len(arm.samples) < 2:
             return None
-        return frechet_distance(_features(arm, context), _reference(arm, context))
+        return frechet_distance(_features(arm, context), _reference(context))
 
 
 class _OfNeighbours(Metric):

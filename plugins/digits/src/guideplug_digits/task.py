@@ -1,8 +1,8 @@
 """The task: real handwritten digits of 8 × 8 pixels, conditional on their class.
 
-One half of the images is trained on, the other held out (`guideplug_digits.images`). A run draws as many samples as
-there are held-out images, under the held-out images' classes in their order, so that what is measured on samples can
-be measured on real images too.
+Half of the images are trained on; samples are compared with a quarter, the reference, and the last quarter stands in
+for samples (`guideplug_digits.images`). A run draws as many samples as there are reference images, under the reference
+images' classes in their order, so that what is measured on samples can be measured on real images too.
 
 The recipe is ours: a small transformer, EDM's preconditioning, noise levels and loss weight, classes dropped in one
 example of ten, so that classifier-free guidance works from the one network.
@@ -186,7 +186,7 @@ class Digits(Task):
         return _training_half().draw(sigma, streams)
 
     def start(self, streams: SampleStreams, sigma: float) -> Start:
-        labels = load_split().heldout.labels
+        labels = load_split().reference.labels
         chosen = labels[torch.from_numpy(np.asarray(streams.indices) % len(labels))]
         return Start(sigma * streams.normal(SPACE.shape, "start noise"), chosen.to(streams.device))
 
@@ -222,7 +222,7 @@ class Digits(Task):
         return "heun(num_steps=18)"
 
     def samples(self) -> int:
-        return len(load_split().heldout.labels)
+        return len(load_split().reference.labels)
 
     def size(self) -> int | None:
         return _training_half().size()
@@ -240,8 +240,8 @@ class Digits(Task):
         return _training_half().fingerprint()
 
     def truth(self, count: int, sampler: Sampler, seed: int) -> Sequence[Arm]:
-        heldout = load_split().heldout
-        return [Arm("truth", heldout.images[:count], heldout.labels[:count])]
+        real = load_split().real
+        return [Arm("truth", real.images[:count], real.labels[:count])]
 
     def metrics(self) -> Sequence[Metric]:
         return METRICS
@@ -249,7 +249,7 @@ class Digits(Task):
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         panels = []
         for arm in arms:
-            title = "real, held out" if arm.name == "truth" else arm.title
+            title = "real" if arm.name == "truth" else arm.title
             labels = arm.condition
             if not isinstance(labels, Tensor):  # samples from elsewhere may come without their classes
                 labels = digit_classifier().probabilities(arm.samples).argmax(1)

@@ -3,7 +3,7 @@
 Three rules, with l_t and r_t the mean losses of learner and reference on super-batch t:
 
 - ``early(..., until=none)`` (the AJEST authors' rule): off for good at the first super-batch with l_t < r_t: from then
-  on the reference has nothing to teach. That super-batch is selected from still.
+  on the reference has nothing to teach. As in the released code, that super-batch is already trained on whole.
 - ``early(..., until=231it)``: off after so many steps, or ``until=0.05`` after this share of the training's steps,
   rounded up (the paper's text speaks of about 5 %).
 - ``early-smoothed(..., length=L, patience=P)`` (ours): off for good once smoothed means have had that order for P
@@ -54,7 +54,11 @@ class Stopping(Selector):
 
     @abc.abstractmethod
     def rule(self, losses: Losses, memory: SelectorState) -> tuple[bool, SelectorState]:
-        """Whether it goes off after a super-batch with these losses, and what to remember until the next."""
+        """Whether these losses turn it off, their super-batch included; and what to remember until the next."""
+
+    def over(self, memory: SelectorState) -> bool:
+        """Whether the super-batch that was selected from was the last one."""
+        return False
 
     @abc.abstractmethod
     def unscored(self) -> str:
@@ -80,13 +84,17 @@ class Stopping(Selector):
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
     ) -> tuple[Selection, SelectorState]:
-        if state["off"]:
+        off, memory = (True, state["rule"]) if state["off"] else self.rule(losses, state["rule"])
+        if off:
             importance = (lambda: torch.ones(losses.count)) if self.has_importance() else None
-            return Selection(torch.arange(losses.count), importance=importance), state
+            whole = Selection(torch.arange(losses.count), importance=importance)
+            return whole, {"off": True, "rule": memory, "inner": state["inner"]}
         selection, inner = self.selector.select(losses, state["inner"], generator)
-        off, memory = self.rule(losses, state["rule"])
-        off = off or self.selector.switched_off(inner)
-        return selection, {"off": off, "rule": memory, "inner": inner}
+        return selection, {
+            "off": self.over(memory) or self.selector.switched_off(inner),
+            "rule": memory,
+            "inner": inner,
+        }
 
     def has_importance(self) -> bool:
         return self.selector.has_importance()
@@ -143,8 +151,10 @@ class Early(Stopping):
         if not isinstance(self.until, Duration):
             learner, reference = mean_losses(losses)
             return learner < reference, {}
-        step = memory.get("step", 0) + 1
-        return step >= self.until.amount, {"step": step}
+        return False, {"step": memory.get("step", 0) + 1}
+
+    def over(self, memory: SelectorState) -> bool:
+        return isinstance(self.until, Duration) and memory["step"] >= self.until.amount
 
     def unscored(self) -> str:
         return "give a step, as in until=231it" if self.until is None else ""

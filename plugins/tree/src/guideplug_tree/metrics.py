@@ -32,7 +32,7 @@ FLOOR = -50.0
 """log p below this counts as this in the mean, so that a single stray does not decide it."""
 NOISE = LogNormal(-2.3, 1.5)
 OUTER_DEPTH = 5
-GRID, SIDE, ORIGIN = 101, 3.0, (0.0030, 0.0325)
+GRID, CELL, ORIGIN = 101, 0.03, (0.0030, 0.0325)
 
 T = TypeVar("T")
 
@@ -176,13 +176,13 @@ class Mandala(Metric):
     better = "higher"
     aspect = "fidelity"
     formula = (
-        "on a 101 x 101 grid over a 3 x 3 square around the root: cells hit by a sample with log p >= -2.12, "
+        "on a grid of 101 x 101 cells of side .03 around the root: cells hit by a sample with log p >= -2.12, "
         "over all cells that are hit"
     )
 
     def measure(self, arm: Arm, context: Context) -> float | None:
-        corner = torch.tensor(ORIGIN) - SIDE / 2
-        cells = ((arm.samples - corner) / (SIDE / GRID)).floor().long()
+        corner = torch.tensor(ORIGIN) - GRID * CELL / 2
+        cells = ((arm.samples - corner) / CELL).floor().long()
         within = ((cells >= 0) & (cells < GRID)).all(1)
         number = cells[:, 0] * GRID + cells[:, 1]
         inside = _log_density(arm, context) >= CLASSIFICATION

@@ -7,7 +7,8 @@ inputs as in their released code). With x* = x / sqrt(sigma^2 + sigma_data^2) an
     D(x; sigma)     = x + sigma^2 grad_x log p
 
 The gain starts at 0, where D is the denoiser of a Gaussian of standard deviation sigma_data. Layers preserve magnitude
-(Karras et al. 2024, arXiv:2312.02696): weights have unit norm per output feature and SiLU is divided by .596.
+(Karras et al. 2024, arXiv:2312.02696): each row of n weights is divided by sqrt(n) (1e-4 + its root mean square), as in
+the released code, which is unit norm within 1e-4, and SiLU is divided by .596.
 
 grad_x is written out, so that sampling needs no autograd and training only one backward pass. With pre-activations a_l,
 s_l = SiLU(a_l), a_{l+1} = W_{l+1} s_l and F = a_4,
@@ -37,6 +38,7 @@ __all__ = ["TreeMLP"]
 
 _NUM_HIDDEN_LAYERS = 4
 _SILU_GAIN = 0.596  # standard deviation of SiLU of a standard normal
+_EPSILON = 1e-4  # added to the root mean square of a row
 _BLOCK_ROWS = 2048
 
 
@@ -80,8 +82,8 @@ class TreeMLP(torch.nn.Module):
         shrink = (sigma.square() + self.sigma_data**2).rsqrt()[:, None]
         scaled = x * shrink
         inputs = self._inputs(scaled, sigma, label_embedding)
-        input_weight = _unit_rows(self.input_weight)
-        hidden_weights = _unit_rows(self.hidden_weights) / _SILU_GAIN
+        input_weight = _normalized_rows(self.input_weight)
+        hidden_weights = _normalized_rows(self.hidden_weights) / _SILU_GAIN
         device = x.device.type
         casts = torch.amp.is_autocast_available(device)
         if casts and torch.is_autocast_enabled(device):  # the backward pass is ours, and would not know of it
@@ -116,9 +118,9 @@ class TreeMLP(torch.nn.Module):
 
     @torch.no_grad()
     def normalize_weights_(self) -> None:
-        """Rescale every stored row to norm sqrt(fan-in), after each optimiser step. The network does not change."""
+        """Rescale every stored row to a root mean square of 1 after each optimiser step, within 1e-4."""
         for weight in (self.input_weight, self.hidden_weights):
-            weight.copy_(_unit_rows(weight)).mul_(math.sqrt(weight.shape[-1]))
+            weight.copy_(_normalized_rows(weight)).mul_(math.sqrt(weight.shape[-1]))
 
     def _inputs(self, scaled: Tensor, sigma: Tensor, label_embedding: Tensor | None) -> Tensor:
         """Return what the first layer sees, (B, 4 + num_labels)."""
@@ -135,10 +137,11 @@ class TreeMLP(torch.nn.Module):
         return inputs
 
 
-def _unit_rows(weight: Tensor) -> Tensor:
-    """Divide each row (last dimension) by its norm."""
-    unit: Tensor = weight / torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
-    return unit
+def _normalized_rows(weight: Tensor) -> Tensor:
+    """Divide each row (last dimension, n) by sqrt(n) (1e-4 + its root mean square)."""
+    norm = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
+    normalized: Tensor = weight / (norm + _EPSILON * math.sqrt(weight.shape[-1]))
+    return normalized
 
 
 def _energy_gradient(
