@@ -636,6 +636,10 @@ class Has(Task):
     def metrics(self) -> Sequence[Metric]:
         return self.right.metrics() if self.defect != "metrics" else [*self.right.metrics(), *self.right.metrics()]
 
+    def primary(self) -> Sequence[str]:
+        named = self.right.primary()
+        return {"stranger": ("nobody's",), "twice": (*named, *named)}.get(self.defect, named)
+
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         if self.defect != "figure":
             self.right.figure(arms, path)
@@ -653,6 +657,8 @@ TASKS = [
     ("fingerprint", "what identifies the data is the same each time"),
     ("truth", "there are true samples, decided by the seed"),
     ("metrics", "metrics have distinct names"),
+    ("stranger", "primary metrics are named once per aspect, and can be resampled"),
+    ("twice", "primary metrics are named once per aspect, and can be resampled"),
     ("figure", "the figure is a PNG"),
 ]
 
@@ -713,6 +719,10 @@ METRICS = [
     (metric("sorts", measure=_sorted), "samples are not changed"),
     (metric("references", measure=_changes_references), "samples are not changed"),
     (metric("reversed", better="higher"), "what is better is better"),
+    (metric("unweighted", resampler=lambda self, arm, context: lambda weights: weights.mean(1)),
+     "its resampler gives what it measures of repeated samples"),
+    (metric("flat", resampler=lambda self, arm, context: lambda weights: weights.sum()),
+     "its resampler gives what it measures of repeated samples"),
 ]  # fmt: skip
 
 

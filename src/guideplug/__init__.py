@@ -53,6 +53,11 @@ if TYPE_CHECKING:
     from guideplug.guide import weight_of as weight_of
     from guideplug.hooks import hook as hook
     from guideplug.imported import OwnCode as OwnCode
+    from guideplug.metrics import paired_bootstrap as paired_bootstrap
+    from guideplug.metrics import resampled_coverage as resampled_coverage
+    from guideplug.metrics import resampled_energy_distance as resampled_energy_distance
+    from guideplug.metrics import resampled_frechet_distance as resampled_frechet_distance
+    from guideplug.metrics import resampled_median as resampled_median
     from guideplug.noise import LogNormal as LogNormal
     from guideplug.noise import LogUniform as LogUniform
     from guideplug.noise import SampleStreams as SampleStreams
@@ -105,8 +110,11 @@ if TYPE_CHECKING:
     from guideplug.task import Examples as Examples
     from guideplug.task import Metric as Metric
     from guideplug.task import Network as Network
+    from guideplug.task import PerSample as PerSample
+    from guideplug.task import Resampler as Resampler
     from guideplug.task import Start as Start
     from guideplug.task import Task as Task
+    from guideplug.task import Weighted as Weighted
     from guideplug.task import noised as noised
     from guideplug.tensors import fill_module as fill_module
     from guideplug.tensors import read_tensors as read_tensors
@@ -131,6 +139,10 @@ _ROOMS = {
     "hooks": ["hook"],
     "imported": ["OwnCode"],
     "noise": ["LogNormal", "LogUniform", "SampleStreams", "TrainingStreams", "grid_position", "sigma_grid"],
+    "metrics": [
+        "paired_bootstrap", "resampled_coverage", "resampled_energy_distance", "resampled_frechet_distance",
+        "resampled_median",
+    ],
     "observe": ["Listener", "Observed", "Observer"],
     "paired": ["Difference", "interval"],
     "perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
@@ -145,7 +157,10 @@ _ROOMS = {
     "sample": ["Sampler", "State"],
     "select": ["Draw", "Losses", "Selection", "Selector", "SelectorState"],
     "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
-    "task": ["Arm", "Context", "Examples", "Metric", "Network", "Start", "Task", "noised"],
+    "task": [
+        "Arm", "Context", "Examples", "Metric", "Network", "PerSample", "Resampler", "Start", "Task", "Weighted",
+        "noised",
+    ],
     "tensors": ["fill_module", "read_tensors"],
     "weights": ["Gate"],
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Paired differences over seeds, and how sure they are."""
+"""Paired differences, and how sure they are; over seeds by Student's t."""
 
 import math
 import statistics
@@ -11,7 +11,7 @@ __all__ = ["Difference", "interval"]
 
 @attrs.frozen
 class Difference:
-    """A paired difference of two arms over ``count`` seeds, with its 95 % confidence interval (Student's t)."""
+    """A paired difference of two arms over ``count`` seeds or samples, with its 95 % confidence interval."""
 
     mean: float
     low: float

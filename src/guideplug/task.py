@@ -1,9 +1,9 @@
 """Tasks: data, conditions, noise levels, recipes, metrics and figures under one name; and networks for them."""
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import torch
 from attrs import Factory, field, frozen
@@ -17,7 +17,20 @@ from guideplug.sample import Sampler
 if TYPE_CHECKING:
     from guideplug.recipe import Recipe
 
-__all__ = ["Arm", "Context", "Examples", "Metric", "Network", "Start", "Task", "noised", "seeded_build"]
+__all__ = [
+    "Arm",
+    "Context",
+    "Examples",
+    "Metric",
+    "Network",
+    "PerSample",
+    "Resampler",
+    "Start",
+    "Task",
+    "Weighted",
+    "noised",
+    "seeded_build",
+]
 
 
 @frozen
@@ -77,6 +90,10 @@ class Arm:
     title: str = field(default=Factory(lambda arm: arm.name, takes_self=True))
 
 
+Resampler: TypeAlias = Callable[[Tensor], Tensor]
+"""A metric of resamples: weights (R, N), a row per resample, to values (R,); see `Metric.resampler`."""
+
+
 class Metric(Strategy):
     """A number that says how good samples are."""
 
@@ -94,6 +111,53 @@ class Metric(Strategy):
     @abc.abstractmethod
     def measure(self, arm: Arm, context: "Context") -> float | None:
         """The value for an arm, or None where it has none (a loss of true samples, say)."""
+
+    def resampler(self, arm: Arm, context: "Context") -> Resampler | None:
+        """The metric as a function of how often each sample of an arm counts, which gives it its interval.
+
+        Args:
+            arm: with N samples.
+            context: what metrics share.
+
+        Returns:
+            A function of weights, float64 (R, N), whole numbers, a row per resample: what `measure` gives for an arm
+            that repeats its samples so often, float64 (R,). None, the default, where the metric cannot be resampled or
+            has no value: it has no interval then, and cannot be a task's primary.
+        """
+        return None
+
+
+class Weighted(Metric):
+    """A metric that is a function of how often each sample counts."""
+
+    @abc.abstractmethod
+    def resampler(self, arm: Arm, context: "Context") -> Resampler | None: ...
+
+    def measure(self, arm: Arm, context: "Context") -> float | None:
+        """The value where each sample counts once."""
+        of_weights = self.resampler(arm, context)
+        return None if of_weights is None else float(of_weights(torch.ones(1, len(arm.samples), dtype=torch.float64)))
+
+
+class PerSample(Weighted):
+    """A metric that is a mean over samples."""
+
+    @abc.abstractmethod
+    def each(self, arm: Arm, context: "Context") -> Tensor | None:
+        """The value of each sample, floating-point (N,), or of the first ones; None where it has none."""
+
+    def measure(self, arm: Arm, context: "Context") -> float | None:
+        """Their mean."""
+        values = self.each(arm, context)
+        return None if values is None else float(values.mean())
+
+    def resampler(self, arm: Arm, context: "Context") -> Resampler | None:
+        """Their mean over each resample."""
+        values = self.each(arm, context)
+        if values is None:
+            return None
+        values, first = values.double(), slice(len(values))
+        return lambda weights: weights[:, first] @ values / weights[:, first].sum(1)
 
 
 @frozen
@@ -206,6 +270,13 @@ class Task(Strategy):
     @abc.abstractmethod
     def metrics(self) -> Sequence[Metric]:
         """What is measured, in the order of the table."""
+
+    def primary(self) -> Sequence[str]:
+        """The names of the metrics that verdicts rest on, at most one per aspect; the others are shown and do not vote.
+
+        None, the default, where no verdict is given. A primary metric has a `Metric.resampler`.
+        """
+        return ()
 
     @abc.abstractmethod
     def figure(self, arms: Sequence[Arm], path: Path) -> None:

@@ -37,8 +37,10 @@ from guideplug import (
     Observed,
     Observer,
     Options,
+    PerSample,
     Recipe,
     Report,
+    Resampler,
     Sampler,
     SampleStreams,
     Selection,
@@ -53,6 +55,7 @@ from guideplug import (
     Train,
     TrainingStreams,
     Trial,
+    Weighted,
     hook,
     noised,
     option,
@@ -141,27 +144,32 @@ class NaNNet(Network):
 
 @final
 @frozen
-class Distance(Metric):
+class Distance(PerSample):
     """Mean distance to the nearer point."""
 
     name = "distance"
     better, aspect, formula = "lower", "fidelity", "mean over samples of min |x - c|"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
-        return float(torch.cdist(arm.samples, CENTRES).min(1).values.mean())
+    def each(self, arm: Arm, context: Context) -> Tensor:
+        return torch.cdist(arm.samples, CENTRES).min(1).values
 
 
 @final
 @frozen
-class Balance(Metric):
+class Balance(Weighted):
     """Share of the rarer point."""
 
     name = "balance"
     better, aspect, formula = "higher", "coverage", "min over points of the share of samples nearest to it"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
-        first = float((torch.cdist(arm.samples, CENTRES).argmin(1) == 0).float().mean())
-        return min(first, 1 - first)
+    def resampler(self, arm: Arm, context: Context) -> Resampler:
+        first = (torch.cdist(arm.samples, CENTRES).argmin(1) == 0).double()
+
+        def rarer(weights: Tensor) -> Tensor:
+            share = weights @ first / weights.sum(1)
+            return torch.minimum(share, 1 - share)
+
+        return rarer
 
 
 @final
@@ -212,6 +220,9 @@ class Toy(Task):
 
     def metrics(self) -> Sequence[Metric]:
         return [Distance(), Balance()]
+
+    def primary(self) -> Sequence[str]:
+        return "distance", "balance"
 
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         path.write_bytes(PNG)

@@ -46,6 +46,13 @@ def sweep(shape: tuple[int, ...] = (2,), count: int = 64, weights: int = 5, seed
     }
 
 
+DIFFERENCES = {
+    "precision": {"difference": 0.3, "low": 0.2, "high": 0.4, "verdict": "better", "primary": True},
+    "recall": {"difference": -0.2, "low": -0.3, "high": -0.1, "verdict": "worse", "primary": True},
+    "distance": {"difference": 0.0, "low": -0.1, "high": 0.1, "verdict": "not told apart", "primary": False},
+}
+
+
 def run_folder(
     folder: Path, *, name: str = "toy", seed: int = 0, shape: tuple[int, ...] = (2,), **changes: Any
 ) -> Path:
@@ -63,13 +70,13 @@ def run_folder(
         "status": "finished", "networks": {"main": "ab" * 32},
     }  # fmt: skip
     metrics = {
-        "arms": arms, "samples": 1024, "found": [], "seconds": {"train": 12.5, "sample": 1.25},
+        "arms": arms, "differences": DIFFERENCES, "samples": 1024, "found": [],
+        "seconds": {"train": 12.5, "sample": 1.25},
         "evaluations": {"guided": {"main": {"calls": 63, "outputs": 64512}, "weak": {"calls": 63, "outputs": 64512}}},
         "selection": {"iterations": 512},
     }  # fmt: skip
     words = {
         "task": name, "guider": "autoguidance(weight=2)", "selector": "jest", "seed": seed, "metrics": METRICS,
-        "gains": {"precision": 0.3, "recall": -0.2, "distance": 0.0},
         "guidance": "Guidance raised fidelity. One seed: another may say otherwise.",
         "selection": "Selection ran through.", "costs": ["guided: 126"], "notes": [], "no_slider": "No weight.",
         "citations": "@misc{someone2024, title = {Title}}", "next": ["guideplug sample runs/x"],

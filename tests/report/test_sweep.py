@@ -152,7 +152,7 @@ def test_the_page_of_a_strangers_run_runs_none_of_its_code(folder: Path, monkeyp
     config.write_text(config.read_text().replace('guider = "none"', "guider = \"classifier('./evil.py:score')\""))
     guideplug("report", "run")
     assert not Path("ran").exists()
-    assert "cannot be worked out with what is installed" in Path("run/report.html").read_text()
+    assert "is not judged" in Path("run/report.html").read_text()
 
 
 def test_report_takes_several_runs_and_refuses_in_a_line(folder: Path) -> None:

@@ -35,14 +35,14 @@ def test_the_closed_form_of_w2_is_pots() -> None:
         a, b = random.normal(size=(2, 2, 2))
         first, second = a @ a.T + 0.1 * np.eye(2), b @ b.T + 0.1 * np.eye(2)
         mean, other = random.normal(size=(2, 2))
-        found = bures_wasserstein(*map(torch.from_numpy, (mean, first, other, second)))
+        found = float(bures_wasserstein(*map(torch.from_numpy, (mean, first, other, second))))
         assert found == pytest.approx(float(ot.gaussian.bures_wasserstein_distance(mean, other, first, second)), 1e-6)
     one = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
     zero = torch.zeros(2, dtype=torch.float64)
-    assert bures_wasserstein(zero, one, zero, one) == pytest.approx(0, abs=1e-6)
+    assert float(bures_wasserstein(zero, one, zero, one)) == pytest.approx(0, abs=1e-6)
     shift = torch.tensor([3.0, 4.0], dtype=torch.float64)
-    assert bures_wasserstein(shift, one, zero, one) == pytest.approx(5)
-    assert bures_wasserstein(zero, 4 * one, zero, one) == pytest.approx(2)  # scaled by 2: sqrt(trace) = 2 away
+    assert float(bures_wasserstein(shift, one, zero, one)) == pytest.approx(5)
+    assert float(bures_wasserstein(zero, 4 * one, zero, one)) == pytest.approx(2)  # scaled by 2: sqrt(trace) = 2 away
 
 
 def test_exact_transport_is_the_distance_of_shifted_copies() -> None:
@@ -63,8 +63,12 @@ def test_gaussian_metrics_know_a_shift_and_a_collapse() -> None:
     assert base["log-det"] == pytest.approx(0, abs=0.15)
     assert cast(float, base["gaussian-w2"]) < 0.1
     assert cast(float, base["wasserstein"]) < 0.3
-    mean, covariance = moments(good.samples)
+    once, twice = torch.ones(1, 2048, dtype=torch.float64), torch.full((1, 2048), 2.0, dtype=torch.float64)
+    mean, covariance = (part[0] for part in moments(good.samples, torch.cat([once, twice])))
     assert base["mean-error"] == pytest.approx(float(mean.norm()))
+    assert torch.allclose(covariance, torch.cov(good.samples.double().T))
+    _, doubled = moments(good.samples, twice)
+    assert torch.allclose(doubled[0], torch.cov(good.samples.double().repeat(2, 1).T))
     narrow = values(task, Arm("narrow", 0.5 * good.samples))
     assert narrow["log-det"] == pytest.approx(cast(float, base["log-det"]) + 4 * np.log(0.5))
     assert narrow["gaussian-w2"] == pytest.approx(float(task.density.covariance().trace()) ** 0.5 / 2, abs=0.05)

@@ -255,12 +255,14 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     print_table(
         console,
         f"{short(config.task)}, {outcome.metrics['samples']:,} samples",
-        *table_rows(outcome.metrics["arms"], outcome.table),
+        *table_rows(outcome.metrics["arms"], outcome.table, outcome.verdicts),
     )
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
+    if any(one.primary for one in outcome.verdicts):
+        say("* primary metric of its aspect: the words below rest on these alone; intervals are over samples")
     say(guidance_sentence(config, outcome))
     say(selection_sentence(config, outcome))
     for line in cost_sentences(outcome):

@@ -4,12 +4,13 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
+from guideplug.paired import Difference
 from guideplug.report.charts import training_charts
 from guideplug.report.html import image, rendered
 from guideplug.report.reading import ReadRun, as_number, as_table
 from guideplug.report.slider import slider_of
 from guideplug.run.summary import ARROWS
-from guideplug.run.verdict import number
+from guideplug.run.verdict import number, signed
 
 __all__ = ["page_of_run", "title_of"]
 
@@ -21,6 +22,7 @@ PHASES = {
     "select": "selecting, within training",
     "sample": "sampling",
     "metrics": "metrics",
+    "intervals": "intervals of differences",
     "weights": "samples at other weights, for the slider",
 }
 STATUS = {
@@ -135,8 +137,7 @@ def _known_metrics(run: ReadRun) -> list[dict[str, str]]:
 
 def _metrics(run: ReadRun) -> dict[str, Any]:
     arms = {name: as_table(values) for name, values in as_table(run.metrics.get("arms")).items()}
-    gains = as_table(run.words.get("gains"))
-    differs = "guided" in arms and "unguided" in arms
+    differences = as_table(run.metrics.get("differences"))
     rows = []
     for metric in _known_metrics(run):
         name = metric["name"]
@@ -150,14 +151,17 @@ def _metrics(run: ReadRun) -> dict[str, Any]:
             "aspect": metric["aspect"],
             "values": [(number(value), value) for value in values.values()],
         }
-        before, after = values.get("unguided"), values.get("guided")
-        if differs and before is not None and after is not None:
-            gain = as_number(gains.get(name))
-            row["difference"] = f"{after - before:+.4f}" if abs(after - before) < 10 else f"{after - before:+.2f}"
-            row["key"] = after - before
-            row["verdict"] = "" if gain is None else "better" if gain > 0 else "worse" if gain < 0 else "within noise"
+        one = as_table(differences.get(name))
+        mean, low, high = (as_number(one.get(key)) for key in ("difference", "low", "high"))
+        if mean is not None and low is not None and high is not None:
+            row |= {
+                "difference": signed(Difference(mean, low, high, 0)),
+                "key": mean,
+                "verdict": str(one.get("verdict", "")),
+                "primary": one.get("primary") is True,
+            }
         rows.append(row)
-    return {"arms": list(arms), "rows": rows, "differs": differs}
+    return {"arms": list(arms), "rows": rows, "differs": bool(differences)}
 
 
 def _evaluations(run: ReadRun) -> list[dict[str, Any]]:

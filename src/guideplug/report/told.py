@@ -23,12 +23,10 @@ from guideplug.run.folder import RunFolder, read_json
 from guideplug.run.measure import metrics_of
 from guideplug.run.summary import cost_sentences, guidance_sentence, next_commands, notes, selection_sentence
 from guideplug.run.sweep import strength
-from guideplug.run.verdict import changes
 
 __all__ = ["WORDS", "keep_words", "words_of"]
 
 WORDS = "words.json"
-ASPECTS = ("fidelity", "coverage", "both", "accuracy", "memorisation")
 
 
 def keep_words(config: RunConfig, outcome: Outcome, registry: Registry) -> None:
@@ -66,18 +64,11 @@ def _installed() -> Registry:
 
 def _words(config: RunConfig, outcome: Outcome, registry: Registry) -> dict[str, Any]:
     words = _plain_words(config, registry, config.device)
-    arms, samples = outcome.metrics["arms"], outcome.metrics["samples"]
-    gains = {}
-    if "guided" in arms and "unguided" in arms:
-        gains = {
-            change.metric: change.gain for aspect in ASPECTS for change in changes(outcome.table, arms, samples, aspect)
-        }
     return words | {
-        "notes": [*words["notes"], *(f"warning: {text}" for text in outcome.metrics["warnings"])],
+        "notes": [*words["notes"], *(f"warning: {text}" for text in outcome.metrics.get("warnings", ()))],
         "guidance": guidance_sentence(config, outcome),
         "selection": selection_sentence(config, outcome),
         "costs": cost_sentences(outcome),
-        "gains": gains,
         "next": next_commands(config, outcome, registry.names(Guider.kind)),
         "repeat": f"guideplug run {shell_quote(str(outcome.folder / 'config.toml'))}",
     }

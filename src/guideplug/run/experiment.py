@@ -33,6 +33,7 @@ from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop, unhurried
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.rehearsal import denoiser_of, guided
 from guideplug.run.sweep import swept
+from guideplug.run.verdict import Verdict, recorded, verdicts
 from guideplug.run.workshop import Made, StoreWorkshop
 from guideplug.store import Store
 from guideplug.task import Arm, Context, Metric
@@ -50,6 +51,11 @@ class Outcome:
     table: Sequence[Metric]
     figure: Path
     animation: Path | None = None
+
+    @property
+    def verdicts(self) -> Sequence[Verdict]:
+        """How guided samples differ from unguided ones, for each metric that has an interval."""
+        return recorded(self.table, self.metrics)
 
 
 @attrs.define
@@ -208,6 +214,13 @@ class Experiment:
             values[arm.name] = measured(arm, metrics, context, stop)
             observers("metrics", arm=arm.name, values=values[arm.name])
         seconds["metrics"] = time.perf_counter() - begin
+        begin = time.perf_counter()
+        judged: Sequence[Verdict] = ()
+        if "guided" in drawn:
+            pair = drawn["unguided"], drawn["guided"]
+            judged = verdicts(metrics, config.task.primary(), *pair, values, context)
+        seconds["intervals"] = time.perf_counter() - begin
+        stop()
         figure = self.folder.figure(config.task.name)
         with drawn_whole(figure) as aside:
             config.task.figure([*truth[:1], *drawn.values()], aside)
@@ -224,6 +237,7 @@ class Experiment:
         facts = made["main"].facts
         found = {
             "arms": values,
+            "differences": {one.metric: one.record() for one in judged},
             "seconds": seconds,
             "evaluations": {arm: _evaluations(counts, models) for arm, counts in tallies.items()},
             "examples": {key: facts.get(key) for key in ("seen", "scored", "backpropagated")},

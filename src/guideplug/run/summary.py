@@ -13,7 +13,7 @@ from guideplug.recipe import architecture
 from guideplug.recipes import Train
 from guideplug.run.config import RunConfig
 from guideplug.run.experiment import Outcome
-from guideplug.run.verdict import changes, number, verdict
+from guideplug.run.verdict import Verdict, guidance, number, signed
 from guideplug.task import Metric
 
 __all__ = ["cost_sentences", "guidance_sentence", "next_commands", "notes", "selection_sentence", "table_rows"]
@@ -27,18 +27,23 @@ MOST_GROUPS = 4
 
 
 def table_rows(
-    arms: Mapping[str, Mapping[str, float | None]], metrics: Sequence[Metric]
+    arms: Mapping[str, Mapping[str, float | None]], metrics: Sequence[Metric], judged: Sequence[Verdict] = ()
 ) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of the table: metric with its arrow, aspect, a value for each arm."""
-    header = ["metric", "aspect", *arms]
-    rows = [
-        [
+    """The header and the rows of the table: metric with its arrow, aspect, values, and differences where there are any.
+
+    The aspect of a primary metric has a star.
+    """
+    differences = {one.metric: one for one in judged}
+    header = ["metric", "aspect", *arms, *(["difference, 95 %"] if judged else [])]
+    rows = []
+    for metric in metrics:
+        one = differences.get(metric.name)
+        row = [
             f"{metric.name} {ARROWS[metric.better]}",
-            metric.aspect,
+            f"{metric.aspect} *" if one is not None and one.primary else metric.aspect,
             *(number(arms[arm].get(metric.name)) for arm in arms),
         ]
-        for metric in metrics
-    ]
+        rows.append([*row, *([] if not judged else ["" if one is None else signed(one.difference)])])
     return header, rows
 
 
@@ -46,8 +51,13 @@ def guidance_sentence(config: RunConfig, outcome: Outcome) -> str:
     """What guidance did to fidelity, to coverage, and to both at once."""
     if config.guider is None:
         return "No guider was chosen: samples are unguided."
-    found = verdict(outcome.table, outcome.metrics["arms"], outcome.metrics["samples"])
-    return f"Guidance ({short(config.guider)}) {found}. One seed: another may say otherwise."
+    what = guidance(outcome.verdicts)
+    if not what:
+        return (
+            f"What guidance ({short(config.guider)}) did is not judged: task {config.task.name!r} names no primary "
+            "metric that has an interval here."
+        )
+    return f"Guidance ({short(config.guider)}) {what}. One seed: another may say otherwise."
 
 
 def selection_sentence(config: RunConfig, outcome: Outcome) -> str:
@@ -110,13 +120,7 @@ def _next_guider(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) ->
     guider = config.guider
     if guider is None:
         return next(iter(guiders), "autoguidance")
-    arms, samples = outcome.metrics["arms"], outcome.metrics["samples"]
-    gains = [
-        change.gain
-        for aspect in ("fidelity", "coverage", "both")
-        for change in changes(outcome.table, arms, samples, aspect)
-    ]
-    factor = 0.5 if sum(gain < 0 for gain in gains) > sum(gain > 0 for gain in gains) else 1.5
+    factor = 0.5 if sum(one.gain for one in outcome.verdicts if one.primary and one.aspect != "accuracy") < 0 else 1.5
     for option, off in (("weight", 1.0), ("omega", 0.0)):
         strength = getattr(guider, option, None)
         if isinstance(strength, float) and strength != off:

@@ -7,6 +7,7 @@ from typing import get_args, get_type_hints
 import torch
 from attrs import evolve
 
+from guideplug.denoise import select_rows
 from guideplug.sample import Sampler
 from guideplug.task import Arm, Context, Metric, Task
 from guideplug.testing.law import Laws, must
@@ -109,6 +110,31 @@ def _repeats(measuring: Measuring) -> None:
     for name, arm in measuring.arms.items():
         one, two = measuring.values[name], measuring.metric.measure(arm, context)
         must(one == two or (one != one and two != two), f"of {name} it is {one}, and then {two}")
+
+
+@METRIC.add(
+    "its resampler gives what it measures of repeated samples",
+    "let resampler(...)(weights)[r] be measure(...) of an arm in which sample i stands weights[r, i] times",
+)
+def _resamples(measuring: Measuring) -> None:
+    """As they are, and drawn with replacement; starts are left out, for the repeated ones are other starts."""
+    arm = evolve(measuring.arms[TRULY], start=None)
+    count = len(arm.samples)
+    drawn = torch.randint(count, (3, count), generator=torch.Generator().manual_seed(1))
+    for rows in (torch.arange(count), *drawn.sort(dim=1).values):
+        name = f"{arm.name} {int(rows.sum())}"
+        repeated = evolve(arm, name=name, samples=arm.samples[rows], condition=select_rows(arm.condition, rows))
+        of_weights = measuring.metric.resampler(arm, measuring.context())
+        value = measuring.metric.measure(repeated, measuring.context())
+        if of_weights is None or value is None:
+            return
+        weights = torch.bincount(rows, minlength=count).double()[None]
+        resampled = of_weights(weights)
+        must(tuple(resampled.shape) == (1,), f"it gives shape {tuple(resampled.shape)}, not (1,), of one resample")
+        must(
+            math.isclose(float(resampled), value, rel_tol=1e-4, abs_tol=1e-6),
+            f"it gives {float(resampled):.6g}, and the repeated samples measure {value:.6g}",
+        )
 
 
 @METRIC.add("no draw from a global generator", "draw from a generator that is seeded by context.seed")

@@ -10,7 +10,7 @@ import torch
 from guideplug.denoise import Leaf, Space
 from guideplug.noise import SampleStreams, TrainingStreams
 from guideplug.sample import Sampler
-from guideplug.task import Arm, Examples, Task
+from guideplug.task import Arm, Context, Examples, Task
 from guideplug.testing.law import Laws, must
 from guideplug.testing.strategies import STRATEGY
 from guideplug.testing.toys import Straight
@@ -66,6 +66,24 @@ def _examples(tasked: Tasked) -> None:
     for name, found in (("x", examples.x), ("target", examples.target)):
         must(tuple(found.shape) == tasked.shape, f"{name} has shape {tuple(found.shape)}, not {tasked.shape}")
         must(bool(found.isfinite().all()), f"{name} is not finite")
+
+
+@TASK.add(
+    "primary metrics are named once per aspect, and can be resampled",
+    "name metrics of the task in primary(), one per aspect, each a PerSample, a Weighted, or with a resampler",
+)
+def _primary(tasked: Tasked) -> None:
+    metrics = {metric.name: metric for metric in tasked.task.metrics()}
+    aspects: dict[str, str] = {}
+    context = Context(tasked.task, {arm.name: arm for arm in tasked.truth}, tasked.sampler, 0)
+    exact = [arm for arm in tasked.truth if arm.start is not None]
+    for name in tasked.task.primary():
+        must(name in metrics, f"{name!r} is none of {', '.join(metrics)}")
+        aspect = metrics[name].aspect
+        must(aspect not in aspects, f"{name!r} and {aspects.get(aspect)!r} are both of {aspect}")
+        aspects[aspect] = name
+        arms = [tasked.truth[0], *exact]  # what is measured from the same noise has no value for true samples
+        must(any(metrics[name].resampler(arm, context) is not None for arm in arms), f"{name!r} has no resampler")
 
 
 @TASK.add("levels are not changed", "compute out of place")

@@ -17,7 +17,7 @@ from guideplug.recipe import Recipe
 from guideplug.recipes import Options, Train
 from guideplug.sample import Sampler, State
 from guideplug.select import Draw, Losses, Selection, Selector, SelectorState
-from guideplug.task import Arm, Examples, Metric, Network, Start, Task, noised
+from guideplug.task import Arm, Examples, Metric, Network, PerSample, Start, Task, noised
 from guideplug.testing.oracles import Conditioning, GaussianDenoiser
 
 __all__ = ["TOYS", "Away", "Half", "Line", "LineDenoiser", "Normal", "Scoring", "Slope", "Smooth", "Straight"]
@@ -170,15 +170,15 @@ class Line(Network):
 
 @final
 @frozen
-class _FirstMean(Metric):
+class _FirstMean(PerSample):
     """The mean of the first coordinate."""
 
     name = "first mean"
     better, aspect = "truth", "fidelity"
     formula = "mean of x_1"
 
-    def measure(self, arm: Arm, context: object) -> float | None:
-        return float(arm.samples.flatten(1)[:, 0].mean())
+    def each(self, arm: Arm, context: object) -> Tensor:
+        return arm.samples.flatten(1)[:, 0]
 
 
 @final
@@ -216,6 +216,9 @@ class Normal(Task):
 
     def metrics(self) -> Sequence[Metric]:
         return [_FirstMean()]
+
+    def primary(self) -> Sequence[str]:
+        return ("first mean",)
 
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         path.write_bytes(b"\x89PNG")

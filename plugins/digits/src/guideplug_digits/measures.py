@@ -5,23 +5,29 @@ many perfect samples would get. Features are the 64 last hidden activations of a
 classifier trained on the training half (`guideplug_digits.features`).
 """
 
-from typing import ClassVar, final
+from typing import final
 
 import numpy as np
+import torch
 from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
-from guideplug import Arm, Context, Metric, Source
+from guideplug import (
+    Arm,
+    Context,
+    Metric,
+    PerSample,
+    Resampler,
+    Source,
+    Weighted,
+    resampled_coverage,
+    resampled_frechet_distance,
+    resampled_median,
+)
 from guideplug_digits.features import digit_classifier
 from guideplug_digits.images import load_split
-from guideplug_digits.metrics import (
-    PrecisionRecallDensityCoverage,
-    class_accuracy,
-    frechet_distance,
-    nearest_neighbour_distance,
-    precision_recall_density_coverage,
-)
+from guideplug_digits.metrics import class_hits, frechet_distance, nearest_neighbour_distances, neighbour_balls
 
 __all__ = ["METRICS"]
 
@@ -56,17 +62,16 @@ def _reference(context: Context) -> NDArray[np.float32]:
     return found
 
 
-def _neighbours(arm: Arm, context: Context) -> PrecisionRecallDensityCoverage | None:
-    key = f"neighbours of {arm.name}"
+def _balls(arm: Arm, context: Context) -> tuple[Tensor, Tensor] | None:
+    """What `neighbour_balls` gives, both bool (M, N) for N samples; None for too few of them."""
+    if len(arm.samples) <= NEIGHBOURS:
+        return None
+    key = f"balls of {arm.name}"
     if key not in context.cache:
-        enough = len(arm.samples) > NEIGHBOURS
-        features = _features(arm, context) if enough else None
-        reference = _reference(context)
-        context.cache[key] = (
-            None if features is None else precision_recall_density_coverage(reference, features, NEIGHBOURS)
-        )
-    found: PrecisionRecallDensityCoverage | None = context.cache[key]
-    return found
+        inside = neighbour_balls(_reference(context), _features(arm, context), NEIGHBOURS)
+        context.cache[key] = tuple(map(torch.from_numpy, inside))
+    balls: tuple[Tensor, Tensor] = context.cache[key]
+    return balls
 
 
 @final
@@ -84,68 +89,81 @@ class FrechetDistance(Metric):
             return None
         return frechet_distance(_features(arm, context), _reference(context))
 
-
-class _OfNeighbours(Metric):
-    """One of the four numbers that balls around nearest neighbours give."""
-
-    number: ClassVar[str]
-
-    def measure(self, arm: Arm, context: Context) -> float | None:
-        found = _neighbours(arm, context)
-        return None if found is None else float(getattr(found, self.number))
+    def resampler(self, arm: Arm, context: Context) -> Resampler | None:
+        if len(arm.samples) < 2:
+            return None
+        return resampled_frechet_distance(
+            torch.from_numpy(_features(arm, context)), torch.from_numpy(_reference(context))
+        )
 
 
 @final
 @frozen
-class Precision(_OfNeighbours):
+class Precision(PerSample):
     """The share of samples that look real."""
 
-    name = number = "precision"
+    name = "precision"
     source = PRECISION
     better = "higher"
     aspect = "fidelity"
     formula = "share of samples within the 5th-neighbour ball of at least one real image, in the feature space"
 
+    def each(self, arm: Arm, context: Context) -> Tensor | None:
+        balls = _balls(arm, context)
+        return None if balls is None else balls[0].any(0).double()
+
 
 @final
 @frozen
-class Recall(_OfNeighbours):
+class Recall(Metric):
     """The share of real images that samples reach."""
 
-    name = number = "recall"
+    name = "recall"
     source = PRECISION
     better = "higher"
     aspect = "coverage"
     formula = "share of real images within the 5th-neighbour ball of at least one sample, in the feature space"
 
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        balls = _balls(arm, context)
+        return None if balls is None else float(balls[1].any(1).double().mean())
+
 
 @final
 @frozen
-class Density(_OfNeighbours):
+class Density(PerSample):
     """How densely samples sit among real images; may exceed 1."""
 
-    name = number = "density"
+    name = "density"
     source = DENSITY
     better = "higher"
     aspect = "fidelity"
     formula = "mean over samples of the number of 5th-neighbour balls of real images they are in, divided by 5"
 
+    def each(self, arm: Arm, context: Context) -> Tensor | None:
+        balls = _balls(arm, context)
+        return None if balls is None else balls[0].double().sum(0) / NEIGHBOURS
+
 
 @final
 @frozen
-class Coverage(_OfNeighbours):
+class Coverage(Weighted):
     """The share of real images that have a sample near."""
 
-    name = number = "coverage"
+    name = "coverage"
     source = DENSITY
     better = "higher"
     aspect = "coverage"
     formula = "share of real images whose 5th-neighbour ball holds at least one sample"
 
+    def resampler(self, arm: Arm, context: Context) -> Resampler | None:
+        balls = _balls(arm, context)
+        return None if balls is None else resampled_coverage(balls[0])
+
 
 @final
 @frozen
-class ClassAccuracy(Metric):
+class ClassAccuracy(PerSample):
     """How often a classifier sees in a sample the class that was asked for."""
 
     name = "class accuracy"
@@ -153,15 +171,16 @@ class ClassAccuracy(Metric):
     aspect = "fidelity"
     formula = "share of samples whose most probable class, by a classifier of real digits, is their condition"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
+    def each(self, arm: Arm, context: Context) -> Tensor | None:
         if not isinstance(arm.condition, Tensor):
             return None
-        return class_accuracy(digit_classifier().probabilities(arm.samples).numpy(), arm.condition.numpy())
+        probabilities = digit_classifier().probabilities(arm.samples)
+        return torch.from_numpy(class_hits(probabilities.numpy(), arm.condition.numpy())).double()
 
 
 @final
 @frozen
-class NearestTrainingImage(Metric):
+class NearestTrainingImage(Weighted):
     """Memorisation: samples much nearer to training images than unseen real ones are would be copies."""
 
     name = "nearest training image"
@@ -169,9 +188,10 @@ class NearestTrainingImage(Metric):
     aspect = "memorisation"
     formula = "median over samples of the Euclidean distance in pixels to the nearest training image"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
+    def resampler(self, arm: Arm, context: Context) -> Resampler:
         train = load_split().train.images.flatten(1).numpy()
-        return nearest_neighbour_distance(arm.samples.flatten(1).numpy(), train)
+        distances = nearest_neighbour_distances(arm.samples.flatten(1).numpy(), train)
+        return resampled_median(torch.from_numpy(distances))
 
 
 METRICS: tuple[Metric, ...] = (

@@ -17,8 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "PrecisionRecallDensityCoverage",
     "class_accuracy",
+    "class_hits",
     "frechet_distance",
     "nearest_neighbour_distance",
+    "nearest_neighbour_distances",
+    "neighbour_balls",
     "precision_recall_density_coverage",
 ]
 
@@ -85,13 +88,7 @@ def precision_recall_density_coverage(
     Raises:
         ValueError: other shapes, k outside 1 … min(N, M) − 1, or a value that is not finite.
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    a, b = _matrix(real, "real", k + 1), _matrix(generated, "generated", k + 1)
-    _same_width(a, b, "real", "generated")
-    distances = _distances(a, b)  # (N, M)
-    in_real_ball = distances <= _neighbour_radius(a, k)[:, None]
-    in_generated_ball = distances <= _neighbour_radius(b, k)[None, :]
+    in_real_ball, in_generated_ball = neighbour_balls(real, generated, k)
     return PrecisionRecallDensityCoverage(
         precision=float(in_real_ball.any(axis=0).mean()),
         recall=float(in_generated_ball.any(axis=1).mean()),
@@ -100,8 +97,38 @@ def precision_recall_density_coverage(
     )
 
 
+def neighbour_balls(real: ArrayLike, generated: ArrayLike, k: int = 5) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether each generated image is in each real image's ball, and each real one in each generated one's.
+
+    Args:
+        real: features (N, D), N > k.
+        generated: features (M, D), M > k.
+        k: which neighbour sets the radius, itself not counted.
+
+    Returns:
+        Two matrices (N, M).
+
+    Raises:
+        ValueError: other shapes, k outside 1 … min(N, M) − 1, or a value that is not finite.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    a, b = _matrix(real, "real", k + 1), _matrix(generated, "generated", k + 1)
+    _same_width(a, b, "real", "generated")
+    distances = _distances(a, b)  # (N, M)
+    return distances <= _neighbour_radius(a, k)[:, None], distances <= _neighbour_radius(b, k)[None, :]
+
+
 def class_accuracy(probabilities: ArrayLike, labels: ArrayLike) -> float:
     """Share of images whose most probable class is the one asked for: 1/N Σᵢ [argmax_c p(c | xᵢ) = labelᵢ].
+
+    Arguments and errors are those of `class_hits`.
+    """
+    return float(class_hits(probabilities, labels).mean())
+
+
+def class_hits(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:
+    """Whether each image's most probable class is the one asked for, (N,).
 
     Args:
         probabilities: class probabilities (N, C) by a classifier trained on real images.
@@ -115,7 +142,8 @@ def class_accuracy(probabilities: ArrayLike, labels: ArrayLike) -> float:
         raise ValueError(f"labels must be {len(matrix)} integers, got shape {wanted.shape} of {wanted.dtype}")
     if wanted.min() < 0 or wanted.max() >= matrix.shape[1]:
         raise ValueError(f"labels must be in 0 … {matrix.shape[1] - 1}, got {wanted.min()} … {wanted.max()}")
-    return float((matrix.argmax(axis=1) == wanted).mean())
+    hits: NDArray[np.bool_] = matrix.argmax(axis=1) == wanted
+    return hits
 
 
 def nearest_neighbour_distance(generated_pixels: ArrayLike, train_pixels: ArrayLike) -> float:
@@ -125,7 +153,14 @@ def nearest_neighbour_distance(generated_pixels: ArrayLike, train_pixels: ArrayL
 
     (The test of Meehan et al., "A Non-Parametric Test to Detect Data-Copying in Generative Models", 2020,
     arXiv 2004.05675, reduced to one number.) The reference value is the same for held-out real images: well below it
-    the generator copies, well above it the images are off the data. 0 for copies.
+    the generator copies, well above it the images are off the data. 0 for copies. Arguments and errors are those of
+    `nearest_neighbour_distances`.
+    """
+    return float(np.median(nearest_neighbour_distances(generated_pixels, train_pixels)))
+
+
+def nearest_neighbour_distances(generated_pixels: ArrayLike, train_pixels: ArrayLike) -> NDArray[np.float64]:
+    """The Euclidean distance (N,) of each generated image to the nearest training image.
 
     Args:
         generated_pixels: images (N, *), N ≥ 1.
@@ -137,9 +172,7 @@ def nearest_neighbour_distance(generated_pixels: ArrayLike, train_pixels: ArrayL
     a = _matrix(_flat(generated_pixels), "generated_pixels", 1)
     b = _matrix(_flat(train_pixels), "train_pixels", 1)
     _same_width(a, b, "generated_pixels", "train_pixels")
-    return float(
-        np.median(np.concatenate([_distances(a[i : i + 1024], b).min(axis=1) for i in range(0, len(a), 1024)]))
-    )
+    return np.concatenate([_distances(a[i : i + 1024], b).min(axis=1) for i in range(0, len(a), 1024)])
 
 
 def _covariance_root(centred: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -246,6 +246,9 @@ class Digits(Task):
     def metrics(self) -> Sequence[Metric]:
         return METRICS
 
+    def primary(self) -> Sequence[str]:
+        return "precision", "coverage", "Fréchet distance", "nearest training image"
+
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         panels = []
         for arm in arms:

@@ -136,5 +136,8 @@ class Gaussian(Task):
     def metrics(self) -> Sequence[Metric]:
         return METRICS
 
+    def primary(self) -> Sequence[str]:
+        return "mean-error", "log-det", "gaussian-w2"
+
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         draw_figure(_density(), arms, path)

@@ -15,7 +15,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Arm, Context, Metric, Source
+from guideplug import Arm, Context, Metric, Resampler, Source, Weighted
 from guideplug_mixture.reference import density_of, reference
 
 __all__ = ["METRICS", "NUM_TRANSPORT", "bures_wasserstein", "moments"]
@@ -31,28 +31,33 @@ MAD = Source(
 )
 
 
-def moments(samples: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (2,) and covariance (2, 2) of samples (N, 2), float64, without bias."""
-    return samples.double().mean(0), torch.cov(samples.double().T)
+def moments(samples: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Means (R, 2) and covariances (R, 2, 2) of samples (N, 2) that count as weights (R, N) say, without bias."""
+    count = weights.sum(1)
+    mean = weights @ samples.double() / count[:, None]
+    centred = samples.double() - mean[:, None]  # (R, N, 2)
+    covariance = (weights[:, :, None] * centred).mT @ centred / (count - 1)[:, None, None]
+    return mean, covariance
 
 
-def bures_wasserstein(mean: Tensor, covariance: Tensor, other_mean: Tensor, other: Tensor) -> float:
-    """The 2-Wasserstein distance between two Gaussians, from means (2,) and covariances (2, 2), float64."""
+def bures_wasserstein(mean: Tensor, covariance: Tensor, other_mean: Tensor, other: Tensor) -> Tensor:
+    """The 2-Wasserstein distance between Gaussians, from means (*, 2) and covariances (*, 2, 2), float64."""
     root = _root(other)
-    squared = (mean - other_mean).square().sum() + (covariance + other - 2 * _root(root @ covariance @ root)).trace()
-    return float(squared.clamp(min=0).sqrt())
+    cross = _root(root @ covariance @ root).diagonal(dim1=-2, dim2=-1).sum(-1)
+    spread = covariance.diagonal(dim1=-2, dim2=-1).sum(-1) + other.diagonal(dim1=-2, dim2=-1).sum(-1) - 2 * cross
+    return ((mean - other_mean).square().sum(-1) + spread).clamp(min=0).sqrt()
 
 
 def _root(matrix: Tensor) -> Tensor:
     """The positive square root of a symmetric matrix."""
     values, axes = torch.linalg.eigh((matrix + matrix.mT) / 2)
-    root: Tensor = (axes * values.clamp(min=0).sqrt()) @ axes.mT
+    root: Tensor = (axes * values.clamp(min=0).sqrt()[..., None, :]) @ axes.mT
     return root
 
 
 @final
 @frozen
-class MeanError(Metric):
+class MeanError(Weighted):
     """How far the samples' mean is from the true one."""
 
     name = "mean-error"
@@ -60,13 +65,14 @@ class MeanError(Metric):
     aspect = "fidelity"
     formula = "Euclidean distance between the samples' mean and the true mean"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
-        return float((moments(arm.samples)[0] - density_of(context).mean()).norm())
+    def resampler(self, arm: Arm, context: Context) -> Resampler:
+        mean = density_of(context).mean()
+        return lambda weights: (moments(arm.samples, weights)[0] - mean).norm(dim=-1)
 
 
 @final
 @frozen
-class LogDet(Metric):
+class LogDet(Weighted):
     """The collapse of variance: below 0 the samples are narrower than the truth."""
 
     name = "log-det"
@@ -74,10 +80,11 @@ class LogDet(Metric):
     aspect = "coverage"
     formula = "log det of the samples' covariance minus log det of the true one"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
+    def resampler(self, arm: Arm, context: Context) -> Resampler | None:
         if len(arm.samples) < 3:
             return None
-        return float(moments(arm.samples)[1].logdet() - density_of(context).covariance().logdet())
+        true = density_of(context).covariance().logdet()
+        return lambda weights: moments(arm.samples, weights)[1].logdet() - true
 
 
 @final
@@ -101,7 +108,7 @@ class Wasserstein(Metric):
 
 @final
 @frozen
-class GaussianW2(Metric):
+class GaussianW2(Weighted):
     """The distance between the Gaussian of the samples' moments and the true one, without the noise of pairing."""
 
     name = "gaussian-w2"
@@ -115,11 +122,11 @@ class GaussianW2(Metric):
     aspect = "both"
     formula = "2-Wasserstein distance between N(mean, covariance of the samples) and the true Gaussian, in closed form"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
+    def resampler(self, arm: Arm, context: Context) -> Resampler | None:
         if len(arm.samples) < 3:
             return None
-        density = density_of(context)
-        return bures_wasserstein(*moments(arm.samples), density.mean(), density.covariance())
+        mean, covariance = density_of(context).mean(), density_of(context).covariance()
+        return lambda weights: bures_wasserstein(*moments(arm.samples, weights), mean, covariance)
 
 
 METRICS: tuple[Metric, ...] = (MeanError(), LogDet(), Wasserstein(), GaussianW2())

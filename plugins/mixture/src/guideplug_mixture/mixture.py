@@ -200,5 +200,8 @@ class Mixture(Task):
     def metrics(self) -> Sequence[Metric]:
         return METRICS
 
+    def primary(self) -> Sequence[str]:
+        return "inside", "component-kl", "mmd"
+
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         draw_figure(self.density, arms, path)

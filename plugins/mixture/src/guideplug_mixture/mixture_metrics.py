@@ -12,7 +12,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Arm, Context, Metric, Source
+from guideplug import Arm, Context, Metric, PerSample, Resampler, Source, Weighted, resampled_energy_distance
 from guideplug_mixture.reference import density_of, levels, once, reference
 
 __all__ = ["METRICS", "energy_distance"]
@@ -48,9 +48,15 @@ def _true_shares(context: Context) -> Tensor:
     return torch.tensor(cast(Any, context.task).class_shares, dtype=torch.float64)
 
 
+def _shares(weights: Tensor, parts: Tensor, count: int, more: float = 0.0) -> Tensor:
+    """The shares (R, count) of samples in each part, by weights (R, N), with ``more`` added to each count."""
+    counts = weights.new_zeros(len(weights), count).index_add_(1, parts, weights) + more
+    return counts / counts.sum(1, keepdim=True)
+
+
 @final
 @frozen
-class MeanLogDensity(Metric):
+class MeanLogDensity(PerSample):
     """How likely the samples are; narrower than the truth scores higher than the truth."""
 
     name = "mean-log-density"
@@ -58,13 +64,13 @@ class MeanLogDensity(Metric):
     aspect = "fidelity"
     formula = "mean over samples of max(log p(x), -50)"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
-        return float(_log_density(arm, context).clamp(min=FLOOR).mean())
+    def each(self, arm: Arm, context: Context) -> Tensor:
+        return _log_density(arm, context).clamp(min=FLOOR)
 
 
 @final
 @frozen
-class Inside(Metric):
+class Inside(PerSample):
     """The share of samples where nearly all true ones are."""
 
     name = "inside"
@@ -72,14 +78,14 @@ class Inside(Metric):
     aspect = "fidelity"
     formula = "share of samples in the smallest region that holds 98 % of the data, the outermost line of figures"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
+    def each(self, arm: Arm, context: Context) -> Tensor:
         (threshold,) = levels(density_of(context), (INSIDE,))
-        return float((_log_density(arm, context) >= threshold).double().mean())
+        return (_log_density(arm, context) >= threshold).double()
 
 
 @final
 @frozen
-class ClassAccuracy(Metric):
+class ClassAccuracy(PerSample):
     """How often a sample is of the class that was asked for; classes overlap, so true samples do not reach 1."""
 
     name = "class-accuracy"
@@ -87,15 +93,15 @@ class ClassAccuracy(Metric):
     aspect = "fidelity"
     formula = "share of samples whose most probable class, by the exact densities, is their condition"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
+    def each(self, arm: Arm, context: Context) -> Tensor | None:
         if not isinstance(arm.condition, Tensor):
             return None
-        return float((_classes(arm, context) == arm.condition).double().mean())
+        return (_classes(arm, context) == arm.condition).double()
 
 
 @final
 @frozen
-class ClassShares(Metric):
+class ClassShares(Weighted):
     """Whether each class has its share of the samples."""
 
     name = "class-shares"
@@ -103,17 +109,17 @@ class ClassShares(Metric):
     aspect = "coverage"
     formula = "total variation between the shares of the samples' most probable classes and those of true samples"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
+    def resampler(self, arm: Arm, context: Context) -> Resampler:
         count = len(_true_shares(context))
-        found = torch.bincount(_classes(arm, context), minlength=count).double() / len(arm.samples)
         true = once(context, "classes", lambda: _classes_of_true(context))
         real = torch.bincount(true, minlength=count).double() / len(true)
-        return float((found - real).abs().sum() / 2)
+        classes = _classes(arm, context)
+        return lambda weights: (_shares(weights, classes, count) - real).abs().sum(1) / 2
 
 
 @final
 @frozen
-class FirstShare(Metric):
+class FirstShare(PerSample):
     """How many of the samples are of class 0: what guidance that shifts a distribution moves."""
 
     name = "class-0-share"
@@ -121,13 +127,13 @@ class FirstShare(Metric):
     aspect = "coverage"
     formula = "share of samples whose most probable class, by the exact densities, is class 0"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
-        return float((_classes(arm, context) == 0).double().mean())
+    def each(self, arm: Arm, context: Context) -> Tensor:
+        return (_classes(arm, context) == 0).double()
 
 
 @final
 @frozen
-class ComponentKL(Metric):
+class ComponentKL(Weighted):
     """Whether each component has its share of the samples."""
 
     name = "component-kl"
@@ -138,15 +144,17 @@ class ComponentKL(Metric):
         "half a count added to each"
     )
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
+    def resampler(self, arm: Arm, context: Context) -> Resampler:
         density = density_of(context)
+        count = len(density.weights)
 
-        def shares(points: Tensor) -> Tensor:
-            counts = torch.bincount(density.responsibilities(points.double()).argmax(1), minlength=len(density.weights))
-            return (counts.double() + 0.5) / (len(points) + 0.5 * len(counts))
+        def components(points: Tensor) -> Tensor:
+            return density.responsibilities(points.double()).argmax(1)
 
-        real = once(context, "component shares", lambda: shares(reference(context)[0]))
-        return float((real * (real / shares(arm.samples)).log()).sum())
+        true = once(context, "true components", lambda: components(reference(context)[0]))
+        own = once(context, f"components of {arm.name}", lambda: components(arm.samples))
+        real = _shares(torch.ones(1, len(true), dtype=torch.float64), true, count, 0.5)
+        return lambda weights: (real * (real.log() - _shares(weights, own, count, 0.5).log())).sum(1)
 
 
 @final
@@ -169,14 +177,25 @@ class MMD(Metric):
     )
 
     def measure(self, arm: Arm, context: Context) -> float | None:
+        distances = [energy_distance(arm.samples[rows], true) for rows, true in self._pairs(arm, context)]
+        return sum(distances) / len(distances) if distances else None
+
+    def resampler(self, arm: Arm, context: Context) -> Resampler | None:
+        pairs = self._pairs(arm, context)
+        if not pairs:
+            return None
+        parts = [(rows, resampled_energy_distance(arm.samples[rows], true)) for rows, true in pairs]
+        return lambda weights: torch.stack([distance(weights[:, rows]) for rows, distance in parts]).mean(0)
+
+    def _pairs(self, arm: Arm, context: Context) -> list[tuple[Tensor, Tensor]]:
+        """Of each class that was asked for the samples' numbers, and true samples."""
         points, labels = reference(context)
         if not isinstance(arm.condition, Tensor):
-            pairs = [(arm.samples, points)]
+            pairs = [(torch.arange(len(arm.samples)), points)]
         else:
-            asked = range(len(_true_shares(context)))
-            pairs = [(arm.samples[arm.condition == label], points[labels == label]) for label in asked]
-        found = [energy_distance(a[:NUM_PAIRS], b[:NUM_PAIRS]) for a, b in pairs if min(len(a), len(b)) > 1]
-        return sum(found) / len(found) if found else None
+            classes = range(len(_true_shares(context)))
+            pairs = [((arm.condition == label).nonzero()[:, 0], points[labels == label]) for label in classes]
+        return [(rows[:NUM_PAIRS], true[:NUM_PAIRS]) for rows, true in pairs if min(len(rows), len(true)) > 1]
 
 
 @final

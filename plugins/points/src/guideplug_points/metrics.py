@@ -8,16 +8,27 @@ Cost: no calls of a denoiser; exact distances. Optimal transport by POT (Flamary
 """
 
 from collections.abc import Callable
-from typing import ClassVar, TypeVar, cast, final
+from typing import TypeVar, cast, final
 
 import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Arm, Context, Metric, Source
+from guideplug import (
+    Arm,
+    Context,
+    Metric,
+    PerSample,
+    Resampler,
+    Source,
+    Weighted,
+    resampled_coverage,
+    resampled_energy_distance,
+    resampled_median,
+)
 from guideplug_points.table import Table
 
-__all__ = ["METRICS", "NUM_ROWS", "Balls", "HasTable", "balls"]
+__all__ = ["METRICS", "NUM_ROWS", "HasTable", "balls"]
 
 NUM_ROWS = 4096
 """Rows of a side whose every pair counts."""
@@ -91,36 +102,21 @@ def _nearest(arm: Arm, context: Context) -> tuple[Tensor, Tensor]:
     return _once(context, f"nearest of {arm.name}", find)
 
 
-@final
-@frozen
-class Balls:
-    """The four numbers of `balls`; 1 is what equal distributions tend to."""
-
-    precision: float
-    recall: float
-    density: float
-    coverage: float
-
-
-def balls(real: Tensor, found: Tensor, k: int = NEIGHBOURS) -> Balls:
-    """Fidelity (precision, density) and diversity (recall, coverage) from balls around each row's neighbours.
+def balls(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> tuple[Tensor, Tensor]:
+    """Whether each generated row is in each real row's ball, and each real one in each generated one's.
 
     A row's ball reaches to its k-th nearest neighbour in its own set, itself not counted.
 
     Args:
         real: rows (N, D), N > k.
-        found: rows (M, D), M > k.
+        generated: rows (M, D), M > k.
         k: which neighbour.
+
+    Returns:
+        Two matrices, bool (N, M).
     """
-    distances = _distances(real, found)  # (N, M)
-    in_real = distances <= _radius(real, k)[:, None]
-    in_found = distances <= _radius(found, k)[None, :]
-    return Balls(
-        precision=float(in_real.any(0).double().mean()),
-        recall=float(in_found.any(1).double().mean()),
-        density=float(in_real.sum(0).double().mean()) / k,
-        coverage=float(in_real.any(1).double().mean()),
-    )
+    distances = _distances(real, generated)  # (N, M)
+    return distances <= _radius(real, k)[:, None], distances <= _radius(generated, k)[None, :]
 
 
 def _radius(rows: Tensor, k: int) -> Tensor:
@@ -128,45 +124,49 @@ def _radius(rows: Tensor, k: int) -> Tensor:
     return _distances(rows, rows).kthvalue(k + 1, dim=1).values
 
 
-class _OfBalls(Metric):
-    """One of the four numbers that balls around nearest neighbours give."""
-
-    number: ClassVar[str]
-
-    def measure(self, arm: Arm, context: Context) -> float | None:
-        real, found = _reference(arm, context)[:NUM_ROWS], _standard(arm, context)[:NUM_ROWS]
-        if min(len(real), len(found)) <= NEIGHBOURS:
-            return None
-        return float(getattr(_once(context, f"balls of {arm.name}", lambda: balls(real, found)), self.number))
+def _balls(arm: Arm, context: Context) -> tuple[Tensor, Tensor] | None:
+    """The `balls` of the first rows; None for too few."""
+    real, samples = _reference(arm, context)[:NUM_ROWS], _standard(arm, context)[:NUM_ROWS]
+    if min(len(real), len(samples)) <= NEIGHBOURS:
+        return None
+    return _once(context, f"balls of {arm.name}", lambda: balls(real, samples))
 
 
 @final
 @frozen
-class Precision(_OfBalls):
+class Precision(PerSample):
     """The share of samples that are where rows are."""
 
-    name = number = "precision"
+    name = "precision"
     source = PRECISION
     better = "higher"
     aspect = "fidelity"
     formula = "share of samples within the 5th-neighbour ball of at least one held-out row"
 
+    def each(self, arm: Arm, context: Context) -> Tensor | None:
+        pair = _balls(arm, context)
+        return None if pair is None else pair[0].any(0).double()
+
 
 @final
 @frozen
-class Density(_OfBalls):
+class Density(PerSample):
     """How densely samples sit among rows; may exceed 1."""
 
-    name = number = "density"
+    name = "density"
     source = DENSITY
     better = "higher"
     aspect = "fidelity"
     formula = "mean over samples of the number of 5th-neighbour balls of held-out rows they are in, divided by 5"
 
+    def each(self, arm: Arm, context: Context) -> Tensor | None:
+        pair = _balls(arm, context)
+        return None if pair is None else pair[0].double().sum(0) / NEIGHBOURS
+
 
 @final
 @frozen
-class ClassAccuracy(Metric):
+class ClassAccuracy(PerSample):
     """How often the neighbours of a sample are of the class that was asked for."""
 
     name = "class accuracy"
@@ -177,7 +177,7 @@ class ClassAccuracy(Metric):
     aspect = "fidelity"
     formula = "share of samples whose condition is the class of most of their 5 nearest training rows"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
+    def each(self, arm: Arm, context: Context) -> Tensor | None:
         table = _table(context)
         if not table.classes or not isinstance(arm.condition, Tensor):
             return None
@@ -185,31 +185,42 @@ class ClassAccuracy(Metric):
         votes = torch.zeros(len(voters), len(table.classes))
         votes.scatter_add_(1, voters, torch.ones(voters.shape))
         votes.scatter_add_(1, voters[:, :1], torch.full((len(voters), 1), 0.5))  # a tie goes to the nearest
-        return float((votes.argmax(1) == arm.condition).double().mean())
+        return (votes.argmax(1) == arm.condition).double()
 
 
 @final
 @frozen
-class Recall(_OfBalls):
+class Recall(Metric):
     """The share of rows that samples reach."""
 
-    name = number = "recall"
+    name = "recall"
     source = PRECISION
     better = "higher"
     aspect = "coverage"
     formula = "share of held-out rows within the 5th-neighbour ball of at least one sample"
 
+    def measure(self, arm: Arm, context: Context) -> float | None:
+        pair = _balls(arm, context)
+        return None if pair is None else float(pair[1].any(1).double().mean())
+
 
 @final
 @frozen
-class Coverage(_OfBalls):
+class Coverage(Weighted):
     """The share of rows that have a sample near."""
 
-    name = number = "coverage"
+    name = "coverage"
     source = DENSITY
     better = "higher"
     aspect = "coverage"
     formula = "share of held-out rows whose 5th-neighbour ball holds at least one sample"
+
+    def resampler(self, arm: Arm, context: Context) -> Resampler | None:
+        pair = _balls(arm, context)
+        if pair is None:
+            return None
+        coverage = resampled_coverage(pair[0])
+        return lambda weights: coverage(weights[:, :NUM_ROWS])
 
 
 @final
@@ -257,10 +268,17 @@ class EnergyDistance(Metric):
             return None
         return float(2 * _distances(found, real).mean() - torch.pdist(found).mean() - torch.pdist(real).mean())
 
+    def resampler(self, arm: Arm, context: Context) -> Resampler | None:
+        samples, real = _standard(arm, context)[:NUM_ROWS], _reference(arm, context)[:NUM_ROWS]
+        if min(len(samples), len(real)) < 2:
+            return None
+        distance = resampled_energy_distance(samples, real)
+        return lambda weights: distance(weights[:, :NUM_ROWS])
+
 
 @final
 @frozen
-class NearestTrainingRow(Metric):
+class NearestTrainingRow(Weighted):
     """Memorisation: samples much nearer to training rows than unseen rows are would be copies."""
 
     name = "nearest training row"
@@ -274,8 +292,8 @@ class NearestTrainingRow(Metric):
     aspect = "memorisation"
     formula = "median over samples of the distance to the nearest training row, in standard deviations"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
-        return float(_nearest(arm, context)[0][:, 0].median())
+    def resampler(self, arm: Arm, context: Context) -> Resampler:
+        return resampled_median(_nearest(arm, context)[0][:, 0])
 
 
 METRICS: tuple[Metric, ...] = (

@@ -201,5 +201,8 @@ class Points(Task):
     def metrics(self) -> Sequence[Metric]:
         return METRICS
 
+    def primary(self) -> Sequence[str]:
+        return "precision", "coverage", "energy distance", "nearest training row"
+
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         draw_figure(self.table, arms, path)

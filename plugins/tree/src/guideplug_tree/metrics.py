@@ -16,7 +16,19 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Arm, Context, Denoiser, LogNormal, Metric, SampleStreams, Task
+from guideplug import (
+    Arm,
+    Context,
+    Denoiser,
+    LogNormal,
+    Metric,
+    PerSample,
+    Resampler,
+    SampleStreams,
+    Task,
+    Weighted,
+    resampled_energy_distance,
+)
 from guideplug_tree.mixture import TreeMixture, tree_mixture
 
 __all__ = ["CLASSIFICATION", "METRICS", "OUTLINE"]
@@ -124,7 +136,7 @@ class OuterLoss(Metric):
 
 @final
 @frozen
-class L2(Metric):
+class L2(PerSample):
     """How far each sample is from where the exact score takes the same noise."""
 
     name = "L2"
@@ -132,16 +144,16 @@ class L2(Metric):
     aspect = "accuracy"
     formula = "mean Euclidean distance between the samples and the exact score's end points from the same noise"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
+    def each(self, arm: Arm, context: Context) -> Tensor | None:
         exact = context.references["exact"]
         if arm.start is None or exact.start is None or not torch.equal(arm.start, exact.start):
             return None
-        return float((arm.samples - exact.samples).norm(dim=1).mean())
+        return (arm.samples - exact.samples).norm(dim=1)
 
 
 @final
 @frozen
-class Classification(Metric):
+class Classification(PerSample):
     """AJEST's share of samples that belong to the tree."""
 
     name = "classification"
@@ -149,13 +161,13 @@ class Classification(Metric):
     aspect = "fidelity"
     formula = "share of samples with log p(x) >= -2.12"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
-        return float((_log_density(arm, context) >= CLASSIFICATION).float().mean())
+    def each(self, arm: Arm, context: Context) -> Tensor:
+        return (_log_density(arm, context) >= CLASSIFICATION).float()
 
 
 @final
 @frozen
-class InsideOutline(Metric):
+class InsideOutline(PerSample):
     """The share of samples inside the outline that the figures draw."""
 
     name = "inside outline"
@@ -163,8 +175,8 @@ class InsideOutline(Metric):
     aspect = "fidelity"
     formula = "share of samples with log p(x) >= -1.597"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
-        return float((_log_density(arm, context) >= OUTLINE).float().mean())
+    def each(self, arm: Arm, context: Context) -> Tensor:
+        return (_log_density(arm, context) >= OUTLINE).float()
 
 
 @final
@@ -193,7 +205,7 @@ class Mandala(Metric):
 
 @final
 @frozen
-class MeanLogDensity(Metric):
+class MeanLogDensity(PerSample):
     """How likely the samples are; narrower than the truth scores higher than the truth."""
 
     name = "mean log density"
@@ -201,13 +213,13 @@ class MeanLogDensity(Metric):
     aspect = "fidelity"
     formula = "mean over samples of max(log p(x), -50)"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
-        return float(_log_density(arm, context).clamp(min=FLOOR).mean())
+    def each(self, arm: Arm, context: Context) -> Tensor:
+        return _log_density(arm, context).clamp(min=FLOOR)
 
 
 @final
 @frozen
-class OutlierShare(Metric):
+class OutlierShare(PerSample):
     """Samples less likely than almost every true one; true samples score 0.01."""
 
     name = "outlier share"
@@ -215,14 +227,14 @@ class OutlierShare(Metric):
     aspect = "fidelity"
     formula = "share of samples with log p(x) below the 1 % quantile of log p over true samples"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
+    def each(self, arm: Arm, context: Context) -> Tensor:
         quantile = _once(
             context, "quantile", lambda: float(_mixture(context).log_prob(_reference(context)).quantile(0.01))
         )
-        return float((_log_density(arm, context) < quantile).float().mean())
+        return (_log_density(arm, context) < quantile).float()
 
 
-class _OccupancyKL(Metric):
+class _OccupancyKL(Weighted):
     """How unlike the truth an arm's samples are spread over parts of the tree."""
 
     better = "lower"
@@ -232,14 +244,20 @@ class _OccupancyKL(Metric):
     def part(self, mixture: TreeMixture) -> Tensor:
         """The part that each component belongs to, int64 (M,), numbered from 0."""
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
+    def resampler(self, arm: Arm, context: Context) -> Resampler:
         part = self.part(_mixture(context))
-        true, found = (
-            (torch.bincount(part[_components(name, samples, context)], minlength=int(part.max()) + 1) + 0.5).double()
-            for name, samples in (("the reference", _reference(context)), (arm.name, arm.samples))
-        )
-        true, found = true / true.sum(), found / found.sum()
-        return float((true * (true / found).log()).sum())
+        num_parts = int(part.max()) + 1
+        true = (
+            torch.bincount(part[_components("the reference", _reference(context), context)], minlength=num_parts)
+        ) + 0.5
+        true = true.double() / true.double().sum()
+        parts = part[_components(arm.name, arm.samples, context)]  # (N,)
+
+        def divergence(weights: Tensor) -> Tensor:
+            counts = weights.new_zeros(len(weights), num_parts).index_add_(1, parts, weights) + 0.5
+            return (true * (true.log() - (counts / counts.sum(1, keepdim=True)).log())).sum(1)
+
+        return divergence
 
 
 def _components(name: str, samples: Tensor, context: Context) -> Tensor:
@@ -331,6 +349,13 @@ class EnergyDistance(Metric):
         found, true = arm.samples[:count].double(), _reference(context)[:count].double()
         within = _once(context, f"energy {count}", lambda: float(torch.pdist(true).mean()))
         return float(2 * torch.cdist(found, true).mean() - torch.pdist(found).mean() - within)
+
+    def resampler(self, arm: Arm, context: Context) -> Resampler | None:
+        count = min(2 * NUM_TRANSPORT_POINTS, len(arm.samples))
+        if count < 2:
+            return None
+        distance = resampled_energy_distance(arm.samples[:count], _reference(context)[:count])
+        return lambda weights: distance(weights[:, :count])
 
 
 METRICS: tuple[Metric, ...] = (

@@ -187,6 +187,9 @@ class Tree(Task):
     def metrics(self) -> Sequence[Metric]:
         return METRICS
 
+    def primary(self) -> Sequence[str]:
+        return "inside outline", "branch KL", "energy MMD", "L2"
+
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         draw_figure(self.mixture, [arm for arm in arms if arm.name != "truth"], path)
 
