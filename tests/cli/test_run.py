@@ -84,7 +84,7 @@ def test_the_tree_leaves_a_whole_run_folder(cli: Any) -> None:
     for word in ("truth", "unguided", "guided", "mandala", "↑", "↓", "fidelity", "coverage"):
         assert word in said
     lines = said.splitlines()
-    assert sum(line.startswith("Guidance (autoguidance) ") for line in lines) == 1
+    assert sum(line.startswith("Guidance (autoguidance): ") for line in lines) == 1
     assert sum(line.startswith("Selection (early(jest)) ") and "effective sample size" in line for line in lines) == 1
     assert "guided: weak 5, main 5 outputs a sample, in 10 network calls" in lines
     assert "figure: out/figures/tree.png" in lines

@@ -145,11 +145,11 @@ def test_words_rest_on_primary_metrics_alone() -> None:
     many = [verdict(1, primary=False, name=f"other {number}") for number in range(5)]
     what = guidance([*many, verdict(-1), verdict(0, "coverage", name="branches"), verdict(-1, "accuracy")])
     assert what == (
-        "lowered fidelity (inside 0.9000 -> 0.8000, -0.100 [-0.120, -0.080]); "
-        "coverage is not told apart (branches 0.9000 -> 0.8000, -0.100 [-0.120, -0.080])"
+        "fidelity lowered (inside 0.9000 -> 0.8000, -0.100 [-0.120, -0.080]); "
+        "coverage not told apart (branches 0.9000 -> 0.8000, -0.100 [-0.120, -0.080])"
     )
     assert guidance(many) == ""
-    assert guidance([verdict(1, "memorisation")]).startswith("brought the distance to training data nearer")
+    assert guidance([verdict(1, "memorisation")]).startswith("the distance to training data nearer")
 
 
 @pytest.mark.parametrize(

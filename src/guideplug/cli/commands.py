@@ -17,7 +17,7 @@ from guideplug.cli.dry_run import dry_run
 from guideplug.cli.guard import guard, no_links, same_code
 from guideplug.cli.progress import progress
 from guideplug.cli.report import page_told
-from guideplug.cli.table import print_table
+from guideplug.cli.table import print_table, table_width
 from guideplug.config import short
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import Guider
@@ -252,11 +252,14 @@ def _go(experiment: Experiment, as_json: bool) -> None:
 
 
 def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: Outcome, page: str | None) -> None:
-    print_table(
-        console,
-        f"{short(config.task)}, {outcome.metrics['samples']:,} samples",
-        *table_rows(outcome.metrics["arms"], outcome.table, outcome.verdicts),
-    )
+    title = f"{short(config.task)}, {outcome.metrics['samples']:,} samples"
+    header, rows = table_rows(outcome.metrics["arms"], outcome.table, outcome.verdicts)
+    if outcome.verdicts and table_width(header, rows) > console.width:  # the differences below, in a table of their own
+        print_table(console, title, header[:-1], [row[:-1] for row in rows])
+        differences = [[*row[:2], row[-1]] for row in rows if row[-1]]
+        print_table(console, "guided less unguided", [*header[:2], header[-1]], differences)
+    else:
+        print_table(console, title, header, rows)
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

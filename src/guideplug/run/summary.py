@@ -57,7 +57,7 @@ def guidance_sentence(config: RunConfig, outcome: Outcome) -> str:
             f"What guidance ({short(config.guider)}) did is not judged: task {config.task.name!r} names no primary "
             "metric that has an interval here."
         )
-    return f"Guidance ({short(config.guider)}) {what}. One seed: another may say otherwise."
+    return f"Guidance ({short(config.guider)}): {what}. One seed: another may say otherwise."
 
 
 def selection_sentence(config: RunConfig, outcome: Outcome) -> str:

@@ -24,17 +24,13 @@ __all__ = ["Verdict", "guidance", "number", "recorded", "signed", "verdicts"]
 Values: TypeAlias = Mapping[str, float | None]
 
 WORDS = {
-    "fidelity": ("raised fidelity", "lowered fidelity", "fidelity is not told apart"),
-    "coverage": ("raised coverage", "lowered coverage", "coverage is not told apart"),
-    "both": (
-        "brought the whole nearer to the truth",
-        "took the whole further from the truth",
-        "the whole is not told apart",
-    ),
+    "fidelity": ("fidelity raised", "fidelity lowered", "fidelity not told apart"),
+    "coverage": ("coverage raised", "coverage lowered", "coverage not told apart"),
+    "both": ("the whole nearer to the truth", "the whole further from the truth", "the whole not told apart"),
     "memorisation": (
-        "brought the distance to training data nearer to that of true samples",
-        "took the distance to training data further from that of true samples",
-        "",
+        "the distance to training data nearer to that of true samples",
+        "the distance to training data further from that of true samples",
+        "the distance to training data not told apart",
     ),
 }
 """What is said of each aspect: better, worse, not told apart. Accuracy is left out: guidance is meant to leave it."""
@@ -172,8 +168,8 @@ def guidance(judged: Sequence[Verdict]) -> str:
     """What guidance did to each aspect, by its primary metric."""
     parts = []
     for aspect, (better, worse, neither) in WORDS.items():
+        words = {1: better, -1: worse, 0: neither}
         for one in judged:
-            words = {1: better, -1: worse, 0: neither}[one.gain]
-            if one.primary and one.aspect == aspect and words:
-                parts.append(f"{words} ({one})")
+            if one.primary and one.aspect == aspect:
+                parts.append(f"{words[one.gain]} ({one})")
     return "; ".join(parts)
