@@ -50,7 +50,7 @@ class Visit:
         if self._reached and not self._traced:
             return
         outer = next(filter(None, (_compiled_around(self._network, name) for name in self._names)), None)
-        if outer is None and self._entered:
+        if outer is None and (self._entered or self._are_compiled_themselves()):
             return
         network = type(getattr(self._network, "_orig_mod", self._network)).__name__
         view = f"the view touches {', '.join(map(repr, self._names))} of {network}"
@@ -67,6 +67,10 @@ class Visit:
             f"{view}, but {outer} is compiled around them, where hooks do not run, so the view changes nothing: "
             f"{advice}"
         )
+
+    def _are_compiled_themselves(self) -> bool:
+        """Whether a compiler that follows the modules' hooks may be their own."""
+        return self._traced and all(_is_compiled(self._network.get_submodule(name)) for name in self._names)
 
 
 def _compiled_around(network: nn.Module, name: str) -> str | None:
