@@ -65,7 +65,7 @@ def test_no_false_alarm_of_any_guider(task):
         texts = suspicious_samples(config, drawn, truth)
         assert [text for text in texts if "far wider" not in text] == [], guider  # these networks are not trained
         tried += 1
-    assert tried > 5
+    assert tried > 3
 
 
 def evenly(count=24, seed=0):
@@ -131,7 +131,7 @@ def test_guidance_that_does_nothing(task, guider, kind, null, reason):
     config = config_of(task, guider, sampler="euler(num_steps=6)")
     drawn, truth = sampled(config, main_of(config, kind, null))
     texts = suspicious_samples(config, drawn, truth)
-    assert len(texts) == (reason is not None), texts
+    assert len(texts) == (reason is not None)
     if reason:
         assert texts[0].startswith("guided and unguided samples are ")
         assert reason in texts[0]
