@@ -237,6 +237,7 @@ ROOMS = {
     "noise": "Noise and randomness",
     "task": "Tasks and data",
     "dataset": "Tasks and data",
+    "data_check": "Tasks and data",
     "reward": "Rewards",
     "recipe": "Recipes and training",
     "recipes": "Recipes and training",

@@ -1,9 +1,11 @@
 """Files of tensors: whole or not at all, and every damage said in one line, with nothing executed."""
 
 import errno
+import itertools
 import os
 import pickle
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +187,75 @@ def test_tensors_that_do_not_fit(change: dict[str, Any], message: str) -> None:
     assert "\n" not in str(caught.value)
     for name, tensor in module.state_dict().items():
         assert torch.equal(tensor, before[name])
+
+
+NAMES = st.lists(st.sampled_from(["a", "b", "model", "ema", "weight", "network"]), min_size=1, max_size=3).map(".".join)
+PREFIX = st.lists(st.sampled_from(["module", "_orig_mod", "model", "ema"]), max_size=3).map(
+    lambda parts: "".join(f"{part}." for part in parts)
+)
+OTHER = st.sampled_from(["network.", "x.", "module.net.", "net.module.", "odule."])
+
+
+class Named(nn.Module):
+    """Tensors of any names, all of one shape."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__()
+        self.names = sorted(names)
+        self.tensors = nn.ParameterList(torch.zeros(2) for _ in self.names)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return dict(zip(self.names, (tensor.detach() for tensor in self.tensors), strict=True))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        for name, tensor in zip(self.names, self.tensors, strict=True):
+            tensor.data.copy_(state_dict[name])
+
+
+def prefix_by_the_rule(names: set[str], own: set[str]) -> str | None:
+    """The shortest combination of known prefixes, by trying all that fit in length."""
+    longest = max(len(name.split(".")) for name in names)
+    for count in range(longest):
+        for parts in itertools.product(["module", "_orig_mod", "model", "ema"], repeat=count):
+            prefix = "".join(f"{part}." for part in parts)
+            if {prefix + name for name in own} == names:
+                return prefix
+    return None
+
+
+@given(
+    own=st.sets(NAMES, min_size=1, max_size=5),
+    prefix=st.one_of(PREFIX, OTHER),
+    change=st.sampled_from(["", "fewer", "more", "renamed", "suffixes", "inside", "one without"]),
+    data=st.data(),
+)
+def test_names_match_whole_or_after_known_prefixes_and_nothing_else(
+    own: set[str], prefix: str, change: str, data: st.DataObject
+) -> None:
+    names = {prefix + name for name in own}
+    some = data.draw(st.sampled_from(sorted(names)))
+    if change == "fewer" and len(names) > 1:
+        names -= {some}
+    elif change == "more":
+        names |= {data.draw(NAMES)}
+    elif change == "renamed":
+        names = names - {some} | {f"{some}_"}
+    elif change == "suffixes":
+        names = {name.rpartition(".")[2] for name in names}
+    elif change == "inside":
+        own = {f"network.{name}" for name in own}
+    elif change == "one without":
+        names = names - {some} | {some.removeprefix(prefix)}
+    tensors = {name: torch.full((2,), float(number)) for number, name in enumerate(sorted(names))}
+    module, expected = Named(own), prefix_by_the_rule(names, own)
+    if expected is None:
+        with pytest.raises(CheckpointError) as caught:
+            fill_module(module, tensors, "x.safetensors")
+        assert "\n" not in str(caught.value)
+        assert all(torch.equal(tensor, torch.zeros(2)) for tensor in module.state_dict().values())
+        if change == "inside" and not prefix:
+            assert "lacks the prefix 'network.'" in str(caught.value)
+    else:
+        assert fill_module(module, tensors, "x.safetensors") == expected
+        for name, tensor in module.state_dict().items():
+            assert torch.equal(tensor, tensors[expected + name])

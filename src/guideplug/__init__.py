@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from guideplug.config import option as option
     from guideplug.config import positive as positive
     from guideplug.config import short as short
+    from guideplug.data_check import check_data as check_data
     from guideplug.dataset import FiniteData as FiniteData
     from guideplug.degrade import Degraded as Degraded
     from guideplug.denoise import Change as Change
@@ -128,6 +129,7 @@ _ROOMS = {
         "Duration", "Expression", "Source", "Strategy", "along_range", "at_least", "between", "finite", "non_negative",
         "option", "positive", "short",
     ],
+    "data_check": ["check_data"],
     "dataset": ["FiniteData"],
     "degrade": ["Degraded"],
     "denoise": [

@@ -31,6 +31,7 @@ from torch.overrides import TorchFunctionMode
 
 from guideplug.denoise import Draws
 from guideplug.errors import DenoiserError
+from guideplug.visit import Visit
 
 __all__ = ["Layers", "Offer", "blurred_queries", "dropped_units", "identity_attention", "skip_layers"]
 
@@ -80,8 +81,11 @@ class Layers:
             if not 0 <= number < len(self.names):
                 raise ValueError(f"layers has {number}: the network has {len(self.names)} such layers, counted from 0")
         default = range(len(self.names)) if self.everywhere else [len(self.names) // 2]
-        chosen = {number: _module(network, self.names[number]) for number in (layers or default)}
-        return _touched({number: (module, self.touch(number, **options)) for number, module in chosen.items()})
+        chosen = {number: self.names[number] for number in (layers or default)}
+        modules = {name: _module(network, name) for name in chosen.values()}
+        return _touched(
+            network, {name: (modules[name], self.touch(number, **options)) for number, name in chosen.items()}
+        )
 
 
 def _module(network: nn.Module, name: str) -> nn.Module:
@@ -95,23 +99,35 @@ _here: ContextVar[tuple[object, ...]] = ContextVar("the perturbed calls that are
 
 
 @contextmanager
-def _touched(touches: Mapping[int, tuple[nn.Module, Touch]]) -> Iterator[None]:
-    """Inside, the modules are touched, as far as they are called from here."""
-    me = object()
-    token = _here.set((*_here.get(), me))
+def _touched(network: nn.Module, touches: Mapping[str, tuple[nn.Module, Touch]]) -> Iterator[None]:
+    """Inside, the modules are touched, as far as they are called from here.
+
+    Raises:
+        DenoiserError: at the end, if they were not: the network is compiled, or was not called.
+    """
+    visit = Visit(network, tuple(touches))
+    token = _here.set((*_here.get(), visit))
     with ExitStack() as hooks:
         hooks.callback(_here.reset, token)
+        hooks.callback(network.register_forward_pre_hook(functools.partial(_entered, visit)).remove)
         for module, touch in touches.values():
-            _hook(module, touch, me, hooks)
+            _hook(module, touch, visit, hooks)
         yield
+    visit.check()
 
 
-def _hook(module: nn.Module, touch: Touch, me: object, hooks: ExitStack) -> None:
+def _entered(visit: Visit, module: nn.Module, args: tuple[Any, ...]) -> None:
+    if visit in _here.get():
+        visit.enter()
+
+
+def _hook(module: nn.Module, touch: Touch, visit: Visit, hooks: ExitStack) -> None:
     calls: list[tuple[Arguments, _Meeting | None]] = []
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
-        if me not in _here.get():
+        if visit not in _here.get():
             return None
+        visit.reach()
         arguments, meeting = touch.before(module, (args, kwargs)), touch.inside()
         if isinstance(module, nn.MultiheadAttention):
             meeting = None
@@ -121,7 +137,7 @@ def _hook(module: nn.Module, touch: Touch, me: object, hooks: ExitStack) -> None
         return arguments
 
     def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        if me not in _here.get() or not calls:
+        if visit not in _here.get() or not calls:
             return output
         arguments, meeting = calls.pop()
         if meeting is not None:

@@ -6,7 +6,7 @@ What can be wrong with a checkpoint is said in one line: the file, what was foun
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -22,6 +22,8 @@ __all__ = ["fill_module", "read_tensors", "tensors_digest", "write_tensors"]
 
 MOST_HEADER = 16 * 1024**2
 MOST_TENSORS = 50_000
+PREFIXES = "module.", "_orig_mod.", "model.", "ema."
+"""What parallel, compiled, averaged and other wrappers put before the names of the network that they hold."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -89,50 +91,70 @@ def _check_head(path: Path) -> None:
             raise ValueError(f"its header is larger than {MOST_HEADER:,} bytes or {MOST_TENSORS:,} tensors")
 
 
-def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
-    """Load weights into a module.
+def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> str:
+    """Load weights into a module; the names match whole, or all of them after one known prefix, which is returned.
+
+    Known prefixes are `PREFIXES`, by which other modules wrap a network without changing what it computes, and
+    combinations of them.
 
     Raises:
         CheckpointError: names or shapes differ, or a weight is not finite.
     """
-    wanted = module.state_dict()
-    tensors = _renamed(tensors, wanted.keys())
-    missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
-    if missing or extra:
-        absent = f"lacks {_some(missing)}" if missing else ""
-        surplus = f"has {_some(extra)} that the network lacks" if extra else ""
-        raise CheckpointError(
-            f"checkpoint {origin} {' and '.join(filter(None, [absent, surplus]))}: is it of {type(module).__name__}? "
-            "name its denoiser, as in load(path=..., denoiser=...)"
-        )
+    own = module.state_dict()
+    prefix = known_prefix(tensors.keys(), own.keys())
+    if prefix is None:
+        raise CheckpointError(f"checkpoint {origin} {_misfit(tensors.keys(), own.keys(), type(module).__name__)}")
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
-        if tensor.shape != wanted[name].shape:
+        if tensor.shape != own[name].shape:
             raise CheckpointError(
                 f"checkpoint {origin}: {name} has shape {tuple(tensor.shape)}, the network's is "
-                f"{tuple(wanted[name].shape)}: give the denoiser's options it was trained with"
+                f"{tuple(own[name].shape)}: give the denoiser's options it was trained with"
             )
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"checkpoint {origin}: {name} holds values that are not finite: train it again")
-    module.load_state_dict(dict(tensors))
+    module.load_state_dict(tensors)
+    return prefix
 
 
-def _renamed(tensors: Mapping[str, Tensor], wanted: Collection[str]) -> Mapping[str, Tensor]:
-    """The tensors under the wanted names, where all that differs is what every name begins with.
+def known_prefix(names: Collection[str], own: Collection[str]) -> str | None:
+    """What all names begin with before they are those of a module, "" or known prefixes; None where they differ."""
+    return next((prefix for prefix in _known_prefixes(names) if _under("", names, prefix) == set(own)), None)
 
-    A wrapped network's own checkpoint lacks a beginning ("network."), that of a compiled or parallel module has one.
-    """
-    first = next(iter(tensors), "")
-    parts = first.split(".")
-    for dropped in range(len(parts)):
-        kept = ".".join(parts[dropped:])
-        theirs = first.removesuffix(kept)
-        for name in wanted:
-            if name == kept or name.endswith(f".{kept}"):
-                ours = name.removesuffix(kept)
-                found = {ours + key.removeprefix(theirs): tensor for key, tensor in tensors.items()}
-                if found.keys() == set(wanted) and all(key.startswith(theirs) for key in tensors):
-                    return found
-    return tensors
+
+def _known_prefixes(names: Collection[str]) -> Iterator[str]:
+    """The beginnings of the first name that are made of known prefixes and that all names have, shortest first."""
+    prefix = ""
+    yield prefix
+    for part in next(iter(names), "").split(".")[:-1]:
+        prefix += f"{part}."
+        if f"{part}." not in PREFIXES or not all(name.startswith(prefix) for name in names):
+            return
+        yield prefix
+
+
+def _under(added: str, names: Collection[str], dropped: str) -> set[str]:
+    return {added + name.removeprefix(dropped) for name in names}
+
+
+def _misfit(names: Collection[str], own: Collection[str], network: str) -> str:
+    """How the names of a file differ from those of a module, and what to do."""
+    for dropped in _known_prefixes(names):
+        first = next(iter(names), "").removeprefix(dropped)
+        for lacking in sorted({name.removesuffix(first) for name in own if name.endswith(f".{first}")}):
+            if _under(lacking, names, dropped) == set(own):
+                return (
+                    f"lacks the prefix {lacking!r}, which all {len(own)} names of {network} have: it is of the network "
+                    f"inside, which may have another preconditioning than {network}; load it where the network is "
+                    "built, before it is wrapped as what it predicts"
+                )
+    missing, extra = sorted(set(own) - set(names)), sorted(set(names) - set(own))
+    absent = f"lacks {_some(missing)}" if missing else ""
+    surplus = f"has {_some(extra)} that the network lacks" if extra else ""
+    return (
+        f"{' and '.join(filter(None, [absent, surplus]))}: is it of {network}? name its denoiser, as in "
+        "load(path=..., denoiser=...)"
+    )
 
 
 def _some(names: list[str]) -> str:

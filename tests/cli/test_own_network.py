@@ -176,8 +176,8 @@ def test_a_function_without_parameters_cannot_be_fine_tuned(sample: Any, cli: An
     assert "no parameters that could be trained" in cli.error("sample", *options, "--guider", "sims", code=2)
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.network.", ""])
-def test_a_checkpoint_may_lack_or_have_a_prefix(cli: Any, sample: Any, prefix: str) -> None:
+def checkpoint(prefix: str) -> None:
+    """A network of one's own in ``wrapped.py``, and weights of it in ``w.safetensors``, with something before names."""
     wrapped = "from guideplug import wrap\nimport torch\nclass Net(torch.nn.Module):\n"
     wrapped += "    def __init__(self):\n        super().__init__()\n        self.layer = torch.nn.Linear(2, 2)\n"
     wrapped += "    def forward(self, x, time):\n        return self.layer(x)\n"
@@ -187,11 +187,39 @@ def test_a_checkpoint_may_lack_or_have_a_prefix(cli: Any, sample: Any, prefix: s
         {f"{prefix}layer.{name}": torch.ones(shape) for name, shape in (("weight", (2, 2)), ("bias", (2,)))},
         "w.safetensors",
     )
-    sample("--model", "main=w.safetensors", "--denoiser", "python('wrapped:build')", "--out", "run")
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+def test_a_checkpoint_may_have_a_known_prefix_and_says_so(cli: Any, sample: Any, prefix: str) -> None:
+    checkpoint(f"{prefix}network.")
+    printed = sample("--model", "main=w.safetensors", "--denoiser", "python('wrapped:build')", "--out", "run").stdout
     kept = load_file("run/denoisers/main.safetensors")
     assert {name: float(tensor.mean()) for name, tensor in kept.items()} == {
         "network.layer.weight": 1.0, "network.layer.bias": 1.0,
     }  # fmt: skip
+    events = [json.loads(line) for line in Path("run/events.jsonl").read_text().splitlines()]
+    (event,) = [event for event in events if event["event"] == "found"]
+    facts = json.loads(Path("run/denoisers/main.json").read_text())["facts"]
+    assert event.get("prefix", "") == facts.get("prefix", "") == prefix
+    assert (f"names without {prefix!r}" in " ".join(printed.split())) == bool(prefix)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_checkpoint_of_the_network_inside_is_refused(cli: Any, sample: Any, prefix: str) -> None:
+    checkpoint(prefix)
+    line = cli.error(
+        "sample",
+        "--task",
+        "toy",
+        "--plugin",
+        TOY,
+        "--model",
+        "main=w.safetensors",
+        "--denoiser",
+        "python('wrapped:build')",
+    )
+    assert "lacks the prefix 'network.', which all 2 names of Adapted have" in line
+    assert "another preconditioning" in line
 
 
 def test_a_guider_with_another_budget_makes_another_copy(cli: Any) -> None:

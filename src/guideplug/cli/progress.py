@@ -130,7 +130,8 @@ def found_line(data: dict[str, Any]) -> str:
     if "data" in data:
         return f"data of {data['role']}: {data['data']}"
     if "path" in data:
-        return f"loaded {data['role']} from {data['path']}"
+        without = f", names without {data['prefix']!r}" if data.get("prefix") else ""
+        return f"loaded {data['role']} from {data['path']}{without}"
     trained = f", trained in {data['seconds']:.1f} s" if data.get("seconds") else ""
     return f"found {data['role']} in the store{trained} (--fresh trains anew)"
 

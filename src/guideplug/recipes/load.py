@@ -33,17 +33,17 @@ class Load(Recipe):
         return seeded_build(self.denoiser, self.task, 0)
 
     def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
-        """Fill in the weights.
+        """Fill in the weights; the facts have the prefix that the names in the file have and the network's have not.
 
         Raises:
             CheckpointError: the file is missing, damaged, of another format, or has other tensors than the network.
         """
-        self._fill(module)
-        return {"path": self.path}
+        prefix = self._fill(module)
+        return {"path": self.path, "prefix": prefix} if prefix else {"path": self.path}
 
-    def _fill(self, module: nn.Module) -> None:
+    def _fill(self, module: nn.Module) -> str:
         tensors, _ = read_tensors(Path(self.path))
-        fill_module(module, tensors, self.path)
+        return fill_module(module, tensors, self.path)
 
     def content(self) -> str:
         """The hash of the file's bytes."""

@@ -9,7 +9,7 @@ from torch import nn
 from guideplug.config import Duration, option, short
 from guideplug.denoise import Leaf
 from guideplug.draws import finite
-from guideplug.errors import RecipeError
+from guideplug.errors import CheckpointError, RecipeError
 from guideplug.noise import derived_seed
 from guideplug.recipe import Recipe, Workshop
 from guideplug.recipes.data import check_data
@@ -52,7 +52,7 @@ class Train(Recipe):
     def initialize(self, module: nn.Module, workshop: Workshop) -> None:
         """Put the initial weights in place: those that are drawn are there already."""
         if self.start is not None:
-            fill_module(module, workshop.obtain(self.start).state_dict(), f"start={short(self.start)}")
+            _start_from(self.start, workshop.obtain(self.start), module)
 
     def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
         """Train it."""
@@ -68,7 +68,7 @@ class Train(Recipe):
         self.options.check()
         if self.start is not None:
             self.start.check()
-            fill_module(self.build(), self.start.build().state_dict(), f"start={short(self.start)}")
+            _start_from(self.start, self.start.build(), self.build())
         if self.on is not None:
             self.on.check()
         elif self.options.noise_streams:
@@ -111,3 +111,14 @@ class Train(Recipe):
     def lasting(self, duration: Duration) -> "Train":
         """The same, for another duration."""
         return evolve(self, options=evolve(self.options, duration=duration))
+
+
+def _start_from(start: Recipe, network: nn.Module, module: nn.Module) -> None:
+    """Copy the weights of the network that a training starts from; names match whole."""
+    origin = f"start={short(start)}"
+    prefix = fill_module(module, network.state_dict(), origin)
+    if prefix:
+        raise CheckpointError(
+            f"{origin} is a {type(network).__name__}, whose names begin with {prefix!r} and those of "
+            f"{type(module).__name__} do not: start from a network of the same denoiser"
+        )

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from guideplug.config import format_value, shell_quote, short, write
+from guideplug.data_check import check_data
 from guideplug.denoise import Count, Denoiser, Leaf, Tally
 from guideplug.errors import RunError, WriteError
 from guideplug.files import at_work_in, cleared, drawn_whole
@@ -32,6 +33,7 @@ from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop, unhurried
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.rehearsal import denoiser_of, guided
+from guideplug.run.sample_check import suspicious_samples
 from guideplug.run.sweep import swept
 from guideplug.run.verdict import Verdict, recorded, verdicts
 from guideplug.run.workshop import Made, StoreWorkshop
@@ -174,6 +176,9 @@ class Experiment:
         config, device = self.config, torch.device(self.config.device)
         workshop = StoreWorkshop(self.store, device, observers, fresh=self.fresh, stop=stop)
         workshop.expect(config.recipes)
+        if isinstance(config.main, Train) and config.main.on is None:
+            main = config.main
+            self._warn(observers, check_data(main.task, network=main.build(), batch=main.options.batch))
         made: dict[str, Made] = {}
         for role, recipe in config.recipes.items():
             made[role] = workshop.made(recipe)
@@ -206,6 +211,7 @@ class Experiment:
         observers("sampled", arms=list(drawn), samples=config.samples)
         begin = time.perf_counter()
         truth = config.task.truth(config.samples, config.sampler, config.sample_seed)
+        self._warn(observers, suspicious_samples(config, drawn, truth[0]))
         context = Context(config.task, {arm.name: arm for arm in truth}, config.sampler, config.sample_seed)
         metrics = metrics_of(config.task, self.registry)
         values = {}

@@ -57,7 +57,8 @@ def told(name: str, data: Mapping[str, Any]) -> str:
 
 def _found(data: Mapping[str, Any]) -> str:
     if "path" in data:
-        return f"loaded from {data['path']}"
+        without = f", names without {data['prefix']!r}" if data.get("prefix") else ""
+        return f"loaded from {data['path']}{without}"
     if "folder" not in data:
         return "made on the spot"
     took = f", trained in {lasting(data['seconds'])}" if data.get("seconds") else ""

@@ -1,0 +1,98 @@
+"""Whether a perturbed view reached the modules that it names: hooks do not run in a compiled network.
+
+`torch.compile` keeps the graph that it traced. A network that was compiled around the modules of a view runs that graph
+whatever hooks are put on, so the view says what the network says, at the price of a second call.
+
+Cost: one hook, and a comparison at the end, per call of the view.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from guideplug.errors import DenoiserError
+
+__all__ = ["Visit"]
+
+
+class Visit:
+    """One call of a network under a view.
+
+    Args:
+        network: what is called.
+        names: the modules in it that the view touches.
+    """
+
+    def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
+        self._network, self._names = network, names
+        self._entered = self._reached = self._traced = False
+
+    def enter(self) -> None:
+        """The network is called, in Python and not while a compiler follows the call."""
+        self._entered = self._entered or not torch.compiler.is_compiling()
+
+    def reach(self) -> None:
+        """One of the modules is called."""
+        self._reached = True
+        if torch.compiler.is_compiling():
+            self._traced = True
+
+    def check(self) -> None:
+        """Refuse a call that the view had no part in, or will have none in when it is repeated.
+
+        Modules that an eager network goes around, at some noise levels for instance, are no mistake; nor are modules
+        that are compiled themselves.
+
+        Raises:
+            DenoiserError: the modules are inside something compiled, or the network was not called at all.
+        """
+        if self._reached and not self._traced:
+            return
+        outer = next(filter(None, (_compiled_around(self._network, name) for name in self._names)), None)
+        if outer is None and (self._entered or self._are_compiled_themselves()):
+            return
+        network = type(getattr(self._network, "_orig_mod", self._network)).__name__
+        view = f"the view touches {', '.join(map(repr, self._names))} of {network}"
+        advice = (
+            "compile the named modules each by itself (network.x = torch.compile(network.x), or network.x.compile()), "
+            "or wrap the network uncompiled (docs/adapters.md#torchcompile)"
+        )
+        if outer is None:
+            raise DenoiserError(
+                f"{view}, which was not called as a module, so the view changes nothing: if it is compiled inside a "
+                f"function, {advice}; if a method is called instead of it, offer a view of your own"
+            )
+        raise DenoiserError(
+            f"{view}, but {outer} is compiled around them, where hooks do not run, so the view changes nothing: "
+            f"{advice}"
+        )
+
+    def _are_compiled_themselves(self) -> bool:
+        """Whether a compiler that follows the modules' hooks may be their own."""
+        return self._traced and all(_is_compiled(self._network.get_submodule(name)) for name in self._names)
+
+
+def _compiled_around(network: nn.Module, name: str) -> str | None:
+    """What is compiled of the network and of the modules on the way to the named one, which is left out."""
+    module: Any = network
+    passed: list[str] = []
+    for part in name.split(".") if name else ():
+        if _is_compiled(module):
+            inner = type(getattr(module, "_orig_mod", module)).__name__
+            return f"{inner} {'.'.join(passed)!r}" if passed else inner
+        module = getattr(module, part)
+        passed.append(part)
+    return None
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    """Whether a call runs a compiled graph: of the module, of its forward, or of another function that it holds."""
+    return (
+        hasattr(module, "_orig_mod")
+        or getattr(module, "_compiled_call_impl", None) is not None
+        or any(
+            hasattr(value, "_torchdynamo_orig_callable")
+            for value in (*vars(module).values(), *vars(type(module)).values())
+        )
+    )
