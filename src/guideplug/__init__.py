@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from guideplug.config import option as option
     from guideplug.config import positive as positive
     from guideplug.config import short as short
+    from guideplug.config import without_ranges as without_ranges
     from guideplug.dataset import FiniteData as FiniteData
     from guideplug.degrade import Degraded as Degraded
     from guideplug.denoise import Change as Change
@@ -118,7 +119,7 @@ _ROOMS = {
     ],
     "config": [
         "Duration", "Expression", "Source", "Strategy", "along_range", "at_least", "between", "finite", "non_negative",
-        "option", "positive", "short",
+        "option", "positive", "short", "without_ranges",
     ],
     "dataset": ["FiniteData"],
     "degrade": ["Degraded"],

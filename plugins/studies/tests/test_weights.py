@@ -41,12 +41,20 @@ def test_a_curve_for_each_guider_at_the_same_weights() -> None:
 
 
 def test_a_blend_is_one_curve() -> None:
-    text = "blend([cfg(weight=1.5:2.5:0.5), autoguidance(weight=2:4:1)], shares=[0.25, 0.75])"
+    text = "zip(blend([cfg(weight=1.5:2.5:0.5), autoguidance(weight=2:4:1)], shares=[0.25, 0.75]))"
     found = [trial.run["guider"] for trial in Weights(guiders=(Expression(text),), seeds=(0,)).trials()[1:]]
     assert found == [
         f"blend([cfg(weight={a}), autoguidance(weight={b})], shares=[0.25, 0.75])"
         for a, b in ((1.5, 2), (2.0, 3), (2.5, 4))
     ]
+
+
+def test_a_grid_is_refused_with_the_expression_of_pairs() -> None:
+    text = "blend([cfg(weight=1.5:2.5:0.5), autoguidance(weight=2:4:1)])"
+    with pytest.raises(ConfigError, match="study 'weights': .* is a grid of 2 axes, and a curve has one") as caught:
+        planned(Weights(guiders=(Expression(text),), seeds=(0,)), Registry.installed(), {"device": "cpu"})
+    assert f"write 'zip({text})'" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_held_out_value_is_at_the_weight_that_the_others_choose() -> None:

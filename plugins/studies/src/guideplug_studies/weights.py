@@ -11,7 +11,6 @@ takes the weight from elsewhere. Differences to unguided sampling are of the hel
 Source of the search over weights: Karras et al. 2024, arXiv:2406.02507, section 5: weights from 1 to 3.5.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any, final
 
@@ -30,6 +29,7 @@ from guideplug import (
     at_least,
     interval,
     option,
+    without_ranges,
 )
 from guideplug_studies.curves import UNGUIDED, Curve, curve, draw_curves, points, unguided_by_seed
 from guideplug_studies.words import ARROWS, told
@@ -55,9 +55,11 @@ class Weights(Study):
             Expression("cfg(weight=1.25:3.5:0.25)"),
             Expression("autoguidance(weight=1.25:3.5:0.25)"),
             Expression("sims(omega=0.25:2.5:0.25)"),
-            Expression("blend([cfg(weight=1.25:3.5:0.25), autoguidance(weight=1.25:3.5:0.25)], shares=[0.25, 0.75])"),
+            Expression(
+                "zip(blend([cfg(weight=1.25:3.5:0.25), autoguidance(weight=1.25:3.5:0.25)], shares=[0.25, 0.75]))"
+            ),
         ),
-        help="expressions with a range each; several ranges in one go side by side",
+        help="expressions with a range each; several ranges in one go side by side in zip(...)",
     )
     seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), help="of the trainings")
     guide_seeds: tuple[int, ...] = option((), help="of the guides, each with every seed; none for the training's own")
@@ -116,7 +118,7 @@ class Weights(Study):
         each = one.best_of_each(found, metric)
         row: list[Any] = [
             f"{metric} {ARROWS[found.better[metric]]}",
-            _short(one.guider),
+            without_ranges(one.guider),
             list(unguided.values()),
             f"{best:g}",
             f"{min(each):g} to {max(each):g}" if len(each) > 1 else "-",
@@ -142,7 +144,7 @@ class Weights(Study):
                 nothing = "of one seed nothing can be told"
             else:
                 nothing = "no metric tells it from unguided, held out"
-            said.append(f"{_short(guider)}: {'; '.join(parts) or nothing}")
+            said.append(f"{without_ranges(guider)}: {'; '.join(parts) or nothing}")
         return said
 
     def _caveats(self) -> list[str]:
@@ -154,10 +156,4 @@ class Weights(Study):
         ]
 
     def _titles(self) -> dict[str, str]:
-        return {guider: _short(guider) for guider in self.guiders}
-
-
-def _short(guider: str) -> str:
-    """An expression without its ranges, for legends."""
-    plain = re.sub(r"(weight|omega)=[^,)]*:[^,)]*", "", guider)
-    return re.sub(r"\(,? ?\)", "", plain).replace("(, ", "(")
+        return {guider: without_ranges(guider) for guider in self.guiders}
