@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from guideplug.guide import Guider as Guider
     from guideplug.guide import opposite as opposite
     from guideplug.guide import weight_of as weight_of
+    from guideplug.held_out import Candidates as Candidates
+    from guideplug.held_out import held_out_interval as held_out_interval
     from guideplug.hooks import hook as hook
     from guideplug.imported import OwnCode as OwnCode
     from guideplug.noise import LogNormal as LogNormal
@@ -129,6 +131,7 @@ _ROOMS = {
     ],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
     "guide": ["Guider", "opposite", "weight_of"],
+    "held_out": ["Candidates", "held_out_interval"],
     "hooks": ["hook"],
     "imported": ["OwnCode"],
     "noise": ["LogNormal", "LogUniform", "SampleStreams", "TrainingStreams", "grid_position", "sigma_grid"],

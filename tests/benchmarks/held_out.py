@@ -19,7 +19,7 @@ from scipy.stats import t
 
 Array = NDArray[np.float64]
 LENGTHS = (0.0, 1.0, 3.0, 10.0)
-CANDIDATES = (4, 10)
+CANDIDATES = (4, 10, 16)
 SEEDS = (5, 8)
 BOOTSTRAPS = 200
 

@@ -122,7 +122,7 @@ def test_sentences_are_few_and_name_every_arm_of_a_group() -> None:
 
 def test_more_sentences_are_in_the_file_and_how_far_they_carry_is_last() -> None:
     found = comparison(1, 32)
-    assert len(found.missed("time")) == 28
+    assert len(found.missed("time")) == 30
     lines = grouped(found, {pair: pair[1] for pair in found.arms})
     assert len(lines) == 12
     assert sum(line.startswith("At equal time") for line in lines) == 2

@@ -66,7 +66,9 @@ def test_an_option_that_holds_one_value(cli, path, command, option) -> None:
 @pytest.mark.parametrize(("path", "command", "option"), PAIRS, ids=called(PAIRS))
 def test_a_key_of_pairs(cli, path, command, option) -> None:
     words = [option.opts[0], "a.b-c=1", option.opts[0], "a.b_c=2"]
-    assert f"{option.opts[0]} a.b_c is given twice, '1' and '2': give one" in cli.error(*path, *required(command), *words)
+    assert f"{option.opts[0]} a.b_c is given twice, '1' and '2': give one" in cli.error(
+        *path, *required(command), *words
+    )
 
 
 @pytest.mark.parametrize(("path", "command", "option"), TWO_WAYS, ids=called(TWO_WAYS))

@@ -75,7 +75,8 @@ VALID = [
     "synthetic(of=main, guider=cfg(weight=1:3:0.5), samples=100)", "points('a.csv', label=none)", "load(path='a.pt')",
     "python('no.such:thing')", "classifier('./no/file.py:f', weight=1e3)", "posterior(operator='a.npy', noise=.1)",
     "augmented(of=resampled(of=main), share=0.5)", "unbiased(topk(ratio=.25))", "weights(seeds=[0, 1, 2])",
-    "zip(blend([cfg(weight=1:3:0.5), autoguidance(weight=1:3:0.5)]))", "blend([zip(cfg(weight=1:2:1)), sims(omega=0:1:1)])",
+    "zip(blend([cfg(weight=1:3:0.5), autoguidance(weight=1:3:0.5)]))",
+    "blend([zip(cfg(weight=1:2:1)), sims(omega=0:1:1)])",
 ]  # fmt: skip
 TOKENS = [
     *"()[],=:'\"\\ \n\t-+.~/_", "inf", "nan", "none", "true", "1e308", "1e400", "-1", "0", "0x10", "1_000", "9" * 400,

@@ -119,7 +119,10 @@ def test_along_a_range_the_first_gives_option_and_number() -> None:
         ("cfg", "has no range"),
         ("cfg(1:2:0.5)", "without the name of its option: write it, as in weight=1:2:0.5"),
         ("zip(blend([cfg(weight=1:3:1), cfg(weight=1:2:1)]))", "ranges of 3 and 2 numbers"),
-        ("blend([cfg(weight=1:3:1), cfg(weight=1:2:1)])", r"keep one range, or give as many .* of each \(3 and 2 now\)"),
+        (
+            "blend([cfg(weight=1:3:1), cfg(weight=1:2:1)])",
+            r"keep one range, or give as many .* of each \(3 and 2 now\)",
+        ),
     ],
 )
 def test_what_cannot_be_walked_along(text: str, wanted: str) -> None:
@@ -166,7 +169,9 @@ def test_what_zip_refuses(text: str, said: str) -> None:
             reader(text)
 
 
-@pytest.mark.parametrize("text", ["blend([cfg(w=1:3:1), x(w=4:6:1)])", "blend([zip(cfg(w=1:3:1)), 'it`s', x(w=4:6:1)])"])
+@pytest.mark.parametrize(
+    "text", ["blend([cfg(w=1:3:1), x(w=4:6:1)])", "blend([zip(cfg(w=1:3:1)), 'it`s', x(w=4:6:1)])"]
+)
 def test_a_grid_where_a_curve_is_due_names_the_pairs(text: str) -> None:
     with pytest.raises(ConfigError, match="grid of 2 axes, and a curve has one") as caught:
         along_range(text)
@@ -183,7 +188,10 @@ def test_a_grid_where_a_curve_is_due_names_the_pairs(text: str) -> None:
         ("cfg(weight=1:2:0.5)", "cfg"),
         ("cfg(1:2:0.5)", "cfg"),
         ("cfg(zip(1:2:0.5))", "cfg"),
-        ("zip(blend([cfg(weight=1:2:1), x(y=2, omega=1:2:1)], shares=[0.5, 0.5]))", "blend([cfg, x(y=2)], shares=[0.5, 0.5])"),
+        (
+            "zip(blend([cfg(weight=1:2:1), x(y=2, omega=1:2:1)], shares=[0.5, 0.5]))",
+            "blend([cfg, x(y=2)], shares=[0.5, 0.5])",
+        ),
         ("blend([a(w=1:2:1), b(w=3)])", "blend([a, b(w=3)])"),
     ],
 )

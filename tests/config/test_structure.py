@@ -429,7 +429,9 @@ def test_unknown_names_and_what_is_none() -> None:
 
 @pytest.mark.parametrize("text", ["zip", "zip(big)", "zip(big(1:2:1))", "holder(inner=zip(big(1:2:1)))"])
 def test_zip_is_no_strategy_and_its_refusal_says_what_it_is(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"zip\(...\) makes ranges go side by side in guideplug compare and in studies"):
+    with pytest.raises(
+        ConfigError, match=r"zip\(...\) makes ranges go side by side in guideplug compare and in studies"
+    ):
         Reader(REGISTRY).expression(text.replace("holder(inner=", "interval(guider="), Guider)
 
 

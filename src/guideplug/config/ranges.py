@@ -124,7 +124,9 @@ def _axes(value: Value, text: str, name: str = "") -> Iterator[Axis]:
                 raise ConfigError(f"{_piece(value, text)}: zip takes one expression, as in zip(cfg(weight=1:3:0.5))")
             together = [one for axis in _axes(args[0], text, name) for one in axis]
             if not together:
-                raise ConfigError(f"{_piece(value, text)} has no range: zip(...) makes the ranges in it go side by side")
+                raise ConfigError(
+                    f"{_piece(value, text)} has no range: zip(...) makes the ranges in it go side by side"
+                )
             yield together
         case Call(_, args, kwargs):
             for inner in args:

@@ -191,8 +191,8 @@ class Reader:
             _wrong(value, path, f"a {kind.kind}, one of {', '.join(self.catalog.names(kind.kind))}")
         if value.name == PAIRED:
             raise ConfigError(
-                f"{path} is {_shown(value)}: zip(...) makes ranges go side by side in guideplug compare and in studies; "
-                f"give one {kind.kind} here"
+                f"{path} is {_shown(value)}: zip(...) makes ranges go side by side in guideplug compare and in "
+                f"studies; give one {kind.kind} here"
             )
         found = self.catalog.find(kind.kind, value.name)
         if isinstance(found, str):
