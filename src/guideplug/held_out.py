@@ -3,18 +3,18 @@
 For each seed the candidate that is best on the mean over the other seeds, and its value at the seed itself. Each value
 by itself is what somebody gets who takes the candidate from elsewhere; together they depend on each other, for any two
 of n choices share n - 2 seeds, and each seed's value decides the choices of all others. Where no candidate is better
-than a baseline, Student's interval over such values leaves out 0 in 5 to 23 % of all cases instead of 5 %: the more
+than a baseline, Student's interval over such values leaves out 0 in 5 to 24 % of all cases instead of 5 %: the more
 often, the less neighbouring candidates have in common, the more of them there are, and the more seeds.
 
 `held_out_interval` takes the variance of their mean as
 
     s^2 (1/n + 1/(n - 1))   instead of   s^2 / n
 
-Source: Nadeau and Bengio 2003, "Inference for the generalization error", Machine Learning 52, equation 9, with one seed
-to test on and n - 1 to choose on. It is simpler than resampling seeds with the choice repeated, and holds where that
-does not. Rates of false differences by simulation (tests/benchmarks/held_out.py, docs/studies.md), over 5 and 8 seeds,
-4 to 16 candidates, from independent candidates to nearly equal ones: corrected 1 to 6.5 % where neighbouring candidates
-are alike, and up to 9 % where each has noise of its own; naive 5 to 23 %, resampled .4 to 21 %.
+Source: Nadeau and Bengio 2003, "Inference for the generalization error", Machine Learning 52, section 3, with one seed to
+test on and n - 1 to choose on. It is simpler than resampling seeds with the choice repeated, and holds where that does not.
+Simulated rates of false differences (tests/benchmarks/held_out.py, docs/studies.md), 5 and 8 seeds, 4 to 16 candidates:
+corrected 1 to 6.8 % where neighbouring candidates are alike, up to 8.7 % where each has independent noise (6.1 % with 5
+seeds); Student's 5 to 24 %, resampled .1 to 21 %.
 """
 
 import math
