@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from torch import nn
 
 from guideplug import ConfigError, Expression, Findings, Measured, Registry, held_out_interval
+from guideplug.cli.main import main
 from guideplug.laboratory import planned
 from guideplug_studies import Weights
 from guideplug_studies.curves import curve, points
@@ -55,6 +57,15 @@ def test_a_grid_is_refused_with_the_expression_of_pairs() -> None:
         planned(Weights(guiders=(Expression(text),), seeds=(0,)), Registry.installed(), {"device": "cpu"})
     assert f"write 'zip({text})'" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_a_study_that_meant_pairs_is_refused_when_it_is_resumed(tmp_path: Path) -> None:
+    text = "blend([cfg(weight=1.5:2.5:0.5), autoguidance(weight=1.5:2.5:0.5)])"
+    (tmp_path / "study.toml").write_text(f'study = "weights(guiders=[{text!r}], seeds=[0])"\nthreads = 1\n')
+    found = CliRunner().invoke(main, ["study", "--resume", str(tmp_path)], prog_name="guideplug")
+    assert found.exit_code == 2
+    (line,) = found.stderr.splitlines()
+    assert f"is a grid of 2 axes, and a curve has one; for ranges side by side write 'zip({text})'" in line
 
 
 def test_the_held_out_value_is_at_the_weight_that_the_others_choose() -> None:

@@ -13,7 +13,8 @@ Their set-up is not published. Ours is the task ``mixture``, its network trained
 Euler's steps, which are the deterministic ones that the weight is fitted for. The constant weight and the interval are
 chosen on the other seeds ("held out"), each among several, as somebody would who takes them from elsewhere; the learned
 weight is fitted once for each network and is not chosen. Unguided sampling is not among the choices. Differences are
-paired over seeds, with 95 % intervals by Student's t.
+paired over seeds, with 95 % intervals by Student's t, those of held-out values widened
+(`guideplug.held_out`).
 
 Cost: for each seed and training one fit and as many runs as there are settings.
 """
