@@ -244,6 +244,7 @@ ROOMS = {
     "degrade": "Recipes and training",
     "study": "Studies",
     "paired": "Studies",
+    "held_out": "Studies",
     "config": "Options and expressions",
     "imported": "Options and expressions",
     "hooks": "Plugins",

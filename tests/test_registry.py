@@ -207,6 +207,11 @@ def test_an_installed_distribution_is_found(install: Install) -> None:
             (plugin(name), f"guideplug_selectors: Mine has the name {name!r}: give it one in lower case")
             for name in ("Mine", "my_own", "my own", "", "1st", "none", "inf", "mine(2)", "a.b", "größe")
         ),
+        (plugin("zip"), "guideplug_selectors: Mine: the name 'zip' is taken, zip(...) makes ranges go side by side"),
+        (
+            "from guideplug import hook\n@hook\ndef guideplug_presets():\n    return {'guider': {'zip': 'cfg'}}\n",
+            "guideplug_presets: the name 'zip' is taken",
+        ),
         (plugin().replace('    name = "mine"\n', ""), "guideplug_selectors: Mine has the name None"),
         (plugin().replace('name = "mine"', "name = 3"), "guideplug_selectors: Mine has the name 3"),
     ],

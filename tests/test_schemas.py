@@ -64,7 +64,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     jest = "jest(num_chunks=2)"
     commands = {
         "run": ["run", *toy, *arms, "--guider", "autoguidance", "--selector", jest],
-        "again": ["run", *toy, *arms, "--task", "toy(labels=true)", "--selector", f"early({jest}, until=8it)"],
+        "again": ["run", *toy, *arms[2:], "--task", "toy(labels=true)", "--selector", f"early({jest}, until=8it)"],
         "sampled": ["sample", str(root / "run"), "--guider", "none"],
         "compared": [
             "compare", *toy, *arms, "--guider", "none", "--guider", "autoguidance", "--selector", "none", "--selector",

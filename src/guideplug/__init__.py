@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from guideplug.config import option as option
     from guideplug.config import positive as positive
     from guideplug.config import short as short
+    from guideplug.config import without_ranges as without_ranges
     from guideplug.data_check import check_data as check_data
     from guideplug.dataset import FiniteData as FiniteData
     from guideplug.degrade import Degraded as Degraded
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from guideplug.guide import Guider as Guider
     from guideplug.guide import opposite as opposite
     from guideplug.guide import weight_of as weight_of
+    from guideplug.held_out import Candidates as Candidates
+    from guideplug.held_out import held_out_interval as held_out_interval
     from guideplug.hooks import hook as hook
     from guideplug.imported import OwnCode as OwnCode
     from guideplug.metrics import paired_bootstrap as paired_bootstrap
@@ -127,7 +130,7 @@ _ROOMS = {
     ],
     "config": [
         "Duration", "Expression", "Source", "Strategy", "along_range", "at_least", "between", "finite", "non_negative",
-        "option", "positive", "short",
+        "option", "positive", "short", "without_ranges",
     ],
     "data_check": ["check_data"],
     "dataset": ["FiniteData"],
@@ -138,6 +141,7 @@ _ROOMS = {
     ],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
     "guide": ["Guider", "opposite", "weight_of"],
+    "held_out": ["Candidates", "held_out_interval"],
     "hooks": ["hook"],
     "imported": ["OwnCode"],
     "noise": ["LogNormal", "LogUniform", "SampleStreams", "TrainingStreams", "grid_position", "sigma_grid"],

@@ -21,7 +21,7 @@ import pluggy
 
 from guideplug import hooks, names
 from guideplug.config import Strategy
-from guideplug.config.tree import Call, strategy_name
+from guideplug.config.tree import PAIRED, Call, strategy_name
 from guideplug.degrade import Degraded
 from guideplug.denoise import WeightSchedule
 from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
@@ -223,6 +223,7 @@ class Registry:
                         f"{hook} names the kind {kind!r}{nearest(kind, kinds)}: it is one of {', '.join(kinds)}"
                     )
                 for name, text in dict(presets).items():
+                    _check_free(name, hook)
                     plugin.offers.append(Offer(kind, strategy_name(name), plugin.name, str(text)))
         else:
             for cls in given:
@@ -320,6 +321,7 @@ def _check_class(cls: Any, kind: type[Strategy], hook: str) -> None:
     name = cls.__dict__.get("name")
     if not isinstance(name, str) or not _is_name(name):
         raise PluginError(f"{where} has the name {name!r}: give it one in lower case, words joined by '-'")
+    _check_free(name, where)
     if not attrs.has(cls) or cls.__setattr__.__name__ != "_frozen_setattrs":
         raise PluginError(f"{where} is not frozen: decorate it with @attrs.frozen")
     for attribute in attrs.fields(cls):
@@ -327,6 +329,12 @@ def _check_class(cls: Any, kind: type[Strategy], hook: str) -> None:
             raise PluginError(
                 f"{where} does not say what its option {attribute.name!r} does: use guideplug.option(help=...)"
             )
+
+
+def _check_free(name: str, where: str) -> None:
+    """Refuse a name that means something else in expressions."""
+    if strategy_name(name) == PAIRED:
+        raise PluginError(f"{where}: the name {name!r} is taken, zip(...) makes ranges go side by side: give another")
 
 
 def _is_name(name: str) -> bool:

@@ -30,8 +30,9 @@ class CommandLine:
         return result
 
     def toy(self, *args: object, code: int | None = 0) -> Result:
-        """``guideplug run`` on the toy task, one thread."""
-        return self("run", "--plugin", TOY, "--task", "toy", "--device", "cpu", "--set", "threads=1", *args, code=code)
+        """``guideplug run`` on the toy task, or another one, with one thread."""
+        task = () if "--task" in args else ("--task", "toy")
+        return self("run", "--plugin", TOY, *task, "--device", "cpu", "--set", "threads=1", *args, code=code)
 
     def json(self, *args: object) -> Any:
         """What a command prints as JSON, which is all that it prints."""

@@ -136,3 +136,18 @@ def test_no_curves_and_why(tmp_path: Path) -> None:
     assert draw_curves(found, "good", tmp_path / "figures" / "good.png")
     nothing = attrs.evolve(found, rows=[attrs.evolve(row, metrics={"good": None}) for row in found.rows])
     assert why_none(nothing) == "no curves: no metric has values at two snapshots of an arm"
+
+
+def test_a_cross_marks_what_misses_a_budget(drawn: Any) -> None:
+    """The quicker training ends at 1 s; the slower one has spent 1.04 s by its first snapshot."""
+    found = comparison(1)
+    slow = [
+        attrs.evolve(one, selector="s", seconds=1.04 * one.step, backpropagated=2 * one.step) for one in found.trainings
+    ]
+    quick = [attrs.evolve(one, seconds=one.step / 2) for one in found.trainings]
+    rows = [*found.rows, *(attrs.evolve(row, selector="s", metrics={"good": 9.0 * row.step}) for row in found.rows)]
+    figure = drawn(attrs.evolve(found, selectors=["none", "s"], trainings=[*quick, *slow], rows=rows))
+    crosses = [[line.get_xdata()[0] for line in panel.lines if line.get_gid() == "cross"] for panel in figure.axes]
+    assert crosses == [[1.04], [], []]
+    assert len(rings(figure.axes[0])) == 1
+    assert "cross: one that is not near the budget" in figure.get_suptitle()

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from guideplug import Guider, Network, Registry, Sampler, Selector, Task, WeightSchedule
 from guideplug.compare.written import OWN_KEYS, read_grid
-from guideplug.config import Duration, Reader, along_range, expand_ranges, format_value, write
+from guideplug.config import Duration, Reader, along_range, expand_ranges, format_value, without_ranges, write
 from guideplug.errors import GuideplugError
 from guideplug.recipe import Recipe
 from guideplug.reward import Reward
@@ -75,6 +75,8 @@ VALID = [
     "synthetic(of=main, guider=cfg(weight=1:3:0.5), samples=100)", "points('a.csv', label=none)", "load(path='a.pt')",
     "python('no.such:thing')", "classifier('./no/file.py:f', weight=1e3)", "posterior(operator='a.npy', noise=.1)",
     "augmented(of=resampled(of=main), share=0.5)", "unbiased(topk(ratio=.25))", "weights(seeds=[0, 1, 2])",
+    "zip(blend([cfg(weight=1:3:0.5), autoguidance(weight=1:3:0.5)]))",
+    "blend([zip(cfg(weight=1:2:1)), sims(omega=0:1:1)])",
 ]  # fmt: skip
 TOKENS = [
     *"()[],=:'\"\\ \n\t-+.~/_", "inf", "nan", "none", "true", "1e308", "1e400", "-1", "0", "0x10", "1_000", "9" * 400,
@@ -123,7 +125,7 @@ def test_any_expression_is_answered(text: str, kind: Any) -> None:
 @fuzzed(0.1)
 @given(TEXTS)
 def test_any_range_and_duration_is_answered(text: str) -> None:
-    for reader in (expand_ranges, along_range):
+    for reader in (expand_ranges, along_range, without_ranges):
         answered(lambda reader=reader: reader(text))  # type: ignore[misc]
 
     def duration() -> object:

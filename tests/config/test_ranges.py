@@ -1,8 +1,10 @@
 """Ranges in expressions, spread out."""
 
+import shlex
+
 import pytest
 
-from guideplug.config import along_range, expand_ranges
+from guideplug.config import along_range, expand_ranges, parse, without_ranges
 from guideplug.errors import ConfigError, ExpressionError
 
 
@@ -104,7 +106,7 @@ def test_along_a_range_the_first_gives_option_and_number() -> None:
     assert along_range("cfg(weight=1:2:0.5)") == [
         ("weight", 1.0, "cfg(weight=1.0)"), ("weight", 1.5, "cfg(weight=1.5)"), ("weight", 2.0, "cfg(weight=2.0)"),
     ]  # fmt: skip
-    both = along_range("blend([sims(omega=0:1:1), cfg(weight=1:3:2)], shares=[0.5, 0.5])")
+    both = along_range("zip(blend([sims(omega=0:1:1), cfg(weight=1:3:2)], shares=[0.5, 0.5]))")
     assert both == [
         ("omega", 0.0, "blend([sims(omega=0), cfg(weight=1)], shares=[0.5, 0.5])"),
         ("omega", 1.0, "blend([sims(omega=1), cfg(weight=3)], shares=[0.5, 0.5])"),
@@ -116,9 +118,82 @@ def test_along_a_range_the_first_gives_option_and_number() -> None:
     [
         ("cfg", "has no range"),
         ("cfg(1:2:0.5)", "without the name of its option: write it, as in weight=1:2:0.5"),
-        ("blend([cfg(weight=1:3:1), cfg(weight=1:2:1)])", "ranges of 3 and 2 numbers"),
+        ("zip(blend([cfg(weight=1:3:1), cfg(weight=1:2:1)]))", "ranges of 3 and 2 numbers"),
+        (
+            "blend([cfg(weight=1:3:1), cfg(weight=1:2:1)])",
+            r"keep one range, or give as many .* of each \(3 and 2 now\)",
+        ),
     ],
 )
 def test_what_cannot_be_walked_along(text: str, wanted: str) -> None:
     with pytest.raises(ConfigError, match=wanted):
         along_range(text)
+
+
+# Ranges side by side
+
+PAIRS = {
+    "zip(blend([cfg(1:2:1), x(3:4:1)]))": ["blend([cfg(1), x(3)])", "blend([cfg(2), x(4)])"],
+    "blend([zip(cfg(1:2:1)), x(3:4:1)])": expand_ranges("blend([cfg(1:2:1), x(3:4:1)])"),
+    "blend(zip([cfg(1:2:1), x(3:4:1)]), y=5:6:1)": [
+        "blend([cfg(1), x(3)], y=5)", "blend([cfg(1), x(3)], y=6)", "blend([cfg(2), x(4)], y=5)",
+        "blend([cfg(2), x(4)], y=6)",
+    ],
+    "a(y=5:6:1, z=zip(b(1:2:1, 3:4:1)))": [
+        "a(y=5, z=b(1, 3))", "a(y=5, z=b(2, 4))", "a(y=6, z=b(1, 3))", "a(y=6, z=b(2, 4))",
+    ],
+    "zip(a(1:2:1, zip(b(3:4:1))))": ["a(1, b(3))", "a(2, b(4))"],
+    "cfg(weight=zip(1:2:1))": ["cfg(weight=1)", "cfg(weight=2)"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", PAIRS)
+def test_what_zip_makes_of_a_grid(text: str) -> None:
+    assert expand_ranges(text) == PAIRS[text]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("zip(cfg)", r"zip\(cfg\) has no range"),
+        ("blend([cfg(1:2:1), zip(cfg(2))])", r"zip\(cfg\(2\)\) has no range"),
+        ("zip(cfg(1:2:1), x)", "zip takes one expression"),
+        ("zip(of=cfg(1:2:1))", "zip takes one expression"),
+        ("zip()", "zip takes one expression"),
+        ("zip(blend([cfg(w=1:3:1), x(w=1:2:1)]))", "ranges of 3 and 2 numbers, which go side by side in zip"),
+    ],
+)
+def test_what_zip_refuses(text: str, said: str) -> None:
+    for reader in (expand_ranges, along_range):
+        with pytest.raises(ConfigError, match=said):
+            reader(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["blend([cfg(w=1:3:1), x(w=4:6:1)])", "blend([zip(cfg(w=1:3:1)), 'it`s', x(w=4:6:1)])"]
+)
+def test_a_grid_where_a_curve_is_due_names_the_pairs(text: str) -> None:
+    with pytest.raises(ConfigError, match="grid of 2 axes, and a curve has one") as caught:
+        along_range(text)
+    assert "\n" not in str(caught.value)
+    quoted = str(caught.value).partition("side by side write ")[2]
+    (corrected,) = shlex.split(quoted)
+    assert parse(corrected) == parse(f"zip({text})")
+    assert len(along_range(corrected)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("cfg(weight=1:2:0.5)", "cfg"),
+        ("cfg(1:2:0.5)", "cfg"),
+        ("cfg(zip(1:2:0.5))", "cfg"),
+        (
+            "zip(blend([cfg(weight=1:2:1), x(y=2, omega=1:2:1)], shares=[0.5, 0.5]))",
+            "blend([cfg, x(y=2)], shares=[0.5, 0.5])",
+        ),
+        ("blend([a(w=1:2:1), b(w=3)])", "blend([a, b(w=3)])"),
+    ],
+)
+def test_the_name_of_a_curve(text: str, name: str) -> None:
+    assert without_ranges(text) == name

@@ -30,6 +30,7 @@ from guideplug.config import (
 from guideplug.config.tree import Call, ListValue, Word
 from guideplug.config.tree import Literal as Constant
 from guideplug.errors import ConfigError, ExpressionError, GuideplugError, PluginError, UnknownName, nearest
+from guideplug.guide import Guider
 from guideplug.recipes import FineTune, Schedule, Snapshot, Synthetic, Train
 from guideplug.registry import KINDS, Registry
 from guideplug.select import Selector
@@ -424,6 +425,14 @@ def test_unknown_names_and_what_is_none() -> None:
             text if text != "'./a b'" else "[1]"
         )
     refusal("wrap(plain", ExpressionError)
+
+
+@pytest.mark.parametrize("text", ["zip", "zip(big)", "zip(big(1:2:1))", "holder(inner=zip(big(1:2:1)))"])
+def test_zip_is_no_strategy_and_its_refusal_says_what_it_is(text: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"zip\(...\) makes ranges go side by side in guideplug compare and in studies"
+    ):
+        Reader(REGISTRY).expression(text.replace("holder(inner=", "interval(guider="), Guider)
 
 
 def test_presets() -> None:

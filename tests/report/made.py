@@ -118,12 +118,19 @@ def comparison_folder(folder: Path, guiders: tuple[str, ...] = ("none", "cfg"), 
         }
         for g, guider in enumerate(guiders) for one in selectors for seed in seeds for step in steps
     ]  # fmt: skip
-    ends = [{"selector": one, "seed": seed, "step": steps[-1]} for one in selectors for seed in seeds]
+    ends = {
+        budget: [
+            {"selector": one, "seed": seed, "step": steps[-1], "spent": spent}
+            for one, spent in zip(selectors, several, strict=True) for seed in seeds
+        ]
+        for budget, several in (("time", (32.0, 36.5)), ("examples", (32000, 31000)), ("iterations", (320, 319)))
+    }  # fmt: skip
     found = {
         "guiders": guiders, "selectors": selectors, "seeds": seeds, "trainings": trainings, "rows": rows,
         "truth": {metric: 1.0, "recall": 1.0},
         "metrics": {name: {"better": "higher", "aspect": "fidelity"} for name in (metric, "recall")},
-        "chosen": dict.fromkeys(("time", "examples", "iterations"), ends), "missed": {},
+        "chosen": ends, "missed": {"time": [{"selector": "jest"}], "examples": [{"selector": "jest"}]},
+        "shared_guides": {guiders[-1]: ["weak"]}, "shared_references": {},
         "words": ["At equal time, nothing can be told."],
     }  # fmt: skip
     (folder / "compare.json").write_text(json.dumps(found))

@@ -257,6 +257,23 @@ def test_a_comparison_has_a_table_for_each_budget_and_curves_with_bands(made: Mo
     assert all(len(one["points"]) == 5 and one["points"][0][2] > 0 for one in series)
 
 
+def test_what_every_arm_has_spent_stands_beside_its_values_and_misses_are_marked(
+    made: ModuleType, tmp_path: Path
+) -> None:
+    text = write_page(made.comparison_folder(tmp_path / "c")).read_text()
+    for budget, unit, spent in (
+        ("time", "s", ("32.0", "36.5 †")),
+        ("examples", "examples", ("32,000", "31,000 †")),
+        ("iterations", "iterations", ("320", "319")),
+    ):
+        table = text.partition(f"At equal {budget}</caption>")[2].partition("</table>")[0]
+        assert f"spent, {unit}" in table
+        for value in spent:
+            assert table.count(f">{value}</td>") == 2, (budget, value)
+    assert text.count("† not near the budget, so that nothing is concluded: jest.") == 2
+    assert text.count("Trainings share networks, and intervals are about those alone: cfg.") == 3
+
+
 def test_a_study_has_its_tables_and_curves_along_its_axes(made: ModuleType, tmp_path: Path) -> None:
     page = read(write_page(made.study_folder(tmp_path / "s")))
     assert "The best weight is 3." in page.said

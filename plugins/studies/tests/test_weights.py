@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from torch import nn
 
-from guideplug import ConfigError, Expression, Findings, Measured, Registry
+from guideplug import ConfigError, Expression, Findings, Measured, Registry, held_out_interval
+from guideplug.cli.main import main
 from guideplug.laboratory import planned
 from guideplug_studies import Weights
 from guideplug_studies.curves import curve, points
@@ -41,7 +43,7 @@ def test_a_curve_for_each_guider_at_the_same_weights() -> None:
 
 
 def test_a_blend_is_one_curve() -> None:
-    text = "blend([cfg(weight=1.5:2.5:0.5), autoguidance(weight=2:4:1)], shares=[0.25, 0.75])"
+    text = "zip(blend([cfg(weight=1.5:2.5:0.5), autoguidance(weight=2:4:1)], shares=[0.25, 0.75]))"
     found = [trial.run["guider"] for trial in Weights(guiders=(Expression(text),), seeds=(0,)).trials()[1:]]
     assert found == [
         f"blend([cfg(weight={a}), autoguidance(weight={b})], shares=[0.25, 0.75])"
@@ -49,13 +51,31 @@ def test_a_blend_is_one_curve() -> None:
     ]
 
 
+def test_a_grid_is_refused_with_the_expression_of_pairs() -> None:
+    text = "blend([cfg(weight=1.5:2.5:0.5), autoguidance(weight=2:4:1)])"
+    with pytest.raises(ConfigError, match=r"study 'weights': .* is a grid of 2 axes, and a curve has one") as caught:
+        planned(Weights(guiders=(Expression(text),), seeds=(0,)), Registry.installed(), {"device": "cpu"})
+    assert f"write 'zip({text})'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_a_study_that_meant_pairs_is_refused_when_it_is_resumed(tmp_path: Path) -> None:
+    text = "blend([cfg(weight=1.5:2.5:0.5), autoguidance(weight=1.5:2.5:0.5)])"
+    (tmp_path / "study.toml").write_text(f'study = "weights(guiders=[{text!r}], seeds=[0])"\nthreads = 1\n')
+    found = CliRunner().invoke(main, ["study", "--resume", str(tmp_path)], prog_name="guideplug")
+    assert found.exit_code == 2
+    (line,) = found.stderr.splitlines()
+    assert f"is a grid of 2 axes, and a curve has one; for ranges side by side write 'zip({text})'" in line
+
+
 def test_the_held_out_value_is_at_the_weight_that_the_others_choose() -> None:
     found = findings({0: [1.0, 5.0, 9.0], 1: [8.0, 2.0, 9.0], 2: [8.0, 3.0, 9.0]}, {0: 4.0, 1: 4.0, 2: 4.0})
     one = curve(found, str(GUIDER), "m")
-    assert one.best(found, "m") == 2.0  # means 17/3, 10/3, 9
-    assert one.best_of_each(found, "m") == [1.5, 2.0, 2.0]
+    weights = one.candidates(found, "m")
+    assert weights.best() == 2.0  # means 17/3, 10/3, 9
+    assert weights.best_of_each() == {0: 1.5, 1: 2.0, 2: 2.0}
     # Without seed 0, 2.0 is best; without 1 or 2 the means at 2.0 are 4 and 3.5, and 4.5 at 1.5.
-    assert one.held_out(found, "m") == {0: 5.0, 1: 2.0, 2: 3.0}
+    assert weights.held_out() == {0: 5.0, 1: 2.0, 2: 3.0}
     (cells,) = Weights(guiders=(GUIDER,), seeds=(0, 1, 2)).report(found).tables["weights"].rows
     assert cells[5] == [5.0, 2.0, 3.0]
     assert str(cells[6]).startswith("-0.667 [")
@@ -78,7 +98,7 @@ def test_weights_without_a_value_for_every_seed_are_not_chosen() -> None:
     found = findings({0: [1.0, 5.0, 9.0], 1: [math.nan, 2.0, 9.0]}, {0: 4.0, 1: 4.0})
     rows = [row(None, **one.axes) if one.metrics["m"] != one.metrics["m"] else one for one in found.rows]
     gaps = Findings(rows, found.better)
-    assert curve(gaps, str(GUIDER), "m").best(gaps, "m") == 2.0
+    assert curve(gaps, str(GUIDER), "m").candidates(gaps, "m").best() == 2.0
 
 
 def test_its_figure_has_a_panel_for_each_metric(tmp_path: Path) -> None:
@@ -124,7 +144,7 @@ def test_an_omega_beside_other_options_is_drawn_at_its_weight() -> None:
 
 def test_seeds_on_both_sides_of_the_truth_do_not_cancel_out() -> None:
     found = truthful(findings({0: [3.0, 1.0, 9.0], 1: [-3.0, 1.0, 9.0]}, {0: 4.0, 1: 4.0}))
-    assert curve(found, str(GUIDER), "m").best(found, "m") == 2.0
+    assert curve(found, str(GUIDER), "m").candidates(found, "m").best() == 2.0
 
 
 def test_a_seed_without_an_unguided_value_is_not_paired(tmp_path: Path) -> None:
@@ -171,3 +191,33 @@ def test_each_row_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Weights, "_row", lambda *args: asked.append(args) or own(*args))  # type: ignore[func-returns-value]
     THREE.report(WHOLE)
     assert len(asked) == 1
+
+
+def crossed(guides: tuple[int, ...]) -> Findings:
+    """Clear differences of trainings that share guides."""
+    rows = []
+    for seed in range(4):
+        rows.append(row(0.9, guider="none", weight=1.0, seed=seed, guide="own"))
+        for weight in (1.5, 2.0, 2.5):
+            value = 0.1 * weight + 0.01 * seed
+            rows += [row(value, guider=str(GUIDER), weight=weight, seed=seed, guide=str(guide)) for guide in guides]
+    return Findings(rows, {"m": "lower"})
+
+
+@pytest.mark.parametrize(("guides", "about"), [((0,), "for this guide"), ((0, 1), "for these guides")])
+def test_intervals_over_trainings_that_share_guides_say_so(guides: tuple[int, ...], about: str) -> None:
+    study = Weights(guiders=(GUIDER,), seeds=(0, 1, 2, 3), guide_seeds=guides)
+    said = study.report(crossed(guides)).sentences
+    assert said[0].startswith(f"autoguidance, {about}: better than unguided in m")
+    assert f"intervals are {about}: every training is guided by the same {len(guides)}" in said[-1]
+    own = Weights(guiders=(GUIDER,), seeds=(0, 1, 2, 3)).report(findings({0: [1.0, 2.0, 3.0]}, {0: 4.0}))
+    assert not any("guides" in line or "this guide" in line for line in own.sentences)
+
+
+def test_the_interval_of_held_out_values_is_widened() -> None:
+    held, plain = [5.0, 2.0, 3.0], 4.0
+    found = findings({0: [1.0, 5.0, 9.0], 1: [8.0, 2.0, 9.0], 2: [8.0, 3.0, 9.0]}, {0: 4.0, 1: 4.0, 2: 4.0})
+    (cells,) = THREE.report(found).tables["weights"].rows
+    gap = held_out_interval([value - plain for value in held])
+    assert cells[6] == f"{gap.mean:+.3g} [{gap.low:+.3g}, {gap.high:+.3g}]"
+    assert "widened since held-out values depend on each other" in THREE.report(found).sentences[-1]

@@ -17,7 +17,7 @@ from guideplug.compare import Comparison
 from guideplug.compare.digits import cell, number
 from guideplug.compare.result import BUDGETS, Arm, Budget
 from guideplug.compare.tables import ARROWS, budget_of, spent
-from guideplug.compare.words import WHAT, arm, sentences, told
+from guideplug.compare.words import WHAT, arm, for_shared, opening, sentences, told
 
 __all__ = ["counted", "grouped", "tell"]
 
@@ -130,7 +130,7 @@ def _tables(
     if len(labels) <= FEW and table_width(heads, turned) <= width:
         yield title, heads, turned
         return
-    parts = _parted(found, across[1 + paid :], across[: 1 + paid], across[:1], width)
+    parts = _parted(found, across[1 + paid :], across[: 1 + paid], width)
     for index, columns in enumerate(parts):
         lines = [list(line) for line in zip(*columns, strict=True)]
         part = f" (table {index + 1} of {len(parts)})" if len(parts) > 1 else ""
@@ -162,9 +162,9 @@ def _arms_down(found: Comparison, budgets: Sequence[Budget], labels: Mapping[Arm
 
 
 def _parted(
-    found: Comparison, columns: Sequence[list[str]], first: list[list[str]], later: list[list[str]], width: int
+    found: Comparison, columns: Sequence[list[str]], first: list[list[str]], width: int
 ) -> list[list[list[str]]]:
-    """The columns of metrics in tables that fit, an aspect torn only where it alone is too wide."""
+    """The columns of metrics in tables that fit, each after arm and spending; aspects that are too wide are torn."""
 
     def fits(columns: Sequence[list[str]]) -> bool:
         lines = [list(line) for line in zip(*columns, strict=True)]
@@ -175,12 +175,12 @@ def _parted(
         aspects.setdefault(facts["aspect"], []).append(column)
     parts = [list(first)]
     for together in aspects.values():
-        begun = len(parts[-1]) > len(first if len(parts) == 1 else later)
-        if begun and not fits([*parts[-1], *together]) and fits([*later, *together]):
-            parts.append(list(later))
+        begun = len(parts[-1]) > len(first)
+        if begun and not fits([*parts[-1], *together]) and fits([*first, *together]):
+            parts.append(list(first))
         for column in together:
-            if not fits([*parts[-1], column]) and len(parts[-1]) > 1:
-                parts.append(list(later))
+            if not fits([*parts[-1], column]) and len(parts[-1]) > len(first):
+                parts.append(list(first))
             parts[-1].append(column)
     return parts
 
@@ -222,25 +222,27 @@ def _grouped_beside(
     """What is told of some arms beside one, most arms first; then those of which nothing is."""
     budget = budgets[0]
     missed = found.missed(budget)
-    groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
-    without = []
+    groups: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    without: dict[str, list[str]] = {}
     for pair in others:
         if {base[1], pair[1]} & missed.keys():
             continue
         said = told(found, pair, base, budget)
+        at = opening(_at(budgets), for_shared(found, pair, base))
         if len(said.without) == len(found.metrics):
-            without.append(names[pair])
+            without.setdefault(at, []).append(names[pair])
             continue
-        groups.setdefault((tuple(said.better), tuple(said.worse)), []).append(names[pair])
-    alike = groups.pop(((), ()), [])
-    for (better_in, worse_in), arms in sorted(groups.items(), key=lambda item: -len(item[1])):
+        groups.setdefault((at, tuple(said.better), tuple(said.worse)), []).append(names[pair])
+    alike = {key[0]: arms for key, arms in groups.items() if key[1:] == ((), ())}
+    clear = {key: arms for key, arms in groups.items() if key[1:] != ((), ())}
+    for (at, better_in, worse_in), arms in sorted(clear.items(), key=lambda item: -len(item[1])):
         parts = [
             f"{word} in {'every metric' if len(where) == len(found.metrics) > 1 else ', '.join(where)}"
             for word, where in (("better", better_in), ("worse", worse_in))
             if where
         ]
-        yield f"{_at(budgets)}, {' and '.join(parts)} than {names[base]}: {', '.join(arms)}"
-    if alike:
-        yield f"{_at(budgets)}, no metric can tell from {names[base]}: {', '.join(alike)}"
-    if without:
-        yield f"{_at(budgets)}, no interval (too few values): {', '.join(without)}"
+        yield f"{at}, {' and '.join(parts)} than {names[base]}: {', '.join(arms)}"
+    for at, arms in alike.items():
+        yield f"{at}, no metric can tell from {names[base]}: {', '.join(arms)}"
+    for at, arms in without.items():
+        yield f"{at}, no interval (too few values): {', '.join(arms)}"

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from guideplug.cli.once import Command
+from guideplug.config.tree import field_name
 from guideplug.errors import GuideplugError, UsageError, visible
 from guideplug.scaffold import KINDS, Kind
 
@@ -34,6 +36,8 @@ class _Misuse(click.UsageError):
 
 class _Group(click.Group):
     """A group that answers errors a user can fix in one line, with their exit code."""
+
+    command_class = Command
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         try:
@@ -122,13 +126,20 @@ class _Whole(click.ParamType):  # type: ignore[type-arg]
 
 
 def _pair(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """``KEY=VALUE`` options as pairs."""
-    pairs = []
+    """``KEY=VALUE`` options as pairs, each key once."""
+    pairs: list[tuple[str, str]] = []
+    before: dict[str, str] = {}
     for value in values:
         key, separator, text = value.partition("=")
         if not separator or not key.strip() or not text.strip():
             raise click.BadParameter(f"{value!r} is no {parameter.metavar}: write it with '=' and no spaces around")
         pairs.append((key.strip(), text.strip()))
+        same = field_name(key.strip())
+        if same in before:
+            raise UsageError(
+                f"{parameter.opts[0]} {key.strip()} is given twice, {before[same]!r} and {text.strip()!r}: give one"
+            )
+        before[same] = text.strip()
     return tuple(pairs)
 
 

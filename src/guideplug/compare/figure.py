@@ -2,7 +2,7 @@
 
 Colours tell the guiders apart where there are more of them than selectors, else the selectors; more than ten run
 through a colour map, so that a range of weights reads as one. Strokes and marks tell the others apart. The grey line
-is the budget, and a ring on a curve the snapshot that the tables take there.
+is the budget, and a ring on a curve the snapshot that the tables take there; a cross where it misses the budget.
 """
 
 import statistics
@@ -96,7 +96,8 @@ def draw_curves(comparison: Comparison, metric: str, path: Path) -> bool:
     figure.legend(handles, names, frameon=False, handlelength=4.5, **where)
     seeds = len(comparison.seeds)
     band = f"mean of {seeds} seeds, band of one population standard deviation over them" if seeds > 1 else "one seed"
-    figure.suptitle(f"{metric}: {band}\ngrey: the budget; ring: the snapshot that the tables take there", fontsize=11)
+    marks = "grey: the budget; ring: the snapshot that the tables take there; cross: one that is not near the budget"
+    figure.suptitle(f"{metric}: {band}\n{marks}", fontsize=11)
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, format="png")
     return True
@@ -151,8 +152,10 @@ def _draw(
     if len(values) == len(comparison.seeds):
         chosen = comparison.chosen(budget)
         at = statistics.fmean(comparison.spent(chosen[selector, seed], budget) for seed in values)
-        ring: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "linestyle": "none"}
-        panel.plot([at], [statistics.fmean(values.values())], markeredgecolor=drawn.colour, gid="ring", **ring)
+        kind = "cross" if selector in comparison.missed(budget) else "ring"
+        mark: dict[str, Any] = {"marker": "x" if kind == "cross" else "o", "markersize": 10, "linestyle": "none"}
+        mean = statistics.fmean(values.values())
+        panel.plot([at], [mean], markerfacecolor="none", markeredgecolor=drawn.colour, gid=kind, **mark)
 
 
 def _keep_near(panels: Sequence[Any], points: Sequence[dict[str, float]], truth: float) -> None:

@@ -6,11 +6,12 @@
 - equal time: the smallest total of seconds (`guideplug.compare.costs`) of any training; of each the snapshot nearest to
   it. The training of a selector's reference is reported beside it, and counted in where that was asked for.
 
-The nearest snapshot is not the budget itself: it may lie before or after it. Where even the first snapshot of a
-training has spent too much to be near, the budget is missed: the arm stays in the tables, marked, and nothing is
-concluded from it.
+The nearest snapshot is not the budget itself: it may lie before or after it. Where that of any training is further from
+the budget than `NEAR`, its selector misses the budget: the arm stays in the tables, marked, and nothing is concluded
+from it.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Literal, TypeAlias, get_args
@@ -20,12 +21,17 @@ import attrs
 from guideplug.compare.costs import Cost
 from guideplug.paired import Difference, interval
 
-__all__ = ["BUDGETS", "Arm", "Budget", "Comparison", "Miss", "Row", "Training"]
+__all__ = ["BUDGETS", "NEAR", "Arm", "Budget", "Comparison", "Miss", "Row", "Training"]
 
 Arm: TypeAlias = tuple[str, str]
 """A guider and a selector."""
 Budget: TypeAlias = Literal["time", "examples", "iterations"]
 BUDGETS: tuple[Budget, ...] = get_args(Budget)
+NEAR = 0.03
+"""How far from a budget, before or after it, what a training has spent may be, as a share of the budget.
+
+The hundred snapshots that are kept by default are this near to any budget from a sixth of a training on, and the price
+of an iteration is hardly known better. A difference of spending of more than this may itself be what a metric shows."""
 
 
 @attrs.frozen
@@ -68,16 +74,29 @@ class Row:
 
 @attrs.frozen
 class Miss:
-    """A budget that a selector's trainings are not near: what the first snapshot of one has spent, and its reference.
+    """A budget that a selector's trainings are not near, told of the training that is furthest from it.
 
-    The reference is 0 where it is not charged.
+    Args:
+        selector, seed: which training.
+        budget: which budget.
+        spent: what its snapshot nearest to the budget has spent.
+        reference: of that its reference; 0 where that is not charged.
+        limit: the budget.
+        apart: optimiser steps between its snapshots around the budget; more snapshots are nearer where it is above 1.
     """
 
     selector: str
     budget: Budget
+    seed: int
     spent: float
     reference: float
     limit: float
+    apart: int
+
+    @property
+    def off(self) -> float:
+        """How much more than the budget is spent, as a share of it; below 0 where it is less."""
+        return (self.spent - self.limit) / self.limit if self.limit > 0 else math.inf
 
 
 @attrs.frozen
@@ -96,6 +115,8 @@ class Comparison:
         busy: the prices that were measured on a busy machine, in words.
         phases: of each selector, the shares of its trainings' clocked time, and evaluations in scoring: means.
         needs_end: the name of the learning rate's schedule where it needs to know a training's end, or None.
+        shared_guides, shared_references: of each guider and selector that has some, the roles whose networks trainings
+            of several seeds share (`guideplug.compare.shared`).
     """
 
     guiders: Sequence[str]
@@ -111,6 +132,8 @@ class Comparison:
     busy: Sequence[str] = ()
     phases: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
     needs_end: str | None = None
+    shared_guides: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+    shared_references: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
 
     @property
     def arms(self) -> list[Arm]:
@@ -157,11 +180,7 @@ class Comparison:
         return self._chosen[budget]
 
     def missed(self, budget: Budget) -> Mapping[str, Miss]:
-        """The selectors with a training that is not near a budget: its first snapshot has spent too much.
-
-        Too much is more than half of what it spends from there to the next snapshot. A training with one snapshot has
-        no next one: there anything above 5 % of the budget is too much.
-        """
+        """The selectors with a training whose snapshot nearest to a budget is more than `NEAR` off it."""
         return self._missed[budget]
 
     # Asked for once for each cell of each table, so worked out once.
@@ -195,14 +214,19 @@ class Comparison:
         return {budget: self._missing(budget) for budget in BUDGETS}
 
     def _missing(self, budget: Budget) -> dict[str, Miss]:
-        limit = self.limit(budget)
+        limit, chosen = self.limit(budget), self.chosen(budget)
         found: dict[str, Miss] = {}
-        for first, *later in self._each:
-            spent = self.spent(first, budget)
-            room = (self.spent(later[0], budget) - spent) / 2 if later else 0.05 * limit
-            if spent - limit > room and (first.selector not in found or spent > found[first.selector].spent):
-                reference = first.reference if self.charge_reference and budget == "time" else 0.0
-                found[first.selector] = Miss(first.selector, budget, spent, reference, limit)
+        for training in self._each:
+            nearest = chosen[training[0].selector, training[0].seed]
+            spent = self.spent(nearest, budget)
+            if abs(spent - limit) <= NEAR * limit:
+                continue
+            reference = nearest.reference if self.charge_reference and budget == "time" else 0.0
+            below = max((one.step for one in training if self.spent(one, budget) <= limit), default=0)
+            above = min(one.step for one in training if one.step > below)  # a training ends at the budget or above it
+            miss = Miss(nearest.selector, budget, nearest.seed, spent, reference, limit, above - below)
+            if miss.selector not in found or abs(miss.off) > abs(found[miss.selector].off):
+                found[miss.selector] = miss
         return found
 
     @cached_property

@@ -5,14 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from guideplug.compare.digits import cell, number, seconds
 from guideplug.compare.grid import Published
-from guideplug.compare.result import BUDGETS, Arm, Budget, Comparison, Training
-from guideplug.compare.words import WHAT, amount, arm, sentences
+from guideplug.compare.result import BUDGETS, NEAR, Arm, Budget, Comparison, Training
+from guideplug.compare.words import WHAT, amount, arm, for_shared, sentences
 
 __all__ = ["ARROWS", "MISSED", "budget_of", "markdown", "spent"]
 
 ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
 MISSED = "†"
 """Marks what is not comparable at a budget; the sentences say why."""
+SHARED = "‡"
+"""Marks an interval that is about a guide or a reference which trainings share."""
 
 
 def markdown(comparison: Comparison, published: Sequence[Published] = ()) -> str:
@@ -74,7 +76,11 @@ def _table(comparison: Comparison, budget: Budget, published: Sequence[Published
         if known:
             lines.append(_row(["published", "", *(_theirs(known.get(metric), found[metric]) for metric in metrics)]))
     if comparison.missed(budget):
-        lines += ["", f"{MISSED} not comparable {WHAT[budget].lower()}; see the words below."]
+        lines += [
+            "",
+            f"{MISSED} not comparable {WHAT[budget].lower()}: more than {100 * NEAR:g} % off the budget; see the words "
+            "below.",
+        ]
     return lines
 
 
@@ -142,6 +148,9 @@ def _differences(comparison: Comparison) -> list[str]:
             "",
             f"{ARROWS['truth']} the difference of the distances to the value of true samples: lower is nearer.",
         ]
+    shared = {for_shared(comparison, one, other) for one, other in comparison.pairs} - {""}
+    if shared and len(comparison.seeds) > 1:
+        lines += ["", f"{SHARED} {', or '.join(sorted(shared))} alone, which trainings share; see the words below."]
     return lines
 
 
@@ -151,5 +160,6 @@ def _difference(comparison: Comparison, one: Arm, other: Arm, metric: str, budge
         missed = {one[1], other[1]} & comparison.missed(budget).keys()
         return MISSED if missed else "no interval"
     mark = "**" if found.clear else ""
+    about = f" {SHARED}" if for_shared(comparison, one, other) else ""
     fewer = f" (n {found.count})" if found.count < len(comparison.seeds) else ""
-    return f"{mark}{found.mean:+.4g} [{found.low:+.4g}, {found.high:+.4g}]{mark}{fewer}"
+    return f"{mark}{found.mean:+.4g} [{found.low:+.4g}, {found.high:+.4g}]{mark}{fewer}{about}"

@@ -7,7 +7,7 @@ import attrs
 from guideplug.compare.digits import seconds
 from guideplug.compare.result import BUDGETS, Arm, Budget, Comparison, Miss
 
-__all__ = ["WHAT", "amount", "arm", "remarks", "sentences", "told"]
+__all__ = ["WHAT", "amount", "arm", "for_shared", "opening", "remarks", "sentences", "told"]
 
 WHAT: Mapping[Budget, str] = {
     "time": "At equal time",
@@ -35,6 +35,23 @@ def _selection(selector: str) -> str:
 def amount(value: float, budget: Budget) -> str:
     """How much of a budget, with its unit."""
     return seconds(value) if budget == "time" else f"{value:,.0f} {budget}"
+
+
+def for_shared(comparison: Comparison, *arms: Arm) -> str:
+    """What an interval of arms is about alone where they rest on networks that trainings share; empty where none."""
+    guides = {role for guider, _ in arms for role in comparison.shared_guides.get(guider, ())}
+    references = {role for _, selector in arms for role in comparison.shared_references.get(selector, ())}
+    parts = [
+        f"th{'ese' if len(roles) > 1 else 'is'} {name}{'s' if len(roles) > 1 else ''}"
+        for name, roles in (("guide", guides), ("reference", references))
+        if roles
+    ]
+    return f"for {' and '.join(parts)}" if parts else ""
+
+
+def opening(at: str, shared: str) -> str:
+    """How a sentence begins: the budgets, and what it is about alone."""
+    return f"{at} and {shared}" if shared else at
 
 
 def sentences(comparison: Comparison, names: Mapping[Arm, str] | None = None) -> list[str]:
@@ -81,14 +98,15 @@ def told(comparison: Comparison, one: Arm, other: Arm, budget: Budget) -> Told:
 def _of_budget(comparison: Comparison, budget: Budget, names: Mapping[Arm, str]) -> Iterator[str]:
     """Arms of which nothing can be told come together in one sentence for each that they are compared with."""
     missed = comparison.missed(budget)
-    alike: dict[tuple[int, Arm], list[str]] = {}
+    alike: dict[tuple[int, Arm, str], list[str]] = {}
     count = len(comparison.metrics)
     for one, other in comparison.pairs:
         if {one[1], other[1]} & missed.keys():
             continue
         said = told(comparison, one, other, budget)
+        at = opening(WHAT[budget], for_shared(comparison, one, other))
         if not said.better and not said.worse:
-            alike.setdefault((len(said.without), other), []).append(names[one])
+            alike.setdefault((len(said.without), other, at), []).append(names[one])
             continue
         parts = [
             f"is {word} than {names[other]} in {', '.join(metrics)}"
@@ -97,13 +115,13 @@ def _of_budget(comparison: Comparison, budget: Budget, names: Mapping[Arm, str])
         ]
         rest = f"; {len(said.open)} of {count} metrics cannot tell" if said.open else ""
         rest += f"; {len(said.without)} of {count} have no interval" if said.without else ""
-        yield f"{WHAT[budget]}, {names[one]} {' and '.join(parts)}{rest}."
-    for (without, other), arms in alike.items():
+        yield f"{at}, {names[one]} {' and '.join(parts)}{rest}."
+    for (without, other, at), arms in alike.items():
         if without == count:
-            yield f"{WHAT[budget]}, no metric has an interval for {', '.join(arms)} beside {names[other]}."
+            yield f"{at}, no metric has an interval for {', '.join(arms)} beside {names[other]}."
             continue
         rest = f" ({without} of {count} metrics have no interval)" if without else ""
-        yield f"{WHAT[budget]}, no metric can tell {', '.join(arms)} from {names[other]}: every interval holds 0{rest}."
+        yield f"{at}, no metric can tell {', '.join(arms)} from {names[other]}: every interval holds 0{rest}."
 
 
 # What to know about the numbers
@@ -120,7 +138,20 @@ def remarks(comparison: Comparison) -> list[str]:
                 f"What {selector} scores with comes from {', '.join(names)}: nobody knows what its training took, and "
                 "it counts as 0."
             )
-    return [*found, *_of_selecting(comparison), *_of_schedule(comparison)]
+    return [*found, *_of_sharing(comparison), *_of_selecting(comparison), *_of_schedule(comparison)]
+
+
+def _of_sharing(comparison: Comparison) -> Iterator[str]:
+    """Networks that serve trainings of several seeds; of one seed there is no interval to be careful with."""
+    if len(comparison.seeds) < 2:
+        return
+    for name, of in (("guide", comparison.shared_guides), ("reference", comparison.shared_references)):
+        for strategy, roles in of.items():
+            listed = " and ".join(roles)
+            yield (
+                f"Trainings with different seeds share the {name} of {strategy} ({listed}): its intervals are about "
+                f"that {name} and say nothing of another; by default each training has its own, with its own seed."
+            )
 
 
 def _of_selecting(comparison: Comparison) -> Iterator[str]:
@@ -141,10 +172,14 @@ def _of_selecting(comparison: Comparison) -> Iterator[str]:
 def _missed(comparison: Comparison, miss: Miss) -> str:
     what, limit = WHAT[miss.budget].lower(), amount(miss.limit, miss.budget)
     who = "No selection" if miss.selector == "none" else miss.selector
-    spent = f"its first snapshot has spent {amount(miss.spent, miss.budget)}, and the budget is {limit}"
+    off = f"{100 * abs(miss.off):.3g} % {'more' if miss.off > 0 else 'less'} than"
+    spent = f"with seed {miss.seed} it has spent {amount(miss.spent, miss.budget)}, {off} the budget of {limit}"
     advice = "give more --snapshots"
     if miss.reference >= miss.limit:
-        spent = f"its reference alone took {amount(miss.reference, miss.budget)}, and the budget is {limit}"
+        spent += f", its reference alone {amount(miss.reference, miss.budget)}"
+        advice = "give a longer --duration"
+    elif miss.apart <= 1:
+        spent += ", and one iteration is all that lies between its snapshots there"
         advice = "give a longer --duration"
     others = "; no selector is told of beside it there" if miss.selector == comparison.selectors[0] else ""
     return f"{who} is not comparable {what}: {spent}; {advice}{others}."

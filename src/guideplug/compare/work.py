@@ -22,6 +22,7 @@ from guideplug.compare.costs import seconds_at
 from guideplug.compare.grid import Grid, GridRequest, resolve_grid
 from guideplug.compare.prices import Prices, measured_prices
 from guideplug.compare.result import BUDGETS, Comparison, Row, Training
+from guideplug.compare.shared import shared_guides, shared_references
 from guideplug.compare.trainings import needed_for
 from guideplug.compare.workers import Cell, Run, asked_to_leave, workers
 from guideplug.denoise import Leaf
@@ -98,6 +99,8 @@ def compare(
         busy=prices.busy,
         phases={name: _phases([facts[name, seed] for seed in request.seeds]) for name in request.selectors},
         needs_end=_needs_end(grid),
+        shared_guides=shared_guides(grid),
+        shared_references=shared_references(grid),
     )
     wanted = _wanted(grid, plan)
     missing = [cell for cell in wanted if not _path(grid, folder, cell).is_file()]

@@ -2,7 +2,7 @@
 
 from guideplug.config.duration import Duration
 from guideplug.config.grammar import parse, shell_quote
-from guideplug.config.ranges import along_range, expand_ranges
+from guideplug.config.ranges import along_range, expand_ranges, without_ranges
 from guideplug.config.strategy import (
     Expression,
     Source,
@@ -15,9 +15,10 @@ from guideplug.config.strategy import (
     positive,
 )
 from guideplug.config.structure import Catalog, Reader, replace_option, short, write
-from guideplug.config.tree import format_value
+from guideplug.config.tree import PAIRED, format_value
 
 __all__ = [
+    "PAIRED",
     "Catalog",
     "Duration",
     "Expression",
@@ -37,5 +38,6 @@ __all__ = [
     "replace_option",
     "shell_quote",
     "short",
+    "without_ranges",
     "write",
 ]

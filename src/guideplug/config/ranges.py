@@ -1,16 +1,28 @@
-"""Ranges in expressions: ``autoguidance(weight=1:3:0.5)`` is five of them."""
+"""Ranges in expressions: ``autoguidance(weight=1:3:0.5)`` is five of them.
+
+Each range is an axis of a grid, whose first axis varies slowest. ``zip(EXPR)``, around an expression or a part of one,
+makes one axis of the ranges inside it, which go side by side:
+
+    blend([cfg(weight=1:3:1), autoguidance(weight=1:3:1)])         nine expressions
+    zip(blend([cfg(weight=1:3:1), autoguidance(weight=1:3:1)]))    three, with equal weights
+"""
 
 import dataclasses
 import itertools
+import math
 import re
 from collections.abc import Iterator
 from decimal import Context, Decimal, localcontext
+from typing import TypeAlias
 
-from guideplug.config.grammar import parse
-from guideplug.config.tree import Call, ListValue, Literal, Range, Value, Word, format_value
+from guideplug.config.grammar import parse, shell_quote
+from guideplug.config.tree import PAIRED, Call, ListValue, Literal, Range, Value, Word, format_value
 from guideplug.errors import ConfigError, ExpressionError, visible
 
-__all__ = ["along_range", "expand_ranges"]
+__all__ = ["along_range", "expand_ranges", "without_ranges"]
+
+Axis: TypeAlias = list[tuple[str, Range]]
+"""Ranges that go side by side, in the order of the text, each with the name of its option or an empty text."""
 
 MOST = 1000
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -19,11 +31,12 @@ _MEANT = re.compile(r"""[=,(\[]\s*([^\s,()\[\]='":]*(?::[^\s,()\[\]='":]*)+)(?=\
 
 
 def expand_ranges(text: str) -> list[str]:
-    """The expressions that one with ranges stands for, every combination of their numbers; ends are included.
+    """The expressions that one with ranges stands for, every combination of its axes; ends are included.
 
     Raises:
         ExpressionError: it does not follow the grammar; a range that does not is told as what it was meant to be.
-        ConfigError: a range has no number, or there are more than a thousand combinations.
+        ConfigError: a range has no number, there are more than a thousand combinations, or a ``zip(...)`` has no range
+            or ranges of different counts.
     """
     try:
         value = parse(text)
@@ -31,66 +44,123 @@ def expand_ranges(text: str) -> list[str]:
         raise _misspelt(text) or error from None
     if misspelt := _misspelt(text) if any(True for _ in _words(value)) else None:
         raise misspelt
-    if not any(True for _ in _ranges(value)):
+    axes = list(_axes(value, text))
+    if not axes:
         return [text]
-    count = 1
-    for found in _ranges(value):
-        count *= len(_numbers(found, text))
-        if count > MOST:
-            raise ConfigError(f"{visible(text)} stands for more than {MOST} expressions: give a larger step")
-    return [format_value(spread) for spread in _spread(value, text)]
+    numbers = [_side_by_side(axis, text) for axis in axes]
+    if math.prod(map(len, numbers)) > MOST:
+        raise ConfigError(f"{visible(text)} stands for more than {MOST} expressions: give a larger step")
+    return [_at(value, place) for place in itertools.product(*numbers)]
 
 
 def along_range(text: str) -> list[tuple[str, float, str]]:
-    """An expression along its range: the option it is given to, its number, and the expression there; ends included.
+    """An expression along its one axis: the option it is given to, its number, and the expression there; ends included.
 
-    Several ranges in one expression go side by side, the first gives option and number: ``blend([cfg(weight=1:3:0.5),
-    autoguidance(weight=1:3:0.5)])`` is five expressions.
+    Of ranges that go side by side the first gives option and number: ``zip(blend([cfg(weight=1:3:0.5),
+    autoguidance(weight=1:3:0.5)]))`` is five expressions.
 
     Raises:
         ExpressionError: it does not follow the grammar.
-        ConfigError: it has no range, one is given without the name of its option, one has no number, or they have
-            different counts of numbers.
+        ConfigError: it has no range, or several that are axes of a grid; the first is given without the name of its
+            option; a range has no number; or a ``zip(...)`` has no range or ranges of different counts.
     """
     value = parse(text)
-    named = list(_named_ranges(value))
-    if not named:
+    axes = list(_axes(value, text))
+    if not axes:
         raise ConfigError(f"{visible(text)} has no range: write one, as in weight=1:3:0.5")
-    option, first = named[0]
+    if len(axes) > 1:
+        raise ConfigError(f"{visible(text)} is a grid of {len(axes)} axes, and a curve has one; {_paired(axes, text)}")
+    ((option, first), *_) = axes[0]
     if not option:
         example = f"as in weight={text[slice(*first.span)]}"
         raise ConfigError(f"{visible(text)} has a range without the name of its option: write it, {example}")
-    numbers = [_numbers(found, text) for _, found in named]
+    numbers = _side_by_side(axes[0], text)
+    return [(option, float(place[0]), _at(value, (place,))) for place in numbers]
+
+
+def _paired(axes: list[Axis], text: str) -> str:
+    """How to write a grid whose ranges were meant to go side by side."""
+    counts = [len(_side_by_side(axis, text)) for axis in axes]
+    if len(set(counts)) == 1:
+        return f"for ranges side by side write {shell_quote(visible(f'zip({text})'))}"
+    several = " and ".join(map(str, counts))
+    return f"keep one range, or give as many numbers of each ({several} now) and put zip(...) around them"
+
+
+def without_ranges(text: str) -> str:
+    """An expression without the options that are ranges, and without ``zip(...)``: the name of a curve.
+
+    Raises:
+        ExpressionError: it does not follow the grammar.
+    """
+    return format_value(_plain(parse(text)))
+
+
+def _plain(value: Value) -> Value:
+    match value:
+        case Call(name, (inner,), ()) if name == PAIRED:
+            return _plain(inner)
+        case Call(name, args, kwargs):
+            placed = tuple(_plain(inner) for inner in args if not isinstance(_unpaired(inner), Range))
+            kept = [one for one in kwargs if not isinstance(_unpaired(one.value), Range)]
+            named = tuple(dataclasses.replace(one, value=_plain(one.value)) for one in kept)
+            return dataclasses.replace(value, args=placed, kwargs=named) if placed or named else Word(name)
+        case ListValue(items):
+            return dataclasses.replace(value, items=tuple(map(_plain, items)))
+    return value
+
+
+def _unpaired(value: Value) -> Value:
+    return _unpaired(value.args[0]) if isinstance(value, Call) and value.name == PAIRED and value.args else value
+
+
+def _axes(value: Value, text: str, name: str = "") -> Iterator[Axis]:
+    """The axes in the order of the text; ``name`` is the option that the value is given to."""
+    match value:
+        case Range():
+            yield [(name, value)]
+        case Call(called, args, kwargs) if called == PAIRED:
+            if len(args) != 1 or kwargs:
+                raise ConfigError(f"{_piece(value, text)}: zip takes one expression, as in zip(cfg(weight=1:3:0.5))")
+            together = [one for axis in _axes(args[0], text, name) for one in axis]
+            if not together:
+                raise ConfigError(
+                    f"{_piece(value, text)} has no range: zip(...) makes the ranges in it go side by side"
+                )
+            yield together
+        case Call(_, args, kwargs):
+            for inner in args:
+                yield from _axes(inner, text)
+            for keyword in kwargs:
+                yield from _axes(keyword.value, text, keyword.name)
+        case ListValue(items):
+            for inner in items:
+                yield from _axes(inner, text)
+
+
+def _side_by_side(axis: Axis, text: str) -> list[tuple[float | int, ...]]:
+    """The numbers of an axis, one for each of its ranges, at each of its places."""
+    numbers = [_numbers(one, text) for _, one in axis]
     if len({len(several) for several in numbers}) > 1:
         counts = " and ".join(str(len(several)) for several in numbers)
         raise ConfigError(
-            f"{visible(text)} has ranges of {counts} numbers, which go side by side: give as many of each"
+            f"{visible(text)} has ranges of {counts} numbers, which go side by side in zip(...): give as many of each"
         )
-    return [
-        (option, float(chosen[0]), format_value(_filled(value, iter(chosen)))) for chosen in zip(*numbers, strict=True)
-    ]
+    return list(zip(*numbers, strict=True))
 
 
-def _named_ranges(value: Value, name: str = "") -> Iterator[tuple[str, Range]]:
-    """The ranges in the order of the text, each with the name that it is given by, if any."""
-    match value:
-        case Range():
-            yield name, value
-        case Call(_, args, kwargs):
-            for inner in args:
-                yield from _named_ranges(inner)
-            for keyword in kwargs:
-                yield from _named_ranges(keyword.value, keyword.name)
-        case ListValue(items):
-            for inner in items:
-                yield from _named_ranges(inner)
+def _at(value: Value, place: tuple[tuple[float | int, ...], ...]) -> str:
+    """The expression at a place of its grid, given as the numbers of each axis."""
+    return format_value(_filled(value, itertools.chain(*place)))
 
 
 def _filled(value: Value, numbers: Iterator[float | int]) -> Value:
-    """The value with its ranges replaced, in the order of the text, by numbers."""
+    """The value without ``zip(...)``, its ranges replaced, in the order of the text, by numbers."""
     match value:
         case Range():
             return Literal(next(numbers))
+        case Call(name, (inner,), ()) if name == PAIRED:
+            return _filled(inner, numbers)
         case Call(_, args, kwargs):
             placed = tuple(_filled(inner, numbers) for inner in args)
             named = tuple(dataclasses.replace(one, value=_filled(one.value, numbers)) for one in kwargs)
@@ -100,8 +170,9 @@ def _filled(value: Value, numbers: Iterator[float | int]) -> Value:
     return value
 
 
-def _ranges(value: Value) -> Iterator[Range]:
-    return (found for _, found in _named_ranges(value))
+def _piece(value: Value, text: str) -> str:
+    """A part of an expression as it is written."""
+    return visible(text[slice(*value.span)])
 
 
 def _words(value: Value) -> Iterator[Word]:
@@ -162,23 +233,3 @@ def _empty(typed: str, start: Decimal, stop: Decimal, step: Decimal) -> str:
     if stop > start and step < 0:
         return f"its step {each} is negative and leads away from {last}; write {first}:{last}:{each.lstrip('-')}"
     return ""
-
-
-def _spread(value: Value, text: str) -> Iterator[Value]:
-    match value:
-        case Range():
-            yield from map(Literal, _numbers(value, text))
-        case Call(_, args, kwargs):
-            parts = [list(_spread(inner, text)) for inner in (*args, *(keyword.value for keyword in kwargs))]
-            for chosen in itertools.product(*parts):
-                named = zip(kwargs, chosen[len(args) :], strict=True)
-                yield dataclasses.replace(
-                    value,
-                    args=tuple(chosen[: len(args)]),
-                    kwargs=tuple(dataclasses.replace(keyword, value=inner) for keyword, inner in named),
-                )
-        case ListValue(items):
-            for chosen in itertools.product(*(list(_spread(inner, text)) for inner in items)):
-                yield dataclasses.replace(value, items=tuple(chosen))
-        case _:
-            yield value

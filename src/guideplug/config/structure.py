@@ -20,6 +20,7 @@ from guideplug.config.duration import Duration
 from guideplug.config.grammar import parse
 from guideplug.config.strategy import Expression, Strategy
 from guideplug.config.tree import (
+    PAIRED,
     Call,
     Keyword,
     ListValue,
@@ -188,6 +189,11 @@ class Reader:
                 value = Call(strategy_name(value.text), span=value.span)
         if not isinstance(value, Call):
             _wrong(value, path, f"a {kind.kind}, one of {', '.join(self.catalog.names(kind.kind))}")
+        if value.name == PAIRED:
+            raise ConfigError(
+                f"{path} is {_shown(value)}: zip(...) makes ranges go side by side in guideplug compare and in "
+                f"studies; give one {kind.kind} here"
+            )
         found = self.catalog.find(kind.kind, value.name)
         if isinstance(found, str):
             preset = self.read(parse(found), kind, path)

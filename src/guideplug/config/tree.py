@@ -13,6 +13,7 @@ __all__ = [
     "CONSTANTS",
     "CONTROL",
     "ESCAPES",
+    "PAIRED",
     "WORD",
     "Call",
     "Keyword",
@@ -35,6 +36,8 @@ Span: TypeAlias = tuple[int, int]
 WORD = re.compile(r"(?!\.[0-9])[A-Za-z_.~/][A-Za-z0-9_.~/:-]*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 CONSTANTS: Final[dict[str, bool | None]] = {"true": True, "false": False, "none": None}
+PAIRED: Final = "zip"
+"""The name of what makes ranges go side by side; no strategy has it."""
 ESCAPES: Final = {"\\": "\\", "'": "'", '"': '"', "n": "\n", "t": "\t"}
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 

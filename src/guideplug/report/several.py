@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from guideplug.compare.digits import cell
+from guideplug.compare.digits import cell, seconds
+from guideplug.compare.tables import MISSED
 from guideplug.errors import RunError
 from guideplug.report.charts import banded, chart, plot, steps
 from guideplug.report.html import image, rendered
@@ -22,6 +23,7 @@ __all__ = ["page_of_comparison", "page_of_runs", "page_of_study"]
 
 MOST_OF_FIGURES = 3_500_000
 BUDGETS = {"time": "equal time", "examples": "equal examples", "iterations": "equal iterations"}
+UNITS = {"time": "s", "examples": "examples", "iterations": "iterations"}
 ALONG = {"step": "training steps", "backpropagated": "examples trained on", "seconds": "seconds of training"}
 
 Cell = dict[str, Any]
@@ -79,14 +81,22 @@ def page_of_comparison(folder: Path) -> str:
     named = {arm: _arm(*arm, selectors) for arm in arms}
     chosen = as_table(found.get("chosen"))
     tables = [
-        _budget(said, _tables(chosen.get(budget)), rows, named, metrics, as_table(found.get("truth")))
+        _budget(budget, said, _tables(chosen.get(budget)), rows, named, metrics, as_table(found.get("truth")))
         for budget, said in BUDGETS.items()
         if chosen.get(budget)
     ]
     for budget, table in zip(BUDGETS, tables, strict=False):
         missed = [str(miss.get("selector")) for miss in _tables(as_table(found.get("missed")).get(budget))]
         if missed:
-            table["note"] = f"Not near the budget, so that nothing is concluded: {', '.join(missed)}."
+            told = f"{MISSED} not near the budget, so that nothing is concluded: {', '.join(missed)}."
+            table["note"] = f"{table['note']} {told}".strip()
+        for line in table["rows"]:
+            if line["selector"] in missed:
+                line["cells"][1]["text"] += f" {MISSED}"
+        shared = [*as_table(found.get("shared_guides")), *as_table(found.get("shared_references"))]
+        if shared:
+            alone = f"Trainings share networks, and intervals are about those alone: {', '.join(shared)}."
+            table["note"] = f"{table['note']} {alone}".strip()
     return rendered(
         "several.html",
         kind="comparison",
@@ -276,6 +286,7 @@ def _arm(guider: str, selector: str, selectors: int) -> str:
 
 
 def _budget(
+    budget: str,
     said: str,
     chosen: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
@@ -297,12 +308,26 @@ def _budget(
             _mean([value for found in mine if (value := as_number(found.get(name))) is not None], seeds)
             for name in metrics
         ]
-        lines.append({"arm": label, "cells": [_cell(label), *values]})
-    columns = [_column("arm"), *(_column(name, numeric=True, better=better) for name, better in metrics.items())]
-    foot = [[_cell("true samples"), *(_value(as_number(truth.get(name))) for name in metrics)]]
+        spent = [as_number(one.get("spent")) for one in chosen if str(one.get("selector")) == selector]
+        paid = _paid(budget, [amount for amount in spent if amount is not None])
+        lines.append({"arm": label, "selector": selector, "cells": [_cell(label), paid, *values]})
+    columns = [
+        _column("arm"),
+        _column(f"spent, {UNITS[budget]}", numeric=True),
+        *(_column(name, numeric=True, better=better) for name, better in metrics.items()),
+    ]
+    foot = [[_cell("true samples"), _cell(""), *(_value(as_number(truth.get(name))) for name in metrics)]]
     caption = f"At {said}"
     note = f"Mean ± standard deviation over {seeds} seeds." if seeds > 1 else ""
     return {"caption": caption, "note": note, "columns": columns, "rows": lines, "foot": foot}
+
+
+def _paid(budget: str, spent: Sequence[float]) -> Cell:
+    """What an arm has spent of a budget, a mean over its seeds."""
+    if not spent:
+        return _cell("-")
+    mean = statistics.fmean(spent)
+    return _cell(seconds(mean).removesuffix(" s") if budget == "time" else f"{mean:,.0f}", mean)
 
 
 def _curves_of_comparison(

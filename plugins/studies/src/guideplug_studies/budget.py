@@ -13,7 +13,8 @@ Claims, of Alemohammad et al. 2024, arXiv:2408.16333:
    nor too similar to it. So the best budget is one between the shortest and the longest.
 
 The best place on the grid is chosen on the mean over seeds; its values are held out: for each seed the value at the
-place that is best on the mean of the others. Differences are paired over the seeds, with 95 % intervals by Student's t.
+place that is best on the mean of the others. Differences are paired over the seeds, with 95 % intervals that are
+widened because held-out values depend on each other (`guideplug.held_out`).
 The ends of the grid, each at the omega that is best for it, are compared with the best place in the same way.
 Cost: a training, a fine-tuning of the longest budget and one sampling of the training set, for each seed.
 """
@@ -28,6 +29,7 @@ from attrs import frozen
 from attrs.validators import deep_iterable, min_len, optional
 
 from guideplug import (
+    Candidates,
     Difference,
     Expression,
     Findings,
@@ -37,12 +39,12 @@ from guideplug import (
     Table,
     Trial,
     at_least,
-    interval,
+    held_out_interval,
     option,
     positive,
 )
-from guideplug_studies.curves import UNGUIDED, by_seed, mean_distance, unguided_by_seed
-from guideplug_studies.words import ARROWS, BETTER, TOLD, metrics_told, told
+from guideplug_studies.curves import UNGUIDED, by_seed, unguided_by_seed
+from guideplug_studies.words import ARROWS, BETTER, TOLD, WIDENED, metrics_told, told
 
 __all__ = ["Budget"]
 
@@ -133,7 +135,7 @@ class Budget(Study):
             return ["one seed: no interval, and the best place is chosen on the samples that it is measured on"]
         return [
             f"each metric has its own best place of {len(self.budgets) * len(self.omegas)}; {len(self.seeds)} seeds, "
-            "held-out values, intervals of 95 % for each metric by itself"
+            f"held-out values, intervals of 95 % for each metric by itself, {WIDENED}"
         ]
 
 
@@ -167,27 +169,22 @@ class _Grid:
         """Which way is better."""
         return self.found.better[self.metric]
 
-    def best(self, seeds: Sequence[int], budget: int | None = None) -> Place:
-        """The place whose mean distance over some seeds is smallest, of all places or of those of one budget."""
-        places = {place: row for place, row in self.values.items() if budget is None or place[0] == budget}
-        return min(
-            places, key=lambda place: mean_distance(self.found, self.metric, [places[place][seed] for seed in seeds])
-        )
-
-    def held_out(self, budget: int | None = None) -> dict[int, float]:
-        """For each seed the value at the place that is best on the others; of one seed its own best."""
-        others = {seed: [one for one in self.seeds if one != seed] or self.seeds for seed in self.seeds}
-        return {seed: self.values[self.best(others[seed], budget)][seed] for seed in self.seeds}
+    def places(self, budget: int | None = None) -> Candidates[Place]:
+        """The places to choose from: all, or those of one budget."""
+        some = {place: row for place, row in self.values.items() if budget is None or place[0] == budget}
+        return Candidates(some, lambda value: self.found.distance(self.metric, value), tuple(self.seeds))
 
     def gap(self, ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference | None:
-        """The paired difference of distances, below 0 where ours are better."""
+        """The paired difference of distances of held-out values, below 0 where ours are better."""
         distance = self.found.distance
-        return interval([distance(self.metric, ours[seed]) - distance(self.metric, theirs[seed]) for seed in ours])
+        return held_out_interval(
+            [distance(self.metric, ours[seed]) - distance(self.metric, theirs[seed]) for seed in ours]
+        )
 
     @property
     def gain(self) -> Difference | None:
         """The best place against no guidance."""
-        return self.gap(self.held_out(), self.unguided)
+        return self.gap(self.places().held_out(), self.unguided)
 
     def improvement(self, place: Place) -> float:
         """The mean over seeds of how much better a place is than no guidance; below 0 where it is worse."""
@@ -203,7 +200,7 @@ def _verdict(gap: Difference | None) -> str:
 
 
 def _row(grid: _Grid) -> list[Any]:
-    budget, omega = grid.best(grid.seeds)
+    budget, omega = grid.places().best()
     gap = grid.gain
     return [
         f"{grid.metric} {ARROWS[grid.better]}",
@@ -211,7 +208,7 @@ def _row(grid: _Grid) -> list[Any]:
         [grid.unguided[seed] for seed in grid.seeds],
         f"{budget}",
         f"{omega:g}",
-        list(grid.held_out().values()),
+        list(grid.places().held_out().values()),
         told(gap, grid.better),
         _verdict(gap),
     ]
@@ -220,7 +217,7 @@ def _row(grid: _Grid) -> list[Any]:
 def _rows_of_seeds(grid: _Grid) -> list[list[Any]]:
     rows: list[list[Any]] = []
     for seed in grid.seeds:
-        budget, omega = grid.best([seed])
+        budget, omega = grid.places().best([seed])
         there = grid.values[budget, omega][seed]
         name = f"{grid.metric} {ARROWS[grid.better]}"
         rows.append([name, grid.guider, seed, grid.unguided[seed], f"{budget}", f"{omega:g}", there])
@@ -229,7 +226,7 @@ def _rows_of_seeds(grid: _Grid) -> list[list[Any]]:
 
 def _sentence(grid: _Grid) -> str:
     """What a grid says of the paper's two claims."""
-    budget, omega = grid.best(grid.seeds)
+    budget, omega = grid.places().best()
     gap = grid.gain
     words = {"better": "better than unguided", "worse": "worse than unguided even there", "-": "not told from unguided"}
     parts = [f"{grid.guider}, {grid.metric}: best at {budget} iterations and omega {omega:g}"]
@@ -242,7 +239,7 @@ def _sentence(grid: _Grid) -> str:
             parts.append(f"the {end} budget, so the grid shows no stopping point")
         else:
             parts.append(f"between the ends, and {_told_from(grid, first)}, {_told_from(grid, last)}")
-        each = ", ".join(f"{one}: {grid.best(grid.seeds, one)[1]:g}" for one in grid.budgets)
+        each = ", ".join(f"{one}: {grid.places(one).best()[1]:g}" for one in grid.budgets)
         parts.append(f"best omega by budget {each}")
     if omega in (grid.omegas[0], grid.omegas[-1]) and len(grid.omegas) > 1:
         parts.append(f"the {'smallest' if omega == grid.omegas[0] else 'largest'} omega of the grid")
@@ -251,7 +248,7 @@ def _sentence(grid: _Grid) -> str:
 
 def _told_from(grid: _Grid, budget: int) -> str:
     """Whether the best place is told from a budget at that budget's own best omega."""
-    gap = grid.gap(grid.held_out(), grid.held_out(budget))
+    gap = grid.gap(grid.places().held_out(), grid.places(budget).held_out())
     if gap is None or not gap.clear:
         return f"not told from {budget} iterations"
     return f"{'better' if gap.high < 0 else 'worse'} than {budget} iterations"
@@ -296,7 +293,7 @@ def _map(figure: Any, panel: Any, grid: _Grid, title: str) -> None:
     ends = min(most, max(3 * best, 2 * statistics.pstdev(plain))) if best > 0 else most
     colours = "RdBu" if flip > 0 else "RdBu_r"
     image = panel.imshow(shown, cmap=colours, vmin=-ends, vmax=ends, aspect="auto", origin="lower")
-    budget, omega = grid.best(grid.seeds)
+    budget, omega = grid.places().best()
     place = grid.budgets.index(budget) - 0.5, grid.omegas.index(omega) - 0.5
     panel.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor="#111111", linewidth=2))
     decimals = max(0, 1 - math.floor(math.log10(ends)))

@@ -2,12 +2,12 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
 
-from guideplug import Findings, along_range
+from guideplug import Candidates, Findings, along_range
 from guideplug_studies.words import BETTER
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "by_seed",
     "curve",
     "draw_curves",
-    "mean_distance",
     "points",
     "unguided_by_seed",
 ]
@@ -35,36 +34,9 @@ class Curve:
     guider: str
     values: Mapping[float, Mapping[int, float]]
 
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds that have a value anywhere."""
-        return sorted({seed for row in self.values.values() for seed in row})
-
-    @property
-    def whole(self) -> Mapping[float, Mapping[int, float]]:
-        """The weights at which every seed has a value; the others cannot be chosen."""
-        return {weight: row for weight, row in self.values.items() if all(seed in row for seed in self.seeds)}
-
-    def _best(self, found: Findings, metric: str, seeds: Sequence[int]) -> float:
-        """The weight whose mean distance over some seeds is smallest."""
-        whole = self.whole
-        return min(whole, key=lambda weight: mean_distance(found, metric, [whole[weight][seed] for seed in seeds]))
-
-    def best(self, found: Findings, metric: str) -> float:
-        """The weight that is best on the mean over all seeds."""
-        return self._best(found, metric, self.seeds)
-
-    def best_of_each(self, found: Findings, metric: str) -> list[float]:
-        """The weight that is best for each seed by itself."""
-        return [self._best(found, metric, [seed]) for seed in self.seeds]
-
-    def held_out(self, found: Findings, metric: str) -> dict[int, float]:
-        """For each seed the value at the weight that is best on the others; of one seed its own best."""
-        seeds = self.seeds
-        return {
-            seed: self.values[self._best(found, metric, [one for one in seeds if one != seed] or seeds)][seed]
-            for seed in seeds
-        }
+    def candidates(self, found: Findings, metric: str) -> Candidates[float]:
+        """The weights to choose from."""
+        return Candidates(self.values, lambda value: found.distance(metric, value))
 
 
 def curve(found: Findings, guider: str, metric: str) -> Curve:
@@ -85,11 +57,6 @@ def curve(found: Findings, guider: str, metric: str) -> Curve:
 def points(guider: str) -> list[tuple[float, str]]:
     """The weight w and the expression at each point of an expression with a range; of an omega w is 1 + omega."""
     return [(1 + number if name == "omega" else number, text) for name, number, text in along_range(guider)]
-
-
-def mean_distance(found: Findings, metric: str, values: Iterable[float]) -> float:
-    """How bad values are on the mean; what is best has the smallest."""
-    return statistics.fmean(found.distance(metric, value) for value in values)
 
 
 def by_seed(found: Findings, metric: str) -> dict[int, float]:

@@ -13,7 +13,8 @@ Their set-up is not published. Ours is the task ``mixture``, its network trained
 Euler's steps, which are the deterministic ones that the weight is fitted for. The constant weight and the interval are
 chosen on the other seeds ("held out"), each among several, as somebody would who takes them from elsewhere; the learned
 weight is fitted once for each network and is not chosen. Unguided sampling is not among the choices. Differences are
-paired over seeds, with 95 % intervals by Student's t.
+paired over seeds, with 95 % intervals by Student's t, those of held-out values widened
+(`guideplug.held_out`).
 
 Cost: for each seed and training one fit and as many runs as there are settings.
 """
@@ -25,6 +26,7 @@ from typing import Any, final
 from attrs import frozen
 
 from guideplug import (
+    Candidates,
     Difference,
     Duration,
     Findings,
@@ -38,12 +40,13 @@ from guideplug import (
     Task,
     Trial,
     at_least,
+    held_out_interval,
     interval,
     option,
 )
-from guideplug_studies.curves import UNGUIDED, by_seed, mean_distance
+from guideplug_studies.curves import UNGUIDED, by_seed
 from guideplug_studies.weight_panels import arm_panels, grid_of, omega_panels, omegas
-from guideplug_studies.words import exact, told
+from guideplug_studies.words import WIDENED, exact, told
 
 __all__ = ["Learned"]
 
@@ -231,7 +234,7 @@ class Learned(Study):
         )
 
     def _third_claim(self, cell: "_Cell") -> str:
-        gap = cell.gap(cell.held(cell.constant), cell.none)
+        gap = cell.chosen_gap(cell.held(cell.constant), cell.none)
         return (
             f"a larger omega helps: {_judged(gap)}; the best constant weight is {cell.best(cell.constant)}, held out - "
             f"none is {cell.told(gap)}"
@@ -240,10 +243,10 @@ class Learned(Study):
     def _fourth_claim(self, cell: "_Cell", omega: Sequence[float]) -> str:
         parts = {
             "none": cell.gap(cell.learned, cell.none),
-            "the best constant": cell.gap(cell.learned, cell.held(cell.constant)),
+            "the best constant": cell.chosen_gap(cell.learned, cell.held(cell.constant)),
         }
         if cell.interval:
-            parts["the best interval"] = cell.gap(cell.learned, cell.held(cell.interval))
+            parts["the best interval"] = cell.chosen_gap(cell.learned, cell.held(cell.interval))
         listed = "; ".join(f"than {name} {_judged(gap)}, {cell.told(gap)}" for name, gap in parts.items())
         return f"the learned omega (mean {statistics.fmean(omega):.2f}) helps more: {listed}"
 
@@ -252,7 +255,7 @@ class Learned(Study):
             return ["one seed: no interval, and settings are chosen on the samples that they are measured on"]
         return [
             f"{len(self.seeds)} seeds; the constant weight and the interval are chosen for each training, held out; "
-            "intervals of 95 % for each difference by itself"
+            f"intervals of 95 % for each difference by itself, those of chosen settings {WIDENED}"
         ]
 
 
@@ -290,33 +293,35 @@ class _Cell:
         """Which way is better."""
         return self.found.better[self.metric]
 
-    def gap(self, one: Values, other: Values) -> Difference | None:
-        """The paired difference of distances: below 0 the first is better."""
+    def gaps(self, one: Values, other: Values) -> list[float]:
+        """The paired differences of distances: below 0 the first is better."""
         distance = self.found.distance
-        return interval(
-            [distance(self.metric, one[seed]) - distance(self.metric, other[seed]) for seed in one if seed in other]
-        )
+        return [distance(self.metric, one[seed]) - distance(self.metric, other[seed]) for seed in one if seed in other]
+
+    def gap(self, one: Values, other: Values) -> Difference | None:
+        """The mean difference of two arms that are not chosen."""
+        return interval(self.gaps(one, other))
+
+    def chosen_gap(self, one: Values, other: Values) -> Difference | None:
+        """The mean difference where an arm is held out."""
+        return held_out_interval(self.gaps(one, other))
 
     def told(self, gap: Difference | None) -> str:
         """A difference in words, of values where more is better."""
         return told(gap, self.better, digits=2)
 
-    def best(self, settings: Mapping[str, Values], without: int | None = None) -> str:
-        """The setting that is best on the mean over the seeds but one, among those with a value for every seed."""
-        seeds = [seed for seed in self.none if seed != without] or list(self.none)
-        if not seeds:
-            return "-"
-        means = {
-            setting: mean_distance(self.found, self.metric, [values[seed] for seed in seeds])
-            for setting, values in settings.items()
-            if all(seed in values for seed in self.none)
-        }
-        return min(means, key=lambda setting: means[setting], default="-")
+    def _candidates(self, settings: Mapping[str, Values]) -> Candidates[str]:
+        return Candidates(settings, lambda value: self.found.distance(self.metric, value), tuple(self.none))
+
+    def best(self, settings: Mapping[str, Values]) -> str:
+        """The setting that is best on the mean over the seeds, among those with a value for every seed."""
+        candidates = self._candidates(settings)
+        return candidates.best() if candidates.whole and candidates.seeds else "-"
 
     def held(self, settings: Mapping[str, Values]) -> Values:
         """For each seed the value of the setting that is best on the others."""
-        chosen = {seed: self.best(settings, seed) for seed in self.none}
-        return {seed: settings[setting][seed] for seed, setting in chosen.items() if setting != "-"}
+        candidates = self._candidates(settings)
+        return candidates.held_out() if candidates.whole else {}
 
     @property
     def arms(self) -> dict[str, Values]:
@@ -335,9 +340,11 @@ class _Cell:
     def differences(self) -> list[Any]:
         """The row of differences."""
         constant, inside = self.held(self.constant), self.held(self.interval)
-        pairs = [(self.learned, self.none), (self.learned, constant), (self.learned, inside)]
-        gaps = [self.told(self.gap(one, other)) for one, other in pairs]
-        first = self.told(self.gap(constant, self.none))
+        gaps = [
+            self.told(self.gap(self.learned, self.none)),
+            *(self.told(self.chosen_gap(self.learned, other)) for other in (constant, inside)),
+        ]
+        first = self.told(self.chosen_gap(constant, self.none))
         return [*self._head(), self.best(self.constant), first, self.best(self.interval), *gaps]
 
     def constants(self) -> list[Any]:

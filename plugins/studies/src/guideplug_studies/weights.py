@@ -6,12 +6,14 @@ omega are drawn at w = 1 + omega, so that all guiders share an axis.
 Which weight is best is chosen on the same samples that it is measured on, so its value is a little too good. The column
 "held out" has for each seed the value at the weight that is best on the mean of the other seeds: what somebody gets who
 takes the weight from elsewhere. Differences to unguided sampling are of the held-out values, paired over seeds, with
-95 % intervals by Student's t.
+95 % intervals that are widened because held-out values depend on each other (`guideplug.held_out`).
+
+With ``guide_seeds`` each training has the mean over the same guides, so that guides are crossed with trainings: the
+intervals are about these guides, and say nothing of others.
 
 Source of the search over weights: Karras et al. 2024, arXiv:2406.02507, section 5: weights from 1 to 3.5.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any, final
 
@@ -28,11 +30,12 @@ from guideplug import (
     Task,
     Trial,
     at_least,
-    interval,
+    held_out_interval,
     option,
+    without_ranges,
 )
 from guideplug_studies.curves import UNGUIDED, Curve, curve, draw_curves, points, unguided_by_seed
-from guideplug_studies.words import ARROWS, told
+from guideplug_studies.words import ARROWS, WIDENED, told
 
 __all__ = ["Weights"]
 
@@ -55,9 +58,11 @@ class Weights(Study):
             Expression("cfg(weight=1.25:3.5:0.25)"),
             Expression("autoguidance(weight=1.25:3.5:0.25)"),
             Expression("sims(omega=0.25:2.5:0.25)"),
-            Expression("blend([cfg(weight=1.25:3.5:0.25), autoguidance(weight=1.25:3.5:0.25)], shares=[0.25, 0.75])"),
+            Expression(
+                "zip(blend([cfg(weight=1.25:3.5:0.25), autoguidance(weight=1.25:3.5:0.25)], shares=[0.25, 0.75]))"
+            ),
         ),
-        help="expressions with a range each; several ranges in one go side by side",
+        help="expressions with a range each; several ranges in one go side by side in zip(...)",
     )
     seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), help="of the trainings")
     guide_seeds: tuple[int, ...] = option((), help="of the guides, each with every seed; none for the training's own")
@@ -90,7 +95,9 @@ class Weights(Study):
 
     def report(self, found: Findings) -> Report:
         every = {
-            metric: [one for guider in self.guiders if (one := curve(found, guider, metric)).whole]
+            metric: [
+                one for guider in self.guiders if (one := curve(found, guider, metric)).candidates(found, metric).whole
+            ]
             for metric in found.better
         }
         curves = {metric: several for metric, several in every.items() if several}
@@ -104,19 +111,19 @@ class Weights(Study):
 
     def _row(self, found: Findings, metric: str, one: Curve) -> tuple[list[Any], Difference | None]:
         unguided = unguided_by_seed(found, metric)
-        best = one.best(found, metric)
-        held = one.held_out(found, metric)
-        gap = interval(
+        weights = one.candidates(found, metric)
+        best, held = weights.best(), weights.held_out()
+        gap = held_out_interval(
             [
                 found.distance(metric, held[seed]) - found.distance(metric, unguided[seed])
                 for seed in held
                 if seed in unguided
             ]
         )
-        each = one.best_of_each(found, metric)
+        each = list(weights.best_of_each().values())
         row: list[Any] = [
             f"{metric} {ARROWS[found.better[metric]]}",
-            _short(one.guider),
+            without_ranges(one.guider),
             list(unguided.values()),
             f"{best:g}",
             f"{min(each):g} to {max(each):g}" if len(each) > 1 else "-",
@@ -142,22 +149,30 @@ class Weights(Study):
                 nothing = "of one seed nothing can be told"
             else:
                 nothing = "no metric tells it from unguided, held out"
-            said.append(f"{_short(guider)}: {'; '.join(parts) or nothing}")
+            about = f", {self._about}" if self._about and any(gap is not None for _, _, gap in own) else ""
+            said.append(f"{without_ranges(guider)}{about}: {'; '.join(parts) or nothing}")
         return said
+
+    @property
+    def _about(self) -> str:
+        """What intervals are about alone; empty where each training has a guide of its own."""
+        if not self.guide_seeds:
+            return ""
+        return "for these guides" if len(set(self.guide_seeds)) > 1 else "for this guide"
 
     def _caveats(self) -> list[str]:
         if len(self.seeds) < 2:
             return ["one seed: no interval, and the best weight is chosen on the samples that it is measured on"]
-        return [
+        said = [
             f"each metric has its own best weight; {len(self.seeds)} seeds, held-out values, intervals of 95 % for "
-            "each metric by itself"
+            f"each metric by itself, {WIDENED}"
         ]
+        if self.guide_seeds:
+            said.append(
+                f"intervals are {self._about}: every training is guided by the same {len(set(self.guide_seeds))}, and "
+                "nothing is said of others"
+            )
+        return said
 
     def _titles(self) -> dict[str, str]:
-        return {guider: _short(guider) for guider in self.guiders}
-
-
-def _short(guider: str) -> str:
-    """An expression without its ranges, for legends."""
-    plain = re.sub(r"(weight|omega)=[^,)]*:[^,)]*", "", guider)
-    return re.sub(r"\(,? ?\)", "", plain).replace("(, ", "(")
+        return {guider: without_ranges(guider) for guider in self.guiders}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from guideplug import Difference, Findings
 
-__all__ = ["ARROWS", "BETTER", "TOLD", "exact", "metrics_told", "told"]
+__all__ = ["ARROWS", "BETTER", "TOLD", "WIDENED", "exact", "metrics_told", "told"]
 
 ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
 BETTER = {"higher": "higher is better", "lower": "lower is better", "truth": "nearer to truth is better"}
@@ -13,6 +13,9 @@ TOLD = (
     "Fréchet distance", "precision", "recall", "coverage",  # of digits, and partly of points
 )  # fmt: skip
 """Fidelity, coverage, and both in one number, by the names that tasks give them."""
+
+WIDENED = "widened since held-out values depend on each other"
+"""Of intervals by `guideplug.held_out_interval`."""
 
 
 def metrics_told(found: Findings, wanted: Sequence[str]) -> list[str]:

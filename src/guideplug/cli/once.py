@@ -1,0 +1,82 @@
+"""Commands that refuse a single-valued option given twice, where click takes the last in silence."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from guideplug.errors import ExpressionError, UsageError, visible
+
+__all__ = ["Command"]
+
+
+class Command(click.Command):
+    """A command whose options that hold one value are given once.
+
+    An option on the command line beside the same key of a configuration file is no repetition: the command line wins.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as click does.
+
+        Raises:
+            UsageError: an option that holds one value is given several times.
+        """
+        given = list(args)  # parsing empties the list
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            self._check_once(ctx, given)
+        return rest
+
+    def _check_once(self, ctx: click.Context, given: list[str]) -> None:
+        parser = self.make_parser(ctx)
+        single = [one for one in self.get_params(ctx) if isinstance(one, click.Option) and not one.multiple]
+        for option in single:
+            if not option.is_flag:
+                parser.add_option(option, option.opts, dest=option.name, action="append")
+            elif option.secondary_opts:  # of --curves and --no-curves the last would win
+                for name, value in ((option.opts[0], True), (option.secondary_opts[0], False)):
+                    parser.add_option(option, [name], dest=option.name, action="append_const", const=value)
+        values, _, _ = parser.parse_args(args=given)
+        for option in single:
+            several = values.get(option.name)
+            if isinstance(several, list) and len(several) > 1:
+                raise UsageError(_refusal(ctx, option, several))
+
+
+def _refusal(ctx: click.Context, option: click.Option, values: Sequence[Any]) -> str:
+    """Which option was given how often, with which values, and what to write instead."""
+    if option.is_flag:
+        pair = [option.opts[0] if value else option.secondary_opts[0] for value in values]
+        return f"{' and '.join(pair)} are both there: give one"
+    name = max(option.opts, key=len)
+    often = {2: "twice"}.get(len(values), f"{len(values)} times")
+    shown = " and ".join(repr(visible(value)) for value in values)
+    advice = ["give one"]
+    if name == "--guider" and (blend := _blended(values)):
+        advice.append(f"combine them with --guider {blend}")
+    if ctx.info_name != "compare" and name in _arms(ctx):
+        advice.append("compare them as arms of guideplug compare")
+    return f"{name} is given {often}, {shown}: {', or '.join(advice)}"
+
+
+def _blended(guiders: Sequence[str]) -> str:
+    """The guiders as one expression, quoted for a shell; empty where there is none."""
+    from guideplug.config import parse, shell_quote
+
+    if any(guider.strip().lower() == "none" for guider in guiders):
+        return ""
+    text = f"blend([{', '.join(guider.strip() for guider in guiders)}])"
+    try:
+        parse(text)
+    except ExpressionError:
+        return ""
+    return shell_quote(text)
+
+
+def _arms(ctx: click.Context) -> set[str]:
+    """The options that `guideplug compare` takes several times, one for each arm."""
+    commands: Mapping[str, click.Command] = getattr(ctx.find_root().command, "commands", {})
+    compare = commands.get("compare")
+    options = [] if compare is None else [one for one in compare.params if isinstance(one, click.Option)]
+    return {name for one in options if one.multiple for name in one.opts}
