@@ -10,11 +10,11 @@ often, the less neighbouring candidates have in common, the more of them there a
 
     s^2 (1/n + 1/(n - 1))   instead of   s^2 / n
 
-Source: Nadeau and Bengio 2003, "Inference for the generalization error", Machine Learning 52, section 3, with one seed to
-test on and n - 1 to choose on. It is simpler than resampling seeds with the choice repeated, and holds where that does not.
-Simulated rates of false differences (tests/benchmarks/held_out.py, docs/studies.md), 5 and 8 seeds, 4 to 16 candidates:
-corrected 1 to 6.8 % where neighbouring candidates are alike, up to 8.7 % where each has independent noise (6.1 % with 5
-seeds); Student's 5 to 24 %, resampled .1 to 21 %.
+Source: Nadeau and Bengio 2003, "Inference for the generalization error", Machine Learning 52, section 3, with one
+seed to test on and n - 1 to choose on. It is simpler than resampling seeds with the choice repeated, and holds where
+that does not. Simulated rates of false differences (tests/benchmarks/held_out.py, docs/studies.md), 5 and 8 seeds, 4
+to 16 candidates: corrected 1 to 6.8 % where neighbouring candidates are alike, up to 8.7 % where each has independent
+noise (6.1 % with 5 seeds); Student's 5 to 24 %, resampled .1 to 21 %.
 """
 
 import math
