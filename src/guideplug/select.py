@@ -182,13 +182,25 @@ class Selector(Strategy):
         """The choice, and the state for the next step.
 
         Args:
-            losses: as planned, or more than that; `Losses.planned` leaves out and misses what the plan does.
+            losses: as planned, or more than that; `planned` gives those of the plan, and says which are missing.
             state: as returned last, or by `init`.
             generator: the step's random generator, on the CPU.
 
         Raises:
             ValueError: losses are missing, or are of too few candidates for the options.
         """
+
+    def planned(self, losses: Losses, state: SelectorState) -> Losses:
+        """The losses that its plan for a super-batch of so many candidates asks for, and no others.
+
+        Raises:
+            ValueError: one is missing or of another number, or the super-batch is too small for the options.
+        """
+        try:
+            draw = self.plan(losses.count, state)
+        except ValueError as error:
+            raise ValueError(f"{error}; a data loader leaves a short last batch out with drop_last=True") from None
+        return losses.planned(draw)
 
     def lasting(self, duration: Duration) -> Self:
         """The selector for a training of a duration; what it says in shares of the training it then says in steps.

@@ -93,7 +93,9 @@ class Scoring:
         if plan.separate_noise:
             drawn = self.draws.draw(plan.count, evolve(streams, noise_for="reference"))
         elif role in self.tables and drawn.examples.ids is not None and drawn.streams is not None:
-            known: Tensor = self.tables[role][drawn.examples.ids[: plan.scored].cpu(), drawn.streams[: plan.scored].cpu()]
+            known: Tensor = self.tables[role][
+                drawn.examples.ids[: plan.scored].cpu(), drawn.streams[: plan.scored].cpu()
+            ]
             return known
         if role not in self.references:
             raise SelectionError(f"the selector scores with a network for the role {role!r}, and none was given")
@@ -127,4 +129,3 @@ class Scoring:
             if bool(where.any()):
                 losses[where] = loss.of(point, examples, sigma, sigma_data, rows[where]).float()
         return losses
-

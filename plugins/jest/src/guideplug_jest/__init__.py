@@ -149,8 +149,7 @@ class JEST(Selector):
             fewer = int(round(batch * (1 - self.filter_ratio), 9))
             raise ValueError(
                 f"a super-batch of {batch} is too small for filter_ratio {self.filter_ratio:g} in {self.num_chunks} "
-                f"chunks: give a batch of at least {least}{f', or num_chunks={fewer}' if fewer else ''}, and a data loader "
-                "drop_last=True"
+                f"chunks: give a batch of at least {least}{f', or num_chunks={fewer}' if fewer else ''}"
             )
         needs_reference = self.score != "hard-learner"
         return Draw(
@@ -164,7 +163,7 @@ class JEST(Selector):
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
     ) -> tuple[Selection, SelectorState]:
-        scores = self.scores(losses.planned(self.plan(losses.count, state)), UNIT)
+        scores = self.scores(self.planned(losses, state), UNIT)
         clocks = torch.empty(losses.count, dtype=torch.float64).exponential_(generator=generator).numpy()
         gains = [min(UNIT * gain, sys.float_info.max) for gain in self.gains(losses.count)]
         size = self.kept(losses.count) // self.num_chunks

@@ -49,7 +49,7 @@ class LargestLoss(Selector):
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
     ) -> tuple[Selection, SelectorState]:
-        losses = losses.planned(self.plan(losses.count, state))
+        losses = self.planned(losses, state)
         assert losses.learner is not None
         return Selection(largest(losses.learner.double().numpy(), kept(losses.count, self.filter_ratio))), state
 
@@ -83,7 +83,7 @@ class ReducibleLoss(Selector):
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
     ) -> tuple[Selection, SelectorState]:
-        losses = losses.planned(self.plan(losses.count, state))
+        losses = self.planned(losses, state)
         assert losses.learner is not None
         assert losses.reference is not None
         # Quarters: the difference of the largest finite losses is finite, and the order is the same.
@@ -99,10 +99,7 @@ def kept(batch: int, filter_ratio: float) -> int:
     """
     count = round(batch * (1 - filter_ratio))
     if count < 1:
-        raise ValueError(
-            f"filter_ratio {filter_ratio:g} keeps none of {batch} examples: raise the batch, and give a data loader "
-            "drop_last=True"
-        )
+        raise ValueError(f"filter_ratio {filter_ratio:g} keeps none of {batch} examples: raise the batch")
     return count
 
 
