@@ -1,4 +1,4 @@
-"""What a selector is told: each network under its own null condition, the learner's mode, and noise of a reference's own."""
+"""What a selector is told: null conditions of each network's own, the learner's mode, noise of a reference's own."""
 
 import copy
 from collections.abc import Mapping

@@ -237,9 +237,9 @@ def check_null(network: Leaf) -> None:
     """
     if not network.has_null:
         raise ConditionError(
-            f"condition_dropout: the network {network.role!r}, a {type(network).__name__}, has no null condition, which "
-            "examples with a dropped condition are trained and scored under: give it one, as in wrap(..., null=10), or "
-            "--set train.condition_dropout=0"
+            f"condition_dropout: the network {network.role!r}, a {type(network).__name__}, has no null condition, "
+            "which examples with a dropped condition are trained and scored under: give it one, as in "
+            "wrap(..., null=10), or --set train.condition_dropout=0"
         )
 
 

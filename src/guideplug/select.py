@@ -77,8 +77,8 @@ class Losses:
                 _check_losses(name, losses, self.count)
         if self.learner is not None and self.reference is not None and len(self.learner) != len(self.reference):
             raise ValueError(
-                f"there are {len(self.learner)} losses of the learner and {len(self.reference)} of the reference: score "
-                "both on the same candidates"
+                f"there are {len(self.learner)} losses of the learner and {len(self.reference)} of the reference: "
+                "score both on the same candidates"
             )
 
     def planned(self, draw: Draw) -> "Losses":
@@ -98,8 +98,8 @@ class Losses:
                 raise ValueError(f"the {name}'s losses are missing: pass them, as in Losses({self.count}, {name}=...)")
             if losses is not None and len(losses) != scored:
                 raise ValueError(
-                    f"there are {len(losses)} losses of the {name}, and {scored} of {self.count} candidates are scored: "
-                    f"pass one for each, of shape ({scored},)"
+                    f"there are {len(losses)} losses of the {name}, and {scored} of {self.count} candidates are "
+                    f"scored: pass one for each, of shape ({scored},)"
                 )
         return Losses(self.count, learner, reference)
 

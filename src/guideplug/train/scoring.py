@@ -93,9 +93,8 @@ class Scoring:
         if plan.separate_noise:
             drawn = self.draws.draw(plan.count, evolve(streams, noise_for="reference"))
         elif role in self.tables and drawn.examples.ids is not None and drawn.streams is not None:
-            known: Tensor = self.tables[role][
-                drawn.examples.ids[: plan.scored].cpu(), drawn.streams[: plan.scored].cpu()
-            ]
+            ids, numbers = (part[: plan.scored].cpu() for part in (drawn.examples.ids, drawn.streams))
+            known: Tensor = self.tables[role][ids, numbers]
             return known
         if role not in self.references:
             raise SelectionError(f"the selector scores with a network for the role {role!r}, and none was given")

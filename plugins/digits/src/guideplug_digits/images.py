@@ -8,7 +8,8 @@ The split, stratified by class and drawn once from a fixed seed, has three parts
 the classifier whose features metrics use), 449 that samples are compared with ("reference"), and 449 that are measured
 in the place of samples ("real"): what a perfect generator would get from as many samples. Nothing is fitted to the last
 two. With two parts alone, real images would be compared with those that the features were fitted to, and score too low:
-a precision of .942, where .967 is right. Half of the images are for measuring, not the usual fifth, because Fréchet
+over 20 other cuts of the 898 the precision of 449 is .970 ± .006 beside the other 449, .941 ± .013 beside 449 training
+images. Half of the images are for measuring, not the usual fifth, because Fréchet
 distance, coverage and recall depend on their number. The price is small: trained on 80 % instead, the denoiser's samples
 had the same class accuracy (.969 with either, one seed). The split is by image: the data do not name the writers, so
 all parts hold digits of the same 13 hands.

@@ -65,8 +65,8 @@ class Partial(Selector):
             return Selection(torch.arange(losses.count), importance=lambda: torch.ones(losses.count)), state
         known = losses.learner if losses.learner is not None else losses.reference
         if known is None or len(known) == losses.count:
-            scored = f"all {losses.count}" if known is not None else "none"
-            raise ValueError(f"{scored} of the candidates are scored: draw plan.count, and score the first plan.scored")
+            share = "none" if known is None else f"all {losses.count}"
+            raise ValueError(f"{share} of the candidates are scored: draw plan.count, and score the first plan.scored")
         scored, blind = len(known), losses.count - len(known)
         inner, state = self.selector.select(Losses(scored, losses.learner, losses.reference), state, generator)
         kept = len(inner.indices)
