@@ -140,7 +140,7 @@ class FreshNoise:
         ):
             name = getattr(self.data, "name", type(self.data).__name__)
             raise RecipeError(
-                f"noise=separate is for data whose noise comes from streams.generator('noise') and nothing else does, and "
+                f"noise=separate is for data whose noise, and nothing else, comes from streams.generator('noise'), and "
                 f"{name!r} draws in another way: score learner and reference under shared noise"
             )
 

@@ -102,7 +102,7 @@ def released(role: str) -> TreeDenoiser:
 
 
 def differences(role: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Distances of D and of the score from the released code's, in float64, and what the score's may be: (512,) each."""
+    """How far D and the score are from the released code's, in float64, and what the score may be off by: (512,)."""
     data, denoiser = reference(), released(role)
     x, sigma = data["x"], data["sigma"]
     with torch.no_grad():

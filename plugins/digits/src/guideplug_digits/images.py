@@ -9,10 +9,10 @@ the classifier whose features metrics use), 449 that samples are compared with (
 in the place of samples ("real"): what a perfect generator would get from as many samples. Nothing is fitted to the last
 two. With two parts alone, real images would be compared with those that the features were fitted to, and score too low:
 over 20 other cuts of the 898 the precision of 449 is .970 ± .006 beside the other 449, .941 ± .013 beside 449 training
-images. Half of the images are for measuring, not the usual fifth, because Fréchet
-distance, coverage and recall depend on their number. The price is small: trained on 80 % instead, the denoiser's samples
-had the same class accuracy (.969 with either, one seed). The split is by image: the data do not name the writers, so
-all parts hold digits of the same 13 hands.
+images. Half of the images are for measuring, not the usual fifth, because Fréchet distance, coverage and recall depend
+on their number. The price is small: trained on 80 % instead, the denoiser's samples had the same class accuracy (.969
+with either, one seed). The split is by image: the data do not name the writers, so all parts hold digits of the same 13
+hands.
 
 Cost: no network calls; the first call imports scikit-learn (0.8 s).
 """
@@ -43,7 +43,7 @@ class DigitImages(NamedTuple):
 
 
 class DigitSplit(NamedTuple):
-    """What networks and the classifier are trained on, what samples are compared with, and what stands in for samples."""
+    """What networks and the classifier learn from, what samples are compared with, and what stands in for samples."""
 
     train: DigitImages
     reference: DigitImages
@@ -65,8 +65,8 @@ def load_split() -> DigitSplit:
     """The fixed parts: 899 training, 449 reference and 449 real images, each in scikit-learn's order.
 
     Each class in turn is permuted by one `numpy.random.RandomState(SPLIT_SEED)` (whose stream NumPy has frozen) and cut
-    in two; of the classes with an odd count, the first gives its spare image to training, the next to the other half, …;
-    that half is cut in two in the same manner, in the order of the permutation.
+    in two; of the classes with an odd count, the first gives its spare image to training, the next to the other half,
+    and so on. That half is cut in two in the same manner, in the order of the permutation.
     """
     images, labels = load_digits()
     random = np.random.RandomState(SPLIT_SEED)
