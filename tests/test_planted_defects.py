@@ -294,6 +294,10 @@ class Right(Selector):
         if defect == "keeps state":
             self.memory.append(1)
             chosen = chosen.roll(len(self.memory))
+        if defect == "more losses" and losses.reference is not None:
+            chosen = chosen.flip(0)
+        if defect == "more losses in p" and losses.reference is not None:
+            p = losses.reference.double().softmax(0)
         weights = torch.ones(len(chosen) - 1) if defect == "weights" else None
         if defect == "sum":
             p = p * 1.01
@@ -321,6 +325,8 @@ SELECTORS = [
     ("losses in place", "losses are not changed"),
     ("draws globally", "no draw from a global generator"),
     ("keeps state", "the same losses, state and generator give the same selection"),
+    ("more losses", "the choice does not depend on losses that the plan does not ask for"),
+    ("more losses in p", "the choice does not depend on losses that the plan does not ask for"),
     ("state in place", "the state is not changed in place"),
     ("state is no data", "the state survives JSON"),
     ("a set in the state", "the state survives JSON"),

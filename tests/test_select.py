@@ -5,12 +5,13 @@ from typing import Any, final
 
 import pytest
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guideplug import Draw, Losses, Selection, Selector, SelectorState, option
-from guideplug.errors import SelectionError
+from guideplug import Draw, Losses, Registry, Selection, Selector, SelectorState, option
+from guideplug.config import Reader
+from guideplug.errors import ConfigError, SelectionError
 from guideplug.select import checked_selection
 from guideplug.testing import check_selector
 
@@ -158,3 +159,108 @@ def test_the_laws_notice_importance_that_is_wrong() -> None:
     ]:
         with pytest.raises(AssertionError, match=said):
             check_selector(wrong)
+
+
+# Losses
+
+
+GOOD = torch.rand(6)
+
+
+@pytest.mark.parametrize("name", ["learner", "reference"])
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        (GOOD.mean(), r"of shape \(\): pass one number for each candidate, of shape \(6,\), such as"),
+        (GOOD[:, None], r"of shape \(6, 1\): pass one number for each candidate"),
+        (GOOD.reshape(2, 3), r"of shape \(2, 3\): pass one number for each candidate"),
+        (torch.rand(7), r"7 for 6 candidates: pass one for each, of shape \(6,\)"),
+        (GOOD[:0], r"0 for 6 candidates: pass one for each"),
+        (GOOD.clone().requires_grad_(), r"part of a graph: .*torch\.no_grad\(\), or pass losses\.detach\(\)"),
+        (2 * GOOD.clone().requires_grad_(), "part of a graph"),
+        (torch.rand(6, device="meta"), r"on meta: pass losses\.cpu\(\)"),
+        (torch.arange(6), r"of type torch\.int64: pass floating-point numbers"),
+        (GOOD > 0.5, r"of type torch\.bool: pass floating-point numbers"),
+        (GOOD / 0, "not all finite"),
+        (GOOD * math.nan, "not all finite"),
+        ([0.1] * 6, "a list: pass a tensor"),
+        (0.3, "a float: pass a tensor"),
+    ],
+)
+def test_losses_that_a_loop_might_pass_are_refused_in_one_line(name: str, losses: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=f"the {name}'s losses are {said}") as refused:
+        Losses(6, **{name: losses})
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_losses_of_no_candidates_are_refused(count: int) -> None:
+    with pytest.raises(ValueError, match=f"losses of {count} candidates: give at least one"):
+        Losses(count)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_losses_of_any_floating_type_are_taken(dtype: torch.dtype) -> None:
+    assert Losses(6, GOOD.to(dtype), GOOD).learner is not None
+
+
+def test_losses_of_different_candidates_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"6 losses of the learner and 5 of the reference: score both on the same"):
+        Losses(6, GOOD, GOOD[:5])
+
+
+def test_planned_losses_are_those_of_the_plan_alone() -> None:
+    both = Losses(6, GOOD, 2 * GOOD)
+    for draw, kept in [
+        (Draw(6), (False, False)),
+        (Draw(6, learner=True), (True, False)),
+        (Draw(6, reference="weak"), (False, True)),
+        (Draw(6, learner=True, reference="weak"), (True, True)),
+    ]:
+        planned = both.planned(draw)
+        assert (planned.learner is not None, planned.reference is not None) == kept
+        assert planned.planned(draw).count == 6
+
+
+def test_losses_that_the_plan_misses_are_named() -> None:
+    draw = Draw(6, learner=True, reference="weak")
+    with pytest.raises(ValueError, match=r"learner's losses are missing: pass them, as in Losses\(6, learner="):
+        Losses(6, reference=GOOD).planned(draw)
+    with pytest.raises(ValueError, match="the reference's losses are missing"):
+        Losses(6, GOOD).planned(draw)
+    with pytest.raises(ValueError, match="6 losses of the learner, and 4 of 6 candidates are scored"):
+        Losses(6, GOOD, GOOD).planned(evolve(draw, scored=4))
+    with pytest.raises(ValueError, match="4 losses of the learner, and 6 of 6 candidates are scored"):
+        Losses(6, GOOD[:4], GOOD[:4]).planned(draw)
+
+
+def installed_selectors() -> list[Selector]:
+    """Every installed selector that looks at losses, around jest where it takes another."""
+    registry = Registry.installed()
+    reader, selectors = Reader(registry), []
+    for name in registry.names("selector"):
+        try:
+            selector = reader.expression(name, Selector)
+        except ConfigError:
+            selector = reader.expression(f"{name}(jest)", Selector)
+        plan = selector.plan(256, selector.init())
+        if plan.learner or plan.reference is not None:
+            selectors.append(selector)
+    return selectors
+
+
+@pytest.mark.parametrize("selector", installed_selectors(), ids=lambda selector: selector.name)
+def test_in_a_loop_of_ones_own_missing_losses_and_short_batches_are_refused(selector: Selector) -> None:
+    state, generator = selector.init(), torch.Generator()
+    plan = selector.plan(256, state)
+    with pytest.raises(ValueError, match=r"missing|none of the candidates are scored") as missing:
+        selector.select(Losses(plan.count), state, generator)
+    one, two = torch.tensor([2.0]), torch.tensor([1.0])  # the learner's is larger: early goes on
+    short = Losses(1, one, two) if plan.scored is None else Losses(2, one, two)
+    with pytest.raises(ValueError, match="drop_last=True") as refused:
+        selector.select(short, state, generator)
+    assert "\n" not in str(missing.value) + str(refused.value)
+
+
+def test_there_are_selectors_that_look_at_losses() -> None:
+    assert {selector.name for selector in installed_selectors()} >= {"jest", "rho", "loss", "early", "partial"}

@@ -343,7 +343,7 @@ def test_a_selector_gets_the_losses_it_asked_for() -> None:
     now = training(selector=Nosy(), duration="1it")
     examples, sigma = draws(now, 0, 8)
     mine = loss_by_hand(now.learner.w.double(), now.learner.b.double(), examples, sigma, "edm")
-    weak = now.references["weak"]
+    weak = now.scoring.references["weak"]
     theirs = loss_by_hand(weak.w.double(), weak.b.double(), examples, sigma, "edm")
     now.run()
     assert got[0].learner is not None
@@ -402,7 +402,7 @@ def test_the_learner_is_scored_under_guidance_and_trained_without() -> None:
     selector = UnderGuidance(Autoguidance(weight=3.0))
     now = training(selector=selector, duration="1it", optimizer="sgd", betas=(0.0, 0.0))
     examples, sigma = draws(now, 0)
-    weak, w, b = now.references["weak"], *(p.detach().double().clone() for p in (now.learner.w, now.learner.b))
+    weak, w, b = now.scoring.references["weak"], *(p.detach().double().clone() for p in (now.learner.w, now.learner.b))
     guided = [3 * ours - 2 * theirs.detach().double() for ours, theirs in zip((w, b), (weak.w, weak.b), strict=True)]
     expected = loss_by_hand(*guided, examples, sigma, "edm")
     p = torch.cat([w, b]).requires_grad_()
@@ -700,7 +700,7 @@ def test_a_loss_that_is_not_finite_is_named(at: int, selector: Selector | None) 
 
 def test_a_reference_that_is_not_finite_is_named() -> None:
     now = training(selector=JESTER)
-    now.references["weak"].b.data.fill_(math.inf)
+    now.scoring.references["weak"].b.data.fill_(math.inf)
     with pytest.raises(DivergenceError, match=r"training 'learner' diverged: the loss of 'weak' that step 0 "):
         now.run()
 

@@ -21,6 +21,7 @@ from guideplug.noise import NoiseDistribution, SampleStreams, TrainingStreams, d
 from guideplug.task import Examples
 
 __all__ = [
+    "NO_SEPARATE_NOISE",
     "Data",
     "Draws",
     "Finite",
@@ -28,10 +29,17 @@ __all__ = [
     "LossTable",
     "NoiseStreams",
     "NoisyExamples",
+    "check_null",
     "conditioned",
     "dropped",
+    "equal_conditions",
     "finite",
 ]
+
+NO_SEPARATE_NOISE = (
+    "noise=separate draws fresh noise for the reference, and noise_streams is {}, which decides all noise beforehand: "
+    "set noise_streams to 0, or score both under shared noise"
+)
 
 
 @frozen
@@ -107,7 +115,13 @@ class FreshNoise:
     dropout: float = 0.0
 
     def draw(self, count: int, streams: TrainingStreams) -> NoisyExamples:
-        """``count`` examples."""
+        """``count`` examples.
+
+        Raises:
+            RecipeError: the step is the first, other noise is wanted, and the data do not draw theirs apart.
+        """
+        if streams.noise_for and streams.step == 0:
+            self._check_apart(streams)
         sigma = self.noise.draw(count, streams.generator("noise level"))
         examples = self.data.draw(sigma, streams)
         if not self.dropout:
@@ -116,6 +130,19 @@ class FreshNoise:
         return NoisyExamples(
             examples, sigma, torch.rand(count, generator=generator, device=generator.device) < self.dropout
         )
+
+    def _check_apart(self, streams: TrainingStreams) -> None:
+        """Try that the data draw the same items under other noise, two at one level."""
+        sigma = torch.ones(2, device=streams.device)
+        ours, theirs = (self.data.draw(sigma, evolve(streams, noise_for=name)) for name in ("", streams.noise_for))
+        if bool((ours.x == theirs.x).any()) or not all(
+            map(equal_conditions, (ours.condition, ours.ids), (theirs.condition, theirs.ids))
+        ):
+            name = getattr(self.data, "name", type(self.data).__name__)
+            raise RecipeError(
+                f"noise=separate is for data whose noise, and nothing else, comes from streams.generator('noise'), and "
+                f"{name!r} draws in another way: score learner and reference under shared noise"
+            )
 
 
 @final
@@ -143,7 +170,13 @@ class NoiseStreams:
         return size
 
     def draw(self, count: int, streams: TrainingStreams) -> NoisyExamples:
-        """``count`` of the N K noisy examples, each with equal chance, with replacement."""
+        """``count`` of the N K noisy examples, each with equal chance, with replacement.
+
+        Raises:
+            RecipeError: they are wanted under other noise: that of an item's streams is decided once and for all.
+        """
+        if streams.noise_for:
+            raise RecipeError(NO_SEPARATE_NOISE.format(self.count))
         generator = streams.generator("data", "cpu")
         ids = torch.randint(self.items, (count,), generator=generator)
         return self.numbered(ids, torch.randint(self.count, (count,), generator=generator), streams.device)
@@ -172,12 +205,42 @@ class LossTable(nn.Module):
         self.register_buffer("losses", torch.zeros(items, streams))
 
 
+def equal_conditions(one: Condition, other: Condition) -> bool:
+    """Whether two conditions are of one kind and have equal rows."""
+    if one is other:
+        return True
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(equal_conditions(part, other[name]) for name, part in one.items())
+    return False
+
+
 def conditioned(drawn: NoisyExamples, network: Leaf) -> Examples:
-    """The examples, under the network's null condition where theirs is dropped."""
+    """The examples, under the network's own null condition where theirs is dropped.
+
+    Raises:
+        ConditionError: the network has none, or one of another kind than the data's.
+    """
     if drawn.drop is None:
         return drawn.examples
+    check_null(network)
     null = network.null_condition(len(drawn.sigma), drawn.sigma.device)
     return evolve(drawn.examples, condition=dropped(drawn.examples.condition, null, drawn.drop))
+
+
+def check_null(network: Leaf) -> None:
+    """Refuse a network that cannot be asked where a condition is dropped.
+
+    Raises:
+        ConditionError: it has no null condition.
+    """
+    if not network.has_null:
+        raise ConditionError(
+            f"condition_dropout: the network {network.role!r}, a {type(network).__name__}, has no null condition, "
+            "which examples with a dropped condition are trained and scored under: give it one, as in "
+            "wrap(..., null=10), or --set train.condition_dropout=0"
+        )
 
 
 def dropped(condition: Condition, null: Condition, drop: Tensor) -> Condition:

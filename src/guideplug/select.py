@@ -36,6 +36,8 @@ class Draw:
     Args:
         count: how many candidates to draw.
         scored: how many of them are scored, the first ones; None for all. Losses are of those alone.
+        separate_noise: whether the reference is scored on the same clean examples under noise levels and noise of its
+            own, instead of on the learner's noisy ones.
         learner: whether the learner's loss on each is needed.
         reference: the role of the network whose loss on each is needed, or None.
         guider: what guides the learner while it is scored, over the networks that `Selector.needs` names; None for the
@@ -47,15 +49,81 @@ class Draw:
     reference: str | None = None
     guider: Guider | None = None
     scored: int | None = None
+    separate_noise: bool = False
 
 
 @frozen
 class Losses:
-    """The candidates' losses, as asked for: each (count,), or as many as are scored; on the CPU, without a graph."""
+    """The losses of a step's candidates.
+
+    Args:
+        count: how many candidates there are.
+        learner, reference: the loss of each network on each candidate, (count,), or on the first ones where only those
+            are scored; finite floating-point numbers on the CPU, without a graph. None where not computed.
+
+    Raises:
+        ValueError: there are no candidates, or losses are of another kind or shape.
+    """
 
     count: int
     learner: Tensor | None = None
     reference: Tensor | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"losses of {self.count} candidates: give at least one")
+        for name, losses in (("learner", self.learner), ("reference", self.reference)):
+            if losses is not None:
+                _check_losses(name, losses, self.count)
+        if self.learner is not None and self.reference is not None and len(self.learner) != len(self.reference):
+            raise ValueError(
+                f"there are {len(self.learner)} losses of the learner and {len(self.reference)} of the reference: "
+                "score both on the same candidates"
+            )
+
+    def planned(self, draw: Draw) -> "Losses":
+        """The losses that a plan asks for, and no others.
+
+        Raises:
+            ValueError: one is missing, or of another number of candidates than are scored.
+        """
+        learner = self.learner if draw.learner else None
+        reference = self.reference if draw.reference is not None else None
+        scored = self.count if draw.scored is None else draw.scored
+        for name, needed, losses in (
+            ("learner", draw.learner, learner),
+            ("reference", draw.reference is not None, reference),
+        ):
+            if needed and losses is None:
+                raise ValueError(f"the {name}'s losses are missing: pass them, as in Losses({self.count}, {name}=...)")
+            if losses is not None and len(losses) != scored:
+                raise ValueError(
+                    f"there are {len(losses)} losses of the {name}, and {scored} of {self.count} candidates are "
+                    f"scored: pass one for each, of shape ({scored},)"
+                )
+        return Losses(self.count, learner, reference)
+
+
+def _check_losses(name: str, losses: Tensor, count: int) -> None:
+    """Refuse what a selector cannot choose by, and say what to pass."""
+    whose = f"the {name}'s losses are"
+    if not isinstance(losses, Tensor):
+        raise ValueError(f"{whose} a {type(losses).__name__}: pass a tensor of shape ({count},)")
+    if losses.ndim != 1:
+        raise ValueError(
+            f"{whose} of shape {tuple(losses.shape)}: pass one number for each candidate, of shape ({count},), such as "
+            "error.square().flatten(1).mean(1)"
+        )
+    if not 1 <= len(losses) <= count:
+        raise ValueError(f"{whose} {len(losses)} for {count} candidates: pass one for each, of shape ({count},)")
+    if not losses.is_floating_point():
+        raise ValueError(f"{whose} of type {losses.dtype}: pass floating-point numbers")
+    if losses.requires_grad:
+        raise ValueError(f"{whose} part of a graph: compute them under torch.no_grad(), or pass losses.detach()")
+    if losses.device.type != "cpu":
+        raise ValueError(f"{whose} on {losses.device}: pass losses.cpu()")
+    if not bool(torch.isfinite(losses).all()):
+        raise ValueError(f"{whose} not all finite: stop, or lower the learning rate")
 
 
 @frozen
@@ -114,10 +182,25 @@ class Selector(Strategy):
         """The choice, and the state for the next step.
 
         Args:
-            losses: as planned.
+            losses: as planned, or more than that; `planned` gives those of the plan, and says which are missing.
             state: as returned last, or by `init`.
             generator: the step's random generator, on the CPU.
+
+        Raises:
+            ValueError: losses are missing, or are of too few candidates for the options.
         """
+
+    def planned(self, losses: Losses, state: SelectorState) -> Losses:
+        """The losses that its plan for a super-batch of so many candidates asks for, and no others.
+
+        Raises:
+            ValueError: one is missing or of another number, or the super-batch is too small for the options.
+        """
+        try:
+            draw = self.plan(losses.count, state)
+        except ValueError as error:
+            raise ValueError(f"{error}; a data loader leaves a short last batch out with drop_last=True") from None
+        return losses.planned(draw)
 
     def lasting(self, duration: Duration) -> Self:
         """The selector for a training of a duration; what it says in shares of the training it then says in steps.

@@ -92,6 +92,18 @@ MISTAKES = {
     "no null condition": (
         ["--task", "tree(classes=both)", "--guider", "cfg"], ["no null condition", "--model unconditional=PATH"],
     ),
+    "dropped conditions of a network without a null one": (
+        ["--task", "tree(classes=both)", "--set", "train.condition_dropout=0.1"],
+        ["condition_dropout", "'main'", "TreeDenoiser", "no null condition", "--set train.condition_dropout=0"],
+    ),
+    "dropped conditions of a reference without a null one": (
+        ["--task", "tree(classes=both, labels=true)", "--selector", "jest", "--model", "weak=train(task=tree)"],
+        ["condition_dropout", "'weak'", "TreeDenoiser", "no null condition"],
+    ),
+    "separate noise where it is decided beforehand": (
+        ["--task", "digits", "--selector", "jest(noise=separate)", "--set", "train.noise_streams=4"],
+        ["noise=separate", "noise_streams is 4", "set noise_streams to 0"],
+    ),
     "code that is no function": (["--model", "main=python(mypkg)"], ["mypkg", "module:function"]),
     "code that is not there": (["--denoiser", "python('nowhere:build')"], ["nowhere", "cannot be imported"]),
     "code without its function": (["--model", "main=mine.py", "--task", "tree"], ["mine.py"]),

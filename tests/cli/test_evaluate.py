@@ -122,7 +122,7 @@ def test_a_figure_that_cannot_be_drawn(cli: Any, figure: str, said: str) -> None
 def test_digits_with_and_without_their_classes(cli: Any) -> None:
     from guideplug_digits.images import load_split
 
-    real = load_split().heldout
+    real = load_split().real
     images, labels = real.images[:64].numpy(), real.labels[:64].numpy()
     np.savez("with.npz", real=images, condition=labels)
     np.savez("without.npz", real=images)

@@ -31,7 +31,7 @@ def test_it_keeps_the_laws_of_networks(network: DigitsTransformer) -> None:
 
 
 def context() -> tuple[Context, Arm]:
-    (truth,) = DIGITS.truth(898, SAMPLER, 0)
+    (truth,) = DIGITS.truth(449, SAMPLER, 0)
     return Context(DIGITS, {"truth": truth}, SAMPLER), truth
 
 
@@ -68,7 +68,7 @@ def test_copies_of_training_images_are_found_out() -> None:
 
 def test_noise_is_worse_than_real_images_in_every_metric_of_fidelity() -> None:
     shared, truth = context()
-    noise = Arm("guided", torch.rand(898, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1, truth.condition)
+    noise = Arm("guided", torch.rand(449, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1, truth.condition)
     for metric in DIGITS.metrics():
         value, real = metric.measure(noise, shared), true_values()[metric.name]
         assert value is not None
@@ -88,14 +88,14 @@ def test_every_metric_is_finite_on_degenerate_samples(count: int, fill: float | 
         assert value is None or math.isfinite(value), metric.name
 
 
-def test_samples_are_asked_for_under_the_held_out_labels_in_their_order() -> None:
-    heldout = load_split().heldout
-    start = DIGITS.start(SampleStreams(0, range(900)), 80.0)
+def test_samples_are_asked_for_under_the_reference_labels_in_their_order() -> None:
+    labels = load_split().reference.labels
+    start = DIGITS.start(SampleStreams(0, range(451)), 80.0)
     assert isinstance(start.condition, Tensor)
-    assert torch.equal(start.condition[:898], heldout.labels)
-    assert torch.equal(start.condition[898:], heldout.labels[:2])
+    assert torch.equal(start.condition[:449], labels)
+    assert torch.equal(start.condition[449:], labels[:2])
     assert float(start.x.std()) == pytest.approx(80.0, rel=0.02)
-    assert DIGITS.samples() == 898
+    assert DIGITS.samples() == 449
 
 
 def test_training_draws_from_the_training_half_only() -> None:

@@ -37,15 +37,14 @@ def test_sigma_data_is_the_measured_standard_deviation() -> None:
 
 
 def test_split_is_a_stratified_partition() -> None:
-    everything, (train, heldout) = load_digits(), load_split()
-    assert len(train.labels) == 899
-    assert len(heldout.labels) == 898
-    difference = train.labels.bincount(minlength=10) - heldout.labels.bincount(minlength=10)
-    assert difference.abs().max() <= 1
-    both = torch.cat([train.images, heldout.images])
-    assert sorted(image.tobytes() for image in both.numpy()) == sorted(i.tobytes() for i in everything.images.numpy())
-    seen = {image.tobytes() for image in train.images.numpy()}
-    assert not any(image.tobytes() in seen for image in heldout.images.numpy())
+    everything, parts = load_digits(), load_split()
+    assert [len(part.labels) for part in parts] == [899, 449, 449]
+    train, reference, real = (part.labels.bincount(minlength=10) for part in parts)
+    assert (train - reference - real).abs().max() <= 1
+    assert (reference - real).abs().max() <= 1
+    together = torch.cat([part.images for part in parts]).numpy()
+    assert sorted(image.tobytes() for image in together) == sorted(i.tobytes() for i in everything.images.numpy())
+    assert len({image.tobytes() for image in together}) == 1797  # no image is in two parts
 
 
 def test_split_is_the_documented_one() -> None:
@@ -62,10 +61,10 @@ def test_fingerprint_sees_every_pixel_and_label() -> None:
 
 
 def test_classifier_is_accurate_on_images_it_never_saw() -> None:
-    heldout = load_split().heldout
-    probabilities = digit_classifier().probabilities(heldout.images)
-    assert torch.allclose(probabilities.sum(dim=1), torch.ones(len(heldout.labels)), atol=1e-5)
-    assert (probabilities.argmax(dim=1) == heldout.labels).float().mean() >= 0.985
+    for part in load_split()[1:]:
+        probabilities = digit_classifier().probabilities(part.images)
+        assert torch.allclose(probabilities.sum(dim=1), torch.ones(len(part.labels)), atol=1e-5)
+        assert (probabilities.argmax(dim=1) == part.labels).float().mean() >= 0.985
 
 
 def test_classifier_is_deterministic_and_leaves_the_global_generator_alone() -> None:
@@ -84,7 +83,7 @@ def test_classifier_is_deterministic_and_leaves_the_global_generator_alone() -> 
 
 
 def test_features_decide_the_probabilities() -> None:
-    images = load_split().heldout.images[:20]
+    images = load_split().reference.images[:20]
     classifier = digit_classifier()
     logits = classifier.features(images) @ classifier.head.weight.T + classifier.head.bias
     assert torch.allclose(torch.softmax(logits, dim=1), classifier.probabilities(images), atol=1e-6)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import final
 
 import pytest
@@ -74,9 +74,9 @@ def test_the_rule_is_off_for_good_at_the_first_super_batch_that_the_learner_wins
     steps = run(Early(Counting()), [3.0, 1.0, 0.9, 5.0, 5.0])
     on, off = Draw(10, True, "weak"), Draw(10)
     assert [draw for draw, *_ in steps] == [on, on, on, off, off]
-    assert [kept for _, kept, *_ in steps] == [5, 5, 5, 10, 10]  # that super-batch is selected from still
+    assert [kept for _, kept, *_ in steps] == [5, 5, 10, 10, 10]  # that super-batch is already trained on whole
     assert [switched for _, _, switched, _ in steps] == [False, False, True, True, True]  # equal means do not switch
-    assert steps[-1][3]["inner"]["seen"] == pytest.approx([3.0, 1.0, 0.9])  # the inner one sees no more
+    assert steps[-1][3]["inner"]["seen"] == pytest.approx([3.0, 1.0])  # the inner one does not see it
 
 
 @given(st.lists(st.floats(0, 2, width=32), min_size=1, max_size=12))
@@ -96,17 +96,45 @@ def test_the_rule_compares_means_and_not_single_losses() -> None:
     assert early.switched_off(state)
 
 
-def test_the_super_batch_that_switches_is_selected_by_the_inner_selector() -> None:
-    learner, reference = torch.rand(100, generator=torch.Generator().manual_seed(0)), torch.ones(100)
-    alone, _ = JEST().select(Losses(100, learner, reference), {}, torch.Generator().manual_seed(7))
-    early = Early(JEST())
-    wrapped, state = early.select(Losses(100, learner, reference), early.init(), torch.Generator().manual_seed(7))
-    assert torch.equal(alone.indices, wrapped.indices)
+PICKS = {
+    "early(jest(filter_ratio=0.75, num_chunks=4))": [
+        [28, 15, 33, 87, 43, 17], [63, 57, 14, 39, 93, 46], [7, 44, 5, 32, 0, 85], [6, 94, 76, 34, 80, 38],
+    ],
+    "early(jest(filter_ratio=0.75, num_chunks=4, normalize=false, gain=4))": [
+        [28, 15, 33, 87, 43, 17], [16, 59, 44, 74, 9, 84], [34, 46, 7, 20, 54, 4], [35, 0, 36, 77, 79, 14],
+    ],
+}  # fmt: skip
+"""What 0.1.0 picked from these losses with generator 11, chunk by chunk."""
+
+
+def golden_losses(shift: float) -> Losses:
+    learner, reference = torch.rand(2, 96, generator=torch.Generator().manual_seed(5))
+    return Losses(96, learner + shift, reference)
+
+
+@pytest.mark.parametrize("expression", PICKS)
+def test_while_it_is_on_it_picks_what_it_always_did(expression: str) -> None:
+    early = Reader(Registry.installed()).expression(expression, Selector)
+    selection, state = early.select(golden_losses(0.2), early.init(), torch.Generator().manual_seed(11))
+    chunks = [sorted(chunk.tolist()) for chunk in selection.indices.split(6)]
+    assert chunks == [sorted(chunk) for chunk in PICKS[expression]]
+    assert not early.switched_off(state)
+
+
+@pytest.mark.parametrize("kind", [Early, lambda inner: EarlySmoothed(inner, length=1, patience=1)])
+def test_the_super_batch_that_switches_it_off_is_trained_on_whole(kind: Callable[[Selector], Selector]) -> None:
+    early, generator = kind(JEST()), torch.Generator().manual_seed(7)
+    before = generator.get_state()
+    selection, state = early.select(golden_losses(-0.5), early.init(), generator)
     assert early.switched_off(state)
-    after, _ = early.select(Losses(100), state, torch.Generator())
-    assert torch.equal(after.indices, torch.arange(100))
-    assert after.weights is None
-    assert after.probabilities is None
+    assert torch.equal(generator.get_state(), before)  # nothing is drawn for it
+    after, _ = early.select(Losses(96), state, generator)
+    for whole in (selection, after):
+        assert torch.equal(whole.indices, torch.arange(96))
+        assert whole.weights is None
+        assert whole.probabilities is None
+        assert whole.importance is not None
+        assert torch.equal(whole.importance(), torch.ones(96))
 
 
 def test_until_counts_steps_and_does_not_look_at_losses() -> None:
@@ -207,7 +235,7 @@ def test_it_goes_off_once_the_smoothed_losses_have_crossed_for_long_enough() -> 
     assert expected > 6 + 3
     steps = run(SMOOTHED, learner)
     assert off_at(steps) == expected
-    assert [kept for _, kept, *_ in steps] == [5] * (expected + 1) + [10] * (len(learner) - expected - 1)
+    assert [kept for _, kept, *_ in steps] == [5] * expected + [10] * (len(learner) - expected)
     assert [draw for draw, *_ in steps][expected + 1 :] == [Draw(10)] * (len(learner) - expected - 1)
 
 

@@ -501,11 +501,6 @@ def test_a_clock_at_zero_is_drawn_first_without_a_warning() -> None:
         assert indices_of(draw_chunks(np.array([5.0, 0.0, 1.0, 2.0]), [0.0, 1.0], 1, clocks))[0] == 1
 
 
-def test_losses_that_are_not_finite_are_refused() -> None:
-    with pytest.raises(ValueError, match="not finite"):
-        JEST().select(losses(torch.full((80,), math.nan), torch.zeros(80)), {}, generator())
-
-
 def test_equal_generators_choose_alike_and_others_do_not() -> None:
     given_losses = losses(torch.rand(400, generator=generator()), torch.zeros(400))
     first, second, third = (JEST().select(given_losses, {}, generator(seed))[0].indices for seed in (1, 1, 2))

@@ -106,15 +106,20 @@ class TrainingStreams:
         step: the optimiser step.
         rank: which of several processes draws.
         device: where the draws are made: a generator per device kind, so the draws differ between kinds.
+        noise_for: whose noise levels and noise; empty for those that are trained on. For another name, such as
+            "reference", the same data are drawn under other noise: "noise level" and "noise" alone become others.
     """
 
     seed: int
     step: int
     rank: int = 0
     device: torch.device = field(default=torch.device("cpu"), converter=torch.device)
+    noise_for: str = ""
 
     def generator(self, purpose: str, device: torch.device | str | None = None) -> torch.Generator:
         """A fresh generator for ``purpose``, such as "data", "noise" or "selection"."""
+        if self.noise_for and purpose in ("noise", "noise level"):
+            purpose = f"{purpose} for {self.noise_for}"
         generator = torch.Generator(self.device if device is None else device)
         generator.manual_seed(derived_seed("training", self.seed, purpose, self.step, self.rank))
         return generator

@@ -44,6 +44,9 @@ class Options:
     score_precision: Literal["same", "bf16"] = option(
         "same", help="precision in which a selector's losses are computed: as in training, or bf16"
     )
+    score_mode: Literal["eval", "train"] = option(
+        "eval", help="mode of the learner while a selector's losses are computed; train keeps dropout layers active"
+    )
     noise: NoiseDistribution = option(factory=LogNormal, help="distribution of the noise level")
     noise_streams: int = option(
         0,

@@ -8,7 +8,7 @@ from torch import nn
 
 from guideplug.config import Duration, option, short
 from guideplug.denoise import Leaf
-from guideplug.draws import finite
+from guideplug.draws import NO_SEPARATE_NOISE, finite
 from guideplug.errors import CheckpointError, RecipeError
 from guideplug.noise import derived_seed
 from guideplug.recipe import Recipe, Workshop
@@ -75,9 +75,11 @@ class Train(Recipe):
             finite(self.task)
         if self.selector is not None:
             try:
-                self.selector.lasting(self.options.duration)
+                selector = self.selector.lasting(self.options.duration)
             except ValueError as error:
                 raise RecipeError(str(error)) from None
+            if self.options.noise_streams and selector.plan(self.options.batch, selector.init()).separate_noise:
+                raise RecipeError(NO_SEPARATE_NOISE.format(self.options.noise_streams))
 
     @property
     def tables(self) -> "Mapping[str, ReferenceLosses]":

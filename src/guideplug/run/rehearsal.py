@@ -9,11 +9,13 @@ from torch import nn
 
 from guideplug.config import short
 from guideplug.denoise import Denoiser, Leaf, Uphill, Weight, taken
+from guideplug.draws import check_null
 from guideplug.errors import ConditionError, ConfigError, DenoiserError, RecipeError
 from guideplug.guide import Guider
 from guideplug.imported import ImportedNetwork, raised
 from guideplug.noise import SampleStreams
 from guideplug.recipe import Recipe, architecture
+from guideplug.recipes import FineTune, Train
 from guideplug.run.config import RunConfig
 from guideplug.sample import planned_evaluations
 from guideplug.store import Store, identity
@@ -55,6 +57,7 @@ def _rehearsed(config: RunConfig) -> Rehearsed:
             built[role] = denoiser_of(recipe.build() if same is None else same, role)
         except ValueError as error:
             raise ConfigError(f"the network of the role {role!r}: {error}") from None
+    _check_nulls(config, built)
     point = guided(config.guider, built) if config.guider is not None else built["main"]
     try:
         sigma, toward, *_ = config.sampler.sigmas(point)
@@ -81,6 +84,23 @@ def _rehearsed(config: RunConfig) -> Rehearsed:
         for level in dict.fromkeys(levels):
             _try(point, config, *level)
     return Rehearsed(point, built)
+
+
+def _check_nulls(config: RunConfig, built: Mapping[str, Any]) -> None:
+    """Refuse a training that drops conditions where a network that learns or scores has no null condition."""
+    for role, recipe in config.recipes.items():
+        if not isinstance(recipe, Train | FineTune) or not recipe.options.condition_dropout:
+            continue
+        check_null(built[role])
+        if not isinstance(recipe, Train) or recipe.selector is None:
+            continue
+        selector = recipe.selector.lasting(recipe.options.duration)
+        plan = selector.plan(recipe.options.batch, selector.init())
+        scored = recipe.models if plan.guider is not None else {plan.reference}
+        for name, inner in recipe.models.items():
+            if name in scored:
+                same = next((built[other] for other in built if config.recipes[other] == inner), None)
+                check_null(denoiser_of(inner.build(), name) if same is None else same)
 
 
 def _try(point: Denoiser, config: RunConfig, sigma: float, toward: float | None) -> None:

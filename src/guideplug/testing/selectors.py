@@ -36,22 +36,24 @@ class _Step:
     state: SelectorState
 
 
-def _losses(plan: Draw, step: int) -> Losses:
+def _losses(plan: Draw, step: int, *, more: bool = False) -> Losses:
+    """Losses as planned, or with ``more`` those of both networks whatever the plan."""
     generator = torch.Generator().manual_seed(step)
     learner, reference = torch.rand(2, plan.count, generator=generator)
     scored = plan.count if plan.scored is None else plan.scored
     return Losses(
         plan.count,
-        learner[:scored] if plan.learner else None,
-        reference[:scored] if plan.reference is not None else None,
+        learner[:scored] if more or plan.learner else None,
+        reference[:scored] if more or plan.reference is not None else None,
     )
 
 
-def _steps(selecting: Selecting) -> list[_Step]:
+def _steps(selecting: Selecting, *, more: bool = False) -> list[_Step]:
     selector, state, steps = selecting.selector, selecting.selector.init(), []
     for step in range(STEPS):
         plan = selector.plan(selecting.batch, state)
-        selection, state = selector.select(_losses(plan, step), state, torch.Generator().manual_seed(11 + step))
+        losses = _losses(plan, step, more=more)
+        selection, state = selector.select(losses, state, torch.Generator().manual_seed(11 + step))
         steps.append(_Step(plan, selection, state))
     return steps
 
@@ -62,8 +64,8 @@ SELECTOR: Laws[Selecting] = Laws()
 def check_selector(selector: Selector, *, batch: int = 256) -> None:
     """The laws of a selector.
 
-    Valid indices, the plan kept, decided by the generator alone, state as JSON and never changed in place; and where it
-    says importance, that estimates means over all candidates without bias.
+    Valid indices, the plan kept, decided by the generator and the planned losses alone, state as JSON and never changed
+    in place; and where it says importance, that estimates means over all candidates without bias.
     """
     STRATEGY.check(selector)
     SELECTOR.check(Selecting(selector, batch))
@@ -132,6 +134,19 @@ def _repeats(selecting: Selecting) -> None:
         must(one.state == two.state, f"step {number} left another state")
 
 
+@SELECTOR.add(
+    "the choice does not depend on losses that the plan does not ask for",
+    "begin select with losses = self.planned(losses, state)",
+)
+def _only_what_is_planned(selecting: Selecting) -> None:
+    for number, (one, two) in enumerate(zip(_steps(selecting), _steps(selecting, more=True), strict=True)):
+        p, q = one.selection.probabilities, two.selection.probabilities
+        must(torch.equal(one.selection.indices, two.selection.indices), f"step {number} chose others")
+        must((p is None) == (q is None), f"step {number} said probabilities once only")
+        must(p is None or q is None or torch.equal(p, q), f"step {number} chose by other probabilities")
+        must(one.state == two.state, f"step {number} left another state")
+
+
 @SELECTOR.add("the state is not changed in place", "return a new mapping: {**state, 'steps': state['steps'] + 1}")
 def _state_stays(selecting: Selecting) -> None:
     selector, state = selecting.selector, selecting.selector.init()
@@ -170,7 +185,12 @@ def _importance(selecting: Selecting, draws: int = 300) -> None:
     selector, state = selecting.selector, selecting.selector.init()
     plan = selector.plan(selecting.batch, state)
     learner, reference = torch.rand(2, plan.count, generator=torch.Generator().manual_seed(23))
-    losses = Losses(plan.count, learner if plan.learner else None, reference if plan.reference is not None else None)
+    scored = plan.count if plan.scored is None else plan.scored
+    losses = Losses(
+        plan.count,
+        learner[:scored] if plan.learner else None,
+        reference[:scored] if plan.reference is not None else None,
+    )
     features = torch.stack([torch.ones(plan.count), learner, reference]).double()
     found: list[Tensor] = []
     for draw in range(draws):

@@ -1,7 +1,7 @@
 """Training: one loop, with selection where a selector is given.
 
-A step draws a super-batch, scores it if the selector wants that (without a graph, learner and reference on the same
-noisy inputs), keeps what is selected, and back-propagates that alone:
+A step draws a super-batch, scores it if the selector wants that (`guideplug.train.scoring`), keeps what is selected,
+and back-propagates that alone:
 
     loss = mean over kept i of  w_i * lambda(sigma_i) * mean over data dimensions of (D(x_i; sigma_i, c_i) - target_i)^2
 
@@ -18,14 +18,16 @@ from torch import Tensor
 
 from guideplug.config import Duration
 from guideplug.denoise import Denoiser, Leaf, tally
-from guideplug.draws import Data, Draws, FreshNoise, NoiseStreams, NoisyExamples, conditioned, finite
+from guideplug.draws import Data, Draws, FreshNoise, NoiseStreams, conditioned, finite
 from guideplug.ema import PowerAverages
 from guideplug.errors import DivergenceError, SelectionError
 from guideplug.noise import TrainingStreams, derived_seed
 from guideplug.recipes import Options
-from guideplug.select import Draw, Losses, Selection, Selector, checked_selection
+from guideplug.select import Losses, Selection, Selector, checked_selection
 from guideplug.task import Examples, Task
 from guideplug.train.counters import Counters, Moment
+from guideplug.train.parts import parts_of
+from guideplug.train.scoring import Scoring
 
 __all__ = ["CHECK_EVERY", "Training"]
 
@@ -64,8 +66,8 @@ class Training:
     ) -> None:
         self.learner, self.data, self.options, self.role = learner, data, options, role
         self.selector = None if selector is None else selector.lasting(options.duration)
-        self.references, self.tables = dict(references or {}), dict(tables or {})
         self.draws = draws_of(data, options)
+        self.scoring = Scoring(learner, self.draws, options, dict(references or {}), dict(tables or {}), role)
         self.seed = seed
         self.device = next(learner.parameters()).device
         if self.device.type == "cpu":
@@ -136,17 +138,13 @@ class Training:
             examples, sigma = conditioned(drawn, self.learner), drawn.sigma
         selection = None
         if self.selector is not None and plan is not None:
-            learner = reference = None
+            losses = Losses(plan.count)
             if plan.learner or plan.reference is not None:
                 with counters.timed("score"), tally() as counts:
-                    if plan.learner:
-                        learner = self._scores(self.role, self._scored_learner(plan), examples, sigma, plan.scored)
-                    if plan.reference is not None:
-                        reference = self._reference_scores(plan.reference, drawn, examples, plan.scored)
+                    losses = self.scoring.losses(plan, drawn, streams)
                 counters.scored += plan.count if plan.scored is None else plan.scored
                 counters.evaluations += sum(count.outputs for count in counts.counts.values())
             with counters.timed("select"):
-                losses = Losses(plan.count, learner, reference)
                 generator = streams.generator("selection", "cpu")
                 try:
                     selection, self.selector_state = self.selector.select(losses, self.selector_state, generator)
@@ -154,7 +152,7 @@ class Training:
                     who = f"selector {self.selector.name!r}"
                     raise SelectionError(f"{who} failed in step {self.step}: {error}") from error
                 selection = checked_selection(selection, plan.count, self.selector)
-                self._note(selection, scored=learner is not None or reference is not None)
+                self._note(selection, scored=losses.learner is not None or losses.reference is not None)
                 if self.step % COMPOSITION_EVERY == 0 and len(selection.indices) < plan.count:
                     self._count_groups(drawn.examples, selection)
         with counters.timed("learn"):
@@ -172,50 +170,6 @@ class Training:
         if pace != self._pace:
             self._pace = pace
             self.history.append(before)
-
-    def _reference_scores(self, role: str, drawn: NoisyExamples, examples: Examples, count: int | None) -> Tensor:
-        """The reference's losses: looked up where they are known, else computed."""
-        if role in self.tables and drawn.examples.ids is not None and drawn.streams is not None:
-            known: Tensor = self.tables[role][drawn.examples.ids[:count].cpu(), drawn.streams[:count].cpu()]
-            return known
-        if role not in self.references:
-            raise SelectionError(f"the selector scores with a network for the role {role!r}, and none was given")
-        return self._scores(role, self.references[role], examples, drawn.sigma, count)
-
-    def _scored_learner(self, plan: Draw) -> Denoiser:
-        """The learner, guided if the selector wants that."""
-        if plan.guider is None:
-            return self.learner
-        try:
-            return plan.guider.guide(self.learner, self.references)
-        except KeyError as error:
-            raise SelectionError(
-                f"guider {plan.guider.name!r}, which the selector scores the learner under, asked for the role "
-                f"{error.args[0]!r}, and the selector's needs() does not name it"
-            ) from None
-
-    @torch.no_grad()
-    def _scores(
-        self, role: str, denoiser: Denoiser, examples: Examples, sigma: Tensor, count: int | None = None
-    ) -> Tensor:
-        """The losses of the first ``count`` examples, or of all, on the CPU."""
-        loss, sigma_data = self.options.score_loss, self.learner.space.sigma_data
-        parts = self._parts(len(sigma) if count is None else count, whole=count is None)
-        scores = torch.cat([loss.of(denoiser, examples, sigma, sigma_data, part) for part in parts]).float().cpu()
-        if not bool(torch.isfinite(scores).all()):
-            bad = sigma[:count].cpu()[~torch.isfinite(scores)]
-            raise DivergenceError(
-                f"training {self.role!r} diverged: the loss of {role!r} that step {self.step} is selected by is not "
-                f"finite at sigma {float(bad.max()):.4g}; try a lower lr than {self.options.lr:g}, or clip=1"
-            )
-        return scores
-
-    def _parts(self, count: int, *, whole: bool = True) -> list[slice | None]:
-        """The rows of each part that goes through a network at once, of the first ``count``; None for all."""
-        if self.options.accumulate == 1:
-            return [None] if whole else [slice(0, count)]
-        size = -(-count // self.options.accumulate)
-        return [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
 
     def _note(self, selection: Selection, *, scored: bool) -> None:
         counters = self.counters
@@ -258,7 +212,7 @@ class Training:
         self.optimizer.param_groups[0]["lr"] = self.learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         kept: list[Tensor] = []
-        for part in self._parts(count):
+        for part in parts_of(count, options.accumulate):
             rows = part if chosen is None else chosen if part is None else chosen[part]
             losses = options.loss.of(self.learner, examples, sigma, self.learner.space.sigma_data, rows)
             kept.append(losses.detach())

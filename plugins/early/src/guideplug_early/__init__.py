@@ -105,8 +105,8 @@ class Stopping(Selector):
 
 def mean_losses(losses: Losses) -> tuple[float, float]:
     """The learner's and the reference's mean loss on a super-batch."""
-    assert losses.learner is not None  # by `plan`
-    assert losses.reference is not None
+    if losses.learner is None or losses.reference is None:
+        raise ValueError("the rule compares the learner's losses with the reference's, and one of them is missing")
     return float(losses.learner.double().mean()), float(losses.reference.double().mean())
 
 

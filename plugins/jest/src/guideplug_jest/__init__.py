@@ -8,7 +8,8 @@ candidates taken already, the joint score of JEST separates for per-example loss
     logits_i = (q + 1) / (2 q + 1) (L_i - R_i) + constant  gain "ajest", which tends to 1/2
 
 so that O(B) time and memory are exact, where the released code builds a B x B matrix. The next b / N are drawn without
-replacement from softmax(logits) over what is left; with first=scored so is the first chunk, with q = 0.
+replacement from softmax(logits) over what is left; with first=scored so is the first chunk, with q = 0, which is the
+joint score of a single candidate. A uniform first chunk is AJEST's code's; we have not seen JEST's own listing.
 
 The draw is exact and cannot overflow: every candidate has an exponential clock of rate exp(logit), kept in
 logarithms; the b / N that ring first are the chunk (Efraimidis and Spirakis 2006). What is left on the other clocks
@@ -102,14 +103,19 @@ class JEST(Selector):
         True, help="divide the joint score by 2 q + 1, as AJEST does; without, the gain 1 + q is near greedy"
     )
     first: Literal["uniform", "scored"] = option(
-        "uniform", help="the first chunk: drawn blindly, as in the papers, or by score like the others"
+        "uniform", help="the first chunk: drawn blindly, as in AJEST's code, or by score like the others"
     )
     reference: str = option("weak", help="role of the reference network")
     guider: Guider | None = option(None, help="what guides the learner while it is scored; none for the learner alone")
+    noise: Literal["shared", "separate"] = option(
+        "shared", help="noise that learner and reference are scored under: the same, or each its own, as AJEST's images"
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.guider is not None and self.score == "easy-reference":
             raise ValueError("guider: score=easy-reference does not look at the learner; leave one of them out")
+        if self.noise == "separate" and self.score in ("hard-learner", "easy-reference"):
+            raise ValueError(f"noise=separate: score={self.score} looks at one network alone; leave one of them out")
 
     def needs(self, task: Task, main: Recipe) -> Mapping[str, Recipe | None]:
         found: dict[str, Recipe | None] = {}
@@ -151,14 +157,13 @@ class JEST(Selector):
             learner=self.score != "easy-reference",
             reference=self.reference if needs_reference else None,
             guider=self.guider,
+            separate_noise=self.noise == "separate",
         )
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
     ) -> tuple[Selection, SelectorState]:
-        scores = self.scores(losses, UNIT)
-        if not np.isfinite(scores).all():
-            raise ValueError("jest: a loss is not finite")
+        scores = self.scores(self.planned(losses, state), UNIT)
         clocks = torch.empty(losses.count, dtype=torch.float64).exponential_(generator=generator).numpy()
         gains = [min(UNIT * gain, sys.float_info.max) for gain in self.gains(losses.count)]
         size = self.kept(losses.count) // self.num_chunks

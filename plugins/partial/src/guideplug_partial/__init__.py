@@ -64,7 +64,9 @@ class Partial(Selector):
         if self.selector.switched_off(state):
             return Selection(torch.arange(losses.count), importance=lambda: torch.ones(losses.count)), state
         known = losses.learner if losses.learner is not None else losses.reference
-        assert known is not None  # by `plan`
+        if known is None or len(known) == losses.count:
+            share = "none" if known is None else f"all {losses.count}"
+            raise ValueError(f"{share} of the candidates are scored: draw plan.count, and score the first plan.scored")
         scored, blind = len(known), losses.count - len(known)
         inner, state = self.selector.select(Losses(scored, losses.learner, losses.reference), state, generator)
         kept = len(inner.indices)

@@ -49,7 +49,8 @@ class LargestLoss(Selector):
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
     ) -> tuple[Selection, SelectorState]:
-        assert losses.learner is not None  # by `plan`
+        losses = self.planned(losses, state)
+        assert losses.learner is not None
         return Selection(largest(losses.learner.double().numpy(), kept(losses.count, self.filter_ratio))), state
 
 
@@ -82,7 +83,8 @@ class ReducibleLoss(Selector):
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
     ) -> tuple[Selection, SelectorState]:
-        assert losses.learner is not None  # by `plan`
+        losses = self.planned(losses, state)
+        assert losses.learner is not None
         assert losses.reference is not None
         # Quarters: the difference of the largest finite losses is finite, and the order is the same.
         reducible = losses.learner.double().numpy() / 4 - losses.reference.double().numpy() / 4
@@ -103,8 +105,6 @@ def kept(batch: int, filter_ratio: float) -> int:
 
 def largest(scores: NDArray[np.float64], count: int) -> torch.Tensor:
     """The indices of the ``count`` largest scores (B,), ascending; among equal scores the first; O(B)."""
-    if not np.isfinite(scores).all():
-        raise ValueError("a loss is not finite")
     least = np.partition(scores, len(scores) - count)[len(scores) - count]
     above = np.flatnonzero(scores > least)
     ties = np.flatnonzero(scores == least)[: count - len(above)]

@@ -102,6 +102,8 @@ class Tree(Task):
             clean, depth = torch.where(is_b[:, None], b[0], a[0]), torch.where(is_b, b[1], a[1])
         else:
             clean, depth = _drawn(_mixture_on(SETS[self.classes], str(device)), len(sigma), generator)
+        if streams.noise_for:  # else noise goes on with the data's draws
+            generator = streams.generator("noise")
         noise = torch.randn(clean.shape, generator=generator, device=device)
         x = torch.addcmul(clean, noise, sigma[:, None])
         return Examples(x, self._denoised(x, sigma, condition), condition, group=depth)
