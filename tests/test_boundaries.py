@@ -19,8 +19,8 @@ PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if not path.name.
 ROOMS = [
     "errors", "names", "digest", "reading", "files", "config", "trust", "observe", "denoise", "noise", "weights",
     "perturb", "adapters", "check", "ema", "tensors", "recipe", "guide", "select", "sample", "reward", "task", "paired",
-    "study", "losses", "draws", "recipes", "degrade", "dataset", "imported", "hooks", "registry", "train", "store", "run",
-    "compare", "laboratory", "report", "testing", "demo", "scaffold", "watch", "cli", "__main__",
+    "study", "losses", "draws", "recipes", "degrade", "dataset", "imported", "hooks", "registry", "train", "store",
+    "run", "compare", "laboratory", "report", "testing", "demo", "scaffold", "watch", "cli", "__main__",
 ]  # fmt: skip
 """A room imports only from those before it."""
 

@@ -10,14 +10,14 @@ trained on MNIST, beside its images and labels (``t10k-*``). Those that are not 
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from attrs import evolve, frozen
+from attrs import evolve
 from torch import Tensor, nn
 
 from guideplug import (
@@ -30,66 +30,19 @@ from guideplug import (
     Registry,
     Task,
     TrainingStreams,
-    VESchedule,
     VPSchedule,
-    wrap,
 )  # fmt: skip
-from guideplug.check import Check, check_denoiser
 from guideplug.config import Duration, Reader
 from guideplug.observe import Observers
 from guideplug.recipes import Train
 from guideplug.run.workshop import StoreWorkshop
 from guideplug.store import Store
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "check"))
+
+from known import Known, Predicting, wrong_ways
+
 TABLE = DiscreteSchedule.from_betas(torch.linspace(1e-4, 0.02, 1000))
-
-
-class Predicting(nn.Module):
-    """A denoiser as the network of another parametrisation, so that what it predicts is known.
-
-    Args:
-        denoiser: the trained one.
-        predicts: "denoised", "epsilon", "v" or "flow".
-        schedule: what it is told.
-    """
-
-    def __init__(self, denoiser: Leaf, predicts: str, schedule: NoiseSchedule) -> None:
-        super().__init__()
-        self.denoiser, self.predicts, self.schedule = denoiser, predicts, schedule
-
-    def forward(self, x_t: Tensor, time: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The prediction (B, *) of x_t at the time (B,)."""
-        sigma = self.schedule.sigma(time).nan_to_num(1e4).clamp(1e-4, 1e4)
-        rows = [-1, *[1] * (x_t.ndim - 1)]
-        alpha = self.schedule.alpha(sigma).reshape(rows)
-        x, sigma_of_rows = x_t / alpha, sigma.reshape(rows)
-        clean = self.denoiser(x, sigma, labels)
-        noise = (x - clean) / sigma_of_rows
-        predicted = {
-            "denoised": clean,
-            "epsilon": noise,
-            "v": alpha * noise - alpha * sigma_of_rows * clean,
-            "flow": noise - clean,
-        }
-        return predicted[self.predicts]
-
-
-@frozen(eq=False)
-class Known:
-    """A network, what is true of it, and real samples."""
-
-    network: Any
-    predicts: Any
-    schedule: NoiseSchedule | None
-    examples: Tensor
-    labels: Tensor | None
-    null: Any = None
-    sigma_data: float = 0.5
-
-    def wrapped(self, **wrong: Any) -> Leaf:
-        """As it is, but for what is to be wrong."""
-        true = {"predicts": self.predicts, "schedule": self.schedule, "null": self.null, "sigma_data": self.sigma_data}
-        return wrap(self.network, self.examples.shape[1:], **{**true, **wrong})
 
 
 def trained(task: str, iterations: int, denoiser: str | None = None) -> tuple[Leaf, Tensor, Tensor | None]:
@@ -204,56 +157,6 @@ def networks(outside: Path | None) -> dict[str, Callable[[], Known]]:
         if (outside / "mnist-vit.pth").is_file():
             found["mnist-vit"] = lambda: mnist(outside)
     return found
-
-
-def wrong_ways(known: Known) -> Iterator[tuple[str, str, Callable[[], Check]]]:
-    """Each wrong way, a piece of the code that cures it, and its check."""
-    x, labels = known.examples, known.labels
-    cured = f'predicts="{known.predicts}"'
-
-    def check(samples: Tensor = x, condition: Tensor | None = labels, **wrong: Any) -> Callable[[], Check]:
-        return lambda: check_denoiser(known.wrapped(**wrong), samples, condition)
-
-    yield "right", "", check()
-    vp = known.schedule is not None and not isinstance(known.schedule, FlowSchedule)
-    for other in ("denoised", "epsilon", "v" if vp else "flow", "score"):
-        if other != known.predicts:
-            yield f"as {other}", cured, check(predicts=other)
-    yield "as edm", cured, check(predicts="edm", schedule=None)
-    flow = isinstance(known.schedule, FlowSchedule)
-    if known.predicts in ("denoised", "epsilon"):
-        yield (
-            "with a flow's schedule" if not flow else "with a VP schedule",
-            "schedule=",
-            check(schedule=VPSchedule() if flow else FlowSchedule()),
-        )
-        yield "with VE", "schedule=", check(schedule=VESchedule())
-    elif vp:
-        other_vp = CosineSchedule() if not isinstance(known.schedule, CosineSchedule) else VPSchedule()
-        yield "with another VP schedule", "schedule=", check(schedule=other_vp)
-    if hasattr(known.schedule, "time_scale"):
-        scale = known.schedule.time_scale
-        yield "time x 1000", "schedule=", check(schedule=evolve(known.schedule, time_scale=1000 * scale))
-        yield "time / 1000", "schedule=", check(schedule=evolve(known.schedule, time_scale=scale / 1000))
-    else:
-        yield "time / 1000", "schedule=", check(schedule=VPSchedule())
-    if x.ndim == 4:
-        zero_to_one = (x - x.min()) / (x.max() - x.min())
-        yield "0 .. 255", "samples", check(samples=255 * zero_to_one)
-        other_range = 2 * x - 1 if float(x.min()) >= 0 else zero_to_one
-        yield "0 .. 1 for -1 .. 1, or back", "samples", check(samples=other_range)
-        yield "upside down", "flip(2)", check(samples=x.flip(2))
-        yield "negated", "samples", check(samples=x.min() + x.max() - x)
-    else:
-        yield "ten times as large", "samples", check(samples=10 * x)
-        yield "shifted by 2 deviations", "samples", check(samples=x + 2 * x.std())
-        yield "coordinates in reverse", "flip(1)", check(samples=x.flip(1))
-    if labels is not None:
-        classes = int(labels.max()) + 1
-        yield "labels + 1", "labels", check(condition=(labels + 1) % classes)
-        if classes > 2:
-            order = torch.randperm(classes, generator=torch.Generator().manual_seed(1))
-            yield "labels permuted", "labels", check(condition=order[labels])
 
 
 def main() -> None:

@@ -31,6 +31,8 @@ LEVELS = (0.1, 0.3, 1.0, 3.0)
 """Noise levels in standard deviations of the data: from nearly clean to hardly anything left."""
 FEWEST = 16
 """Examples below which means and variances say nothing."""
+ROUNDING = 1e-12
+"""The least error, in squares of the data's deviation, that is more than rounding."""
 MOST_MOMENTS = 2048
 """Examples that means and variances are of, at most."""
 
@@ -140,7 +142,7 @@ def trial(examples: Tensor, condition: Condition, space: Space, *, seed: int, mo
         noises.append(noise)
         errors.append((denoised - clean).square().flatten(1).mean(1))
     gaussian = torch.stack(errors)
-    if not bool((gaussian.mean(1) > 0).all()):
+    if not bool((gaussian.mean(1) > ROUNDING * sd**2).all()):
         raise DenoiserError("examples do not differ from each other: give real, clean samples")
     return Trial(
         clean.float().to(device),
