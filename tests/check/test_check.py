@@ -32,7 +32,7 @@ KINDS: dict[str, tuple[str, NoiseSchedule]] = {
     "denoised-ve": ("denoised", VESchedule()),
     "epsilon-table": ("epsilon", TABLE),
     "v-vp": ("v", VPSchedule()),
-    "flow": ("flow", FlowSchedule(data_at=1, time_scale=1000)),
+    "flow": ("flow", FlowSchedule(time_scale=1000)),
 }
 
 
