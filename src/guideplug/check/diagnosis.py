@@ -74,7 +74,7 @@ def check_denoiser(
 def glance(
     denoiser: Denoiser, examples: Tensor, condition: Condition = None, *, seed: int = 0, most: int = 256
 ) -> Check:
-    """`check_denoiser` in four calls, and as many on fewer examples for labels; arguments and errors as there.
+    """`check_denoiser` in four calls, and sixteen on fewer examples for labels; arguments and errors as there.
 
     Nothing else is tried: a network that is not right is for `check_denoiser` to look at.
     """

@@ -8,6 +8,7 @@ the least error.
 Cost: four calls of the network for each level, and one for each label where they do not help.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import final
@@ -111,12 +112,13 @@ def _errors(answer: Answer, trial: Trial, condition: Condition) -> Tensor | None
 def _renamed(answer: Answer, trial: Trial, own: Tensor) -> tuple[Alternative, float] | None:
     """The labels under the names that the network seems to have for them, found on half of the examples."""
     labels = _only(trial.condition)
-    names = [int(name) for name in labels.unique()]
+    names: list[int] = sorted({*labels.tolist()})
     if len(names) > MOST_LABELS:
         return None
     tried: dict[int, Tensor] = {}
     for name in range(max(0, names[0] - 1), names[-1] + 1):
-        errors = _errors(answer, trial, _mapped(trial.condition, lambda part, name=name: torch.full_like(part, name)))
+        everywhere = _mapped(trial.condition, functools.partial(torch.full_like, fill_value=name))
+        errors = _errors(answer, trial, everywhere)
         if errors is not None:
             tried[name] = (errors / trial.gaussian.mean(1, keepdim=True)).mean(0)
     if len(tried) < 2:

@@ -6,7 +6,7 @@ call for each level, schedule and time scale, and for each standard deviation of
 
 import json
 from collections.abc import Iterator
-from typing import cast, final, get_args
+from typing import Any, cast, final, get_args
 
 import attrs
 import torch
@@ -162,18 +162,18 @@ def _schedules(adapted: Adapted, trial: Trial) -> Iterator[_Told]:
         if usual != own:
             yield _Told(usual, written(usual))
     for sigma_data in dict.fromkeys((adapted.space.sigma_data, 0.5, 1.0, float(f"{trial.sd:.2g}"))):
-        schedule = schedule_of("edm", None, sigma_data=sigma_data, sigma_min=None, sigma_max=None)
+        preconditioned = schedule_of("edm", None, sigma_data=sigma_data, sigma_min=None, sigma_max=None)
         if not edm or sigma_data != _sigma_data(_Told(own, "")):
-            yield _Told(schedule, "", only=("edm",))
+            yield _Told(preconditioned, "", only=("edm",))
 
 
-def _rescaled(schedule: NoiseSchedule, scale: float) -> str:
-    if not hasattr(schedule, "time_scale"):
-        return written(schedule)
-    return written(attrs.evolve(cast("attrs.AttrsInstance", schedule), time_scale=scale * schedule.time_scale))  # type: ignore[arg-type]
+def _rescaled(schedule: Any, scale: float) -> str:
+    if hasattr(schedule, "time_scale"):
+        schedule = attrs.evolve(schedule, time_scale=scale * schedule.time_scale)
+    return written(schedule)
 
 
-def written(schedule: object) -> str:
+def written(schedule: Any) -> str:
     """A schedule as code, without what is as by default: ``VPSchedule(time_scale=1000)``; a table as ``schedule``."""
     if isinstance(schedule, DiscreteSchedule) or not attrs.has(type(schedule)):
         return UNWRITTEN

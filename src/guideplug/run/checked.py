@@ -42,7 +42,7 @@ def task_examples(task: Task, count: int) -> tuple[Tensor, Condition] | None:
 def check_lines(made: Mapping[str, Made], task: Task, samples: int) -> Iterator[str]:
     """What is wrong or suspicious about the networks that were not trained here, or why they were not checked.
 
-    A network is looked at in a few calls, on as many examples as there are samples to draw and 256 at most; only where
+    A network is looked at in twenty calls, on as many examples as there are samples to draw and 256 at most; only where
     something is wrong is it looked for. Of other roles than the main one, which may be bad on purpose, only what has a
     cure is a line.
     """
