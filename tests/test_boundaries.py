@@ -19,9 +19,9 @@ PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if not path.name.
 ROOMS = [
     "errors", "names", "digest", "reading", "files", "config", "trust", "observe", "denoise", "noise", "weights",
     "visit", "perturb", "adapters", "ema", "tensors", "recipe", "guide", "select", "sample", "reward", "task",
-    "paired", "held_out", "metrics", "study", "losses", "draws", "recipes", "degrade", "dataset", "data_check",
-    "imported", "hooks", "registry", "train", "store", "run", "compare", "laboratory", "report", "testing", "demo",
-    "scaffold", "watch", "cli", "__main__",
+    "paired", "held_out", "metrics", "check", "study", "losses", "draws", "recipes", "degrade", "dataset",
+    "data_check", "imported", "hooks", "registry", "train", "store", "run", "compare", "laboratory", "report",
+    "testing", "demo", "scaffold", "watch", "cli", "__main__",
 ]  # fmt: skip
 """A room imports only from those before it."""
 

@@ -136,7 +136,8 @@ class World:
             args += [part for plugin in self.plugins for part in ("--plugin", str(plugin))]
         done = CliRunner().invoke(main, args, prog_name="guideplug", catch_exceptions=False)
         said = f"{where}: guideplug {shlex.join(args)} ended with {done.exit_code}: {done.output[-600:]}"
-        assert done.exit_code == (2 if refused else 0), said
+        # Networks whose weights stand for the reader's are drawn at random, which check finds wrong.
+        assert done.exit_code in ((2,) if refused else (0, 1) if args[0] == "check" else (0,)), said
         if name == "new":
             self._started(Path(args[args.index("--out") + 1]) if "--out" in args else self.folder / args[1])
         return "dry run" if dry or name == "sample" else "executed"

@@ -229,6 +229,7 @@ ROOMS = {
     "denoise": "Denoisers",
     "weights": "Denoisers",
     "adapters": "Your own networks",
+    "check": "Your own networks",
     "perturb": "Your own networks",
     "tensors": "Your own networks",
     "guide": "Guiders",

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from guideplug.adapters import VESchedule as VESchedule
     from guideplug.adapters import VPSchedule as VPSchedule
     from guideplug.adapters import wrap as wrap
+    from guideplug.check import Check as Check
+    from guideplug.check import check_denoiser as check_denoiser
     from guideplug.config import Duration as Duration
     from guideplug.config import Expression as Expression
     from guideplug.config import Source as Source
@@ -128,6 +130,7 @@ _ROOMS = {
     "adapters": [
         "CosineSchedule", "DiscreteSchedule", "FlowSchedule", "NoiseSchedule", "VESchedule", "VPSchedule", "wrap",
     ],
+    "check": ["Check", "check_denoiser"],
     "config": [
         "Duration", "Expression", "Source", "Strategy", "along_range", "at_least", "between", "finite", "non_negative",
         "option", "positive", "short", "without_ranges",

@@ -54,6 +54,8 @@ def completed(*line: str) -> list[str]:
         (("compare", "--selector", "n"), ["none"]),
         (("sample", "somewhere", "--guider", "cf"), ["cfg"]),
         (("explain", "bl"), ["blend"]),
+        (("check", "lo"), ["load"]),
+        (("check", "x", "--task", "t"), ["tree"]),
         (("study", ""), ["budget", "figure1"]),
         (("plugins", "show", "ear"), ["early-jest"]),
         (("plugins", "check", "je"), ["jest"]),

@@ -122,10 +122,15 @@ class Adapted(Leaf):
             )
         sigma = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
         alpha, skip, out = coefficients(self.predicts, self.schedule, sigma)
-        prediction = self._predict(_rows(alpha, x) * x, self.schedule.time(sigma), condition, x.dtype)
+        prediction = self.predict(_rows(alpha, x) * x, self.schedule.time(sigma), condition, x.dtype)
         return (_rows(skip, x) * x + _rows(out, x) * prediction).to(x.dtype)
 
-    def _predict(self, x_t: Tensor, time: Tensor, condition: Condition, dtype: torch.dtype) -> Tensor:
+    def predict(self, x_t: Tensor, time: Tensor, condition: Condition, dtype: torch.dtype) -> Tensor:
+        """What the network says (B, *) of its own input x_t (B, *), made in ``dtype``, at its own time (B,).
+
+        Raises:
+            DenoiserError: it cannot be called so, returned no tensor, or one of another shape.
+        """
         network = self.network
         if isinstance(network, nn.Module):
             dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), dtype)

@@ -130,6 +130,12 @@ def _models(context: click.Context, incomplete: str) -> list[CompletionItem]:
     return found or [CompletionItem(incomplete, type="file")]
 
 
+def _networks(context: click.Context, incomplete: str) -> list[CompletionItem]:
+    """The main network: a recipe, or else a file."""
+    items = _models(context, f"main={incomplete}")
+    return [CompletionItem(item.value.removeprefix("main="), type=item.type) for item in items]
+
+
 def _plugins(context: click.Context, incomplete: str) -> list[CompletionItem]:
     """A plugin, or anything that one offers."""
     plugins: dict[str, Any] = known()
@@ -155,6 +161,8 @@ def _commands(command: click.Command, name: str = "") -> Iterator[tuple[str, cli
 
 def _of(command: str, parameter: click.Parameter) -> Complete | None:
     option = parameter.opts[0].removeprefix("--")
+    if (command, option) == ("check", "model"):
+        return _networks
     if option == "model":
         return _models
     if option in KINDS and parameter.multiple:

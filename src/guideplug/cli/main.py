@@ -434,6 +434,37 @@ def evaluate(samples: str, **options: Any) -> None:
     evaluate_command(samples, options)
 
 
+@main.command(short_help="Is a network what it is said to be?")
+@click.argument("model", metavar="MODEL")
+@click.option("--task", metavar="EXPR", help="The data that the network is for; by default the default task.")
+@click.option("--denoiser", metavar="EXPR", help="The architecture of a checkpoint; by default the task's.")
+@click.option(
+    "--examples", metavar="PATH", help="Clean samples, .npy or .npz; by default those that the task trains on."
+)
+@click.option("--seed", type=int, default=0, metavar="N", help="Decides which examples are used, and their noise.")
+@_DEVICE
+@click.option(
+    "--plugin", "plugins", metavar="FILE.py", multiple=True,
+    help="A local plugin. It is code and runs as such. Repeatable.",
+)  # fmt: skip
+@_TRUST
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def check(model: str, **options: Any) -> None:
+    """Is a network what it is said to be? Its error on noised real examples, and what else it may be.
+
+    MODEL is what --model main= takes: a .safetensors file, also one of a run's, or a recipe's expression such as
+    python("./mine.py:build"). Parametrisations, schedules, units of the data and labels are tried. Exit code 1 where it
+    is wrong.
+
+    \b
+    guideplug check 'python("./mine.py:build")' --task digits
+    guideplug check runs/FOLDER/denoisers/main.safetensors --task tree
+    """
+    from guideplug.cli.check_network import check_network
+
+    check_network(model, options)
+
+
 @main.command(short_help="The formula and the cost of a guider.")
 @click.argument("guider", metavar="GUIDER")
 @click.option("--task", metavar="EXPR", help="The task whose networks it guides.")

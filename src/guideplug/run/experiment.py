@@ -27,6 +27,7 @@ from guideplug.recipe import architecture
 from guideplug.recipes import FineTune, Train
 from guideplug.registry import Registry
 from guideplug.run.arms import draw_arms
+from guideplug.run.checked import check_lines
 from guideplug.run.code import code_of
 from guideplug.run.config import RunConfig, to_table, to_toml
 from guideplug.run.folder import EventLog, RunFolder
@@ -185,6 +186,7 @@ class Experiment:
             self._replace_time_limits(made)
         self._write_networks(made)
         models = {role: denoiser_of(item.module, role) for role, item in made.items()}
+        self._warn(observers, check_lines(made, config.task, config.samples))
         arms: dict[str, Denoiser] = {"unguided": models["main"]}
         if config.guider is not None:
             arms["guided"] = guided(config.guider, models)

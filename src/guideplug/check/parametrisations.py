@@ -1,0 +1,185 @@
+"""A wrapped network under the other parametrisations and schedules: what would its error be?
+
+One call of the network serves every prediction under one schedule, since it is given the same x_t and time. Cost: a
+call for each level, schedule and time scale, and for each standard deviation of EDM's preconditioning.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any, cast, final, get_args
+
+import attrs
+import torch
+from attrs import field, frozen
+from torch import Tensor
+
+from guideplug.adapters import (
+    Adapted,
+    CosineSchedule,
+    DiscreteSchedule,
+    FlowSchedule,
+    NoiseSchedule,
+    VESchedule,
+    VPSchedule,
+)
+from guideplug.adapters.prediction import Prediction, coefficients, schedule_of
+from guideplug.check.measure import Trial, geometric_mean
+from guideplug.check.result import Alternative
+from guideplug.denoise import Condition
+from guideplug.errors import GuideplugError
+
+__all__ = ["parametrisations", "written"]
+
+UNWRITTEN = "the same schedule"
+"""A table, or a schedule of somebody's own, which has no short name."""
+PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
+
+TABLES = {
+    "torch.linspace(1e-4, 0.02, 1000)": torch.linspace(1e-4, 0.02, 1000),
+    "torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2": torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2,
+}
+"""The betas of DDPM and DiT, and of Stable Diffusion."""
+
+
+@final
+@frozen
+class _Told:
+    """A schedule, how its time is multiplied, and how both are written."""
+
+    schedule: NoiseSchedule
+    written: str
+    scale: float = 1.0
+    same: bool = False
+    """Whether it is the schedule that the network was wrapped with, its time untouched."""
+    only: tuple[Prediction, ...] = field(default=tuple(name for name in PREDICTIONS if name != "edm"))
+
+
+def parametrisations(adapted: Adapted, trial: Trial) -> Iterator[Alternative]:
+    """The ratios of a wrapped network as anything else than it was wrapped as; what cannot be is left out."""
+    name = type(adapted.network).__name__ if isinstance(adapted.network, torch.nn.Module) else "network"
+    for told in _schedules(adapted, trial):
+        try:
+            predicted = _predicted(adapted, told, trial)
+        except GuideplugError:  # the network does not take such times
+            continue
+        for predicts in told.only:
+            if told.same and predicts == adapted.predicts:
+                continue
+            try:
+                schedule_of(
+                    predicts, None if predicts == "edm" else told.schedule, sigma_data=1.0, sigma_min=None,
+                    sigma_max=None,
+                )  # fmt: skip
+            except ValueError:  # the prediction does not go with the schedule
+                continue
+            ratios = trial.ratios(trial.errors(_denoised(predicts, told, predicted, trial)))
+            further = f"schedule={'schedule' if told.written == UNWRITTEN else told.written}"
+            if predicts == "edm":
+                further = f"sigma_data={_sigma_data(told):.3g}"
+            yield Alternative(
+                what=_what(adapted, predicts, told),
+                ratio=geometric_mean(ratios),
+                ratios=tuple(ratios),
+                code=f"wrap({_network(name, told)}, {adapted.space.shape}, predicts={json.dumps(predicts)}, {further})",
+                changes=(predicts != adapted.predicts) + (not told.same),
+            )
+
+
+def _network(name: str, told: _Told) -> str:
+    """The network as an argument of `wrap`: where no schedule says its time's scale, a function does."""
+    if told.scale == 1.0 or hasattr(told.schedule, "time_scale"):
+        return name
+    return f"lambda x, time, *rest: {name}(x, {told.scale:g} * time, *rest)"
+
+
+def _what(adapted: Adapted, predicts: Prediction, told: _Told) -> str:
+    """``as epsilon``, ``with VPSchedule()``, or both."""
+    parts = [f"as {predicts}"] if predicts != adapted.predicts else []
+    if predicts == "edm":
+        return f"as edm with sigma_data {_sigma_data(told):.3g}"
+    if not told.same and told.scale != 1.0:
+        parts.append(f"with its time {'multiplied by' if told.scale > 1 else 'divided by'} 1000")
+    elif not told.same:
+        parts.append(f"with {told.written}")
+    return " ".join(parts)
+
+
+def _sigma_data(told: _Told) -> float:
+    return float(told.schedule.sigma_data)  # type: ignore[attr-defined]
+
+
+def _predicted(adapted: Adapted, told: _Told, trial: Trial) -> list[Tensor]:
+    """What the network says at each level."""
+    found = []
+    with torch.no_grad():
+        for sigma, noise in zip(trial.sigmas, trial.noise, strict=True):
+            level = torch.full((len(trial),), sigma, device=noise.device)
+            x = trial.clean + sigma * noise
+            alpha = told.schedule.alpha(level).reshape(-1, *[1] * (x.ndim - 1))
+            time = told.schedule.time(level)
+            time = time if told.scale == 1.0 else told.scale * time
+            found.append(adapted.predict(alpha * x, time, _condition(adapted, trial), x.dtype).float())
+    return found
+
+
+def _condition(adapted: Adapted, trial: Trial) -> Condition:
+    if trial.condition is None and adapted.has_null:
+        return adapted.null_condition(len(trial), trial.clean.device)
+    return trial.condition
+
+
+def _denoised(predicts: Prediction, told: _Told, predicted: list[Tensor], trial: Trial) -> list[Tensor]:
+    found = []
+    for sigma, noise, prediction in zip(trial.sigmas, trial.noise, predicted, strict=True):
+        level = torch.tensor([sigma], device=noise.device)
+        _, skip, out = (float(one) for one in coefficients(predicts, told.schedule, level))
+        found.append(skip * (trial.clean + sigma * noise) + out * prediction)
+    return found
+
+
+def _schedules(adapted: Adapted, trial: Trial) -> Iterator[_Told]:
+    """The network's own schedule first, then the usual ones."""
+    own = adapted.schedule
+    edm = adapted.predicts == "edm"
+    if not edm:
+        yield _Told(own, written(own), same=True)
+    looked_up = isinstance(own, DiscreteSchedule) and own.rounded
+    for text, table in TABLES.items():
+        if not looked_up or len(cast(DiscreteSchedule, own).alphas_cumprod) >= len(table):
+            schedule = DiscreteSchedule.from_betas(table, rounded=looked_up)
+            if schedule != own:
+                yield _Told(schedule, f"DiscreteSchedule.from_betas({text}{', rounded=True' if looked_up else ''})")
+    if looked_up:
+        return  # a table of embeddings knows whole steps alone
+    for scale in (1000.0, 0.001):
+        if not edm:
+            yield _Told(own, _rescaled(own, scale), scale)
+    for usual in (
+        VPSchedule(), VPSchedule(time_scale=1000), CosineSchedule(), CosineSchedule(time_scale=1000), FlowSchedule(),
+        FlowSchedule(time_scale=1000), FlowSchedule(data_at=1), FlowSchedule(data_at=1, time_scale=1000), VESchedule(),
+        VESchedule(told="log_sigma"),
+    ):  # fmt: skip
+        if usual != own:
+            yield _Told(usual, written(usual))
+    for sigma_data in dict.fromkeys((adapted.space.sigma_data, 0.5, 1.0, float(f"{trial.sd:.2g}"))):
+        preconditioned = schedule_of("edm", None, sigma_data=sigma_data, sigma_min=None, sigma_max=None)
+        if not edm or sigma_data != _sigma_data(_Told(own, "")):
+            yield _Told(preconditioned, "", only=("edm",))
+
+
+def _rescaled(schedule: Any, scale: float) -> str:
+    if hasattr(schedule, "time_scale"):
+        schedule = attrs.evolve(schedule, time_scale=scale * schedule.time_scale)
+    return written(schedule)
+
+
+def written(schedule: Any) -> str:
+    """A schedule as code, without what is as by default: ``VPSchedule(time_scale=1000)``; a table as ``schedule``."""
+    if isinstance(schedule, DiscreteSchedule) or not attrs.has(type(schedule)):
+        return UNWRITTEN
+    options = []
+    for attribute in attrs.fields(type(schedule)):
+        value = getattr(schedule, attribute.name)
+        if attribute.init and value != attribute.default:
+            options.append(f"{attribute.name}={value:g}" if isinstance(value, float) else f"{attribute.name}={value!r}")
+    return f"{type(schedule).__name__}({', '.join(options)})"
