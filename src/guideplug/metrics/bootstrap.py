@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from guideplug.paired import Difference
@@ -41,11 +42,11 @@ def paired_bootstrap(
     """
     from scipy.stats import DegenerateDataWarning, bootstrap  # half a second to import
 
-    def of_indices(indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]], axis: int = -1) -> Tensor:
+    def of_indices(indices: NDArray[np.int64], axis: int = -1) -> NDArray[np.float64]:
         rows = np.atleast_2d(indices)
         cells = rows + count * np.arange(len(rows))[:, None]
         counts = np.bincount(cells.ravel(), minlength=count * len(rows)).reshape(len(rows), count)
-        values = differences(torch.from_numpy(counts).double()).numpy()
+        values: NDArray[np.float64] = differences(torch.from_numpy(counts).double()).numpy()
         return values if indices.ndim > 1 else values[:, 0]
 
     once = differences(torch.ones(1, count, dtype=torch.float64))[:, 0].tolist()

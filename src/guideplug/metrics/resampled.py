@@ -62,7 +62,8 @@ def resampled_frechet_distance(samples: Tensor, true: Tensor) -> Resampler:
         outer = means[:, :, None] * means[:, None, :]
         covariances = (second - count[:, None, None] * outer) / (count - 1)[:, None, None]
         cross = torch.linalg.eigvalsh(root @ covariances @ root).clamp(min=0).sqrt().sum(1)
-        return means.square().sum(1) + covariances.diagonal(dim1=1, dim2=2).sum(1) + trace - 2 * cross
+        distances: Tensor = means.square().sum(1) + covariances.diagonal(dim1=1, dim2=2).sum(1) + trace - 2 * cross
+        return distances
 
     return distance
 

@@ -148,7 +148,8 @@ class L2(PerSample):
         exact = context.references["exact"]
         if arm.start is None or exact.start is None or not torch.equal(arm.start, exact.start):
             return None
-        return (arm.samples - exact.samples).norm(dim=1)
+        distances: Tensor = (arm.samples - exact.samples).norm(dim=1)
+        return distances
 
 
 @final
