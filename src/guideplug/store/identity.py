@@ -30,8 +30,9 @@ from guideplug.task import Network
 __all__ = ["code_behind", "describe", "identity", "source_digest"]
 
 NOT_TRAINED_WITH = {
-    "cli", "compare", "demo", "laboratory", "report", "run", "scaffold", "testing", "watch",
-    "__main__.py", "files.py", "hooks.py", "names.py", "observe.py", "registry.py", "study.py", "trust.py",
+    "check", "cli", "compare", "demo", "laboratory", "metrics", "report", "run", "scaffold", "testing", "watch",
+    "__main__.py", "data_check.py", "files.py", "held_out.py", "hooks.py", "names.py", "observe.py", "paired.py",
+    "registry.py", "study.py", "trust.py",
 }  # fmt: skip
 """Rooms of the core that no weight depends on: editing them does not disown trained networks."""
 TRAINED_WITH = {"run/workshop.py"}
