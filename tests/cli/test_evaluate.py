@@ -38,7 +38,10 @@ def test_several_arms_and_a_table(cli: Any) -> None:
 
 def test_the_samples_of_a_run_get_the_runs_values(cli: Any, evaluate: Any) -> None:
     run = cli.json("run", "--plugin", TOY, "--task", "toy", "--guider", "autoguidance", "--out", "run")
-    assert evaluate("run/samples.npz")["arms"] == run["arms"]
+    found = evaluate("run/samples.npz")
+    assert found["arms"] == run["arms"]
+    assert found["differences"] == run["differences"]
+    assert set(found["differences"]) == {"distance", "balance"}
 
 
 def test_the_values_of_a_tree_that_need_the_noise_are_those_of_the_run(cli: Any) -> None:

@@ -18,6 +18,7 @@ from guideplug.run.config import Request, resolve
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.samples import check_condition, read_arms
 from guideplug.run.summary import table_rows
+from guideplug.run.verdict import verdicts
 from guideplug.task import Arm, Context
 
 __all__ = ["evaluate_command"]
@@ -48,15 +49,19 @@ def evaluate_command(path: str, options: Mapping[str, Any]) -> None:
             raise UsageError(f"{path}: {arm.name} cannot be measured: {error}") from None
 
     table = {arm.name: values(arm) for arm in (*truth, *arms)}
+    by_name = {arm.name: arm for arm in arms}
+    pair = [by_name[name] for name in ("unguided", "guided") if name in by_name]
+    judged = verdicts(metrics, task.primary(), *pair, table, context) if len(pair) == 2 else []
     if figure is not None:
         with drawn_whole(figure) as aside:
             task.figure([*truth[:1], *arms], aside)
     if options["as_json"]:
         found = {"samples": {arm.name: len(arm.samples) for arm in arms}, "task": short(task), "arms": table}
+        found |= {"differences": {one.metric: one.record() for one in judged}}
         click.echo(json.dumps(found | {"figure": None if figure is None else str(figure)}, indent=1))
         return
     console = Console()
-    print_table(console, f"{short(task)}, {path}, {count:,} samples", *table_rows(table, metrics))
+    print_table(console, f"{short(task)}, {path}, {count:,} samples", *table_rows(table, metrics, judged))
     if figure is not None:
         click.echo(f"figure: {figure}")
 
