@@ -209,7 +209,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     space: dict[str, object] = {"__file__": str(folder / "mine.py"), "__name__": "mine"}
     exec(compile(mine.text, "mine.py", "exec"), space)
     build: Callable[..., torch.nn.Module] = space["Net"]  # type: ignore[assignment]
-    save_file(build((1, 8, 8)).state_dict(), folder / "mine.safetensors")
+    weights = build((1, 8, 8)).state_dict()
+    save_file(weights, folder / "mine.safetensors")
+    save_file({f"network.{name}": weight for name, weight in weights.items()}, folder / "whole.safetensors")
     torch.save({}, folder / "old.pt")
     table(folder / "flowers.csv")
     table(folder / "mine.csv")

@@ -136,7 +136,7 @@ def test_quantiles_are_those_of_the_draws(noise: NoiseDistribution) -> None:
 def test_a_training_that_looks_losses_up_is_the_one_that_computes_them(tmp_path: Path) -> None:
     shop = workshop(tmp_path)
     looked_up, computed = shop.training(MAIN), shop.training(MAIN)
-    computed.tables = {}
+    computed.scoring = evolve(computed.scoring, tables={})
     seen: list[list[Tensor]] = [[], []]
     for training, kept in zip((looked_up, computed), seen, strict=True):
         select = training.selector.select  # type: ignore[union-attr]

@@ -237,6 +237,7 @@ ROOMS = {
     "sample": "Samplers",
     "noise": "Noise and randomness",
     "task": "Tasks and data",
+    "metrics": "Tasks and data",
     "dataset": "Tasks and data",
     "data_check": "Tasks and data",
     "reward": "Rewards",

@@ -141,7 +141,7 @@ def test_dry_run_says_what_there_is_to_do_and_does_nothing(cli: Any) -> None:
         (["weights(guiders=[autoguidance])"], "has no range"),
         (["weights(guiders=[autoguidance(weight=1:2)])"], "range (1:3:0.5)"),
         (["weights(guiders=[nonsense(weight=1:2:0.5)])"], "nonsense"),
-        (["weights(guiders=[blend([cfg(weight=1:3:1), cfg(weight=1:2:1)])])"], "ranges of 3 and 2 numbers"),
+        (["weights(guiders=[blend([cfg(weight=1:3:1), cfg(weight=1:2:1)])])"], "is a grid of 2 axes"),
         (
             ["weights(task=toy, guiders=[autoguidance(weight=1:2:1, model=other)], guide_seeds=[1])"],
             "its roles are main, other",

@@ -21,11 +21,12 @@ from guideplug.cli.main import main
 from guideplug.tensors import read_tensors
 
 TOY = Path(__file__).parents[1] / "cli" / "toy.py"
-ARGUMENTS = [
+ENDLESS = [
     "run", "--plugin", str(TOY), "--task", "toy", "--guider", "autoguidance", "--selector", "toy-half",
-    "--duration", "160it", "--set", "sampler.num_steps=40", "--set", "threads=1", "--device", "cpu",
+    "--set", "sampler.num_steps=40", "--set", "threads=1", "--device", "cpu",
     "--observer", "toy-interrupting",
 ]  # fmt: skip
+ARGUMENTS = [*ENDLESS, "--duration", "160it"]
 PROGRAM = "from guideplug.cli import main; main(prog_name='guideplug')"
 OFTEN = f"import guideplug.run.workshop as w; w.SECONDS_BETWEEN_STATES = 0.1; {PROGRAM}"
 
@@ -139,7 +140,7 @@ def test_an_interrupted_run_trains_what_is_left_only(monkeypatch: pytest.MonkeyP
 def test_a_time_limit_that_was_reached_stays_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_INTERRUPT", "sample 1")
     limits = ["--set", "models.weak.options.duration=0.1s", "--duration", "0.2s"]
-    invoke(*ARGUMENTS, *limits, "--out", "out", code=130)
+    invoke(*ENDLESS, *limits, "--out", "out", code=130)
     steps = [event["step"] for event in events() if event["event"] == "trained"]
     monkeypatch.delenv("TOY_INTERRUPT")
     said = invoke("run", "--resume", "out").stdout
@@ -197,7 +198,7 @@ def test_a_run_that_diverged_says_where_it_was_well_and_a_new_one_begins_there(m
 
 
 def test_a_start_of_another_architecture_is_refused_before_anything_is_run() -> None:
-    invoke(*ARGUMENTS, "--duration", "2it", "--out", "first")
+    invoke(*ENDLESS, "--duration", "2it", "--out", "first")
     model = 'main=train(start=load(path="first/denoisers/weak.safetensors"), denoiser=toy-net(width=5))'
     said = invoke(*ARGUMENTS, "--model", model, "--out", "out", code=2).stderr
     assert "error: --model main: " in said

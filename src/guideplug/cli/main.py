@@ -386,7 +386,7 @@ def sample(folder: str | None, **options: Any) -> None:
     \b
     guideplug sample runs/FOLDER --guider 'autoguidance(weight=3)'
     guideplug sample --task digits --model main='python("./mine.py:build")' --guider cfg
-    guideplug sample --task digits --model main=mine.safetensors --denoiser 'python("mypkg:build")' --guider sims
+    guideplug sample --task digits --model main=whole.safetensors --denoiser 'python("mypkg:build")' --guider sims
     """
     from guideplug.cli.commands import sample_command
 

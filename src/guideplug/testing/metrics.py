@@ -118,12 +118,11 @@ def _repeats(measuring: Measuring) -> None:
 )
 def _resamples(measuring: Measuring) -> None:
     """As they are, and drawn with replacement; starts are left out, for the repeated ones are other starts."""
-    arm = evolve(measuring.arms[TRULY], start=None)
+    arm = evolve(measuring.arms[TRULY], name="as they are", start=None)
     count = len(arm.samples)
     drawn = torch.randint(count, (3, count), generator=torch.Generator().manual_seed(1))
     for rows in (torch.arange(count), *drawn.sort(dim=1).values):
-        name = f"{arm.name} {int(rows.sum())}"
-        repeated = evolve(arm, name=name, samples=arm.samples[rows], condition=select_rows(arm.condition, rows))
+        repeated = evolve(arm, name="repeated", samples=arm.samples[rows], condition=select_rows(arm.condition, rows))
         of_weights = measuring.metric.resampler(arm, measuring.context())
         value = measuring.metric.measure(repeated, measuring.context())
         if of_weights is None or value is None:
