@@ -170,7 +170,11 @@ def test_the_theme_is_chosen_and_remembered(opened: Any) -> None:
     page.get_by_role("button", name="Switch to dark colours").click()
     dark = page.evaluate(ground)
     assert light != dark
-    page.reload()
+    for _ in range(20):  # what is stored reaches the browser's own process a little later
+        page.reload()
+        if page.evaluate(ground) == dark:
+            break
+        page.wait_for_timeout(500)
     assert page.evaluate(ground) == dark
     assert page.get_by_role("button", name="Switch to light colours").is_visible()
 
