@@ -1,4 +1,7 @@
-"""Verdicts on equal distributions are rare: the small version of `null.py`, with fixed seeds and a binomial bound."""
+"""Verdicts on equal distributions are rare: the small version of `null.py`, with fixed seeds and a binomial bound.
+
+CI runs it by its name; `pytest` alone does not collect it, for it takes some minutes.
+"""
 
 import importlib.util
 from pathlib import Path
