@@ -18,7 +18,7 @@ from guideplug.run.config import Request, resolve
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.samples import check_condition, read_arms
 from guideplug.run.summary import table_rows
-from guideplug.run.verdict import verdicts
+from guideplug.run.verdict import Verdict, verdicts
 from guideplug.task import Arm, Context
 
 __all__ = ["evaluate_command"]
@@ -50,8 +50,9 @@ def evaluate_command(path: str, options: Mapping[str, Any]) -> None:
 
     table = {arm.name: values(arm) for arm in (*truth, *arms)}
     by_name = {arm.name: arm for arm in arms}
-    pair = [by_name[name] for name in ("unguided", "guided") if name in by_name]
-    judged = verdicts(metrics, task.primary(), *pair, table, context) if len(pair) == 2 else []
+    judged: list[Verdict] = []
+    if {"unguided", "guided"} <= by_name.keys():
+        judged = verdicts(metrics, task.primary(), by_name["unguided"], by_name["guided"], table, context)
     if figure is not None:
         with drawn_whole(figure) as aside:
             task.figure([*truth[:1], *arms], aside)
