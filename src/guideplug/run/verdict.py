@@ -105,6 +105,8 @@ def verdicts(
         values: by arm and metric, those of "truth" among them.
         context: what metrics share.
     """
+    if len(before.samples) != len(after.samples) or len(before.samples) < 2:  # no pairs
+        return []
     judged: list[tuple[Metric, Resampler, Resampler, float | None]] = []
     for metric in metrics:
         target = values.get("truth", {}).get(metric.name) if metric.better == "truth" else None
@@ -112,7 +114,7 @@ def verdicts(
         complete = None not in (*pair, *(values[arm.name].get(metric.name) for arm in (before, after)))
         if complete and (metric.better != "truth" or target is not None):
             judged.append((metric, *pair, target))  # type: ignore[arg-type]
-    if not judged or len(before.samples) != len(after.samples) or len(before.samples) < 2:
+    if not judged:
         return []
 
     def differences(weights: Tensor) -> Tensor:

@@ -58,8 +58,8 @@ def _reference(context: Context) -> NDArray[np.float32]:
     """Features of the real images that every arm is compared with."""
     if "reference" not in context.cache:
         context.cache["reference"] = digit_classifier().features(load_split().reference.images).numpy()
-    found: NDArray[np.float32] = context.cache["reference"]
-    return found
+    features: NDArray[np.float32] = context.cache["reference"]
+    return features
 
 
 def _balls(arm: Arm, context: Context) -> tuple[Tensor, Tensor] | None:
