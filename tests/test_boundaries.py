@@ -20,12 +20,13 @@ ROOMS = [
     "errors", "names", "digest", "reading", "files", "config", "trust", "observe", "denoise", "noise", "weights",
     "visit", "perturb", "adapters", "ema", "tensors", "recipe", "guide", "select", "sample", "reward", "task",
     "paired", "held_out", "metrics", "check", "study", "losses", "draws", "recipes", "degrade", "dataset",
-    "data_check", "imported", "hooks", "registry", "train", "store", "run", "compare", "laboratory", "report",
-    "testing", "demo", "scaffold", "watch", "cli", "__main__",
+    "data_check", "imported", "hooks", "signatures", "registry", "train", "store", "run", "compare", "laboratory",
+    "report", "testing", "demo", "scaffold", "watch", "cli", "__main__",
 ]  # fmt: skip
 """A room imports only from those before it."""
 
 ONLY_FOR_TYPES = {
+    "denoise": {"noise"},
     "recipe": {"recipes"},
     "guide": {"recipe", "task"},
     "select": {"recipe", "task"},

@@ -24,6 +24,7 @@ from guideplug import (
     Condition,
     Context,
     Denoiser,
+    Domain,
     Draw,
     Examples,
     Guider,
@@ -48,6 +49,7 @@ from guideplug import (
     State,
     Task,
     TrainingStreams,
+    WeightInput,
     WeightSchedule,
     noised,
     option,
@@ -443,12 +445,14 @@ class Steps(Sampler):
         steps = len(sigmas) - 1
         for i in range(steps):
             sigma, after = sigmas[i], sigmas[i + 1]
-            toward = {"no toward": None, "toward itself": sigma}.get(defect, after)
+            beyond = sigmas[min(i + 2, steps)]
+            toward = {"no toward": None, "toward itself": sigma, "toward the next but one": beyond}.get(defect, after)
             level: Any = torch.full((len(x),), sigma) if defect == "tensors" else sigma
             given = None if defect == "forgets the condition" else condition
-            denoised = denoiser(x, level, given, toward=toward)
+            step = {"no step": None, "another step": (sigma, 0.5 * sigma)}.get(defect, (sigma, after))
+            denoised = denoiser(x, level, given, toward=toward, step=step)
             if defect == "more calls" and float(denoised.mean()) > 0.2:
-                denoised = denoiser(x, level, given, toward=toward)
+                denoised = denoiser(x, level, given, toward=toward, step=step)
             slope = (x - denoised) / sigma
             if defect == "too far":
                 slope = slope * 1.02
@@ -480,6 +484,9 @@ SAMPLERS = [
     ("tensors", "levels are floats, above 0"),
     ("no toward", "each evaluation says the level that it is on its way to"),
     ("toward itself", "each evaluation says the level that it is on its way to"),
+    ("toward the next but one", "each evaluation says the level that it is on its way to"),
+    ("no step", "each evaluation says the step that it belongs to"),
+    ("another step", "each evaluation says the step that it belongs to"),
     ("more calls", "what is planned is what is called"),
     ("wrong type", "samples have the type of the start"),
     ("wrong device", "samples are on the device of the start, and no value of them is looked at"),
@@ -547,16 +554,19 @@ class Builds(Network):
     name = "builds"
     defect: str = option("", help="what is wrong")
 
-    def build(self, task: Task) -> Leaf:
-        space = evolve(task.space, sigma_max=1.0) if self.defect == "range" else task.space
+    def build(self, domain: Domain) -> Leaf:
+        space = evolve(domain.space, sigma_max=1.0) if self.defect == "range" else domain.space
         net = _Net(space, self.defect)
+        if self.defect == "labels":
+            net.num_labels = 3
         if self.defect == "seed":
             torch.nn.init.uniform_(net.layer.weight, generator=torch.Generator().manual_seed(random.getrandbits(32)))
         return net
 
 
 NETWORKS = [
-    ("range", "it builds a denoiser of the task's space"),
+    ("range", "it builds a denoiser of the domain's space"),
+    ("labels", "what it builds knows the labels"),
     ("seed", "equal seeds build equal networks"),
     ("seed", "building leaves global generators alone"),
     ("wrong shape", "one clean sample for each noisy one, over the whole range of levels"),
@@ -750,23 +760,23 @@ class _Falls(WeightSchedule):
     def least(self) -> float:
         return 1.0
 
-    def at(self, sigma: Level, space: Space) -> Level:
-        return 1.0 + 1.0 / (1.0 + sigma)
+    def at(self, at: WeightInput) -> Level:
+        return 1.0 + 1.0 / (1.0 + at.sigma)
 
 
 @pytest.mark.parametrize(
     ("at", "law"),
     [
-        (lambda self, sigma, space: 1.0 + 1.0 / (1.0 + sigma), None),
-        (lambda self, sigma, space: torch.as_tensor(2.0), "a float gives a float"),
-        (lambda self, sigma, space: sigma * float("inf"), "weights are finite"),
-        (lambda self, sigma, space: 0.5 + 0.0 * sigma, "no weight is below least"),
-        (lambda self, sigma, space: 2.0, "a tensor gives a tensor of its shape"),
-        (lambda self, sigma, space: 1.0 + (sigma if (sigma > 1e4).all() else 0 * sigma) if isinstance(sigma, Tensor)
+        (lambda self, at: 1.0 + 1.0 / (1.0 + at.sigma), None),
+        (lambda self, at: torch.as_tensor(2.0), "a float gives a float"),
+        (lambda self, at: at.sigma * float("inf"), "weights are finite"),
+        (lambda self, at: 0.5 + 0.0 * at.sigma, "no weight is below least"),
+        (lambda self, at: 2.0, "a tensor gives a tensor of its shape"),
+        (lambda self, at: 1.0 + (at.sigma if (at.sigma > 1e4).all() else 0 * at.sigma) if isinstance(at.sigma, Tensor)
          else 1.0, "a tensor is not looked into"),
-        (lambda self, sigma, space: 3.0 if isinstance(sigma, float) else 2.0 + 0 * sigma,
+        (lambda self, at: 3.0 if isinstance(at.sigma, float) else 2.0 + 0 * at.sigma,
          "a float and a tensor give one weight"),
-        (lambda self, sigma, space: 2.0 + 0.0 * sigma + random.random(), "no draw from a global generator"),
+        (lambda self, at: 2.0 + 0.0 * at.sigma + random.random(), "no draw from a global generator"),
     ],
 )  # fmt: skip
 def test_a_schedules_defect(at: Any, law: str | None) -> None:

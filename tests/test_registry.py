@@ -156,14 +156,14 @@ def test_an_installed_distribution_is_found(install: Install) -> None:
             "Plugin 'bad of bad-dist' for hook 'guideplug_guiders'",
         ),
         (
-            "GUIDEPLUG_API = 2\n",
-            "was written for plugin API 2, this guideplug has 1: update guideplug",
+            "GUIDEPLUG_API = 3\n",
+            "was written for plugin API 3, this guideplug has 1 and 2: update guideplug",
         ),
         (
             "GUIDEPLUG_API = 0\n",
-            "was written for plugin API 0, this guideplug has 1: update bad-dist",
+            "was written for plugin API 0, this guideplug has 1 and 2: update bad-dist",
         ),
-        ("GUIDEPLUG_API = 'new'\n", "TypeError: "),
+        ("GUIDEPLUG_API = 'new'\n", "GUIDEPLUG_API is 'new': give a whole number, 2 for this guideplug"),
         (
             "from guideplug import hook\n@hook\ndef guideplug_guiders():\n    return [1]\n",
             "guideplug_guiders returned 1: ",

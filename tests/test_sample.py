@@ -31,9 +31,9 @@ class Line(Sampler):
     def steps(self, denoiser, x, condition=None, streams=None):
         denoiser, sigmas = denoiser.trajectory(), self.sigmas(denoiser)
         for i, (sigma, after) in enumerate(itertools.pairwise(sigmas)):
-            x = x + (after - sigma) * (x - denoiser(x, sigma, condition, toward=after)) / sigma
+            x = x + (after - sigma) * (x - denoiser(x, sigma, condition, toward=after, step=(sigma, after))) / sigma
             if self.again and after:
-                x = x + 0 * denoiser(x, after, condition, toward=sigmas[i + 2])
+                x = x + 0 * denoiser(x, after, condition, toward=sigmas[i + 2], step=(sigma, after))
             yield State(i + 1, self.num_steps, after, x)
 
 

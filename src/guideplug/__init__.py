@@ -37,14 +37,18 @@ if TYPE_CHECKING:
     from guideplug.denoise import Condition as Condition
     from guideplug.denoise import Denoiser as Denoiser
     from guideplug.denoise import Direction as Direction
+    from guideplug.denoise import Domain as Domain
     from guideplug.denoise import Leaf as Leaf
     from guideplug.denoise import Level as Level
     from guideplug.denoise import LogDensity as LogDensity
+    from guideplug.denoise import NoiseDomain as NoiseDomain
     from guideplug.denoise import Perturbation as Perturbation
     from guideplug.denoise import Space as Space
+    from guideplug.denoise import Start as Start
     from guideplug.denoise import Uphill as Uphill
     from guideplug.denoise import View as View
     from guideplug.denoise import Weight as Weight
+    from guideplug.denoise import WeightInput as WeightInput
     from guideplug.denoise import WeightSchedule as WeightSchedule
     from guideplug.denoise import formula as formula
     from guideplug.denoise import perturbed as perturbed
@@ -118,7 +122,6 @@ if TYPE_CHECKING:
     from guideplug.task import Network as Network
     from guideplug.task import PerSample as PerSample
     from guideplug.task import Resampler as Resampler
-    from guideplug.task import Start as Start
     from guideplug.task import Task as Task
     from guideplug.task import Weighted as Weighted
     from guideplug.task import noised as noised
@@ -139,8 +142,9 @@ _ROOMS = {
     "dataset": ["FiniteData"],
     "degrade": ["Degraded"],
     "denoise": [
-        "Change", "Combine", "Condition", "Denoiser", "Direction", "Leaf", "Level", "LogDensity", "Perturbation",
-        "Space", "Uphill", "View", "Weight", "WeightSchedule", "formula", "perturbed", "tally",
+        "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Leaf", "Level", "LogDensity",
+        "NoiseDomain", "Perturbation", "Space", "Start", "Uphill", "View", "Weight", "WeightInput", "WeightSchedule",
+        "formula", "perturbed", "tally",
     ],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
     "guide": ["Guider", "opposite", "weight_of"],
@@ -167,7 +171,7 @@ _ROOMS = {
     "select": ["Draw", "Losses", "Selection", "Selector", "SelectorState"],
     "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
     "task": [
-        "Arm", "Context", "Examples", "Metric", "Network", "PerSample", "Resampler", "Start", "Task", "Weighted",
+        "Arm", "Context", "Examples", "Metric", "Network", "PerSample", "Resampler", "Task", "Weighted",
         "noised",
     ],
     "tensors": ["fill_module", "read_tensors"],

@@ -1,7 +1,7 @@
 """The hooks: everything that a plugin can offer. Each takes no arguments and returns classes, or names and texts.
 
 A plugin is a module with some of these functions, each marked with ``@guideplug.hook``, named by an entry point in the
-group ``guideplug``. It may say ``GUIDEPLUG_API = 1``: the version of this list that it was written for.
+group ``guideplug``. It may say ``GUIDEPLUG_API = 2``: the version of the contracts that it was written for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from guideplug.study import Study
     from guideplug.task import Metric, Network, Task
 
-__all__ = ["API_VERSION", "hook"]
+__all__ = ["API_VERSION", "SUPPORTED", "hook"]
 
-API_VERSION = 1
+API_VERSION = 2
 """Raised when a hook or an abstract class changes in a way that plugins must follow."""
+SUPPORTED = (1, 2)
+"""The versions whose plugins run; docs/hooks.md says what has changed."""
 
 PROJECT = "guideplug"
 

@@ -2,8 +2,8 @@
 
 As a network (``--denoiser``) it is an architecture to be trained, or whose weights a checkpoint holds; as a recipe
 (``--model main=...``) it is a denoiser that is ready, with the weights that the function gave it. The function is
-called with the task and returns a `guideplug.Leaf`, for instance by `guideplug.wrap`, a new one at each call. It is
-code, and runs as such.
+called with the task, or another `guideplug.Domain`, and returns a `guideplug.Leaf`, for instance by `guideplug.wrap`,
+a new one at each call. It is code, and runs as such.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from attrs import field, frozen
 from torch import nn
 
 from guideplug.config import option
-from guideplug.denoise import Leaf
+from guideplug.denoise import Domain, Leaf, NoiseDomain
 from guideplug.digest import files_digest, local_sources
 from guideplug.errors import RecipeError
 from guideplug.recipe import Recipe, Workshop
@@ -111,17 +111,17 @@ class ImportedNetwork(Network):
         if not FUNCTION.fullmatch(self.builder):
             raise ValueError(f"builder is {self.builder!r}: write module:function or FILE.py:function")
 
-    def build(self, task: Task) -> Leaf:
-        """What the function returns for the task.
+    def build(self, domain: Domain) -> Leaf:
+        """What the function returns for the domain.
 
         Raises:
             RecipeError: it cannot be imported, is no function, raises, or returns something else than a new denoiser of
-                the task's data.
+                the domain's samples.
         """
         who, build = self._code.who, self._code.load()
         try:
             with _current_folder():
-                built = build(task)
+                built = build(domain)
         except (Exception, SystemExit) as error:
             raise RecipeError(f"{who} raised {raised(error)}") from error
         if not isinstance(built, Leaf):
@@ -129,10 +129,11 @@ class ImportedNetwork(Network):
                 f"{who} returned a {type(built).__name__}: return a denoiser, as guideplug.wrap(network, shape, "
                 "predicts=...) makes from any network"
             )
-        if built.space.shape != task.space.shape:
+        if built.space.shape != domain.space.shape:
+            of = f"task {domain.name!r}" if isinstance(domain, Task) else "the domain"
             raise RecipeError(
-                f"{who} returned a denoiser of shape {built.space.shape}, and task {task.name!r} has samples of shape "
-                f"{task.space.shape}"
+                f"{who} returned a denoiser of shape {built.space.shape}, and {of} has samples of shape "
+                f"{domain.space.shape}"
             )
         parameters = list(built.parameters())
         if any(parameter in _handed_out for parameter in parameters):
@@ -160,7 +161,7 @@ class ImportedDenoiser(Recipe):
     name = "python"
     stored = False
     builder: str = option(help=HELP, converter=_located)
-    task: Task = option(help="the data that the denoiser is for")
+    task: Task | NoiseDomain = option(help="what the denoiser is for: a task, or in Python a domain without data")
 
     def __attrs_post_init__(self) -> None:
         _ = self.denoiser

@@ -23,7 +23,7 @@ from guideplug import hooks, names
 from guideplug.config import Strategy
 from guideplug.config.tree import PAIRED, Call, strategy_name
 from guideplug.degrade import Degraded
-from guideplug.denoise import WeightSchedule
+from guideplug.denoise import WeightSchedule, api1
 from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
 from guideplug.guide import Guider
 from guideplug.imported import ImportedDenoiser, ImportedNetwork
@@ -46,6 +46,7 @@ from guideplug.recipes import (
 from guideplug.reward import Reward
 from guideplug.sample import Sampler
 from guideplug.select import Selector
+from guideplug.signatures import check_signatures
 from guideplug.study import Study
 from guideplug.task import Metric, Network, Task
 from guideplug.trust import allow
@@ -93,6 +94,8 @@ class Plugin:
     disabled: bool = False
     offers: list[Offer] = attrs.field(factory=list)
     digest: str = ""
+    old: list[str] = attrs.field(factory=list)
+    """What of it is written for plugin API 1, and what to write instead."""
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}" if self.version else f"the local file {self.origin}"
@@ -177,12 +180,7 @@ class Registry:
     def _load(self, plugin: Plugin, load: Callable[[], Any]) -> None:
         try:
             module = load()
-            version = getattr(module, "GUIDEPLUG_API", hooks.API_VERSION)
-            if version != hooks.API_VERSION:
-                raise PluginError(
-                    f"was written for plugin API {version}, this guideplug has {hooks.API_VERSION}: "
-                    f"{'update guideplug' if version > hooks.API_VERSION else f'update {plugin.distribution}'}"
-                )
+            _check_api(plugin, module)
             self._register(plugin, module)
         except KeyboardInterrupt:
             raise
@@ -228,6 +226,7 @@ class Registry:
         else:
             for cls in given:
                 _check_class(cls, KINDS[hook], hook)
+                check_signatures(cls, KINDS[hook])
                 plugin.offers.append(Offer(KINDS[hook].kind, cls.name, plugin.name, cls))
 
     def _add(self, plugin: Plugin) -> None:
@@ -296,6 +295,23 @@ class Registry:
 
 _told: set[str] = set()
 """Unknown names of ``GUIDEPLUG_DISABLE`` that this process has warned of."""
+
+
+def _check_api(plugin: Plugin, module: ModuleType) -> None:
+    """Refuse a module that is written for another API, and one that says the newest and is not."""
+    version = getattr(module, "GUIDEPLUG_API", None)
+    plugin.old = api1.notes(module.__name__)
+    if version is None:
+        return
+    if type(version) is not int:
+        raise PluginError(f"GUIDEPLUG_API is {version!r}: give a whole number, {hooks.API_VERSION} for this guideplug")
+    if version not in hooks.SUPPORTED:
+        raise PluginError(
+            f"was written for plugin API {version}, this guideplug has {' and '.join(map(str, hooks.SUPPORTED))}: "
+            f"{'update guideplug' if version > hooks.API_VERSION else f'update {plugin.distribution}'}"
+        )
+    if version == hooks.API_VERSION and plugin.old:
+        raise PluginError(f"says GUIDEPLUG_API = {version}, and {plugin.old[0]}; or say GUIDEPLUG_API = 1")
 
 
 def _by_kind(plugin: Plugin) -> dict[str, list[str]]:

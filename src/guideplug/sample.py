@@ -142,16 +142,23 @@ class _Planner(Denoiser):
     def terms(self) -> Terms:
         return self._planned.terms
 
-    def forward(self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Level,
+        condition: Condition = None,
+        *,
+        toward: Level | None = None,
+        step: tuple[Level, Level] | None = None,
+    ) -> Tensor:
         level, after = _highest(sigma), None if toward is None else _highest(toward)
-        asked = sigma if isinstance(sigma, Tensor) else level
-        conditional = condition is not None
-        costs = calls(self._planned, asked, conditional=conditional, toward=toward, x=x, condition=condition)
+        asked, given = sigma if isinstance(sigma, Tensor) else level, condition is not None
+        costs = calls(self._planned, asked, conditional=given, toward=toward, step=step, x=x, condition=condition)
         counts = {
             leaf: Count(one.calls, one.outputs * len(x) // self._samples, one.gradients) for leaf, one in costs.items()
         }
-        slopes = tuple(taken(self._planned, asked, conditional=conditional, toward=toward))
-        off = () if isinstance(sigma, Tensor) else switched_off(self._planned, level, after)
+        slopes = tuple(taken(self._planned, asked, conditional=given, toward=toward, step=step))
+        off = () if isinstance(sigma, Tensor) else switched_off(self._planned, level, after, step)
         self.evaluations.append(Evaluation(level, after, counts, tuple(off), slopes))
         return x * (self.space.sigma_data**2 / (self.space.sigma_data**2 + level**2))
 

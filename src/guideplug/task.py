@@ -1,6 +1,7 @@
 """Tasks: data, conditions, noise levels, recipes, metrics and figures under one name; and networks for them."""
 
 import abc
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
@@ -10,7 +11,8 @@ from attrs import Factory, field, frozen
 from torch import Tensor
 
 from guideplug.config import Strategy
-from guideplug.denoise import Condition, Denoiser, Leaf, Space
+from guideplug.denoise import Condition, Denoiser, Domain, Leaf, Space, Start
+from guideplug.denoise.api1 import note, own, put
 from guideplug.noise import SampleStreams, TrainingStreams
 from guideplug.sample import Sampler
 
@@ -25,7 +27,6 @@ __all__ = [
     "Network",
     "PerSample",
     "Resampler",
-    "Start",
     "Task",
     "Weighted",
     "noised",
@@ -59,14 +60,6 @@ def noised(
     """Examples from clean samples (B, *): noise of level sigma (B,) added, the clean samples as targets."""
     noise = torch.randn(clean.shape, generator=streams.generator("noise"), device=clean.device)
     return Examples(clean + sigma.reshape(-1, *[1] * (clean.ndim - 1)) * noise, clean, condition, ids)
-
-
-@frozen
-class Start:
-    """Where sampling starts: x (B, *) at the highest noise level, and the conditions to sample under."""
-
-    x: Tensor
-    condition: Condition = None
 
 
 @frozen
@@ -184,11 +177,18 @@ class Network(Strategy):
 
     kind: ClassVar[str] = "denoiser"
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        _adapt_network(cls)
+
     @abc.abstractmethod
-    def build(self, task: "Task") -> Leaf:
-        """The untrained denoiser for a task's data, on the CPU.
+    def build(self, domain: Domain) -> Leaf:
+        """The untrained denoiser for a domain's samples, on the CPU: for a task, or for what is sampled without one.
 
         It may draw its initial weights from torch's global generator, which is seeded for the call and restored after.
+
+        Raises:
+            ValueError: it is not made for such samples.
         """
 
     def content(self) -> str:
@@ -197,7 +197,10 @@ class Network(Strategy):
 
 
 class Task(Strategy):
-    """Something to model. Final frozen attrs classes; the fields are what can be chosen about the data."""
+    """Something to model: a `Domain` with data, recipes, metrics and figures.
+
+    Final frozen attrs classes; the fields are what can be chosen about the data.
+    """
 
     kind: ClassVar[str] = "task"
 
@@ -213,6 +216,11 @@ class Task(Strategy):
     @abc.abstractmethod
     def start(self, streams: SampleStreams, sigma: float) -> Start:
         """The starts of the samples that ``streams`` numbers, at noise level ``sigma``."""
+
+    @property
+    def num_labels(self) -> int | None:
+        """How many labels a condition chooses from, 0 to num_labels - 1; None where conditions are no labels."""
+        return None
 
     @abc.abstractmethod
     def recipe(self, role: str, main: "Recipe | None") -> "Recipe | None":
@@ -297,8 +305,26 @@ class Task(Strategy):
         return False
 
 
-def seeded_build(network: Network, task: Task, seed: int) -> Leaf:
+def seeded_build(network: Network, domain: Domain, seed: int) -> Leaf:
     """The untrained denoiser of ``network``, its initial weights decided by ``seed`` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return network.build(task)
+        return network.build(domain)
+
+
+def _adapt_network(cls: type[Network]) -> None:
+    """Let a network that is written for plugin API 1, ``build(self, task)``, be built for tasks alone."""
+    build = own(cls, "build")
+    if build is None or list(inspect.signature(build).parameters)[1:] != ["task"]:
+        return
+    note(cls, f"{cls.__qualname__}.build takes a task: write build(self, domain), a guideplug.Domain")
+
+    def for_tasks(self: Network, domain: Domain) -> Leaf:
+        if not isinstance(domain, Task):
+            raise ValueError(f"{self.name} is written for plugin API 1, which builds for tasks alone: give a task")
+        built: Leaf = build(self, domain)
+        if built.num_labels is None:
+            built.num_labels = domain.num_labels
+        return built
+
+    put(cls, "build", for_tasks)

@@ -2,14 +2,15 @@
 
 Source: Kynkäänniemi, Aittala, Karras, Laine, Aila and Lehtinen 2024, "Applying guidance in a limited interval improves
 sample and distribution quality in diffusion models", arXiv:2404.07724: guidance where sigma_low < sigma <= sigma_high.
+The released code decides once a step, by its number, for both evaluations of a Heun step.
 """
 
 import math
-from typing import final
+from typing import Literal, final
 
 from torch import Tensor
 
-from guideplug.denoise import Condition, Level, Weight
+from guideplug.denoise import Level, Weight, WeightInput
 
 __all__ = ["Gate"]
 
@@ -20,29 +21,45 @@ class Gate(Weight):
 
     Args:
         low, high: noise levels in data units.
+        per: "evaluation" decides by the level of each evaluation, "step" by the one that the sampler's step starts at,
+            for all evaluations of the step. Outside a sampler each level stands for itself.
 
     Raises:
-        ValueError: not 0 <= low < high.
+        ValueError: not 0 <= low < high; another ``per``; per step when asked by a sampler that does not say its steps.
     """
 
-    def __init__(self, low: float, high: float = math.inf) -> None:
+    def __init__(self, low: float, high: float = math.inf, per: Literal["evaluation", "step"] = "evaluation") -> None:
         super().__init__()
         if not 0.0 <= low < high:
             raise ValueError(f"low {low:g} and high {high:g}: give 0 <= low < high")
-        self.low, self.high = float(low), float(high)
+        if per not in ("evaluation", "step"):
+            raise ValueError(f"per is {per!r}: give 'evaluation' or 'step'")
+        self.low, self.high, self.per = float(low), float(high), per
 
-    def forward(self, condition: Condition, sigma: Level, toward: Level | None) -> Level:
+    def forward(self, at: WeightInput) -> Level:
         """1 inside the interval, 0 outside."""
-        if isinstance(sigma, Tensor):
-            return ((sigma > self.low) & (sigma <= self.high)).to(sigma.dtype)
-        return 1.0 if self.low < sigma <= self.high else 0.0
+        level = self._level(at)
+        if isinstance(level, Tensor):
+            return ((level > self.low) & (level <= self.high)).to(level.dtype)
+        return 1.0 if self.low < level <= self.high else 0.0
 
-    def zero_at(self, sigma: float, toward: float | None) -> bool:
-        """Whether sigma lies outside the interval."""
-        return not self.low < sigma <= self.high
+    def zero_at(self, at: WeightInput) -> bool:
+        """Whether it is 0 outside the interval: at a level, or in a step."""
+        return bool(self(at) == 0.0)
+
+    def _level(self, at: WeightInput) -> Level:
+        if self.per == "evaluation" or (at.step is None and at.toward is None):
+            return at.sigma
+        if at.step is None:
+            raise ValueError(
+                "an interval per step asks which step an evaluation belongs to, and the sampler does not say it: let "
+                "it call denoiser(x, sigma, condition, toward=after, step=(start, end)), or use per='evaluation'"
+            )
+        return at.step[0]
 
     def extra_repr(self) -> str:
         """As printed in a formula."""
+        name = "sigma" if self.per == "evaluation" else "step's sigma"
         if self.high == math.inf:
-            return f"[sigma > {self.low:g}]"
-        return f"[sigma <= {self.high:g}]" if self.low == 0 else f"[{self.low:g} < sigma <= {self.high:g}]"
+            return f"[{name} > {self.low:g}]"
+        return f"[{name} <= {self.high:g}]" if self.low == 0 else f"[{self.low:g} < {name} <= {self.high:g}]"

@@ -23,6 +23,7 @@ from guideplug import (
     Condition,
     Context,
     Denoiser,
+    Domain,
     Draw,
     Duration,
     Examples,
@@ -76,7 +77,7 @@ def pause() -> None:
 class ToyDenoiser(Leaf):
     def __init__(self, width: int, labels: bool) -> None:
         super().__init__(SPACE)
-        self.labels = labels
+        self.labels, self.num_labels = labels, 2 if labels else None
         self.layers = nn.Sequential(nn.Linear(6, width), nn.SiLU(), nn.Linear(width, 2))
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
@@ -116,8 +117,8 @@ class ToyNet(Network):
     name = "toy-net"
     width: int = option(8, help="width")
 
-    def build(self, task: Task) -> Leaf:
-        return ToyDenoiser(self.width, getattr(task, "labels", False))
+    def build(self, domain: Domain) -> Leaf:
+        return ToyDenoiser(self.width, domain.num_labels is not None)
 
 
 @final
@@ -127,8 +128,8 @@ class WrongNet(Network):
 
     name = "toy-wrong-shape"
 
-    def build(self, task: Task) -> Leaf:
-        return WrongShape(4, getattr(task, "labels", False))
+    def build(self, domain: Domain) -> Leaf:
+        return WrongShape(4, domain.num_labels is not None)
 
 
 @final
@@ -138,8 +139,8 @@ class NaNNet(Network):
 
     name = "toy-nan"
 
-    def build(self, task: Task) -> Leaf:
-        return NaNDenoiser(4, getattr(task, "labels", False))
+    def build(self, domain: Domain) -> Leaf:
+        return NaNDenoiser(4, domain.num_labels is not None)
 
 
 @final
@@ -192,6 +193,10 @@ class Toy(Task):
         if os.environ.get("TOY_DIVERGE") == str(streams.step):
             clean = clean * torch.nan
         return noised(clean, sigma, streams, which if self.labels else None)
+
+    @property
+    def num_labels(self) -> int | None:
+        return 2 if self.labels else None
 
     def start(self, streams: SampleStreams, sigma: float) -> Start:
         label = (streams.uniform((), "label") < 0.5).long() if self.labels else None

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from guideplug.denoise import Affine, Combine, Leaf, Space, Weight, calls, select_rows, tally
+from guideplug.denoise import Affine, Combine, Leaf, Space, Weight, WeightInput, calls, select_rows, tally
 from guideplug.errors import ConditionError, DenoiserError
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
 from guideplug.weights import Gate
@@ -100,7 +100,7 @@ class TestPointsAndDirections:
                 super().__init__()
                 self.omega = nn.Parameter(torch.tensor(0.5))
 
-            def forward(self, condition, sigma, toward):
+            def forward(self, at):
                 return self.omega
 
         class Linear(Leaf):
@@ -510,9 +510,10 @@ class TestGates:
     @pytest.mark.parametrize(("sigma", "inside"), [(0.5, 0), (0.51, 1), (2.0, 1), (2.01, 0)])
     def test_a_gate_is_open_above_its_low_end_and_up_to_its_high_end(self, sigma, inside):
         gate = Gate(0.5, 2.0)
-        assert gate(None, sigma, None) == inside
-        assert gate(None, torch.tensor([sigma]), None).tolist() == [inside]
-        assert gate.zero_at(sigma, None) == (not inside)
+        at = WeightInput(sigma, None, Space((2,)))
+        assert gate(at) == inside
+        assert gate(WeightInput(torch.tensor([sigma]), None, at.space)).tolist() == [inside]
+        assert gate.zero_at(at) == (not inside)
 
     def test_ends_of_a_gate_are_checked(self):
         for low, high in [(1.0, 1.0), (2.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (0.0, math.nan)]:

@@ -14,7 +14,7 @@ from guideplug.weights import Gate
 
 
 class Omega(Weight):
-    def forward(self, condition, sigma, toward):
+    def forward(self, at):
         return 1.0
 
 
@@ -117,8 +117,8 @@ def test_what_is_off_is_said_at_the_level_at_which_it_is_asked():
 
 def test_a_weight_of_the_next_level_is_told_it():
     class Until(Weight):
-        def forward(self, condition, sigma, toward):
-            return 0.0 if toward is None or toward < 0.5 else 1.0
+        def forward(self, at):
+            return 0.0 if at.toward is None or at.toward < 0.5 else 1.0
 
     guided = BASE + Until() * (BASE - WEAK)
     assert WEAK in calls(guided, 1.0, toward=0.7)

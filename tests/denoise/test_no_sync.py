@@ -39,8 +39,8 @@ class Learned(Weight):
         super().__init__()
         self.shares = torch.nn.Parameter(torch.linspace(0, 1, 3))
 
-    def forward(self, condition, sigma, toward):
-        return self.shares * (sigma / (1 + sigma))
+    def forward(self, at):
+        return self.shares * (at.sigma / (1 + at.sigma))
 
 
 @frozen
@@ -66,12 +66,12 @@ class Falling(WeightSchedule):
     name = "falling"
     least = 0.0
 
-    def at(self, sigma, space):
-        return 1 - sigma / (sigma + space.sigma_max)
+    def at(self, at):
+        return 1 - at.sigma / (at.sigma + at.space.sigma_max)
 
 
 class Peeking(Weight):
-    def forward(self, condition, sigma, toward):
+    def forward(self, at):
         return float(torch.tensor(0.5))
 
 

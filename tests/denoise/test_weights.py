@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from guideplug.denoise import Combine, Polynomial, Weight, tally
+from guideplug.denoise import Combine, Polynomial, Space, Weight, WeightInput, tally
 from guideplug.denoise.weight import polynomial
 from guideplug.testing import GaussianDenoiser
 from guideplug.weights import Gate
@@ -24,7 +24,7 @@ class Fixed(Weight):
         super().__init__()
         self.level, self.num_calls = level, 0
 
-    def forward(self, condition, sigma, toward):
+    def forward(self, at):
         self.num_calls += 1
         return self.level
 
@@ -32,8 +32,8 @@ class Fixed(Weight):
 class Off(Fixed):
     """A weight that says that it is 0 at low levels."""
 
-    def zero_at(self, sigma, toward):
-        return sigma < 1
+    def zero_at(self, at):
+        return at.sigma < 1
 
 
 NUMBERS = st.sampled_from([0, 1, -1, 2]) | st.floats(-3, 3)
@@ -51,7 +51,7 @@ EXPRESSIONS = st.recursive(
 
 
 def at(value, sigma=1.0, **known):
-    return polynomial(value).value(None, sigma, None, **known)
+    return polynomial(value).value(WeightInput(sigma, None, Space((2,))), **known)
 
 
 @laws
@@ -147,10 +147,10 @@ def test_a_tensor_of_levels_is_never_looked_into():
 
 def test_a_weight_of_the_next_level_is_told_it():
     class Step(Weight):
-        def forward(self, condition, sigma, toward):
-            if toward is None:
+        def forward(self, at):
+            if at.toward is None:
                 raise ValueError("this weight needs a sampler's next level")
-            return sigma - toward
+            return at.sigma - at.toward
 
     base, weak = GaussianDenoiser(0.1), GaussianDenoiser(0.4)
     guided = base + Step() * (base - weak)
@@ -163,8 +163,8 @@ def test_a_weight_of_the_next_level_is_told_it():
 
 def test_a_weight_is_told_the_condition_of_the_batch():
     class ByLabel(Weight):
-        def forward(self, condition, sigma, toward):
-            return 1.0 + condition
+        def forward(self, at):
+            return 1.0 + at.condition
 
     base, weak = (GaussianDenoiser(mean, conditioning="labels") for mean in (0.1, 0.4))
     guided = base + ByLabel() * (base - weak)
@@ -183,8 +183,8 @@ class Learned(Weight):
         super().__init__()
         self.omega, self.slope = (nn.Parameter(torch.tensor(float(value))) for value in (omega, slope))
 
-    def forward(self, condition, sigma, toward):
-        return self.omega + self.slope * torch.as_tensor(sigma).log()
+    def forward(self, at):
+        return self.omega + self.slope * torch.as_tensor(at.sigma).log()
 
 
 @pytest.mark.parametrize("omega", [0.0, 0.3, 1.0, -2.0])  # 0 and 1 are where a coefficient is 0, and must not stay
@@ -196,7 +196,7 @@ def test_a_learned_weight_has_the_gradient_of_the_formula(omega, sigma):
     inputs = [weight.omega, weight.slope, x]
     value = (base + weight * (guide - base))(x, sigma)
     found = torch.autograd.grad(value.square().sum(), inputs)
-    rows = weight(None, sigma, None).reshape(-1, 1)
+    rows = weight(WeightInput(sigma, None, base.space)).reshape(-1, 1)
     expected = base(x, sigma) + rows * (guide(x, sigma) - base(x, sigma))
     torch.testing.assert_close(value, expected)
     for got, right in zip(found, torch.autograd.grad(expected.square().sum(), inputs), strict=True):

@@ -110,9 +110,9 @@ class Asked(Denoiser):
     def terms(self):
         return self.inner.terms
 
-    def forward(self, x, sigma, condition=None, *, toward=None):
+    def forward(self, x, sigma, condition=None, *, toward=None, step=None):
         self.asked.append((sigma, toward))
-        return self.inner(x, sigma, condition, toward=toward)
+        return self.inner(x, sigma, condition, toward=toward, step=step)
 
 
 @laws

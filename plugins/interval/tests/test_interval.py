@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from guideplug import Guider
+from guideplug import Guider, Sampler, sigma_grid
 from guideplug.config import Reader
 from guideplug.denoise import tally
 from guideplug.errors import GuideplugError
 from guideplug.registry import Registry
+from guideplug.sample import planned_evaluations
 from guideplug.testing import GaussianDenoiser, check_guider
 from guideplug_interval import Interval
 
@@ -96,3 +97,44 @@ def test_bad_intervals_are_refused_in_one_line(expression, said):
 def test_levels_are_numbers(low):
     with pytest.raises(ValueError, match="low"):
         Interval(AUTOGUIDANCE, low)
+
+
+LEVELS = sigma_grid(32, 0.002, 80.0)
+
+
+@pytest.mark.parametrize(("first", "last", "low", "high"), [(17, 22, 0.28, 1.61), (13, 19, 0.84, 5.0)])
+def test_per_step_it_is_the_released_codes_interval_of_step_numbers(first, last, low, high):
+    """arXiv:2404.07724's edm_sampler: guided where first <= i <= last, in both evaluations of Heun's step i."""
+    guided = Interval(AUTOGUIDANCE, low, high, per="step").guide(BASE, MODELS)
+    sampler, x = Reader(Registry.installed()).expression("heun(num_steps=32)", Sampler), 80 * X
+    planned = planned_evaluations(sampler, guided, x)
+    seen = [(one.sigma, MODELS["weak"] in one.counts) for one in planned]
+    numbers = [i for i in range(32) for _ in range(2 if i < 31 else 1)]
+    assert seen == [(LEVELS[i] if k % 2 == 0 else LEVELS[i + 1], first <= i <= last) for k, i in enumerate(numbers)]
+    with tally() as counts:
+        end = sampler.sample(guided, x)
+    assert counts[MODELS["weak"]].calls == 2 * (last - first + 1)
+
+    x = x.clone()
+    for i in range(32):  # by hand
+        point = AUTOGUIDANCE.guide(BASE, MODELS) if first <= i <= last else BASE
+        sigma, after = LEVELS[i], LEVELS[i + 1]
+        slope = (x - point(x, sigma)) / sigma
+        ahead = x + (after - sigma) * slope
+        x = x + (after - sigma) * 0.5 * (slope + (ahead - point(ahead, after)) / after) if after else ahead
+    torch.testing.assert_close(end, x)
+
+
+def test_per_step_outside_of_a_sampler_each_level_stands_for_itself():
+    one, other = (Interval(AUTOGUIDANCE, 0.2, 1.0, per).guide(BASE, MODELS) for per in ("step", "evaluation"))
+    sigma = torch.tensor([0.1, 0.5, 1.0, 3.0])
+    assert torch.equal(one(X, sigma), other(X, sigma))
+    assert torch.equal(one(X, 0.5), other(X, 0.5))
+
+
+def test_per_step_a_sampler_has_to_say_its_steps():
+    guided = Interval(AUTOGUIDANCE, 0.2, 1.0, "step").guide(BASE, MODELS)
+    with pytest.raises(ValueError, match=r"which step an evaluation belongs to.*step=\(start, end\).*per='evaluation'"):
+        guided(X, 0.5, toward=0.3)
+    assert torch.equal(guided(X, 0.15, toward=0.1, step=(0.5, 0.15)), AUTOGUIDANCE.guide(BASE, MODELS)(X, 0.15))
+    assert torch.equal(guided(X, 0.5, toward=0.1, step=(1.5, 0.5)), BASE(X, 0.5))

@@ -23,6 +23,7 @@ from guideplug import (
     Start,
     Task,
     TrainingStreams,
+    WeightInput,
     noised,
     option,
     tally,
@@ -135,7 +136,7 @@ def small(base: Closed, guide: Closed, task: Blob | None = None, **options: Any)
 def at(module: WeightNetwork, t: float, s: float, label: int | None = None) -> float:
     condition = None if label is None else torch.tensor([label])
     with torch.no_grad():
-        return float(module(condition, t, s))
+        return float(module(WeightInput(t, s, SPACE, condition)))
 
 
 PAIRS = [(0.9, 0.6), (0.6, 0.3), (0.5, 0.1), (0.8, 0.2)]

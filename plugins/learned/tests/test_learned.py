@@ -12,12 +12,12 @@ from torch import Tensor
 
 from guideplug import (
     Combine,
-    Condition,
     Denoiser,
     Guider,
     Level,
     Space,
     Weight,
+    WeightInput,
     finite,
     formula,
     opposite,
@@ -59,8 +59,8 @@ class Slope(Weight):
         super().__init__()
         self.register_buffer("one", torch.ones(()))
 
-    def forward(self, condition: Condition, sigma: Level, toward: Level | None) -> Level:
-        value = torch.as_tensor(sigma, dtype=torch.float32, device=self.one.device)
+    def forward(self, at: WeightInput) -> Level:
+        value = torch.as_tensor(at.sigma, dtype=torch.float32, device=self.one.device)
         return (value / (1 + value)).reshape(-1)
 
 
@@ -72,7 +72,7 @@ class Constant(Weight):
         super().__init__()
         self.value = value
 
-    def forward(self, condition: Condition, sigma: Level, toward: Level | None) -> Tensor:
+    def forward(self, at: WeightInput) -> Tensor:
         return torch.full((1,), self.value)
 
 
@@ -101,7 +101,7 @@ def test_with_a_weight_network_it_is_the_formula(kind: Conditioning) -> None:
         value = point(x, 0.7, condition, toward=0.3)
     assert (counts[base].calls, counts[weak].calls) == (1, 1)
     with torch.no_grad():
-        omega = network(condition, 0.7, 0.3)[:, None]
+        omega = network(WeightInput(0.7, 0.3, base.space, condition))[:, None]
         away = base(x, 0.7, condition) - weak(x, 0.7, condition)
         torch.testing.assert_close(value, base(x, 0.7, condition) + omega * away)
         torch.testing.assert_close(point(x, torch.full((6,), 0.7), condition, toward=0.3), value)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from attrs import evolve, frozen
 
-from guideplug import Guider, Space, Weight, WeightSchedule, formula, grid_position, option, sigma_grid
+from guideplug import Guider, Space, Weight, WeightInput, WeightSchedule, formula, grid_position, option, sigma_grid
 from guideplug.config import Reader, expand_ranges, parse, short, write
 from guideplug.config.tree import format_value
 from guideplug.denoise import Combine, tally
@@ -73,13 +73,14 @@ def test_the_formulas():
     levels = sigma_grid(9, SPACE.sigma_min, SPACE.sigma_max)[:-1]
     for i, sigma in enumerate(levels):
         u = i / 8
-        assert Constant(1.7).at(sigma, SPACE) == 1.7
-        assert Ramp(1.0, 4.0).at(sigma, SPACE) == pytest.approx(1 + 3 * u)
-        assert Ramp(4.0, 1.0, power=3.0).at(sigma, SPACE) == pytest.approx(4 - 3 * u**3)
-        assert Cosine(1.0, 3.0).at(sigma, SPACE) == pytest.approx(2 - math.cos(math.pi * u))
-        assert Cosine(1.0, 3.0, power=2.0).at(sigma, SPACE) == pytest.approx(2 - math.cos(math.pi * u**2))
-        assert Exponential(4.0, rate=2.0).at(sigma, SPACE) == pytest.approx(4 * math.exp(-2 * (1 - u)))
-        assert Exponential(4.0, 2.0, 1.0).at(sigma, SPACE) == pytest.approx(1 + 3 * math.exp(-2 * (1 - u)))
+        there = WeightInput(sigma, None, SPACE)
+        assert Constant(1.7).at(there) == 1.7
+        assert Ramp(1.0, 4.0).at(there) == pytest.approx(1 + 3 * u)
+        assert Ramp(4.0, 1.0, power=3.0).at(there) == pytest.approx(4 - 3 * u**3)
+        assert Cosine(1.0, 3.0).at(there) == pytest.approx(2 - math.cos(math.pi * u))
+        assert Cosine(1.0, 3.0, power=2.0).at(there) == pytest.approx(2 - math.cos(math.pi * u**2))
+        assert Exponential(4.0, rate=2.0).at(there) == pytest.approx(4 * math.exp(-2 * (1 - u)))
+        assert Exponential(4.0, 2.0, 1.0).at(there) == pytest.approx(1 + 3 * math.exp(-2 * (1 - u)))
 
 
 def test_the_position_is_the_share_of_the_steps_that_are_done():
@@ -95,10 +96,10 @@ def test_the_position_is_the_share_of_the_steps_that_are_done():
 
 def test_levels_of_ones_own_take_the_place_of_the_networks():
     schedule = Ramp(1.0, 4.0, levels=(0.1, 2.0))
-    assert schedule.at(2.0, SPACE) == schedule.at(50.0, SPACE) == 1.0
-    assert schedule.at(0.1, SPACE) == schedule.at(0.01, SPACE) == 4.0
-    assert schedule.at(0.5, SPACE) == schedule.at(0.5, Space((2,)))
-    assert Ramp(1.0, 4.0).at(0.5, SPACE) != Ramp(1.0, 4.0).at(0.5, Space((2,)))
+    assert schedule.at(WeightInput(2.0, None, SPACE)) == schedule.at(WeightInput(50.0, None, SPACE)) == 1.0
+    assert schedule.at(WeightInput(0.1, None, SPACE)) == schedule.at(WeightInput(0.01, None, SPACE)) == 4.0
+    assert schedule.at(WeightInput(0.5, None, SPACE)) == schedule.at(WeightInput(0.5, None, Space((2,))))
+    assert Ramp(1.0, 4.0).at(WeightInput(0.5, None, SPACE)) != Ramp(1.0, 4.0).at(WeightInput(0.5, None, Space((2,))))
 
 
 @pytest.mark.parametrize("text", GUIDERS)
@@ -126,7 +127,7 @@ def test_at_each_level_it_is_the_number_there(text, schedule):
     law = READER.expression(schedule, WeightSchedule)
     x, condition = batch()
     for sigma in (80.0, 7.0, 0.5, 0.02, 0.002):
-        number = guided(text.format(law.at(sigma, base.space)))[0](x, sigma, condition)
+        number = guided(text.format(law.at(WeightInput(sigma, None, base.space))))[0](x, sigma, condition)
         torch.testing.assert_close(point(x, sigma, condition), number, rtol=1e-5, atol=1e-5)
         rows = point(x, torch.full((5,), sigma), condition)
         torch.testing.assert_close(rows, number, rtol=1e-4, atol=1e-4)
@@ -162,7 +163,7 @@ def test_where_the_weight_is_one_the_guide_is_not_called():
 
 def test_a_share_that_is_zero_spares_even_weights_that_are_not_known():
     class Never(Weight):
-        def forward(self, condition, sigma, toward):
+        def forward(self, at):
             raise AssertionError("asked for")
 
     base, weak = GaussianDenoiser(0.1), GaussianDenoiser(0.4)
@@ -182,7 +183,7 @@ def test_a_trajectory_follows_the_weights():
     found = Heun(num_steps=12).sample(point, x)
 
     def slope(at, sigma):
-        d, w = base(at, sigma), law.at(sigma, base.space)
+        d, w = base(at, sigma), law.at(WeightInput(sigma, None, base.space))
         return (at - d - (w - 1) * (d - weak(at, sigma))) / sigma
 
     levels = sigma_grid(12, 0.002, 80.0)
@@ -211,22 +212,25 @@ def test_equal_schedules_are_one_weight_and_their_terms_one():
     assert len(list(other.weights)) == 2
 
 
-def test_equal_schedules_of_other_spaces_are_two_weights():
+def test_the_range_of_a_schedule_is_that_of_the_denoiser_that_is_sampled():
+    """Whatever the ranges of the networks in it: its trajectory is what the weight goes along."""
     narrow = Combine([GaussianDenoiser(0.1)], lambda outputs, x, sigma: outputs[0])
     narrow.space = evolve(narrow.space, sigma_max=5.0)
-    wide, weak = GaussianDenoiser(0.1), GaussianDenoiser(0.4)
+    wide, weak, x = GaussianDenoiser(0.1), GaussianDenoiser(0.4), batch("none")[0]
     total = wide + Ramp(0.0, 1.0) * (wide - weak) + Ramp(0.0, 1.0) * (narrow - weak)
-    assert len(list(total.weights)) == 2
+    assert len(list(total.weights)) == 1
+    w = Ramp(0.0, 1.0).at(WeightInput(0.5, None, wide.space))
+    torch.testing.assert_close(total(x, 0.5), wide(x, 0.5) + 2 * w * (wide(x, 0.5) - weak(x, 0.5)))
 
 
 def test_arithmetic_is_that_of_weights():
     base, weak = GaussianDenoiser(0.1), GaussianDenoiser(0.4)
-    x, w = batch("none")[0], Ramp(1.0, 4.0).at(0.5, base.space)
+    x, w = batch("none")[0], Ramp(1.0, 4.0).at(WeightInput(0.5, None, base.space))
     expected = {
         (lambda s: s): w,
         (lambda s: 2 * s - 1): 2 * w - 1,
         (lambda s: 1 - s * s): 1 - w * w,
-        (lambda s: -s + Cosine(0.0, 2.0)): -w + Cosine(0.0, 2.0).at(0.5, base.space),
+        (lambda s: -s + Cosine(0.0, 2.0)): -w + Cosine(0.0, 2.0).at(WeightInput(0.5, None, base.space)),
     }
     for function, value in expected.items():
         for point in (base + function(Ramp(1.0, 4.0)) * (base - weak), base + (base - weak) * function(Ramp(1.0, 4.0))):
@@ -356,8 +360,8 @@ def test_the_check_sees_a_schedule_that_breaks_a_law():
         def least(self):
             return 1.0
 
-        def at(self, sigma, space):
-            return 1.0 - sigma
+        def at(self, at):
+            return 1.0 - at.sigma
 
     with pytest.raises(AssertionError, match="final"):
         check_weights(Low())
@@ -371,7 +375,7 @@ def test_levels_of_half_precision_are_weighed_in_float32():
     base, weak = GaussianDenoiser(0.1), GaussianDenoiser(0.4)
     x, levels = batch("none")[0].bfloat16(), torch.full((5,), 0.5, dtype=torch.bfloat16)
     (weight,) = (base + Ramp(1.0, 4.0) * (base - weak)).weights
-    assert weight(None, levels, None).dtype == torch.float32
+    assert weight(WeightInput(levels, None, base.space)).dtype == torch.float32
     point = base + (Ramp(1.0, 4.0) - 1) * (base - weak)
     assert point(x, levels).dtype == torch.bfloat16
 

@@ -9,7 +9,7 @@ from attrs import evolve
 from click.testing import CliRunner
 from torch import Tensor, nn
 
-from guideplug import Duration, Findings, Measured, Registry
+from guideplug import Duration, Findings, Measured, Registry, WeightInput
 from guideplug.cli.main import main
 from guideplug.laboratory import planned
 from guideplug_studies import Learned
@@ -32,9 +32,11 @@ class Weight(nn.Module):
         super().__init__()
         self.scale = scale
 
-    def forward(self, condition: Tensor, sigma: float, toward: float) -> Tensor:
-        assert toward < sigma
-        return self.scale * condition.float() * (sigma > 1.0)
+    def forward(self, at: WeightInput) -> Tensor:
+        assert at.toward is not None
+        assert at.toward < at.sigma
+        assert isinstance(at.condition, Tensor)
+        return self.scale * at.condition.float() * (at.sigma > 1.0)
 
 
 def task() -> Any:

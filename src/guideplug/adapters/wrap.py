@@ -44,6 +44,7 @@ def wrap(
     decode: Decode | None = None,
     views: Mapping[str, Offer] | None = None,
     resizable: bool = False,
+    labels: int | None = None,
 ) -> "Adapted":
     """A denoiser of any network: ``wrap(unet, (4, 64, 64), predicts="epsilon", schedule=DiscreteSchedule(table))``.
 
@@ -68,6 +69,8 @@ def wrap(
         views: perturbed views of the network, by kind, as `guideplug.skip_layers` and its like give them, or functions
             ``view(network, **options)`` that give a context in which the network is perturbed.
         resizable: whether the network takes samples of other sizes too, as a convolutional one does; channels stay.
+        labels: how many labels a condition chooses from, where the network is given one: samples that are drawn of it
+            alone, without a task, start under labels that are drawn evenly.
 
     Raises:
         TypeError: network, shape, schedule or null is of another kind, or views are no functions by name.
@@ -84,7 +87,7 @@ def wrap(
     for kind, view in (views or {}).items():
         if not isinstance(kind, str) or not callable(view):
             raise TypeError(f"views has {kind!r}: {view!r}: give functions by name, as in skip_layers('blocks.0')")
-    return Adapted(network, space, predicts, schedule, null_of(null), decode, dict(views or {}), resizable)
+    return Adapted(network, space, predicts, schedule, null_of(null), decode, dict(views or {}), resizable, labels)
 
 
 @final
@@ -101,10 +104,12 @@ class Adapted(Leaf):
         decode: Decode | None,
         views: Mapping[str, Offer],
         resizable: bool,
+        labels: int | None,
     ) -> None:
         super().__init__(space)
         self.network, self.predicts, self.schedule = network, predicts, schedule
         self._null, self._decode, self._views, self._resizable = null, decode, views, resizable
+        self.num_labels = labels
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
         """The denoised samples (B, *), computed in float32 at least.

@@ -36,13 +36,22 @@ def check_plugins(name: str | None, files: tuple[str, ...], as_json: bool) -> No
         plugin, begin, found = one.plugin, time.perf_counter(), list[Checked]()
         if not as_json:
             click.echo(f"{plugin.name} ({plugin})")
+            for text in plugin.old:
+                click.echo(f"  written for plugin API 1: {text}")
         for checked in kit.check(plugin, costs.get(plugin.name), one.only):
             found.append(checked)
             failed += sum(not finding.holds for finding in checked.findings)
             if not as_json:
                 _print(checked, detailed)
         seconds = time.perf_counter() - begin
-        every.append({"name": plugin.name, "seconds": round(seconds, 3), "checked": [_data(item) for item in found]})
+        every.append(
+            {
+                "name": plugin.name,
+                "api_1": plugin.old,
+                "seconds": round(seconds, 3),
+                "checked": [_data(item) for item in found],
+            }
+        )
         if not as_json:
             click.echo(f"  {seconds:.1f} s")
     if as_json:

@@ -2,6 +2,7 @@
 
 from guideplug.denoise.algebra import Affine, Combine, Denoiser, Direction, Leaf, Perturbation
 from guideplug.denoise.condition import Condition, concatenate, expand, on_device, select_rows
+from guideplug.denoise.domain import Domain, NoiseDomain, Start
 from guideplug.denoise.formula import calls, formula, switched_off, taken
 from guideplug.denoise.gradient import LogDensity, Uphill
 from guideplug.denoise.query import Fixed, Query, Slot, Terms
@@ -9,7 +10,8 @@ from guideplug.denoise.samples import Draws, Samples, asked_samples
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import Count, Tally, tally
 from guideplug.denoise.view import AnsweringFor, Change, Perturbed, View, perturbed
-from guideplug.denoise.weight import Level, Polynomial, Weight, WeightSchedule
+from guideplug.denoise.weight import Polynomial, Weight, WeightSchedule
+from guideplug.denoise.weight_input import Level, WeightInput
 
 __all__ = [
     "Affine",
@@ -20,11 +22,13 @@ __all__ = [
     "Count",
     "Denoiser",
     "Direction",
+    "Domain",
     "Draws",
     "Fixed",
     "Leaf",
     "Level",
     "LogDensity",
+    "NoiseDomain",
     "Perturbation",
     "Perturbed",
     "Polynomial",
@@ -32,11 +36,13 @@ __all__ = [
     "Samples",
     "Slot",
     "Space",
+    "Start",
     "Tally",
     "Terms",
     "Uphill",
     "View",
     "Weight",
+    "WeightInput",
     "WeightSchedule",
     "asked_samples",
     "calls",

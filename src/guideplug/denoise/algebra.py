@@ -18,22 +18,26 @@ what that costs, and the formula that `guideplug explain` prints.
 import abc
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, TypeAlias, cast, final, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, final, overload
 
 import torch
 from torch import Tensor, nn
 
+from guideplug.denoise.api1 import adapt_denoiser
 from guideplug.denoise.condition import Condition, expand
+from guideplug.denoise.domain import DEFAULT_SAMPLER, NoiseDomain, Start
 from guideplug.denoise.evaluate import OnePass
 from guideplug.denoise.plan import Plan
 from guideplug.denoise.query import Fixed, Query, Slot, Terms
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record
-from guideplug.denoise.weight import Level, Polynomial, Scalar, Weight, WeightSchedule, polynomial
+from guideplug.denoise.weight import Polynomial, Scalar, Weight, WeightSchedule, polynomial
+from guideplug.denoise.weight_input import Level, WeightInput
 from guideplug.errors import ConditionError, DenoiserError
 
 if TYPE_CHECKING:
     from guideplug.denoise.view import Change
+    from guideplug.noise import SampleStreams
 
 __all__ = ["Affine", "Atom", "Combine", "Denoiser", "Direction", "Leaf", "Perturbation"]
 
@@ -46,6 +50,11 @@ class Denoiser(nn.Module, abc.ABC):
     """A point: anything that gives the expected clean sample E[x0 | x, sigma, condition]."""
 
     space: Space
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        adapt_denoiser(cls)
+
     _plan: Plan | None = None
     """Kept along a trajectory; None where each evaluation is on its own."""
 
@@ -54,7 +63,15 @@ class Denoiser(nn.Module, abc.ABC):
     def terms(self) -> Terms:
         """The normal form: distinct queries and their coefficients, which sum to one."""
 
-    def forward(self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Level,
+        condition: Condition = None,
+        *,
+        toward: Level | None = None,
+        step: tuple[Level, Level] | None = None,
+    ) -> Tensor:
         """The denoised samples, (B, *) like ``x``.
 
         Args:
@@ -63,12 +80,14 @@ class Denoiser(nn.Module, abc.ABC):
                 is 0 there are not evaluated; a tensor is never looked into.
             condition: None, a tensor, or a mapping of tensors, batch first.
             toward: the next level below this one on the sampler's grid (0 at the end), for weights that ask for it.
+            step: the levels that the sampler's step goes between, (start, end), for what is decided once a step.
 
         Raises:
             ConditionError: the condition's batch does not match, or a null condition is asked of a network without.
             DenoiserError: a network returned another shape.
         """
-        return OnePass(x, sigma, condition, toward).value(self, self._plan or Plan())
+        at = WeightInput(sigma, toward, self.space, condition, step)
+        return OnePass(x, at).value(self, self._plan or Plan())
 
     def under(self, condition: Condition) -> "Denoiser":
         """This denoiser with a fixed condition in place of the given one (a negative prompt, another label)."""
@@ -214,6 +233,9 @@ class Leaf(Atom):
     role: str = "network"
     """What it is for in a run, in messages."""
 
+    num_labels: int | None = None
+    """How many labels a condition chooses from, where it is a label: with `start`, what makes it a `Domain`."""
+
     def __init__(self, space: Space) -> None:
         super().__init__()
         self.space = space
@@ -240,6 +262,14 @@ class Leaf(Atom):
         """Whether it denoises samples of this shape; its space's alone, unless it is made for others too."""
         return shape == self.space.shape
 
+    def start(self, streams: "SampleStreams", sigma: float) -> Start:
+        """The starts of the samples that ``streams`` numbers, at noise level ``sigma``: those of `NoiseDomain`."""
+        return NoiseDomain(self.space, self.num_labels).start(streams, sigma)
+
+    def sampler(self) -> str:
+        """The expression of the sampler that fits."""
+        return DEFAULT_SAMPLER
+
     def after_step(self) -> None:
         """Called after each optimiser step in training: for weights that are kept on a constraint, in place."""
 
@@ -248,7 +278,15 @@ class Leaf(Atom):
             self.null_condition(1, torch.device("cpu"))
         return super().unconditional()
 
-    def forward(self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Level,
+        condition: Condition = None,
+        *,
+        toward: Level | None = None,
+        step: tuple[Level, Level] | None = None,
+    ) -> Tensor:
         """The denoised samples: one call of the network, counted, its output's shape checked. See `Denoiser`."""
         batch = len(x)
         if isinstance(sigma, Tensor):
@@ -383,7 +421,7 @@ class Direction:
     def __mul__(self, weight: Scalar) -> "Direction":
         if not isinstance(weight, int | float | Weight | WeightSchedule | Polynomial):
             return NotImplemented
-        return Direction(_scaled(self.terms, polynomial(weight).within(self.space)), self.space)
+        return Direction(_scaled(self.terms, polynomial(weight)), self.space)
 
     __rmul__ = __mul__
 

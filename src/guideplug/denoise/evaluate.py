@@ -13,15 +13,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from attrs import evolve
 from torch import Tensor
 
-from guideplug.denoise.condition import Condition, expand
+from guideplug.denoise.condition import expand
 from guideplug.denoise.plan import Asked, Call, Path, Place, Plan, survey
 from guideplug.denoise.query import Query
 from guideplug.denoise.samples import asking
 from guideplug.denoise.tally import record_gradient
 from guideplug.denoise.trace import Trace
-from guideplug.denoise.weight import Level
+from guideplug.denoise.weight_input import WeightInput
 
 if TYPE_CHECKING:
     from guideplug.denoise.algebra import Denoiser
@@ -30,16 +31,16 @@ __all__ = ["OnePass"]
 
 
 class OnePass:
-    """The evaluation of one composed denoiser at one (x, sigma, condition, toward)."""
+    """The evaluation of one composed denoiser at one x, noise level and condition."""
 
-    def __init__(self, x: Tensor, sigma: Level, condition: Condition, toward: Level | None) -> None:
-        if isinstance(sigma, int):
-            sigma = float(sigma)
-        if isinstance(sigma, Tensor):
-            sigma = sigma.to(x.device, x.dtype)
-        self._condition = condition
-        given, shape = expand(condition, len(x)), tuple(x.shape[1:])
-        self._place = Place(x, sigma, given, toward, shape=shape, conditional=condition is not None)
+    def __init__(self, x: Tensor, at: WeightInput) -> None:
+        self._condition = at.condition
+        at = evolve(
+            at,
+            sigma=at.sigma.to(x.device, x.dtype) if isinstance(at.sigma, Tensor) else float(at.sigma),
+            condition=expand(at.condition, len(x)),
+        )
+        self._place = Place(x=x, at=at, shape=tuple(x.shape[1:]), conditional=at.condition is not None)
         self._places: dict[Path, Place] = {}
         self._outputs: dict[Asked, Tensor] = {}
         self._calls: list[Call] = []

@@ -1,8 +1,8 @@
 """A composed denoiser in words: its formula with numbers, and what one evaluation of it costs."""
 
-from collections.abc import Mapping, Sequence
-from typing import cast
+from collections.abc import Iterator, Mapping, Sequence
 
+from attrs import evolve
 from torch import Tensor
 
 from guideplug.denoise.algebra import Denoiser, Leaf
@@ -13,7 +13,8 @@ from guideplug.denoise.query import Query, Slot
 from guideplug.denoise.tally import Count
 from guideplug.denoise.trace import beneath, gradients
 from guideplug.denoise.view import Perturbed
-from guideplug.denoise.weight import Level, Polynomial, Weight
+from guideplug.denoise.weight import Polynomial, Weight
+from guideplug.denoise.weight_input import Level, WeightInput
 
 __all__ = ["calls", "formula", "switched_off", "taken"]
 
@@ -39,6 +40,7 @@ def calls(
     *,
     conditional: bool = True,
     toward: Level | None = None,
+    step: tuple[Level, Level] | None = None,
     x: Tensor | None = None,
     condition: Condition = None,
 ) -> dict[Leaf, Count]:
@@ -47,14 +49,13 @@ def calls(
     And gradients that go back through those calls.
 
     Args:
-        point, sigma, toward: as they are asked.
+        point, sigma, toward, step: as they are asked.
         conditional: whether a condition is given.
         x, condition: what is asked, where it is known. Elsewhere the conditions of one network are taken to
             concatenate, as they do unless their shapes differ.
     """
-    given = None if x is None else expand(condition, len(x))
-    place = Place(x, sigma, given, toward, shape=point.space.shape, conditional=conditional)
-    places, terms = survey(point, place)
+    at = WeightInput(sigma, toward, point.space, None if x is None else expand(condition, len(x)), step)
+    places, terms = survey(point, Place(at, x, shape=point.space.shape, conditional=conditional))
     known = [] if x is None else [(call.leaf, call.asked) for call in planned_calls(terms, places)]
     found: dict[Leaf, Count] = {}
     for leaf, asked in planned_batches(terms, places) if x is None else known:
@@ -65,22 +66,33 @@ def calls(
     return found
 
 
-def switched_off(point: Denoiser, sigma: float, toward: float | None = None) -> list[str]:
+def switched_off(
+    point: Denoiser, sigma: float, toward: float | None = None, step: tuple[Level, Level] | None = None
+) -> list[str]:
     """The weights that are 0 at a level whatever the condition, as formulas write them."""
-    found: dict[str, None] = {}
+    return list(dict.fromkeys(_switched_off(point, WeightInput(sigma, toward, point.space, step=step))))
+
+
+def _switched_off(point: Denoiser, at: WeightInput) -> Iterator[str]:
     for query, coefficient in point.terms.items():
-        found.update({_weight(weight): None for weight in coefficient.weights if weight.zero_at(sigma, toward)})
+        yield from (_weight(weight) for weight in coefficient.weights if weight.zero_at(at))
         change = query.source.change
-        inside = sigma if change is None else cast(float, change.level(sigma))
+        inside = at if change is None else evolve(at, sigma=change.level(at.sigma))
         for inner in query.source.points:
-            found.update(dict.fromkeys(switched_off(inner, inside, toward)))
-    return list(found)
+            yield from _switched_off(inner, inside)
 
 
-def taken(point: Denoiser, sigma: Level, *, conditional: bool = True, toward: Level | None = None) -> list[str]:
+def taken(
+    point: Denoiser,
+    sigma: Level,
+    *,
+    conditional: bool = True,
+    toward: Level | None = None,
+    step: tuple[Level, Level] | None = None,
+) -> list[str]:
     """The gradients that one evaluation at noise level ``sigma`` takes, as formulas name them."""
-    place = Place(None, sigma, None, toward, shape=point.space.shape, conditional=conditional)
-    _, terms = survey(point, place)
+    at = WeightInput(sigma, toward, point.space, step=step)
+    _, terms = survey(point, Place(at, None, shape=point.space.shape, conditional=conditional))
     return list(dict.fromkeys(str(query.source) for _, query in gradients(terms)))
 
 

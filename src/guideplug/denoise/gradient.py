@@ -25,7 +25,7 @@ from torch import Tensor
 from guideplug.denoise.algebra import Atom, Denoiser
 from guideplug.denoise.condition import Condition, expand
 from guideplug.denoise.query import Fixed, Slot
-from guideplug.denoise.weight import Level
+from guideplug.denoise.weight_input import Level
 from guideplug.errors import DenoiserError
 
 __all__ = ["LogDensity", "Uphill"]

@@ -16,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from guideplug.denoise.condition import Condition, concatenate, expand, repeated
 from guideplug.denoise.query import Fixed, Query, Slot
 from guideplug.denoise.samples import Samples
-from guideplug.denoise.weight import Level, Weight
+from guideplug.denoise.weight import Weight
+from guideplug.denoise.weight_input import Level, WeightInput
 
 if TYPE_CHECKING:
     from guideplug.denoise.algebra import Atom, Denoiser, Leaf
@@ -42,8 +43,8 @@ Terms: TypeAlias = tuple[tuple[Path, "Denoiser", tuple[Query, ...]], ...]
 class Coefficients:
     """The coefficients of composed denoisers at one level, each weight module evaluated once."""
 
-    def __init__(self, condition: Condition, sigma: Level, toward: Level | None, *, conditional: bool) -> None:
-        self._arguments = condition, sigma, toward
+    def __init__(self, at: WeightInput, *, conditional: bool) -> None:
+        self._at = at
         self._conditional = conditional
         self._weights: dict[Weight, Level] = {}
         self._known: dict[Denoiser, Mapping[Query, Level]] = {}
@@ -54,7 +55,7 @@ class Coefficients:
             total: dict[Query, Level] = {}
             for query, coefficient in point.terms.items():
                 constant = coefficient.constant
-                value = coefficient.value(*self._arguments, self._weights) if constant is None else constant
+                value = coefficient.value(self._at, self._weights) if constant is None else constant
                 asked = self._resolved(query)
                 total[asked] = total[asked] + value if asked in total else value
             self._known[point] = {query: value for query, value in total.items() if not _negligible(value)}
@@ -73,49 +74,62 @@ def _negligible(value: Level) -> bool:
 
 
 class Place:
-    """Where denoisers are asked: (x, sigma, condition, toward), and the coefficients there.
+    """Where denoisers are asked, and the coefficients there.
 
     Args:
+        at: what weights see; its condition is for as many rows as x has, or None where there is none or it is unknown.
         x: the noisy samples (rows, *), or None where only the cost is asked for.
         shape: the shape of one sample.
+        conditional: whether there is a condition.
         copies: rows for each sample of the evaluation.
-        condition: for as many rows; None where there is none, or where it is not known.
-        conditional: whether there is one.
     """
 
     def __init__(
-        self,
-        x: Tensor | None,
-        sigma: Level,
-        condition: Condition,
-        toward: Level | None,
-        *,
-        shape: tuple[int, ...],
-        conditional: bool,
-        copies: int = 1,
+        self, at: WeightInput, x: Tensor | None, *, shape: tuple[int, ...], conditional: bool, copies: int = 1
     ) -> None:
-        self.x, self.sigma, self.condition, self.toward = x, sigma, condition, toward
+        self.at, self.x = at, x
         self.shape, self.conditional, self.copies = shape, conditional, copies
-        self.coefficients = Coefficients(condition, sigma, toward, conditional=conditional)
+        self.coefficients = Coefficients(at, conditional=conditional)
+
+    @property
+    def sigma(self) -> Level:
+        """The noise level."""
+        return self.at.sigma
+
+    @property
+    def condition(self) -> Condition:
+        """The condition that was given, for as many rows."""
+        return self.at.condition
 
     def beyond(self, view: "Atom") -> "Place":
-        """The place where a view asks."""
+        """The place where a view asks; the step of the sampler is the same."""
         change = view.change
         assert change is not None
-        sigma, condition = change.level(self.sigma), self.condition
+        at = evolve(self.at, sigma=change.level(self.sigma))
         if change.copies > 1:
-            condition = repeated(condition, change.copies)
-            if isinstance(sigma, Tensor) and sigma.ndim:
-                sigma = sigma.repeat(change.copies)
+            at = _repeated(at, change.copies)
         return Place(
+            at,
             None if self.x is None else change.inputs(self.x, self.sigma),
-            sigma,
-            condition,
-            self.toward,
             shape=change.shape(self.shape),
             conditional=self.conditional,
             copies=self.copies * change.copies,
         )
+
+
+def _repeated(at: WeightInput, copies: int) -> WeightInput:
+    """For several copies of the batch, one after the other."""
+
+    def rows(level: Level) -> Level:
+        return level.repeat(copies) if isinstance(level, Tensor) and level.ndim else level
+
+    return evolve(
+        at,
+        sigma=rows(at.sigma),
+        toward=None if at.toward is None else rows(at.toward),
+        condition=repeated(at.condition, copies),
+        step=None if at.step is None else (rows(at.step[0]), rows(at.step[1])),
+    )
 
 
 def survey(point: "Denoiser", place: Place) -> tuple[dict[Path, Place], Terms]:

@@ -16,15 +16,19 @@ Cost: a call of the network for each distinct perturbed view; an output for each
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 import torch
 from torch import Tensor
 
 from guideplug.denoise.algebra import Atom, Denoiser, Leaf, Perturbation
 from guideplug.denoise.condition import Condition
-from guideplug.denoise.weight import Level
+from guideplug.denoise.domain import Start
+from guideplug.denoise.weight_input import Level
 from guideplug.errors import DenoiserError, nearest
+
+if TYPE_CHECKING:
+    from guideplug.noise import SampleStreams
 
 __all__ = ["AnsweringFor", "Change", "View", "perturbed"]
 
@@ -112,7 +116,7 @@ class AnsweringFor(Leaf):
 
     def __init__(self, of: Leaf) -> None:
         super().__init__(of.space)
-        self.of = of
+        self.of, self.num_labels = of, of.num_labels
 
     def null_condition(self, batch: int, device: torch.device) -> Condition:
         return self.of.null_condition(batch, device)
@@ -120,6 +124,12 @@ class AnsweringFor(Leaf):
     @property
     def has_null(self) -> bool:
         return self.of.has_null
+
+    def start(self, streams: "SampleStreams", sigma: float) -> Start:
+        return self.of.start(streams, sigma)
+
+    def sampler(self) -> str:
+        return self.of.sampler()
 
     def perturbations(self) -> Mapping[str, Perturbation]:
         return self.of.perturbations()
@@ -159,10 +169,18 @@ class Perturbed(AnsweringFor):
     def counted_as(self) -> Leaf:
         return self.of.counted_as
 
-    def forward(self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Level,
+        condition: Condition = None,
+        *,
+        toward: Level | None = None,
+        step: tuple[Level, Level] | None = None,
+    ) -> Tensor:
         """A call of the network, which counts it."""
         with self._offer():
-            denoised: Tensor = self.of(x, sigma, condition, toward=toward)
+            denoised: Tensor = self.of(x, sigma, condition, toward=toward, step=step)
         return denoised
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:

@@ -1,12 +1,11 @@
-"""Guidance weights as values: numbers, schedules, modules of (condition, sigma, toward), and their polynomials.
+"""Guidance weights as values: numbers, schedules, modules, and their polynomials.
 
 A guider's weight may be a plain number, a schedule, which is an option like a number and a function of the noise level,
 or a module that gives a weight for each condition and noise level. Sums and products of them are kept as polynomials,
 so that the coefficient of every network in a composed guider is known before anything is evaluated: where it is zero,
 the network is not called.
 
-A schedule may depend on the range of levels, and its user need not know that: it takes the space of the direction that
-it is multiplied with.
+Weights and schedules see one value, `WeightInput`: the level, the next one, the step, the space and the condition.
 """
 
 import abc
@@ -15,16 +14,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeAlias, Union, cast, final
 
 import torch
+from attrs import evolve
 from torch import Tensor, nn
 
 from guideplug.config import Strategy, short
-from guideplug.denoise.condition import Condition
-from guideplug.denoise.space import Space
+from guideplug.denoise.api1 import adapt_schedule, adapt_weight
+from guideplug.denoise.weight_input import Level, WeightInput
 
-__all__ = ["Level", "Number", "Polynomial", "Scalar", "Weight", "WeightSchedule", "polynomial"]
+__all__ = ["Number", "Polynomial", "Scalar", "Weight", "WeightSchedule", "polynomial"]
 
 Number: TypeAlias = float | int
-Level: TypeAlias = float | Tensor
 Monomial: TypeAlias = tuple["Weight", ...]
 Scalar: TypeAlias = Union[Number, "Weight", "WeightSchedule", "Polynomial"]
 
@@ -58,20 +57,21 @@ class _Arithmetic:
 
 
 class Weight(_Arithmetic, nn.Module, abc.ABC):
-    """A guidance weight that depends on the condition, the noise level and the level that the step goes towards."""
+    """A guidance weight that is a module: of the condition, the noise level, the step that the sampler is in."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        adapt_weight(cls)
 
     @abc.abstractmethod
-    def forward(self, condition: Condition, sigma: Level, toward: Level | None) -> Level:
-        """The weight: a float where it is decided on the host, else a tensor, scalar or (B,).
+    def forward(self, at: WeightInput) -> Level:
+        """The weight: a float where it is decided on the host, else a tensor, scalar or (B,)."""
 
-        Args:
-            condition: None, a tensor or a mapping, batch first.
-            sigma: the noise level in data units: a float from samplers, a tensor (B,) in training.
-            toward: the next grid level below, or None outside a sampler; a weight that needs it raises ValueError.
+    def zero_at(self, at: WeightInput) -> bool:
+        """Whether the weight is 0 there whatever the condition, so that its term need not be evaluated.
+
+        Asked where ``at.sigma`` is a float, sometimes before there is a condition, and answered without a device.
         """
-
-    def zero_at(self, sigma: float, toward: float | None) -> bool:
-        """Whether the weight is 0 at this level whatever the condition, so that its term need not be evaluated."""
         return False
 
     def __init__(self) -> None:
@@ -83,13 +83,9 @@ class Weight(_Arithmetic, nn.Module, abc.ABC):
         """Where it stands in a product: those that are equal stand at one place, others as they were made."""
         return 1, self._number, ""
 
-    def within(self, space: Space) -> "Weight":
-        """The weight as a factor of denoisers of this space: itself, unless it waits to be told the range of levels."""
-        return self
-
 
 class WeightSchedule(_Arithmetic, Strategy):
-    """A guidance weight that is a function of the noise level, for any option that takes a weight: w(sigma).
+    """A guidance weight that is a function, for any option that takes a weight: w(sigma), of the step too.
 
     A schedule is a final frozen attrs class whose fields are its options. It knows no guider: where the option is a
     weight, off at 1, so are its values, and where it is another strength, they are that.
@@ -97,14 +93,13 @@ class WeightSchedule(_Arithmetic, Strategy):
 
     kind: ClassVar[str] = "weight"
 
-    @abc.abstractmethod
-    def at(self, sigma: Level, space: Space) -> Level:
-        """The weight: a float for a float, for a tensor a tensor of its shape, on its device, without looking into it.
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        adapt_schedule(cls)
 
-        Args:
-            sigma: the noise level in data units, which may lie outside the space's range.
-            space: of the denoisers that are weighed; its range of levels is what a trajectory passes through.
-        """
+    @abc.abstractmethod
+    def at(self, at: WeightInput) -> Level:
+        """The weight: a float for a float level, for a tensor a tensor of its shape, on its device, not looked into."""
 
     @property
     @abc.abstractmethod
@@ -117,35 +112,31 @@ class WeightSchedule(_Arithmetic, Strategy):
 
 @final
 class Scheduled(Weight):
-    """A weight schedule as a factor; those of equal schedules and spaces are equal, so that their terms are one."""
+    """A weight schedule as a factor; those of equal schedules are equal, so that their terms are one."""
 
-    def __init__(self, schedule: WeightSchedule, space: Space | None = None) -> None:
+    def __init__(self, schedule: WeightSchedule) -> None:
         super().__init__()
-        self.schedule, self.space = schedule, space
+        self.schedule = schedule
 
-    def forward(self, condition: Condition, sigma: Level, toward: Level | None) -> Level:
+    def forward(self, at: WeightInput) -> Level:
         """The schedule's weight, in float32 at least."""
-        assert self.space is not None  # a direction says it, and what has no direction is not evaluated
-        if isinstance(sigma, Tensor):
-            sigma = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
-        return self.schedule.at(sigma, self.space)
+        if isinstance(at.sigma, Tensor):
+            at = evolve(at, sigma=at.sigma.to(torch.promote_types(at.sigma.dtype, torch.float32)))
+        return self.schedule.at(at)
 
-    def zero_at(self, sigma: float, toward: float | None) -> bool:
-        """Whether the schedule is 0 at the level."""
-        return bool(self(None, sigma, toward) == 0.0)
-
-    def within(self, space: Space) -> Weight:
-        return self if self.space is not None else Scheduled(self.schedule, space)
+    def zero_at(self, at: WeightInput) -> bool:
+        """Whether the schedule is 0 there."""
+        return bool(self(at) == 0.0)
 
     @property
     def order(self) -> tuple[int, int, str]:
-        return 0, 0, f"{self.schedule} {self.space}"
+        return 0, 0, str(self.schedule)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Scheduled) and (self.schedule, self.space) == (other.schedule, other.space)
+        return isinstance(other, Scheduled) and self.schedule == other.schedule
 
     def __hash__(self) -> int:
-        return hash((self.schedule, self.space))
+        return hash(self.schedule)
 
     def extra_repr(self) -> str:
         """As printed in a formula."""
@@ -172,38 +163,24 @@ class Polynomial(_Arithmetic):
         """The distinct weights in it."""
         return list(dict.fromkeys(weight for factors in self.monomials for weight in factors))
 
-    def value(
-        self, condition: Condition, sigma: Level, toward: Level | None, known: dict[Weight, Level] | None = None
-    ) -> Level:
-        """The value at one level: a float where the host can tell, else a tensor. Each weight is evaluated once.
+    def value(self, at: WeightInput, known: dict[Weight, Level] | None = None) -> Level:
+        """The value there: a float where the host can tell, else a tensor. Each weight is evaluated once.
 
-        A product with a factor that says it is 0 at a float ``sigma`` is 0, and its other factors are not evaluated.
+        A product with a factor that says it is 0 at a float level is 0, and its other factors are not evaluated.
         """
         known = {} if known is None else known
         total: Any = 0.0
         for factors, number in self.monomials.items():
-            if isinstance(sigma, float) and any(_is_zero(weight, sigma, toward) for weight in factors):
+            if isinstance(at.sigma, float) and any(weight.zero_at(at) for weight in factors):
                 continue
             product: Any = number
             for weight in factors:
                 if weight not in known:
-                    known[weight] = weight(condition, sigma, toward)
+                    known[weight] = weight(at)
                 product = product * known[weight]
             total = total + product
-        found: Level = total
-        return found
-
-    def within(self, space: Space) -> "Polynomial":
-        """The same polynomial as a factor of denoisers of a space."""
-        total: dict[Monomial, float] = {}
-        for factors, number in self.monomials.items():
-            told = _product(weight.within(space) for weight in factors)
-            total[told] = total.get(told, 0.0) + number
-        return Polynomial(total)
-
-
-def _is_zero(weight: Weight, sigma: float, toward: Level | None) -> bool:
-    return weight.zero_at(sigma, toward if toward is None else float(toward))
+        sum_of_products: Level = total
+        return sum_of_products
 
 
 def polynomial(value: object) -> Polynomial:

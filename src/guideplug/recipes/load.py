@@ -8,7 +8,7 @@ from attrs import frozen
 from torch import nn
 
 from guideplug.config import option
-from guideplug.denoise import Leaf
+from guideplug.denoise import Leaf, NoiseDomain
 from guideplug.errors import CheckpointError
 from guideplug.reading import file_digest
 from guideplug.recipe import Recipe, Workshop
@@ -26,7 +26,7 @@ class Load(Recipe):
     name = "load"
     stored = False
     path: str = option(help="a .safetensors file")
-    task: Task = option(help="the data that the denoiser is for")
+    task: Task | NoiseDomain = option(help="what the denoiser is for: a task, or in Python a domain without data")
     denoiser: Network = option(help="the architecture whose weights they are")
 
     def build(self) -> Leaf:

@@ -8,7 +8,7 @@ from attrs import frozen
 from torch import nn
 
 from guideplug.config import short
-from guideplug.denoise import Denoiser, Leaf, Uphill, Weight, taken
+from guideplug.denoise import Denoiser, Leaf, Start, Uphill, Weight, taken
 from guideplug.draws import check_null
 from guideplug.errors import ConditionError, ConfigError, DenoiserError, RecipeError
 from guideplug.guide import Guider
@@ -19,7 +19,6 @@ from guideplug.recipes import FineTune, Train
 from guideplug.run.config import RunConfig
 from guideplug.sample import planned_evaluations
 from guideplug.store import Store, identity
-from guideplug.task import Start
 
 __all__ = ["Rehearsed", "denoiser_of", "guided", "planned_networks", "rehearse"]
 
@@ -70,7 +69,7 @@ def _rehearsed(config: RunConfig) -> Rehearsed:
             if isinstance(network, Weight):
                 continue
             try:
-                network(start.x, sigma, start.condition, toward=toward)
+                network(start.x, sigma, start.condition, toward=toward, step=(sigma, toward))
             except DenoiserError as error:
                 raise DenoiserError(f"the network of the role {role!r}: {error}") from None
             except Exception as error:
@@ -105,8 +104,9 @@ def _check_nulls(config: RunConfig, built: Mapping[str, Any]) -> None:
 
 def _try(point: Denoiser, config: RunConfig, sigma: float, toward: float | None) -> None:
     start = config.task.start(SampleStreams(config.sample_seed, range(2)), sigma)
-    value = point.trajectory()(start.x, sigma, start.condition, toward=toward)
-    slopes = taken(point, sigma, conditional=start.condition is not None, toward=toward)
+    step = None if toward is None else (sigma, toward)
+    value = point.trajectory()(start.x, sigma, start.condition, toward=toward, step=step)
+    slopes = taken(point, sigma, conditional=start.condition is not None, toward=toward, step=step)
     if slopes and not bool(torch.isfinite(value).all()):
         raise DenoiserError(
             f"with {' and '.join(slopes)} the guided samples are not finite at sigma {sigma:.4g}, for two samples of "

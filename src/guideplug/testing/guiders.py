@@ -7,7 +7,18 @@ import attrs
 import torch
 from torch import Tensor
 
-from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Space, WeightSchedule, calls, select_rows, tally
+from guideplug.denoise import (
+    Condition,
+    Count,
+    Denoiser,
+    Leaf,
+    Level,
+    WeightInput,
+    WeightSchedule,
+    calls,
+    select_rows,
+    tally,
+)
 from guideplug.guide import Guider
 from guideplug.testing.guided import Case, Guided
 from guideplug.testing.law import Laws, must
@@ -155,7 +166,8 @@ def _repeats(guided: Guided) -> None:
 def _trajectories_are_apart(guided: Guided) -> None:
     def step(point: Denoiser, number: int, x: Tensor, condition: Condition) -> Tensor:
         after = (*LEVELS[1:], 0.0)[number]
-        result: Tensor = point(x, LEVELS[number], condition, toward=after)
+        step = LEVELS[number], after
+        result: Tensor = point(x, LEVELS[number], condition, toward=after, step=step)
         return result
 
     for case in guided.cases:
@@ -367,5 +379,5 @@ class _Rising(WeightSchedule):
     def least(self) -> float:
         return 1.0
 
-    def at(self, sigma: Level, space: Space) -> Level:
-        return 1.0 + sigma
+    def at(self, at: WeightInput) -> Level:
+        return 1.0 + at.sigma

@@ -5,9 +5,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from guideplug.denoise import Leaf, select_rows
+from guideplug.denoise import Domain, Leaf, Start, select_rows
 from guideplug.noise import SampleStreams
-from guideplug.task import Network, Start, Task, seeded_build
+from guideplug.task import Network, seeded_build
 from guideplug.testing.law import Laws, must
 from guideplug.testing.strategies import STRATEGY
 from guideplug.testing.tried import BATCH, close, converted, no_global_draws
@@ -16,19 +16,19 @@ __all__ = ["NETWORK", "Networked", "check_network"]
 
 
 class Networked:
-    """A network under test, and a task that it is for."""
+    """A network under test, and a domain that it is for, such as a task."""
 
-    def __init__(self, network: Network, task: Task) -> None:
-        self.network, self.task = network, task
+    def __init__(self, network: Network, domain: Domain) -> None:
+        self.network, self.domain = network, domain
 
     def build(self, seed: int = 4) -> Leaf:
         """The untrained denoiser."""
-        return seeded_build(self.network, self.task, seed).eval()
+        return seeded_build(self.network, self.domain, seed).eval()
 
     @cached_property
     def start(self) -> Start:
         """What it is asked."""
-        return self.task.start(SampleStreams(0, range(BATCH)), self.task.space.sigma_max)
+        return self.domain.start(SampleStreams(0, range(BATCH)), self.domain.space.sigma_max)
 
     def answer(self, sigma: float = 1.0, built: Leaf | None = None) -> Tensor:
         """Its answer at a level."""
@@ -40,17 +40,28 @@ class Networked:
 NETWORK: Laws[Networked] = Laws()
 
 
-def check_network(network: Network, task: Task) -> None:
+def check_network(network: Network, domain: Domain) -> None:
     """The laws of a network: built by its seed alone, right shapes and types, rows that do not know of each other."""
     STRATEGY.check(network)
-    NETWORK.check(Networked(network, task))
+    NETWORK.check(Networked(network, domain))
 
 
-@NETWORK.add("it builds a denoiser of the task's space", "return a guideplug.Leaf made with task.space", premise=True)
+@NETWORK.add(
+    "it builds a denoiser of the domain's space", "return a guideplug.Leaf made with domain.space", premise=True
+)
 def _space(networked: Networked) -> None:
     built = networked.build()
     must(isinstance(built, Leaf), f"build() returned a {type(built).__name__}")
-    must(built.space == networked.task.space, f"its space is {built.space}, the task's {networked.task.space}")
+    must(built.space == networked.domain.space, f"its space is {built.space}, the domain's {networked.domain.space}")
+
+
+@NETWORK.add(
+    "what it builds knows the labels",
+    "set its num_labels to the domain's, for sampling it without a task",
+)
+def _labels(networked: Networked) -> None:
+    built, labels = networked.build().num_labels or 0, networked.domain.num_labels or 0
+    must(built == labels, f"its num_labels is {built}, the domain's {labels}")
 
 
 @NETWORK.add("equal seeds build equal networks", "draw initial weights from torch's generator, which is seeded here")
@@ -72,7 +83,7 @@ def _builds(networked: Networked) -> None:
     premise=True,
 )
 def _answers(networked: Networked) -> None:
-    space = networked.task.space
+    space = networked.domain.space
     for sigma in (space.sigma_min, 1.0, space.sigma_max):
         answer = networked.answer(sigma)
         must(answer.shape == networked.start.x.shape, f"{tuple(networked.start.x.shape)} gave {tuple(answer.shape)}")
@@ -114,7 +125,7 @@ def _rows(networked: Networked) -> None:
 
 @NETWORK.add("the level is its own for each row", "take sigma (B,) row by row")
 def _levels(networked: Networked) -> None:
-    built, start, space = networked.build(), networked.start, networked.task.space
+    built, start, space = networked.build(), networked.start, networked.domain.space
     sigma = torch.linspace(space.sigma_min, min(space.sigma_max, 5.0), BATCH)
     with torch.no_grad():
         whole = built(start.x, sigma, start.condition)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Terms, tally
+from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Terms, WeightInput, tally
 from guideplug.noise import SampleStreams
 from guideplug.sample import Sampler, planned_evaluations
 from guideplug.testing.law import Laws, must
@@ -27,7 +27,7 @@ class _Watched(Denoiser):
         super().__init__()
         self.space = of.space
         self.of = of
-        self.asked: list[tuple[Level, Level | None, Condition]] = []
+        self.asked: list[WeightInput] = []
         self.begun = 0
 
     @property
@@ -38,9 +38,17 @@ class _Watched(Denoiser):
         self.begun += 1
         return self
 
-    def forward(self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None) -> Tensor:
-        self.asked.append((sigma, toward, condition))
-        denoised: Tensor = self.of(x, sigma, condition, toward=toward)
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Level,
+        condition: Condition = None,
+        *,
+        toward: Level | None = None,
+        step: tuple[Level, Level] | None = None,
+    ) -> Tensor:
+        self.asked.append(WeightInput(sigma, toward, self.space, condition, step))
+        denoised: Tensor = self.of(x, sigma, condition, toward=toward, step=step)
         return denoised
 
 
@@ -72,6 +80,17 @@ class Sampling:
         condition = example_condition("labels", FEW, torch.Generator().manual_seed(0))
         self.sampler.sample(watched, self.start(FEW), condition, SampleStreams(0, range(FEW)))
         return watched
+
+    @cached_property
+    def of_steps(self) -> list[tuple[tuple[float, float], list[WeightInput]]]:
+        """The levels that each step goes between, and what was asked in it."""
+        watched = _Watched(self.denoiser)
+        steps, level, known = [], self.sigmas[0], 0
+        streams = SampleStreams(0, range(FEW))
+        for state in self.sampler.steps(watched, self.start(FEW), None, streams):
+            steps.append(((level, state.sigma), watched.asked[known:]))
+            level, known = state.sigma, len(watched.asked)
+        return steps
 
 
 SAMPLER: Laws[Sampling] = Laws()
@@ -153,7 +172,7 @@ def _begun(sampling: Sampling) -> None:
 
 @SAMPLER.add("the condition is passed on", "call denoiser(x, sigma, condition, toward=after)")
 def _condition(sampling: Sampling) -> None:
-    must(all(condition is not None for _, _, condition in sampling.watched.asked))
+    must(all(at.condition is not None for at in sampling.watched.asked))
 
 
 @SAMPLER.add(
@@ -161,9 +180,9 @@ def _condition(sampling: Sampling) -> None:
     "pass Python floats, by which what is off is left out without waiting for a device",
 )
 def _floats(sampling: Sampling) -> None:
-    for sigma, _, _ in sampling.watched.asked:
-        must(isinstance(sigma, float), f"sigma is a {type(sigma).__name__}")
-        must(float(sigma) > 0, f"sigma is {sigma}")
+    for at in sampling.watched.asked:
+        must(isinstance(at.sigma, float), f"sigma is a {type(at.sigma).__name__}")
+        must(float(at.sigma) > 0, f"sigma is {at.sigma}")
 
 
 @SAMPLER.add(
@@ -172,13 +191,27 @@ def _floats(sampling: Sampling) -> None:
 )
 def _toward(sampling: Sampling) -> None:
     grid = set(sampling.sampler.sigmas(sampling.watched))
-    for sigma, toward, _ in sampling.watched.asked:
+    for at in sampling.watched.asked:
+        sigma, toward = float(at.sigma), at.toward
         must(toward is not None, f"toward was left out at sigma {sigma:g}")
         assert toward is not None
         must(isinstance(toward, float) and toward in grid, f"toward is {toward!r}, no level of the grid")
-        must(float(toward) < float(sigma), f"toward is {toward!r} at sigma {sigma:g}, not below it")
-    after = sampling.watched.asked[-1][1]
+        must(float(toward) < sigma, f"toward is {toward!r} at sigma {sigma:g}, not below it")
+        start = sigma if at.step is None else min(sigma, float(at.step[0]))  # noise may have raised it
+        between = [level for level in grid if float(toward) < level < start]
+        must(not between, f"toward is {toward!r} at sigma {sigma:g}, and {max(between, default=0):g} lies between them")
+    after = sampling.watched.asked[-1].toward
     must(after is not None and float(after) == 0, f"the last is on its way to {after}")
+
+
+@SAMPLER.add(
+    "each evaluation says the step that it belongs to",
+    "pass step=(start, end), the levels of the grid that the step goes between, in all evaluations of the step",
+)
+def _step(sampling: Sampling) -> None:
+    for (start, end), asked in sampling.of_steps:
+        for at in asked:
+            must(at.step == (start, end), f"from {start:g} to {end:g} it is {at.step} at sigma {float(at.sigma):g}")
 
 
 @SAMPLER.add(

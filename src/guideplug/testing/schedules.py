@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from guideplug.denoise import Space, WeightSchedule
+from guideplug.denoise import Level, Space, WeightInput, WeightSchedule
 from guideplug.testing.law import Laws, must
 from guideplug.testing.strategies import STRATEGY
 from guideplug.testing.tried import no_global_draws
@@ -30,8 +30,12 @@ def _levels() -> Tensor:
     return torch.logspace(-3, 2.5, 56, dtype=torch.float64)
 
 
+def _at(sigma: Level, space: Space) -> WeightInput:
+    return WeightInput(sigma, 0.5 * sigma, space, step=(sigma, 0.5 * sigma))
+
+
 def _numbers(schedule: WeightSchedule, space: Space) -> list[float]:
-    return [cast(float, schedule.at(sigma, space)) for sigma in _levels().tolist()]
+    return [cast(float, schedule.at(_at(sigma, space))) for sigma in _levels().tolist()]
 
 
 @SCHEDULE.add("a float gives a float", "use math for floats: a tensor would be waited for", premise=True)
@@ -57,7 +61,7 @@ def _least(schedule: WeightSchedule) -> None:
 @SCHEDULE.add("a tensor gives a tensor of its shape", "compute on the whole tensor of levels")
 def _tensor(schedule: WeightSchedule) -> None:
     for space in SPACES:
-        values: Any = schedule.at(_levels(), space)
+        values: Any = schedule.at(_at(_levels(), space))
         must(isinstance(values, Tensor), f"it gave a {type(values).__name__}")
         must(values.shape == _levels().shape, f"levels of shape (56,) gave {tuple(values.shape)}")
 
@@ -65,14 +69,14 @@ def _tensor(schedule: WeightSchedule) -> None:
 @SCHEDULE.add("a tensor is not looked into", "decide by torch.where and clamp, not by `if sigma > ...`")
 def _unseen(schedule: WeightSchedule) -> None:
     for space in SPACES:
-        values: Any = schedule.at(torch.empty(3, device="meta"), space)
+        values: Any = schedule.at(_at(torch.empty(3, device="meta"), space))
         must(isinstance(values, Tensor) and values.device.type == "meta", "the result is on another device")
 
 
 @SCHEDULE.add("a float and a tensor give one weight", "compute both by the same formula")
 def _agree(schedule: WeightSchedule) -> None:
     for space in SPACES:
-        values = cast(Tensor, schedule.at(_levels(), space)).tolist()
+        values = cast(Tensor, schedule.at(_at(_levels(), space))).tolist()
         for sigma, number, value in zip(_levels().tolist(), _numbers(schedule, space), values, strict=True):
             size = 1e-9 * (1.0 + abs(number))
             must(abs(number - value) <= size, f"at sigma {sigma:g} the float's is {number:g}, the tensor's {value:g}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -10,14 +11,25 @@ from attrs import evolve, frozen
 from torch import Tensor, nn
 
 from guideplug.config import Duration, Strategy, option
-from guideplug.denoise import Condition, Denoiser, Leaf, Level, Space, Weight, WeightSchedule
+from guideplug.denoise import (
+    Condition,
+    Denoiser,
+    Domain,
+    Leaf,
+    Level,
+    Space,
+    Start,
+    Weight,
+    WeightInput,
+    WeightSchedule,
+)
 from guideplug.guide import Guider
 from guideplug.noise import SampleStreams, TrainingStreams, sigma_grid
 from guideplug.recipe import Recipe
 from guideplug.recipes import Options, Train
 from guideplug.sample import Sampler, State
 from guideplug.select import Draw, Losses, Selection, Selector, SelectorState
-from guideplug.task import Arm, Examples, Metric, Network, PerSample, Start, Task, noised
+from guideplug.task import Arm, Examples, Metric, Network, PerSample, Task, noised
 from guideplug.testing.oracles import Conditioning, GaussianDenoiser
 
 __all__ = ["TOYS", "Away", "Half", "Line", "LineDenoiser", "Normal", "Scoring", "Slope", "Smooth", "Straight"]
@@ -98,10 +110,10 @@ class Straight(Sampler):
         self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
     ) -> Iterator[State]:
         denoiser, sigmas = denoiser.trajectory(), self.sigmas(denoiser)
-        for i in range(self.num_steps):
-            slope = (x - denoiser(x, sigmas[i], condition, toward=sigmas[i + 1])) / sigmas[i]
-            x = x + (sigmas[i + 1] - sigmas[i]) * slope
-            yield State(i + 1, self.num_steps, sigmas[i + 1], x)
+        for i, (sigma, after) in enumerate(pairwise(sigmas)):
+            slope = (x - denoiser(x, sigma, condition, toward=after, step=(sigma, after))) / sigma
+            x = x + (after - sigma) * slope
+            yield State(i + 1, self.num_steps, after, x)
 
 
 @final
@@ -136,8 +148,8 @@ class Smooth(Leaf):
 class Slope(Weight):
     """A weight that falls with the level, on its device: 1 / (1 + sigma)."""
 
-    def forward(self, condition: Condition, sigma: Level, toward: Level | None) -> Level:
-        return 1.0 / (1.0 + sigma)
+    def forward(self, at: WeightInput) -> Level:
+        return 1.0 / (1.0 + at.sigma)
 
 
 @final
@@ -164,8 +176,8 @@ class Line(Network):
 
     name = "kit-line"
 
-    def build(self, task: Task) -> Leaf:
-        return LineDenoiser(task.space)
+    def build(self, domain: Domain) -> Leaf:
+        return LineDenoiser(domain.space)
 
 
 @final

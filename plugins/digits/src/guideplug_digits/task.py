@@ -23,6 +23,7 @@ from guideplug import (
     Arm,
     Condition,
     Cosine,
+    Domain,
     Duration,
     Examples,
     FiniteData,
@@ -62,6 +63,8 @@ SPACE = Space(shape=(1, 8, 8), sigma_data=SIGMA_DATA, sigma_min=0.002, sigma_max
 
 class LearnedDigits(Leaf):
     """A learned denoiser of the digits, given a class: 0 to 9, or 10 for none."""
+
+    num_labels = NULL_LABEL
 
     def __init__(self, network: DigitsNet | ConvolutionalNet) -> None:
         super().__init__(SPACE)
@@ -119,12 +122,8 @@ class DigitsConvolutional(Network):
     width: int = option(32, help="channels", validator=at_least(1))
     blocks: int = option(3, help="residual blocks of two convolutions", validator=at_least(1))
 
-    def build(self, task: Task) -> Leaf:
-        if task.space.shape != SPACE.shape:
-            raise ValueError(
-                f"digits-convolutional is for images {SPACE.shape}, task {task.name!r} has samples of "
-                f"{task.space.shape}"
-            )
+    def build(self, domain: Domain) -> Leaf:
+        _check_domain(self.name, domain)
         generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
         return ConvolutionalDigitsDenoiser(ConvolutionalNet(self.width, self.blocks, SIGMA_DATA, generator))
 
@@ -143,16 +142,23 @@ class DigitsTransformer(Network):
         if self.width % (2 * self.heads):
             raise ValueError(f"width is {self.width}: it must be a multiple of 2 heads = {2 * self.heads}")
 
-    def build(self, task: Task) -> Leaf:
-        if task.space.shape != SPACE.shape:
-            raise ValueError(
-                f"digits-transformer is for images {SPACE.shape}, task {task.name!r} has samples of {task.space.shape}"
-            )
+    def build(self, domain: Domain) -> Leaf:
+        _check_domain(self.name, domain)
         generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
         return DigitsDenoiser(
             DigitsNet(
                 width=self.width, blocks=self.blocks, heads=self.heads, sigma_data=SIGMA_DATA, generator=generator
             )
+        )
+
+
+def _check_domain(name: str, domain: Domain) -> None:
+    """Refuse other samples than the digits."""
+    shape, labels = domain.space.shape, domain.num_labels
+    if shape != SPACE.shape or labels != NULL_LABEL:
+        raise ValueError(
+            f"{name} is for images {SPACE.shape} with {NULL_LABEL} labels, not for samples of {shape} with "
+            f"{labels or 'no'} labels"
         )
 
 
@@ -189,6 +195,10 @@ class Digits(Task):
         labels = load_split().reference.labels
         chosen = labels[torch.from_numpy(np.asarray(streams.indices) % len(labels))]
         return Start(sigma * streams.normal(SPACE.shape, "start noise"), chosen.to(streams.device))
+
+    @property
+    def num_labels(self) -> int:
+        return NULL_LABEL
 
     def recipe(self, role: str, main: Recipe | None) -> Recipe | None:
         if main is None:

@@ -104,13 +104,14 @@ class Heun(Sampler):
     ) -> Iterator[State]:
         denoiser, sigmas = denoiser.trajectory(), self.sigmas(denoiser)
         for i in range(self.num_steps):
-            sigma, after = sigmas[i], sigmas[i + 1]
+            sigma, after = step = sigmas[i], sigmas[i + 1]
             if self.churn and self.churn_min <= sigma <= self.churn_max:
                 x, sigma = self._churned(x, sigma, i, streams)
-            slope = (x - denoiser(x, sigma, condition, toward=after)) / sigma
+            slope = (x - denoiser(x, sigma, condition, toward=after, step=step)) / sigma
             x_next = x + (after - sigma) * slope
             if after > 0:
-                slope_next = (x_next - denoiser(x_next, after, condition, toward=sigmas[i + 2])) / after
+                denoised = denoiser(x_next, after, condition, toward=sigmas[i + 2], step=step)
+                slope_next = (x_next - denoised) / after
                 x_next = x + (after - sigma) * 0.5 * (slope + slope_next)
             x = x_next
             yield State(i + 1, self.num_steps, after, x)
@@ -147,11 +148,16 @@ class Euler(Sampler):
     ) -> Iterator[State]:
         denoiser, sigmas = denoiser.trajectory(), self.sigmas(denoiser)
         for i in range(self.num_steps):
-            sigma, after = sigmas[i], sigmas[i + 1]
-            x = x + (after - sigma) * (x - denoiser(x, sigma, condition, toward=after)) / sigma
+            sigma, after = step = sigmas[i], sigmas[i + 1]
+            x = x + (after - sigma) * (x - denoiser(x, sigma, condition, toward=after, step=step)) / sigma
             yield State(i + 1, self.num_steps, after, x)
 
 
 @hook
 def guideplug_samplers() -> list[type[Sampler]]:
     return [Heun, Euler]
+
+
+@hook
+def guideplug_presets() -> dict[str, dict[str, str]]:
+    return {"sampler": {"default": "heun"}}

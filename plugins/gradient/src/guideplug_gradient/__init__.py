@@ -7,7 +7,7 @@ from guideplug_gradient.posterior import Posterior
 
 __all__ = ["Classifier", "LinearMeasurement", "Measurement", "Posterior"]
 
-GUIDEPLUG_API = 1
+GUIDEPLUG_API = 2
 
 
 @hook

@@ -4,15 +4,15 @@
 
 Source: T. Kynkäänniemi, M. Aittala, T. Karras, S. Laine, T. Aila and J. Lehtinen 2024, "Applying guidance in a limited
 interval improves sample and distribution quality in diffusion models", arXiv:2404.07724. The paper's interval is one of
-noise levels, and so is ours; its released code counts sampler steps. It holds for each evaluation, a Heun step's second
-one at its own level.
+noise levels, and so is ours. It holds for each evaluation, a Heun step's second one at its own level; the released code
+decides once a step, by its number, for both: per="step", for published settings.
 Cost: the inner guider's inside the interval; outside it one call of the base and none of the guide.
 """
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 from attrs import frozen
 
@@ -35,6 +35,10 @@ class Interval(Guider):
     low: float = option(0.0, help="the level above which it is on", unit="data units")
     high: float = option(math.inf, help="the highest level at which it is on", unit="data units")
 
+    per: Literal["evaluation", "step"] = option(
+        "evaluation", help="decide by the level of each evaluation, or by that which the sampler's step starts at"
+    )
+
     def __attrs_post_init__(self) -> None:
         Gate(self.low, self.high)
         if self.low == 0.0 and self.high == math.inf:
@@ -46,7 +50,7 @@ class Interval(Guider):
         return {"low": 0.2, "high": 1.0}
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
-        return base + Gate(self.low, self.high) * (self.guider.guide(base, models) - base)
+        return base + Gate(self.low, self.high, self.per) * (self.guider.guide(base, models) - base)
 
 
 @hook

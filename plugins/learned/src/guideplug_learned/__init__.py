@@ -17,7 +17,7 @@ from guideplug_learned.network import WeightNetwork
 
 __all__ = ["DivergedError", "Fit", "Fitted", "Learned", "LearnedError", "WeightNetwork"]
 
-GUIDEPLUG_API = 1
+GUIDEPLUG_API = 2
 
 
 @hook

@@ -90,7 +90,15 @@ class _Probe(Leaf):
         self.mean = (0.3 + 0.4 * number) * space.sigma_data
         self.std = (1 + 0.3 * number) * space.sigma_data
 
-    def forward(self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Level,
+        condition: Condition = None,
+        *,
+        toward: Level | None = None,
+        step: tuple[Level, Level] | None = None,
+    ) -> Tensor:
         levels = sigma if isinstance(sigma, Tensor) else torch.full((len(x),), sigma, dtype=x.dtype)
         return self.denoise(x, levels.to(x.dtype).expand(len(x)), condition)
 

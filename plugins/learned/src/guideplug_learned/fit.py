@@ -28,6 +28,7 @@ from guideplug import (
     Reward,
     Task,
     TrainingStreams,
+    WeightInput,
     Workshop,
     at_least,
     between,
@@ -198,7 +199,7 @@ class Fit(Recipe):
             shape = (2, self.batch, self.particles, *space.shape)
             noise, other = torch.randn(shape, generator=streams.generator("particles"), device=device)
             found = particles(pair, examples.x, examples.condition, sigma, toward, noise, other)  # type: ignore[arg-type]
-        omega = module(examples.condition, sigma, toward).expand(self.batch)
+        omega = module(WeightInput(sigma, toward, space, examples.condition)).expand(self.batch)
         loss = found.loss(omega, self.beta, self.diversity)
         if reward is not None:
             rows = torch.arange(self.batch, device=device).repeat_interleave(self.particles)

@@ -24,7 +24,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from guideplug import Condition, Level, Space, Weight
+from guideplug import Condition, Level, Space, Weight, WeightInput
 from guideplug_learned.errors import LearnedError
 
 __all__ = ["WeightNetwork", "num_classes"]
@@ -85,19 +85,19 @@ class WeightNetwork(Weight):
         low, high, data = levels.tolist()
         return cls((low, high, data), len(rows) - 1, rows.shape[1])
 
-    def forward(self, condition: Condition, sigma: Level, toward: Level | None) -> Tensor:
+    def forward(self, at: WeightInput) -> Tensor:
         """The weight, (B,) or (1,).
 
         Raises:
-            LearnedError: there is no ``toward``, or the condition is no label.
+            LearnedError: there is no next level, or the condition is no label.
         """
-        if toward is None:
+        if at.toward is None:
             raise LearnedError(
                 "a learned weight depends on the level that a step goes towards, and there is none: sample with a "
                 "sampler, or pass toward=..."
             )
-        labels = self._labels(condition)
-        here, there = self._embedded(sigma), self._embedded(toward)
+        labels = self._labels(at.condition)
+        here, there = self._embedded(at.sigma), self._embedded(at.toward)
         rows = max(len(here), len(there))
         features = torch.cat([here.expand(rows, -1), there.expand(rows, -1)], 1)
         if len(features) == 1 and len(labels) > self.classes + 1:

@@ -87,6 +87,7 @@ class Gaussian(Task):
         """The density of the data."""
         return _density()
 
+    @property
     def num_labels(self) -> int | None:
         """None: there are no conditions."""
         return None

@@ -125,6 +125,7 @@ class Mixture(Task):
         """The density of the data; its groups are the classes."""
         return _density(self.class_shares, self.per_class, self.layout_seed, self.spread)
 
+    @property
     def num_labels(self) -> int | None:
         """How many classes are conditions; None where none is."""
         return self.classes if self.labels else None
@@ -138,7 +139,7 @@ class Mixture(Task):
 
     def exact(self) -> Leaf:
         """The exact denoiser, conditional where the classes are conditions."""
-        return ExactGaussians(self.space, self.density, self.num_labels())
+        return ExactGaussians(self.space, self.density, self.num_labels)
 
     def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
         data = Fresh(self.density) if self.count is None else _fixed(self, self.count)

@@ -11,25 +11,17 @@ of the class. The last layer starts at zero, where D is the best linear denoiser
 Cost: one evaluation is one pass, width^2 multiply-adds a layer and point.
 """
 
-from typing import Protocol, final, runtime_checkable
+from typing import final
 
 import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from guideplug import Condition, Leaf, Network, Source, Space, Task, at_least, option
+from guideplug import Condition, Domain, Leaf, Network, Source, Space, at_least, option
 
 __all__ = ["MixtureMLP"]
 
 NUM_FREQUENCIES = 8
-
-
-@runtime_checkable
-class Labelled(Protocol):
-    """What a task of this plugin says of its conditions."""
-
-    def num_labels(self) -> int | None:
-        """How many classes are conditions; None where there is none."""
 
 
 class PointDenoiser(Leaf):
@@ -78,6 +70,7 @@ class LabelledPointDenoiser(PointDenoiser):
     def __init__(self, space: Space, width: int, layers: int, classes: int) -> None:
         super().__init__(space, width, layers)
         self.null_label = classes
+        self.num_labels = classes
         self.classes = nn.Embedding(classes + 1, width)
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
@@ -104,10 +97,10 @@ class MixtureMLP(Network):
     width: int = option(64, help="features of a layer", validator=at_least(1))
     layers: int = option(3, help="residual layers", validator=at_least(1))
 
-    def build(self, task: Task) -> Leaf:
-        if not isinstance(task, Labelled):
-            raise ValueError(f"{self.name} is for the tasks gaussian and mixture, not for task {task.name!r}")
-        classes = task.num_labels()
-        if classes is None:
-            return PointDenoiser(task.space, self.width, self.layers)
-        return LabelledPointDenoiser(task.space, self.width, self.layers, classes)
+    def build(self, domain: Domain) -> Leaf:
+        if domain.space.shape != (2,):
+            raise ValueError(f"{self.name} is for points in the plane, (2,), not for samples of {domain.space.shape}")
+        labels = domain.num_labels
+        if labels is None:
+            return PointDenoiser(domain.space, self.width, self.layers)
+        return LabelledPointDenoiser(domain.space, self.width, self.layers, labels)

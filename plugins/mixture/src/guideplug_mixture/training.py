@@ -10,7 +10,7 @@ import math
 from attrs import evolve
 
 from guideplug import Cosine, Duration, LogNormal, Options, Recipe, Task, Train
-from guideplug_mixture.network import Labelled, MixtureMLP
+from guideplug_mixture.network import MixtureMLP
 
 __all__ = ["default_recipe"]
 
@@ -32,7 +32,6 @@ def default_recipe(task: Task, role: str, main: Recipe | None) -> Recipe | None:
 
 
 def _main(task: Task) -> Train:
-    assert isinstance(task, Labelled)
     options = Options(
         duration=Duration(2000, "it"),
         batch=1024,
@@ -42,7 +41,7 @@ def _main(task: Task) -> Train:
         warmup=50,
         noise=LogNormal(round(math.log(task.space.sigma_data) - 0.9, 2), 1.3),
         weighting="edm",
-        condition_dropout=0.0 if task.num_labels() is None else 0.1,
+        condition_dropout=0.0 if task.num_labels is None else 0.1,
         ema=(0.05,),
     )
     return Train(task=task, denoiser=MixtureMLP(), options=options)

@@ -93,6 +93,7 @@ class LabelledPointsDenoiser(PointsDenoiser):
     def __init__(self, space: Space, table: Table, width: int, blocks: int) -> None:
         super().__init__(space, table, width, blocks)
         self.null_label = len(table.classes)
+        self.num_labels = self.null_label
         self.classes = nn.Embedding(self.null_label + 1, width)
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:

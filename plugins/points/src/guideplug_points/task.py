@@ -21,6 +21,7 @@ from guideplug import (
     Arm,
     Condition,
     Cosine,
+    Domain,
     Duration,
     Examples,
     FiniteData,
@@ -69,11 +70,11 @@ class PointsMLP(Network):
     width: int = option(128, help="features of a layer", validator=at_least(1))
     blocks: int = option(3, help="residual layers", validator=at_least(1))
 
-    def build(self, task: Task) -> Leaf:
-        if not isinstance(task, Points):
-            raise ValueError(f"{self.name} is for rows of a file, the task points, not for task {task.name!r}")
-        kind = LabelledPointsDenoiser if task.table.classes else PointsDenoiser
-        return kind(task.space, task.table, self.width, self.blocks)
+    def build(self, domain: Domain) -> Leaf:
+        if not isinstance(domain, Points):  # whose columns are standardised
+            raise ValueError(f"{self.name} is for rows of a file, the task points, not for a {type(domain).__name__}")
+        kind = LabelledPointsDenoiser if domain.table.classes else PointsDenoiser
+        return kind(domain.space, domain.table, self.width, self.blocks)
 
 
 def _absolute(path: str) -> str:
@@ -146,6 +147,10 @@ class Points(Task):
         chosen = np.asarray(streams.indices) % len(table.heldout)
         labels = torch.from_numpy(table.heldout_labels[chosen]).to(streams.device)
         return Start(noise, labels if table.classes else None)
+
+    @property
+    def num_labels(self) -> int | None:
+        return len(self.table.classes) or None
 
     def recipe(self, role: str, main: Recipe | None) -> Recipe | None:
         if main is None:

@@ -28,7 +28,18 @@ from typing import Any, final
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Level, Source, Space, WeightSchedule, finite, grid_position, hook, non_negative, option, positive
+from guideplug import (
+    Level,
+    Source,
+    WeightInput,
+    WeightSchedule,
+    finite,
+    grid_position,
+    hook,
+    non_negative,
+    option,
+    positive,
+)
 
 WANG = Source(
     "X. Wang, N. Dufour, N. Andreou, M.-P. Cani, V. Fernández Abrevaya, D. Picard, V. Kalogeiton",
@@ -58,8 +69,8 @@ class Constant(WeightSchedule):
     def least(self) -> float:
         return self.value
 
-    def at(self, sigma: Level, space: Space) -> Level:
-        return 0.0 * sigma + self.value
+    def at(self, at: WeightInput) -> Level:
+        return 0.0 * at.sigma + self.value
 
 
 @final
@@ -78,8 +89,8 @@ class Ramp(WeightSchedule):
     def least(self) -> float:
         return min(self.low, self.high)
 
-    def at(self, sigma: Level, space: Space) -> Level:
-        return self.low + (self.high - self.low) * _position(sigma, space, self.levels) ** self.power
+    def at(self, at: WeightInput) -> Level:
+        return self.low + (self.high - self.low) * _position(at, self.levels) ** self.power
 
 
 @final
@@ -98,8 +109,8 @@ class Cosine(WeightSchedule):
     def least(self) -> float:
         return min(self.low, self.high)
 
-    def at(self, sigma: Level, space: Space) -> Level:
-        angle = math.pi * _position(sigma, space, self.levels) ** self.power
+    def at(self, at: WeightInput) -> Level:
+        angle = math.pi * _position(at, self.levels) ** self.power
         cosine = angle.cos() if isinstance(angle, Tensor) else math.cos(angle)
         return self.low + (self.high - self.low) * (0.5 - 0.5 * cosine)
 
@@ -125,15 +136,15 @@ class Exponential(WeightSchedule):
     def least(self) -> float:
         return min(self.high, self.floor + (self.high - self.floor) * math.exp(-self.rate))
 
-    def at(self, sigma: Level, space: Space) -> Level:
-        exponent = self.rate * (_position(sigma, space, self.levels) - 1.0)
+    def at(self, at: WeightInput) -> Level:
+        exponent = self.rate * (_position(at, self.levels) - 1.0)
         left = exponent.exp() if isinstance(exponent, Tensor) else math.exp(exponent)
         return self.floor + (self.high - self.floor) * left
 
 
-def _position(sigma: Level, space: Space, levels: tuple[float, float] | None) -> Level:
+def _position(at: WeightInput, levels: tuple[float, float] | None) -> Level:
     """The position u on the grid of these levels, or of the space's."""
-    return grid_position(sigma, *(levels or (space.sigma_min, space.sigma_max)))
+    return grid_position(at.sigma, *(levels or (at.space.sigma_min, at.space.sigma_max)))
 
 
 @hook

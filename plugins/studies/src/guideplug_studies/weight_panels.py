@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
-from guideplug import Measured, Task, sigma_grid
+from guideplug import Measured, Task, WeightInput, sigma_grid
 from guideplug_studies.curves import COLOURS
 from guideplug_studies.words import BETTER
 
@@ -48,10 +48,10 @@ def omegas(rows: Sequence[Measured], steps: int) -> Omegas:
     for row in rows:
         module: Any = row.obtain("weights")
         labels = len(row.task.groups())
-        levels = grid_of(row.task, steps)
+        places = [WeightInput(t, s, row.task.space, step=(t, s)) for t, s in pairwise(grid_of(row.task, steps))]
         conditions: list[Tensor | None] = [torch.tensor([label]) for label in range(labels)] or [None]
         with torch.no_grad():
-            found.append([[float(module(condition, t, s)) for t, s in pairwise(levels)] for condition in conditions])
+            found.append([[float(module(evolve(at, condition=one))) for at in places] for one in conditions])
     return Omegas(found)
 
 

@@ -1,14 +1,14 @@
 """The tree's denoisers: the learned one, with and without labels, and the exact one."""
 
 from collections.abc import Mapping
-from typing import Literal, final
+from typing import final
 
 import torch
 from attrs import frozen
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from guideplug import Condition, Leaf, Network, Perturbation, Source, Space, Task, at_least, option
+from guideplug import Condition, Domain, Leaf, Network, Perturbation, Source, Space, at_least, option
 from guideplug_tree.mixture import TreeMixture, tree_mixture
 from guideplug_tree.network import TreeMLP
 
@@ -50,6 +50,8 @@ class TreeDenoiser(Leaf):
 class LabelledTreeDenoiser(Leaf):
     """The learned denoiser of both classes, given a label: 0 is A, 1 is B, 2 is none."""
 
+    num_labels = NULL_LABEL
+
     def __init__(self, hidden: int) -> None:
         super().__init__(SPACE)
         self.network = TreeMLP(hidden, num_labels=2)
@@ -89,6 +91,8 @@ class ExactTree(Leaf):
 class LabelledExactTree(Leaf):
     """The exact denoiser given a label: of A, of B, or of both for the null label."""
 
+    num_labels = NULL_LABEL
+
     def __init__(self) -> None:
         super().__init__(SPACE)
 
@@ -125,9 +129,11 @@ class TreeMLPNetwork(Network):
     )
     hidden: int = option(64, help="width of the layers", validator=at_least(1))
 
-    def build(self, task: Task) -> Leaf:
-        if task.space.shape != SPACE.shape:
-            raise ValueError(f"tree-mlp is for points (2,), task {task.name!r} has samples of shape {task.space.shape}")
-        labelled: bool | Literal[False] = getattr(task, "labels", False)
-        kind = LabelledTreeDenoiser if labelled else TreeDenoiser
-        return kind(self.hidden)
+    def build(self, domain: Domain) -> Leaf:
+        shape, labels = domain.space.shape, domain.num_labels
+        if shape != SPACE.shape or labels not in (None, NULL_LABEL):
+            raise ValueError(
+                f"tree-mlp is for points (2,) with {NULL_LABEL} labels or none, not for samples of {shape} with "
+                f"{labels or 'no'} labels"
+            )
+        return TreeDenoiser(self.hidden) if labels is None else LabelledTreeDenoiser(self.hidden)

@@ -37,7 +37,7 @@ from guideplug import (
     option,
 )
 from guideplug_tree.animation import draw_animation
-from guideplug_tree.denoisers import SPACE, ExactTree, LabelledExactTree, TreeMLPNetwork, label_share
+from guideplug_tree.denoisers import NULL_LABEL, SPACE, ExactTree, LabelledExactTree, TreeMLPNetwork, label_share
 from guideplug_tree.figure import draw_figure
 from guideplug_tree.metrics import METRICS
 from guideplug_tree.mixture import TreeClasses, TreeMixture, tree_mixture
@@ -127,6 +127,10 @@ class Tree(Task):
         is_b = on_cpu.uniform((), "start label") >= label_share()
         a, b = (tree_mixture(classes).sample_from(uniform, normal) for classes in ("A", "B"))
         return torch.where(is_b[:, None], b, a), is_b.long().to(streams.device)
+
+    @property
+    def num_labels(self) -> int | None:
+        return NULL_LABEL if self.labels else None
 
     def recipe(self, role: str, main: Recipe | None) -> Recipe | None:
         if main is None:
