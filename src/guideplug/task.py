@@ -317,7 +317,7 @@ def _adapt_network(cls: type[Network]) -> None:
     build = own(cls, "build")
     if build is None or list(inspect.signature(build).parameters)[1:] != ["task"]:
         return
-    note(cls, f"{cls.__qualname__}.build takes a task: write build(self, domain), a guideplug.Domain")
+    note(cls, build, "takes a task: write build(self, domain), a guideplug.Domain")
 
     def for_tasks(self: Network, domain: Domain) -> Leaf:
         if not isinstance(domain, Task):

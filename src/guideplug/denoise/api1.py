@@ -11,6 +11,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from guideplug.denoise.weight_input import WeightInput
@@ -27,10 +28,11 @@ def notes(module: str) -> list[str]:
     return [text for other in inside for text in vars(other).get(_NOTES, ())]
 
 
-def note(cls: type, text: str) -> None:
-    """Note and warn of a method that is of API 1; from ``__init_subclass__``, by one function between."""
-    vars(sys.modules[cls.__module__]).setdefault(_NOTES, []).append(text)
-    warnings.warn(f"plugin API 1: {text}", DeprecationWarning, stacklevel=5)
+def note(cls: type, method: FunctionType, text: str) -> None:
+    """Note a method that is of API 1 where its class is, and warn where it is written."""
+    what, code = f"{cls.__qualname__}.{method.__name__} {text}", method.__code__
+    vars(sys.modules[cls.__module__]).setdefault(_NOTES, []).append(what)
+    warnings.warn_explicit(f"plugin API 1: {what}", DeprecationWarning, code.co_filename, code.co_firstlineno)
 
 
 def adapt_weight(cls: type) -> None:
@@ -60,7 +62,7 @@ def adapt_denoiser(cls: type) -> None:
     parameters = inspect.signature(forward).parameters.values()
     if any(one.name == "step" or one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
         return
-    note(cls, f"{cls.__qualname__}.forward takes no step: add the keyword step=None, and pass it on")
+    note(cls, forward, "takes no step: add the keyword step=None, and pass it on")
 
     def without_step(self: Any, *args: Any, step: object = None, **options: Any) -> Any:
         return forward(self, *args, **options)
@@ -81,7 +83,7 @@ def _adapt(cls: type, name: str, before: tuple[str, ...], arguments: Callable[[W
             f"{cls.__qualname__}.{name}{inspect.signature(method)} cannot be asked: write {name}(self, at), which gets "
             "a guideplug.WeightInput"
         )
-    note(cls, f"{cls.__qualname__}.{name} takes ({', '.join(before)}): write {name}(self, at), a guideplug.WeightInput")
+    note(cls, method, f"takes ({', '.join(before)}): write {name}(self, at), a guideplug.WeightInput")
 
     def of_one(self: Any, at: Any, *others: Any) -> Any:
         return method(self, *(arguments(at) if isinstance(at, WeightInput) else (at, *others)))
@@ -89,7 +91,7 @@ def _adapt(cls: type, name: str, before: tuple[str, ...], arguments: Callable[[W
     put(cls, name, of_one)
 
 
-def own(cls: type, name: str) -> Callable[..., Any] | None:
+def own(cls: type, name: str) -> FunctionType | None:
     """A method that a class itself defines."""
     method = cls.__dict__.get(name)
     return method if inspect.isfunction(method) and not getattr(method, "__isabstractmethod__", False) else None
