@@ -17,7 +17,7 @@ RUNS = {
     "guider": ("--plugin", TOY, "--task", "toy", "--guider", "my-guider(weight=1.5)"),
     "selector": ("--plugin", TOY, "--task", "toy", "--selector", "my-selector(filter_ratio=0.25)"),
     "sampler": ("--plugin", TOY, "--task", "toy", "--sampler", "my-sampler(num_steps=3)"),
-    "denoiser": ("--plugin", TOY, "--task", "toy(labels=true)", "--denoiser", "my-denoiser(num_labels=2, width=8)"),
+    "denoiser": ("--plugin", TOY, "--task", "toy(labels=true)", "--denoiser", "my-denoiser(width=8)"),
     "task": ("--task", "my-task", "--guider", "autoguidance", "--set", "sampler.num_steps=2"),
 }
 """A tiny run with each kind of plugin, under the name my-KIND."""

@@ -31,7 +31,8 @@ def notes(module: str) -> list[str]:
 def note(cls: type, method: FunctionType, text: str) -> None:
     """Note a method that is of API 1 where its class is, and warn where it is written."""
     what, code = f"{cls.__qualname__}.{method.__name__} {text}", method.__code__
-    vars(sys.modules[cls.__module__]).setdefault(_NOTES, []).append(what)
+    if module := sys.modules.get(cls.__module__):
+        vars(module).setdefault(_NOTES, []).append(what)
     warnings.warn_explicit(f"plugin API 1: {what}", DeprecationWarning, code.co_filename, code.co_firstlineno)
 
 
