@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from guideplug.config import short
-from guideplug.denoise import Condition, Denoiser, Level, taken
+from guideplug.denoise import Denoiser, taken
 from guideplug.draws import NoisyExamples, conditioned, equal_conditions
 from guideplug.errors import ConfigError, DenoiserError, GuideplugError
 from guideplug.guide import Guider
@@ -54,26 +54,24 @@ def try_sampling(point: Denoiser, guider: Guider | None, sampler: Sampler, task:
     Raises:
         GuideplugError: what is wrong with which of them.
     """
+    who = f"task {task.name!r}" if guider is None else f"guider {short(guider)} for task {task.name!r}"
     with torch.no_grad():
         known = first_levels(sampler, point, task)
-        with objecting(_guided_by(guider, task), "choose another guider"):
-            _try_at(point, task, seed, *known)
+        with objecting(who, "choose another guider"):
+            _try_at(point, who, task, seed, *known)
         start, streams = start_of(task, known[0], seed), SampleStreams(seed, range(COUNT))
         with objecting(f"sampler {short(sampler)} for task {task.name!r}", "choose another sampler"):
             evaluations = planned_evaluations(sampler, point, start.x, start.condition, streams)
         for sigma, toward in _first_of_each_kind(evaluations):
             if (sigma, toward) != known:
-                with objecting(_guided_by(guider, task), "choose another guider"):
-                    _try_at(point, task, seed, sigma, toward)
+                with objecting(who, "choose another guider"):
+                    _try_at(point, who, task, seed, sigma, toward)
 
 
-def _guided_by(guider: Guider | None, task: Task) -> str:
-    return f"task {task.name!r}" if guider is None else f"guider {short(guider)} for task {task.name!r}"
-
-
-def _try_at(point: Denoiser, task: Task, seed: int, sigma: float, toward: float | None) -> None:
+def _try_at(point: Denoiser, who: str, task: Task, seed: int, sigma: float, toward: float | None) -> None:
     start = start_of(task, sigma, seed)
-    value = _answer(point.trajectory(), start.x, sigma, start.condition, toward)
+    value = point.trajectory()(start.x, sigma, start.condition, toward=toward)
+    _check_shape(value, start.x, who)
     slopes = taken(point, sigma, conditional=start.condition is not None, toward=toward)
     if slopes and not bool(torch.isfinite(value).all()):
         raise DenoiserError(
@@ -121,9 +119,9 @@ def _answer_batch(point: Denoiser, drawn: NoisyExamples, toward: Tensor | None) 
     """Ask a denoiser as training does, each network under its own null condition where one is dropped."""
     x, sigma = drawn.examples.x, drawn.sigma
     conditions = [conditioned(drawn, leaf).condition for leaf in point.leaves()] or [drawn.examples.condition]
-    _answer(point, x, sigma, conditions[0], toward)
+    _check_shape(point(x, sigma, conditions[0], toward=toward), x, "it")
     if not all(equal_conditions(conditions[0], other) for other in conditions[1:]):
-        _answer(point.unconditional(), x, sigma, conditions[0], toward)
+        _check_shape(point.unconditional()(x, sigma, conditions[0], toward=toward), x, "it")
 
 
 def _works_toward(point: Denoiser, drawn: NoisyExamples, toward: Tensor) -> bool:
@@ -135,11 +133,11 @@ def _works_toward(point: Denoiser, drawn: NoisyExamples, toward: Tensor) -> bool
     return True
 
 
-def _answer(point: Denoiser, x: Tensor, sigma: Level, condition: Condition, toward: Level | None) -> Tensor:
-    value: Tensor = point(x, sigma, condition, toward=toward)
+def _check_shape(value: Tensor, x: Tensor, who: str) -> None:
     if value.shape != x.shape:
-        raise DenoiserError(f"denoised samples of shape {tuple(value.shape)} came of x of shape {tuple(x.shape)}")
-    return value
+        raise DenoiserError(
+            f"{who} gives denoised samples of shape {tuple(value.shape)} for x of shape {tuple(x.shape)}: return x's"
+        )
 
 
 @contextmanager
