@@ -54,17 +54,18 @@ def try_sampling(point: Denoiser, guider: Guider | None, sampler: Sampler, task:
     Raises:
         GuideplugError: what is wrong with which of them.
     """
-    who = f"task {task.name!r}" if guider is None else f"guider {short(guider)} for task {task.name!r}"
+    what = "network" if guider is None else "guider"
+    who = f"{'the network' if guider is None else f'guider {short(guider)}'} for task {task.name!r}"
     with torch.no_grad():
         known = first_levels(sampler, point, task)
-        with objecting(who, "choose another guider"):
+        with objecting(who, f"choose another {what}"):
             _try_at(point, who, task, seed, *known)
         start, streams = start_of(task, known[0], seed), SampleStreams(seed, range(COUNT))
         with objecting(f"sampler {short(sampler)} for task {task.name!r}", "choose another sampler"):
             evaluations = planned_evaluations(sampler, point, start.x, start.condition, streams)
         for sigma, toward in _first_of_each_kind(evaluations):
             if (sigma, toward) != known:
-                with objecting(who, "choose another guider"):
+                with objecting(who, f"choose another {what}"):
                     _try_at(point, who, task, seed, sigma, toward)
 
 
