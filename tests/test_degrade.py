@@ -164,7 +164,7 @@ def resolved(**options):
 def test_a_role_may_be_a_degraded_main_network(tmp_path):
     config = resolved(models={"weak": "degraded(main, dropout=0.1)"})
     assert config.models["weak"] == Degraded(of=config.main, dropout=0.1)
-    rehearse(config)
+    rehearse(config, REGISTRY)
     shop = StoreWorkshop(Store(tmp_path), torch.device("cpu"), Observers())
     shop.expect(config.recipes)
     weak, main = shop.obtain(config.models["weak"]), shop.obtain(config.main)
@@ -184,7 +184,7 @@ def test_both_networks_may_be_degraded_as_in_the_papers_study(tmp_path):
     config = resolved(models={"base": "train", **both})
     assert isinstance(config.main, Degraded)
     assert config.main.of == config.models["weak"].of
-    rehearse(config)
+    rehearse(config, REGISTRY)
     shop = StoreWorkshop(Store(tmp_path), torch.device("cpu"), Observers())
     models = {role: shop.obtain(recipe) for role, recipe in config.recipes.items()}
     assert models["main"].of is models["weak"].of

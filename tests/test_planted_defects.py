@@ -70,7 +70,7 @@ from guideplug.testing.schedules import SCHEDULE
 from guideplug.testing.selectors import SELECTOR, Selecting
 from guideplug.testing.strategies import STRATEGY
 from guideplug.testing.tasks import TASK, Tasked
-from guideplug.testing.toys import LineDenoiser, Normal
+from guideplug.testing.toys import LineDenoiser, Normal, Straight
 
 torch.set_num_threads(1)
 
@@ -812,6 +812,21 @@ class Gives(Recipe):
         return {}
 
 
+@final
+@frozen
+class Unsaid(Recipe):
+    """A sampler, and no word of what it draws."""
+
+    name = "unsaid"
+    sampler: Sampler = option(factory=Straight, help="how it draws")
+
+    def build(self) -> nn.Module:
+        return LineDenoiser(Space((2,)), 0)
+
+    def make(self, module: nn.Module, workshop: Any) -> Mapping[str, Any]:
+        return {}
+
+
 def test_a_recipes_defect() -> None:
     right = Normal().recipe("main", None)
     assert right is not None
@@ -819,6 +834,7 @@ def test_a_recipes_defect() -> None:
     assert {"equal recipes build equal modules", "building leaves global generators alone"} <= broken(
         RECIPE, Gives()
     ).keys()
+    assert "what guides or samples in it is tried before any work" in broken(RECIPE, Unsaid())
 
 
 class Quiet(Listener):

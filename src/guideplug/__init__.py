@@ -96,6 +96,9 @@ if TYPE_CHECKING:
     from guideplug.recipes import InverseSqrt as InverseSqrt
     from guideplug.recipes import Load as Load
     from guideplug.recipes import Options as Options
+    from guideplug.recipes import Planned as Planned
+    from guideplug.recipes import PlannedBatch as PlannedBatch
+    from guideplug.recipes import PlannedSampling as PlannedSampling
     from guideplug.recipes import Resampled as Resampled
     from guideplug.recipes import Snapshot as Snapshot
     from guideplug.recipes import Synthetic as Synthetic
@@ -163,7 +166,7 @@ _ROOMS = {
     "recipe": ["Recipe", "Workshop"],
     "recipes": [
         "Augmented", "Constant", "Cosine", "DataModule", "DataRecipe", "FineTune", "InverseSqrt", "Load", "Options",
-        "Resampled", "Snapshot", "Synthetic", "Train",
+        "Planned", "PlannedBatch", "PlannedSampling", "Resampled", "Snapshot", "Synthetic", "Train",
     ],
     "registry": ["Registry"],
     "reward": ["Reward"],

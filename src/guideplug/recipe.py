@@ -6,7 +6,7 @@ loading, snapshots and data, and plugins add their own.
 """
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import attrs
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from guideplug.config import Strategy
 
 if TYPE_CHECKING:
-    from guideplug.recipes import FineTune, ReferenceLosses, Snapshot, Synthetic, Train
+    from guideplug.recipes import FineTune, Planned, ReferenceLosses, Snapshot, Synthetic, Train
 
 __all__ = ["Recipe", "Workshop", "architecture", "nested_recipes"]
 
@@ -68,6 +68,17 @@ class Recipe(Strategy):
 
     def check(self) -> None:
         """Raise what can be known to fail before any work is done, such as a missing file."""
+
+    def evaluates(self) -> "Iterable[Planned]":
+        """What making it evaluates: samples that it draws, batches that it asks a network about; nothing by default.
+
+        Each is tried on untrained networks before any work is done, so that what cannot work fails then. The recipes
+        that it refers to say theirs.
+
+        Raises:
+            GuideplugError: what is known to be wrong.
+        """
+        return ()
 
     def among(self, roles: "Mapping[str, Recipe]") -> "Recipe":
         """This recipe in a run whose other roles are obtained so, where it leaves open which of them it uses."""

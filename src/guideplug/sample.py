@@ -1,7 +1,7 @@
 """Samplers: from noise to samples, one step at a time, with any denoiser."""
 
 import abc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Terms, ca
 from guideplug.errors import DivergenceError
 from guideplug.noise import SampleStreams
 
-__all__ = ["Evaluation", "Sampler", "State", "planned_evaluations"]
+__all__ = ["Evaluation", "Sampler", "State", "end_of", "planned_evaluations"]
 
 
 @frozen
@@ -57,13 +57,48 @@ class Sampler(Strategy):
         Raises:
             DivergenceError: a sample is not finite; the message names the step, sigma and network where it began.
         """
-        with torch.no_grad():
-            end = x
-            for state in self.steps(denoiser, x, condition, streams):
-                end = state.x
-            if not bool(torch.isfinite(end).all()):
-                raise DivergenceError(_first_failure(self, denoiser, x, condition, streams))
-        return end
+        return _walked(self, denoiser, x, condition, streams, lambda state: None)
+
+
+def end_of(
+    sampler: Sampler,
+    denoiser: Denoiser,
+    x: Tensor,
+    condition: Condition,
+    streams: SampleStreams,
+    each: Callable[[int, int], None],
+) -> Tensor:
+    """What `Sampler.sample` gives, (B, *), with progress: ``each`` is called with the steps done and the steps in all.
+
+    Of a sampler with a ``sample`` of its own nothing is known but its end, which counts as one step.
+
+    Raises:
+        DivergenceError: as `Sampler.sample`.
+    """
+    if type(sampler).sample is Sampler.sample:
+        return _walked(sampler, denoiser, x, condition, streams, lambda state: each(state.step, state.num_steps))
+    end = sampler.sample(denoiser, x, condition, streams)
+    each(1, 1)
+    return end
+
+
+@torch.no_grad()
+def _walked(
+    sampler: Sampler,
+    denoiser: Denoiser,
+    x: Tensor,
+    condition: Condition,
+    streams: SampleStreams | None,
+    each: Callable[[State], None],
+) -> Tensor:
+    """The end of a trajectory, finite or refused."""
+    end = x
+    for state in sampler.steps(denoiser, x, condition, streams):
+        end = state.x
+        each(state)
+    if not bool(torch.isfinite(end).all()):
+        raise DivergenceError(_first_failure(sampler, denoiser, x, condition, streams))
+    return end
 
 
 def _first_failure(
@@ -97,7 +132,7 @@ class Evaluation:
     """One evaluation of a trajectory, as it is planned.
 
     Args:
-        sigma, toward: at which level, on the way to which.
+        sigma, toward, step: at which level, above which, in which step of the sampler's.
         counts: calls of each network, and outputs for each sample.
         off: the weights that are 0 there, as formulas write them.
         gradients: those that it takes, as formulas name them.
@@ -108,6 +143,7 @@ class Evaluation:
     counts: Mapping[Leaf, Count]
     off: Sequence[str] = ()
     gradients: Sequence[str] = ()
+    step: tuple[float, float] | None = None
 
 
 def planned_evaluations(
@@ -121,11 +157,15 @@ def planned_evaluations(
 
     The sampler walks with a closed form in the denoiser's place, E[x0 | x, sigma] of data N(0, sigma_data^2). So its
     levels are its own, raised ones too, unless it chooses them by what the networks answer.
+
+    Raises:
+        ValueError: its samples are of another shape than x.
     """
     planner = _Planner(denoiser, len(x))
     with torch.no_grad():
-        for _ in sampler.steps(planner, x, condition, streams):
-            pass
+        end = sampler.sample(planner, x, condition, streams)
+    if end.shape != x.shape:
+        raise ValueError(f"its samples are of shape {tuple(end.shape)}, and x is of shape {tuple(x.shape)}")
     return planner.evaluations
 
 
@@ -158,8 +198,9 @@ class _Planner(Denoiser):
             leaf: Count(one.calls, one.outputs * len(x) // self._samples, one.gradients) for leaf, one in costs.items()
         }
         slopes = tuple(taken(self._planned, asked, conditional=given, toward=toward, step=step))
+        within = None if step is None else (_highest(step[0]), _highest(step[1]))
         off = () if isinstance(sigma, Tensor) else switched_off(self._planned, level, after, step)
-        self.evaluations.append(Evaluation(level, after, counts, tuple(off), slopes))
+        self.evaluations.append(Evaluation(level, after, counts, tuple(off), slopes, within))
         return x * (self.space.sigma_data**2 / (self.space.sigma_data**2 + level**2))
 
 

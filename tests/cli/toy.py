@@ -224,7 +224,8 @@ class Toy(Task):
         return [Arm("truth", CENTRES[torch.arange(count) % 2])]
 
     def metrics(self) -> Sequence[Metric]:
-        return [Distance(), Balance()]
+        twice = [Distance()] if "TWICE_IN_TASK" in os.environ else []
+        return [Distance(), Balance(), *twice]
 
     def primary(self) -> Sequence[str]:
         return "distance", "balance"

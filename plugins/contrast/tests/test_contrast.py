@@ -273,7 +273,7 @@ def test_with_classifier_free_guidance_in_an_interval_and_blended():
 def test_networks_that_cannot_are_refused_in_one_line_before_any_training(values, said):
     config = resolve(Request({"device": "cpu", **values}), REGISTRY)
     with pytest.raises(ConfigError, match=said) as caught:
-        rehearse(config)
+        rehearse(config, REGISTRY)
     assert "\n" not in str(caught.value)
 
 

@@ -273,7 +273,7 @@ def test_sampling_draws_from_the_posterior(tmp_path):
 
 def refused(text: str, task: str = "tree") -> str:
     with pytest.raises(GuideplugError) as caught:
-        rehearse(resolve(Request({"task": task, "guider": text, "device": "cpu"}), REGISTRY))
+        rehearse(resolve(Request({"task": task, "guider": text, "device": "cpu"}), REGISTRY), REGISTRY)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
     return str(caught.value)

@@ -209,7 +209,7 @@ def test_a_run_measures_what_the_loop_gives_at_a_generation(first: Train, tmp_pa
     main: Any = config.main
     assert (main.of.options.duration, main.sampler, main.guider) == (Duration(4, "it"), config.sampler, config.guider)
     assert config.models == {"synthetic": main.copy}
-    rehearse(config)
+    rehearse(config, REGISTRY)
     (tmp_path / "config.toml").write_text(to_toml(config))
     assert 'of = "main"' in (tmp_path / "config.toml").read_text()
     assert resolve(Request(file=tmp_path), REGISTRY) == config

@@ -67,7 +67,7 @@ def run_command(config: str | None, options: Mapping[str, Any]) -> None:
         record = folder.record() if folder.begun else {}
         _same_modules(resolved, record, folder.path)
         same_code(record, registry, resolved, (), "put it back, or start a new run")
-    rehearse(resolved)
+    rehearse(resolved, registry)
     store = Store.default()
     if options["dry_run"]:
         dry_run(resolved, store, as_json=options["as_json"])
@@ -91,7 +91,7 @@ def sample_command(path: str | None, options: Mapping[str, Any]) -> None:
         resolved = resolve(request, registry)
     else:
         registry, resolved = _of_run(Path(path), asked, options)
-    rehearse(resolved)
+    rehearse(resolved, registry)
     out = None if options["out"] is None else Path(options["out"])
     folder = RunFolder.create(out, f"{_folder_name(resolved)}-sampled")
     experiment = Experiment(resolved, registry, Store.default(), folder, kind="sample", command=_command())

@@ -57,7 +57,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
     values, own = read_grid(file) if file is not None else ({}, {})
     grid = resolve_grid(_request(values, own, plugins, options), registry)
     for guider, selector in itertools.product(grid.request.guiders, grid.request.selectors):
-        rehearse(grid.configs[guider, selector, grid.request.seeds[0]])
+        rehearse(grid.configs[guider, selector, grid.request.seeds[0]], registry)
     if options["dry_run"]:
         dry_run(grid, Store.default(), options["jobs"])
         return

@@ -38,7 +38,7 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
         raise UsageError("explain needs a guider, such as autoguidance")
     if options["steps"] is not None:
         config = attrs.evolve(config, sampler=_of_steps(config.sampler, options["steps"], Reader(registry)))
-    rehearsed = rehearse(config)
+    rehearsed = rehearse(config, registry)
     networks = {role: network for role, network in rehearsed.networks.items() if isinstance(network, Leaf)}
     main, point = networks["main"], rehearsed.point
     names = {leaf: leaf.role for leaf in [*networks.values(), *point.leaves()]}

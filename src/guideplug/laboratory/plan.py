@@ -89,7 +89,7 @@ def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> P
         if key not in rehearsed:
             rehearsed.add(key)
             with _told_where(study, trial):
-                rehearse(config)
+                rehearse(config, registry)
     for name in ("threads", "device"):
         different = list(dict.fromkeys(getattr(config, name) for config in configs))
         if len(different) > 1:

@@ -68,6 +68,12 @@ class NoiseDistribution(Strategy):
     def quantile(self, share: Tensor) -> Tensor:
         """The levels below which these shares, in (0, 1), of all levels lie; of the shares' shape and type."""
 
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """The levels below which a quarter and three quarters of all levels lie, in data units."""
+        low, high = self.quantile(torch.tensor([0.25, 0.75], dtype=torch.float64)).tolist()
+        return low, high
+
 
 @final
 @frozen

@@ -5,6 +5,7 @@ from guideplug.recipes.data import DataModule, DataRecipe
 from guideplug.recipes.fine_tune import FineTune
 from guideplug.recipes.load import Load
 from guideplug.recipes.options import Options
+from guideplug.recipes.planned import Planned, PlannedBatch, PlannedSampling
 from guideplug.recipes.reference_losses import ReferenceLosses
 from guideplug.recipes.resampled import Resampled
 from guideplug.recipes.schedule import Constant, Cosine, InverseSqrt, Schedule
@@ -22,6 +23,9 @@ __all__ = [
     "InverseSqrt",
     "Load",
     "Options",
+    "Planned",
+    "PlannedBatch",
+    "PlannedSampling",
     "ReferenceLosses",
     "Resampled",
     "SampleSet",

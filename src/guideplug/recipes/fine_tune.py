@@ -1,6 +1,6 @@
 """Training a copy of a denoiser further."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 from attrs import evolve, frozen
@@ -11,6 +11,7 @@ from guideplug.draws import finite
 from guideplug.recipe import Recipe, Workshop
 from guideplug.recipes.data import check_data
 from guideplug.recipes.options import Options
+from guideplug.recipes.planned import Planned, PlannedBatch
 from guideplug.task import Task
 
 __all__ = ["FineTune"]
@@ -52,6 +53,14 @@ class FineTune(Recipe):
             self.on.check()
         elif self.options.noise_streams:
             finite(self.on)
+
+    def evaluates(self) -> Iterator[Planned]:
+        """Its batches, under the conditions of the task that its data are like, where they say which."""
+        task = self.on if isinstance(self.on, Task) else getattr(self.on, "task", None)
+        if isinstance(task, Task):
+            options = self.options
+            drops = options.condition_dropout > 0
+            yield PlannedBatch(user="its training", of=self, task=task, levels=options.noise.quartiles, drops=drops)
 
     @property
     def iterations(self) -> int | None:

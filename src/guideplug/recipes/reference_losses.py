@@ -1,6 +1,6 @@
 """The losses of a network on finite data, computed once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, final
 
 from attrs import frozen
@@ -11,6 +11,7 @@ from guideplug.draws import LossTable, NoiseStreams, finite
 from guideplug.losses import Loss
 from guideplug.noise import LogNormal, NoiseDistribution
 from guideplug.recipe import Recipe, Workshop
+from guideplug.recipes.planned import Planned, PlannedBatch
 from guideplug.task import Task
 
 __all__ = ["ReferenceLosses"]
@@ -56,6 +57,12 @@ class ReferenceLosses(Recipe):
         losses, seconds = workshop.score(self)
         module.losses.copy_(losses)
         return {"evaluations": losses.numel(), "seconds": seconds}
+
+    def evaluates(self) -> Iterator[Planned]:
+        """The network on noisy examples of the data."""
+        drops = self.condition_dropout > 0
+        levels = self.noise.quartiles
+        yield PlannedBatch(user="a reference's scoring", of=self.of, task=self.task, levels=levels, drops=drops)
 
     def content(self) -> str:
         """The fingerprint of the data."""

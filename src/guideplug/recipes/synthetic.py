@@ -4,7 +4,7 @@ Source of synthetic data as a training set for a guide: Alemohammad, Humayun, Ag
 "Self-improving diffusion models with synthetic data", arXiv:2408.16333.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
 import torch
@@ -18,6 +18,7 @@ from guideplug.guide import Guider
 from guideplug.noise import SampleStreams, derived_seed
 from guideplug.recipe import Recipe, Workshop
 from guideplug.recipes.data import DataModule, DataRecipe
+from guideplug.recipes.planned import Planned, PlannedSampling
 from guideplug.recipes.train import Train
 from guideplug.sample import Sampler
 from guideplug.task import Task
@@ -58,6 +59,10 @@ class Synthetic(DataRecipe):
         assert isinstance(module, SampleSet)
         module.x.copy_(workshop.synthesize(self))
         return {"count": self.count}
+
+    def evaluates(self) -> Iterator[Planned]:
+        """The drawing of the samples."""
+        yield PlannedSampling(of=self.of, task=self.task, sampler=self.sampler, guider=self.guider, models=self.models)
 
     def content(self) -> str:
         """The fingerprint of the data that the conditions are drawn from."""

@@ -1,6 +1,6 @@
 """Training a denoiser from scratch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 from attrs import evolve, frozen
@@ -14,6 +14,7 @@ from guideplug.noise import derived_seed
 from guideplug.recipe import Recipe, Workshop
 from guideplug.recipes.data import check_data
 from guideplug.recipes.options import Options
+from guideplug.recipes.planned import Planned, PlannedBatch
 from guideplug.recipes.reference_losses import ReferenceLosses
 from guideplug.select import Selector
 from guideplug.task import Network, Task, seeded_build
@@ -80,6 +81,40 @@ class Train(Recipe):
                 raise RecipeError(str(error)) from None
             if self.options.noise_streams and selector.plan(self.options.batch, selector.init()).separate_noise:
                 raise RecipeError(NO_SEPARATE_NOISE.format(self.options.noise_streams))
+
+    def evaluates(self) -> Iterator[Planned]:
+        """Its batches; where a selector scores, those of the guided learner and of the reference too.
+
+        Raises:
+            RecipeError: the selector makes no plan, or plans a reference that it does not name.
+        """
+        options = self.options
+        batch = PlannedBatch(
+            user="its training",
+            of=self,
+            task=self.task,
+            levels=options.noise.quartiles,
+            drops=options.condition_dropout > 0,
+        )
+        yield batch
+        if self.selector is None:
+            return
+        who = f"selector {short(self.selector)}"
+        try:
+            selector = self.selector.lasting(options.duration)
+            plan = selector.plan(options.batch, selector.init())
+        except ValueError as error:
+            raise RecipeError(f"{who}: {error}") from None
+        if plan.learner and plan.guider is not None:
+            yield evolve(batch, user=who, guider=plan.guider, models=self.models)
+        if plan.reference is None:
+            return
+        if plan.reference not in self.models:
+            raise RecipeError(
+                f"{who} scores with a network for the role {plan.reference!r}, and there is none: let its needs() name "
+                "that role"
+            )
+        yield evolve(batch, user=who, of=self.models[plan.reference])
 
     @property
     def tables(self) -> "Mapping[str, ReferenceLosses]":

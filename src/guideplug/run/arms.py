@@ -1,14 +1,13 @@
 """Arms: samples of several denoisers from the same random streams, and what each cost in network evaluations."""
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from guideplug.denoise import Condition, Denoiser, Tally, tally
 from guideplug.noise import SampleStreams
-from guideplug.sample import Sampler, State
+from guideplug.sample import Sampler, end_of
 from guideplug.task import Arm, Task
 
 __all__ = ["draw_arms"]
@@ -30,21 +29,24 @@ def draw_arms(
     Args:
         arms: denoisers by name.
         count, seed, batch: how many samples, from which seed, how many at once.
-        each: told of the arm, the steps done and the steps in all.
+        each: called after each step with the arm, the steps done and the steps in all; after each batch where the
+            sampler has a ``sample`` of its own.
     """
+    batches = -(-count // batch)
     drawn: dict[str, Arm] = {}
     tallies: dict[str, Tally] = {}
     for name, denoiser in arms.items():
-        counted = _Counted(sampler, functools.partial(each, name), -(-count // batch))
         sigma = sampler.sigmas(denoiser)[0]
         samples: list[Tensor] = []
         starts: list[Tensor] = []
         conditions: list[Condition] = []
         with tally() as counts:
-            for begin in range(0, count, batch):
+            for number, begin in enumerate(range(0, count, batch)):
                 streams = SampleStreams(seed, range(begin, min(begin + batch, count)), device)
                 start = task.start(streams, sigma)
-                end = counted.sample(denoiser, start.x, start.condition, streams)
+                end = end_of(
+                    sampler, denoiser, start.x, start.condition, streams, _of_batch(each, name, number, batches)
+                )
                 samples.append(denoiser.decode(end).cpu())
                 starts.append(start.x.cpu())
                 conditions.append(start.condition)
@@ -53,27 +55,9 @@ def draw_arms(
     return drawn, tallies
 
 
-class _Counted(Sampler):
-    """A sampler that tells of its steps, over several batches."""
-
-    name = "counted"
-
-    def __init__(self, sampler: Sampler, each: Callable[[int, int], None], batches: int) -> None:
-        self._sampler, self._each, self._batches, self._done = sampler, each, batches, 0
-
-    def sigmas(self, denoiser: Denoiser) -> list[float]:
-        return self._sampler.sigmas(denoiser)
-
-    def steps(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
-    ) -> Iterator[State]:
-        for state in self._sampler.steps(denoiser, x, condition, streams):
-            self._tell(state)
-            yield state
-
-    def _tell(self, state: State) -> None:
-        self._done += 1
-        self._each(self._done, self._batches * state.num_steps)
+def _of_batch(each: Callable[[str, int, int], None], arm: str, number: int, batches: int) -> Callable[[int, int], None]:
+    """The progress of one of several batches as that of the arm."""
+    return lambda step, steps: each(arm, number * steps + step, batches * steps)
 
 
 def _joined(conditions: Sequence[Condition]) -> Condition:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from guideplug.denoise import Denoiser
+from guideplug.errors import ConfigError
 from guideplug.registry import Registry
 from guideplug.run.arms import draw_arms
 from guideplug.run.config import RunConfig
@@ -17,9 +18,25 @@ __all__ = ["Bench", "Truth", "measured", "metrics_of"]
 
 
 def metrics_of(task: Task, registry: Registry) -> list[Metric]:
-    """What is measured on a task, in the order of the table."""
+    """What is measured on a task, in the order of the table.
+
+    Raises:
+        ConfigError: two of them have one name.
+    """
     further = (cls() for cls in registry.classes(cast(Any, Metric)))
-    return [*task.metrics(), *(metric for metric in further if metric.applies(task))]
+    known: dict[str, Metric] = {}
+    for metric in (*task.metrics(), *(metric for metric in further if metric.applies(task))):
+        first = known.setdefault(metric.name, metric)
+        if first is not metric:
+            raise ConfigError(
+                f"task {task.name!r} is measured by two metrics of the name {metric.name!r}, {_class(first)} and "
+                f"{_class(metric)}: give one another name, or leave its plugin out (GUIDEPLUG_DISABLE)"
+            )
+    return list(known.values())
+
+
+def _class(metric: Metric) -> str:
+    return f"{type(metric).__module__}.{type(metric).__qualname__}"
 
 
 def measured(

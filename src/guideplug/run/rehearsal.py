@@ -1,6 +1,6 @@
 """Before the work: what will be done, and whether it can work together, tried on untrained networks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,16 +8,16 @@ from attrs import frozen
 from torch import nn
 
 from guideplug.config import short
-from guideplug.denoise import Denoiser, Leaf, Start, Uphill, Weight, taken
-from guideplug.draws import check_null
-from guideplug.errors import ConditionError, ConfigError, DenoiserError, RecipeError
+from guideplug.denoise import Denoiser, Leaf, Weight
+from guideplug.errors import ConditionError, ConfigError, DenoiserError, DivergenceError, GuideplugError, RecipeError
 from guideplug.guide import Guider
 from guideplug.imported import ImportedNetwork, raised
-from guideplug.noise import SampleStreams
-from guideplug.recipe import Recipe, architecture
-from guideplug.recipes import FineTune, Train
+from guideplug.recipe import Recipe, architecture, nested_recipes
+from guideplug.recipes import PlannedBatch
+from guideplug.registry import Registry
 from guideplug.run.config import RunConfig
-from guideplug.sample import planned_evaluations
+from guideplug.run.measure import metrics_of
+from guideplug.run.tried import first_levels, objecting, start_of, try_batch, try_sampling
 from guideplug.store import Store, identity
 
 __all__ = ["Rehearsed", "denoiser_of", "guided", "planned_networks", "rehearse"]
@@ -36,36 +36,47 @@ class Rehearsed:
     networks: Mapping[str, Any]
 
 
-def rehearse(config: RunConfig) -> Rehearsed:
+def rehearse(config: RunConfig, registry: Registry) -> Rehearsed:
     """A run's networks, untrained, guided and asked for two samples: what cannot work together fails before work.
 
+    So are the guiders and samplers of every recipe that the run refers to (`Recipe.evaluates`).
+
+    Args:
+        config: the run.
+        registry: for further metrics.
+
     Raises:
-        GuideplugError: the objection of the guider, the sampler or a network.
+        GuideplugError: the objection of the guider, the sampler, a network or a metric.
     """
+    metrics_of(config.task, registry)
     try:
         return _rehearsed(config)
-    except (ConditionError, DenoiserError) as error:
+    except (ConditionError, DenoiserError, DivergenceError) as error:
         raise ConfigError(str(error)) from None
 
 
 def _rehearsed(config: RunConfig) -> Rehearsed:
+    untrained = _Untrained()
     built: dict[str, Any] = {}
     for role, recipe in config.recipes.items():
-        same = next((built[other] for other in built if config.recipes[other] == recipe), None)
         try:
-            built[role] = denoiser_of(recipe.build() if same is None else same, role)
+            built[role] = denoiser_of(untrained.module(recipe), role)
         except ValueError as error:
             raise ConfigError(f"the network of the role {role!r}: {error}") from None
-    _check_nulls(config, built)
     point = guided(config.guider, built) if config.guider is not None else built["main"]
-    try:
-        sigma, toward, *_ = config.sampler.sigmas(point)
-    except ValueError as error:
-        raise ConfigError(f"sampler {short(config.sampler)} for task {config.task.name!r}: {error}") from None
-    start = config.task.start(SampleStreams(config.sample_seed, range(2)), sigma)
+    _try_alone(config, built, *first_levels(config.sampler, point, config.task))
+    tried: list[Recipe] = []
+    for role, recipe in config.recipes.items():
+        _try_planned(role, recipe, untrained, tried)
+    try_sampling(point, config.guider, config.sampler, config.task, config.sample_seed)
+    return Rehearsed(point, built)
+
+
+def _try_alone(config: RunConfig, built: Mapping[str, Any], sigma: float, toward: float) -> None:
+    """Ask each network alone, so that one that fails is named."""
+    start = start_of(config.task, sigma, config.sample_seed)
     with torch.no_grad():
         for role, network in built.items():
-            network.eval()
             if isinstance(network, Weight):
                 continue
             try:
@@ -79,70 +90,68 @@ def _rehearsed(config: RunConfig) -> Rehearsed:
                     f"the network of the role {role!r} raised {raised(error)} when it was asked for x of shape "
                     f"{tuple(start.x.shape)}"
                 ) from error
-        levels = [(sigma, toward), *_first_gradients(point, config, start)]
-        for level in dict.fromkeys(levels):
-            _try(point, config, *level)
-    return Rehearsed(point, built)
 
 
-def _check_nulls(config: RunConfig, built: Mapping[str, Any]) -> None:
-    """Refuse a training that drops conditions where a network that learns or scores has no null condition."""
-    for role, recipe in config.recipes.items():
-        if not isinstance(recipe, Train | FineTune) or not recipe.options.condition_dropout:
-            continue
-        check_null(built[role])
-        if not isinstance(recipe, Train) or recipe.selector is None:
-            continue
-        selector = recipe.selector.lasting(recipe.options.duration)
-        plan = selector.plan(recipe.options.batch, selector.init())
-        scored = recipe.models if plan.guider is not None else {plan.reference}
-        for name, inner in recipe.models.items():
-            if name in scored:
-                same = next((built[other] for other in built if config.recipes[other] == inner), None)
-                check_null(denoiser_of(inner.build(), name) if same is None else same)
+class _Untrained:
+    """Untrained modules, in evaluation mode; equal recipes have one."""
+
+    def __init__(self) -> None:
+        self._built: list[tuple[Recipe, nn.Module]] = []
+
+    def module(self, recipe: Recipe) -> nn.Module:
+        """The module of a recipe."""
+        for known, module in self._built:
+            if known == recipe:
+                return module
+        module = recipe.build().eval()
+        self._built.append((recipe, module))
+        return module
+
+    def denoiser(self, recipe: Recipe, role: str) -> Any:
+        """The denoiser of a recipe that is no role of the run, or has its name there already."""
+        if any(known == recipe for known, _ in self._built):
+            return self.module(recipe)
+        return denoiser_of(self.module(recipe), role)
 
 
-def _try(point: Denoiser, config: RunConfig, sigma: float, toward: float | None) -> None:
-    start = config.task.start(SampleStreams(config.sample_seed, range(2)), sigma)
-    step = None if toward is None else (sigma, toward)
-    value = point.trajectory()(start.x, sigma, start.condition, toward=toward, step=step)
-    slopes = taken(point, sigma, conditional=start.condition is not None, toward=toward, step=step)
-    if slopes and not bool(torch.isfinite(value).all()):
-        raise DenoiserError(
-            f"with {' and '.join(slopes)} the guided samples are not finite at sigma {sigma:.4g}, for two samples of "
-            f"task {config.task.name!r}: return finite numbers that have finite gradients"
-        )
-
-
-def _first_gradients(point: Denoiser, config: RunConfig, start: Start) -> Iterator[tuple[float, float | None]]:
-    """The evaluations of a trajectory that are the first to take some gradient, for those know more ways to fail."""
-    if not any(isinstance(module, Uphill) for module in point.modules()):
+def _try_planned(role: str, recipe: Recipe, untrained: _Untrained, tried: list[Recipe]) -> None:
+    """Try what making a recipe's module evaluates, and what making those does that it refers to."""
+    if recipe in tried:
         return
-    known: set[str] = set()
-    streams = SampleStreams(config.sample_seed, range(len(start.x)))
-    for one in planned_evaluations(config.sampler, point, start.x, start.condition, streams):
-        if set(one.gradients) - known:
-            yield one.sigma, one.toward
-        known.update(one.gradients)
+    tried.append(recipe)
+    for inner in nested_recipes(recipe):
+        _try_planned(role, inner, untrained, tried)
+    try:
+        for planned in recipe.evaluates():
+            models = {name: untrained.denoiser(other, name) for name, other in planned.models.items()}
+            main = untrained.denoiser(planned.of, role)
+            point = main if planned.guider is None else guided(planned.guider, {**models, "main": main})
+            if isinstance(planned, PlannedBatch):
+                try_batch(point, planned)
+            else:
+                try_sampling(point, planned.guider, planned.sampler, planned.task)
+    except (GuideplugError, ValueError) as error:
+        raise ConfigError(f"the role {role!r}, recipe {recipe.name!r}: {error}") from error
 
 
 def guided(guider: Guider, models: Mapping[str, Denoiser]) -> Denoiser:
     """The guider's denoiser over ``models["main"]``."""
     others = {role: model for role, model in models.items() if role != "main"}
-    try:
-        return guider.guide(models["main"], others)
-    except KeyError as error:
-        raise RecipeError(
-            f"guider {guider.name!r} asked for the role {error.args[0]!r}, which its needs() does not name"
-        ) from None
-    except TypeError:
-        weights = [role for role, model in others.items() if isinstance(model, Weight)]
-        if not weights:
-            raise
-        raise RecipeError(
-            f"guider {guider.name!r} cannot use what it was given: {' and '.join(weights)} is a guidance weight, and "
-            "where a denoiser is asked for only a denoiser will do"
-        ) from None
+    with objecting(f"guider {short(guider)}", "choose another guider"):
+        try:
+            return guider.guide(models["main"], others)
+        except KeyError as error:
+            raise RecipeError(
+                f"guider {guider.name!r} asked for the role {error.args[0]!r}, which its needs() does not name"
+            ) from None
+        except TypeError:
+            weights = [role for role, model in others.items() if isinstance(model, Weight)]
+            if not weights:
+                raise
+            raise RecipeError(
+                f"guider {guider.name!r} cannot use what it was given: {' and '.join(weights)} is a guidance weight, "
+                "and where a denoiser is asked for only a denoiser will do"
+            ) from None
 
 
 def denoiser_of(module: nn.Module, role: str) -> Any:

@@ -12,7 +12,7 @@ Cost: ``iterations`` calls of each network, with ``batch * particles`` outputs f
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, final
 
 import torch
@@ -24,6 +24,8 @@ from guideplug import (
     Guider,
     Leaf,
     OwnCode,
+    Planned,
+    PlannedBatch,
     Recipe,
     Reward,
     Task,
@@ -37,7 +39,7 @@ from guideplug import (
     option,
     positive,
 )
-from guideplug_learned.affine import asked_roles, check_affine, check_weight
+from guideplug_learned.affine import asked_roles, at_weight, check_affine, check_weight
 from guideplug_learned.consistency import paired, particles
 from guideplug_learned.errors import DivergedError, LearnedError
 from guideplug_learned.fitted import Fitted
@@ -154,6 +156,20 @@ class Fit(Recipe):
         if self.reward is not None:
             base = self.of.build()
             Scores(self.reward).check(base.decode(x) if isinstance(base, Leaf) else x, condition)
+
+    def evaluates(self) -> Iterator[Planned]:
+        """Its batches: what its guider goes away from, at levels that step to others."""
+        low, high = self.task.space.sigma_min, self.task.space.sigma_max
+        middle = (low * high) ** 0.5
+        yield PlannedBatch(
+            user="its fit",
+            of=self.of,
+            task=self.task,
+            levels=(high, middle),
+            toward=(middle, low),
+            guider=at_weight(self.guider, 0.0),
+            models=self.models,
+        )
 
     def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
         """Fit it."""

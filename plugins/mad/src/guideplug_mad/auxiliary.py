@@ -8,13 +8,13 @@ What a loop with SIMS gives at generation t are samples of G_t that are guided a
 In a run's configuration it is written as what it is, a fine-tune.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, final
 
 from attrs import frozen
 from torch import nn
 
-from guideplug import FineTune, Recipe, Workshop, option
+from guideplug import FineTune, Planned, Recipe, Workshop, option
 from guideplug_mad.generation import Generation
 
 __all__ = ["Auxiliary"]
@@ -42,6 +42,12 @@ class Auxiliary(Recipe):
     def among(self, roles: Mapping[str, Recipe]) -> Recipe:
         """The fine-tune itself, for a role of a run."""
         return self.copy
+
+    def evaluates(self) -> Iterable[Planned]:
+        """What the fine-tune and its samples evaluate."""
+        yield from self.copy.evaluates()
+        assert isinstance(self.copy.on, Recipe)
+        yield from self.copy.on.evaluates()
 
     def build(self) -> nn.Module:
         return self.copy.build()

@@ -20,7 +20,7 @@ generation). Real data and samples are drawn from with equal chance for each exa
 Cost: a training and a sampling for each generation; with SIMS a further sampling and a fine-tuning.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -35,6 +35,7 @@ from guideplug import (
     Duration,
     FineTune,
     Guider,
+    Planned,
     Recipe,
     Sampler,
     Source,
@@ -186,6 +187,16 @@ class Generation(Recipe):
         for number in range(2, self.number):  # upwards: a late generation would nest too deep from above
             workshop.obtain(evolve(self, number=number))
         return self.training.make(module, workshop)
+
+    def evaluates(self) -> Iterator[Planned]:
+        """Its training, and what the generation before it draws for it: the samples, and those that its copy learns."""
+        yield from self.training.evaluates()
+        if self.number > 1:
+            before = evolve(self, number=self.number - 1)
+            yield from before.samples.evaluates()
+            if ROLE in self.roles:
+                yield from before.copy.evaluates()
+                yield from before._drawn("copy").evaluates()
 
     def check(self) -> None:
         self.of.check()
