@@ -1,12 +1,15 @@
 """Which room imports which, what plugins may import, and what the public surface costs: read from the sources."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,9 @@ import guideplug
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "src" / "guideplug"
 PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if not path.name.startswith((".", "__")))
+
+DISTRIBUTIONS = packages_distributions()
+"""The distributions that bring each module, of those installed."""
 
 ROOMS = [
     "errors", "names", "digest", "reading", "files", "config", "trust", "observe", "denoise", "noise", "weights",
@@ -126,11 +132,43 @@ def test_plugins_use_public_names_and_no_other_plugin(plugin: Path) -> None:
         assert used <= public, f"{path} imports what is not public: {sorted(used - public)}"
 
 
+def _project(distribution: Path) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((distribution / "pyproject.toml").read_text())["project"]
+    return project
+
+
+def _named(requirements: list[str]) -> set[str]:
+    return {re.split(r"[^\w.-]", text)[0].lower().replace("_", "-") for text in requirements}
+
+
+@pytest.mark.parametrize("distribution", [ROOT, *PLUGINS], ids=lambda path: path.name if path != ROOT else "guideplug")
+def test_what_is_imported_is_declared(distribution: Path) -> None:
+    """Not left to what other distributions depend on: the core had scipy from scikit-learn once."""
+    project = _project(distribution)
+    declared = _named([project["name"], *project["dependencies"]])
+    for path in sorted((distribution / "src").rglob("*.py")):
+        modules = {name.partition(".")[0] for name, typed in imports(path) if not typed}
+        for module in modules - sys.stdlib_module_names - (_modules(distribution) if distribution != ROOT else set()):
+            brought = _named(DISTRIBUTIONS.get(module, [module]))
+            assert brought & declared, f"{path} imports {module}: {project['name']} does not declare {sorted(brought)}"
+
+
+def test_all_is_every_plugin() -> None:
+    every = {_project(plugin)["name"] for plugin in PLUGINS}
+    assert _named(_project(ROOT)["optional-dependencies"]["all"]) == every
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
+def test_a_plugin_says_its_status(plugin: Path) -> None:
+    said = [text for text in _project(plugin)["classifiers"] if text.startswith("Development Status :: ")]
+    assert said in (["Development Status :: 3 - Alpha"], ["Development Status :: 4 - Beta"])
+
+
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
 def test_a_plugin_is_an_installable_distribution(plugin: Path) -> None:
     there = {path.name for path in plugin.iterdir()}
     assert {"pyproject.toml", "README.md", "src", "tests"} <= there, f"plugins/{plugin.name} has {sorted(there)}"
-    project = tomllib.loads((plugin / "pyproject.toml").read_text())["project"]
+    project = _project(plugin)
     points = project["entry-points"]["guideplug"]
     assert len(points) >= 1
     assert {module.partition(".")[0] for module in points.values()} <= _modules(plugin)

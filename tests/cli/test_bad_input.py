@@ -184,7 +184,7 @@ def test_the_same_mistake_with_json_leaves_standard_output_empty(cli: Any) -> No
         (["--bogus"], ["--bogus"]),
         (["sample"], ["sample what?", "--model main=PATH_OR_EXPRESSION"]),
         (["explain"], ["GUIDER"]),
-        (["explain", "none"], ["explain needs a guider"]),
+        (["explain", "none"], ["GUIDER none", "a guider is needed"]),
         (["explain", "qqq"], ["'qqq'"]),
         (["explain", "cfg", "--sampler", "heun(sigma_min=9)"], ["sigma_min 9"]),
         (["explain", "cfg", "--sampler", "qqq"], ["no sampler is called 'qqq'", "heun"]),

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from click.shell_completion import ShellComplete
 
-from guideplug.cli.completion import complete_names
 from guideplug.cli.main import main
 
 NAMES = {
@@ -19,6 +18,7 @@ NAMES = {
     "blend": {"guider": ["blend"]},
     "ramps": {"weight": ["ramp"]},
     "jest": {"selector": ["early-jest", "jest"]},
+    "tensorboard": {"observer": ["tensorboard"]},
     "edm": {"sampler": ["euler", "heun"]},
     "tree": {"task": ["default", "tree"], "denoiser": ["tree-mlp"]},
     "studies": {"study": ["figure1", "budget"]},
@@ -33,7 +33,6 @@ def _known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def completed(*line: str) -> list[str]:
     """What comes for the last word of a line."""
-    complete_names(main)
     found = ShellComplete(main, {}, "guideplug", "_GUIDEPLUG_COMPLETE").get_completions(list(line[:-1]), line[-1])
     return [item.value for item in found if item.type == "plain"]
 
@@ -41,12 +40,14 @@ def completed(*line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        (("run", "--guider", ""), ["blend", "cfg"]),
+        (("run", "--guider", ""), ["none", "blend", "cfg"]),
         (("run", "--guider", "c"), ["cfg"]),
         (("run", "--guider", "blend([c"), ["blend([cfg"]),
         (("run", "--guider", "cfg(weight=r"), ["cfg(weight=ramp"]),
         (("run", "--guider", "r"), []),
         (("run", "--selector", "early"), ["early-jest"]),
+        (("run", "--observer", ""), ["none", "tensorboard"]),
+        (("run", "--guider", "blend([n"), []),
         (("run", "--sampler", ""), ["euler", "heun"]),
         (("run", "--task", "t"), ["tree"]),
         (("run", "--denoiser", "tree_"), ["tree-mlp"]),
@@ -71,14 +72,14 @@ def test_names_come_where_they_may_stand(line: tuple[str, ...], found: list[str]
 
 
 def test_a_model_may_be_a_file() -> None:
-    complete_names(main)
     shell = ShellComplete(main, {}, "guideplug", "_GUIDEPLUG_COMPLETE")
     assert [item.type for item in shell.get_completions(["run", "--model"], "weak=./x")] == ["file"]
 
 
 def test_nothing_comes_where_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guideplug.cli.completion.known", dict)
-    assert completed("run", "--guider", "") == []
+    assert completed("run", "--sampler", "") == []
+    assert completed("run", "--guider", "") == ["none"]
 
 
 def test_a_script_comes_for_each_shell(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

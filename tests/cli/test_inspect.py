@@ -68,6 +68,42 @@ def test_a_broken_installed_plugin_is_listed_and_stops_only_who_asks_for_it(
     monkeypatch.delitem(sys.modules, "guideplug_faulty", raising=False)
 
 
+@pytest.mark.parametrize(
+    ("classifiers", "expected"),
+    [
+        (["Development Status :: 3 - Alpha"], "experimental"),
+        (["Typing :: Typed", "Development Status :: 4 - Beta"], "maintained"),
+        (["Development Status :: 5 - Production/Stable"], "maintained"),
+        (["Development Status :: 7 - Inactive"], "inactive"),
+        (["Development Status :: of its own"], "unstated"),
+        ([], "unstated"),
+    ],
+)
+def test_the_status_of_a_plugin_is_of_its_metadata(
+    cli: Any, classifiers: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "guideplug_foreign-2.0.dist-info"
+    info.mkdir()
+    (tmp_path / "guideplug_foreign.py").write_text(
+        "from guideplug import hook\n@hook\ndef guideplug_presets():\n    return {'guider': {'abroad': 'cfg'}}\n"
+    )
+    lines = ["Metadata-Version: 2.1", "Name: guideplug-foreign", "Version: 2.0"]
+    (info / "METADATA").write_text("\n".join([*lines, *(f"Classifier: {text}" for text in classifiers)]) + "\n")
+    (info / "entry_points.txt").write_text("[guideplug]\nforeign = guideplug_foreign\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "guideplug_foreign", raising=False)
+    statuses = {plugin["name"]: plugin["status"] for plugin in cli.json("plugins", "list", "--plugin", TOY)["plugins"]}
+    assert statuses["foreign"] == expected
+    assert (statuses["core"], statuses["toy"]) == ("core", "local")
+    (line,) = [line for line in cli("plugins", "list").stdout.splitlines() if line.startswith("foreign ")]
+    assert line.split()[1] == expected
+    assert f"from guideplug-foreign 2.0 (status: {expected})" in cli("plugins", "show", "abroad").stdout
+    monkeypatch.setenv("GUIDEPLUG_DISABLE", "foreign")
+    (line,) = [line for line in cli("plugins", "list").stdout.splitlines() if line.startswith("foreign ")]
+    assert line.split()[1] == expected
+    monkeypatch.delitem(sys.modules, "guideplug_foreign", raising=False)
+
+
 def test_two_plugins_with_one_name_are_both_named(cli: Any, tmp_path: Path) -> None:
     path = tmp_path / "another_jest.py"
     path.write_text(

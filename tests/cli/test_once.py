@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from guideplug.cli.declared import Expression
 from guideplug.cli.main import main
 from guideplug.config import expand_ranges
 
@@ -43,7 +44,7 @@ def two_values(option: click.Option) -> tuple[str, str]:
     kind = option.type
     if isinstance(kind, click.Choice):
         return str(kind.choices[0]), str(kind.choices[-1])
-    return ("cfg", "tree") if isinstance(kind, click.types.StringParamType) else ("3", "4")
+    return ("cfg", "tree") if isinstance(kind, click.types.StringParamType | Expression) else ("3", "4")
 
 
 def test_every_kind_of_option_is_there() -> None:

@@ -149,9 +149,8 @@ def _request(options: Mapping[str, Any], file: Path | None) -> Request:
 
 
 def observers_given(options: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The observers of the command line, where it names some, as a configuration's values; "none" is nobody."""
-    observers = [text for text in options["observers"] if text.strip().lower() != "none"]
-    return {"observers": observers} if options["observers"] else {}
+    """The observers of the command line as a configuration's values, where it says who watches."""
+    return {} if options["observers"] is None else {"observers": list(options["observers"])}
 
 
 def plugin_files(options: Mapping[str, Any], file: Path | None) -> list[str]:

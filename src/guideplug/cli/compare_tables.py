@@ -18,6 +18,7 @@ from guideplug.compare.digits import cell, number
 from guideplug.compare.result import BUDGETS, Arm, Budget
 from guideplug.compare.tables import ARROWS, budget_of, spent
 from guideplug.compare.words import WHAT, arm, for_shared, opening, sentences, told
+from guideplug.config import NONE
 
 __all__ = ["counted", "grouped", "tell"]
 
@@ -67,9 +68,9 @@ def _letters() -> Iterator[str]:
 def _name(found: Comparison, guider: str, selector: str) -> str:
     """An arm's name without what all arms have in common."""
     if len(found.selectors) == 1 < len(found.guiders):
-        return "unguided" if guider == "none" else guider
+        return "unguided" if guider == NONE else guider
     if len(found.guiders) == 1 < len(found.selectors):
-        return "no selection" if selector == "none" else selector
+        return "no selection" if selector == NONE else selector
     return arm(guider, selector)
 
 

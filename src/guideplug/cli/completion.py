@@ -1,13 +1,13 @@
 """Completion in bash, zsh and fish: names of strategies and plugins, as they are remembered; no torch.
 
 ``guideplug completion SHELL`` prints what the shell is to run. At each TAB the shell calls ``guideplug`` with
-``_GUIDEPLUG_COMPLETE`` set; click answers with commands and options, and this module with names.
+``_GUIDEPLUG_COMPLETE`` set; click answers with commands and options, and this module with the names that a parameter
+declares to take (`guideplug.cli.declared`).
 """
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,11 @@ from click.shell_completion import (
 from guideplug.errors import UsageError
 from guideplug.names import known
 
-__all__ = ["complete_names", "print_script"]
+__all__ = ["expressions", "print_script", "role_networks", "use_bash"]
 
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_GUIDEPLUG_COMPLETE"
 
-Complete = Callable[[click.Context, str], list[CompletionItem]]
-KINDS = ("task", "denoiser", "guider", "selector", "sampler")
-"""Options of these names take expressions of these kinds."""
 ROLES = ("main", "weak", "unconditional", "synthetic", "weights")
 
 WITHIN = {"guider": ("weight",), "recipe": ("task", "denoiser", "guider", "sampler"), "task": (), "study": ("guider",)}
@@ -85,11 +82,14 @@ def _open_quote(line: str) -> bool:
     return bool(quote)
 
 
-add_completion_class(_Bash)
+def use_bash() -> None:
+    """Let bash be answered by the class above, in place of click's."""
+    add_completion_class(_Bash)
 
 
 def print_script(shell: str | None) -> None:
     """``guideplug completion``: the script for a shell, by default the user's."""
+    use_bash()
     found = Path(os.environ.get("SHELL", "")).name if shell is None else shell
     cls = get_completion_class(found) if found in SHELLS else None
     if cls is None:
@@ -114,59 +114,32 @@ def _split(incomplete: str) -> tuple[str, str]:
     return found[1] or "", found[2]
 
 
-def _expressions(kind: str, also: Sequence[str], context: click.Context, incomplete: str) -> list[CompletionItem]:
-    """The last name of an expression of a kind; inside of brackets also names of what may stand there."""
+def expressions(kind: str, also: Sequence[str], incomplete: str) -> list[CompletionItem]:
+    """What may come of an expression of a kind: its last name, within brackets also of what may stand there.
+
+    Args:
+        kind: of strategies; "network", a recipe's expression or a file; "plugin", a plugin or anything of one.
+        also: words that may come in its place.
+        incomplete: what is typed of it.
+    """
+    if kind == "plugin":
+        return _items("", _plugins(), incomplete)
     begun, part = _split(incomplete)
+    if kind == "network":
+        return _items(begun, [*ROLES, *_names(["recipe"])], part) or [CompletionItem(incomplete, type="file")]
     return _items(begun, _names([kind, *WITHIN.get(kind, ())]) if begun else [*also, *_names([kind])], part)
 
 
-def _models(context: click.Context, incomplete: str) -> list[CompletionItem]:
-    """``ROLE=``, of the roles that are usual; then recipes and other roles, or else a file."""
+def role_networks(incomplete: str) -> list[CompletionItem]:
+    """``ROLE=``, of the roles that are usual; then the networks that a role may have."""
     role, equals, value = incomplete.partition("=")
     if not equals:
         return [CompletionItem(f"{name}=") for name in ROLES if name.startswith(role)]
-    begun, part = _split(value)
-    found = _items(f"{role}={begun}", [*ROLES, *_names(["recipe"])], part)
-    return found or [CompletionItem(incomplete, type="file")]
+    return [CompletionItem(f"{role}={item.value}", type=item.type) for item in expressions("network", (), value)]
 
 
-def _networks(context: click.Context, incomplete: str) -> list[CompletionItem]:
-    """The main network: a recipe, or else a file."""
-    items = _models(context, f"main={incomplete}")
-    return [CompletionItem(item.value.removeprefix("main="), type=item.type) for item in items]
-
-
-def _plugins(context: click.Context, incomplete: str) -> list[CompletionItem]:
-    """A plugin, or anything that one offers."""
+def _plugins() -> list[str]:
+    """The names of plugins, and of all that they offer."""
     plugins: dict[str, Any] = known()
     offered = {name for offers in plugins.values() for names in offers.values() for name in names}
-    return _items("", sorted(offered | set(plugins)), incomplete)
-
-
-def complete_names(command: click.Command) -> None:
-    """Let the options and arguments of a command, and of those in it, that take names complete them."""
-    for name, inner in _commands(command):
-        for parameter in inner.params:
-            found = _of(name, parameter)
-            if found is not None:
-                parameter.shell_complete = found  # type: ignore[assignment, method-assign] # of this one
-
-
-def _commands(command: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
-    yield name, command
-    if isinstance(command, click.Group):
-        for inner, found in command.commands.items():
-            yield from _commands(found, f"{name} {inner}".strip())
-
-
-def _of(command: str, parameter: click.Parameter) -> Complete | None:
-    option = parameter.opts[0].removeprefix("--")
-    if (command, option) == ("check", "model"):
-        return _networks
-    if option == "model":
-        return _models
-    if option in KINDS and parameter.multiple:
-        return partial(_expressions, option, ("none",))
-    if option in KINDS or (command, option) == ("study", "study"):
-        return partial(_expressions, option, ())
-    return _plugins if command in ("plugins show", "plugins check") and option == "name" else None
+    return sorted(offered | set(plugins))

@@ -12,7 +12,7 @@ import click
 from guideplug.cli.guard import guard
 from guideplug.config import Reader, short
 from guideplug.denoise import Count, Leaf, formula
-from guideplug.errors import ConfigError, UsageError
+from guideplug.errors import ConfigError
 from guideplug.noise import SampleStreams
 from guideplug.recipe import architecture
 from guideplug.registry import Registry
@@ -34,8 +34,6 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
     registry = Registry.installed(options["plugins"])
     values = {"guider": text, **{key: options[key] for key in ("task", "denoiser", "sampler")}}
     config = resolve(Request(values=values, models=dict(options["models"])), registry)
-    if config.guider is None:
-        raise UsageError("explain needs a guider, such as autoguidance")
     if options["steps"] is not None:
         config = attrs.evolve(config, sampler=_of_steps(config.sampler, options["steps"], Reader(registry)))
     rehearsed = rehearse(config, registry)

@@ -13,12 +13,15 @@ from typing import Any, Literal, Union, cast, get_args, get_origin
 import attrs
 import click
 
+from guideplug.cli.status import STATUSES, status
 from guideplug.config import Strategy, format_value, write
 from guideplug.errors import StoreError, UnknownName, UsageError, nearest, visible
 from guideplug.registry import Plugin, Registry
 from guideplug.store import Entry, Store
 
 __all__ = ["list_plugins", "list_store", "prune_store", "show_plugin", "verify_store"]
+
+STATUS_WIDTH = max(map(len, STATUSES))
 
 
 def list_plugins(files: tuple[str, ...], as_json: bool) -> None:
@@ -35,17 +38,18 @@ def list_plugins(files: tuple[str, ...], as_json: bool) -> None:
         return
     width = max(len(plugin.name) for plugin in registry.plugins)
     for plugin in registry.plugins:
+        head = f"{plugin.name:<{width}}  {status(plugin):<{STATUS_WIDTH}}  {plugin}"
         if plugin.broken:
-            click.echo(f"{plugin.name:<{width}}  {plugin}: BROKEN: {plugin.broken}")
+            click.echo(f"{head}: BROKEN: {plugin.broken}")
             continue
         if plugin.disabled:
-            click.echo(f"{plugin.name:<{width}}  {plugin}: disabled by GUIDEPLUG_DISABLE")
+            click.echo(f"{head}: disabled by GUIDEPLUG_DISABLE")
             continue
         offers: dict[str, list[str]] = {}
         for offer in plugin.offers:
             offers.setdefault(offer.kind, []).append(offer.name)
-        said = "; ".join(f"{kind} {', '.join(names)}" for kind, names in offers.items()) or "nothing"
-        click.echo(f"{plugin.name:<{width}}  {plugin}: {said}")
+        offered = "; ".join(f"{kind} {', '.join(names)}" for kind, names in offers.items()) or "nothing"
+        click.echo(f"{head}: {offered}")
     for what, *names in conflicts:
         click.echo(f"conflict: {what} is offered by {' and '.join(names)}; uninstall one of them")
 
@@ -55,6 +59,7 @@ def _plugin_data(plugin: Plugin) -> dict[str, Any]:
         "name": plugin.name,
         "distribution": plugin.distribution,
         "version": plugin.version,
+        "status": status(plugin),
         "origin": plugin.origin,
         "broken": plugin.broken or None,
         "disabled": plugin.disabled,
@@ -88,7 +93,8 @@ def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
             click.echo(f"{plugin.name} ({plugin}) is disabled by GUIDEPLUG_DISABLE")
     for offer in offers:
         data = _strategy_data(offer.what, offer.kind, offer.name)
-        click.echo(f"{offer.kind} {offer.name}, from {registry.plugin(offer.plugin)}")
+        plugin = registry.plugin(offer.plugin)
+        click.echo(f"{offer.kind} {offer.name}, from {plugin} (status: {status(plugin)})")
         if "preset" in data:
             inner = registry.names(offer.kind)
             named = [name for name in inner if name in data["preset"] and name != offer.name]

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from guideplug.cli.declared import times_of
+from guideplug.config import means_none, parse, shell_quote
 from guideplug.errors import ExpressionError, UsageError, visible
 
 __all__ = ["Command"]
@@ -30,7 +32,7 @@ class Command(click.Command):
 
     def _check_once(self, ctx: click.Context, given: list[str]) -> None:
         parser = self.make_parser(ctx)
-        single = [one for one in self.get_params(ctx) if isinstance(one, click.Option) and not one.multiple]
+        single = [one for one in self.get_params(ctx) if isinstance(one, click.Option) and times_of(one) == "once"]
         for option in single:
             if not option.is_flag:
                 parser.add_option(option, option.opts, dest=option.name, action="append")
@@ -55,16 +57,14 @@ def _refusal(ctx: click.Context, option: click.Option, values: Sequence[Any]) ->
     advice = ["give one"]
     if name == "--guider" and (blend := _blended(values)):
         advice.append(f"combine them with --guider {blend}")
-    if ctx.info_name != "compare" and name in _arms(ctx):
+    if name in _arms(ctx):
         advice.append("compare them as arms of guideplug compare")
     return f"{name} is given {often}, {shown}: {', or '.join(advice)}"
 
 
 def _blended(guiders: Sequence[str]) -> str:
     """The guiders as one expression, quoted for a shell; empty where there is none."""
-    from guideplug.config import parse, shell_quote
-
-    if any(guider.strip().lower() == "none" for guider in guiders):
+    if any(means_none(guider) for guider in guiders):
         return ""
     text = f"blend([{', '.join(guider.strip() for guider in guiders)}])"
     try:
@@ -75,8 +75,8 @@ def _blended(guiders: Sequence[str]) -> str:
 
 
 def _arms(ctx: click.Context) -> set[str]:
-    """The options that `guideplug compare` takes several times, one for each arm."""
+    """The options that `guideplug compare` takes for each arm."""
     commands: Mapping[str, click.Command] = getattr(ctx.find_root().command, "commands", {})
     compare = commands.get("compare")
     options = [] if compare is None else [one for one in compare.params if isinstance(one, click.Option)]
-    return {name for one in options if one.multiple for name in one.opts}
+    return {name for one in options if times_of(one) == "arms" for name in one.opts}

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from guideplug.compare.result import BUDGETS
-from guideplug.config import Duration, expand_ranges, short
+from guideplug.config import NONE, Duration, expand_ranges, short
 from guideplug.errors import ConfigError, RecipeError, UsageError, nearest
 from guideplug.recipe import Recipe
 from guideplug.recipes import Snapshot, Train
@@ -26,7 +26,6 @@ from guideplug.run.measure import metrics_of
 
 __all__ = ["MOST_RUNS", "Grid", "GridRequest", "Published", "resolve_grid"]
 
-NONE = "none"
 SNAPSHOTS, MOST_BYTES = 100, 10**9
 MOST_RUNS = 10_000
 

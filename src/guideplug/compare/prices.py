@@ -12,8 +12,9 @@ import attrs
 import torch
 
 from guideplug.compare.costs import Cost, Price, measure_prices
-from guideplug.compare.grid import NONE, Grid
+from guideplug.compare.grid import Grid
 from guideplug.compare.trainings import Trained, iteration_of, needed_for, plain
+from guideplug.config import NONE
 from guideplug.errors import RunError
 from guideplug.files import check_unchanged, whole_file
 from guideplug.observe import Observers

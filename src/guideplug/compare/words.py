@@ -6,6 +6,7 @@ import attrs
 
 from guideplug.compare.digits import seconds
 from guideplug.compare.result import BUDGETS, Arm, Budget, Comparison, Miss
+from guideplug.config import NONE
 
 __all__ = ["WHAT", "amount", "arm", "for_shared", "opening", "remarks", "sentences", "told"]
 
@@ -24,12 +25,12 @@ BLIND = 0.98
 
 def arm(guider: str, selector: str) -> str:
     """An arm's name."""
-    sampled = "unguided" if guider == "none" else guider
+    sampled = "unguided" if guider == NONE else guider
     return f"{sampled} with {_selection(selector)}"
 
 
 def _selection(selector: str) -> str:
-    return "no selection" if selector == "none" else selector
+    return "no selection" if selector == NONE else selector
 
 
 def amount(value: float, budget: Budget) -> str:
@@ -157,7 +158,7 @@ def _of_sharing(comparison: Comparison) -> Iterator[str]:
 def _of_selecting(comparison: Comparison) -> Iterator[str]:
     """Selectors that hardly selected, or by chance alone; random ones do not pretend to."""
     for selector, facts in comparison.phases.items():
-        if selector == "none" or selector in comparison.baselines:
+        if selector == NONE or selector in comparison.baselines:
             continue
         on, size = facts.get("selecting", 1.0), facts.get("effective", 0.0)
         if on < HARDLY:
@@ -171,7 +172,7 @@ def _of_selecting(comparison: Comparison) -> Iterator[str]:
 
 def _missed(comparison: Comparison, miss: Miss) -> str:
     what, limit = WHAT[miss.budget].lower(), amount(miss.limit, miss.budget)
-    who = "No selection" if miss.selector == "none" else miss.selector
+    who = "No selection" if miss.selector == NONE else miss.selector
     off = f"{100 * abs(miss.off):.3g} % {'more' if miss.off > 0 else 'less'} than"
     spent = f"with seed {miss.seed} it has spent {amount(miss.spent, miss.budget)}, {off} the budget of {limit}"
     advice = "give more --snapshots"

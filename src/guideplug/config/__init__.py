@@ -2,6 +2,7 @@
 
 from guideplug.config.duration import Duration
 from guideplug.config.grammar import parse, shell_quote
+from guideplug.config.none import NONE, means_none
 from guideplug.config.ranges import along_range, expand_ranges, without_ranges
 from guideplug.config.strategy import (
     Expression,
@@ -18,6 +19,7 @@ from guideplug.config.structure import Catalog, Reader, replace_option, short, w
 from guideplug.config.tree import PAIRED, format_value
 
 __all__ = [
+    "NONE",
     "PAIRED",
     "Catalog",
     "Duration",
@@ -31,6 +33,7 @@ __all__ = [
     "expand_ranges",
     "finite",
     "format_value",
+    "means_none",
     "non_negative",
     "option",
     "parse",

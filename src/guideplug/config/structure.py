@@ -18,6 +18,7 @@ import attrs
 
 from guideplug.config.duration import Duration
 from guideplug.config.grammar import parse
+from guideplug.config.none import means_none
 from guideplug.config.strategy import Expression, Strategy
 from guideplug.config.tree import (
     PAIRED,
@@ -119,7 +120,7 @@ class Reader:
     def _union(self, value: object, choices: tuple[Any, ...], path: str) -> Any:
         found = value.value if isinstance(value, Constant) else value
         plain = isinstance(value, str)  # of TOML, which has no null: there, none is a text
-        if isinstance(found, str) and found.strip().lower() == "none" and (plain or str not in choices):
+        if means_none(found) and (plain or str not in choices):
             found = None
         if found is None and type(None) in choices:
             return None

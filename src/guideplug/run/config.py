@@ -16,7 +16,7 @@ import attrs
 import tomli_w
 import torch
 
-from guideplug.config import Reader, at_least, format_value, option, parse, write
+from guideplug.config import NONE, Reader, at_least, format_value, means_none, option, parse, write
 from guideplug.config.tree import Call, ListValue, Literal, Value, Word, field_name, is_name
 from guideplug.errors import ConfigError, ExpressionError, RecipeError, nearest
 from guideplug.guide import Guider
@@ -134,10 +134,10 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
 
     def strategy(key: str, kind: type, default: object) -> Any:
         given = raw.get(key, default)
-        if _means_none(given) and key not in ("guider", "selector"):
+        if means_none(given) and key not in ("guider", "selector"):
             raise ConfigError(f"{key} is none: a run has one; name it, or leave it to the task")
         try:
-            found = None if given is None or _means_none(given) else reader.read(given, kind, key)
+            found = None if given is None or means_none(given) else reader.read(given, kind, key)
         except ExpressionError as error:
             raise ExpressionError(f"{key}: {error}") from None
         for rest, value in changes[key]:
@@ -291,10 +291,6 @@ def _processors() -> int:
     return min(there, int(asked)) if asked.isdecimal() and int(asked) > 0 else there
 
 
-def _means_none(value: Any) -> bool:
-    return isinstance(value, str) and value.strip().lower() == "none"
-
-
 def _model_changes(sets: Sequence[tuple[tuple[str, str], Value, str]]) -> dict[str, list[tuple[str, Value]]]:
     changes: dict[str, list[tuple[str, Value]]] = {}
     for (head, rest), value, _ in sets:
@@ -394,7 +390,7 @@ def to_table(config: RunConfig) -> dict[str, Any]:
     if isinstance(main, Train) and plain:
         table["denoiser"] = format_value(write(main.denoiser))
     for key, strategy in (("guider", config.guider), ("selector", config.selector), ("sampler", config.sampler)):
-        table[key] = "none" if strategy is None else format_value(write(strategy))
+        table[key] = NONE if strategy is None else format_value(write(strategy))
     if isinstance(main, Train) and plain:
         table["seed"] = main.seed
     table |= {key: getattr(config, key) for key in NUMBERS if key != "seed"}
@@ -446,7 +442,7 @@ def _plain(value: Value) -> Any:
         case Call(name="table"):
             return {keyword.name: _plain(keyword.value) for keyword in value.kwargs}
         case Literal(None):
-            return "none"
+            return NONE
         case Literal(float() as number) if math.isinf(number):
             return number
         case Literal(plain):

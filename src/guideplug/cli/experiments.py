@@ -1,0 +1,170 @@
+"""The commands that do experiments, and their options; what they do is in the modules beside this one."""
+
+from typing import Any
+
+import click
+
+from guideplug.cli.declared import expression, operand
+from guideplug.cli.once import Command
+from guideplug.cli.shared import DEVICE, JOBS, JSON, OBSERVER, OUT, TRUST, local_plugins, models, sampling, sets
+from guideplug.cli.whole import Whole
+
+__all__ = ["compare", "run", "sample", "study"]
+
+
+@click.command(cls=Command, short_help="One experiment: train, select, guide, sample, measure.")
+@click.argument("config", required=False, metavar="[CONFIG.toml]")
+@expression("--task", kind="task", help="The data, such as tree or digits.")
+@expression("--denoiser", kind="denoiser", help="The main network's architecture.")
+@expression("--selector", kind="selector", none="every example", help="What is trained on, such as early-jest.")
+@click.option("--batch", type=int, metavar="N", help="Examples drawn for a step; a selector's super-batch.")
+@click.option("--duration", metavar="LENGTH", help="How long to train: 512it, 3.3Mex, 90s.")
+@click.option("--seed", type=int, metavar="N", help="Decides initial weights and every draw of the training.")
+@click.option("--resume", metavar="FOLDER", help="Go on with an interrupted run.")
+@click.option("--fresh", is_flag=True, help="Train every network anew, though the store has it.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the resolved configuration, the networks, and an estimate of time."
+)
+@sampling
+def run(config: str | None, **options: Any) -> None:
+    """One experiment: train, select, guide, sample, measure.
+
+    CONFIG.toml holds any of the options; those of the command line win. Without it the task's defaults hold.
+
+    \b
+    guideplug run --guider autoguidance --selector early-jest
+    guideplug run --task digits --guider 'cfg(weight=2.5)'
+    """
+    from guideplug.cli.commands import run_command
+
+    run_command(config, options)
+
+
+@click.command(cls=Command, short_help="Guiders and selectors over seeds, at equal time, examples and iterations.")
+@click.argument("config", required=False, metavar="[CONFIG.toml]")
+@expression("--task", kind="task", help="The data, such as tree or digits; by default tree.")
+@expression("--denoiser", kind="denoiser", help="The main network's architecture; by default the task's.")
+@expression(
+    "--guider", "guiders", kind="guider", none="no guidance", times="arms",
+    help="An arm's guider; by default none. 'cfg(weight=1:3:0.5)' is an arm for each number.",
+)  # fmt: skip
+@expression(
+    "--selector", "selectors", kind="selector", none="every example", times="arms",
+    help="An arm's selector; by default none.",
+)  # fmt: skip
+@click.option("--seeds", metavar="N,N,...", help="Seeds of the trainings, joined by commas; by default 0.")
+@click.option(
+    "--duration",
+    metavar="LENGTH",
+    help="How long each training is, in iterations: 4096it; by default the task's.",
+)
+@click.option(
+    "--batch",
+    type=Whole(1, "examples drawn for a step", 1024),
+    metavar="N",
+    help="Examples drawn for a step, a selector's super-batch; by default the task's.",
+)
+@expression("--sampler", kind="sampler", help="How samples are drawn; by default the task's.")
+@click.option(
+    "--samples",
+    type=Whole(2, "samples of each measurement", 4096),
+    metavar="N",
+    help="Samples of each measurement, 2 or more; by default the task's.",
+)
+@click.option(
+    "--moments",
+    type=Whole(1, "moments along each training", 8),
+    metavar="N",
+    help="Moments along each training that are measured for the curves; by default 8.",
+)
+@click.option(
+    "--snapshots",
+    type=Whole(1, "snapshots along each training", 100),
+    metavar="N",
+    help="Snapshots that budgets choose from; by default 100, or as many as take 1 GB of disk.",
+)
+@click.option("--curves/--no-curves", default=None, help="Measure the moments, the default, or only what tables need.")
+@click.option(
+    "--charge-reference",
+    is_flag=True,
+    help="Count the training of a selector's reference as its time; by default it stands beside it.",
+)
+@models("A role's network: a .safetensors file, or a recipe's expression; by default the task's recipe.")
+@sets("One option, such as train.lr=0.01 or models.weak.seed=0; by default none.")
+@JOBS
+@OUT
+@click.option("--resume", metavar="FOLDER", help="Go on with an interrupted comparison; by default a new one begins.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the configuration, what there is to do, what the store has, and an estimate of time.",
+)
+@DEVICE
+@OBSERVER
+@local_plugins("A local plugin; by default none. It is code and runs as such.")
+@TRUST
+@JSON
+def compare(config: str | None, **options: Any) -> None:
+    """Guiders and selectors over seeds, at equal time, equal examples and equal iterations, from one set of trainings.
+
+    Selectors are compared with the first one and with random selection, guiders with the first one. One arm is compared
+    with nothing, and one seed gives no interval: give several of both. The store keeps every network with all its
+    snapshots, (selectors) x (seeds) x (snapshots) times the size of one; guideplug store prune makes room.
+
+    \b
+    guideplug compare --selector none --selector random --selector early-jest --seeds 0,1,2 --jobs 2
+    guideplug compare --guider none --guider 'autoguidance(weight=1.5:3:0.5)' --seeds 0,1,2
+    """
+    from guideplug.cli.compare import compare_command
+
+    compare_command(config, options)
+
+
+@click.command(cls=Command, short_help="Scripted experiments that plugins bring.")
+@operand("study", kind="study", metavar="[STUDY]", required=False)
+@sets("One option of the study, such as seeds=[0,1,2].")
+@JOBS
+@OUT
+@click.option("--resume", metavar="FOLDER", help="Go on with an interrupted study.")
+@click.option("--dry-run", is_flag=True, help="Print what there is to do, what the store has, and an estimate of time.")
+@DEVICE
+@OBSERVER
+@local_plugins()
+@TRUST
+@JSON
+def study(study: str | None, **options: Any) -> None:
+    """Scripted experiments that plugins bring; without STUDY, a list of them.
+
+    STUDY is a name, or an expression with options. The networks of a study are kept in the store, what was measured in
+    its folder: an interrupted one goes on, and another study uses the networks again.
+
+    \b
+    guideplug study
+    guideplug study figure1
+    guideplug study 'weights(task=digits, seeds=[0, 1, 2])' --jobs 2
+    """
+    from guideplug.cli.study import study_command
+
+    study_command(study, options)
+
+
+@click.command(cls=Command, short_help="Guide a finished run, or a network of your own, without training it.")
+@click.argument("folder", required=False, metavar="[RUN_FOLDER]")
+@expression("--task", kind="task", help="The task that a network of your own is for.")
+@expression("--denoiser", kind="denoiser", help="The architecture of your own checkpoint.")
+@click.option("--seed", type=int, metavar="N", help="Another seed for the samples' noise.")
+@sampling
+def sample(folder: str | None, **options: Any) -> None:
+    """Guide a finished run anew: its networks and options, another guider or sampler. Nothing it has is trained again.
+
+    Without RUN_FOLDER, guide a network of your own: a .safetensors file, or python("module:function") for one that
+    your own code builds. A network for a role that is not there is trained, as in guideplug run.
+
+    \b
+    guideplug sample runs/FOLDER --guider 'autoguidance(weight=3)'
+    guideplug sample --task digits --model main='python("./mine.py:build")' --guider cfg
+    guideplug sample --task digits --model main=whole.safetensors --denoiser 'python("mypkg:build")' --guider sims
+    """
+    from guideplug.cli.commands import sample_command
+
+    sample_command(folder, options)

@@ -1,0 +1,89 @@
+"""Groups of commands, which answer what a user can fix in one line, with its exit code."""
+
+import errno
+from typing import Any
+
+import click
+
+from guideplug.cli.once import Command
+from guideplug.errors import GuideplugError, UsageError, nearest, visible
+
+__all__ = ["Group"]
+
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+"""What a system says when it refuses to write: nothing that a traceback would explain."""
+
+
+LONGEST = 1600
+"""Characters of a message."""
+
+
+class _Misuse(click.UsageError):
+    """A wrong command line, told in one line."""
+
+    def show(self, file: Any = None) -> None:
+        """Print the line."""
+        command = self.ctx.command_path if self.ctx is not None else "guideplug"
+        said = " ".join(self.format_message().split()).rstrip(".")
+        click.echo(f"error: {said}; see {command} --help", err=True)
+
+
+class Group(click.Group):
+    """A group that answers errors a user can fix in one line, with their exit code."""
+
+    command_class = Command
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)
+        except click.UsageError as error:
+            raise _in_one_line(error) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _in_one_line(error) from None
+        except GuideplugError as error:
+            click.echo(f"error: {_cropped(visible(' '.join(str(error).split())))}", err=True)
+            ctx.exit(error.exit_code)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_lack_of_memory(error):
+                raise
+            said = visible(str(error).partition("\n")[0])
+            click.echo(f"error: not enough memory ({said}): ask for fewer or smaller things", err=True)
+            ctx.exit(1)
+        except OSError as error:
+            if error.errno not in REFUSALS:
+                raise
+            what = f"{error.filename or 'a file'} cannot be written ({error.strerror})"
+            click.echo(f"error: {what}; what was written before is whole", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(130)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            commands = ", ".join(self.list_commands(ctx))
+            raise UsageError(f"no command is called {args[0]!r}{nearest(args[0], self.commands)}; commands: {commands}")
+        return super().resolve_command(ctx, args)
+
+
+def _cropped(text: str) -> str:
+    """A message without the middle of a value that somebody made very long."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    """Whether an allocation was refused, by Python, numpy, torch or a device, or one that no machine could count."""
+    said = str(error)
+    return isinstance(error, MemoryError) or any(
+        text in said for text in ("t allocate memory", "out of memory", "Storage size calculation overflowed")
+    )
+
+
+def _in_one_line(error: click.UsageError) -> click.UsageError:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError | _Misuse):
+        return error
+    return _Misuse(error.format_message(), error.ctx)
