@@ -17,8 +17,8 @@ CORE = ROOT / "src" / "guideplug"
 PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if not path.name.startswith((".", "__")))
 
 ROOMS = [
-    "errors", "names", "digest", "source", "reading", "files", "config", "trust", "observe", "denoise", "noise", "weights",
-    "visit", "perturb", "adapters", "ema", "tensors", "recipe", "guide", "select", "sample", "reward", "task",
+    "errors", "names", "digest", "source", "reading", "files", "config", "trust", "observe", "denoise", "noise",
+    "weights", "visit", "perturb", "adapters", "ema", "tensors", "recipe", "guide", "select", "sample", "reward", "task",
     "paired", "held_out", "metrics", "check", "study", "losses", "draws", "recipes", "degrade", "dataset",
     "data_check", "imported", "hooks", "registry", "train", "store", "run", "compare", "laboratory", "report",
     "testing", "demo", "scaffold", "watch", "cli", "__main__",

@@ -28,7 +28,7 @@ from guideplug.registry import KINDS, Registry
 from guideplug.run.config import Request, resolve
 from guideplug.sample import Sampler
 from guideplug.select import Selector
-from guideplug.store import describe, identity, source_digest
+from guideplug.store import describe, identity
 from guideplug.store import identity as _identity_function
 from guideplug.task import Network, Task
 from guideplug.tensors import write_tensors

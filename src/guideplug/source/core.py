@@ -9,6 +9,7 @@ import functools
 import hashlib
 import os
 import re
+import sys
 from pathlib import Path
 
 from guideplug.source.reach import Reach
@@ -27,7 +28,7 @@ DECIDES = {"config/duration.py", "run/workshop.py"}
 """Files in those rooms that weights depend on all the same."""
 MEASURES = {"metrics", "run/measure.py", "task.py"}
 """What measured values depend on, beside metrics and tasks themselves."""
-KEPT = re.compile(r"[0-9a-f]{16}")
+KEPT = re.compile(r"[0-9a-f]{64} [0-9a-f]{16}")
 
 
 def _counts(path: Path, folder: Path) -> bool:
@@ -37,7 +38,7 @@ def _counts(path: Path, folder: Path) -> bool:
 
 @functools.cache
 def core_scope(folder: Path = FOLDER) -> Scope:
-    """The files of guideplug's rooms that weights depend on, and the public surface, through which plugins name them."""
+    """The files of guideplug's rooms that weights depend on, and the public surface, by which plugins name them."""
     public = folder / "__init__.py"
     return Scope(folder.name, (folder.parent,), folder.name, lambda path: path == public or _counts(path, folder))
 
@@ -80,27 +81,28 @@ def _digest(scope: Scope) -> str:
     return reach.scopes[scope].digest
 
 
-def _file(key: str) -> Path:
+def _file() -> Path:
+    """One file for each environment that guideplug is installed in."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("guideplug") / f"core-{key[:16]}.txt"
+    environment = hashlib.sha256(sys.prefix.encode()).hexdigest()[:12]
+    return user_cache_path("guideplug") / f"core-{environment}.txt"
 
 
 def _remembered(key: str) -> str:
     with contextlib.suppress(OSError, ValueError):
-        text = _file(key).read_text(encoding="utf-8")
-        return text if KEPT.fullmatch(text) else ""
+        text = _file().read_text(encoding="utf-8")
+        if KEPT.fullmatch(text) and text.startswith(key):
+            return text[-16:]
     return ""
 
 
 def _remember(key: str, digest: str) -> str:
-    """Write it down, and forget others; what cannot be written is not remembered."""
+    """Write it down; what cannot be written is not remembered."""
     with contextlib.suppress(OSError):
-        file = _file(key)
+        file = _file()
         file.parent.mkdir(parents=True, exist_ok=True)
         aside = file.with_name(f"{file.name}.{os.getpid()}")
-        aside.write_text(digest, encoding="utf-8")
-        for old in file.parent.glob("core-*.txt"):
-            old.unlink()
+        aside.write_text(f"{key} {digest}", encoding="utf-8")
         aside.replace(file)
     return digest

@@ -3,10 +3,11 @@
 import ast
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from guideplug.source.syntax import PLAIN, Bound, Habits, Piece, bound_by, decides, dotted, piece_of, types_only
+from guideplug.source.piece import Bound, Habits, Piece, bound_by, dotted
+from guideplug.source.syntax import PLAIN, decides, piece_of, types_only
 
 __all__ = ["Module"]
 
@@ -96,7 +97,9 @@ class Module:
         """Imports whose names the file does not use: they are there for what importing does."""
         used = {node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)}
         for node in self.definitions.get("__all__", ()):
-            used |= {one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+            used |= {
+                one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            }
         return [bound for bound in self._bound() if not bound.types and bound.name not in used]
 
     # Pieces
@@ -113,7 +116,7 @@ class Module:
         """One of the statements that always count."""
         return self._piece(f"{number}", "statement", lambda: [self.statements[number]])
 
-    def _piece(self, name: str, part: str, nodes: "functools.partial[list[ast.stmt]]") -> Piece:  # type: ignore[type-arg]
+    def _piece(self, name: str, part: str, nodes: Callable[[], Sequence[ast.stmt]]) -> Piece:
         if (name, part) not in self._pieces:
             self._pieces[name, part] = piece_of(nodes(), self._habits)
         return self._pieces[name, part]

@@ -10,32 +10,19 @@ something that counts names them; so are private methods beside them.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
 import attrs
 
 from guideplug.source.module import Module
+from guideplug.source.piece import Bound, Piece
 from guideplug.source.scope import Scope, scope_of
-from guideplug.source.syntax import Bound, Piece
 
-__all__ = ["Part", "Reached", "reached"]
+__all__ = ["Reach", "Reached", "reached"]
 
 Place = tuple[Scope, Path, str]
-
-
-@attrs.frozen
-class Part:
-    """A file of a package, and what of it counts.
-
-    Args:
-        counts: the definitions that do.
-        left: those that do not, methods as ``Class.method``.
-    """
-
-    counts: tuple[str, ...]
-    left: tuple[str, ...]
 
 
 @attrs.define

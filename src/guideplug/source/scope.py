@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from guideplug.source.module import Module
-from guideplug.source.syntax import Bound
+from guideplug.source.piece import Bound
 
 __all__ = ["Scope", "own_scope", "scope_of"]
 
@@ -41,6 +41,10 @@ class Scope:
         place = self._folders[0] / self._package
         several = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
         return [path for path in several if path.is_file() and self._follows(path)]
+
+    def read(self) -> list[Path]:
+        """The files that were looked into."""
+        return sorted(self._modules)
 
     @property
     def sources(self) -> dict[str, bytes]:
@@ -113,7 +117,7 @@ def scope_of(module: ModuleType) -> tuple[Scope, Path] | None:
     depth = name.count(".") + (path.name == "__init__.py")
     root = path.parents[depth] if depth < len(path.parents) else path.parent
     top = name.partition(".")[0]
-    if depth == 0 and path.stem != name or name == "__main__":
+    if (depth == 0 and path.stem != name) or name == "__main__":
         return Scope(top, (path.parent,), None), path
     on_top = sys.modules.get(top)
     if on_top is not None and on_top is not module:

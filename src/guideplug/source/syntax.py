@@ -1,4 +1,4 @@
-"""The text of a syntax tree, for hashes of code: without what decides nothing, and the same for every Python from 3.11 on.
+"""The text of a syntax tree, for hashes of code: without what decides nothing; of every Python from 3.11 on the same.
 
 Left out are layout, comments and docstrings; annotations outside of class bodies; ``help`` and ``unit`` of a
 `guideplug.option`; the text of the exception in a ``raise``, and of an ``assert``; ``if TYPE_CHECKING`` blocks;
@@ -12,9 +12,9 @@ import ast
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import attrs
+from guideplug.source.piece import Bound, Habits, Piece, bound_by, dotted
 
-__all__ = ["PLAIN", "Bound", "Habits", "Piece", "bound_by", "decides", "dotted", "piece_of", "types_only"]
+__all__ = ["PLAIN", "decides", "piece_of", "types_only"]
 
 PLAIN = {
     "abstractmethod", "cache", "cached_property", "classmethod", "contextmanager", "dataclass", "decides_nothing",
@@ -23,66 +23,15 @@ PLAIN = {
 }  # fmt: skip
 """Decorators that register nothing and do not look at the annotations of functions."""
 OPAQUE_CALLS = {"__import__", "eval", "exec", "globals"}
-OPAQUE = {"__globals__", "__init_subclass__", "__subclasses__", "exec_module", "import_module", "spec_from_file_location"}
+OPAQUE = {
+    "__globals__",
+    "__init_subclass__",
+    "__subclasses__",
+    "exec_module",
+    "import_module",
+    "spec_from_file_location",
+}
 BY_NAME = {"attrgetter", "getattr", "methodcaller"}
-
-
-@attrs.frozen
-class Habits:
-    """What a file does that its text depends on.
-
-    Args:
-        docstrings: whether it looks at docstrings, so that they count.
-        annotations: whether it looks at annotations, so that all count.
-        options: the names that `guideplug.option` has in it.
-    """
-
-    docstrings: bool = False
-    annotations: bool = False
-    options: frozenset[str] = frozenset()
-
-
-@attrs.frozen
-class Bound:
-    """A name that an import binds.
-
-    Args:
-        name: the name.
-        module: what is imported, as written; empty for ``from . import name``.
-        attribute: what comes ``from`` it, or None where the module itself is bound.
-        level: the number of dots of a relative import.
-        types: whether it is there for annotations alone.
-        top: whether the name is that of the package on top, as ``import a.b`` binds ``a``.
-    """
-
-    name: str
-    module: str
-    attribute: str | None = None
-    level: int = 0
-    types: bool = False
-    top: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.name} = {'.' * self.level}{self.module}{'' if self.attribute is None else f':{self.attribute}'}"
-
-
-@attrs.frozen
-class Piece:
-    """A part of a file: its text, and what that names.
-
-    Args:
-        text: without what decides nothing.
-        chains: dotted names, each as it is written, such as ``("np", "linalg", "norm")``.
-        attributes: names that follow a dot; ``*`` for one that is computed.
-        imports: what is imported within.
-        opaque: what cannot be followed, with its line.
-    """
-
-    text: str
-    chains: frozenset[tuple[str, ...]]
-    attributes: frozenset[str]
-    imports: tuple[Bound, ...]
-    opaque: tuple[str, ...]
 
 
 def piece_of(nodes: Iterable[ast.AST], habits: Habits, *, in_class: bool = False) -> Piece:
@@ -113,26 +62,6 @@ def types_only(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and dotted(node.test)[-1:] == ("TYPE_CHECKING",)
 
 
-def dotted(node: ast.AST) -> tuple[str, ...]:
-    """A dotted name as its parts; empty for anything else."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return (node.id, *reversed(parts)) if isinstance(node, ast.Name) else ()
-
-
-def bound_by(node: ast.Import | ast.ImportFrom, *, types: bool = False) -> list[Bound]:
-    """What an import binds; a star is bound under ``*``."""
-    if isinstance(node, ast.ImportFrom):
-        module = node.module or ""
-        return [Bound(alias.asname or alias.name, module, alias.name, node.level, types) for alias in node.names]
-    return [
-        Bound(alias.asname or alias.name.partition(".")[0], alias.name, types=types, top=alias.asname is None)
-        for alias in node.names
-    ]
-
-
 class _Writer:
     def __init__(self, habits: Habits) -> None:
         self.habits = habits
@@ -146,7 +75,7 @@ class _Writer:
         """Write a node, a list of nodes, or what a field holds."""
         if isinstance(node, ast.AST):
             kind = type(node).__name__
-            special = getattr(self, f"_{kind}", None)
+            special = getattr(self, f"_{kind.lower()}", None)
             if special is not None:
                 special(node, in_class)
             else:
@@ -154,8 +83,10 @@ class _Writer:
         elif isinstance(node, list):
             self.out.append("[")
             for item in node:
-                if not isinstance(item, ast.stmt) or decides(item, self.habits) or (
-                    in_class and isinstance(item, ast.AnnAssign)
+                if (
+                    not isinstance(item, ast.stmt)
+                    or decides(item, self.habits)
+                    or (in_class and isinstance(item, ast.AnnAssign))
                 ):
                     self.write(item, in_class)
             self.out.append("]")
@@ -174,11 +105,11 @@ class _Writer:
 
     # Names
 
-    def _Name(self, node: ast.Name, _: bool) -> None:
+    def _name(self, node: ast.Name, _: bool) -> None:
         self.chains.add((node.id,))
         self.out.append(node.id)
 
-    def _Attribute(self, node: ast.Attribute, _: bool) -> None:
+    def _attribute(self, node: ast.Attribute, _: bool) -> None:
         parts, base = [node.attr], node.value
         while isinstance(base, ast.Attribute):
             parts.append(base.attr)
@@ -199,30 +130,30 @@ class _Writer:
         if name in opaque:
             self.opaque.append(f"line {node.lineno}: {name}")
 
-    def _Import(self, node: ast.Import | ast.ImportFrom, _: bool) -> None:
+    def _import(self, node: ast.Import | ast.ImportFrom, _: bool) -> None:
         """What it imports is named where it is followed."""
         self.imports += bound_by(node)
         self.out.append("; ".join(str(bound) for bound in bound_by(node)))
 
-    _ImportFrom = _Import
+    _importfrom = _import
 
     # What decides nothing
 
-    def _Constant(self, node: ast.Constant, _: bool) -> None:
+    def _constant(self, node: ast.Constant, _: bool) -> None:
         self.out.append(repr(node.value))
 
-    def _JoinedStr(self, node: ast.JoinedStr, _: bool) -> None:
+    def _joinedstr(self, node: ast.JoinedStr, _: bool) -> None:
         self.out.append("f(")
         for value in node.values:
             if not (isinstance(value, ast.Constant) and value.value == ""):
                 self.write(value)
         self.out.append(")")
 
-    def _FormattedValue(self, node: ast.FormattedValue, _: bool) -> None:
+    def _formattedvalue(self, node: ast.FormattedValue, _: bool) -> None:
         empty = isinstance(node.format_spec, ast.JoinedStr) and not node.format_spec.values
         self._fields("FormattedValue", node, ("format_spec",) if empty else ())
 
-    def _FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef, _: bool) -> None:
+    def _functiondef(self, node: ast.FunctionDef | ast.AsyncFunctionDef, _: bool) -> None:
         self._look(node.name, node, OPAQUE)
         looked_at = self.habits.annotations or not all(map(_plain, node.decorator_list))
         self.out.append(f"{type(node).__name__} {node.name}(")
@@ -244,9 +175,9 @@ class _Writer:
         self.write(node.body)
         self.out.append(")")
 
-    _AsyncFunctionDef = _FunctionDef
+    _asyncfunctiondef = _functiondef
 
-    def _ClassDef(self, node: ast.ClassDef, _: bool) -> None:
+    def _classdef(self, node: ast.ClassDef, _: bool) -> None:
         for keyword in node.keywords:
             if keyword.arg == "metaclass" and dotted(keyword.value)[-1:] != ("ABCMeta",):
                 self.opaque.append(f"line {node.lineno}: a metaclass")
@@ -256,19 +187,19 @@ class _Writer:
         self.write(node.body, in_class=True)
         self.out.append(")")
 
-    def _AnnAssign(self, node: ast.AnnAssign, in_class: bool) -> None:
+    def _annassign(self, node: ast.AnnAssign, in_class: bool) -> None:
         if in_class or self.habits.annotations:
             self._fields("AnnAssign", node)
         elif node.value is not None:
             self._fields("Assign", ast.Assign([node.target], node.value))
 
-    def _If(self, node: ast.If, _: bool) -> None:
+    def _if(self, node: ast.If, _: bool) -> None:
         if types_only(node):
             self.write(node.orelse)
         else:
             self._fields("If", node)
 
-    def _Raise(self, node: ast.Raise, _: bool) -> None:
+    def _raise(self, node: ast.Raise, _: bool) -> None:
         if isinstance(node.exc, ast.Call):
             call = node.exc
             spoken = [one for one in call.args if not _is_text(one)]
@@ -276,19 +207,17 @@ class _Writer:
             node = ast.Raise(ast.Call(call.func, spoken, keywords), node.cause)
         self._fields("Raise", node)
 
-    def _Assert(self, node: ast.Assert, _: bool) -> None:
+    def _assert(self, node: ast.Assert, _: bool) -> None:
         self._fields("Assert", node, ("msg",))
 
-    def _Call(self, node: ast.Call, _: bool) -> None:
+    def _call(self, node: ast.Call, _: bool) -> None:
         name = dotted(node.func)
         if len(name) == 1:
             self._look(name[0], node, OPAQUE_CALLS | OPAQUE)
         if name[-1:] and name[-1] in BY_NAME:
             named = node.args[1:2] if name[-1] == "getattr" else node.args
             for one in named:
-                self.attributes.add(
-                    one.value if isinstance(one, ast.Constant) and isinstance(one.value, str) else "*"
-                )
+                self.attributes.add(one.value if isinstance(one, ast.Constant) and isinstance(one.value, str) else "*")
         if ".".join(name) in self.habits.options:
             node = ast.Call(node.func, node.args, [one for one in node.keywords if one.arg not in ("help", "unit")])
         self._fields("Call", node)
