@@ -2,7 +2,7 @@
 
 From a definition, whatever its text names at the top level of its file counts too, and through imports what is named of
 other modules of the same package. Statements that are no definitions count as soon as something of their file does, as
-does an import that nothing uses. A name counts whether or not it is a local variable of the same name: too much may
+does what an import does that nothing uses. A name counts whether or not it is a local variable of the same name: too much may
 count, not too little. Where names do not say what runs (a star, a computed import, ``eval``), the whole package counts.
 
 Methods that are marked `guideplug.decides_nothing`, by the class or by one that it inherits from, are left out unless
@@ -10,6 +10,7 @@ something that counts names them; so are private methods beside them.
 """
 
 import hashlib
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -81,7 +82,7 @@ class Reach:
                 for chain in piece.chains:
                     self._resolve(scope, path, chain, piece.imports)
                 for bound in piece.imports:
-                    self._import(scope, path, bound, None)
+                    self._only_imported(scope, path, bound)
 
     def _called(self) -> bool:
         """Take in methods that were left out and that something names."""
@@ -142,8 +143,10 @@ class Reach:
             if scope.imported(bound, path) is not None:
                 self._everything(scope, path, f"from {bound.module} import *")
         for bound in module.unused:
-            if bound.name != "*":
-                self._import(scope, path, bound, None)
+            if scope.imported(bound, path) is not None or self._submodule(scope, None, bound) is not None:
+                self._only_imported(scope, path, bound)
+            elif bound.top and bound.module not in sys.stdlib_module_names:  # it may patch what is used
+                self._noted(scope, path, bound)
 
     def whole(self, scope: Scope, path: Path) -> None:
         """All definitions of a file count."""
@@ -160,7 +163,7 @@ class Reach:
                 self.whole(scope, file)
                 for bounds in scope.module(file).imports.values():
                     for bound in bounds:
-                        self._import(scope, file, bound, None)
+                        self._noted(scope, file, bound)
 
     # Names
 
@@ -172,18 +175,20 @@ class Reach:
         for bound in (*module.imports.get(chain[0], ()), *(one for one in within if one.name == chain[0])):
             self._import(scope, path, bound, chain[1:])
 
-    def _import(self, scope: Scope, path: Path, bound: Bound, rest: tuple[str, ...] | None) -> None:
-        """What comes by an import counts: all that is named of it, or of one without a use what importing does."""
+    def _noted(self, scope: Scope, path: Path, bound: Bound) -> None:
         self.scopes.setdefault(scope, Reached()).lines[scope.label(path), f"import {bound}"] = ""
+
+    def _only_imported(self, scope: Scope, path: Path, bound: Bound) -> None:
+        """What importing a module does counts."""
+        file = scope.file(bound.module) if bound.top else scope.imported(bound, path)
+        for one in (file, self._submodule(scope, file, bound)):
+            if one is not None:
+                self.open(scope, one)
+
+    def _import(self, scope: Scope, path: Path, bound: Bound, rest: tuple[str, ...]) -> None:
+        """What is named of an import counts."""
+        self._noted(scope, path, bound)
         file = scope.imported(bound, path)
-        if rest is None:  # only that it is imported
-            deep = scope.file(bound.module) if bound.top else file
-            if deep is not None:
-                self.open(scope, deep)
-            beneath = self._submodule(scope, file, bound)
-            if beneath is not None:
-                self.open(scope, beneath)
-            return
         if bound.top and bound.module.count(".") and (deep := scope.file(bound.module)) is not None:
             self.open(scope, deep)
         if bound.attribute is None:
