@@ -18,8 +18,8 @@ PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if not path.name.
 
 ROOMS = [
     "errors", "names", "digest", "source", "reading", "files", "config", "trust", "observe", "denoise", "noise",
-    "weights", "visit", "perturb", "adapters", "ema", "tensors", "recipe", "guide", "select", "sample", "reward", "task",
-    "paired", "held_out", "metrics", "check", "study", "losses", "draws", "recipes", "degrade", "dataset",
+    "weights", "visit", "perturb", "adapters", "ema", "tensors", "recipe", "guide", "select", "sample", "reward",
+    "task", "paired", "held_out", "metrics", "check", "study", "losses", "draws", "recipes", "degrade", "dataset",
     "data_check", "imported", "hooks", "registry", "train", "store", "run", "compare", "laboratory", "report",
     "testing", "demo", "scaffold", "watch", "cli", "__main__",
 ]  # fmt: skip

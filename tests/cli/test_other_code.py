@@ -1,4 +1,4 @@
-"""A comparison and a study that are resumed after their plugin was edited: nothing measured by other code is mixed in."""
+"""A comparison and a study that are resumed after their plugin was edited: no values of two codes are mixed."""
 
 import json
 from pathlib import Path
