@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from guideplug.config import along_range as along_range
     from guideplug.config import at_least as at_least
     from guideplug.config import between as between
+    from guideplug.config import decides_nothing as decides_nothing
     from guideplug.config import finite as finite
     from guideplug.config import non_negative as non_negative
     from guideplug.config import option as option
@@ -138,8 +139,8 @@ _ROOMS = {
     ],
     "check": ["Check", "check_denoiser"],
     "config": [
-        "Duration", "Expression", "Source", "Strategy", "along_range", "at_least", "between", "finite", "non_negative",
-        "option", "positive", "short", "without_ranges",
+        "Duration", "Expression", "Source", "Strategy", "along_range", "at_least", "between", "decides_nothing",
+        "finite", "non_negative", "option", "positive", "short", "without_ranges",
     ],
     "data_check": ["check_data"],
     "dataset": ["FiniteData"],

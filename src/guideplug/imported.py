@@ -24,9 +24,9 @@ from torch import nn
 
 from guideplug.config import option
 from guideplug.denoise import Domain, Leaf, NoiseDomain
-from guideplug.digest import files_digest, local_sources
 from guideplug.errors import RecipeError
 from guideplug.recipe import Recipe, Workshop
+from guideplug.source import Reach, core_scope, own_scope
 from guideplug.task import Network, Task, seeded_build
 from guideplug.tensors import tensors_digest
 from guideplug.trust import FUNCTION, allow
@@ -84,9 +84,10 @@ class OwnCode:
         return loaded
 
     def digest(self) -> str:
-        """The hash of the file that the function lies in, and of those beside it that it imports."""
+        """The hash of the function, and of what it reaches in its file and in those beside it that it imports."""
+        place, _, function = self.place.rpartition(":")
         file = self._module().__file__
-        return "no source" if file is None else _source_digest(Path(file), self.place.rpartition(":")[0])
+        return "no source" if file is None else _source_digest(Path(file), place, function)
 
     def _module(self) -> ModuleType:
         """The module that holds the function: installed, in the current folder, or a file."""
@@ -145,7 +146,7 @@ class ImportedNetwork(Network):
         return built
 
     def content(self) -> str:
-        """The hash of the file that the function lies in, and of those beside it that it imports."""
+        """The hash of the function, and of what it reaches in its file and in those beside it that it imports."""
         return self._code.digest()
 
     @property
@@ -203,10 +204,12 @@ def _weights_digest(recipe: ImportedDenoiser) -> str:
 
 
 @functools.cache
-def _source_digest(file: Path, place: str) -> str:
+def _source_digest(file: Path, place: str, function: str) -> str:
     # The root is where the top-level package of a dotted name lies.
     root = file.parents[0 if place.endswith(".py") else place.count(".") + (file.name == "__init__.py")]
-    return files_digest(root, local_sources(file, root))
+    scope, reach = own_scope(file.stem, file, root), Reach(core_scope())
+    reach.start(scope, file, function)
+    return reach.scopes[scope].digest
 
 
 @contextlib.contextmanager

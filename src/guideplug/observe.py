@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from guideplug.config import Strategy
+from guideplug.config import Strategy, decides_nothing
 
 __all__ = ["Listener", "Observed", "Observer", "Observers"]
 
@@ -47,6 +47,7 @@ class Listener(abc.ABC):
         """The run is over, well or not, or the listener raised before."""
 
 
+@decides_nothing
 class Observer(Strategy):
     """A tracker or the like, chosen by ``--observer``. Final frozen attrs classes; the fields are its options."""
 

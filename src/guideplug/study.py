@@ -18,7 +18,7 @@ from typing import ClassVar, TypeAlias
 from attrs import field, frozen
 from torch import nn
 
-from guideplug.config import Strategy
+from guideplug.config import Strategy, decides_nothing
 from guideplug.task import Arm, Task
 
 __all__ = ["Findings", "Measured", "Report", "Study", "Table", "Trial", "where"]
@@ -204,6 +204,7 @@ class Report:
     figures: Mapping[str, Callable[[Path], None]] = field(factory=dict)
 
 
+@decides_nothing
 class Study(Strategy):
     """A scripted experiment. Final frozen attrs classes; the fields are its options."""
 

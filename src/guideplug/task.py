@@ -10,7 +10,7 @@ import torch
 from attrs import Factory, field, frozen
 from torch import Tensor
 
-from guideplug.config import Strategy
+from guideplug.config import Strategy, decides_nothing
 from guideplug.denoise import Condition, Denoiser, Domain, Leaf, Space, Start
 from guideplug.denoise.api1 import note, own, put
 from guideplug.noise import SampleStreams, TrainingStreams
@@ -87,6 +87,7 @@ Resampler: TypeAlias = Callable[[Tensor], Tensor]
 """A metric of resamples: weights (R, N), a row per resample, to values (R,); see `Metric.resampler`."""
 
 
+@decides_nothing
 class Metric(Strategy):
     """A number that says how good samples are."""
 
@@ -153,6 +154,7 @@ class PerSample(Weighted):
         return lambda weights: weights[:, first] @ values / weights[:, first].sum(1)
 
 
+@decides_nothing
 @frozen
 class Context:
     """What metrics share within one run: the task, the reference arms, the sampler, and results worth computing once.
@@ -271,14 +273,17 @@ class Task(Strategy):
         """What identifies the data beyond the options: a hash of their bytes, or of what generates them."""
         return ""
 
+    @decides_nothing
     @abc.abstractmethod
     def truth(self, count: int, sampler: Sampler, seed: int) -> Sequence[Arm]:
         """Reference arms, best first: true samples under the name "truth", perhaps the exact denoiser's as "exact"."""
 
+    @decides_nothing
     @abc.abstractmethod
     def metrics(self) -> Sequence[Metric]:
         """What is measured, in the order of the table."""
 
+    @decides_nothing
     def primary(self) -> Sequence[str]:
         """The names of the metrics that verdicts rest on, at most one per aspect; the others are shown and do not vote.
 
@@ -286,10 +291,12 @@ class Task(Strategy):
         """
         return ()
 
+    @decides_nothing
     @abc.abstractmethod
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         """Draw the arms beside each other and write a PNG to ``path``."""
 
+    @decides_nothing
     def animate(self, arms: Sequence[Arm], sampler: Sampler, seed: int, path: Path) -> bool:
         """Draw how the starts of the arms flow to their samples, and write a GIF to ``path``.
 

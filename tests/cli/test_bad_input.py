@@ -451,14 +451,17 @@ def test_resume_with_other_code_is_refused(cli: Any, tmp_path: Path) -> None:
     arguments = ("--plugin", str(plugin), "--task", "toy", "--duration", "4it", "--samples", "8")
     cli("run", *arguments, "--out", "first")
     unfinish()
-    plugin.write_text(TOY.read_text() + "\n")
+    plugin.write_text(TOY.read_text().replace("0.05 * torch.randn(", "0.06 * torch.randn("))
     assert "mine.py, which has changed since you ran it: look at it" in resumed(cli, code=2)
     line = cli("run", "--resume", "first", "--trust", code=2).stderr.splitlines()[-1]
     assert "--resume first: the code of " in line
     assert "mine" in line
     assert "is not what the run began with; put it back, or start a new run" in line
-    plugin.write_text(TOY.read_text())
-    cli("run", "--resume", "first")
+    shown = TOY.read_text().replace("path.write_bytes(PNG)", "path.write_bytes(PNG + b'')  # as before")
+    plugin.write_text(shown.replace("min(1).values", "max(1).values"))  # the figure, and a metric
+    before = set(cli.store.rglob("*"))
+    cli("run", "--resume", "first", "--trust")
+    assert set(cli.store.rglob("*")) == before, "a network was trained anew"
 
 
 def test_resume_with_another_torch_says_so(cli: Any, trained: Path) -> None:

@@ -51,8 +51,11 @@ def test_ones_own_run_is_sampled_as_before_until_its_code_changes(call: Call, tm
     assert f"trusted: {plugin} runs as code" in call("sample", "run", "--trust", "--out", "trusting")
     assert listed.read_text() == kept
 
-    plugin.write_text(plugin.read_text() + "\n")
+    plugin.write_text(plugin.read_text() + "\n# a remark\n")
     assert "has changed since you ran it" in call("sample", "run", "--out", "changed", code=2)
+    call("sample", "run", "--trust", "--out", "remarked")
+
+    plugin.write_text(plugin.read_text().replace("0.05 * torch.randn(", "0.06 * torch.randn("))
     said = call("sample", "run", "--trust", "--out", "changed", code=1)
     assert "plugin toy_copy has changed since the run was made" in said
     call("sample", "run", "--plugin", "toy_copy.py", "--out", "changed")

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import click
 
+from guideplug.cli.check_code import code_data, print_code
 from guideplug.errors import PluginError, UnknownName, nearest
 from guideplug.registry import Plugin, Registry
 from guideplug.testing.imports import imported
@@ -44,15 +45,12 @@ def check_plugins(name: str | None, files: tuple[str, ...], as_json: bool) -> No
             if not as_json:
                 _print(checked, detailed)
         seconds = time.perf_counter() - begin
-        every.append(
-            {
-                "name": plugin.name,
-                "api_1": plugin.old,
-                "seconds": round(seconds, 3),
-                "checked": [_data(item) for item in found],
-            }
-        )
+        row = {"name": plugin.name, "api_1": plugin.old, "seconds": round(seconds, 3)}
+        row["checked"] = [_data(item) for item in found]
+        every.append(row if plugin.broken else {**row, "code": code_data(plugin)})
         if not as_json:
+            if detailed and one.only is None and not plugin.broken:
+                print_code(plugin)
             click.echo(f"  {seconds:.1f} s")
     if as_json:
         click.echo(json.dumps({"holds": failed == 0, "plugins": every}, indent=1))

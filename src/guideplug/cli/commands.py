@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from guideplug.cli.dry_run import dry_run
-from guideplug.cli.guard import guard, no_links, same_code
+from guideplug.cli.guard import guard, no_links, same_code, same_guiders
 from guideplug.cli.progress import progress
 from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table, table_width
@@ -66,7 +66,7 @@ def run_command(config: str | None, options: Mapping[str, Any]) -> None:
         _same_configuration(resolved, folder)
         record = folder.record() if folder.begun else {}
         _same_modules(resolved, record, folder.path)
-        same_code(record, registry, resolved, (), "put it back, or start a new run")
+        same_guiders(record, resolved, "put it back, or start a new run")
     rehearse(resolved, registry)
     store = Store.default()
     if options["dry_run"]:
@@ -119,7 +119,8 @@ def _of_run(path: Path, asked: Request, options: Mapping[str, Any]) -> tuple[Reg
     resolved = resolve(request, registry)
     again = "name it on the command line to guide with it as it is now, or put it back"
     unnamed = resolved if options["guider"] is None else attrs.evolve(resolved, guider=None)
-    same_code(source.record(), registry, unnamed, options["plugins"], again)
+    same_code(source.record(), registry, options["plugins"], again)
+    same_guiders(source.record(), unnamed, again)
     other = renewed_roles(resolve(Request(file=source.config, check_files=False), registry), resolved.guider)
     if other - asked.models.keys():
         left = {role: model for role, model in models.items() if role not in other}
@@ -192,7 +193,7 @@ def _same_configuration(resolved: RunConfig, folder: RunFolder) -> None:
 
 
 def _same_modules(resolved: RunConfig, record: Mapping[str, Any], path: Path) -> None:
-    """Refuse to resume with other code of ours or of a plugin; say it where torch is another."""
+    """Refuse to resume where code that decides, ours or a plugin's, is another; say it where torch is another."""
     now = code_of(resolved)
     code = differences(record.get("code", now), now)
     if code:

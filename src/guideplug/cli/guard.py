@@ -10,10 +10,11 @@ from guideplug.config import short
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import nested_guiders
 from guideplug.registry import Registry
+from guideplug.run.code import code_of_plugin
 from guideplug.run.config import RunConfig
 from guideplug.trust import guarded
 
-__all__ = ["guard", "no_links", "same_code"]
+__all__ = ["guard", "no_links", "same_code", "same_guiders"]
 
 
 def guard(options: Mapping[str, Any], *texts: str | None) -> None:
@@ -45,30 +46,43 @@ def no_links(folder: Path) -> None:
             raise UsageError(f"--resume {folder}: {file} is a link, and nothing is written elsewhere: put a copy there")
 
 
-def same_code(
-    record: Mapping[str, Any], registry: Registry, config: RunConfig, named: Iterable[str], advice: str
-) -> None:
-    """Refuse to go on with a run whose code has changed since.
+def same_code(record: Mapping[str, Any], registry: Registry, named: Iterable[str], advice: str) -> None:
+    """Refuse to go on with a run whose local plugins have changed since, as far as anything depends on them.
 
     Args:
         record: ``run.json``.
         registry: with the local plugins as they are now.
-        config: what is to be run now.
         named: plugin files that the command line names, as they are now.
         advice: what to do, after a semicolon.
 
     Raises:
         RunError: which file, and both hashes.
     """
-    now = {plugin.name: plugin.digest for plugin in registry.plugins if plugin.digest}
+    local = {plugin.name: plugin for plugin in registry.plugins if plugin.digest}
     fresh = {Path(file).stem for file in named}
-    for plugin in _rows(record, "plugins"):
-        name, before = plugin.get("name"), plugin.get("sha256")
-        if before and name in now and name not in fresh and now[name] != before:
+    for row in _rows(record, "plugins"):
+        plugin, before = local.get(str(row.get("name"))), row.get("decides")
+        if plugin is None or plugin.name in fresh or row.get("sha256") == plugin.digest:
+            continue
+        now = code_of_plugin(plugin)
+        if before != now:
             raise RunError(
-                f"plugin {name} has changed since the run was made (SHA-256 {str(before)[:12]}, now {now[name][:12]}); "
-                f"{advice}"
+                f"plugin {plugin.name} has changed since the run was made, in what networks or samples depend on (its "
+                f"code was {before or 'not noted'}, and is {now} now); {advice}"
             )
+
+
+def same_guiders(record: Mapping[str, Any], config: RunConfig, advice: str) -> None:
+    """Refuse to go on with a run whose guiders name code or files that have changed since.
+
+    Args:
+        record: ``run.json``.
+        config: what is to be run now.
+        advice: what to do, after a semicolon.
+
+    Raises:
+        RunError: which guider.
+    """
     recorded = {guider.get("guider"): guider.get("content") for guider in _rows(record, "guiders")}
     for guider in nested_guiders(config.guider):
         before = recorded.get(short(guider))

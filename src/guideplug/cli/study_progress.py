@@ -40,6 +40,8 @@ class StudyProgress(Listener):
             self._counted(event, data["done"], data["total"], data["which"])
         elif event == "wait":
             self._say(waiting_line(data))
+        elif event == "warning":
+            self._say(f"warning: {data['text']}")
         elif event == "step":
             self._show(f"training {data['role']}: {data['reached']:g} of {data['total']:g} {data['unit']}")
 

@@ -26,16 +26,19 @@ from guideplug.compare.shared import shared_guides, shared_references
 from guideplug.compare.trainings import needed_for
 from guideplug.compare.workers import Cell, Run, asked_to_leave, workers
 from guideplug.denoise import Leaf
+from guideplug.digest import record_digest
 from guideplug.errors import RunError
 from guideplug.files import check_unchanged, whole_file
+from guideplug.guide import nested_guiders
 from guideplug.observe import Observers
 from guideplug.reading import read_json_file
 from guideplug.recipes import Snapshot
 from guideplug.registry import Registry
+from guideplug.run.code import code_of, code_that_measures, measured_anew
 from guideplug.run.measure import Bench, metrics_of
 from guideplug.run.rehearsal import denoiser_of, guided
 from guideplug.run.workshop import StoreWorkshop
-from guideplug.store import Store
+from guideplug.store import Store, identity
 from guideplug.train import Moment, moment_at
 
 __all__ = ["compare"]
@@ -103,7 +106,13 @@ def compare(
         shared_references=shared_references(grid),
     )
     wanted = _wanted(grid, plan)
-    missing = [cell for cell in wanted if not _path(grid, folder, cell).is_file()]
+    there = [cell for cell in wanted if _path(grid, folder, cell).is_file()]
+    anew = [cell for cell in there if _read(_path(grid, folder, cell)).get("code") != _code(grid, registry, cell)]
+    if anew:
+        text = measured_anew(len(anew), "cell", "of networks, guiders or metrics")
+        say(f"warning: {text}")
+        tell("warning", text=text)
+    missing = [cell for cell in wanted if cell not in there or cell in anew]
     done = len(wanted) - len(missing)
     with _work(grid, registry, store, jobs, tell) as run:
         for cell, values in run("measure", missing) if missing else ():
@@ -133,6 +142,18 @@ def _wanted(grid: Grid, found: Comparison) -> list[Cell]:
 def _path(grid: Grid, folder: Path, cell: Cell) -> Path:
     selector, seed, step = cell
     return folder / "cells" / f"{grid.request.selectors.index(selector)}-{seed}-{step}.json"
+
+
+def _code(grid: Grid, registry: Registry, cell: Cell) -> str:
+    """The hash of the code that a cell's values depend on."""
+    selector, seed, step = cell
+    configs = {guider: grid.configs[guider, selector, seed] for guider in grid.request.guiders}
+    found: list[Any] = [code_that_measures(grid.first, registry)]
+    for name, config in configs.items():
+        recipes = grid.at(name, selector, seed, step)
+        contents = [guider.content() for guider in nested_guiders(config.guider)]
+        found.append([code_of(config), contents, {role: identity(recipe) for role, recipe in recipes.items()}])
+    return record_digest({"code": found})[:16]
 
 
 def _read(path: Path) -> Any:
@@ -245,7 +266,7 @@ class _Desk:
                 _, metrics, evaluations = self.bench.sampled(config, point, guider, stop)
                 found[guider] = {"metrics": metrics, "evaluations": evaluations}
             truth = self.bench.truth(self.grid.first, stop).metrics
-        return {"guiders": found, "truth": truth}
+        return {"code": _code(self.grid, self.registry, cell), "guiders": found, "truth": truth}
 
 
 def _desk_of(request: GridRequest, plugins: Sequence[str], root: str) -> _Desk:

@@ -9,11 +9,22 @@ import abc
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NewType
+from typing import Any, ClassVar, NewType, TypeVar
 
 import attrs
 
-__all__ = ["Expression", "Source", "Strategy", "at_least", "between", "finite", "non_negative", "option", "positive"]
+__all__ = [
+    "Expression",
+    "Source",
+    "Strategy",
+    "at_least",
+    "between",
+    "decides_nothing",
+    "finite",
+    "non_negative",
+    "option",
+    "positive",
+]
 
 Expression = NewType("Expression", str)
 """An option that holds a constructor expression as text, such as a guider with a range; quotes may be left out."""
@@ -45,6 +56,8 @@ class Strategy(abc.ABC):
     """What users call it: lower case, words joined by ``-``."""
     source: ClassVar[Source | None] = None
     """The paper and equation, or None for what needs no reference."""
+    decides: ClassVar[bool] = True
+    """Whether networks or samples may depend on it; see `decides_nothing`."""
 
     @classmethod
     def summary(cls) -> str:
@@ -61,6 +74,20 @@ class Strategy(abc.ABC):
             folder: a new folder, for files that the options name.
         """
         return {}
+
+
+T = TypeVar("T")
+
+
+def decides_nothing(what: T) -> T:
+    """Mark a method, or a class, that shows, measures or reports, so that no network depends on it.
+
+    Its code is no part of a network's identity, nor is that of the methods that override it, unless something that
+    does decide names it. The mark is read from the source (`guideplug.source`); a class has ``decides`` false, too.
+    """
+    if isinstance(what, type):
+        what.decides = False  # type: ignore[attr-defined]
+    return what
 
 
 def option(

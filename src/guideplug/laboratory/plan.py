@@ -15,7 +15,7 @@ from guideplug.recipe import Recipe, nested_recipes
 from guideplug.registry import Registry
 from guideplug.run.config import Request, RunConfig, resolve, to_table, to_toml
 from guideplug.run.rehearsal import rehearse
-from guideplug.store import identity, source_digest
+from guideplug.store import code_behind, identity
 from guideplug.study import Study, Trial
 
 __all__ = ["Plan", "fingerprint", "planned"]
@@ -118,8 +118,7 @@ def fingerprint(config: RunConfig) -> str:
     """A hash of all that decides what a trial gives, the device apart: its configuration, networks, and their code."""
     table = {key: value for key, value in to_table(config).items() if key != "device"}
     networks = {role: identity(recipe) for role, recipe in config.recipes.items()}
-    roots = {type(one).__module__.partition(".")[0] for one in (config.task, config.guider, config.sampler) if one}
-    code = {root: source_digest(root) for root in sorted(roots)}
+    code = code_behind((config.task, config.guider, config.sampler))
     text = json.dumps([table, networks, code], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -32,6 +32,7 @@ from guideplug.reading import read_arrays
 from guideplug.recipe import Recipe, nested_recipes
 from guideplug.recipes import Snapshot
 from guideplug.registry import Registry
+from guideplug.run.code import code_that_measures, measured_anew
 from guideplug.run.config import RunConfig
 from guideplug.run.folder import read_json
 from guideplug.run.measure import Bench, metrics_of
@@ -72,11 +73,16 @@ def carry_out(
     tell = Observers() if observers is None else observers
     files = [_path(folder, number) for number in range(len(plan.trials))]
     missing = [number for number, file in enumerate(files) if not file.is_file()]
+    anew = []
     for number in sorted({*range(len(files))} - {*missing}):
         found = _same(plan, number, files[number])
         if plan.trials[number].keep and not found["failed"] and not files[number].with_suffix(".npz").is_file():
             missing.append(number)
-    missing.sort()
+        elif found.get("measures") != code_that_measures(plan.configs[number], registry):
+            anew.append(number)
+    if anew:
+        tell("warning", text=measured_anew(len(anew), "trial", "of metrics"))
+    missing = sorted([*missing, *anew])
     if missing:
         with _work(plan, registry, folder, store, jobs, tell) as run:
             named = plan.networks
@@ -208,6 +214,7 @@ class _Desk:
             found: dict[str, Any] = {
                 "axes": dict(trial.axes),
                 "run": fingerprint(config),
+                "measures": code_that_measures(config, self.bench.registry),
                 "truth": dict(truth),
                 "failed": "",
             }

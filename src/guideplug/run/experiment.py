@@ -28,7 +28,7 @@ from guideplug.recipes import FineTune, Train
 from guideplug.registry import Registry
 from guideplug.run.arms import draw_arms
 from guideplug.run.checked import check_lines
-from guideplug.run.code import code_of
+from guideplug.run.code import code_of, code_of_plugin
 from guideplug.run.config import RunConfig, to_table, to_toml
 from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop, unhurried
@@ -347,6 +347,7 @@ class Experiment:
                     "name": plugin.name,
                     "from": str(plugin),
                     "sha256": plugin.digest or None,
+                    "decides": code_of_plugin(plugin) if plugin.digest else None,
                     "broken": plugin.broken or None,
                     "disabled": plugin.disabled,
                 }

@@ -2,41 +2,30 @@
 
 That is the recipe's every option, down through its strategies and the recipes it refers to, but for those that say that
 they decide nothing (`option(decides=False)`); what their `content` says beyond that (data fingerprints, bytes of
-files); the version of each distribution involved; and a hash of its source, so that an edited file never finds an old
-network. Device, number of threads and seconds are not part of it.
+files); and hashes of the code that it is followed with, as far as that decides (`guideplug.source`), so that an edited
+network never finds the old one's weights. Device, number of threads and seconds are not part of it.
 """
 
 import functools
 import hashlib
 import importlib.metadata
-import inspect
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-import guideplug
 from guideplug.config import Duration, Strategy
-from guideplug.digest import files_digest, module_digest
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
 from guideplug.reward import Reward
+from guideplug.source import core_digest, core_scope, reached
 from guideplug.task import Network
 
-__all__ = ["code_behind", "describe", "identity", "source_digest"]
-
-NOT_TRAINED_WITH = {
-    "check", "cli", "compare", "demo", "laboratory", "metrics", "report", "run", "scaffold", "testing", "watch",
-    "__main__.py", "data_check.py", "files.py", "held_out.py", "hooks.py", "names.py", "observe.py", "paired.py",
-    "registry.py", "study.py", "trust.py",
-}  # fmt: skip
-"""Rooms of the core that no weight depends on: editing them does not disown trained networks."""
-TRAINED_WITH = {"run/workshop.py"}
-"""Files in those rooms that weights depend on all the same."""
+__all__ = ["code_behind", "code_of_classes", "describe", "identity"]
 
 
 def identity(recipe: Recipe) -> str:
@@ -47,13 +36,23 @@ def identity(recipe: Recipe) -> str:
 
 def describe(recipe: Recipe) -> dict[str, Any]:
     """What `identity` hashes: the recipe as plain data, and the code it was followed with."""
-    return {"recipe": _plain(recipe), "code": code_behind(recipe)}
+    return {"recipe": _plain(recipe), "code": code_behind((recipe,))}
 
 
-def code_behind(recipe: Recipe) -> dict[str, str]:
-    """Version and hash of each top-level module that a recipe is followed with; its data are not looked at."""
-    modules = sorted({type(strategy).__module__ for strategy in _strategies(recipe)})
-    return {"guideplug": _core(), **dict(map(_code, modules))}
+def code_behind(values: Iterable[Any], named: Iterable[str] = ()) -> dict[str, str]:
+    """The hash of what decides in each top-level module that strategies are of; their data are not looked at.
+
+    Args:
+        values: strategies, with those among their options.
+        named: methods whose code counts though it decides no network, such as a task's ``truth``.
+    """
+    classes = {type(strategy) for value in values for strategy in _strategies(value)}
+    return code_of_classes(classes, named)
+
+
+def code_of_classes(classes: Iterable[type[Strategy]], named: Iterable[str] = ()) -> dict[str, str]:
+    """As `code_behind`, of classes."""
+    return dict(_code(frozenset(classes), frozenset(named)))
 
 
 def _plain(value: Any) -> Any:
@@ -97,31 +96,26 @@ def _strategies(value: Any) -> Iterator[Strategy]:
             yield from _strategies(item)
 
 
-def _code(module: str) -> tuple[str, str]:
-    root = module.partition(".")[0]
-    if root == "guideplug":
-        return "guideplug", _core()
-    return root, f"{_version(root)} {source_digest(root)}"
+@functools.cache
+def _code(classes: frozenset[type[Strategy]], named: frozenset[str]) -> Mapping[str, str]:
+    names = sorted((cls.__module__, cls.__qualname__.partition(".")[0]) for cls in classes)
+    found = reached([(sys.modules.get(module), name) for module, name in names], core_scope(), named)
+    code = {"guideplug": core_digest()}
+    for root in sorted({module.partition(".")[0] for module, _ in names} - {"guideplug"}):
+        code[root] = f"{_beyond_python(root)}{found[root].digest if root in found else 'no source'}"
+    return code
 
 
 @functools.cache
-def _version(root: str) -> str:
+def _beyond_python(root: str) -> str:
+    """The version of what a package is installed with, where it holds more than Python; it stands for the rest."""
+    file = getattr(sys.modules.get(root), "__file__", None)
+    folder = None if file is None else Path(file).parent
+    if folder is not None and Path(file).name == "__init__.py":  # type: ignore[arg-type]
+        there = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        if all(path.suffix in (".py", ".pyi") or path.name == "py.typed" for path in there):
+            return ""
+    elif file is not None and file.endswith(".py"):
+        return ""
     distributions = importlib.metadata.packages_distributions().get(root, [])
-    return ", ".join(sorted(f"{name} {importlib.metadata.version(name)}" for name in set(distributions)))
-
-
-@functools.cache
-def _core() -> str:
-    folder = Path(inspect.getfile(guideplug)).parent
-    files = [
-        file
-        for file in folder.rglob("*.py")
-        if file.relative_to(folder).parts[0] not in NOT_TRAINED_WITH
-        or file.relative_to(folder).as_posix() in TRAINED_WITH
-    ]
-    return f"{_version('guideplug')} {files_digest(folder, files)}"
-
-
-def source_digest(root: str) -> str:
-    """The hash of a top-level module's source: of its file, or of every Python file of the package."""
-    return module_digest(sys.modules[root])
+    return "".join(f"{name} {importlib.metadata.version(name)}, " for name in sorted(set(distributions)))
