@@ -317,7 +317,7 @@ def test_networks_of_equal_options_and_other_classes_differ() -> None:
         name = "same"
         hidden: int = 64
 
-        def build(self, task: Any) -> Any:
+        def build(self, domain: Any) -> Any:
             raise NotImplementedError
 
     Same.__module__ = type(MAIN.denoiser).__module__

@@ -21,7 +21,8 @@ FOLDER = Path(__file__).parents[1]
 DECIDES_NOTHING = {
     "check", "cli", "compare", "config", "demo", "laboratory", "metrics", "report", "run", "scaffold", "source",
     "store", "testing", "watch", "__init__.py", "__main__.py", "data_check.py", "digest.py", "errors.py", "files.py",
-    "held_out.py", "hooks.py", "names.py", "observe.py", "paired.py", "registry.py", "study.py", "trust.py",
+    "held_out.py", "hooks.py", "names.py", "observe.py", "paired.py", "registry.py", "signatures.py", "study.py",
+    "trust.py",
 }  # fmt: skip
 """Rooms that no weight depends on. What `config` reads and what `store` hashes are values, which identities hold."""
 DECIDES = {"config/duration.py", "run/workshop.py"}
