@@ -3,8 +3,8 @@
 From a definition, whatever its text names at the top level of its file counts too, and through imports what is named of
 other modules of the same package. Statements that are no definitions count as soon as something of their file does, as
 does what an import does that nothing uses. A name counts whether or not it is a local variable of the same name: too
-much may count, not too little. Where names do not say what runs (a star, a computed import, ``eval``), the whole package
-counts.
+much may count, not too little. Where names do not say what runs (a star, a computed import, ``eval``), the whole
+package counts.
 
 Methods that are marked `guideplug.decides_nothing`, by the class or by one that it inherits from, are left out unless
 something that counts names them; so are private methods beside them.
