@@ -97,7 +97,7 @@ SPLIT = {
 """A builder that imports its architecture from another file, and reads its weights from a third."""
 EDITS = {
     "the architecture": ("forms.py", SPLIT["forms.py"].replace("0.25 * x", "0.26 * x")),
-    "the builder": ("arch.py", SPLIT["arch.py"] + "# a comment\n"),
+    "the builder": ("arch.py", SPLIT["arch.py"].replace("float(", "1.1 * float(")),
     "the weights": ("offset.txt", "0.2"),
 }
 
@@ -132,6 +132,8 @@ def test_edited_code_or_weights_are_another_network(cli: Any) -> None:
         assert copied != before[0], what
         assert trained_ != before[1], what
         Path(name).write_text(SPLIT[name])
+    Path("arch.py").write_text(SPLIT["arch.py"] + "# a comment\n")
+    assert identities() == before
 
 
 def test_two_roles_may_not_share_weights(sample: Any, cli: Any) -> None:
