@@ -45,7 +45,7 @@ class Gate(Weight):
 
     def zero_at(self, at: WeightInput) -> bool:
         """Whether it is 0 outside the interval: at a level, or in a step."""
-        return bool(self(at) == 0.0)
+        return bool(self.forward(at) == 0.0)
 
     def _level(self, at: WeightInput) -> Level:
         if self.per == "evaluation" or (at.step is None and at.toward is None):

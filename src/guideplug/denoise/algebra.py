@@ -32,7 +32,7 @@ from guideplug.denoise.query import Fixed, Query, Slot, Terms
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record
 from guideplug.denoise.weight import Polynomial, Scalar, Weight, WeightSchedule, polynomial
-from guideplug.denoise.weight_input import Level, WeightInput
+from guideplug.denoise.weight_input import Level
 from guideplug.errors import ConditionError, DenoiserError
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ class Denoiser(nn.Module, abc.ABC):
             ConditionError: the condition's batch does not match, or a null condition is asked of a network without.
             DenoiserError: a network returned another shape.
         """
-        at = WeightInput(sigma, toward, self.space, condition, step)
-        return OnePass(x, at).value(self, self._plan or Plan())
+        return OnePass(x, sigma, condition, toward, step, self.space).value(self, self._plan or Plan())
 
     def under(self, condition: Condition) -> "Denoiser":
         """This denoiser with a fixed condition in place of the given one (a negative prompt, another label)."""

@@ -13,16 +13,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from attrs import evolve
 from torch import Tensor
 
-from guideplug.denoise.condition import expand
+from guideplug.denoise.condition import Condition, expand
 from guideplug.denoise.plan import Asked, Call, Path, Place, Plan, survey
 from guideplug.denoise.query import Query
 from guideplug.denoise.samples import asking
+from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record_gradient
 from guideplug.denoise.trace import Trace
-from guideplug.denoise.weight_input import WeightInput
+from guideplug.denoise.weight_input import Level, WeightInput
 
 if TYPE_CHECKING:
     from guideplug.denoise.algebra import Denoiser
@@ -31,16 +31,21 @@ __all__ = ["OnePass"]
 
 
 class OnePass:
-    """The evaluation of one composed denoiser at one x, noise level and condition."""
+    """The evaluation of one composed denoiser at one x, noise level and condition, in one step of a sampler."""
 
-    def __init__(self, x: Tensor, at: WeightInput) -> None:
-        self._condition = at.condition
-        at = evolve(
-            at,
-            sigma=at.sigma.to(x.device, x.dtype) if isinstance(at.sigma, Tensor) else float(at.sigma),
-            condition=expand(at.condition, len(x)),
-        )
-        self._place = Place(x=x, at=at, shape=tuple(x.shape[1:]), conditional=at.condition is not None)
+    def __init__(
+        self,
+        x: Tensor,
+        sigma: Level,
+        condition: Condition,
+        toward: Level | None,
+        step: tuple[Level, Level] | None,
+        space: Space,
+    ) -> None:
+        sigma = sigma.to(x.device, x.dtype) if isinstance(sigma, Tensor) else float(sigma)
+        at = WeightInput(sigma, toward, space, expand(condition, len(x)), step)
+        self._condition = condition
+        self._place = Place(at, x, shape=tuple(x.shape[1:]), conditional=condition is not None)
         self._places: dict[Path, Place] = {}
         self._outputs: dict[Asked, Tensor] = {}
         self._calls: list[Call] = []

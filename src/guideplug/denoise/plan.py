@@ -88,18 +88,9 @@ class Place:
         self, at: WeightInput, x: Tensor | None, *, shape: tuple[int, ...], conditional: bool, copies: int = 1
     ) -> None:
         self.at, self.x = at, x
+        self.sigma, self.condition = at.sigma, at.condition
         self.shape, self.conditional, self.copies = shape, conditional, copies
         self.coefficients = Coefficients(at, conditional=conditional)
-
-    @property
-    def sigma(self) -> Level:
-        """The noise level."""
-        return self.at.sigma
-
-    @property
-    def condition(self) -> Condition:
-        """The condition that was given, for as many rows."""
-        return self.at.condition
 
     def beyond(self, view: "Atom") -> "Place":
         """The place where a view asks; the step of the sampler is the same."""

@@ -126,7 +126,7 @@ class Scheduled(Weight):
 
     def zero_at(self, at: WeightInput) -> bool:
         """Whether the schedule is 0 there."""
-        return bool(self(at) == 0.0)
+        return bool(self.forward(at) == 0.0)
 
     @property
     def order(self) -> tuple[int, int, str]:
