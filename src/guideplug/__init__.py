@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from guideplug.denoise import Perturbation as Perturbation
     from guideplug.denoise import Space as Space
     from guideplug.denoise import Start as Start
+    from guideplug.denoise import Step as Step
     from guideplug.denoise import Uphill as Uphill
     from guideplug.denoise import View as View
     from guideplug.denoise import Weight as Weight
@@ -147,7 +148,7 @@ _ROOMS = {
     "degrade": ["Degraded"],
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Leaf", "Level", "LogDensity",
-        "NoiseDomain", "Perturbation", "Space", "Start", "Uphill", "View", "Weight", "WeightInput", "WeightSchedule",
+        "NoiseDomain", "Perturbation", "Space", "Start", "Step", "Uphill", "View", "Weight", "WeightInput", "WeightSchedule",
         "formula", "perturbed", "tally",
     ],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],

@@ -10,7 +10,7 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug.config import Strategy
-from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Terms, calls, switched_off, taken
+from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Step, Terms, calls, switched_off, taken
 from guideplug.errors import DivergenceError
 from guideplug.noise import SampleStreams
 
@@ -183,13 +183,7 @@ class _Planner(Denoiser):
         return self._planned.terms
 
     def forward(
-        self,
-        x: Tensor,
-        sigma: Level,
-        condition: Condition = None,
-        *,
-        toward: Level | None = None,
-        step: tuple[Level, Level] | None = None,
+        self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
     ) -> Tensor:
         level, after = _highest(sigma), None if toward is None else _highest(toward)
         asked, given = sigma if isinstance(sigma, Tensor) else level, condition is not None

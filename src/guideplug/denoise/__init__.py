@@ -11,7 +11,7 @@ from guideplug.denoise.space import Space
 from guideplug.denoise.tally import Count, Tally, tally
 from guideplug.denoise.view import AnsweringFor, Change, Perturbed, View, perturbed
 from guideplug.denoise.weight import Polynomial, Weight, WeightSchedule
-from guideplug.denoise.weight_input import Level, WeightInput
+from guideplug.denoise.weight_input import Level, Step, WeightInput
 
 __all__ = [
     "Affine",
@@ -37,6 +37,7 @@ __all__ = [
     "Slot",
     "Space",
     "Start",
+    "Step",
     "Tally",
     "Terms",
     "Uphill",

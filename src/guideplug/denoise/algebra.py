@@ -32,7 +32,7 @@ from guideplug.denoise.query import Fixed, Query, Slot, Terms
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record
 from guideplug.denoise.weight import Polynomial, Scalar, Weight, WeightSchedule, polynomial
-from guideplug.denoise.weight_input import Level
+from guideplug.denoise.weight_input import Level, Step
 from guideplug.errors import ConditionError, DenoiserError
 
 if TYPE_CHECKING:
@@ -64,13 +64,7 @@ class Denoiser(nn.Module, abc.ABC):
         """The normal form: distinct queries and their coefficients, which sum to one."""
 
     def forward(
-        self,
-        x: Tensor,
-        sigma: Level,
-        condition: Condition = None,
-        *,
-        toward: Level | None = None,
-        step: tuple[Level, Level] | None = None,
+        self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
     ) -> Tensor:
         """The denoised samples, (B, *) like ``x``.
 
@@ -278,13 +272,7 @@ class Leaf(Atom):
         return super().unconditional()
 
     def forward(
-        self,
-        x: Tensor,
-        sigma: Level,
-        condition: Condition = None,
-        *,
-        toward: Level | None = None,
-        step: tuple[Level, Level] | None = None,
+        self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
     ) -> Tensor:
         """The denoised samples: one call of the network, counted, its output's shape checked. See `Denoiser`."""
         batch = len(x)

@@ -22,7 +22,7 @@ from guideplug.denoise.samples import asking
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record_gradient
 from guideplug.denoise.trace import Trace
-from guideplug.denoise.weight_input import Level, WeightInput
+from guideplug.denoise.weight_input import Level, Step, WeightInput
 
 if TYPE_CHECKING:
     from guideplug.denoise.algebra import Denoiser
@@ -39,7 +39,7 @@ class OnePass:
         sigma: Level,
         condition: Condition,
         toward: Level | None,
-        step: tuple[Level, Level] | None,
+        step: Step,
         space: Space,
     ) -> None:
         sigma = sigma.to(x.device, x.dtype) if isinstance(sigma, Tensor) else float(sigma)

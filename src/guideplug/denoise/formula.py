@@ -14,7 +14,7 @@ from guideplug.denoise.tally import Count
 from guideplug.denoise.trace import beneath, gradients
 from guideplug.denoise.view import Perturbed
 from guideplug.denoise.weight import Polynomial, Weight
-from guideplug.denoise.weight_input import Level, WeightInput
+from guideplug.denoise.weight_input import Level, Step, WeightInput
 
 __all__ = ["calls", "formula", "switched_off", "taken"]
 
@@ -40,7 +40,7 @@ def calls(
     *,
     conditional: bool = True,
     toward: Level | None = None,
-    step: tuple[Level, Level] | None = None,
+    step: Step = None,
     x: Tensor | None = None,
     condition: Condition = None,
 ) -> dict[Leaf, Count]:
@@ -66,9 +66,7 @@ def calls(
     return found
 
 
-def switched_off(
-    point: Denoiser, sigma: float, toward: float | None = None, step: tuple[Level, Level] | None = None
-) -> list[str]:
+def switched_off(point: Denoiser, sigma: float, toward: float | None = None, step: Step = None) -> list[str]:
     """The weights that are 0 at a level whatever the condition, as formulas write them."""
     return list(dict.fromkeys(_switched_off(point, WeightInput(sigma, toward, point.space, step=step))))
 
@@ -88,7 +86,7 @@ def taken(
     *,
     conditional: bool = True,
     toward: Level | None = None,
-    step: tuple[Level, Level] | None = None,
+    step: Step = None,
 ) -> list[str]:
     """The gradients that one evaluation at noise level ``sigma`` takes, as formulas name them."""
     at = WeightInput(sigma, toward, point.space, step=step)

@@ -24,7 +24,7 @@ from torch import Tensor
 from guideplug.denoise.algebra import Atom, Denoiser, Leaf, Perturbation
 from guideplug.denoise.condition import Condition
 from guideplug.denoise.domain import Start
-from guideplug.denoise.weight_input import Level
+from guideplug.denoise.weight_input import Level, Step
 from guideplug.errors import DenoiserError, nearest
 
 if TYPE_CHECKING:
@@ -170,13 +170,7 @@ class Perturbed(AnsweringFor):
         return self.of.counted_as
 
     def forward(
-        self,
-        x: Tensor,
-        sigma: Level,
-        condition: Condition = None,
-        *,
-        toward: Level | None = None,
-        step: tuple[Level, Level] | None = None,
+        self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
     ) -> Tensor:
         """A call of the network, which counts it."""
         with self._offer():

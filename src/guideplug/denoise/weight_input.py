@@ -9,9 +9,11 @@ from torch import Tensor
 from guideplug.denoise.condition import Condition
 from guideplug.denoise.space import Space
 
-__all__ = ["Level", "WeightInput"]
+__all__ = ["Level", "Step", "WeightInput"]
 
 Level: TypeAlias = float | Tensor
+Step: TypeAlias = tuple[Level, Level] | None
+"""The levels that a sampler's step goes between, (start, end); None where there is none, or it is not said."""
 
 
 @frozen(eq=False)
@@ -34,7 +36,7 @@ class WeightInput:
     toward: Level | None
     space: Space
     condition: Condition = None
-    step: tuple[Level, Level] | None = None
+    step: Step = None
 
     @property
     def own(self) -> bool:

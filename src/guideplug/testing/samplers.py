@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Terms, WeightInput, tally
+from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Step, Terms, WeightInput, tally
 from guideplug.noise import SampleStreams
 from guideplug.sample import Sampler, planned_evaluations
 from guideplug.testing.law import Laws, must
@@ -39,13 +39,7 @@ class _Watched(Denoiser):
         return self
 
     def forward(
-        self,
-        x: Tensor,
-        sigma: Level,
-        condition: Condition = None,
-        *,
-        toward: Level | None = None,
-        step: tuple[Level, Level] | None = None,
+        self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
     ) -> Tensor:
         self.asked.append(WeightInput(sigma, toward, self.space, condition, step))
         denoised: Tensor = self.of(x, sigma, condition, toward=toward, step=step)

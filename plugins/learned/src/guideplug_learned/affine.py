@@ -14,7 +14,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from guideplug import Condition, Denoiser, Guider, Leaf, Level, Space
+from guideplug import Condition, Denoiser, Guider, Leaf, Level, Space, Step
 from guideplug_learned.errors import LearnedError
 
 __all__ = ["asked_roles", "at_weight", "check_affine", "check_weight"]
@@ -91,13 +91,7 @@ class _Probe(Leaf):
         self.std = (1 + 0.3 * number) * space.sigma_data
 
     def forward(
-        self,
-        x: Tensor,
-        sigma: Level,
-        condition: Condition = None,
-        *,
-        toward: Level | None = None,
-        step: tuple[Level, Level] | None = None,
+        self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
     ) -> Tensor:
         levels = sigma if isinstance(sigma, Tensor) else torch.full((len(x),), sigma, dtype=x.dtype)
         return self.denoise(x, levels.to(x.dtype).expand(len(x)), condition)
