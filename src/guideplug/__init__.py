@@ -148,8 +148,8 @@ _ROOMS = {
     "degrade": ["Degraded"],
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Leaf", "Level", "LogDensity",
-        "NoiseDomain", "Perturbation", "Space", "Start", "Step", "Uphill", "View", "Weight", "WeightInput", "WeightSchedule",
-        "formula", "perturbed", "tally",
+        "NoiseDomain", "Perturbation", "Space", "Start", "Step", "Uphill", "View", "Weight", "WeightInput",
+        "WeightSchedule", "formula", "perturbed", "tally",
     ],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
     "guide": ["Guider", "opposite", "weight_of"],
