@@ -519,3 +519,12 @@ class TestGates:
         for low, high in [(1.0, 1.0), (2.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (0.0, math.nan)]:
             with pytest.raises(ValueError, match="give 0 <= low < high"):
                 Gate(low, high)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (1, 2), (2,), ()])
+def test_what_a_function_returns_is_not_broadcast(shape):
+    base = GaussianDenoiser(0.1)
+    wrong = Combine([base], lambda outputs, x, sigma: torch.zeros(shape), written="mine({})")
+    for point in (wrong, base + 0.5 * (wrong - base)):
+        with pytest.raises(DenoiserError, match=r"Combine mine\(\.\.\.\) gave denoised samples of shape"):
+            point(torch.randn(3, 2), 1.0)

@@ -23,6 +23,7 @@ from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record_gradient
 from guideplug.denoise.trace import Trace
 from guideplug.denoise.weight_input import Level, Step, WeightInput
+from guideplug.errors import DenoiserError
 
 if TYPE_CHECKING:
     from guideplug.denoise.algebra import Denoiser
@@ -108,7 +109,12 @@ class OnePass:
         asked = path, query
         if asked not in self._outputs:
             with torch.set_grad_enabled(torch.is_grad_enabled() or asked in self._trace):
-                self._outputs[asked] = self._combined(asked)
+                answer, x = self._combined(asked), self._trace.x(asked)
+            if answer.shape != x.shape:  # in a sum it might be broadcast in silence
+                what = f"{type(query.source).__name__} {query.source.written.replace('{}', '...')}"
+                shapes = f"{tuple(answer.shape)} for x of shape {tuple(x.shape)}"
+                raise DenoiserError(f"{what} gave denoised samples of shape {shapes}: return x's")
+            self._outputs[asked] = answer
         return self._outputs[asked]
 
     def _combined(self, asked: Asked) -> Tensor:

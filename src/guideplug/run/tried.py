@@ -79,8 +79,10 @@ def _try_at(
     step: tuple[float, float] | None,
 ) -> None:
     start = start_of(task, sigma, seed)
-    value = point.trajectory()(start.x, sigma, start.condition, toward=toward, step=step)
-    _check_shape(value, start.x, who)
+    try:
+        value = point.trajectory()(start.x, sigma, start.condition, toward=toward, step=step)
+    except DenoiserError as error:
+        raise DenoiserError(f"{who}: {error}") from None
     slopes = taken(point, sigma, conditional=start.condition is not None, toward=toward, step=step)
     if slopes and not bool(torch.isfinite(value).all()):
         raise DenoiserError(
