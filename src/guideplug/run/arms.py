@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from guideplug.denoise import Condition, Denoiser, Tally, tally
+from guideplug.denoise import Condition, Denoiser, Domain, Tally, tally
 from guideplug.noise import SampleStreams
 from guideplug.sample import Sampler, end_of
-from guideplug.task import Arm, Task
+from guideplug.task import Arm
 
 __all__ = ["draw_arms"]
 
 
 def draw_arms(
     arms: Mapping[str, Denoiser],
-    task: Task,
+    task: Domain,
     sampler: Sampler,
     *,
     count: int,
@@ -28,6 +28,7 @@ def draw_arms(
 
     Args:
         arms: denoisers by name.
+        task: what says where samples start.
         count, seed, batch: how many samples, from which seed, how many at once.
         each: called after each step with the arm, the steps done and the steps in all; after each batch where the
             sampler has a ``sample`` of its own.
