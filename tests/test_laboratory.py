@@ -43,7 +43,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     draw = Tree.draw
 
     def counted(self: Tree, sigma: Any, streams: Any) -> Any:
-        found.append(len(sigma))
+        if len(sigma) > 2:  # a preflight's are two
+            found.append(len(sigma))
         return draw(self, sigma, streams)
 
     monkeypatch.setattr(Tree, "draw", counted)

@@ -4,7 +4,7 @@
 
 While a process is at work in a folder, the checksum of a file is noted before the file appears, so that one that was
 killed between the two leaves nothing that contradicts itself: a file may have any of the checksums noted for it. When
-the work ends, however it ends, the list is written anew. Logs (``.jsonl``) grow, and are noted then only.
+the work ends, however it ends, the list is written anew; what differs from what was noted stays refused. Logs (``.jsonl``) grow, and are noted then only.
 """
 
 import contextlib
@@ -139,7 +139,10 @@ def at_work_in(folder: Path) -> Iterator[None]:
             yield
         finally:
             with contextlib.suppress(OSError, WriteError):  # the list that is there stays true
-                _write(folder, {_name(folder, file): [file_digest(file)] for file in _files(folder)})
+                noted = _noted(folder)
+                _write(
+                    folder, {(name := _name(folder, file)): _settled(file, noted.get(name)) for file in _files(folder)}
+                )
 
 
 @contextlib.contextmanager
@@ -229,6 +232,12 @@ def _noted(folder: Path) -> dict[str, list[str]]:
             if len(digest) == 64 and name:
                 found.setdefault(name, []).append(digest)
     return found
+
+
+def _settled(file: Path, noted: list[str] | None) -> list[str]:
+    """The checksum of a file, or those noted for it where it is not what was written: a damaged file stays one."""
+    digest = file_digest(file)
+    return [digest] if noted is None or digest in noted or file.suffix == GROWS else noted
 
 
 def _write(folder: Path, noted: dict[str, list[str]]) -> None:

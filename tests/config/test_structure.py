@@ -22,6 +22,7 @@ from guideplug.config import (
     between,
     finite,
     format_value,
+    means_none,
     option,
     parse,
     short,
@@ -67,7 +68,8 @@ def _values(expected: Any, depth: int, floats: st.SearchStrategy[float] = FLOATS
         kinds = get_args(expected)
         if depth <= 0 and type(None) in kinds:
             return st.none()
-        return st.one_of(*(_values(kind, depth, floats) for kind in kinds))
+        values = st.one_of(*(_values(kind, depth, floats) for kind in kinds))
+        return values.filter(lambda value: not means_none(value)) if type(None) in kinds else values  # TOML has no null
     if origin is Literal:
         return st.sampled_from(get_args(expected))
     if origin is tuple and get_args(expected)[1:] == (Ellipsis,):

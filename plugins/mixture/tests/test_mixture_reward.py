@@ -8,7 +8,7 @@ import torch
 from attrs import evolve
 from click.testing import CliRunner
 
-from guideplug import GuideplugError, Registry, Reward, SampleStreams, TrainingStreams
+from guideplug import GuideplugError, Registry, Reward, SampleStreams, TrainingStreams, WeightInput
 from guideplug.cli.main import main
 from guideplug.config import Reader
 from guideplug.store import identity
@@ -85,7 +85,7 @@ def test_a_fit_for_it_guides_more_and_raises_its_mean(fit: Any) -> None:
         module = recipe.build()
         recipe.make(module, Shop(base))
         with torch.no_grad():
-            omega = module(labels, sigma, sigma / 2)
+            omega = module(WeightInput(sigma, sigma / 2, task.space, labels))
         weights.append(float(omega.mean()))
         means.append(float(reward.score(conditional + omega[:, None] * away, labels).mean()))
     assert weights[0] < 0.05

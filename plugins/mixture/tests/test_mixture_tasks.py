@@ -7,7 +7,7 @@ import torch
 from attrs import evolve
 from torch import Tensor
 
-from guideplug import Duration, SampleStreams, Task, Train, TrainingStreams
+from guideplug import Duration, NoiseDomain, SampleStreams, Space, Task, Train, TrainingStreams
 from guideplug.config import Reader, short, write
 from guideplug.errors import ConditionError, ConfigError
 from guideplug.registry import Registry
@@ -15,7 +15,6 @@ from guideplug.store import identity
 from guideplug.testing import check_network, check_task
 from guideplug_edm import Heun
 from guideplug_mixture import Gaussian, Mixture, MixtureMLP
-from guideplug_tree import Tree
 
 torch.set_num_threads(1)
 
@@ -60,9 +59,9 @@ def test_wrong_options_are_refused_in_one_line(text: str, said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_network_is_for_these_tasks_only() -> None:
-    with pytest.raises(ValueError, match=r"for the tasks gaussian and mixture, not for task 'tree'"):
-        MixtureMLP().build(Tree())
+def test_the_network_is_for_points_of_the_plane_only() -> None:
+    with pytest.raises(ValueError, match=r"for points in the plane, \(2,\), not for samples of \(3,\)"):
+        MixtureMLP().build(NoiseDomain(Space((3,))))
 
 
 @pytest.mark.parametrize("make", [Gaussian, lambda **options: Mixture(labels=False, **options)])

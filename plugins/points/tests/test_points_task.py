@@ -153,7 +153,7 @@ def test_a_trained_network_treats_each_row_alone_and_looks_at_its_class(rings: P
 def test_the_network_refuses_other_tasks() -> None:
     tree = REGISTRY.find("task", "tree")
     assert not isinstance(tree, str)
-    with pytest.raises(ValueError, match="the task points, not for task 'tree'"):
+    with pytest.raises(ValueError, match="the task points, not for a Tree"):
         SMALL.build(cast(Task, tree()))
 
 

@@ -62,7 +62,7 @@ def _rehearsed(config: RunConfig) -> Rehearsed:
         try:
             built[role] = denoiser_of(untrained.module(recipe), role)
         except ValueError as error:
-            raise ConfigError(f"the network of the role {role!r}: {error}") from None
+            raise ConfigError(f"the network of the role {role!r} for task {config.task.name!r}: {error}") from None
     point = guided(config.guider, built) if config.guider is not None else built["main"]
     _try_alone(config, built, *first_levels(config.sampler, point, config.task))
     tried: list[Recipe] = []
