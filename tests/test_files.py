@@ -138,3 +138,20 @@ def test_a_second_process_is_refused_until_the_first_ends_however_it_ends(tmp_pa
     with at_work_in(tmp_path):
         assert time.monotonic() - begin < 5
     assert [file.name for file in tmp_path.iterdir()] == [CHECKSUMS]
+
+
+def test_what_is_damaged_stays_refused_when_work_was_done_beside_it(tmp_path: Path) -> None:
+    with at_work_in(tmp_path):
+        for name in ("kept.json", "other.json"):
+            with whole_file(tmp_path / name) as file:
+                file.write(b"{}")
+    (tmp_path / "kept.json").write_bytes(b"[]")
+    for _ in range(2):
+        with at_work_in(tmp_path), whole_file(tmp_path / "other.json") as file:
+            file.write(b"[1]")
+        check_unchanged(tmp_path / "other.json")
+        with pytest.raises(DamagedFile, match=r"kept\.json is damaged"):
+            check_unchanged(tmp_path / "kept.json")
+    with at_work_in(tmp_path), whole_file(tmp_path / "kept.json") as file:
+        file.write(b"{1}")
+    check_unchanged(tmp_path / "kept.json")

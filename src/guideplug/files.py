@@ -4,7 +4,8 @@
 
 While a process is at work in a folder, the checksum of a file is noted before the file appears, so that one that was
 killed between the two leaves nothing that contradicts itself: a file may have any of the checksums noted for it. When
-the work ends, however it ends, the list is written anew; what differs from what was noted stays refused. Logs (``.jsonl``) grow, and are noted then only.
+the work ends, however it ends, the list is written anew; what is not what was written stays refused. Logs (``.jsonl``)
+grow, and are noted then only.
 """
 
 import contextlib
@@ -140,9 +141,8 @@ def at_work_in(folder: Path) -> Iterator[None]:
         finally:
             with contextlib.suppress(OSError, WriteError):  # the list that is there stays true
                 noted = _noted(folder)
-                _write(
-                    folder, {(name := _name(folder, file)): _settled(file, noted.get(name)) for file in _files(folder)}
-                )
+                files = {_name(folder, file): file for file in _files(folder)}
+                _write(folder, {name: _settled(file, noted.get(name)) for name, file in files.items()})
 
 
 @contextlib.contextmanager
