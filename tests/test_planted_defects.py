@@ -627,6 +627,10 @@ class Has(Task):
     def groups(self) -> Sequence[str]:
         return ("one", "two") if self.defect == "groups" else ()
 
+    @property
+    def num_labels(self) -> int | None:
+        return 2 if self.defect == "labels" else None
+
     def start(self, streams: SampleStreams, sigma: float) -> Start:
         if self.defect == "starts of the batch":
             generator = torch.Generator().manual_seed(streams.seed)
@@ -676,6 +680,7 @@ TASKS = [
     ("stranger", "primary metrics are named once per aspect, and can be resampled"),
     ("twice", "primary metrics are named once per aspect, and can be resampled"),
     ("figure", "the figure is a PNG"),
+    ("labels", "it says how many labels its conditions choose from"),
 ]
 
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from guideplug.denoise import Leaf, Space
 from guideplug.noise import SampleStreams, TrainingStreams
@@ -84,6 +85,21 @@ def _primary(tasked: Tasked) -> None:
         aspects[aspect] = name
         arms = [tasked.truth[0], *exact]  # what is measured from the same noise has no value for true samples
         must(any(metrics[name].resampler(arm, context) is not None for arm in arms), f"{name!r} has no resampler")
+
+
+@TASK.add(
+    "it says how many labels its conditions choose from",
+    "give num_labels where conditions are labels, whole numbers (B,) from 0 on, and where they are not, none",
+)
+def _labels(tasked: Tasked) -> None:
+    task = tasked.task
+    condition = task.start(SampleStreams(0, range(tasked.count)), task.space.sigma_max).condition
+    labels = isinstance(condition, Tensor) and condition.ndim == 1 and not condition.is_floating_point()
+    must(labels == (task.num_labels is not None), f"num_labels is {task.num_labels}, of starts that have it otherwise")
+    if labels and task.num_labels is not None:
+        assert isinstance(condition, Tensor)
+        most = int(condition.max())
+        must(int(condition.min()) >= 0 and most < task.num_labels, f"a start has {most} of {task.num_labels} labels")
 
 
 @TASK.add("levels are not changed", "compute out of place")
