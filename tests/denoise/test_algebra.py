@@ -522,9 +522,9 @@ class TestGates:
 
 
 @pytest.mark.parametrize("shape", [(3, 1), (1, 2), (2,), ()])
-def test_what_a_function_returns_is_not_broadcast(shape):
+def test_what_a_function_returns_is_not_broadcast_in_a_sum(shape):
     base = GaussianDenoiser(0.1)
-    wrong = Combine([base], lambda outputs, x, sigma: torch.zeros(shape), written="mine({})")
-    for point in (wrong, base + 0.5 * (wrong - base)):
-        with pytest.raises(DenoiserError, match=r"Combine mine\(\.\.\.\) gave denoised samples of shape"):
+    wrong = Combine([base], lambda outputs, x, sigma: torch.zeros(shape))
+    for point in (base + 0.5 * (wrong - base), wrong + 2 * (base - wrong)):
+        with pytest.raises(DenoiserError, match="gave denoised samples of shapes that differ: return x's"):
             point(torch.randn(3, 2), 1.0)

@@ -90,6 +90,9 @@ class OnePass:
         if len(values) == 1:
             only = values[0][1]  # which may have the graph of a gradient that is taken elsewhere
             return only.detach() if only.requires_grad and not torch.is_grad_enabled() else only
+        if len({value.shape for _, value in values}) > 1:  # they might be broadcast in silence
+            shapes = [f"{type(query.source).__name__} {tuple(self._output(query, path).shape)}" for query in left]
+            raise DenoiserError(f"{' and '.join(shapes)} gave denoised samples of shapes that differ: return x's")
         total: Tensor | None = None
         for coefficient, value in values:
             if isinstance(coefficient, Tensor):
@@ -109,12 +112,7 @@ class OnePass:
         asked = path, query
         if asked not in self._outputs:
             with torch.set_grad_enabled(torch.is_grad_enabled() or asked in self._trace):
-                answer, x = self._combined(asked), self._trace.x(asked)
-            if answer.shape != x.shape:  # in a sum it might be broadcast in silence
-                what = f"{type(query.source).__name__} {query.source.written.replace('{}', '...')}"
-                shapes = f"{tuple(answer.shape)} for x of shape {tuple(x.shape)}"
-                raise DenoiserError(f"{what} gave denoised samples of shape {shapes}: return x's")
-            self._outputs[asked] = answer
+                self._outputs[asked] = self._combined(asked)
         return self._outputs[asked]
 
     def _combined(self, asked: Asked) -> Tensor:

@@ -83,6 +83,7 @@ def _try_at(
         value = point.trajectory()(start.x, sigma, start.condition, toward=toward, step=step)
     except DenoiserError as error:
         raise DenoiserError(f"{who}: {error}") from None
+    _check_shape(value, start.x, who)
     slopes = taken(point, sigma, conditional=start.condition is not None, toward=toward, step=step)
     if slopes and not bool(torch.isfinite(value).all()):
         raise DenoiserError(
