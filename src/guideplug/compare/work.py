@@ -148,12 +148,12 @@ def _code(grid: Grid, registry: Registry, cell: Cell) -> str:
     """The hash of the code that a cell's values depend on."""
     selector, seed, step = cell
     configs = {guider: grid.configs[guider, selector, seed] for guider in grid.request.guiders}
-    found: list[Any] = [code_that_measures(grid.first, registry)]
+    hashes: list[Any] = [code_that_measures(grid.first, registry)]
     for name, config in configs.items():
         recipes = grid.at(name, selector, seed, step)
         contents = [guider.content() for guider in nested_guiders(config.guider)]
-        found.append([code_of(config), contents, {role: identity(recipe) for role, recipe in recipes.items()}])
-    return record_digest({"code": found})[:16]
+        hashes.append([code_of(config), contents, {role: identity(recipe) for role, recipe in recipes.items()}])
+    return record_digest({"code": hashes})[:16]
 
 
 def _read(path: Path) -> Any:

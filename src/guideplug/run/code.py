@@ -25,8 +25,8 @@ def code_of(config: RunConfig) -> Mapping[str, str]:
 
 def code_that_measures(config: RunConfig, registry: Registry) -> str:
     """The hash of the code of a run's metrics and reference arms."""
-    found = code_behind((config.task, *metrics_of(config.task, registry)), MEASURED_BY)
-    text = json.dumps({**found, "guideplug": measuring_digest()}, sort_keys=True)
+    hashes = code_behind((config.task, *metrics_of(config.task, registry)), MEASURED_BY)
+    text = json.dumps({**hashes, "guideplug": measuring_digest()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -43,6 +43,6 @@ def deciding(plugin: Plugin) -> list[type[Strategy]]:
 
 def code_of_plugin(plugin: Plugin) -> str:
     """The hash of all that a local plugin offers and that networks or samples may depend on."""
-    found = code_of_classes(deciding(plugin))
-    text = json.dumps({root: code for root, code in found.items() if root != "guideplug"}, sort_keys=True)
+    hashes = code_of_classes(deciding(plugin))
+    text = json.dumps({root: code for root, code in hashes.items() if root != "guideplug"}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -99,10 +99,10 @@ def _strategies(value: Any) -> Iterator[Strategy]:
 @functools.cache
 def _code(classes: frozenset[type[Strategy]], named: frozenset[str]) -> Mapping[str, str]:
     names = sorted((cls.__module__, cls.__qualname__.partition(".")[0]) for cls in classes)
-    found = reached([(sys.modules.get(module), name) for module, name in names], core_scope(), named)
+    packages = reached([(sys.modules.get(module), name) for module, name in names], core_scope(), named)
     code = {"guideplug": core_digest()}
     for root in sorted({module.partition(".")[0] for module, _ in names} - {"guideplug"}):
-        code[root] = f"{_beyond_python(root)}{found[root].digest if root in found else 'no source'}"
+        code[root] = f"{_beyond_python(root)}{packages[root].digest if root in packages else 'no source'}"
     return code
 
 
