@@ -15,9 +15,9 @@ from guideplug.denoise import Count, Denoiser, Leaf, Weight, tally
 from guideplug.errors import ConfigError, UsageError
 from guideplug.observe import Observers
 from guideplug.run.arms import draw_arms
-from guideplug.run.config import Request, RunConfig, resolve
-from guideplug.run.rehearsal import guided, rehearse
-from guideplug.run.workshop import StoreWorkshop
+from guideplug.run.builder import StoreWorkshop
+from guideplug.run.preflight import guided, rehearse
+from guideplug.run.resolve import Request, RunConfig, resolve
 from guideplug.sample import planned_evaluations
 from guideplug.store import Store
 

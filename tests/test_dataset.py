@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from guideplug.dataset import FiniteData
 from guideplug.errors import ConfigError
-from guideplug.noise import TrainingStreams
+from guideplug.rng import TrainingStreams
+from guideplug.train.dataset import FiniteData
 
 X = torch.arange(24.0).reshape(8, 3)
 LABELS = torch.arange(8) % 3

@@ -5,13 +5,13 @@ import torch
 from torch import Tensor
 
 from guideplug import Degraded, Registry, SampleStreams
-from guideplug.degrade import DegradedDenoiser
 from guideplug.denoise import Count, Leaf, Space, calls, tally
 from guideplug.errors import DenoiserError, RecipeError
 from guideplug.observe import Observers
-from guideplug.run.config import Request, resolve, to_toml
-from guideplug.run.rehearsal import guided, rehearse
-from guideplug.run.workshop import StoreWorkshop
+from guideplug.recipes.degraded import DegradedDenoiser
+from guideplug.run.builder import StoreWorkshop
+from guideplug.run.preflight import guided, rehearse
+from guideplug.run.resolve import Request, resolve, to_toml
 from guideplug.store import Store
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from attrs import evolve
 
-from guideplug.demo import Demo, Schooling, demonstrate, draw_picture, story
-from guideplug.demo.spirals import NULL_LABEL, PIECES, Spirals
-from guideplug.demo.trial import MLPDenoiser, checked, sampled, trained
+from guideplug.cli.demo import Demo, Schooling, demonstrate, draw_picture, story
+from guideplug.cli.demo.spirals import NULL_LABEL, PIECES, Spirals
+from guideplug.cli.demo.trial import MLPDenoiser, checked, sampled, trained
 
 torch.set_num_threads(1)
 

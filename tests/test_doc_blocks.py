@@ -34,7 +34,7 @@ from safetensors.torch import save_file
 
 from guideplug import Registry
 from guideplug.cli.main import main
-from guideplug.run.config import KEYS, Request, resolve
+from guideplug.run.resolve import KEYS, Request, resolve
 from guideplug.store import Store
 
 ROOT = Path(__file__).parents[1]

@@ -18,9 +18,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from guideplug import hooks
 from guideplug.cli.main import main
 from guideplug.errors import GuideplugError
+from guideplug.registry import hookspecs
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -182,7 +182,7 @@ def test_the_guider_that_is_explained_there_is_current() -> None:
 
 def test_every_hook_is_documented() -> None:
     text = page("docs/hooks.md")
-    known = {name for name in vars(hooks) if name.startswith("guideplug_")}
+    known = {name for name in vars(hookspecs) if name.startswith("guideplug_")}
     rows = set(re.findall(r"^\| `(guideplug_\w+)`", text, re.MULTILINE))
     assert rows == known
 

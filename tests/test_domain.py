@@ -12,11 +12,11 @@ from guideplug import Leaf, Load, Network, NoiseDomain, Registry, SampleStreams,
 from guideplug.config import Reader
 from guideplug.denoise import Domain
 from guideplug.errors import RecipeError
-from guideplug.imported import ImportedDenoiser
+from guideplug.files.tensors import write_tensors
+from guideplug.recipes.python_ref import ImportedDenoiser
 from guideplug.sample import Sampler
 from guideplug.store import identity
 from guideplug.task import seeded_build
-from guideplug.tensors import write_tensors
 
 REGISTRY = Registry.installed()
 NETWORKS = sorted(cls.name for cls in REGISTRY.classes(cast(Any, Network)) if cls.name not in ("python", "points-mlp"))

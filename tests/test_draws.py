@@ -22,14 +22,15 @@ from guideplug import (
     Train,
     TrainingStreams,
 )
-from guideplug.dataset import FiniteData
-from guideplug.draws import LossTable, NoiseStreams, conditioned
 from guideplug.errors import RecipeError
-from guideplug.noise import NoiseDistribution, derived_seed
+from guideplug.noise import NoiseDistribution
 from guideplug.observe import Observers
 from guideplug.recipes import SampleSet
-from guideplug.run.workshop import StoreWorkshop
+from guideplug.rng import derived_seed
+from guideplug.run.builder import StoreWorkshop
 from guideplug.store import Store, identity
+from guideplug.train.dataset import FiniteData
+from guideplug.train.examples import LossTable, NoiseStreams, conditioned
 from guideplug_digits import Digits
 from guideplug_digits.task import DigitsTransformer
 from guideplug_early import Early

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from guideplug.ema import (
+from guideplug.train.ema import (
     MAX_LENGTH,
     PowerAverages,
     combined,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from guideplug.errors import DamagedFile, UsageError
-from guideplug.files import CHECKSUMS, at_work_in, check_unchanged, drawn_whole, note_checksums, whole_file
+from guideplug.files.atomic import CHECKSUMS, at_work_in, check_unchanged, drawn_whole, note_checksums, whole_file
 
 
 def put(path: Path, text: str) -> None:

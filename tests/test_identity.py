@@ -19,17 +19,18 @@ from hypothesis import strategies as st
 
 from guideplug.config import Duration, Reader, Strategy, write
 from guideplug.errors import CheckpointError
+from guideplug.files.tensors import write_tensors
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
-from guideplug.recipes import Augmented, Cosine, FineTune, Load, Options, Resampled, Snapshot, Synthetic, Train
-from guideplug.registry import KINDS, Registry
-from guideplug.run.config import Request, resolve
+from guideplug.recipes import Augmented, FineTune, Load, Resampled, Snapshot, Synthetic, Train
+from guideplug.registry.registry import KINDS, Registry
+from guideplug.run.resolve import Request, resolve
 from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.store import describe, identity
 from guideplug.store import identity as _identity_function
 from guideplug.task import Network, Task
-from guideplug.tensors import write_tensors
+from guideplug.train import Cosine, Options
 
 REGISTRY = Registry.installed()
 READER = Reader(REGISTRY)

@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from guideplug import blurred_queries, dropped_units, identity_attention, perturbed, skip_layers, wrap
-from guideplug.denoise import Draws, Samples, tally
+from guideplug.denoise import tally
+from guideplug.denoise.perturb import blurred
 from guideplug.errors import DenoiserError
-from guideplug.perturb import blurred
+from guideplug.rng import Draws, Samples
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(3, 9, 8, generator=GENERATOR)

@@ -18,9 +18,9 @@ import guideplug
 from guideplug import Options, Registry, Strategy, Task, Train
 from guideplug.cli.inspect import _strategy_data, _type_name
 from guideplug.cli.main import main
-from guideplug.compare.written import OWN_KEYS
+from guideplug.compare.config_file import OWN_KEYS
 from guideplug.config import format_value, write
-from guideplug.run.config import KEYS, NUMBERS, STRATEGIES, RunConfig
+from guideplug.run.resolve import KEYS, NUMBERS, STRATEGIES, RunConfig
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 NOTE = "<!-- Written by `python tests/test_reference.py` from the code; edit the code. -->"

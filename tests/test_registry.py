@@ -15,7 +15,7 @@ from guideplug.errors import PluginError, UnknownName
 from guideplug.guide import Guider
 from guideplug.observe import Listener, Observed, Observer, Observers
 from guideplug.recipes import Train
-from guideplug.registry import Registry
+from guideplug.registry.registry import Registry
 from guideplug.run.interrupt import Interrupted, asked_to_stop
 from guideplug.select import Selector
 

@@ -9,11 +9,10 @@ import torch
 from attrs import frozen
 
 from guideplug.config import option
-from guideplug.denoise import Combine, Count, Leaf, Space, tally
+from guideplug.denoise import Combine, Count, Gate, Leaf, Space, tally
 from guideplug.errors import DivergenceError, GuideplugError
 from guideplug.sample import Sampler, State, planned_evaluations
 from guideplug.testing import GaussianDenoiser, check_sampler
-from guideplug.weights import Gate
 
 
 @final

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 ROOT = Path(__file__).parents[1]
-SCHEMAS = ROOT / "src" / "guideplug" / "schemas"
+SCHEMAS = ROOT / "guideplug" / "schemas"
 PAGE = ROOT / "docs" / "file-formats.md"
 TOY = Path(__file__).parent / "cli" / "toy.py"
 KINDS = {

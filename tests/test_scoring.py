@@ -31,10 +31,10 @@ from guideplug import (
     option,
 )
 from guideplug.config import Reader
-from guideplug.dataset import FiniteData
-from guideplug.draws import FreshNoise, NoiseStreams, conditioned
 from guideplug.errors import ConditionError, RecipeError
 from guideplug.train import Training
+from guideplug.train.dataset import FiniteData
+from guideplug.train.examples import FreshNoise, NoiseStreams, conditioned
 from guideplug_autoguidance import Autoguidance
 from guideplug_cfg import CFG
 from guideplug_jest import JEST

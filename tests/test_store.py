@@ -12,8 +12,8 @@ import torch
 
 import guideplug.store.store as store_module
 from guideplug.errors import StoreError
+from guideplug.files.tensors import write_tensors
 from guideplug.store import Entry, Store
-from guideplug.tensors import write_tensors
 
 A, B = "a" * 64, "b" * 64
 WEIGHTS = {"w": torch.arange(4.0)}

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from guideplug.errors import CheckpointError, WriteError
-from guideplug.files import whole_file
-from guideplug.tensors import fill_module, read_tensors, write_tensors
+from guideplug.files.atomic import whole_file
+from guideplug.files.tensors import fill_module, read_tensors, write_tensors
 
 TENSORS = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.tensor([1, 2])}
 

@@ -37,10 +37,10 @@ from guideplug import (
     option,
 )
 from guideplug.config import Reader
-from guideplug.draws import dropped
-from guideplug.ema import power_gamma
 from guideplug.errors import ConditionError, ConfigError, DivergenceError, RecipeError, SelectionError
 from guideplug.train import Training
+from guideplug.train.ema import power_gamma
+from guideplug.train.examples import dropped
 from guideplug_autoguidance import Autoguidance
 from guideplug_early import Early
 from guideplug_jest import JEST

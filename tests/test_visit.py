@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from guideplug import dropped_units, identity_attention, perturbed, skip_layers, wrap
-from guideplug.denoise import Draws, Samples
 from guideplug.errors import DenoiserError
+from guideplug.rng import Draws, Samples
 from guideplug.task import seeded_build
 from guideplug_digits import Digits, DigitsTransformer
 

@@ -14,7 +14,7 @@ from guideplug.cli.main import main
 from guideplug.config import Reader
 from guideplug.errors import PluginError
 from guideplug.guide import Guider
-from guideplug.registry import KINDS
+from guideplug.registry.registry import KINDS
 from guideplug.sample import Sampler
 from guideplug.task import Network
 from guideplug.testing import GaussianDenoiser
@@ -166,7 +166,7 @@ def _overridden(registry: Registry) -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize("spoil", ["more", "fewer", "value"])
 def test_every_method_with_a_wrong_signature_is_named_with_its_class(spoil: str) -> None:
     """Of every kind, by the offered classes: one argument more, none at all, a property in a method's place."""
-    from guideplug.signatures import check_signatures
+    from guideplug.registry.signatures import check_signatures
 
     registry = Registry.installed()
     cases = _overridden(registry)

@@ -35,7 +35,7 @@ from guideplug import (
 from guideplug.config import Duration, Reader
 from guideplug.observe import Observers
 from guideplug.recipes import Train
-from guideplug.run.workshop import StoreWorkshop
+from guideplug.run.builder import StoreWorkshop
 from guideplug.store import Store
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "check"))

@@ -1,11 +1,13 @@
-"""What a fixed set of commands prints and writes, recorded, and two records compared: for changes that must change nothing.
+"""What a fixed set of commands prints and writes: a record of it, and the difference of two records.
+
+For changes of the code that must change nothing.
 
     python tests/benchmarks/commands.py record FOLDER [GUIDEPLUG]
     python tests/benchmarks/commands.py compare BEFORE AFTER
 
-GUIDEPLUG is the command of the version to record, by default the one beside this Python. A record has its own store, and
-every command runs with one thread. What a clock, a machine or a hash of sources decides is left out of the comparison: seconds,
-processes, hosts, versions, hashes. Files of samples and of weights are compared byte by byte.
+GUIDEPLUG is the command of the version to record, by default the one beside this Python. A record has its own store,
+and every command runs with one thread. Left out of the comparison is what a clock, a machine or a hash of sources decides:
+seconds, processes, hosts, versions, hashes. Files of samples and of weights are compared byte by byte.
 """
 
 import json
@@ -21,16 +23,14 @@ from pathlib import Path
 from typing import Any
 
 SMALL = "--set threads=1 --device cpu --batch 128 --duration 24it --samples 96"
+NAMES = (
+    "run", "sample", "compare", "study", "evaluate", "explain", "plugins", "plugins list", "plugins show",
+    "plugins check", "store", "store list", "store prune", "store verify", "cite", "report", "check", "watch", "new",
+    "demo", "completion",
+)  # fmt: skip
 COMMANDS = {
     "help": "--help",
-    **{
-        f"help-{name.replace(' ', '-')}": f"{name} --help"
-        for name in (
-            "run", "sample", "compare", "study", "evaluate", "explain", "plugins", "plugins list", "plugins show",
-            "plugins check", "store", "store list", "store prune", "store verify", "cite", "report", "check", "watch",
-            "new", "demo", "completion",
-        )
-    },  # fmt: skip
+    **{f"help-{name.replace(' ', '-')}": f"{name} --help" for name in NAMES},
     "version": "--version",
     "plugins-list": "plugins list",
     "plugins-list-json": "plugins list --json",

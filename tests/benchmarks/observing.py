@@ -29,9 +29,9 @@ from guideplug.cli.progress import REFRESHES, ProgressBars
 from guideplug.config import Reader
 from guideplug.observe import Listener, Observed, Observer, Observers
 from guideplug.recipes import Train
-from guideplug.run.config import Request, resolve
+from guideplug.run.builder import SECONDS_BETWEEN_STATES, StoreWorkshop, _Open
 from guideplug.run.folder import EventLog
-from guideplug.run.workshop import SECONDS_BETWEEN_STATES, StoreWorkshop, _Open
+from guideplug.run.resolve import Request, resolve
 from guideplug.store import Store
 from guideplug.train import CHECK_EVERY, Training
 

@@ -17,7 +17,7 @@ from timing import medians, show
 
 from guideplug import Duration, Losses, SampleStreams, Selector, Task, Train
 from guideplug.denoise import Denoiser, Leaf
-from guideplug.tensors import write_tensors
+from guideplug.files.tensors import write_tensors
 from guideplug.train import Training
 from guideplug_autoguidance import Autoguidance
 from guideplug_cfg import CFG

@@ -27,8 +27,8 @@ from guideplug import (
     identity_attention,
     skip_layers,
 )
-from guideplug.degrade import DegradedDenoiser
-from guideplug.denoise import Draws, Samples
+from guideplug.recipes.degraded import DegradedDenoiser
+from guideplug.rng import Draws, Samples
 from guideplug_contrast import PerturbedAttention, SelfGuidance, SkipLayer, SlidingWindow, SmoothedEnergy
 
 

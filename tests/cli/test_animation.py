@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from guideplug.files import drawn_whole
+from guideplug.files.atomic import drawn_whole
 
 TOY = Path(__file__).with_name("toy.py")
 ANIMATE = """

@@ -425,7 +425,7 @@ def test_a_disk_that_is_full_while_networks_are_kept(cli: Any, monkeypatch: pyte
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("guideplug.files.os.fsync", full)
+        patched.setattr("guideplug.files.atomic.os.fsync", full)
         result = cli.toy("--out", "full", "--duration", "4it", code=1)
     said = result.stderr.splitlines()[-1]
     assert "cannot be written (No space left on device); what was written before is whole" in said

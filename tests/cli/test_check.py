@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from guideplug import names
 from guideplug.cli import check
 from guideplug.cli.main import main
+from guideplug.registry import names
 
 TOY = Path(__file__).with_name("toy.py")
 

@@ -10,9 +10,9 @@ import attrs
 import pytest
 
 from guideplug.config import Source
-from guideplug.registry import Registry
+from guideplug.registry.registry import Registry
 from guideplug.run.citation import bibtex
-from guideplug.run.config import Request, RunConfig, resolve
+from guideplug.run.resolve import Request, RunConfig, resolve
 
 NESTED = '''
 from collections.abc import Mapping

@@ -16,8 +16,8 @@ import pytest
 import tomli_w
 import torch
 
-from guideplug.files import whole_file
-from guideplug.tensors import write_tensors
+from guideplug.files.atomic import whole_file
+from guideplug.files.tensors import write_tensors
 
 TOY = Path(__file__).with_name("toy.py")
 GUIDEPLUG = (sys.executable, "-c", "from guideplug.cli import main; main()")

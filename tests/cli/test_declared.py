@@ -14,7 +14,7 @@ from click.shell_completion import ShellComplete
 
 from guideplug.cli.declared import Expression, Option, Pair, times_of
 from guideplug.cli.main import main
-from guideplug.registry import KINDS
+from guideplug.registry.registry import KINDS
 
 TOY = Path(__file__).with_name("toy.py")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from guideplug.cli import demo as command
-from guideplug.demo import Schooling, demonstrate
-from guideplug.registry import Registry
+from guideplug.cli.demo import Schooling, demonstrate
+from guideplug.cli.demo import command as command
+from guideplug.registry.registry import Registry
 
 PICTURE = "guideplug-demo.png"
 

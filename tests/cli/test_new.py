@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from guideplug.scaffold import KINDS
+from guideplug.cli.scaffold import KINDS
 
 TOY = Path(__file__).with_name("toy.py")
 TINY = ("--duration", "6it", "--batch", "64", "--samples", "16", "--set", "threads=1", "--device", "cpu")
@@ -178,7 +178,7 @@ def test_a_name_is_free_for_another_kind(cli: Any) -> None:
 def test_a_tasks_network_must_be_free_too(cli: Any) -> None:
     from guideplug.cli.new import _refuse_taken
     from guideplug.errors import UsageError
-    from guideplug.registry import Offer, Plugin, Registry
+    from guideplug.registry.registry import Offer, Plugin, Registry
 
     registry = Registry()
     plugin = Plugin("nets", "guideplug-nets", "2.0", "guideplug_nets")

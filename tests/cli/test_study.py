@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from guideplug.files import whole_file
+from guideplug.files.atomic import whole_file
 
 TOY = Path(__file__).with_name("toy.py")
 GUIDEPLUG = (sys.executable, "-c", "from guideplug.cli import main; main()")

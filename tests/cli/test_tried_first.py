@@ -13,8 +13,8 @@ from guideplug import DataRecipe, FineTune, Guider, PlannedBatch, Recipe, Regist
 from guideplug.config import Reader
 from guideplug.errors import ConfigError
 from guideplug.run.arms import draw_arms
-from guideplug.run.config import Request, resolve
-from guideplug.run.rehearsal import rehearse
+from guideplug.run.preflight import rehearse
+from guideplug.run.resolve import Request, resolve
 from guideplug.testing.examples import examples_of
 
 from .conftest import TOY, CommandLine

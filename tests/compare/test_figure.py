@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from guideplug.compare.figure import draw_curves, looks, why_none
 from guideplug.compare.result import Comparison, Row, Training
-from guideplug.compare.words import arm
+from guideplug.compare.sentences import arm
 
 
 def named(kind: str, count: int) -> list[str]:

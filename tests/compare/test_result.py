@@ -13,9 +13,9 @@ from guideplug.compare.digits import cell, seconds
 from guideplug.compare.dots import draw_dots
 from guideplug.compare.grid import Published
 from guideplug.compare.result import Comparison, Row, Training
+from guideplug.compare.sentences import arm, sentences
 from guideplug.compare.tables import markdown
-from guideplug.compare.words import arm, sentences
-from guideplug.paired import interval
+from guideplug.metrics.statistics import interval
 from guideplug.train import Moment, moment_at
 
 SEEDS = (0, 1, 2)

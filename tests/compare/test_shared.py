@@ -14,7 +14,7 @@ from guideplug.config import Strategy, format_value, write
 from guideplug.errors import GuideplugError
 from guideplug.guide import Guider
 from guideplug.recipe import nested_recipes
-from guideplug.run.config import Request, RunConfig, resolve
+from guideplug.run.resolve import Request, RunConfig, resolve
 from guideplug.select import Selector
 from guideplug.task import Task
 from guideplug.testing.examples import examples_of

@@ -19,14 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guideplug import Guider, Network, Registry, Sampler, Selector, Task, WeightSchedule
-from guideplug.compare.written import OWN_KEYS, read_grid
+from guideplug.compare.config_file import OWN_KEYS, read_grid
 from guideplug.config import Duration, Reader, along_range, expand_ranges, format_value, without_ranges, write
 from guideplug.errors import GuideplugError
+from guideplug.files.trust import guarded
 from guideplug.recipe import Recipe
 from guideplug.reward import Reward
-from guideplug.run.config import KEYS, Request, resolve, to_toml
+from guideplug.run.resolve import KEYS, Request, resolve, to_toml
 from guideplug.study import Study
-from guideplug.trust import guarded
 
 INPUTS = int(os.environ.get("GUIDEPLUG_FUZZ", "1000"))
 SECONDS = 1.0

@@ -32,10 +32,11 @@ from guideplug.config.tree import Call, ListValue, Word
 from guideplug.config.tree import Literal as Constant
 from guideplug.errors import ConfigError, ExpressionError, GuideplugError, PluginError, UnknownName, nearest
 from guideplug.guide import Guider
-from guideplug.recipes import FineTune, Schedule, Snapshot, Synthetic, Train
-from guideplug.registry import KINDS, Registry
+from guideplug.recipes import FineTune, Snapshot, Synthetic, Train
+from guideplug.registry.registry import KINDS, Registry
 from guideplug.select import Selector
 from guideplug.task import Task
+from guideplug.train import Schedule
 
 REGISTRY = Registry.installed()
 READER = Reader(REGISTRY)

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from guideplug.denoise import Affine, Combine, Leaf, Space, Weight, WeightInput, calls, select_rows, tally
+from guideplug.denoise import Affine, Combine, Gate, Leaf, Space, Weight, WeightInput, calls, select_rows, tally
 from guideplug.errors import ConditionError, DenoiserError
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
-from guideplug.weights import Gate
 
 CONDITIONAL = [kind for kind in CONDITIONS if kind != "none"]
 

@@ -8,9 +8,8 @@ import torch
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from guideplug.denoise import Combine, calls, tally
+from guideplug.denoise import Combine, Gate, calls, tally
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
-from guideplug.weights import Gate
 
 # hypothesis writes deep expressions out, rarely and at length, and warns of it; nothing here depends on it
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")

@@ -8,9 +8,8 @@ from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guideplug.denoise import Change, Combine, Count, View, Weight, calls, formula, switched_off
+from guideplug.denoise import Change, Combine, Count, Gate, View, Weight, calls, formula, switched_off
 from guideplug.testing import GaussianDenoiser
-from guideplug.weights import Gate
 
 
 class Omega(Weight):

@@ -6,11 +6,11 @@ import pytest
 import torch
 from attrs import frozen
 
-from guideplug.degrade import DegradedDenoiser
 from guideplug.denoise import (
     Change,
     Combine,
     Count,
+    Gate,
     Leaf,
     Space,
     Uphill,
@@ -22,10 +22,10 @@ from guideplug.denoise import (
     tally,
 )
 from guideplug.errors import DenoiserError
-from guideplug.noise import SampleStreams
-from guideplug.registry import Registry
+from guideplug.recipes.degraded import DegradedDenoiser
+from guideplug.registry.registry import Registry
+from guideplug.rng import SampleStreams
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
-from guideplug.weights import Gate
 
 
 @frozen

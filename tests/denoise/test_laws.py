@@ -9,10 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guideplug.denoise import Leaf, Space, select_rows, tally
-from guideplug.registry import Registry
+from guideplug.denoise import Gate, Leaf, Space, select_rows, tally
+from guideplug.registry.registry import Registry
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
-from guideplug.weights import Gate
 
 laws = settings(deadline=None, max_examples=30, derandomize=True)
 

@@ -5,12 +5,11 @@ import torch
 from attrs import frozen
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from guideplug.degrade import DegradedDenoiser
-from guideplug.denoise import Change, Combine, Uphill, View, Weight, WeightSchedule, on_device, perturbed
-from guideplug.noise import SampleStreams
-from guideplug.registry import Registry
+from guideplug.denoise import Change, Combine, Gate, Uphill, View, Weight, WeightSchedule, on_device, perturbed
+from guideplug.recipes.degraded import DegradedDenoiser
+from guideplug.registry.registry import Registry
+from guideplug.rng import SampleStreams
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
-from guideplug.weights import Gate
 
 WAITS = ("_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "unique", "bincount")
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from guideplug.denoise.samples import _GOLDEN, Draws, Samples, _mixed, _signed, asked_samples, asking
+from guideplug.rng.keyed import _GOLDEN, Draws, Samples, _mixed, _signed, asked_samples, asking
 
 START = torch.randn(12, 3, 2, generator=torch.Generator().manual_seed(0))
 

@@ -4,10 +4,9 @@ import pytest
 import torch
 from attrs import frozen
 
-from guideplug.denoise import Change, Combine, Count, Leaf, Space, View, calls, formula, perturbed, tally
+from guideplug.denoise import Change, Combine, Count, Gate, Leaf, Space, View, calls, formula, perturbed, tally
 from guideplug.errors import ConditionError, DenoiserError
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
-from guideplug.weights import Gate
 
 
 @frozen

@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from guideplug.denoise import Combine, Polynomial, Space, Weight, WeightInput, tally
+from guideplug.denoise import Combine, Gate, Polynomial, Space, Weight, WeightInput, tally
 from guideplug.denoise.weight import polynomial
 from guideplug.testing import GaussianDenoiser
-from guideplug.weights import Gate
 
 laws = settings(deadline=None, max_examples=80, derandomize=True)
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guideplug.noise import SampleStreams, TrainingStreams, derived_seed, philox
+from guideplug.rng import SampleStreams, TrainingStreams, derived_seed, philox
 
 laws = settings(deadline=None, max_examples=40, derandomize=True)
 ONES = 0xFFFFFFFF

@@ -29,9 +29,9 @@ from guideplug.compare.trainings import needed_for
 from guideplug.config import Reader
 from guideplug.errors import GuideplugError, RecipeError
 from guideplug.observe import Observers
-from guideplug.registry import Registry
-from guideplug.run.config import Request, resolve, to_toml
-from guideplug.run.workshop import StoreWorkshop
+from guideplug.registry.registry import Registry
+from guideplug.run.builder import StoreWorkshop
+from guideplug.run.resolve import Request, resolve, to_toml
 from guideplug.store import Store, identity
 from guideplug.train import Training
 

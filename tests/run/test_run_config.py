@@ -10,15 +10,16 @@ import torch
 
 from guideplug.config import Duration, Reader
 from guideplug.errors import ConfigError, ExpressionError, GuideplugError, RecipeError, UnknownName
+from guideplug.files.tensors import write_tensors
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
-from guideplug.recipes import FineTune, InverseSqrt, Load, Options, Snapshot, Synthetic, Train
-from guideplug.registry import Registry
-from guideplug.run.config import Request, RunConfig, read_file, resolve, to_toml
+from guideplug.recipes import FineTune, Load, Snapshot, Synthetic, Train
+from guideplug.registry.registry import Registry
+from guideplug.run.resolve import Request, RunConfig, read_file, resolve, to_toml
 from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.task import Task
-from guideplug.tensors import write_tensors
+from guideplug.train import InverseSqrt, Options
 
 REGISTRY = Registry.installed()
 READER = Reader(REGISTRY)

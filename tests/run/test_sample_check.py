@@ -10,8 +10,8 @@ from guideplug.config import Reader
 from guideplug.denoise import Leaf
 from guideplug.errors import GuideplugError
 from guideplug.run.arms import draw_arms
-from guideplug.run.config import Request, resolve
-from guideplug.run.rehearsal import denoiser_of, guided
+from guideplug.run.preflight import denoiser_of, guided
+from guideplug.run.resolve import Request, resolve
 from guideplug.run.sample_check import suspicious_samples
 from guideplug.task import Arm
 

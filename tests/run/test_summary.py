@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from guideplug.registry import Registry
-from guideplug.run.config import Request, resolve
+from guideplug.registry.registry import Registry
+from guideplug.run.resolve import Request, resolve
 from guideplug.run.summary import selection_sentence
 
 CONFIG = resolve(Request({"task": "tree", "selector": "jest", "device": "cpu"}), Registry.installed())

@@ -8,7 +8,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug.paired import Difference
+from guideplug.metrics.statistics import Difference
 from guideplug.run.verdict import Verdict, guidance, number, recorded, signed, verdicts
 from guideplug.task import Arm, Context, Metric, PerSample, Resampler
 

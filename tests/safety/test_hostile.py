@@ -19,7 +19,7 @@ import pytest
 from safetensors.torch import save_file
 
 from guideplug import Registry
-from guideplug.run.config import Request, resolve
+from guideplug.run.resolve import Request, resolve
 
 
 def neighbour(name: str) -> Any:

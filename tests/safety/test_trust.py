@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from guideplug.cli.main import main
 from guideplug.errors import TrustError
-from guideplug.imported import OwnCode
+from guideplug.files.trust import allow, guarded, module_file
+from guideplug.recipes.python_ref import OwnCode
 from guideplug.run.folder import RunFolder
-from guideplug.trust import allow, guarded, module_file
 
 TOY = Path(__file__).parents[1] / "cli" / "toy.py"
 Call = Callable[..., str]

@@ -10,12 +10,12 @@ from typing import Any, cast
 
 import pytest
 
+from guideplug.cli.scaffold import KINDS, Kind, check_name, strategies, write_plugin
 from guideplug.config import Strategy
 from guideplug.errors import UsageError
 from guideplug.guide import Guider
-from guideplug.registry import Registry
+from guideplug.registry.registry import Registry
 from guideplug.sample import Sampler
-from guideplug.scaffold import KINDS, Kind, check_name, strategies, write_plugin
 from guideplug.select import Selector
 from guideplug.task import Network, Task
 from guideplug.testing import check_guider, check_network, check_sampler, check_selector, check_task
@@ -228,6 +228,6 @@ def test_a_failure_half_way_leaves_nothing(
 
 
 def test_the_room_needs_no_torch() -> None:
-    code = "import sys, guideplug.scaffold; print('torch' in sys.modules)"
+    code = "import sys, guideplug.cli.scaffold; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

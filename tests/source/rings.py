@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from guideplug.source import Reach, core_scope
-from guideplug.source.scope import Scope
+from guideplug.store.source import Reach, core_scope
+from guideplug.store.source.scope import Scope
 
 __all__ = ["FILES", "digest", "reach", "write"]
 

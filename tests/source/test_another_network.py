@@ -9,8 +9,8 @@ from types import ModuleType
 import attrs
 import pytest
 
-from guideplug.source import core
-from guideplug.source.core import core_digest
+from guideplug.store.source import core
+from guideplug.store.source.core import core_digest
 
 ROOT = Path(__file__).parents[2]
 SAME, ANOTHER = "the same", "another"

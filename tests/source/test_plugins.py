@@ -15,16 +15,16 @@ import pytest
 import torch
 
 from guideplug.config import Strategy
-from guideplug.noise import SampleStreams
 from guideplug.observe import Observers
-from guideplug.registry import Plugin, Registry
+from guideplug.registry.registry import Plugin, Registry
+from guideplug.rng import SampleStreams
+from guideplug.run.builder import StoreWorkshop
 from guideplug.run.code import deciding
-from guideplug.run.config import Request, resolve
-from guideplug.run.rehearsal import guided
-from guideplug.run.workshop import StoreWorkshop
-from guideplug.source import Reach, core_scope
-from guideplug.source.scope import Scope, scope_of
+from guideplug.run.preflight import guided
+from guideplug.run.resolve import Request, resolve
 from guideplug.store import Store
+from guideplug.store.source import Reach, core_scope
+from guideplug.store.source.scope import Scope, scope_of
 from guideplug.task import Metric, Task
 
 REGISTRY = Registry.installed()

@@ -31,9 +31,9 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from guideplug import Arm, Context, Task
-from guideplug.registry import Registry
-from guideplug.run.config import Request, resolve
+from guideplug.registry.registry import Registry
 from guideplug.run.measure import measured
+from guideplug.run.resolve import Request, resolve
 from guideplug.run.verdict import Verdict, verdicts
 
 Draw = Callable[[np.random.Generator, int], tuple[Tensor, Tensor, Tensor]]

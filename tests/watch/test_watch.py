@@ -17,13 +17,13 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from guideplug.cli.main import main
+from guideplug.cli.watch.chart import curve
+from guideplug.cli.watch.loop import _Lines, _Watch
+from guideplug.cli.watch.state import State
+from guideplug.cli.watch.tail import Tail
+from guideplug.cli.watch.view import view
 from guideplug.run.folder import EventLog
 from guideplug.testing import events_of_a_run
-from guideplug.watch.chart import curve
-from guideplug.watch.loop import _Lines, _Watch
-from guideplug.watch.state import State
-from guideplug.watch.tail import Tail
-from guideplug.watch.view import view
 
 Events = list[dict[str, Any]]
 

@@ -10,7 +10,7 @@ from guideplug import Combine, Gate, Guider, option
 from guideplug.config import Reader, short, write
 from guideplug.denoise import tally
 from guideplug.errors import DenoiserError, GuideplugError, RecipeError
-from guideplug.registry import Registry
+from guideplug.registry.registry import Registry
 from guideplug.testing import CONDITIONS, GaussianDenoiser, check_guider, example_condition
 from guideplug_blend import Blend
 

@@ -10,9 +10,9 @@ from guideplug import DenoiserError, Guider, Leaf, Space, formula, perturbed, ta
 from guideplug.config import Reader
 from guideplug.denoise import Count, calls
 from guideplug.errors import ConfigError, GuideplugError
-from guideplug.registry import Registry
-from guideplug.run.config import Request, resolve
-from guideplug.run.rehearsal import rehearse
+from guideplug.registry.registry import Registry
+from guideplug.run.preflight import rehearse
+from guideplug.run.resolve import Request, resolve
 from guideplug.testing import CONDITIONS, GaussianDenoiser, check_guider, example_condition
 from guideplug_contrast import PerturbedAttention, SelfGuidance, SkipLayer, SlidingWindow, SmoothedEnergy
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from guideplug import Draw, Duration, Losses, Registry, Selection, Selector, SelectorState, option
 from guideplug.config import Reader
 from guideplug.errors import ConfigError
-from guideplug.run.config import Request, resolve
+from guideplug.run.resolve import Request, resolve
 from guideplug.testing import check_selector
 from guideplug_early import Early, EarlySmoothed
 from guideplug_jest import JEST

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guideplug.denoise import Combine, Denoiser, tally
+from guideplug.denoise import Combine, Denoiser, Gate, tally
 from guideplug.errors import DivergenceError
-from guideplug.noise import SampleStreams, sigma_grid
+from guideplug.noise import sigma_grid
+from guideplug.rng import SampleStreams
 from guideplug.sample import planned_evaluations
 from guideplug.testing import CONDITIONS, GaussianDenoiser, check_sampler, example_condition
-from guideplug.weights import Gate
 from guideplug_edm import Euler, Heun
 
 laws = settings(deadline=None, max_examples=25, derandomize=True)

@@ -17,9 +17,9 @@ from guideplug.config import Reader
 from guideplug.denoise import Count, formula
 from guideplug.errors import ConfigError, DenoiserError, GuideplugError, RecipeError
 from guideplug.recipes import Synthetic
-from guideplug.registry import Registry
-from guideplug.run.config import Request, resolve
-from guideplug.run.rehearsal import rehearse
+from guideplug.registry.registry import Registry
+from guideplug.run.preflight import rehearse
+from guideplug.run.resolve import Request, resolve
 from guideplug.store import identity
 from guideplug.testing import GaussianDenoiser, check_guider, example_condition
 from guideplug_gradient import Classifier, LinearMeasurement, Measurement, Posterior

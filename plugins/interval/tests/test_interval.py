@@ -7,7 +7,7 @@ from guideplug import Guider, Sampler, sigma_grid
 from guideplug.config import Reader
 from guideplug.denoise import tally
 from guideplug.errors import GuideplugError
-from guideplug.registry import Registry
+from guideplug.registry.registry import Registry
 from guideplug.sample import planned_evaluations
 from guideplug.testing import GaussianDenoiser, check_guider
 from guideplug_interval import Interval

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from guideplug import Draw, GuideplugError, Losses, Registry, Train
-from guideplug.run.config import Request, RunConfig, resolve
+from guideplug.run.resolve import Request, RunConfig, resolve
 from guideplug.testing import check_selector
 from guideplug_autoguidance import Autoguidance
 from guideplug_jest import JEST, Chunk, chunk_shares, draw_chunks, importance_of, indices_of

@@ -29,7 +29,7 @@ from guideplug import (
     tally,
 )
 from guideplug.config import Reader, parse
-from guideplug.registry import Registry
+from guideplug.registry.registry import Registry
 from guideplug.testing import GaussianDenoiser
 from guideplug_learned import Fit, LearnedError, WeightNetwork
 from guideplug_learned.consistency import paired, particles

@@ -28,9 +28,9 @@ from guideplug.cli.main import main
 from guideplug.config import Reader
 from guideplug.errors import GuideplugError
 from guideplug.observe import Listener, Observers
-from guideplug.registry import Registry
-from guideplug.run.config import Request, resolve, to_toml
-from guideplug.run.workshop import StoreWorkshop
+from guideplug.registry.registry import Registry
+from guideplug.run.builder import StoreWorkshop
+from guideplug.run.resolve import Request, resolve, to_toml
 from guideplug.store import Store, identity
 from guideplug.testing import CONDITIONS, Conditioning, GaussianDenoiser, check_guider, example_condition
 from guideplug_learned import Fit, Fitted, Learned, LearnedError, WeightNetwork

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from guideplug import Condition, Level, Space, WeightInput, fill_module
 from guideplug.errors import GuideplugError
-from guideplug.tensors import write_tensors
+from guideplug.files.tensors import write_tensors
 from guideplug_learned import Fitted, LearnedError, WeightNetwork
 
 LEVELS = (0.002, 80.0, 0.5)

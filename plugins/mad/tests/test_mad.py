@@ -14,10 +14,10 @@ from guideplug.compare.trainings import needed_for
 from guideplug.config import Reader
 from guideplug.errors import GuideplugError
 from guideplug.observe import Listener, Observers
-from guideplug.registry import Registry
-from guideplug.run.config import Request, resolve, to_toml
-from guideplug.run.rehearsal import rehearse
-from guideplug.run.workshop import StoreWorkshop
+from guideplug.registry.registry import Registry
+from guideplug.run.builder import StoreWorkshop
+from guideplug.run.preflight import rehearse
+from guideplug.run.resolve import Request, resolve, to_toml
 from guideplug.store import Store, describe, identity
 from guideplug_mad import Auxiliary, Generation
 

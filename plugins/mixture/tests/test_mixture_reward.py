@@ -51,7 +51,7 @@ def test_another_task_is_refused_in_one_line(task: Any) -> None:
 @pytest.fixture
 def fit() -> Any:
     """A small fit of the weight of cfg, for classes that overlap."""
-    from guideplug.run.config import Request, resolve
+    from guideplug.run.resolve import Request, resolve
 
     values = {"task": "mixture(spread=0.8)", "guider": "learned(cfg)", "device": "cpu"}
     sets = {"iterations": "150", "batch": "64", "lr": "0.01"}

@@ -10,7 +10,7 @@ from torch import Tensor
 from guideplug import Duration, NoiseDomain, SampleStreams, Space, Task, Train, TrainingStreams
 from guideplug.config import Reader, short, write
 from guideplug.errors import ConditionError, ConfigError
-from guideplug.registry import Registry
+from guideplug.registry.registry import Registry
 from guideplug.store import identity
 from guideplug.testing import check_network, check_task
 from guideplug_edm import Heun

@@ -12,8 +12,8 @@ from torch import Tensor
 from guideplug import Duration, FiniteData, Load, SampleStreams, Train, TrainingStreams
 from guideplug.config import Reader, short, write
 from guideplug.errors import ConfigError
-from guideplug.registry import Registry
-from guideplug.run.config import Request, resolve, to_toml
+from guideplug.registry.registry import Registry
+from guideplug.run.resolve import Request, resolve, to_toml
 from guideplug.store import identity
 from guideplug.task import Network, Task
 from guideplug.testing import check_network, check_task

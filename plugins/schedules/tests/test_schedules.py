@@ -12,9 +12,9 @@ from guideplug.config import Reader, expand_ranges, parse, short, write
 from guideplug.config.tree import format_value
 from guideplug.denoise import Combine, tally
 from guideplug.errors import ConfigError, GuideplugError
-from guideplug.registry import Registry
+from guideplug.registry.registry import Registry
 from guideplug.run.citation import bibtex
-from guideplug.run.config import Request, resolve, to_toml
+from guideplug.run.resolve import Request, resolve, to_toml
 from guideplug.testing import CONDITIONS, GaussianDenoiser, check_guider, check_weights, example_condition, models_for
 from guideplug_edm import Heun
 from guideplug_schedules import Constant, Cosine, Exponential, Ramp

@@ -9,7 +9,7 @@ import torch
 
 from guideplug import Guider, Leaf, Space, sigma_grid
 from guideplug.config import Reader
-from guideplug.registry import Registry
+from guideplug.registry.registry import Registry
 from guideplug_shapes.feedback import Feedback, _Evidence
 
 READER = Reader(Registry.installed())

@@ -9,8 +9,8 @@ import torch
 from guideplug import Guider, Leaf, Space
 from guideplug.config import Reader
 from guideplug.errors import UsageError
-from guideplug.registry import Registry
-from guideplug.run.config import Request, resolve
+from guideplug.registry.registry import Registry
+from guideplug.run.resolve import Request, resolve
 from guideplug_shapes.prediction import from_denoised, to_denoised
 
 READER = Reader(Registry.installed())

@@ -8,7 +8,7 @@ import torch
 from guideplug import Guider, Leaf, SampleStreams, Space, formula, tally
 from guideplug.config import Reader, short, write
 from guideplug.errors import GuideplugError
-from guideplug.registry import Registry
+from guideplug.registry.registry import Registry
 from guideplug.testing import CONDITIONS, GaussianDenoiser, check_guider, example_condition
 
 READER = Reader(Registry.installed())

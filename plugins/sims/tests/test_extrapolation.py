@@ -11,8 +11,8 @@ from guideplug import Condition, Denoiser, DenoiserError, Guider, Leaf, Space, t
 from guideplug.config import Reader
 from guideplug.denoise import Count, calls
 from guideplug.errors import GuideplugError
-from guideplug.registry import Registry
-from guideplug.run.config import Request, resolve
+from guideplug.registry.registry import Registry
+from guideplug.run.resolve import Request, resolve
 from guideplug.testing import GaussianDenoiser, check_guider
 from guideplug_edm import Euler
 from guideplug_sims import SIMS, Extrapolation

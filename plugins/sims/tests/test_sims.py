@@ -10,8 +10,8 @@ from guideplug import Duration, FineTune, Guider, Synthetic
 from guideplug.config import Reader
 from guideplug.denoise import tally
 from guideplug.errors import GuideplugError
-from guideplug.registry import Registry
-from guideplug.run.config import Request, resolve, to_toml
+from guideplug.registry.registry import Registry
+from guideplug.run.resolve import Request, resolve, to_toml
 from guideplug.testing import CONDITIONS, GaussianDenoiser, check_guider, example_condition
 from guideplug_sims import SIMS
 

@@ -7,7 +7,7 @@ from guideplug import formula, opposite
 from guideplug.config import Reader
 from guideplug.denoise import tally
 from guideplug.guide import Guider
-from guideplug.registry import Registry
+from guideplug.registry.registry import Registry
 from guideplug.testing import CONDITIONS, GaussianDenoiser, check_guider, example_condition
 from guideplug_edm import Heun
 from guideplug_truncation import Truncation

@@ -8,7 +8,7 @@ import torch
 from guideplug import Losses, Registry, Selection, Selector
 from guideplug.config import Reader
 from guideplug.errors import ConfigError
-from guideplug.run.config import Request, resolve
+from guideplug.run.resolve import Request, resolve
 from guideplug.testing import check_selector
 from guideplug_early import Early
 from guideplug_jest import JEST

@@ -14,7 +14,7 @@ Claims, of Alemohammad et al. 2024, arXiv:2408.16333:
 
 The best place on the grid is chosen on the mean over seeds; its values are held out: for each seed the value at the
 place that is best on the mean of the others. Differences are paired over the seeds, with 95 % intervals that are
-widened because held-out values depend on each other (`guideplug.held_out`).
+widened because held-out values depend on each other (`guideplug.metrics.held_out`).
 The ends of the grid, each at the omega that is best for it, are compared with the best place in the same way.
 Cost: a training, a fine-tuning of the longest budget and one sampling of the training set, for each seed.
 """

@@ -18,7 +18,7 @@ weight that is best on the mean of the others. The share restored is that of the
 the seeds, (D_1 - guided) / (D_1 - undegraded) in distances to be made small; there is none where D_1 is no worse than
 the undegraded network. Differences are paired over the seeds of the training, which are those of the draws too, with
 95 % intervals by Student's t, those of held-out values widened
-(`guideplug.held_out`).
+(`guideplug.metrics.held_out`).
 Cost: one training a seed; a degraded network costs a call like any other, and dropout its draws.
 """
 

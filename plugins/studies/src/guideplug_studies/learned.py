@@ -14,7 +14,7 @@ Euler's steps, which are the deterministic ones that the weight is fitted for. T
 chosen on the other seeds ("held out"), each among several, as somebody would who takes them from elsewhere; the learned
 weight is fitted once for each network and is not chosen. Unguided sampling is not among the choices. Differences are
 paired over seeds, with 95 % intervals by Student's t, those of held-out values widened
-(`guideplug.held_out`).
+(`guideplug.metrics.held_out`).
 
 Cost: for each seed and training one fit and as many runs as there are settings.
 """

@@ -1,0 +1,189 @@
+"""guideplug: guiders and data selectors for diffusion models, as plugins that compose.
+
+The public names, imported when they are first used, so that ``import guideplug`` is quick and needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from guideplug.adapters import CosineSchedule as CosineSchedule
+    from guideplug.adapters import DiscreteSchedule as DiscreteSchedule
+    from guideplug.adapters import FlowSchedule as FlowSchedule
+    from guideplug.adapters import NoiseSchedule as NoiseSchedule
+    from guideplug.adapters import VESchedule as VESchedule
+    from guideplug.adapters import VPSchedule as VPSchedule
+    from guideplug.adapters import wrap as wrap
+    from guideplug.check import Check as Check
+    from guideplug.check import check_data as check_data
+    from guideplug.check import check_denoiser as check_denoiser
+    from guideplug.config import Duration as Duration
+    from guideplug.config import Expression as Expression
+    from guideplug.config import Source as Source
+    from guideplug.config import Strategy as Strategy
+    from guideplug.config import along_range as along_range
+    from guideplug.config import at_least as at_least
+    from guideplug.config import between as between
+    from guideplug.config import decides_nothing as decides_nothing
+    from guideplug.config import finite as finite
+    from guideplug.config import non_negative as non_negative
+    from guideplug.config import option as option
+    from guideplug.config import positive as positive
+    from guideplug.config import short as short
+    from guideplug.config import without_ranges as without_ranges
+    from guideplug.denoise import Change as Change
+    from guideplug.denoise import Combine as Combine
+    from guideplug.denoise import Condition as Condition
+    from guideplug.denoise import Denoiser as Denoiser
+    from guideplug.denoise import Direction as Direction
+    from guideplug.denoise import Domain as Domain
+    from guideplug.denoise import Gate as Gate
+    from guideplug.denoise import Leaf as Leaf
+    from guideplug.denoise import Level as Level
+    from guideplug.denoise import LogDensity as LogDensity
+    from guideplug.denoise import NoiseDomain as NoiseDomain
+    from guideplug.denoise import Perturbation as Perturbation
+    from guideplug.denoise import Space as Space
+    from guideplug.denoise import Start as Start
+    from guideplug.denoise import Step as Step
+    from guideplug.denoise import Uphill as Uphill
+    from guideplug.denoise import View as View
+    from guideplug.denoise import Weight as Weight
+    from guideplug.denoise import WeightInput as WeightInput
+    from guideplug.denoise import WeightSchedule as WeightSchedule
+    from guideplug.denoise import formula as formula
+    from guideplug.denoise import perturbed as perturbed
+    from guideplug.denoise import tally as tally
+    from guideplug.denoise.perturb import blurred_queries as blurred_queries
+    from guideplug.denoise.perturb import dropped_units as dropped_units
+    from guideplug.denoise.perturb import identity_attention as identity_attention
+    from guideplug.denoise.perturb import skip_layers as skip_layers
+    from guideplug.errors import ConfigError as ConfigError
+    from guideplug.errors import DenoiserError as DenoiserError
+    from guideplug.errors import GuideplugError as GuideplugError
+    from guideplug.files.reading import file_digest as file_digest
+    from guideplug.files.reading import read_arrays as read_arrays
+    from guideplug.files.tensors import fill_module as fill_module
+    from guideplug.files.tensors import read_tensors as read_tensors
+    from guideplug.guide import Guider as Guider
+    from guideplug.guide import opposite as opposite
+    from guideplug.guide import weight_of as weight_of
+    from guideplug.metrics import Candidates as Candidates
+    from guideplug.metrics import Difference as Difference
+    from guideplug.metrics import held_out_interval as held_out_interval
+    from guideplug.metrics import interval as interval
+    from guideplug.metrics import paired_bootstrap as paired_bootstrap
+    from guideplug.metrics import resampled_coverage as resampled_coverage
+    from guideplug.metrics import resampled_energy_distance as resampled_energy_distance
+    from guideplug.metrics import resampled_frechet_distance as resampled_frechet_distance
+    from guideplug.metrics import resampled_median as resampled_median
+    from guideplug.noise import LogNormal as LogNormal
+    from guideplug.noise import LogUniform as LogUniform
+    from guideplug.noise import grid_position as grid_position
+    from guideplug.noise import sigma_grid as sigma_grid
+    from guideplug.observe import Listener as Listener
+    from guideplug.observe import Observed as Observed
+    from guideplug.observe import Observer as Observer
+    from guideplug.recipe import Recipe as Recipe
+    from guideplug.recipe import Workshop as Workshop
+    from guideplug.recipes import Augmented as Augmented
+    from guideplug.recipes import DataModule as DataModule
+    from guideplug.recipes import DataRecipe as DataRecipe
+    from guideplug.recipes import Degraded as Degraded
+    from guideplug.recipes import FineTune as FineTune
+    from guideplug.recipes import Load as Load
+    from guideplug.recipes import OwnCode as OwnCode
+    from guideplug.recipes import Planned as Planned
+    from guideplug.recipes import PlannedBatch as PlannedBatch
+    from guideplug.recipes import PlannedSampling as PlannedSampling
+    from guideplug.recipes import Resampled as Resampled
+    from guideplug.recipes import Snapshot as Snapshot
+    from guideplug.recipes import Synthetic as Synthetic
+    from guideplug.recipes import Train as Train
+    from guideplug.registry.hookspecs import hook as hook
+    from guideplug.registry.registry import Registry as Registry
+    from guideplug.reward import Reward as Reward
+    from guideplug.rng import SampleStreams as SampleStreams
+    from guideplug.rng import TrainingStreams as TrainingStreams
+    from guideplug.sample import Sampler as Sampler
+    from guideplug.sample import State as State
+    from guideplug.select import Draw as Draw
+    from guideplug.select import Losses as Losses
+    from guideplug.select import Selection as Selection
+    from guideplug.select import Selector as Selector
+    from guideplug.select import SelectorState as SelectorState
+    from guideplug.study import Findings as Findings
+    from guideplug.study import Measured as Measured
+    from guideplug.study import Report as Report
+    from guideplug.study import Study as Study
+    from guideplug.study import Table as Table
+    from guideplug.study import Trial as Trial
+    from guideplug.task import Arm as Arm
+    from guideplug.task import Context as Context
+    from guideplug.task import Examples as Examples
+    from guideplug.task import Metric as Metric
+    from guideplug.task import Network as Network
+    from guideplug.task import PerSample as PerSample
+    from guideplug.task import Resampler as Resampler
+    from guideplug.task import Task as Task
+    from guideplug.task import Weighted as Weighted
+    from guideplug.task import noised as noised
+    from guideplug.train import Constant as Constant
+    from guideplug.train import Cosine as Cosine
+    from guideplug.train import FiniteData as FiniteData
+    from guideplug.train import InverseSqrt as InverseSqrt
+    from guideplug.train import Options as Options
+
+_ROOMS = {
+    "adapters": [
+        "CosineSchedule", "DiscreteSchedule", "FlowSchedule", "NoiseSchedule", "VESchedule", "VPSchedule", "wrap",
+    ],
+    "check": ["Check", "check_data", "check_denoiser"],
+    "config": [
+        "Duration", "Expression", "Source", "Strategy", "along_range", "at_least", "between", "decides_nothing",
+        "finite", "non_negative", "option", "positive", "short", "without_ranges",
+    ],
+    "denoise": [
+        "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "Leaf", "Level", "LogDensity",
+        "NoiseDomain", "Perturbation", "Space", "Start", "Step", "Uphill", "View", "Weight", "WeightInput",
+        "WeightSchedule", "formula", "perturbed", "tally",
+    ],
+    "denoise.perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
+    "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
+    "files.reading": ["file_digest", "read_arrays"],
+    "files.tensors": ["fill_module", "read_tensors"],
+    "guide": ["Guider", "opposite", "weight_of"],
+    "metrics": [
+        "Candidates", "Difference", "held_out_interval", "interval", "paired_bootstrap", "resampled_coverage",
+        "resampled_energy_distance", "resampled_frechet_distance", "resampled_median",
+    ],
+    "noise": ["LogNormal", "LogUniform", "grid_position", "sigma_grid"],
+    "observe": ["Listener", "Observed", "Observer"],
+    "recipe": ["Recipe", "Workshop"],
+    "recipes": [
+        "Augmented", "DataModule", "DataRecipe", "Degraded", "FineTune", "Load", "OwnCode", "Planned",
+        "PlannedBatch", "PlannedSampling", "Resampled", "Snapshot", "Synthetic", "Train",
+    ],
+    "registry.hookspecs": ["hook"],
+    "registry.registry": ["Registry"],
+    "reward": ["Reward"],
+    "rng": ["SampleStreams", "TrainingStreams"],
+    "sample": ["Sampler", "State"],
+    "select": ["Draw", "Losses", "Selection", "Selector", "SelectorState"],
+    "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
+    "task": ["Arm", "Context", "Examples", "Metric", "Network", "PerSample", "Resampler", "Task", "Weighted", "noised"],
+    "train": ["Constant", "Cosine", "FiniteData", "InverseSqrt", "Options"],
+}  # fmt: skip
+_WHERE = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'guideplug' has no attribute {name!r}")
+    return getattr(import_module(f"guideplug.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

@@ -1,0 +1,217 @@
+"""A network that was trained elsewhere, as a denoiser.
+
+    D(x; sigma, c) = skip x + out F(alpha x, t, c)
+
+alpha and t come from the network's schedule (`guideplug.adapters.schedule`), skip and out from what it predicts
+(`guideplug.adapters.prediction`). Guided, sampled and counted like any other.
+
+Cost: one call of the network for each call of the denoiser.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, final
+
+import torch
+from torch import Tensor, nn
+
+from guideplug.adapters.null import MakeNull, Null, null_of
+from guideplug.adapters.prediction import Prediction, coefficients, schedule_of
+from guideplug.adapters.schedule import NoiseSchedule
+from guideplug.denoise import Condition, Leaf, Perturbation, Space, expand
+from guideplug.denoise.perturb import Offer
+from guideplug.errors import ConditionError, DenoiserError
+
+__all__ = ["Adapted", "wrap"]
+
+Network: TypeAlias = Callable[..., Any]
+Decode: TypeAlias = Callable[[Tensor], Tensor]
+
+ROUNDING = 1e-5
+"""How far, relatively, a level may lie outside a schedule's range: ends that were rounded to float32 are meant."""
+
+
+def wrap(
+    network: Network,
+    shape: Sequence[int],
+    *,
+    predicts: Prediction,
+    schedule: NoiseSchedule | None = None,
+    null: Null = None,
+    sigma_data: float = 0.5,
+    sigma_min: float | None = None,
+    sigma_max: float | None = None,
+    decode: Decode | None = None,
+    views: Mapping[str, Offer] | None = None,
+    resizable: bool = False,
+    labels: int | None = None,
+) -> "Adapted":
+    """A denoiser of any network: ``wrap(unet, (4, 64, 64), predicts="epsilon", schedule=DiscreteSchedule(table))``.
+
+    The network is called as ``network(x_t, time)``, ``network(x_t, time, condition)`` where the condition is a tensor,
+    and ``network(x_t, time, **condition)`` where it is a mapping: x_t (B, *shape), time (B,). It returns a tensor like
+    x_t, an object whose ``sample`` is one, or a tuple that begins with one.
+
+    Args:
+        network: a module, which becomes a submodule, or any function. A module is given x_t in the type of its first
+            floating-point parameter; times are float32 at least, conditions as they are.
+        shape: the shape of one sample, without the batch axis.
+        predicts: ``"denoised"``, ``"epsilon"``, ``"v"``, ``"score"``, ``"flow"``, or ``"edm"``: the raw network inside
+            EDM's preconditioning.
+        schedule: the noise schedule that the network was trained with. Without one denoised and score are taken to be
+            given x itself (`VESchedule`), flow the straight path (`FlowSchedule`); epsilon and v need one, edm has its
+            own.
+        null: the null condition: a label, a tensor of one row, a mapping of these, or a function of (batch, device)
+            for one that changes. Tensors are copied into buffers. None where the network has no null condition.
+        sigma_data: the standard deviation of the data; edm's formula uses it.
+        sigma_min, sigma_max: the lowest and highest level to sample at, in data units; the schedule's unless given.
+        decode: from latents to what people look at, the identity unless given.
+        views: perturbed views of the network, by kind, as `guideplug.skip_layers` and its like give them, or functions
+            ``view(network, **options)`` that give a context in which the network is perturbed.
+        resizable: whether the network takes samples of other sizes too, as a convolutional one does; channels stay.
+        labels: how many labels a condition chooses from, where the network is given one: samples that are drawn of it
+            alone, without a task, start under labels that are drawn evenly.
+
+    Raises:
+        TypeError: network, shape, schedule or null is of another kind, or views are no functions by name.
+        ValueError: the prediction is unknown, does not go with the schedule or lacks one; a level is out of its range.
+    """
+    if not callable(network):
+        raise TypeError(f"network is a {type(network).__name__}: give a module or a function of (x_t, time)")
+    schedule = schedule_of(predicts, schedule, sigma_data=sigma_data, sigma_min=sigma_min, sigma_max=sigma_max)
+    low, high = schedule.sigma_range
+    for name, level in (("sigma_min", sigma_min), ("sigma_max", sigma_max)):
+        if level is not None and not low * (1 - ROUNDING) <= level <= high * (1 + ROUNDING):
+            raise ValueError(f"{name} is {level:g}: the schedule, {schedule}, reaches from {low:.4g} to {high:.4g}")
+    space = Space(shape, sigma_data, low if sigma_min is None else sigma_min, high if sigma_max is None else sigma_max)
+    for kind, view in (views or {}).items():
+        if not isinstance(kind, str) or not callable(view):
+            raise TypeError(f"views has {kind!r}: {view!r}: give functions by name, as in skip_layers('blocks.0')")
+    return Adapted(network, space, predicts, schedule, null_of(null), decode, dict(views or {}), resizable, labels)
+
+
+@final
+class Adapted(Leaf):
+    """A network of another parametrisation as a denoiser. Made by `wrap`."""
+
+    def __init__(
+        self,
+        network: Network,
+        space: Space,
+        predicts: Prediction,
+        schedule: NoiseSchedule,
+        null: MakeNull | None,
+        decode: Decode | None,
+        views: Mapping[str, Offer],
+        resizable: bool,
+        labels: int | None,
+    ) -> None:
+        super().__init__(space)
+        self.network, self.predicts, self.schedule = network, predicts, schedule
+        self._null, self._decode, self._views, self._resizable = null, decode, views, resizable
+        self.num_labels = labels
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        """The denoised samples (B, *), computed in float32 at least.
+
+        Raises:
+            DenoiserError: x is not of the space's shape, or the network cannot be called so, returned no tensor, or one
+                of another shape.
+        """
+        shape = self.space.shape
+        if not self.fits(tuple(x.shape[1:])):
+            expected = f"({', '.join(map(str, ('B', *shape)))})"
+            raise DenoiserError(
+                f"x has shape {tuple(x.shape)}, expected {expected} by wrap(..., shape={shape}): shape is that of one "
+                "sample, without the batch axis"
+            )
+        sigma = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
+        alpha, skip, out = coefficients(self.predicts, self.schedule, sigma)
+        prediction = self.predict(_rows(alpha, x) * x, self.schedule.time(sigma), condition, x.dtype)
+        return (_rows(skip, x) * x + _rows(out, x) * prediction).to(x.dtype)
+
+    def predict(self, x_t: Tensor, time: Tensor, condition: Condition, dtype: torch.dtype) -> Tensor:
+        """What the network says (B, *) of its own input x_t (B, *), made in ``dtype``, at its own time (B,).
+
+        Raises:
+            DenoiserError: it cannot be called so, returned no tensor, or one of another shape.
+        """
+        network = self.network
+        if isinstance(network, nn.Module):
+            dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), dtype)
+            if time.is_floating_point():
+                time = time.to(torch.promote_types(dtype, torch.float32))
+        x_t = x_t.to(dtype)
+        positional = (condition,) if isinstance(condition, Tensor) else ()
+        named = condition if isinstance(condition, Mapping) else {}
+        try:
+            output = network(x_t, time, *positional, **named)
+        except torch.OutOfMemoryError:
+            raise
+        except (TypeError, IndexError, RuntimeError, ValueError) as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise DenoiserError(
+                f"while calling {_name(network)}({_arguments(x_t, time, condition)}): {said}"
+            ) from error
+        prediction = _tensor_of(output, network)
+        if prediction.shape != x_t.shape:
+            raise DenoiserError(
+                f"{_name(network)} returned shape {tuple(prediction.shape)} for x_t of shape {tuple(x_t.shape)}: give "
+                "a network of this shape, or a function that picks the prediction out of what it returns"
+            )
+        return prediction
+
+    def null_condition(self, batch: int, device: torch.device) -> Condition:
+        if self._null is None:
+            raise ConditionError(
+                f"{_name(self.network)} was wrapped without a null condition: give wrap(..., null=...), or guide it "
+                "with a network of its own"
+            )
+        return expand(self._null(batch, device), batch)
+
+    @property
+    def has_null(self) -> bool:
+        return self._null is not None
+
+    def perturbations(self) -> Mapping[str, Perturbation]:
+        return {kind: functools.partial(view, self.network) for kind, view in self._views.items()}
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        own = self.space.shape
+        return shape == own or (self._resizable and len(shape) == len(own) and shape[:1] == own[:1])
+
+    def decode(self, x: Tensor) -> Tensor:
+        return x if self._decode is None else self._decode(x)
+
+    def extra_repr(self) -> str:
+        """What it was wrapped as."""
+        return f"predicts={self.predicts!r}, schedule={self.schedule}"
+
+
+def _rows(values: Tensor, x: Tensor) -> Tensor:
+    """Values (B,), one for each sample of x (B, *)."""
+    return values.reshape(-1, *[1] * (x.ndim - 1))
+
+
+def _name(network: Network) -> str:
+    return type(network).__name__ if isinstance(network, nn.Module) else getattr(network, "__name__", "the network")
+
+
+def _arguments(x_t: Tensor, time: Tensor, condition: Condition) -> str:
+    """What a network was given: ``x_t (4, 2) float32, time (4,) float32, condition (4,) int64``."""
+    named = {f"{name}=": part for name, part in condition.items()} if isinstance(condition, Mapping) else {}
+    given = {"x_t ": x_t, "time ": time, **named}
+    if isinstance(condition, Tensor):
+        given["condition "] = condition
+    return ", ".join(f"{name}{tuple(part.shape)} {str(part.dtype)[6:]}" for name, part in given.items())
+
+
+def _tensor_of(output: object, network: Network) -> Tensor:
+    """The prediction in what a network returned."""
+    first = output[0] if isinstance(output, tuple | list) and output else getattr(output, "sample", output)
+    if not isinstance(first, Tensor):
+        raise DenoiserError(
+            f"{_name(network)} returned a {type(output).__name__}: a network returns a tensor, an object whose sample "
+            "is one, or a tuple that begins with one; give a function that picks it"
+        )
+    return first

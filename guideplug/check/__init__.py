@@ -1,0 +1,7 @@
+"""Checks before work: whether a network is what it is said to be, and what is suspicious about training data."""
+
+from guideplug.check.diagnosis import check_denoiser, glance
+from guideplug.check.result import Alternative, Check, Level
+from guideplug.check.training_data import check_data
+
+__all__ = ["Alternative", "Check", "Level", "check_data", "check_denoiser", "glance"]

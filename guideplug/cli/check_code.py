@@ -1,0 +1,55 @@
+"""What plugins check says of a plugin's files: which networks and samples depend on, and which show and measure."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from guideplug.registry.registry import Plugin
+from guideplug.run.code import deciding
+from guideplug.store.source import Part, core_scope, parts
+
+__all__ = ["code_data", "print_code"]
+
+MOST = 6
+"""So many definitions are named in a line."""
+
+
+def code_data(plugin: Plugin) -> dict[str, Any]:
+    """As JSON: by file what networks or samples depend on and what not; why all of a package counts, where it does."""
+    found, opaque = _parts(plugin)
+    return {"files": {one.file: {"decides": one.counts, "not": one.left} for one in found}, "whole": opaque}
+
+
+def print_code(plugin: Plugin) -> None:
+    """As lines: one for each file."""
+    found, opaque = _parts(plugin)
+    if not found:
+        return
+    click.echo("  code that networks or samples depend on")
+    for reason in opaque:
+        click.echo(f"    all of the package, since names do not say what runs: {reason}")
+    for one in found:
+        click.echo(f"    {one.file}: {_of(one)}")
+
+
+def _parts(plugin: Plugin) -> tuple[list[Part], list[str]]:
+    roots = [(sys.modules[cls.__module__], cls.__qualname__) for cls in deciding(plugin)]
+    return parts(roots, core_scope())
+
+
+def _of(part: Part) -> str:
+    if not part.counts:
+        return "nothing"
+    if not part.left:
+        return "all"
+    if len(part.counts) < len(part.left):
+        return f"{_listed(part.counts)}; nothing else"
+    return f"all but {_listed(part.left)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) <= MOST:
+        return ", ".join(names)
+    return f"{', '.join(names[:MOST])} and {len(names) - MOST} more"

@@ -1,0 +1,93 @@
+"""What check does: a network from a file or from code, measured on examples, and the diagnosis."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from rich.console import Console
+
+from guideplug.check import Check, check_denoiser
+from guideplug.cli.commands import plugin_files
+from guideplug.cli.guard import guard
+from guideplug.cli.table import print_table
+from guideplug.config import short
+from guideplug.denoise import Condition
+from guideplug.errors import ConditionError, DenoiserError, UsageError
+from guideplug.observe import Observers
+from guideplug.registry.registry import Registry
+from guideplug.rng import SampleStreams
+from guideplug.run.builder import StoreWorkshop
+from guideplug.run.checked import MOST, task_examples
+from guideplug.run.preflight import denoiser_of
+from guideplug.run.resolve import Request, RunConfig, resolve
+from guideplug.run.samples import check_condition, read_arms
+from guideplug.store import Store
+
+__all__ = ["check_network"]
+
+SHOWN = 5
+"""Alternatives that are printed; --json has all."""
+NAMES = ("samples", "examples", "images", "truth")
+"""What an array of examples may be called where a file has several."""
+
+
+def check_network(model: str, options: Mapping[str, Any]) -> None:
+    """``guideplug check``: exit code 1 where the network is not what it is said to be."""
+    guard(options, model)
+    values = {key: options[key] for key in ("task", "denoiser", "device") if options[key] is not None}
+    registry = Registry.installed(plugin_files(options, None))
+    config = resolve(Request(values=values, models={"main": model}), registry)
+    examples, condition = _examples(options["examples"], config)
+    workshop = StoreWorkshop(Store.default(), torch.device(config.device), Observers([]))
+    denoiser = denoiser_of(workshop.obtain(config.main), "main")
+    try:
+        found = check_denoiser(denoiser, examples, condition, seed=options["seed"])
+    except (DenoiserError, ConditionError) as error:
+        raise UsageError(f"{model}: {error}") from None
+    if options["as_json"]:
+        click.echo(json.dumps({"model": model, "task": short(config.task), **found.to_dict()}, indent=1))
+    else:
+        _tell(model, config, found)
+    if found.verdict == "wrong":
+        sys.exit(1)
+
+
+def _examples(path: str | None, config: RunConfig) -> tuple[torch.Tensor | None, Condition]:
+    """The examples of a file, or else of the task."""
+    task = config.task
+    if path is None:
+        own = task_examples(task, MOST)
+        return (None, None) if own is None else own
+    arms = {arm.name: arm for arm in read_arms(Path(path), task)}
+    name = next((name for name in (*NAMES, *arms) if name in arms and (name in NAMES or len(arms) == 1)), None)
+    if name is None:
+        raise UsageError(
+            f"{path} has the arrays {', '.join(arms)}: call the clean samples {NAMES[0]!r}, and what they were drawn "
+            "under 'condition'"
+        )
+    expected = task.start(SampleStreams(0, range(2)), task.space.sigma_max).condition
+    check_condition(arms[name].condition, expected, path, task)
+    return arms[name].samples, arms[name].condition
+
+
+def _tell(model: str, config: RunConfig, found: Check) -> None:
+    console = Console()
+    if found.levels:
+        rows = [
+            [f"{one.sigma:.4g}", f"{one.error:.4g}", f"{one.gaussian:.4g}", f"{one.ratio:.3g}"] for one in found.levels
+        ]
+        title = f"{model}, {found.examples} examples of {short(config.task)}, standard deviation {found.sd:.4g}"
+        print_table(console, title, ["sigma", "error", "Gaussian", "ratio"], rows, words=0)
+    if found.alternatives:
+        others = [[one.what, f"{one.ratio:.3g}", one.code] for one in found.alternatives[:SHOWN]]
+        print_table(console, "What else it may be", ["tried", "ratio", "written"], others, words=1)
+    for line in (
+        f"{found.verdict}: {found.diagnosis}",
+        *([f"write: {found.code}"] if found.code else []),
+        *found.notes,
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

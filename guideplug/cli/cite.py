@@ -1,0 +1,26 @@
+"""What cite does: the references of a run folder, read from its configuration."""
+
+from pathlib import Path
+
+import click
+
+from guideplug.cli.guard import guard
+from guideplug.registry.registry import Registry
+from guideplug.run.citation import bibtex
+from guideplug.run.folder import RunFolder
+from guideplug.run.resolve import Request, read_file, resolve
+
+__all__ = ["cite_command"]
+
+
+def cite_command(path: str, *, trust: bool) -> None:
+    """``guideplug cite``."""
+    guard({"trust": trust})
+    folder = RunFolder.existing(Path(path))
+    local = read_file(folder.config).get("plugins", [])
+    registry = Registry.installed([str(file) for file in local] if isinstance(local, list) else [])
+    # Nothing is run here, so neither the run's device nor the files of its networks need be there.
+    request = Request(values={"device": "cpu"}, file=folder.config, check_files=False)
+    versions = folder.record().get("versions")
+    version = versions.get("guideplug") if isinstance(versions, dict) else None
+    click.echo(bibtex(resolve(request, registry), registry, str(version or "unknown")))

@@ -1,0 +1,236 @@
+"""What compare does: a grid resolved, worked through, and told."""
+
+import itertools
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+from rich.console import Console
+
+from guideplug.cli.commands import differences, observers_given, plugin_files
+from guideplug.cli.compare_plan import dry_run, found_trainings, pointless
+from guideplug.cli.compare_progress import CompareProgress
+from guideplug.cli.compare_tables import counted, tell
+from guideplug.cli.guard import guard, no_links
+from guideplug.cli.report import page_told
+from guideplug.compare import Grid, GridRequest, compare, read_grid, resolve_grid, to_toml, write_report
+from guideplug.compare.figure import why_none
+from guideplug.compare.grid import MOST_RUNS
+from guideplug.config import Duration, expand_ranges, shell_quote, short
+from guideplug.errors import ConfigError, ExpressionError, RunError, UsageError, WriteError
+from guideplug.files.atomic import at_work_in, check_unchanged, clear_litter, cleared, whole_file
+from guideplug.files.reading import parse_toml
+from guideplug.observe import Observed
+from guideplug.registry.registry import Registry
+from guideplug.run.event_scope import told
+from guideplug.run.folder import EventLog, RunFolder
+from guideplug.run.interrupt import Interrupted, asked_to_stop
+from guideplug.run.preflight import rehearse
+from guideplug.run.resolve import Request
+from guideplug.store import Store
+
+__all__ = ["compare_command"]
+
+CONFIG = "compare.toml"
+DIRECT = ("task", "denoiser", "sampler", "batch", "duration", "samples", "device")
+
+
+def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
+    """``guideplug compare``."""
+    guard(options)
+    resume = options["resume"]
+    if resume is not None and (config is not None or options["out"] is not None):
+        raise UsageError("--resume names the folder and its configuration: leave out --out and CONFIG.toml")
+    file = None if config is None else Path(config)
+    if resume is not None:
+        file = Path(resume) / CONFIG
+        if not file.is_file():
+            raise UsageError(f"{resume} is not the folder of a comparison: it has no {CONFIG}")
+        no_links(Path(resume))
+        check_unchanged(file)
+    plugins = plugin_files(options, file)
+    registry = Registry.installed(plugins)
+    values, own = read_grid(file) if file is not None else ({}, {})
+    grid = resolve_grid(_request(values, own, plugins, options), registry)
+    for guider, selector in itertools.product(grid.request.guiders, grid.request.selectors):
+        rehearse(grid.configs[guider, selector, grid.request.seeds[0]], registry)
+    if options["dry_run"]:
+        dry_run(grid, Store.default(), options["jobs"])
+        return
+    folder = Path(resume) if resume is not None else _new_folder(grid, options["out"])
+    text = to_toml(grid)
+    with at_work_in(folder):
+        if resume is not None:
+            _same(parse_toml(folder / CONFIG), tomllib.loads(text), folder)
+        else:
+            with whole_file(folder / CONFIG) as target:
+                target.write(text.encode())
+        _go(grid, registry, folder, options, resumed=resume is not None)
+
+
+def _request(
+    values: dict[str, Any], own: dict[str, Any], plugins: list[str], options: Mapping[str, Any]
+) -> GridRequest:
+    given = {key: options[key] for key in DIRECT if options.get(key) is not None} | observers_given(options)
+    if "duration" in given:
+        _check_duration(given["duration"])
+    for key, value in options["sets"]:
+        head = key.partition(".")[0]
+        if head == "seed":
+            raise UsageError(f"--set {key}={value}: a comparison has several seeds; give --seeds {value}")
+        if head in ("guider", "selector"):
+            raise UsageError(f"--set {key}: a comparison has several; write options in the expressions of --{head}")
+    models = {**values.pop("models", {}), **dict(options["models"])}
+    sets = [*(_key_and_value(text) for text in own.get("sets", [])), *options["sets"]]
+    run = Request(values={"threads": 1, **values, **given, "plugins": plugins}, models=models, sets=sets)
+    request = GridRequest(run)
+    changes: dict[str, Any] = {key: own[key] for key in own if key != "sets"}
+    for key in ("guiders", "selectors"):
+        if options[key]:
+            changes[key] = options[key]
+        _check_ranges(f"--{key.removesuffix('s')}" if options[key] else f"configuration: {key}", changes.get(key, ()))
+    if options["seeds"] is not None:
+        changes["seeds"] = _seeds(options["seeds"])
+    for key in ("moments", "snapshots"):
+        if options[key] is not None:
+            changes[key] = options[key]
+    if options["curves"] is not None:
+        changes["curves"] = options["curves"]
+    if options["charge_reference"]:
+        changes["charge_reference"] = True
+    return attrs.evolve(request, **changes)
+
+
+def _key_and_value(text: Any) -> tuple[str, str]:
+    key, separator, value = str(text).partition("=")
+    if not separator:
+        raise UsageError(f"sets holds {text!r}: write it as in 'models.weak.seed=0'")
+    return key.strip(), value.strip()
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    what = f"--seeds {shell_quote(text)}"
+    advice = "give whole numbers of at least 0 joined by commas, as in 0,1,2"
+    if not text.strip():
+        raise UsageError(f"{what} holds no seed: {advice}")
+    seeds: list[int] = []
+    for part in text.split(","):
+        try:
+            seed = int(part)
+        except ValueError:
+            raise UsageError(f"{what}: {part.strip()!r} is no whole number: {advice}") from None
+        if seed < 0:
+            raise UsageError(f"{what}: seed {seed} is below 0: {advice}")
+        if seed in seeds:
+            raise UsageError(f"{what}: seed {seed} is there twice: give each once")
+        seeds.append(seed)
+    return tuple(seeds)
+
+
+def _check_duration(text: str) -> None:
+    """A comparison counts iterations; anything else is answered in the words in which it was typed."""
+    try:
+        unit: str | None = Duration.of(text).unit
+    except ValueError as error:
+        raise UsageError(f"--duration {text}: {error}: give iterations, as in 4096it") from None
+    except (ConfigError, ExpressionError):
+        unit = None
+    if unit is None:
+        advice = f"{text.strip()}it" if text.strip().isdecimal() else "4096it"
+        raise UsageError(
+            f"--duration {shell_quote(text)} is no number of iterations: write the unit too, as in {advice}"
+        )
+    if unit != "it":
+        what = "examples" if unit == "ex" else "a time"
+        raise UsageError(
+            f"--duration {text} is {what}: a comparison counts iterations, so that all trainings have the same "
+            "snapshots; give 4096it, say"
+        )
+
+
+def _check_ranges(where: str, texts: Sequence[str]) -> None:
+    """A range that has no numbers is told with the option or the key that it was given to."""
+    count = 0
+    for text in texts:
+        try:
+            count += len(expand_ranges(text))
+        except (ConfigError, ExpressionError) as error:
+            raise UsageError(f"{where} {shell_quote(text)}: {error}") from None
+        if count > MOST_RUNS:
+            raise UsageError(f"{where}: they stand for more than {MOST_RUNS:,} arms, the most that are compared")
+
+
+def _new_folder(grid: Grid, out: str | None) -> Path:
+    name = f"compare-{grid.first.task.name}"
+    return RunFolder.create(None if out is None else Path(out), name, parts=("cells",)).path
+
+
+def _same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    for key, old, new in differences({**before, "observers": []}, {**now, "observers": []}):
+        raise UsageError(
+            f"--resume {folder}: {key} was {old} and is {new} now; leave it out, or start a new comparison"
+        )
+
+
+def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any], *, resumed: bool) -> None:
+    as_json = options["as_json"]
+    store = Store.default()
+    progress = None
+    if not as_json:
+        for line in pointless(grid):
+            click.echo(line)
+        progress = CompareProgress(Console(), found_trainings(grid, store), len(grid.trainings))
+    observed = Observed(folder.resolve(), "compare", tomllib.loads(to_toml(grid)), resumed)
+    plan = {
+        "task": short(grid.first.task),
+        "guiders": list(grid.request.guiders),
+        "selectors": list(grid.request.selectors),
+        "seeds": list(grid.request.seeds),
+    }
+
+    def leave() -> None:
+        if progress is not None:
+            progress.close()
+        click.echo(f"interrupted; go on with: guideplug compare --resume {shell_quote(str(folder))}", err=True)
+
+    try:
+        with asked_to_stop(leave):
+            cleared(folder, ("cells",))
+            clear_litter(folder / "figures")
+            with told([EventLog(folder / "events.jsonl")], grid.first.observers, observed, plan) as observers:
+                found = compare(
+                    grid,
+                    registry,
+                    folder,
+                    store,
+                    jobs=options["jobs"],
+                    say=progress or (lambda line: None),
+                    observers=observers,
+                )
+            files = write_report(found, folder, grid.request.published)
+    except Interrupted as stopped:
+        leave()
+        sys.exit(stopped.exit_code)
+    except WriteError as error:
+        raise RunError(f"{error}; go on with guideplug compare --resume {shell_quote(str(folder))}") from None
+    finally:
+        if progress is not None:
+            progress.close()
+    page = page_told(folder)
+    if as_json:
+        click.echo((folder / "compare.json").read_text())
+        return
+    tell(found)
+    drawn = len(files) - 4
+    if not drawn:
+        advice = "; give --moments 8" if len(grid.moments) == 1 else ""
+        click.echo(f"{why_none(found)}{advice}")
+    names = ", ".join(str(file.relative_to(folder)) for file in files[:4])
+    figures = f", {counted(drawn, 'figure')}" if drawn else ""
+    if page is not None:
+        click.echo(f"page: {page}")
+    click.echo(f"folder: {folder} ({names}{figures})")

@@ -1,0 +1,75 @@
+"""What evaluate does: samples from a file, measured beside true ones."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from guideplug.cli.table import print_table
+from guideplug.config import short
+from guideplug.errors import UsageError
+from guideplug.files.atomic import drawn_whole
+from guideplug.registry.registry import Registry
+from guideplug.rng import SampleStreams
+from guideplug.run.measure import measured, metrics_of
+from guideplug.run.resolve import Request, resolve
+from guideplug.run.samples import check_condition, read_arms
+from guideplug.run.summary import table_rows
+from guideplug.run.verdict import Verdict, verdicts
+from guideplug.task import Arm, Context
+
+__all__ = ["evaluate_command"]
+
+
+def evaluate_command(path: str, options: Mapping[str, Any]) -> None:
+    """``guideplug evaluate``."""
+    registry = Registry.installed(options["plugins"])
+    config = resolve(Request(values={"task": options["task"], "sampler": options["sampler"]}), registry)
+    task, sampler, seed = config.task, config.sampler, options["seed"]
+    figure = None if options["figure"] is None else _writable(Path(options["figure"]))
+    arms = read_arms(Path(path), task)
+    check_condition(
+        arms[0].condition, task.start(SampleStreams(0, range(2)), task.space.sigma_max).condition, path, task
+    )
+    count = max(len(arm.samples) for arm in arms)
+    truth = task.truth(count, sampler, seed)
+    taken = {arm.name for arm in truth} & {arm.name for arm in arms}
+    if taken:
+        raise UsageError(f"{path} has an array {taken.pop()!r}, the name of a reference arm: give it another name")
+    context = Context(task, {arm.name: arm for arm in truth}, sampler, seed)
+    metrics = metrics_of(task, registry)
+
+    def values(arm: Arm) -> dict[str, float | None]:
+        try:
+            return measured(arm, metrics, context)
+        except ValueError as error:
+            raise UsageError(f"{path}: {arm.name} cannot be measured: {error}") from None
+
+    table = {arm.name: values(arm) for arm in (*truth, *arms)}
+    by_name = {arm.name: arm for arm in arms}
+    judged: list[Verdict] = []
+    if {"unguided", "guided"} <= by_name.keys():
+        judged = verdicts(metrics, task.primary(), by_name["unguided"], by_name["guided"], table, context)
+    if figure is not None:
+        with drawn_whole(figure) as aside:
+            task.figure([*truth[:1], *arms], aside)
+    if options["as_json"]:
+        found = {"samples": {arm.name: len(arm.samples) for arm in arms}, "task": short(task), "arms": table}
+        found |= {"differences": {one.metric: one.record() for one in judged}}
+        click.echo(json.dumps(found | {"figure": None if figure is None else str(figure)}, indent=1))
+        return
+    console = Console()
+    print_table(console, f"{short(task)}, {path}, {count:,} samples", *table_rows(table, metrics, judged))
+    if figure is not None:
+        click.echo(f"figure: {figure}")
+
+
+def _writable(path: Path) -> Path:
+    if path.suffix != ".png":
+        raise UsageError(f"--figure {path}: give a name that ends in .png")
+    if not path.parent.is_dir():
+        raise UsageError(f"--figure {path}: the folder {path.parent} does not exist")
+    return path

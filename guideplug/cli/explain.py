@@ -1,0 +1,245 @@
+"""What explain does: a guider's formula, and what each evaluation along a trajectory will call."""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import click
+
+from guideplug.cli.guard import guard
+from guideplug.config import Reader, short
+from guideplug.denoise import Count, Leaf, formula
+from guideplug.errors import ConfigError
+from guideplug.recipe import architecture
+from guideplug.registry.registry import Registry
+from guideplug.rng import SampleStreams
+from guideplug.run.preflight import rehearse
+from guideplug.run.resolve import Request, RunConfig, resolve
+from guideplug.sample import Evaluation, Sampler, planned_evaluations
+
+__all__ = ["explain_command"]
+
+MANY = 16
+"""Parts of a trajectory that are printed; of more, the first ones and how many there are."""
+
+Costs = Mapping[str, Count]
+
+
+def explain_command(text: str, options: Mapping[str, Any]) -> None:
+    """``guideplug explain``."""
+    guard(options, text)
+    registry = Registry.installed(options["plugins"])
+    values = {"guider": text, **{key: options[key] for key in ("task", "denoiser", "sampler")}}
+    config = resolve(Request(values=values, models=dict(options["models"])), registry)
+    if options["steps"] is not None:
+        config = attrs.evolve(config, sampler=_of_steps(config.sampler, options["steps"], Reader(registry)))
+    rehearsed = rehearse(config, registry)
+    networks = {role: network for role, network in rehearsed.networks.items() if isinstance(network, Leaf)}
+    main, point = networks["main"], rehearsed.point
+    names = {leaf: leaf.role for leaf in [*networks.values(), *point.leaves()]}
+
+    streams = SampleStreams(config.sample_seed, range(1))
+    start = config.task.start(streams, config.sampler.sigmas(point)[0])
+    asked = [
+        planned_evaluations(config.sampler, denoiser, start.x, start.condition, streams) for denoiser in (point, main)
+    ]
+    roles = list(dict.fromkeys(["main", *names.values()]))
+    evaluations, unguided = asked
+    explained = _Explained(
+        config,
+        formula(point, names),
+        len(config.sampler.sigmas(point)) - 1,
+        evaluations,
+        [_by_role(one.counts, names) for one in evaluations],
+        roles,
+        _total(one.counts for one in unguided),
+        {role: sum(parameter.numel() for parameter in network.parameters()) for role, network in networks.items()},
+    )
+    if options["as_json"]:
+        click.echo(json.dumps(explained.as_json(), indent=1))
+        return
+    for line in explained.lines():
+        click.echo(line)
+
+
+def _of_steps(sampler: Sampler, steps: int, reader: Reader) -> Sampler:
+    """The sampler with another number of steps."""
+    try:
+        changed: Sampler = reader.replaced(sampler, "num_steps", steps, f"sampler {sampler.name!r}")
+    except ConfigError as error:
+        raise ConfigError(f"--steps {steps}: {error}; say in --sampler what it does instead") from None
+    return changed
+
+
+@attrs.frozen
+class _Explained:
+    """What is said of a guider.
+
+    Args:
+        formula: its normal form.
+        steps: of the sampler.
+        evaluations: of one trajectory.
+        costs: what each of them calls, by role.
+        roles: the main one first.
+        unguided: the same trajectory of the main network alone, in all.
+        parameters: of each role's network.
+    """
+
+    config: RunConfig
+    formula: str
+    steps: int
+    evaluations: Sequence[Evaluation]
+    costs: Sequence[Costs]
+    roles: Sequence[str]
+    unguided: Count
+    parameters: Mapping[str, int]
+
+    @property
+    def totals(self) -> dict[str, Count]:
+        """What is called in all, by role."""
+        return {role: _total({role: one[role]} for one in self.costs if role in one) for role in self.roles}
+
+    def skipped(self, role: str) -> int:
+        """How many evaluations leave a network out."""
+        return sum(role not in one for one in self.costs)
+
+    @property
+    def source(self) -> str | None:
+        """Where the guider comes from."""
+        source = None if self.config.guider is None else self.config.guider.source
+        return None if source is None else str(source)
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it."""
+        assert self.config.guider is not None
+        return {
+            "guider": short(self.config.guider),
+            "formula": self.formula,
+            "source": self.source,
+            "task": short(self.config.task),
+            "sampler": short(self.config.sampler),
+            "steps": self.steps,
+            "evaluations": len(self.evaluations),
+            "networks": {role: {**_plain(count), "skipped": self.skipped(role)} for role, count in self.totals.items()},
+            "unguided": _plain(self.unguided),
+            "trajectory": [
+                {
+                    "sigma": one.sigma,
+                    "toward": one.toward,
+                    "networks": {role: _plain(count) for role, count in costs.items()},
+                    "off": list(one.off),
+                    "gradients": list(one.gradients),
+                }
+                for one, costs in zip(self.evaluations, self.costs, strict=True)
+            ],
+        }
+
+    def lines(self) -> list[str]:
+        """All of it, for people, but not more of the trajectory than can be read."""
+        guider = self.config.guider
+        assert guider is not None
+        totals, number = self.totals, len(self.evaluations)
+        first, last = self.evaluations[0].sigma, self.evaluations[-1].sigma
+        said = [f"{short(guider)}: {guider.summary()}", f"  D(x) = {self.formula}"]
+        if self.source:
+            said.append(f"  source: {self.source}")
+        said.append(
+            f"  {short(self.config.sampler)} on {short(self.config.task)}: {_counted(self.steps, 'step')}, "
+            f"{_counted(number, 'evaluation')} from sigma {first:.3g} to {last:.3g}"
+        )
+        called = [role for role in self.roles if totals[role].calls]
+        parts = _parts(self.evaluations, self.costs)
+        rows = [["sigma", "evaluations", *called, ""]]
+        for levels, size, costs, off in parts[:MANY]:
+            why = f"{' and '.join(off)} {'is' if len(off) == 1 else 'are'} 0" if off else ""
+            rows.append([levels, f"{size:,}", *(_cost(costs.get(role)) for role in called), why])
+        if len(parts) > MANY:
+            rows.append(["...", f"{len(parts) - MANY} more parts: --json"])
+        rows.append(["in all", f"{number:,}", *(_cost(totals[role]) for role in called), ""])
+        said += [f"    {line}" for line in _aligned(rows)]
+        said += [f"  {role}: {self._network(role)}" for role in self.roles]
+        slopes = Counter(slope for one in self.evaluations for slope in one.gradients)
+        said += [f"  {slope}: taken in {times} of {number} evaluations" for slope, times in slopes.items()]
+        outputs, alone = sum(count.outputs for count in totals.values()), self.unguided.outputs
+        compared = "as many as" if outputs == alone else f"{outputs / alone:.3g} times the {alone:,} of"
+        said.append(f"  {outputs:,} outputs a sample in all, {compared} main without guidance")
+        return said
+
+    def _network(self, role: str) -> str:
+        """What a role's network is, and how often it is left out."""
+        recipe = self.config.recipes.get(role)
+        if recipe is None:
+            found = "the guider's own"
+        else:
+            network = architecture(recipe)
+            found = recipe.name + ("" if network is None else f" {short(network)}")
+            found += f", {_counted(self.parameters[role], 'parameter')}"
+        skipped, number = self.skipped(role), len(self.evaluations)
+        if not skipped:
+            return found
+        return f"{found}; {'never called' if skipped == number else f'skipped in {skipped} of {number} evaluations'}"
+
+
+def _by_role(counts: Mapping[Leaf, Count], names: Mapping[Leaf, str]) -> dict[str, Count]:
+    found: dict[str, Count] = {}
+    for leaf, count in counts.items():
+        total = found.setdefault(names[leaf], Count())
+        total.calls, total.outputs = total.calls + count.calls, total.outputs + count.outputs
+        total.gradients += count.gradients
+    return found
+
+
+def _plain(count: Count) -> dict[str, int]:
+    """As JSON has it: gradients where there are some."""
+    found = {"calls": count.calls, "outputs": count.outputs}
+    return found | {"gradients": count.gradients} if count.gradients else found
+
+
+def _total(costs: Iterable[Mapping[Any, Count]]) -> Count:
+    counts = [count for one in costs for count in one.values()]
+    return Count(
+        sum(count.calls for count in counts),
+        sum(count.outputs for count in counts),
+        sum(count.gradients for count in counts),
+    )
+
+
+def _parts(evaluations: Sequence[Evaluation], costs: Sequence[Costs]) -> list[tuple[str, int, Costs, Sequence[str]]]:
+    """Neighbouring evaluations that call the same for the same reason: levels, how many, what they call, what is 0."""
+    found: list[tuple[str, int, Costs, Sequence[str]]] = []
+    pairs = zip(evaluations, costs, strict=True)
+    for (called, off), group in itertools.groupby(pairs, lambda pair: (pair[1], pair[0].off)):
+        levels = [f"{one.sigma:.3g}" for one, _ in group]
+        span = levels[0] if levels[0] == levels[-1] else f"{levels[0]} to {levels[-1]}"
+        found.append((span, len(levels), called, off))
+    return found
+
+
+def _cost(count: Count | None) -> str:
+    """Calls, outputs where they are more, and gradients that go back through them."""
+    if count is None:
+        return "skipped"
+    said = [_counted(count.calls, "call")]
+    said += [_counted(count.outputs, "output")] if count.outputs != count.calls else []
+    said += [_counted(count.gradients, "gradient")] if count.gradients else []
+    return ", ".join(said)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells under each other; the second column holds numbers."""
+    widths = [max(map(len, column)) for column in zip(*(row for row in rows if len(row) == len(rows[0])), strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if index == 1 and len(row) == len(widths) else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=False))
+        ]
+        lines.append("   ".join(cells).rstrip())
+    return lines

@@ -1,0 +1,214 @@
+"""The commands; what they do is in the modules beside this one, imported when it is needed."""
+
+import os
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from guideplug.cli.declared import expression, operand
+from guideplug.cli.experiments import compare, run, sample, study
+from guideplug.cli.group import Group
+from guideplug.cli.installed import plugins, store
+from guideplug.cli.scaffold import KINDS, Kind
+from guideplug.cli.shared import DEVICE, JSON, TRUST, local_plugins, models
+from guideplug.cli.whole import Whole
+
+__all__ = ["main"]
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("guideplug"), prog_name="guideplug")
+def main() -> None:
+    """Guiders and data selectors for diffusion models, as plugins that compose.
+
+    \b
+    guideplug run --guider autoguidance --selector early-jest
+    """
+
+
+for _command in (run, compare, study, sample, plugins, store):
+    main.add_command(_command)
+
+
+@main.command(short_help="A run in progress, from its event log.")
+@click.argument("folder", metavar="RUN_FOLDER")
+@click.option("--once", is_flag=True, help="Show how it stands now, and end.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to look.",
+)
+def watch(folder: str, once: bool, interval: float) -> None:
+    """A run in progress, from its event log: of this machine, or of another on a shared folder.
+
+    RUN_FOLDER is that of guideplug run, sample, compare or study. On a terminal its curves, rates and times left are
+    shown until it ends; elsewhere a line is printed for each thing that happens. Ctrl-C ends watching, not the run.
+    """
+    from guideplug.cli.watch import watch_folder
+
+    watch_folder(folder, once=once, interval=interval)
+
+
+@main.command(short_help="The metrics of any samples file.")
+@click.argument("samples", metavar="SAMPLES")
+@expression("--task", kind="task", help="The task whose metrics are measured.")
+@expression("--sampler", kind="sampler", help="The sampler of the reference arms, where the task draws some.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Decides the true samples and what metrics draw.")
+@click.option("--figure", metavar="FILE.png", help="Draw the samples beside true ones.")
+@local_plugins("A local plugin.")
+@JSON
+def evaluate(samples: str, **options: Any) -> None:
+    """The metrics of any samples file, beside those of true samples.
+
+    SAMPLES is an .npy file with one array (N, ...), or an .npz file: each array is an arm of its own, except
+    "condition", what they were drawn under, and "start", the noise they came from. Nothing in it is executed.
+    """
+    from guideplug.cli.evaluate import evaluate_command
+
+    evaluate_command(samples, options)
+
+
+@main.command(short_help="Is a network what it is said to be?")
+@operand("model", kind="network", metavar="MODEL")
+@expression("--task", kind="task", help="The data that the network is for; by default the default task.")
+@expression("--denoiser", kind="denoiser", help="The architecture of a checkpoint; by default the task's.")
+@click.option(
+    "--examples", metavar="PATH", help="Clean samples, .npy or .npz; by default those that the task trains on."
+)
+@click.option("--seed", type=int, default=0, metavar="N", help="Decides which examples are used, and their noise.")
+@DEVICE
+@local_plugins()
+@TRUST
+@JSON
+def check(model: str, **options: Any) -> None:
+    """Is a network what it is said to be? Its error on noised real examples, and what else it may be.
+
+    MODEL is what --model main= takes: a .safetensors file, also one of a run's, or a recipe's expression such as
+    python("./mine.py:build"). Parametrisations, schedules, units of the data and labels are tried. Exit code 1 where it
+    is wrong.
+
+    \b
+    guideplug check 'python("./mine.py:build")' --task digits
+    guideplug check runs/FOLDER/denoisers/main.safetensors --task tree
+    """
+    from guideplug.cli.check_network import check_network
+
+    check_network(model, options)
+
+
+@main.command(short_help="The formula and the cost of a guider.")
+@operand("guider", kind="guider", metavar="GUIDER")
+@expression("--task", kind="task", help="The task whose networks it guides.")
+@expression("--denoiser", kind="denoiser", help="The main network's architecture.")
+@expression("--sampler", kind="sampler", help="The sampler whose evaluations are counted.")
+@click.option(
+    "--steps", type=Whole(1, "steps of the sampler", 18), metavar="N", help="The sampler's steps, its num_steps."
+)
+@models()
+@local_plugins("A local plugin.")
+@TRUST
+@JSON
+def explain(guider: str, **options: Any) -> None:
+    """The formula and the cost of a guider: which network is called at which noise levels, how often, and in all.
+
+    The prediction is the planner's, and a run counts the same. Nothing is trained, and no sample is drawn.
+
+    \b
+    guideplug explain 'interval(autoguidance, low=0.1, high=2)' --steps 16
+    guideplug explain 'cfg(weight=2)' --task digits --sampler 'euler(num_steps=50)' --json
+    """
+    from guideplug.cli.explain import explain_command
+
+    explain_command(guider, options)
+
+
+@main.command(short_help="A working plugin to start from.")
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--kind", type=click.Choice(KINDS), default="guider", show_default=True, help="What the plugin is to bring."
+)
+@click.option("--out", metavar="FOLDER", help="Where it is written; by default a new folder NAME.")
+def new(name: str, kind: Kind, out: str | None) -> None:
+    """A working plugin to start from: code, tests, README and packaging of one guider, or of another kind.
+
+    \b
+    guideplug new my-guide
+    guideplug new my-data --kind task
+    """
+    from guideplug.cli.new import new_plugin
+
+    new_plugin(name, kind, out)
+
+
+@main.command(short_help="What all this is, in seconds.")
+@click.option("--out", metavar="FOLDER", default=".", help="Where the picture goes; by default here.")
+@JSON
+def demo(out: str, as_json: bool) -> None:
+    """What all this is, in seconds: guidance on a density that is known exactly, and between two tiny networks.
+
+    The networks are trained on the spot, what guidance gains and costs is measured, and a picture is drawn.
+    """
+    from guideplug.cli.demo.command import demo_command
+
+    demo_command(out, as_json)
+
+
+@main.command(short_help="One page: a run, several, a comparison or a study.")
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True)
+@click.option("--out", metavar="FILE", help="Where the page goes; by default report.html.")
+@local_plugins("A local plugin that the run was made with. It is code and runs as such.")
+def report(folders: tuple[str, ...], **options: Any) -> None:
+    """One page of HTML that needs neither a network nor a server: a run, several, a comparison or a study.
+
+    RUN is a run's folder, or that of a comparison or a study; its page is report.html in it. Of several runs it is
+    report.html in the current folder, with a table, curves, and a link to each run's page, which is written anew.
+
+    \b
+    guideplug report runs/FOLDER
+    guideplug report runs/A runs/B --out both.html
+    """
+    from guideplug.cli.report import report_command
+
+    report_command(folders, options)
+
+
+@main.command(short_help="BibTeX of what a run used.")
+@click.argument("folder", metavar="RUN_FOLDER")
+@TRUST
+def cite(folder: str, trust: bool) -> None:
+    """BibTeX of what a run used: guideplug, and the source of each method in it, with what it was used for.
+
+    Methods that name no source are listed as comments.
+    """
+    from guideplug.cli.cite import cite_command
+
+    cite_command(folder, trust=trust)
+
+
+@main.command(short_help="Completion of names in bash, zsh or fish.")
+@click.argument("shell", required=False, metavar="[bash|zsh|fish]", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str | None) -> None:
+    """The script that makes TAB complete commands, options and the names of strategies; without SHELL, for yours.
+
+    \b
+    guideplug completion bash >> ~/.bashrc
+    guideplug completion zsh >> ~/.zshrc
+    guideplug completion fish > ~/.config/fish/completions/guideplug.fish
+    """
+    from guideplug.cli.completion import print_script
+
+    print_script(shell)
+
+
+if "_GUIDEPLUG_COMPLETE" in os.environ:  # a shell asks
+    from guideplug.cli.completion import use_bash
+
+    use_bash()
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""What study does: list what there is, carry one out, tell what it found."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import tomli_w
+import torch
+from rich.console import Console
+
+from guideplug.cli.commands import observers_given, plugin_files
+from guideplug.cli.dry_run import estimate
+from guideplug.cli.guard import guard, no_links
+from guideplug.cli.report import page_told
+from guideplug.cli.study_progress import StudyProgress
+from guideplug.cli.table import print_table, table_width
+from guideplug.config import Reader, format_value, parse, shell_quote, write
+from guideplug.errors import ExpressionError, RunError, UsageError, WriteError
+from guideplug.files.atomic import at_work_in, check_unchanged, cleared, whole_file
+from guideplug.files.reading import parse_toml
+from guideplug.laboratory import Plan, carry_out, failures, planned, shown, write_report
+from guideplug.observe import Observed, Observer
+from guideplug.registry.registry import Registry
+from guideplug.run.event_scope import told
+from guideplug.run.folder import EventLog, RunFolder
+from guideplug.run.interrupt import Interrupted, asked_to_stop
+from guideplug.store import Store, identity
+from guideplug.study import Findings, Report, Study
+
+__all__ = ["study_command"]
+
+CONFIG = "study.toml"
+WIDTH = 160
+
+
+def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
+    """``guideplug study``."""
+    guard(options, expression)
+    resume = None if options["resume"] is None else Path(options["resume"])
+    if resume is not None and (expression is not None or any(options[key] for key in ("out", "sets", "plugins"))):
+        raise UsageError(
+            "--resume names the folder, whose study goes on as it is: leave out STUDY, --set, --plugin and --out"
+        )
+    plugins = list(plugin_files(options, None))
+    common: dict[str, Any] = {"threads": 1}
+    if resume is not None:
+        expression, common, plugins = _read(resume)
+        no_links(resume)
+    registry = Registry.installed(plugins)
+    if expression is None:
+        _list(registry, as_json=options["as_json"])
+        return
+    if options["device"] is not None:
+        common["device"] = options["device"]
+    if plugins:
+        common["plugins"] = plugins
+    watching = observers_given(options).get("observers", common.pop("observers", []))
+    observers: tuple[Observer, ...] = Reader(registry).read(watching, tuple[Observer, ...], "observers")
+    study = _study(expression, options["sets"], registry)
+    plan = planned(study, registry, common)
+    store = Store.default()
+    if options["dry_run"]:
+        _dry_run(plan, store, as_json=options["as_json"])
+        return
+    if resume is not None:
+        folder = resume
+    else:
+        out = None if options["out"] is None else Path(options["out"])
+        folder = RunFolder.create(out, f"study-{study.name}", parts=("trials",)).path
+    with at_work_in(folder):
+        if resume is None:
+            named = {"observers": [format_value(write(one)) for one in observers]} if observers else {}
+            table = {"study": format_value(write(study)), **named, **plan.common}
+            with whole_file(folder / CONFIG) as file:
+                file.write(tomli_w.dumps(table).encode())
+        _go(plan, registry, store, folder, options, observers, resumed=resume is not None)
+
+
+def _list(registry: Registry, *, as_json: bool) -> None:
+    found: dict[str, str] = {}
+    for name in registry.names(Study.kind):
+        what = registry.find(Study.kind, name)
+        found[name] = f"a preset for {what}" if isinstance(what, str) else what.summary()
+    if as_json:
+        click.echo(json.dumps([{"name": name, "summary": said} for name, said in found.items()], indent=1))
+        return
+    if not found:
+        click.echo("no installed plugin brings a study")
+        return
+    width = max(map(len, found))
+    for name, said in found.items():
+        click.echo(f"{name:<{width}}  {said}")
+    first = next(iter(found))
+    click.echo(f"run one with guideplug study {first}; its options: guideplug plugins show {first}")
+
+
+def _study(expression: str, sets: tuple[tuple[str, str], ...], registry: Registry) -> Study:
+    reader = Reader(registry)
+    study: Study = reader.expression(expression, Study, "study")
+    for key, text in sets:
+        try:
+            value = parse(text)
+        except ExpressionError as error:
+            raise ExpressionError(f"--set {key}: {error}") from None
+        study = reader.replaced(study, key.removeprefix("study."), value, study.name)
+    return study
+
+
+def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
+    """The study of a folder, what its runs have in common, and its plugin files."""
+    path = folder / CONFIG
+    check_unchanged(path)
+    try:
+        table = parse_toml(path)
+        expression = table.pop("study")
+    except FileNotFoundError:
+        raise UsageError(f"{folder} is not the folder of a study: it has no {CONFIG}") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{path} is damaged ({error}): start the study anew in another folder") from None
+    plugins = table.get("plugins", [])
+    if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
+        raise RunError(f"{path} is damaged (plugins is no list of texts): start the study anew in another folder")
+    return str(expression), table, plugins
+
+
+def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
+    """Print what a study would do."""
+    torch.set_num_threads(plan.configs[0].threads)
+    missing = [recipe for _, recipe in plan.networks if store.find(identity(recipe)) is None]
+    estimates = [estimate(recipe) for recipe in missing]
+    known = [seconds for seconds in estimates if seconds is not None]
+    if as_json:
+        found = {
+            "study": format_value(write(plan.study)),
+            "axes": plan.axes,
+            "trials": len(plan.trials),
+            "networks": len(plan.networks),
+            "found": len(plan.networks) - len(missing),
+            "seconds": sum(known),
+            "without estimate": len(estimates) - len(known),
+        }
+        click.echo(json.dumps(found, indent=1))
+        return
+    click.echo(f'study = "{format_value(write(plan.study))}"')
+    for name, axis in plan.axes.items():
+        click.echo(f"# {name}: {', '.join(map(str, axis))}")
+    click.echo(f"# {len(plan.trials):,} trials of {plan.configs[0].samples:,} samples each")
+    click.echo(f"# {len(plan.networks)} networks, of which the store has {len(plan.networks) - len(missing)}")
+    others = f", without {len(estimates) - len(known)} whose time is not known" if len(known) < len(estimates) else ""
+    click.echo(f"# training takes about {sum(known):.0f} s here{others}; sampling and metrics come on top")
+
+
+def _go(
+    plan: Plan,
+    registry: Registry,
+    store: Store,
+    folder: Path,
+    options: Mapping[str, Any],
+    observers: Sequence[Observer],
+    *,
+    resumed: bool,
+) -> None:
+    as_json = options["as_json"]
+    progress = None if as_json else StudyProgress(Console())
+    config = {"study": format_value(write(plan.study)), **plan.common}
+    observed = Observed(folder.resolve(), "study", config, resumed)
+
+    def leave() -> None:
+        _close(progress)
+        click.echo(f"interrupted; go on with: guideplug study --resume {shell_quote(str(folder))}", err=True)
+
+    try:
+        with asked_to_stop(leave):
+            cleared(folder, ("trials",))
+            listeners = [EventLog(folder / "events.jsonl"), *([] if progress is None else [progress])]
+            with told(listeners, observers, observed, {"study": plan.expression}) as tell:
+                found = carry_out(plan, registry, folder, store, jobs=options["jobs"], observers=tell)
+            _close(progress)
+            try:
+                report = plan.study.report(found)
+                files = write_report(plan, found, report, folder)
+            except ValueError as error:
+                raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
+    except Interrupted as stopped:
+        leave()
+        sys.exit(stopped.exit_code)
+    except WriteError as error:
+        raise RunError(f"{error}; go on with guideplug study --resume {shell_quote(str(folder))}") from None
+    finally:
+        _close(progress)
+    page = page_told(folder)
+    if as_json:
+        click.echo((folder / "study.json").read_text())
+        return
+    _tell(found, report)
+    if page is not None:
+        click.echo(f"page: {page}")
+    click.echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
+
+
+def _close(progress: StudyProgress | None) -> None:
+    if progress is not None:
+        progress.close()
+
+
+def _tell(found: Findings, report: Report) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    for name, table in report.tables.items():
+        header, rows = list(table.columns), shown(table)
+        words = sum(all(isinstance(row[place], str) for row in table.rows) for place in range(len(header)))
+        if words == 1 and table_width(header, rows) > console.width and len(rows) < len(header):
+            turned = zip(header, *rows, strict=True)  # its rows fit where its columns do not
+            header, *rows = map(list, turned)
+        print_table(console, name, header, rows, words=words)
+    for sentence in [*report.sentences, *failures(found)]:
+        click.echo(f"- {sentence}")

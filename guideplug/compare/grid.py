@@ -1,0 +1,243 @@
+"""What is compared: a grid of guiders, selectors and seeds over one run's configuration.
+
+Each selector and seed is one training, each guider a way of sampling from it. The configuration is a run's, with lists
+in place of the guider, the selector and the seed:
+
+    guiders = ["none", "autoguidance(weight=1.5:3:0.5)"]      a range is an arm for each of its numbers
+    selectors = ["none", "early-jest"]
+    seeds = [0, 1, 2]
+    moments = 16                                              moments along each training that are measured
+    snapshots = 100                                           snapshots that budgets choose from
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from guideplug.compare.result import BUDGETS
+from guideplug.config import NONE, Duration, expand_ranges, short
+from guideplug.errors import ConfigError, RecipeError, UsageError, nearest
+from guideplug.recipe import Recipe
+from guideplug.recipes import Snapshot, Train
+from guideplug.registry.registry import Registry
+from guideplug.run.measure import metrics_of
+from guideplug.run.resolve import Request, RunConfig, resolve
+
+__all__ = ["MOST_RUNS", "Grid", "GridRequest", "Published", "resolve_grid"]
+
+SNAPSHOTS, MOST_BYTES = 100, 10**9
+MOST_RUNS = 10_000
+
+
+@attrs.frozen
+class Published:
+    """Somebody else's number for a cell of a table: mean and standard deviation over seeds."""
+
+    budget: str
+    guider: str
+    selector: str
+    metric: str
+    mean: float
+    std: float
+
+
+@attrs.frozen
+class GridRequest:
+    """A comparison as it was asked for.
+
+    Args:
+        run: what all runs have in common; its guider, selector and seed are the grid's.
+        guiders, selectors: expressions, "none" for none; ranges are spread out.
+        seeds: of the trainings.
+        moments: how many moments along each training are measured, for the curves.
+        snapshots: how many snapshots along each training are kept for budgets to choose from; None for 100, or as many
+            as take 1 GB, but at least the moments.
+        curves: whether every snapshot is measured, or only those that the tables need.
+        charge_reference: whether the training of a selector's reference counts as its time.
+        published: numbers to print beside ours.
+    """
+
+    run: Request
+    guiders: Sequence[str] = (NONE,)
+    selectors: Sequence[str] = (NONE,)
+    seeds: Sequence[int] = (0,)
+    moments: int = 8
+    snapshots: int | None = None
+    curves: bool = True
+    charge_reference: bool = False
+    published: Sequence[Published] = ()
+
+
+@attrs.frozen
+class Grid:
+    """A comparison, resolved.
+
+    Args:
+        request: what was asked for, its expressions written shortly, ranges spread out.
+        configs: the run of each (guider, selector, seed).
+        steps: the snapshots along each training, in optimiser steps; the last is its end.
+        moments: those of them that are measured for the curves.
+    """
+
+    request: GridRequest
+    configs: Mapping[tuple[str, str, int], RunConfig]
+    steps: tuple[int, ...]
+    moments: tuple[int, ...]
+
+    @property
+    def trainings(self) -> dict[tuple[str, int], Train]:
+        """The main recipe of each selector and seed."""
+        found: dict[tuple[str, int], Train] = {}
+        for (_, selector, seed), config in self.configs.items():
+            assert isinstance(config.main, Train)  # by `resolve_grid`
+            found[selector, seed] = config.main
+        return found
+
+    @property
+    def first(self) -> RunConfig:
+        """Any of the runs, for what they have in common."""
+        return next(iter(self.configs.values()))
+
+    def at(self, guider: str, selector: str, seed: int, step: int) -> dict[str, Recipe]:
+        """A run's recipes with a snapshot for its main network, "main" first; what is made of it is of the snapshot."""
+        config = self.configs[guider, selector, seed]
+        main = config.main
+        snapshot: Recipe = main if step == self.steps[-1] else Snapshot(of=main, at=Duration(step, "it"))
+        others = {role: _of_snapshot(recipe, main, snapshot, step) for role, recipe in config.models.items()}
+        return {"main": snapshot, **others}
+
+
+def _of_snapshot(value: Any, main: Recipe, snapshot: Recipe, step: int) -> Any:
+    """A recipe in which the main one is replaced by its snapshot; a snapshot of it is none of a later moment."""
+    if isinstance(value, Mapping):
+        return {name: _of_snapshot(item, main, snapshot, step) for name, item in value.items()}
+    if not isinstance(value, Recipe):
+        return value
+    if value == main:
+        return snapshot
+    if isinstance(value, Snapshot) and value.of == main:
+        later = snapshot != main and (value.at is None or value.at.amount > step)
+        return attrs.evolve(value, at=Duration(step, "it")) if later else value
+    fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}  # type: ignore[arg-type]
+    changed = {name: _of_snapshot(item, main, snapshot, step) for name, item in fields.items()}
+    return value if changed == fields else attrs.evolve(value, **changed)  # type: ignore[misc]
+
+
+def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
+    """The comparison that a request means, every run of it resolved.
+
+    Raises:
+        UsageError: what is wrong, where, and what to do; nothing has been run.
+    """
+    if not (request.guiders and request.selectors and request.seeds):
+        raise ConfigError("a comparison needs at least one guider, one selector and one seed; none is a guider too")
+    if request.moments < 1:
+        raise ConfigError(f"moments is {request.moments}: give at least 1, which measures the end of each training")
+    if request.snapshots is not None and request.snapshots < 1:
+        raise ConfigError(f"snapshots is {request.snapshots}: give at least 1, which keeps the end of each training")
+    if any(type(seed) is not int or seed < 0 for seed in request.seeds):
+        raise ConfigError(f"seeds are {list(request.seeds)}: give whole numbers of at least 0")
+    if len(set(request.seeds)) < len(request.seeds):
+        raise ConfigError(f"seeds are {list(request.seeds)}: each once")
+    guiders, selectors = _spread(request.guiders), _spread(request.selectors)
+    count = len(guiders) * len(selectors) * len(request.seeds)
+    if count > MOST_RUNS:
+        raise ConfigError(
+            f"{len(guiders):,} guiders, {len(selectors):,} selectors and {len(request.seeds):,} seeds are {count:,} "
+            f"runs: a comparison has at most {MOST_RUNS:,}"
+        )
+    configs: dict[tuple[str, str, int], RunConfig] = {}
+    called: dict[str, str] = {}
+    for seed in request.seeds:
+        for selector in selectors:
+            for guider in guiders:
+                values = {**request.run.values, "guider": guider, "selector": selector, "seed": seed}
+                config = resolve(attrs.evolve(request.run, values=values, spare_roles=True), registry)
+                key = (_named(config.guider), _named(config.selector), seed)
+                if key in configs:
+                    raise ConfigError(f"guider {key[0]!r} with selector {key[1]!r} is there twice: each arm once")
+                configs[key] = config
+                called |= {guider: key[0], selector: key[1]}
+    _check_roles(request, configs)
+    main = next(iter(configs.values())).main
+    if not isinstance(main, Train):
+        raise UsageError(
+            f"a comparison trains its main network, and --model main is a {main.name!r} recipe: leave it out"
+        )
+    steps = main.options.steps
+    if steps is None:
+        raise ConfigError(f"duration is {main.options.duration}: a comparison counts iterations; give 4096it, say")
+    settled = attrs.evolve(
+        request,
+        guiders=tuple(dict.fromkeys(guider for guider, _, _ in configs)),
+        selectors=tuple(dict.fromkeys(selector for _, selector, _ in configs)),
+        published=tuple(_settled(row, called) for row in request.published),
+    )
+    known = {
+        "budget": BUDGETS,
+        "guider": settled.guiders,
+        "selector": settled.selectors,
+        "metric": [metric.name for metric in metrics_of(next(iter(configs.values())).task, registry)],
+    }
+    for row in settled.published:
+        for name, names in known.items():
+            if (given := getattr(row, name)) not in names:
+                raise ConfigError(
+                    f"published: this comparison has no {name} {given!r}{nearest(given, names)}: {', '.join(names)}"
+                )
+    moments = _evenly(steps, request.moments)
+    kept = _evenly(steps, _many(main) if request.snapshots is None else request.snapshots)
+    grid = Grid(settled, configs, tuple(sorted({*moments, *kept})), moments)
+    lacking = set()
+    for key in configs:
+        for step in grid.steps:
+            try:
+                grid.at(*key, step)
+            except ValueError as error:  # a snapshot that cannot be had so early, for a role
+                if step in moments or request.snapshots is not None:
+                    raise RecipeError(f"after {step} of {steps} iterations: {error}") from None
+                lacking.add(step)
+    return attrs.evolve(grid, steps=tuple(step for step in grid.steps if step not in lacking))
+
+
+def _spread(texts: Sequence[str]) -> list[str]:
+    """Expressions with their ranges spread out."""
+    found: list[str] = []
+    for text in texts:
+        found += expand_ranges(text)
+        if len(found) > MOST_RUNS:
+            raise ConfigError(f"the ranges of {text} and of those before it stand for more than {MOST_RUNS:,} arms")
+    return found
+
+
+def _evenly(steps: int, count: int) -> tuple[int, ...]:
+    """At most ``count`` moments along a training, evenly spaced; the last is its end."""
+    count = min(count, steps)
+    return tuple(-(-steps * number // count) for number in range(1, count + 1))
+
+
+def _many(main: Train) -> int:
+    """How many snapshots are kept where nobody says: 100, or as many as take 1 GB."""
+    size: int = sum(tensor.numel() * tensor.element_size() for tensor in main.build().state_dict().values())
+    return max(min(SNAPSHOTS, MOST_BYTES // max(size, 1)), 1)
+
+
+def _settled(row: Published, called: Mapping[str, str]) -> Published:
+    """A published number under the names that the grid has for its arm."""
+    return attrs.evolve(row, guider=called.get(row.guider, row.guider), selector=called.get(row.selector, row.selector))
+
+
+def _named(strategy: Any) -> str:
+    return NONE if strategy is None else short(strategy)
+
+
+def _check_roles(request: GridRequest, configs: Mapping[tuple[str, str, int], RunConfig]) -> None:
+    """A role that no run of the grid has is a mistake, as in a single run."""
+    known = {"main", *(role for config in configs.values() for role in config.models)}
+    asked = [*request.run.models, *(key.split(".")[1] for key, _ in request.run.sets if key.startswith("models."))]
+    for role in asked:
+        if role not in known:
+            raise RecipeError(
+                f"nothing in this comparison has a role {role!r}; its roles are {', '.join(sorted(known))}"
+            )

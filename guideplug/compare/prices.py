@@ -1,0 +1,103 @@
+"""The prices of a comparison's iterations: what there is to measure, measured once, kept in ``costs.json``.
+
+Arms with a selector need two, that of an iteration with the selector on and that of the same training without one;
+references are priced by their own iterations, in the same rounds. Trainings that do the same work share a price.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import attrs
+import torch
+
+from guideplug.compare.costs import Cost, Price, measure_prices
+from guideplug.compare.grid import Grid
+from guideplug.compare.trainings import Trained, iteration_of, needed_for, plain
+from guideplug.config import NONE
+from guideplug.errors import RunError
+from guideplug.files.atomic import check_unchanged, whole_file
+from guideplug.files.reading import read_json_file
+from guideplug.observe import Observers
+from guideplug.run.builder import StoreWorkshop
+from guideplug.store import Store
+
+__all__ = ["Prices", "measured_prices"]
+
+
+@attrs.frozen
+class Prices:
+    """Prices by the work of an iteration (`guideplug.compare.trainings.iteration_of`), and what to call each."""
+
+    of: Mapping[str, Price]
+    names: Mapping[str, str]
+
+    def cost(self, recipe: Trained) -> Cost:
+        """The price of a training's iterations."""
+        return Cost(self.of[iteration_of(recipe)], self.of[iteration_of(plain(recipe))])
+
+    def lines(self) -> list[str]:
+        """Each price in words."""
+        return [
+            f"an iteration {self.names[key]}: {1000 * price.seconds:.3g} ms "
+            f"({1000 * price.low:.3g} to {1000 * price.high:.3g})"
+            for key, price in self.of.items()
+        ]
+
+    @property
+    def busy(self) -> list[str]:
+        """Those that were measured on a busy machine, in words."""
+        return [line for line, price in zip(self.lines(), self.of.values(), strict=True) if not price.calm]
+
+
+def measured_prices(grid: Grid, store: Store, folder: Path, say: Callable[[str], None]) -> Prices:
+    """The prices of all iterations of a comparison: measured now, unless they were before.
+
+    Raises:
+        RunError: the file of prices is damaged, or of another comparison.
+    """
+    recipes, names = _works(grid)
+    path = folder / "costs.json"
+    if path.is_file():
+        return Prices(_read(path, names), names)
+    torch.set_num_threads(grid.first.threads)
+    shop = StoreWorkshop(store, torch.device(grid.first.device), Observers())
+    found = Prices(measure_prices({key: shop.training(recipe) for key, recipe in recipes.items()}), names)
+    rows = {key: {"of": names[key], **attrs.asdict(price)} for key, price in found.of.items()}
+    with whole_file(path) as file:
+        file.write(json.dumps(rows, indent=1).encode())
+    for line in found.lines():
+        say(line)
+    return found
+
+
+def _works(grid: Grid) -> tuple[dict[str, Trained], dict[str, str]]:
+    """What there is to measure, and what to call it; all seeds do the same work."""
+    recipes: dict[str, Trained] = {}
+    names: dict[str, str] = {}
+
+    def add(recipe: Trained, name: str) -> None:
+        key = iteration_of(recipe)
+        recipes.setdefault(key, recipe)
+        names.setdefault(key, name)
+
+    first = {selector: recipe for (selector, seed), recipe in grid.trainings.items() if seed == grid.request.seeds[0]}
+    for selector, recipe in first.items():
+        add(plain(recipe), "without selection")
+        add(recipe, "without selection" if selector == NONE else f"with {selector}")
+    for recipe in first.values():
+        for role, inner in recipe.models.items():
+            for training, _ in needed_for([inner]).trainings:
+                add(plain(training), f"of the reference {role}")
+                add(training, f"of the reference {role} with its selector")
+    return recipes, names
+
+
+def _read(path: Path, names: Mapping[str, str]) -> dict[str, Price]:
+    advice = "remove it and resume, and iterations are measured again"
+    check_unchanged(path, advice)
+    try:
+        rows = read_json_file(path)
+        return {key: Price(*(float(rows[key][field]) for field in ("seconds", "low", "high"))) for key in names}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be used ({error}): {advice}") from None

@@ -1,0 +1,87 @@
+"""A comparison as files: tables in Markdown, every value in CSV, everything in JSON, a figure for each metric."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from guideplug.compare.dots import draw_dots
+from guideplug.compare.figure import draw_curves
+from guideplug.compare.grid import Published
+from guideplug.compare.result import BUDGETS, Comparison
+from guideplug.compare.sentences import sentences
+from guideplug.compare.tables import markdown
+from guideplug.files.atomic import drawn_whole, whole_file
+
+__all__ = ["write_report"]
+
+
+def write_report(comparison: Comparison, folder: Path, published: Sequence[Published] = ()) -> list[Path]:
+    """Write the tables, values, JSON, the dots at the budgets and, of curves, ``figures/METRIC.png``; their paths."""
+    texts = {
+        "tables.md": markdown(comparison, published),
+        "values.csv": _csv(comparison),
+        "compare.json": json.dumps(_plain(comparison), indent=1, allow_nan=False) + "\n",
+    }
+    for name, text in texts.items():
+        with whole_file(folder / name) as file:
+            file.write(text.encode())
+    dots = folder / "budgets.png"
+    with drawn_whole(dots) as aside:
+        draw_dots(comparison, aside)
+    figures = []
+    for metric in comparison.metrics:
+        path = folder / "figures" / f"{metric.replace(' ', '-')}.png"
+        with drawn_whole(path) as aside:
+            if draw_curves(comparison, metric, aside):
+                figures.append(path)
+    return [*(folder / name for name in texts), dots, *figures]
+
+
+def _csv(comparison: Comparison) -> str:
+    """One line for each value, with what its training had cost."""
+    trainings = {(training.selector, training.seed, training.step): training for training in comparison.trainings}
+    chosen = {budget: set(comparison.chosen(budget).values()) for budget in BUDGETS}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    fields = [field.name for field in attrs.fields(type(comparison.trainings[0]))]
+    writer.writerow(
+        ["guider", *fields, *(f"equal {budget}" for budget in BUDGETS), "evaluations a sample", "metric", "value"]
+    )
+    for row in comparison.rows:
+        training = trainings[row.selector, row.seed, row.step]
+        where = [int(training in chosen[budget]) for budget in BUDGETS]
+        for metric, value in row.metrics.items():
+            shown = "" if value is None else repr(value)
+            writer.writerow([row.guider, *attrs.astuple(training), *where, row.evaluations, metric, shown])
+    return text.getvalue()
+
+
+def _plain(comparison: Comparison) -> dict[str, Any]:
+    limits = {budget: comparison.limit(budget) for budget in BUDGETS}
+    chosen = {
+        budget: [
+            {"selector": name, "seed": seed, "step": training.step, "spent": comparison.spent(training, budget)}
+            for (name, seed), training in comparison.chosen(budget).items()
+        ]
+        for budget in BUDGETS
+    }
+    missed = {budget: [attrs.asdict(miss) for miss in comparison.missed(budget).values()] for budget in BUDGETS}
+    return {
+        **attrs.asdict(comparison),
+        "limits": limits,
+        "chosen": chosen,
+        "missed": missed,
+        "differences": [
+            {"budget": budget, "arm": one, "beside": other, "metric": metric, **attrs.asdict(found)}
+            for budget in BUDGETS
+            for one, other in comparison.pairs
+            for metric in comparison.metrics
+            if (found := comparison.difference(one, other, metric, budget)) is not None
+        ],
+        "words": sentences(comparison),
+    }

@@ -1,0 +1,57 @@
+"""The algebra of denoisers, and its evaluation in one pass."""
+
+from guideplug.denoise.algebra import Affine, Combine, Denoiser, Direction, Leaf, Perturbation
+from guideplug.denoise.condition import Condition, concatenate, expand, on_device, select_rows
+from guideplug.denoise.domain import Domain, NoiseDomain, Start
+from guideplug.denoise.formula import calls, formula, switched_off, taken
+from guideplug.denoise.gate import Gate
+from guideplug.denoise.gradient import LogDensity, Uphill
+from guideplug.denoise.query import Fixed, Query, Slot, Terms
+from guideplug.denoise.space import Space
+from guideplug.denoise.tally import Count, Tally, tally
+from guideplug.denoise.view import AnsweringFor, Change, Perturbed, View, perturbed
+from guideplug.denoise.weight import Polynomial, Weight, WeightSchedule
+from guideplug.denoise.weight_input import Level, Step, WeightInput
+
+__all__ = [
+    "Affine",
+    "AnsweringFor",
+    "Change",
+    "Combine",
+    "Condition",
+    "Count",
+    "Denoiser",
+    "Direction",
+    "Domain",
+    "Fixed",
+    "Gate",
+    "Leaf",
+    "Level",
+    "LogDensity",
+    "NoiseDomain",
+    "Perturbation",
+    "Perturbed",
+    "Polynomial",
+    "Query",
+    "Slot",
+    "Space",
+    "Start",
+    "Step",
+    "Tally",
+    "Terms",
+    "Uphill",
+    "View",
+    "Weight",
+    "WeightInput",
+    "WeightSchedule",
+    "calls",
+    "concatenate",
+    "expand",
+    "formula",
+    "on_device",
+    "perturbed",
+    "select_rows",
+    "switched_off",
+    "taken",
+    "tally",
+]

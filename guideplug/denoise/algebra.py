@@ -1,0 +1,471 @@
+"""Denoisers as points, their differences as directions.
+
+Denoisers of one space, at one (x, sigma, condition), are points of an affine space:
+
+    point - point = direction      number * direction = direction      point + direction = point
+
+and two points cannot be added. So a guided denoiser is a denoiser, samplers and losses never learn that guidance
+exists, and an affine guider is its own equation, for instance autoguidance (Karras et al. 2024, arXiv:2406.02507,
+eq. 6 with one guide):
+
+    guided = base + (w - 1) * (base - weak)
+
+Every such expression is kept in one normal form, a sum over distinct (network, condition) of a coefficient times that
+network's output, with coefficients that sum to one. From it follow what is evaluated (`guideplug.denoise.plan`),
+what that costs, and the formula that `guideplug explain` prints.
+"""
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, final, overload
+
+import torch
+from torch import Tensor, nn
+
+from guideplug.denoise.api1 import adapt_denoiser
+from guideplug.denoise.condition import Condition, expand
+from guideplug.denoise.domain import DEFAULT_SAMPLER, NoiseDomain, Start
+from guideplug.denoise.evaluate import OnePass
+from guideplug.denoise.plan import Plan
+from guideplug.denoise.query import Fixed, Query, Slot, Terms
+from guideplug.denoise.space import Space
+from guideplug.denoise.tally import record
+from guideplug.denoise.weight import Polynomial, Scalar, Weight, WeightSchedule, polynomial
+from guideplug.denoise.weight_input import Level, Step
+from guideplug.errors import ConditionError, DenoiserError
+from guideplug.rng import SampleStreams
+
+if TYPE_CHECKING:
+    from guideplug.denoise.view import Change
+
+__all__ = ["Affine", "Atom", "Combine", "Denoiser", "Direction", "Leaf", "Perturbation"]
+
+Perturbation: TypeAlias = Callable[..., AbstractContextManager[object]]
+Outputs: TypeAlias = Sequence[Tensor]
+Function: TypeAlias = Callable[[Outputs, Tensor, Level], Tensor]
+
+
+class Denoiser(nn.Module, abc.ABC):
+    """A point: anything that gives the expected clean sample E[x0 | x, sigma, condition]."""
+
+    space: Space
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        adapt_denoiser(cls)
+
+    _plan: Plan | None = None
+    """Kept along a trajectory; None where each evaluation is on its own."""
+
+    @property
+    @abc.abstractmethod
+    def terms(self) -> Terms:
+        """The normal form: distinct queries and their coefficients, which sum to one."""
+
+    def forward(
+        self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
+    ) -> Tensor:
+        """The denoised samples, (B, *) like ``x``.
+
+        Args:
+            x: noisy samples (B, *), clean ones plus sigma times unit noise.
+            sigma: noise level in data units, a float or a tensor, scalar or (B,). With a float, terms whose weight
+                is 0 there are not evaluated; a tensor is never looked into.
+            condition: None, a tensor, or a mapping of tensors, batch first.
+            toward: the next level below this one on the sampler's grid (0 at the end), for weights that ask for it.
+            step: the levels that the sampler's step goes between, (start, end), for what is decided once a step.
+
+        Raises:
+            ConditionError: the condition's batch does not match, or a null condition is asked of a network without.
+            DenoiserError: a network returned another shape.
+        """
+        return OnePass(x, sigma, condition, toward, step, self.space).value(self, self._plan or Plan())
+
+    def under(self, condition: Condition) -> "Denoiser":
+        """This denoiser with a fixed condition in place of the given one (a negative prompt, another label)."""
+        return _point(_all_under(self.terms, Fixed(condition)), self.space)
+
+    def unconditional(self) -> "Denoiser":
+        """This denoiser under its own null condition.
+
+        Raises:
+            ConditionError: a network in it has no null condition.
+        """
+        return _point(_all_under(self.terms, Slot.NULL), self.space)
+
+    def trajectory(self) -> "Denoiser":
+        """The denoiser to use along one trajectory, with a memory of its own; a network, which has none, is itself.
+
+        What is evaluated is then planned once and not at every step, as long as the condition is the same object.
+        """
+        return self
+
+    def _renewed(self, known: "dict[Denoiser, Denoiser]") -> "Denoiser":
+        """The denoiser with fresh memories, one for each that is in it; itself, where nothing in it remembers."""
+        return self
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Samples in the space that people look at; the identity, except for latent models."""
+        return x
+
+    def leaves(self) -> "list[Leaf]":
+        """The distinct networks in it, in the order of the formula; perturbed views of one are that one."""
+        found: dict[Leaf, None] = {}
+        for query in self.terms:
+            found.update(dict.fromkeys(_leaves(query.source)))
+        return list(found)
+
+    def mapped(self, change: "Callable[[Leaf], Leaf]") -> "Denoiser":
+        """The same expression of other networks: ``change`` says which one takes the place of each."""
+        total: Terms = {}
+        for query, coefficient in self.terms.items():
+            total = _sum(total, {_mapped(query, change): coefficient})
+        return _point(total, self.space)
+
+    # The affine space. Sums of two points are refused: their coefficients would not sum to one.
+
+    @overload
+    def __sub__(self, other: "Denoiser") -> "Direction": ...
+    @overload
+    def __sub__(self, other: "Direction") -> "Denoiser": ...
+    def __sub__(self, other: "Denoiser | Direction") -> "Direction | Denoiser":
+        if isinstance(other, Denoiser):
+            _check_space(self, other.space)
+            return Direction(_sum(self.terms, _scaled(other.terms, polynomial(-1.0))), self.space)
+        if isinstance(other, Direction):
+            return self + (-other)
+        return NotImplemented
+
+    def __add__(self, other: "Direction") -> "Denoiser":
+        if isinstance(other, Direction):
+            _check_space(self, other.space)
+            return _point(_sum(self.terms, other.terms), self.space)
+        if isinstance(other, Denoiser):
+            raise TypeError("two denoisers cannot be added: add a direction, as in base + w * (base - weak)")
+        return NotImplemented
+
+    __radd__ = __add__
+
+    def __mul__(self, other: object) -> "Denoiser":
+        raise TypeError("a denoiser cannot be scaled: scale a direction, as in base + w * (base - weak)")
+
+    __rmul__ = __mul__
+
+
+class Atom(Denoiser):
+    """A denoiser that a query can ask: a network, or a function of other denoisers."""
+
+    points: tuple[Denoiser, ...] = ()
+    """The denoisers it is a function of; none for a network."""
+
+    change: "Change | None" = None
+    """Where it asks its point, if that is elsewhere than it is asked itself; see `guideplug.denoise.view`."""
+
+    written: str = "combine({})"
+    """How formulas write it, where it is a function of points; {} stands for them."""
+
+    takes_gradient: bool = False
+    """Whether it takes a gradient in x; see `guideplug.denoise.gradient`."""
+
+    through: bool = False
+    """Whether that gradient goes through its points, whose networks are then evaluated with a graph."""
+
+    @property
+    def terms(self) -> Terms:
+        return {Query(self): polynomial(1.0)}
+
+    def null_condition(self, batch: int, device: torch.device) -> Condition:
+        """The condition that means none, for ``batch`` samples: a label, zeros, a learned embedding.
+
+        Raises:
+            ConditionError: there is none, which is the default.
+        """
+        raise ConditionError(
+            f"{type(self).__name__} has no null condition, so it cannot be asked unconditionally: "
+            "give a network of its own (--model unconditional=PATH), or train with label dropout"
+        )
+
+    @property
+    def has_null(self) -> bool:
+        """Whether there is a null condition."""
+        return type(self).null_condition is not Atom.null_condition
+
+    def combined(self, outputs: Outputs, x: Tensor, sigma: Level, condition: Condition) -> Tensor:
+        """The function of the points' outputs, where there are points."""
+        raise TypeError(f"{type(self).__name__} is no function of other denoisers")
+
+    def replaced(self, inputs: Sequence[Denoiser]) -> "Atom":
+        """The same function of other denoisers, where there are points."""
+        raise TypeError(f"{type(self).__name__} is no function of other denoisers")
+
+    def asked_under(self, condition: Slot | Fixed) -> "Atom":
+        """The same function with a condition in place of the given one, where there are points."""
+        return self.replaced(
+            [
+                point.under(condition.value) if isinstance(condition, Fixed) else point.unconditional()
+                for point in self.points
+            ]
+        )
+
+    def trajectory(self) -> Denoiser:
+        if not self.points:
+            return self
+        renewed = cast(Atom, self._renewed({}))
+        fresh = renewed.replaced(renewed.points)
+        fresh._plan = Plan()
+        return fresh
+
+
+class Leaf(Atom):
+    """A denoiser that is evaluated rather than composed: a network, or a closed form.
+
+    A subclass sets ``space`` and gives `denoise`; one that can be asked without a condition gives `null_condition`.
+    """
+
+    role: str = "network"
+    """What it is for in a run, in messages."""
+
+    num_labels: int | None = None
+    """How many labels a condition chooses from, where it is a label: with `start`, what makes it a `Domain`."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.space = space
+
+    @abc.abstractmethod
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        """The denoised samples (B, *), from x (B, *), sigma (B,) on x's device, and the condition as it was given."""
+
+    @property
+    def counted_as(self) -> "Leaf":
+        """Whose calls its calls are: itself, or what it is a perturbed view of."""
+        return self
+
+    def perturbations(self) -> "Mapping[str, Perturbation]":
+        """The perturbed views of itself that it offers, by kind, such as "skip-layer"; none by default.
+
+        Each is called with options and gives a context in which the network answers perturbed, with the same
+        parameters; wrong options raise `ValueError` there and then. `guideplug.denoise.perturb` makes them from the
+        names of submodules, and `guideplug.denoise.perturbed` asks for them.
+        """
+        return {}
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether it denoises samples of this shape; its space's alone, unless it is made for others too."""
+        return shape == self.space.shape
+
+    def start(self, streams: SampleStreams, sigma: float) -> Start:
+        """The starts of the samples that ``streams`` numbers, at noise level ``sigma``: those of `NoiseDomain`."""
+        return NoiseDomain(self.space, self.num_labels).start(streams, sigma)
+
+    def sampler(self) -> str:
+        """The expression of the sampler that fits."""
+        return DEFAULT_SAMPLER
+
+    def after_step(self) -> None:
+        """Called after each optimiser step in training: for weights that are kept on a constraint, in place."""
+
+    def unconditional(self) -> Denoiser:
+        if not self.has_null:
+            self.null_condition(1, torch.device("cpu"))
+        return super().unconditional()
+
+    def forward(
+        self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
+    ) -> Tensor:
+        """The denoised samples: one call of the network, counted, its output's shape checked. See `Denoiser`."""
+        batch = len(x)
+        if isinstance(sigma, Tensor):
+            levels = sigma.to(x.device, x.dtype).expand(batch)
+        else:
+            levels = torch.full((batch,), sigma, device=x.device, dtype=x.dtype)
+        if condition is None and self.has_null:
+            condition = self.null_condition(batch, x.device)
+        record(self, batch)
+        denoised = self.denoise(x, levels, expand(condition, batch))
+        if denoised.shape != x.shape:
+            raise DenoiserError(
+                f"{type(self).__name__} returned shape {tuple(denoised.shape)} for x of shape {tuple(x.shape)}: "
+                "a denoiser returns one clean sample for each noisy one"
+            )
+        return denoised
+
+
+@final
+class Combine(Atom):
+    """A denoiser that is a function of others' outputs, for guidance that is not affine (projection, thresholding).
+
+    The planner sees through it: its inputs' networks are evaluated in the same pass as everything around it.
+    ``points`` are the denoisers it is a function of.
+
+    Args:
+        inputs: denoisers of one space.
+        function: (outputs, x (B, *), sigma) -> denoised (B, *), row by row.
+        begin: instead of a function, what makes a fresh one for each trajectory, for guidance with a memory.
+        written: how formulas write it, with {} for its inputs, as in ``"clipped({})"``.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Denoiser],
+        function: Function | None = None,
+        *,
+        begin: Callable[[], Function] | None = None,
+        written: str = Atom.written,
+    ) -> None:
+        super().__init__()
+        if not inputs or (function is None) == (begin is None):
+            raise ValueError("Combine takes at least one denoiser, and either a function or begin")
+        for other in inputs[1:]:
+            _check_space(inputs[0], other.space)
+        self.space = inputs[0].space
+        self.inputs = nn.ModuleList(inputs)
+        self.points = tuple(inputs)
+        self._function, self._begin, self.written = function, begin, written
+
+    def combined(self, outputs: Outputs, x: Tensor, sigma: Level, condition: Condition) -> Tensor:
+        """The function, on the inputs' outputs."""
+        function = self._function
+        if function is None:
+            assert self._begin is not None
+            function = self._begin()
+        return function(outputs, x, sigma)
+
+    def _renewed(self, known: dict[Denoiser, Denoiser]) -> "Combine":
+        if self not in known:
+            inputs = [point._renewed(known) for point in self.points]
+            same = all(new is old for new, old in zip(inputs, self.points, strict=True))
+            function = self._function if self._begin is None else self._begin()
+            known[self] = self if same and self._begin is None else self._with(inputs, function)
+        return cast(Combine, known[self])
+
+    def decode(self, x: Tensor) -> Tensor:
+        return self.points[0].decode(x)
+
+    def replaced(self, inputs: Sequence[Denoiser]) -> "Combine":
+        """The same function of other inputs."""
+        return self._with(inputs, self._function)
+
+    def _with(self, inputs: Sequence[Denoiser], function: Function | None) -> "Combine":
+        """A function of other inputs that is begun as this one is, by a trajectory of a trajectory too."""
+        given = function if self._begin is None else None
+        other = Combine(inputs, given, begin=self._begin, written=self.written)
+        other._function = function
+        return other
+
+
+@final
+class Affine(Denoiser):
+    """A composed denoiser in normal form. Made by arithmetic on denoisers, not by hand."""
+
+    def __init__(self, terms: Terms, space: Space) -> None:
+        super().__init__()
+        self.space = space
+        self._terms = terms
+        # Registered so that .to(), .parameters() and .eval() reach every network and weight module.
+        self.sources = nn.ModuleList(dict.fromkeys(query.source for query in terms))
+        self.weights = nn.ModuleList(dict.fromkeys(w for coefficient in terms.values() for w in coefficient.weights))
+
+    @property
+    def terms(self) -> Terms:
+        return self._terms
+
+    def decode(self, x: Tensor) -> Tensor:
+        return next(iter(self._terms)).source.decode(x)  # those of one space decode alike
+
+    def trajectory(self) -> Denoiser:
+        fresh = Affine(self._renewed({}).terms, self.space)
+        fresh._plan = Plan()
+        return fresh
+
+    def _renewed(self, known: dict[Denoiser, Denoiser]) -> "Affine":
+        renewed: dict[Query, Polynomial] = {}
+        for query, coefficient in self._terms.items():
+            renewed[Query(cast(Atom, query.source._renewed(known)), query.condition)] = coefficient
+        return self if renewed.keys() == self._terms.keys() else Affine(renewed, self.space)
+
+
+class Direction:
+    """A difference of denoisers, or a sum of such differences scaled by weights: coefficients that sum to zero."""
+
+    def __init__(self, terms: Terms, space: Space) -> None:
+        self.terms = terms
+        self.space = space
+
+    def __add__(self, other: "Direction") -> "Direction":
+        if not isinstance(other, Direction):
+            return NotImplemented
+        _check_space(self, other.space)
+        return Direction(_sum(self.terms, other.terms), self.space)
+
+    def __neg__(self) -> "Direction":
+        return self * -1.0
+
+    def __sub__(self, other: "Direction") -> "Direction":
+        return self + (-other) if isinstance(other, Direction) else NotImplemented
+
+    def __mul__(self, weight: Scalar) -> "Direction":
+        if not isinstance(weight, int | float | Weight | WeightSchedule | Polynomial):
+            return NotImplemented
+        return Direction(_scaled(self.terms, polynomial(weight)), self.space)
+
+    __rmul__ = __mul__
+
+
+def _sum(left: Terms, right: Terms) -> Terms:
+    total = dict(left)
+    for query, coefficient in right.items():
+        total[query] = total[query] + coefficient if query in total else coefficient
+    return {query: coefficient for query, coefficient in total.items() if coefficient.constant != 0.0}
+
+
+def _scaled(terms: Terms, weight: Polynomial) -> Terms:
+    return {query: coefficient * weight for query, coefficient in terms.items()}
+
+
+def _point(terms: Terms, space: Space) -> Denoiser:
+    """The denoiser with these terms, or the network itself where it stands alone."""
+    if len(terms) == 1:
+        (query, coefficient), *_ = terms.items()
+        if query.condition is Slot.GIVEN and coefficient.constant is not None:
+            return query.source
+    return Affine(terms, space)
+
+
+def _all_under(terms: Terms, condition: Slot | Fixed) -> Terms:
+    """The terms with a condition in place of the given one; those that become equal are one term, their sum."""
+    total: Terms = {}
+    for query, coefficient in terms.items():
+        total = _sum(total, {_under(query, condition): coefficient})
+    return total
+
+
+def _mapped(query: Query, change: Callable[[Leaf], Leaf]) -> Query:
+    if isinstance(query.source, Leaf):
+        return Query(change(query.source), query.condition)
+    return Query(query.source.replaced([point.mapped(change) for point in query.source.points]), query.condition)
+
+
+def _under(query: Query, condition: Slot | Fixed) -> Query:
+    if query.source.points:
+        return Query(query.source.asked_under(condition))
+    if query.condition is not Slot.GIVEN:
+        return query
+    if condition is Slot.NULL and not query.source.has_null:
+        query.source.unconditional()  # raises, and says what to do
+    return Query(query.source, condition)
+
+
+def _leaves(source: Atom) -> list[Leaf]:
+    if isinstance(source, Leaf):
+        return [source.counted_as]
+    return [leaf for point in source.points for leaf in point.leaves()]
+
+
+def _check_space(point: "Denoiser | Direction", other: Space) -> None:
+    if point.space.shape != other.shape:
+        raise DenoiserError(
+            f"denoisers of shapes {point.space.shape} and {other.shape} cannot be combined: "
+            "guide a network with one of the same data"
+        )

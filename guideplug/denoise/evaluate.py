@@ -1,0 +1,137 @@
+"""One pass: every distinct network runs at most once for everything that is asked at one (x, sigma, condition).
+
+What is called is the plan's (`guideplug.denoise.plan`); here it is done. Then sums: a term that is left alone is
+returned as it is, so a guider that is off is its base, bit for bit. Nothing here waits for an accelerator: no value on
+the device decides anything.
+
+Gradients are recorded as the caller has it. Where a function's gradient is taken (`guideplug.denoise.gradient`), they
+are switched on for what lies beneath it (`guideplug.denoise.trace`) and for nothing else, and no graph comes out,
+unless the caller records one.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from guideplug.denoise.condition import Condition, expand
+from guideplug.denoise.plan import Asked, Call, Path, Place, Plan, survey
+from guideplug.denoise.query import Query
+from guideplug.denoise.space import Space
+from guideplug.denoise.tally import record_gradient
+from guideplug.denoise.trace import Trace
+from guideplug.denoise.weight_input import Level, Step, WeightInput
+from guideplug.errors import DenoiserError
+from guideplug.rng.keyed import asking
+
+if TYPE_CHECKING:
+    from guideplug.denoise.algebra import Denoiser
+
+__all__ = ["OnePass"]
+
+
+class OnePass:
+    """The evaluation of one composed denoiser at one x, noise level and condition, in one step of a sampler."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        sigma: Level,
+        condition: Condition,
+        toward: Level | None,
+        step: Step,
+        space: Space,
+    ) -> None:
+        sigma = sigma.to(x.device, x.dtype) if isinstance(sigma, Tensor) else float(sigma)
+        at = WeightInput(sigma, toward, space, expand(condition, len(x)), step)
+        self._condition = condition
+        self._place = Place(at, x, shape=tuple(x.shape[1:]), conditional=condition is not None)
+        self._places: dict[Path, Place] = {}
+        self._outputs: dict[Asked, Tensor] = {}
+        self._calls: list[Call] = []
+
+    def value(self, point: "Denoiser", plan: Plan) -> Tensor:
+        """The denoised samples of ``point``, (B, *)."""
+        assert self._place.x is not None
+        self._places, terms = survey(point, self._place)
+        self._trace = Trace(terms, self._places)
+        recorded = torch.is_grad_enabled() and (not self._trace.wanted or self._is_recorded(point))
+        with torch.set_grad_enabled(recorded):
+            self._calls = plan.calls(terms, self._places, self._condition)
+            with asking(plan.samples(self._place.x)):
+                for call in self._calls:
+                    self._do(call)
+            return self._sum(point, ())
+
+    def _is_recorded(self, point: "Denoiser") -> bool:
+        """Whether the caller has something to record: the x of a gradient that is taken here is none of it."""
+        place = self._place
+        parts = place.condition.values() if isinstance(place.condition, Mapping) else (place.condition,)
+        given = [part for part in (place.x, place.sigma, *parts) if isinstance(part, Tensor)]
+        return any(tensor.requires_grad for tensor in (*given, *point.parameters()))
+
+    def _do(self, call: Call) -> None:
+        places = [self._places[path] for path, _ in call.asked]
+        inputs = [self._trace.x(asked) for asked in call.asked]
+        sigma = places[0].sigma
+        if len(places) > 1 and (isinstance(sigma, Tensor) or any(place.sigma != sigma for place in places)):
+            sigma = torch.cat([_levels(place) for place in places])
+        with torch.set_grad_enabled(torch.is_grad_enabled() or any(asked in self._trace for asked in call.asked)):
+            if len(places) == 1:
+                self._outputs[call.asked[0]] = call.leaf(inputs[0], sigma, call.condition)
+                return
+            outputs: Any = call.leaf(torch.cat(inputs), sigma, call.condition)
+            self._outputs.update(zip(call.asked, outputs.split([len(x) for x in inputs]), strict=True))
+
+    def _sum(self, point: "Denoiser", path: Path) -> Tensor:
+        left = self._places[path].coefficients.of(point)
+        values = [(coefficient, self._output(query, path)) for query, coefficient in left.items()]
+        if len(values) == 1:
+            only = values[0][1]  # which may have the graph of a gradient that is taken elsewhere
+            return only.detach() if only.requires_grad and not torch.is_grad_enabled() else only
+        if len({value.shape for _, value in values}) > 1:  # they might be broadcast in silence
+            shapes = [f"{type(query.source).__name__} {tuple(self._output(query, path).shape)}" for query in left]
+            raise DenoiserError(f"{' and '.join(shapes)} gave denoised samples of shapes that differ: return x's")
+        total: Tensor | None = None
+        for coefficient, value in values:
+            if isinstance(coefficient, Tensor):
+                rows = coefficient.to(value.dtype).reshape(-1, *[1] * (value.ndim - 1))
+                # 0 * NaN would be NaN. What is finite stays, for a learned weight of 0 has a gradient.
+                term = rows * torch.where((rows != 0) | value.isfinite(), value, 0)
+            elif total is not None:
+                total = torch.add(total, value, alpha=coefficient)
+                continue
+            else:
+                term = value * coefficient
+            total = term if total is None else total + term
+        assert total is not None
+        return total
+
+    def _output(self, query: Query, path: Path) -> Tensor:
+        asked = path, query
+        if asked not in self._outputs:
+            with torch.set_grad_enabled(torch.is_grad_enabled() or asked in self._trace):
+                self._outputs[asked] = self._combined(asked)
+        return self._outputs[asked]
+
+    def _combined(self, asked: Asked) -> Tensor:
+        """The answer of a function of other denoisers."""
+        path, query = asked
+        source, place, x = query.source, self._places[path], self._trace.x(asked)
+        if source.change is not None:
+            return source.change.answer(self._sum(source.points[0], (*path, source)), x, place.sigma)
+        with torch.set_grad_enabled(torch.is_grad_enabled() or source.through):
+            outputs = [self._sum(inner, path) for inner in source.points]
+        for call in self._calls if source.through else ():
+            if not self._trace.beneath[asked].isdisjoint(call.asked):
+                record_gradient(call.leaf.counted_as)
+        return source.combined(outputs, x, place.sigma, place.condition)
+
+
+def _levels(place: Place) -> Tensor:
+    """The level of each row, (rows,)."""
+    assert place.x is not None
+    if isinstance(place.sigma, Tensor):
+        return place.sigma.expand(len(place.x))
+    return torch.full((len(place.x),), place.sigma, device=place.x.device, dtype=place.x.dtype)

@@ -1,0 +1,223 @@
+"""The plan of an evaluation: coefficients, which network is asked under which conditions, and what goes as one batch.
+
+1. Coefficients. With a float sigma they are settled on the host, and a term whose coefficient is 0, or within float32
+   rounding of it, is dropped: its network is not called, the main network included.
+2. Queries. What is left names each network and the conditions it is wanted under, seen through every `Combine`, and
+   through every `View`, which asks them elsewhere: each place has coefficients of its own level.
+3. Calls. What one network is asked goes through it as one batch where samples have one shape and conditions
+   concatenate, else one call each.
+
+The first is done at every step, for weights and gates change with the level. The others depend only on which terms are
+left, and on the condition, so a `Plan` keeps them along a trajectory: once an interval, not once a step.
+"""
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import torch
+from attrs import evolve, frozen
+from torch import Tensor
+
+from guideplug.denoise.condition import Condition, concatenate, expand, repeated
+from guideplug.denoise.query import Fixed, Query, Slot
+from guideplug.denoise.weight import Weight
+from guideplug.denoise.weight_input import Level, WeightInput
+from guideplug.rng.keyed import Samples
+
+if TYPE_CHECKING:
+    from guideplug.denoise.algebra import Atom, Denoiser, Leaf
+
+__all__ = ["NEGLIGIBLE", "Asked", "Call", "Place", "Plan", "planned_batches", "planned_calls", "survey"]
+
+NEGLIGIBLE = 2.0**-24
+"""A coefficient this small changes nothing in float32 beside others that sum to one: half a unit in the last place."""
+
+Path: TypeAlias = tuple["Atom", ...]
+"""The views through which a place is seen, outermost first; empty for the place that a denoiser is asked at."""
+Asked: TypeAlias = tuple[Path, Query]
+Terms: TypeAlias = tuple[tuple[Path, "Denoiser", tuple[Query, ...]], ...]
+"""Which terms of a point are left at a place, then those of each point that they are functions of, once each."""
+
+
+class Coefficients:
+    """The coefficients of composed denoisers at one level, each weight module evaluated once."""
+
+    def __init__(self, at: WeightInput, *, conditional: bool) -> None:
+        self._at = at
+        self._conditional = conditional
+        self._weights: dict[Weight, Level] = {}
+        self._known: dict[Denoiser, Mapping[Query, Level]] = {}
+
+    def of(self, point: "Denoiser") -> Mapping[Query, Level]:
+        """The queries that count at this level, and their coefficients."""
+        if point not in self._known:
+            total: dict[Query, Level] = {}
+            for query, coefficient in point.terms.items():
+                constant = coefficient.constant
+                value = coefficient.value(self._at, self._weights) if constant is None else constant
+                asked = self._resolved(query)
+                total[asked] = total[asked] + value if asked in total else value
+            self._known[point] = {query: value for query, value in total.items() if not _negligible(value)}
+        return self._known[point]
+
+    def _resolved(self, query: Query) -> Query:
+        """The query as the network will see it: without a given condition, the given one is the null one."""
+        source = query.source
+        if self._conditional or query.condition is not Slot.GIVEN or source.points or not source.has_null:
+            return query
+        return Query(source, Slot.NULL)
+
+
+def _negligible(value: Level) -> bool:
+    return not isinstance(value, Tensor) and abs(value) <= NEGLIGIBLE
+
+
+class Place:
+    """Where denoisers are asked, and the coefficients there.
+
+    Args:
+        at: what weights see; its condition is for as many rows as x has, or None where there is none or it is unknown.
+        x: the noisy samples (rows, *), or None where only the cost is asked for.
+        shape: the shape of one sample.
+        conditional: whether there is a condition.
+        copies: rows for each sample of the evaluation.
+    """
+
+    def __init__(
+        self, at: WeightInput, x: Tensor | None, *, shape: tuple[int, ...], conditional: bool, copies: int = 1
+    ) -> None:
+        self.at, self.x = at, x
+        self.sigma, self.condition = at.sigma, at.condition
+        self.shape, self.conditional, self.copies = shape, conditional, copies
+        self.coefficients = Coefficients(at, conditional=conditional)
+
+    def beyond(self, view: "Atom") -> "Place":
+        """The place where a view asks; the step of the sampler is the same."""
+        change = view.change
+        assert change is not None
+        at = evolve(self.at, sigma=change.level(self.sigma))
+        if change.copies > 1:
+            at = _repeated(at, change.copies)
+        return Place(
+            at,
+            None if self.x is None else change.inputs(self.x, self.sigma),
+            shape=change.shape(self.shape),
+            conditional=self.conditional,
+            copies=self.copies * change.copies,
+        )
+
+
+def _repeated(at: WeightInput, copies: int) -> WeightInput:
+    """For several copies of the batch, one after the other."""
+
+    def rows(level: Level) -> Level:
+        return level.repeat(copies) if isinstance(level, Tensor) and level.ndim else level
+
+    return evolve(
+        at,
+        sigma=rows(at.sigma),
+        toward=None if at.toward is None else rows(at.toward),
+        condition=repeated(at.condition, copies),
+        step=None if at.step is None else (rows(at.step[0]), rows(at.step[1])),
+    )
+
+
+def survey(point: "Denoiser", place: Place) -> tuple[dict[Path, Place], Terms]:
+    """The places where the networks of ``point`` are asked, and the terms that are left there, all the way down."""
+    places: dict[Path, Place] = {(): place}
+    found: dict[tuple[Path, Denoiser], tuple[Query, ...]] = {}
+    waiting: list[tuple[Path, Denoiser]] = [((), point)]
+    while waiting:
+        asked = waiting.pop()
+        if asked in found:
+            continue
+        path, point = asked
+        found[asked] = tuple(places[path].coefficients.of(point))
+        for source in [query.source for query in found[asked] if query.source.points]:
+            inside = path
+            if source.change is not None:
+                inside = (*path, source)
+                if inside not in places:
+                    places[inside] = places[path].beyond(source)
+            waiting += [(inside, inner) for inner in source.points]
+    return places, tuple((path, point, queries) for (path, point), queries in found.items())
+
+
+def planned_batches(terms: Terms, places: Mapping[Path, Place]) -> "list[tuple[Leaf, list[Asked]]]":
+    """Each network that is needed and what it must answer, each once; apart what differs in shape."""
+    wanted: dict[tuple[Leaf, tuple[int, ...]], dict[Asked, None]] = {}
+    for path, _, queries in terms:
+        for query in queries:
+            if not query.source.points:
+                wanted.setdefault((cast("Leaf", query.source), places[path].shape), {})[path, query] = None
+    return [(leaf, list(asked)) for (leaf, _), asked in wanted.items()]
+
+
+@frozen(eq=False)
+class Call:
+    """One call of a network: what it answers, in the order of the batch, and their conditions as one."""
+
+    leaf: "Leaf"
+    asked: Sequence[Asked]
+    condition: Condition
+
+
+class Plan:
+    """The calls for every set of terms that was met, under one condition that stays as it is.
+
+    Nothing is kept where gradients are recorded, since a graph may be walked once, nor in inference mode, whose tensors
+    do not tell that they were changed. A null condition is asked for once. Along a trajectory it also knows which
+    samples are on it, for networks that draw.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[Terms, list[Call]] = {}
+        self._parts: tuple[object, ...] = ()
+        self._stamp: tuple[object, ...] = ()
+        self._samples: Samples | None = None
+
+    def samples(self, x: Tensor) -> Samples:
+        """Who is asked for x (B, *): those that began the trajectory, at one more evaluation of it."""
+        known = self._samples
+        self._samples = Samples(x) if known is None or len(known) != len(x) else known.later()
+        return self._samples
+
+    def calls(self, terms: Terms, places: Mapping[Path, Place], condition: Condition) -> list[Call]:
+        """The calls that evaluate ``terms`` at ``places``, under a condition that is the first place's as it came."""
+        if torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+            return planned_calls(terms, places)
+        x = places[()].x
+        assert x is not None
+        parts = tuple(condition.values()) if isinstance(condition, Mapping) else (condition,)
+        names = tuple(condition) if isinstance(condition, Mapping) else None
+        stamp = (x.shape, x.device, names, *(getattr(part, "_version", None) for part in parts))
+        same = len(parts) == len(self._parts) and all(map(operator.is_, parts, self._parts))
+        if not same or stamp != self._stamp:
+            self._calls, self._parts, self._stamp = {}, parts, stamp
+        if terms not in self._calls:
+            self._calls[terms] = planned_calls(terms, places)
+        return self._calls[terms]
+
+
+def planned_calls(terms: Terms, places: Mapping[Path, Place]) -> list[Call]:
+    """The calls that answer them, at places whose samples and conditions are known."""
+    return [call for leaf, asked in planned_batches(terms, places) for call in _calls_of(leaf, asked, places)]
+
+
+def _calls_of(leaf: "Leaf", asked: list[Asked], places: Mapping[Path, Place]) -> list[Call]:
+    conditions = [_condition(query, places[path]) for path, query in asked]
+    if len(asked) > 1:
+        fits, together = concatenate(conditions)
+        if fits:
+            return [Call(leaf, asked, together)]
+    return [Call(leaf, [one], condition) for one, condition in zip(asked, conditions, strict=True)]
+
+
+def _condition(query: Query, place: Place) -> Condition:
+    assert place.x is not None
+    if isinstance(query.condition, Fixed):
+        return expand(query.condition.on(place.x.device), len(place.x))
+    if query.condition is Slot.GIVEN:
+        return place.condition
+    return query.source.null_condition(len(place.x), place.x.device)

@@ -1,0 +1,192 @@
+"""Views: the same network, asked in another way.
+
+Two kinds. A `View` asks any denoiser elsewhere, at another (x, sigma), and may do something with its answer:
+
+    V(x; sigma, c) = answer(D(inputs(x, sigma); level(sigma), c), x, sigma)
+
+It is a point like any other. Its questions go through each network in the same pass, and in one batch with the others
+where they have one shape; a gate or weight inside it is that of the level at which it is asked. `perturbed` gives a
+denoiser whose networks are changed inside while they answer, for instance a layer skipped, as far as they offer that
+(`Leaf.perturbations`): a pass of its own, for one pass is either perturbed or not.
+
+A view shares all parameters with what it is a view of, counts as calls of it, and is not called where its coefficient
+is 0. Two views that are equal are one.
+
+Cost: a call of the network for each distinct perturbed view; an output for each row that is asked elsewhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast, final
+
+import torch
+from torch import Tensor
+
+from guideplug.denoise.algebra import Atom, Denoiser, Leaf, Perturbation
+from guideplug.denoise.condition import Condition
+from guideplug.denoise.domain import Start
+from guideplug.denoise.weight_input import Level, Step
+from guideplug.errors import DenoiserError, nearest
+from guideplug.rng import SampleStreams
+
+__all__ = ["AnsweringFor", "Change", "View", "perturbed"]
+
+
+class Change:
+    """Where a view asks, and what becomes of the answer; as it stands, no change.
+
+    Subclasses are frozen attrs classes, whose equality makes equal views of one denoiser one.
+    """
+
+    copies: int = 1
+    """How many rows it asks for each sample; in ``inputs`` the whole batch comes once for each."""
+
+    def level(self, sigma: Level) -> Level:
+        """The noise level it asks at; a float for a float."""
+        return sigma
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of one sample in ``inputs``."""
+        return shape
+
+    def inputs(self, x: Tensor, sigma: Level) -> Tensor:
+        """The noisy samples it asks for, (copies B, *), from x (B, *) at ``sigma``."""
+        return x
+
+    def answer(self, denoised: Tensor, x: Tensor, sigma: Level) -> Tensor:
+        """What the view says, (B, *), from the answer (copies B, *); row by row."""
+        return denoised
+
+
+@final
+class View(Atom):
+    """A denoiser that asks another one elsewhere.
+
+    Args:
+        of: any denoiser.
+        change: where, and what becomes of the answer.
+    """
+
+    def __init__(self, of: Denoiser, change: Change) -> None:
+        super().__init__()
+        self.space = of.space
+        self.of, self.change, self.points = of, change, (of,)
+
+    def decode(self, x: Tensor) -> Tensor:
+        return self.of.decode(x)
+
+    def replaced(self, inputs: Sequence[Denoiser]) -> "View":
+        assert self.change is not None
+        return View(inputs[0], self.change)
+
+    def _renewed(self, known: dict[Denoiser, Denoiser]) -> "View":
+        if self not in known:
+            inner = self.of._renewed({})  # memories of its own: what it asks is not what is asked around it
+            known[self] = self if inner is self.of else self.replaced([inner])
+        return cast(View, known[self])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, View) and self.of == other.of and self.change == other.change
+
+    def __hash__(self) -> int:
+        return hash((View, self.of, self.change))
+
+
+def perturbed(point: Denoiser, kind: str, **options: Any) -> Denoiser:
+    """A denoiser whose networks answer perturbed: the same expression, parameters shared.
+
+    Args:
+        point: any denoiser; every network in it is perturbed.
+        kind: what is done to them, such as "skip-layer" or "identity-attention".
+        options: what the kind takes, such as ``layers``.
+
+    Raises:
+        DenoiserError: a network does not offer that kind, or not with these options.
+    """
+    return point.mapped(lambda leaf: Perturbed(leaf, kind, options))
+
+
+class AnsweringFor(Leaf):
+    """A network around another one, which says all about itself but what it answers.
+
+    Args:
+        of: the other one.
+    """
+
+    def __init__(self, of: Leaf) -> None:
+        super().__init__(of.space)
+        self.of, self.num_labels = of, of.num_labels
+
+    def null_condition(self, batch: int, device: torch.device) -> Condition:
+        return self.of.null_condition(batch, device)
+
+    @property
+    def has_null(self) -> bool:
+        return self.of.has_null
+
+    def start(self, streams: SampleStreams, sigma: float) -> Start:
+        return self.of.start(streams, sigma)
+
+    def sampler(self) -> str:
+        return self.of.sampler()
+
+    def perturbations(self) -> Mapping[str, Perturbation]:
+        return self.of.perturbations()
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        return self.of.fits(shape)
+
+    def decode(self, x: Tensor) -> Tensor:
+        return self.of.decode(x)
+
+
+@final
+class Perturbed(AnsweringFor):
+    """A network that is perturbed while it answers. Made by `perturbed`."""
+
+    def __init__(self, of: Leaf, kind: str, options: Mapping[str, Any]) -> None:
+        super().__init__(of)
+        self.kind, self.options = kind, dict(options)
+        self.role = f"{of.role} with {kind}"
+        self._offer()
+
+    def _offer(self) -> Any:
+        offers = self.of.perturbations()
+        if self.kind not in offers:
+            known = f"it offers {', '.join(offers)}" if offers else "it offers none"
+            raise DenoiserError(
+                f"the network {self.counted_as.role!r}, a {type(self.counted_as).__name__}, offers no view "
+                f"{self.kind!r}{nearest(self.kind, offers)}: {known}; guide another network, or let this one offer it "
+                "(docs/adapters.md)"
+            )
+        try:
+            return offers[self.kind](**self.options)
+        except (ValueError, TypeError) as error:
+            raise DenoiserError(f"the view {self.kind!r} of the network {self.counted_as.role!r}: {error}") from None
+
+    @property
+    def counted_as(self) -> Leaf:
+        return self.of.counted_as
+
+    def forward(
+        self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
+    ) -> Tensor:
+        """A call of the network, which counts it."""
+        with self._offer():
+            denoised: Tensor = self.of(x, sigma, condition, toward=toward, step=step)
+        return denoised
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        """The network's answer, perturbed."""
+        with self._offer():
+            return self.of.denoise(x, sigma, condition)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Perturbed)
+            and self.of == other.of
+            and self.kind == other.kind
+            and self.options == other.options
+        )
+
+    def __hash__(self) -> int:
+        return hash((Perturbed, self.of, self.kind))

@@ -1,0 +1,156 @@
+"""A study's trials, each resolved to a run, and tried on untrained networks before anything is trained."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+
+import attrs
+
+from guideplug.compare.trainings import needed_for
+from guideplug.config import short
+from guideplug.errors import ConfigError, GuideplugError, RecipeError
+from guideplug.recipe import Recipe, nested_recipes
+from guideplug.registry.registry import Registry
+from guideplug.run.preflight import rehearse
+from guideplug.run.resolve import Request, RunConfig, resolve, to_table, to_toml
+from guideplug.store import code_behind, identity
+from guideplug.study import Study, Trial
+
+__all__ = ["Plan", "fingerprint", "planned"]
+
+_SEEDS = re.compile(r"seed ?= ?[0-9]+")
+"""Runs that differ in seeds alone are rehearsed once."""
+
+
+@attrs.frozen
+class Plan:
+    """A study, ready to be carried out.
+
+    Args:
+        study: with its options.
+        trials: what it lists.
+        configs: the run of each.
+        networks: the distinct networks that the store keeps, with a name for each; what others stand on comes first.
+        needs: for each trial the numbers of the networks that it needs.
+        common: what its runs have in common, such as the device.
+    """
+
+    study: Study
+    trials: Sequence[Trial]
+    configs: Sequence[RunConfig]
+    networks: Sequence[tuple[str, Recipe]]
+    needs: Sequence[Set[int]]
+    common: Mapping[str, object]
+
+    @property
+    def expression(self) -> str:
+        """The study as it is typed, with the options that are not its defaults."""
+        return short(self.study)
+
+    @property
+    def axes(self) -> dict[str, list[object]]:
+        """The values of each axis, each once."""
+        return {name: list(dict.fromkeys(trial.axes[name] for trial in self.trials)) for name in self.trials[0].axes}
+
+
+def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> Plan:
+    """The runs of a study's trials, every one resolved and rehearsed.
+
+    Args:
+        study: the study.
+        registry: the plugins.
+        common: keys of a run's configuration that all trials share, unless one says otherwise.
+
+    Raises:
+        UsageError: what is wrong with which trial; nothing has been run.
+    """
+    try:
+        trials = list(study.trials())
+    except (ValueError, GuideplugError) as error:
+        raise ConfigError(f"study {study.name!r}: {error}") from None
+    if not trials:
+        raise ConfigError(f"study {study.name!r} has no trial: give its lists at least one member each")
+    names = set(trials[0].axes)
+    places: set[tuple[object, ...]] = set()
+    configs = []
+    for trial in trials:
+        if set(trial.axes) != names:
+            raise ConfigError(f"study {study.name!r}: trial {trial} has other axes than {trials[0]}")
+        place = tuple(trial.axes[name] for name in trials[0].axes)
+        if place in places:
+            raise ConfigError(f"study {study.name!r}: two trials stand at {trial}")
+        places.add(place)
+        configs.append(_resolved(study, trial, registry, common))
+    rehearsed: set[str] = set()
+    for trial, config in zip(trials, configs, strict=True):
+        key = _SEEDS.sub("", to_toml(config))
+        if key not in rehearsed:
+            rehearsed.add(key)
+            with _told_where(study, trial):
+                rehearse(config, registry)
+    for name in ("threads", "device"):
+        different = list(dict.fromkeys(getattr(config, name) for config in configs))
+        if len(different) > 1:
+            raise ConfigError(f"study {study.name!r}: trials have different {name}, {different}: give all the same")
+    return Plan(study, trials, configs, *_networks(trials, configs), common)
+
+
+def _networks(
+    trials: Sequence[Trial], configs: Sequence[RunConfig]
+) -> tuple[list[tuple[str, Recipe]], list[frozenset[int]]]:
+    found: dict[str, tuple[str, Recipe]] = {}
+    needs: list[set[str]] = []
+    for trial, config in zip(trials, configs, strict=True):
+        needs.append(set())
+        for role, recipe in config.recipes.items():
+            for kept in _kept(recipe):
+                key = identity(kept)
+                found.setdefault(key, (f"{role} of {trial}", kept))
+                needs[-1].add(key)
+    keys = sorted(found, key=lambda key: len(needed_for([found[key][1]]).trainings))
+    places = {key: place for place, key in enumerate(keys)}
+    return [found[key] for key in keys], [frozenset(places[key] for key in asked) for asked in needs]
+
+
+def fingerprint(config: RunConfig) -> str:
+    """A hash of all that decides what a trial gives, the device apart: its configuration, networks, and their code."""
+    table = {key: value for key, value in to_table(config).items() if key != "device"}
+    networks = {role: identity(recipe) for role, recipe in config.recipes.items()}
+    code = code_behind((config.task, config.guider, config.sampler))
+    text = json.dumps([table, networks, code], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _kept(recipe: Recipe) -> Iterator[Recipe]:
+    """What the store keeps of a recipe: itself, or what it stands on where making it is no work."""
+    if recipe.stored:
+        yield recipe
+        return
+    for inner in nested_recipes(recipe):
+        yield from _kept(inner)
+
+
+def _resolved(study: Study, trial: Trial, registry: Registry, common: Mapping[str, object]) -> RunConfig:
+    run = dict(trial.run)
+    models = run.pop("models", {})
+    if not isinstance(models, Mapping):
+        raise ConfigError(f"study {study.name!r}, {trial}: models is {models!r}: give a mapping of roles")
+    request = Request(values={**common, **run}, models=models, sets=tuple(trial.sets.items()), spare_roles=True)
+    with _told_where(study, trial):
+        config = resolve(request, registry)
+        asked = {key.split(".")[1] for key in trial.sets if key.startswith("models.")}
+        if asked and not asked & config.recipes.keys():
+            there = ", ".join(sorted(config.recipes))
+            raise RecipeError(f"options are set of {' and '.join(sorted(asked))}, and its roles are {there}")
+        return config
+
+
+@contextmanager
+def _told_where(study: Study, trial: Trial) -> Iterator[None]:
+    """Objections name the study and the trial."""
+    try:
+        yield
+    except GuideplugError as error:
+        raise ConfigError(f"study {study.name!r}, {trial}: {error}") from None

@@ -1,0 +1,272 @@
+"""The work of a study: networks, then trials; each kept when it is done, so that a killed study goes on.
+
+    networks    every distinct one that the trials ask for, in the store
+    trials      samples and their metrics: trials/NUMBER.json, and NUMBER.npz where a figure wants the samples
+
+Both run in ``jobs`` processes. What a process computes depends on its trial and its threads alone, so the number of
+processes changes no number.
+"""
+
+import functools
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from guideplug.compare.workers import Run, asked_to_leave, workers
+from guideplug.config import Reader
+from guideplug.denoise import Condition
+from guideplug.errors import DivergenceError, RunError
+from guideplug.files.atomic import check_unchanged, whole_file
+from guideplug.files.reading import read_arrays
+from guideplug.laboratory.study_plan import Plan, fingerprint, planned
+from guideplug.observe import Observers
+from guideplug.recipe import Recipe, nested_recipes
+from guideplug.recipes import Snapshot
+from guideplug.registry.registry import Registry
+from guideplug.run.builder import StoreWorkshop
+from guideplug.run.code import code_that_measures, measured_anew
+from guideplug.run.folder import read_json
+from guideplug.run.measure import Bench, metrics_of
+from guideplug.run.preflight import denoiser_of, guided
+from guideplug.run.resolve import RunConfig
+from guideplug.store import Store, identity
+from guideplug.study import Findings, Measured, Study
+from guideplug.task import Arm
+
+__all__ = ["TRIALS", "carry_out"]
+
+TRIALS = "trials"
+
+
+def carry_out(
+    plan: Plan,
+    registry: Registry,
+    folder: Path,
+    store: Store,
+    *,
+    jobs: int = 1,
+    observers: Observers | None = None,
+) -> Findings:
+    """Do what is not done yet, and gather it.
+
+    Args:
+        plan: the study.
+        registry: the plugins.
+        folder: where trials are kept, with a folder ``trials`` in it.
+        store: where networks are kept.
+        jobs: processes at a time.
+        observers: told of ``network`` and ``trial``, and in one process of trainings.
+
+    Raises:
+        GuideplugError: what failed; what was done before is kept.
+        Interrupted: SIGINT or SIGTERM; the study can be resumed.
+    """
+    tell = Observers() if observers is None else observers
+    files = [_path(folder, number) for number in range(len(plan.trials))]
+    missing = [number for number, file in enumerate(files) if not file.is_file()]
+    anew = []
+    for number in sorted({*range(len(files))} - {*missing}):
+        found = _same(plan, number, files[number])
+        if plan.trials[number].keep and not found["failed"] and not files[number].with_suffix(".npz").is_file():
+            missing.append(number)
+        elif found.get("measures") != code_that_measures(plan.configs[number], registry):
+            anew.append(number)
+    if anew:
+        tell("warning", text=measured_anew(len(anew), "trial", "of metrics"))
+    missing = sorted([*missing, *anew])
+    if missing:
+        with _work(plan, registry, folder, store, jobs, tell) as run:
+            named = plan.networks
+            asked = sorted(set[int]().union(*(plan.needs[number] for number in missing)))
+            wanted = [number for number in asked if store.find(identity(named[number][1])) is None]
+            for done, (number, seconds) in enumerate(run("make", wanted), len(asked) - len(wanted) + 1):
+                tell("network", done=done, total=len(asked), which=named[number][0], seconds=seconds)
+            for done, (number, seconds) in enumerate(run("measure", missing), len(files) - len(missing) + 1):
+                tell(
+                    "trial",
+                    done=done,
+                    total=len(files),
+                    which=str(plan.trials[number]),
+                    axes=dict(plan.trials[number].axes),
+                    metrics=read_json(files[number])["metrics"],
+                    seconds=seconds,
+                )
+    return _gathered(plan, registry, folder, store)
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / TRIALS / f"{number}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a trial gave."""
+    check_unchanged(path, "remove it and resume, and it is measured again")
+    return read_json(path)
+
+
+def _same(plan: Plan, number: int, path: Path) -> dict[str, Any]:
+    """What an earlier trial gave; refused if it was another run: other options, networks, or code."""
+    trial, found = plan.trials[number], _read(path)
+    if found.get("axes") != dict(trial.axes) or found.get("run") != fingerprint(plan.configs[number]):
+        raise RunError(
+            f"{path} is not of the run that {trial} is now: the study, a plugin, or a version has changed since; "
+            f"remove {path.parent} and resume, or start the study anew in another folder"
+        )
+    return found
+
+
+def _gathered(plan: Plan, registry: Registry, folder: Path, store: Store) -> Findings:
+    rows = []
+    bench = Bench(registry)
+    for number, (trial, config) in enumerate(zip(plan.trials, plan.configs, strict=True)):
+        found = _read(_path(folder, number))
+        rows.append(
+            Measured(
+                axes=trial.axes,
+                task=config.task,
+                metrics=found["metrics"],
+                truth=found["truth"],
+                evaluations=found["evaluations"],
+                samples=functools.partial(_kept, _path(folder, number).with_suffix(".npz"), str(trial)),
+                references=functools.partial(_references, bench, config),
+                obtain=functools.partial(_obtained, store, config.recipes, config.device),
+                failed=found["failed"],
+            )
+        )
+    better = {metric.name: metric.better for config in plan.configs for metric in metrics_of(config.task, registry)}
+    return Findings(rows, better)
+
+
+def _kept(path: Path, trial: str) -> Arm:
+    """The samples of a trial, from its file."""
+    advice = "remove it and resume, and it is measured again"
+    check_unchanged(path, advice)
+    try:
+        found = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
+    except FileNotFoundError:
+        raise ValueError(f"the samples of {trial} were not kept: say Trial(..., keep=True)") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged ({error}): {advice}") from None
+    if "samples" not in found:
+        raise RunError(f"{path} is damaged (it has no samples): {advice}")
+    condition: Condition = found.get("condition")
+    parts = {name.removeprefix("condition."): part for name, part in found.items() if name.startswith("condition.")}
+    return Arm(trial, found["samples"], parts or condition)
+
+
+def _references(bench: Bench, config: RunConfig) -> Sequence[Arm]:
+    return bench.truth(config).arms
+
+
+def _obtained(store: Store, recipes: Mapping[str, Any], device: str, role: str) -> nn.Module:
+    """The module of a trial's role, from the store."""
+    return StoreWorkshop(store, torch.device(device), Observers()).obtain(recipes[role])
+
+
+# Processes
+
+
+@attrs.define
+class _Desk:
+    """What a process works with; a trial and a network are known by their numbers."""
+
+    plan: Plan
+    folder: Path
+    store: Store
+    bench: Bench
+    observers: Observers
+
+    @cached_property
+    def snapshots(self) -> list[Snapshot]:
+        """All that the study wants, so that a training keeps them at once."""
+        found = [one for _, recipe in self.plan.networks for one in _snapshots(recipe)]
+        return list({identity(one): one for one in found}.values())
+
+    def make(self, number: int) -> float:
+        """Make a network, or find it made; seconds it took."""
+        begin = time.perf_counter()
+        name, recipe = self.plan.networks[number]
+        with asked_to_leave() as stop:
+            shop = StoreWorkshop(self.store, self._device, self.observers, stop=stop)
+            shop.expect({name: recipe}, snapshots=self.snapshots)
+            shop.obtain(recipe)
+        return time.perf_counter() - begin
+
+    def measure(self, number: int) -> float:
+        """Sample and measure a trial, and keep what it gave; seconds it took."""
+        begin = time.perf_counter()
+        trial, config = self.plan.trials[number], self.plan.configs[number]
+        path = _path(self.folder, number)
+        with asked_to_leave() as stop:
+            shop = StoreWorkshop(self.store, self._device, Observers(), stop=stop)
+            models = {role: denoiser_of(shop.obtain(recipe), role) for role, recipe in config.recipes.items()}
+            point = models["main"] if config.guider is None else guided(config.guider, models)
+            truth = self.bench.truth(config, stop).metrics
+            found: dict[str, Any] = {
+                "axes": dict(trial.axes),
+                "run": fingerprint(config),
+                "measures": code_that_measures(config, self.bench.registry),
+                "truth": dict(truth),
+                "failed": "",
+            }
+            try:
+                arm, metrics, evaluations = self.bench.sampled(config, point, str(trial), stop)
+            except DivergenceError as error:  # a finding, too: a weight may be too large
+                found |= {"metrics": dict.fromkeys(truth), "evaluations": 0.0, "failed": str(error)}
+            else:
+                found |= {"metrics": metrics, "evaluations": evaluations}
+                if trial.keep:
+                    with whole_file(path.with_suffix(".npz")) as file:
+                        np.savez(file, **_arrays(arm))
+        with whole_file(path) as file:
+            file.write((json.dumps(found, indent=1, allow_nan=False) + "\n").encode())
+        return time.perf_counter() - begin
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device(self.plan.configs[0].device)
+
+
+def _snapshots(recipe: Recipe) -> Iterator[Snapshot]:
+    if isinstance(recipe, Snapshot):
+        yield recipe
+    for inner in nested_recipes(recipe):
+        yield from _snapshots(inner)
+
+
+def _arrays(arm: Arm) -> dict[str, Any]:
+    found = {"samples": arm.samples.numpy()}
+    if isinstance(arm.condition, Tensor):
+        return {**found, "condition": arm.condition.numpy()}
+    return found | {f"condition.{name}": part.numpy() for name, part in (arm.condition or {}).items()}
+
+
+def _desk_of(expression: str, common: Mapping[str, object], plugins: Sequence[str], folder: str, root: str) -> _Desk:
+    """The desk of another process."""
+    registry = Registry.installed(plugins)
+    plan = planned(Reader(registry).expression(expression, Study, "study"), registry, common)
+    torch.set_num_threads(plan.configs[0].threads)
+    return _Desk(plan, Path(folder), Store(Path(root)), Bench(registry), Observers())
+
+
+@contextmanager
+def _work(plan: Plan, registry: Registry, folder: Path, store: Store, jobs: int, observers: Observers) -> Iterator[Run]:
+    """What works on networks and trials, in this process or in several, and gives each when it is done."""
+    if jobs > 1:
+        plugins = plan.configs[0].plugins
+        arguments = plan.expression, dict(plan.common), list(plugins), str(folder), str(store.root)
+        with workers(jobs, _desk_of, arguments, told=lambda number: f"number {number}") as run:
+            yield run
+        return
+    torch.set_num_threads(plan.configs[0].threads)
+    desk = _Desk(plan, folder, store, Bench(registry), observers)
+    yield lambda what, numbers: ((number, getattr(desk, what)(number)) for number in numbers)

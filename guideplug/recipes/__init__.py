@@ -1,0 +1,34 @@
+"""The recipes of the core: how the weights of a network, a set of samples or a table of losses come about."""
+
+from guideplug.recipes.augmented import Augmented
+from guideplug.recipes.data import DataModule, DataRecipe
+from guideplug.recipes.degraded import Degraded
+from guideplug.recipes.fine_tune import FineTune
+from guideplug.recipes.load import Load
+from guideplug.recipes.planned import Planned, PlannedBatch, PlannedSampling
+from guideplug.recipes.python_ref import OwnCode
+from guideplug.recipes.reference_losses import ReferenceLosses
+from guideplug.recipes.resampled import Resampled
+from guideplug.recipes.snapshot import Snapshot, stored_averages
+from guideplug.recipes.synthetic import SampleSet, Synthetic
+from guideplug.recipes.train import Train
+
+__all__ = [
+    "Augmented",
+    "DataModule",
+    "DataRecipe",
+    "Degraded",
+    "FineTune",
+    "Load",
+    "OwnCode",
+    "Planned",
+    "PlannedBatch",
+    "PlannedSampling",
+    "ReferenceLosses",
+    "Resampled",
+    "SampleSet",
+    "Snapshot",
+    "Synthetic",
+    "Train",
+    "stored_averages",
+]

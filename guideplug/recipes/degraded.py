@@ -1,0 +1,114 @@
+"""Degraded networks: a trained one, with noise on its input or with units dropped, as a recipe of a role.
+
+    degraded(main, noise=0.1)      D'(x; sigma, c) = D(x + sqrt((1 + a)^2 - 1) sigma e; (1 + a) sigma, c),  a = 0.1
+    degraded(main, dropout=0.05)   D with 5 % of its units set to 0, the rest divided by .95
+
+The noise e is standard normal, so x is as noisy as the level that the network is told. Every evaluation draws anew, as
+dropout in training mode would; each sample has draws of its own, which follow from where its trajectory began
+(`guideplug.denoise.samples`), so they depend neither on the batch nor on a global generator. Two degradations that
+differ in share or seed draw independently.
+
+Source: T. Karras, M. Aittala, T. Kynkäänniemi, J. Lehtinen, T. Aila and S. Laine 2024, "Guiding a diffusion model with
+a bad version of itself", arXiv:2406.02507, section 4: autoguidance undoes a degradation of the main network if the
+guide has more of the same one, and does nothing if it has another. Which units are dropped is the network's to say.
+Cost: one call of the network, and the draws.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast, final
+
+from attrs import frozen
+from torch import Tensor, nn
+
+from guideplug.config import Source, between, non_negative, option
+from guideplug.denoise import Affine, AnsweringFor, Condition, Denoiser, Leaf
+from guideplug.errors import DenoiserError, RecipeError
+from guideplug.recipe import Recipe, Workshop
+from guideplug.rng import Draws, asked_samples, derived_seed
+
+__all__ = ["Degraded", "DegradedDenoiser"]
+
+
+@final
+@frozen(kw_only=True)
+class Degraded(Recipe):
+    """A recipe's network with noise on its input, or with units dropped; no training of its own."""
+
+    name = "degraded"
+    stored = False
+    source = Source(
+        "T. Karras, M. Aittala, T. Kynkäänniemi, J. Lehtinen, T. Aila, S. Laine",
+        2024,
+        "Guiding a Diffusion Model with a Bad Version of Itself",
+        "https://arxiv.org/abs/2406.02507",
+        "section 4",
+    )
+    of: Recipe = option(help="whose network is degraded")
+    dropout: float = option(0.0, help="share of units that are dropped", validator=between(0, 1))
+    noise: float = option(0.0, help="by which share of itself the noise level rises", validator=non_negative)
+    seed: int = option(0, help="decides the draws")
+
+    def __attrs_post_init__(self) -> None:
+        if self.dropout == self.noise == 0:
+            raise ValueError("nothing is degraded: give dropout or noise, as in dropout=0.05 or noise=0.1")
+        if self.dropout == 1:
+            raise ValueError("dropout is 1: nothing would be left of the network; give a share below 1")
+
+    def build(self) -> "DegradedDenoiser":
+        module = self.of.build()
+        if not isinstance(module, Leaf):
+            raise RecipeError(
+                f"the recipe {self.of.name!r} gives a {type(module).__name__}: only networks are degraded"
+            )
+        return DegradedDenoiser(module, self.dropout, self.noise, self.seed)
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Take the network: it is shared, not copied."""
+        assert isinstance(module, DegradedDenoiser)
+        module.of = cast(Leaf, workshop.obtain(self.of))
+        done = [f"{share:.3g} {kind}" for share, kind in ((self.dropout, "dropout"), (self.noise, "noise")) if share]
+        return {"degraded": f"the network of {module.of.role!r} with {' and '.join(done)}"}
+
+    def check(self) -> None:
+        """Refuse dropout of a network that does not say which units it is about."""
+        try:
+            self.build()
+        except DenoiserError as error:
+            raise ValueError(str(error)) from None  # who reads a role's recipe says which
+
+
+@final
+class DegradedDenoiser(AnsweringFor):
+    """A network that answers with noise on its input, with units dropped, or both."""
+
+    def __init__(self, of: Leaf, dropout: float = 0.0, noise: float = 0.0, seed: int = 0) -> None:
+        super().__init__(of)
+        self.dropout, self.noise = dropout, noise
+        self._seed = derived_seed("degraded", seed, repr(dropout), repr(noise))
+        if dropout:
+            self._dropping(None)
+
+    def _dropping(self, draws: Draws | None) -> Any:
+        offers = self.of.perturbations()
+        if "dropout" not in offers:
+            known = f"it offers {', '.join(offers)}" if offers else "it offers none"
+            raise DenoiserError(
+                f"a {type(self.of).__name__} offers no view 'dropout', so its units cannot be dropped: {known}; give "
+                "noise instead, or let it offer one (docs/adapters.md)"
+            )
+        return offers["dropout"](share=self.dropout, draws=draws)
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        """The network's answer, degraded."""
+        draws = Draws(asked_samples(x), len(x), self._seed)
+        if self.noise:
+            grown = (1 + self.noise) * sigma
+            spread = (grown**2 - sigma**2).sqrt().reshape(-1, *[1] * (x.ndim - 1))
+            x, sigma = x + spread * draws.normal(x.shape[1:]).to(x.dtype), grown
+        if not self.dropout:
+            return self.of.denoise(x, sigma, condition)
+        with self._dropping(draws):
+            return self.of.denoise(x, sigma, condition)
+
+    def trajectory(self) -> Denoiser:
+        return Affine(self.terms, self.space).trajectory()  # which knows who is on it

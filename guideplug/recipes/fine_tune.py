@@ -1,0 +1,71 @@
+"""Training a copy of a denoiser further."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, final
+
+from attrs import evolve, frozen
+from torch import nn
+
+from guideplug.config import Duration, option
+from guideplug.recipe import Recipe, Workshop
+from guideplug.recipes.data import check_data
+from guideplug.recipes.planned import Planned, PlannedBatch
+from guideplug.task import Task
+from guideplug.train.examples import finite
+from guideplug.train.options import Options
+
+__all__ = ["FineTune"]
+
+
+@final
+@frozen(kw_only=True)
+class FineTune(Recipe):
+    """Train a copy of a recipe's denoiser further, on a task's data or on those of a recipe."""
+
+    name = "fine-tune"
+    of: Recipe = option(help="whose copy is trained")
+    on: "Recipe | Task" = option(help="the data: a task, or a recipe of data, such as synthetic(of=..., count=...)")
+    options: Options = option(help="how it is trained")
+    seed: int = option(0, help="decides every draw")
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.on, Recipe):
+            check_data(self.on, "on", "a task, or ")
+
+    def build(self) -> nn.Module:
+        return self.of.build()
+
+    def initialize(self, module: nn.Module, workshop: Workshop) -> None:
+        """Copy the other's weights."""
+        module.load_state_dict(workshop.obtain(self.of).state_dict())
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Start from the other's weights and train."""
+        self.initialize(module, workshop)
+        return workshop.train(self, module)
+
+    def content(self) -> str:
+        return self.on.fingerprint() if isinstance(self.on, Task) else ""
+
+    def check(self) -> None:
+        self.options.check()
+        if isinstance(self.on, Recipe):
+            self.on.check()
+        elif self.options.noise_streams:
+            finite(self.on)
+
+    def evaluates(self) -> Iterator[Planned]:
+        """Its batches, under the conditions of the task that its data are like, where they say which."""
+        task = self.on if isinstance(self.on, Task) else getattr(self.on, "task", None)
+        if isinstance(task, Task):
+            options = self.options
+            drops = options.condition_dropout > 0
+            yield PlannedBatch(user="its training", of=self, task=task, levels=options.noise.quartiles, drops=drops)
+
+    @property
+    def iterations(self) -> int | None:
+        return self.options.steps
+
+    def lasting(self, duration: Duration) -> "FineTune":
+        """The same, for another duration."""
+        return evolve(self, options=evolve(self.options, duration=duration))

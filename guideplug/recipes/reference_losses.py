@@ -1,0 +1,69 @@
+"""The losses of a network on finite data, computed once."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, final
+
+from attrs import frozen
+from torch import nn
+
+from guideplug.config import Source, at_least, between, option
+from guideplug.noise import LogNormal, NoiseDistribution
+from guideplug.recipe import Recipe, Workshop
+from guideplug.recipes.planned import Planned, PlannedBatch
+from guideplug.task import Task
+from guideplug.train.examples import LossTable, NoiseStreams, finite
+from guideplug.train.loss import Loss
+
+__all__ = ["ReferenceLosses"]
+
+
+@final
+@frozen(kw_only=True)
+class ReferenceLosses(Recipe):
+    """The losses of a network on every noisy example of finite data with noise streams, computed once."""
+
+    name = "reference-losses"
+    source = Source(
+        "S. Mindermann et al.",
+        2022,
+        "Prioritized Training on Points that are Learnable, Worth Learning, and Not Yet Learnt",
+        "https://arxiv.org/abs/2206.07137",
+        "algorithm 1, whose irreducible losses are computed before training",
+    )
+    of: Recipe = option(help="the network")
+    task: Task = option(help="the data, of a finite number of items")
+    streams: int = option(help="noise streams an item", validator=at_least(1))
+    noise: NoiseDistribution = option(factory=LogNormal, help="distribution of the noise level")
+    condition_dropout: float = option(0.0, help="share of examples under the null condition", validator=between(0, 1))
+    weighting: Literal["edm", "score", "uniform"] = option("edm", help="weight on the denoising error")
+    precision: Literal["fp32", "bf16"] = option("fp32", help="precision of the network's arithmetic")
+
+    def build(self) -> LossTable:
+        return LossTable(self.draws.items, self.streams)
+
+    @property
+    def draws(self) -> NoiseStreams:
+        """What numbers the noisy examples."""
+        return NoiseStreams(finite(self.task), self.streams, self.noise, self.condition_dropout)
+
+    @property
+    def loss(self) -> Loss:
+        """The loss that is computed."""
+        return Loss(self.weighting, self.precision)
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Compute them."""
+        assert isinstance(module, LossTable)
+        losses, seconds = workshop.score(self)
+        module.losses.copy_(losses)
+        return {"evaluations": losses.numel(), "seconds": seconds}
+
+    def evaluates(self) -> Iterator[Planned]:
+        """The network on noisy examples of the data."""
+        drops = self.condition_dropout > 0
+        levels = self.noise.quartiles
+        yield PlannedBatch(user="a reference's scoring", of=self.of, task=self.task, levels=levels, drops=drops)
+
+    def content(self) -> str:
+        """The fingerprint of the data."""
+        return self.task.fingerprint()

@@ -1,0 +1,135 @@
+"""Data sets that a denoiser has drawn.
+
+Source of synthetic data as a training set for a guide: Alemohammad, Humayun, Agarwal, Collomosse and Baraniuk 2024,
+"Self-improving diffusion models with synthetic data", arXiv:2408.16333.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, final
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from guideplug.config import Source, at_least, option
+from guideplug.denoise import Condition, Denoiser, select_rows
+from guideplug.errors import RecipeError
+from guideplug.guide import Guider
+from guideplug.recipe import Recipe, Workshop
+from guideplug.recipes.data import DataModule, DataRecipe
+from guideplug.recipes.planned import Planned, PlannedSampling
+from guideplug.recipes.train import Train
+from guideplug.rng import SampleStreams, derived_seed
+from guideplug.sample import Sampler
+from guideplug.task import Task
+
+__all__ = ["SampleSet", "Synthetic"]
+
+
+@final
+@frozen(kw_only=True)
+class Synthetic(DataRecipe):
+    """A data set of samples drawn from a recipe's denoiser, under the conditions that its task gives."""
+
+    name = "synthetic"
+    source = Source(
+        "S. Alemohammad, A. I. Humayun, S. Agarwal, J. Collomosse, R. Baraniuk",
+        2024,
+        "Self-Improving Diffusion Models with Synthetic Data",
+        "https://arxiv.org/abs/2408.16333",
+    )
+    of: Recipe = option(help="whose denoiser draws them")
+    task: Task = option(help="the task that starts and conditions come from")
+    sampler: Sampler = option(help="how they are drawn")
+    count: int = option(4096, help="how many samples", unit="samples", validator=at_least(1))
+    guider: Guider | None = option(None, help="how the drawing is guided")
+    models: Mapping[str, Recipe] = option(factory=dict, help="the guider's other networks, by role")
+    seed: int = option(0, help="decides the draws")
+
+    def build(self) -> "SampleSet":
+        return SampleSet(self.task, self.count, self.stream_seed)
+
+    @property
+    def stream_seed(self) -> int:
+        """The seed of the samples' random streams: never that of a run's samples, which would be these very ones."""
+        return derived_seed("synthetic", self.seed)
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Draw them."""
+        assert isinstance(module, SampleSet)
+        module.x.copy_(workshop.synthesize(self))
+        return {"count": self.count}
+
+    def evaluates(self) -> Iterator[Planned]:
+        """The drawing of the samples."""
+        yield PlannedSampling(of=self.of, task=self.task, sampler=self.sampler, guider=self.guider, models=self.models)
+
+    def content(self) -> str:
+        """The fingerprint of the data that the conditions are drawn from."""
+        return self.task.fingerprint()
+
+    def denoiser(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
+        """What draws them, given the network of ``of`` and those of ``models``.
+
+        Raises:
+            RecipeError: the guider asks for a role that ``models`` does not name.
+        """
+        if self.guider is None:
+            return base
+        try:
+            return self.guider.guide(base, models)
+        except KeyError as error:
+            raise self._unnamed([str(error.args[0])]) from None
+
+    @property
+    def missing(self) -> Mapping[str, Recipe | str | None]:
+        """The guider's needs that ``models`` does not name: see `Guider.needs`."""
+        if self.guider is None:
+            return {}
+        main: Any = self.of
+        while main is not None and not isinstance(main, Train):  # guiders are told how what they guide is trained
+            main = getattr(main, "of", None)
+        main = main or self.task.recipe("main", None)
+        needs = self.guider.needs(self.task, main)
+        return {role: recipe for role, recipe in needs.items() if role not in self.models}
+
+    def check(self) -> None:
+        """Refuse a guider whose networks are not named."""
+        missing = self.missing
+        if missing:
+            raise self._unnamed(missing)
+
+    def _unnamed(self, roles: Iterable[str]) -> RecipeError:
+        assert self.guider is not None
+        table = ", ".join(f"{role}=..." for role in roles)
+        return RecipeError(
+            f"synthetic: guider {self.guider.name!r} needs a network for {' and '.join(map(repr, roles))}: name it in "
+            f"models, as in synthetic(..., models=table({table}))"
+        )
+
+
+@final
+class SampleSet(DataModule):
+    """Samples, under the conditions that they were drawn under."""
+
+    x: Tensor
+
+    def __init__(self, task: Task, count: int, seed: int) -> None:
+        super().__init__()
+        self._task, self._seed = task, seed
+        self._condition: Condition = None
+        self._known = False
+        self.register_buffer("x", torch.zeros(count, *task.space.shape))
+
+    def size(self) -> int:
+        """How many samples there are."""
+        return len(self.x)
+
+    def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
+        """Some of the samples (B, *), by number, and the conditions that they were drawn under."""
+        if not self._known:  # they follow from the streams, which are the same
+            starts = SampleStreams(self._seed, range(len(self.x)), self.x.device)
+            self._condition = self._task.start(starts, self._task.space.sigma_max).condition
+            self._known = True
+        ids = ids.to(self.x.device)
+        return self.x[ids], select_rows(self._condition, ids)

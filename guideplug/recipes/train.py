@@ -1,0 +1,161 @@
+"""Training a denoiser from scratch."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, final
+
+from attrs import evolve, frozen
+from torch import nn
+
+from guideplug.config import Duration, option, short
+from guideplug.denoise import Leaf
+from guideplug.errors import CheckpointError, RecipeError
+from guideplug.files.tensors import fill_module, tensors_digest
+from guideplug.recipe import Recipe, Workshop
+from guideplug.recipes.data import check_data
+from guideplug.recipes.planned import Planned, PlannedBatch
+from guideplug.recipes.reference_losses import ReferenceLosses
+from guideplug.rng import derived_seed
+from guideplug.select import Selector
+from guideplug.task import Network, Task, seeded_build
+from guideplug.train.examples import NO_SEPARATE_NOISE, finite
+from guideplug.train.options import Options
+
+__all__ = ["Train"]
+
+
+@final
+@frozen(kw_only=True)
+class Train(Recipe):
+    """Train a denoiser from scratch, on a task's data or on those of a recipe."""
+
+    name = "train"
+    task: Task = option(help="the data, or what they are like where ``on`` gives them")
+    denoiser: Network = option(help="the architecture")
+    options: Options = option(help="how it is trained")
+    seed: int = option(0, help="decides the initial weights and every draw")
+    selector: Selector | None = option(None, help="which of a super-batch's examples are trained on")
+    models: Mapping[str, Recipe] = option(factory=dict, help="the networks that the selector scores with, by role")
+    on: Recipe | None = option(
+        None, help="the data, where they are not the task's: a recipe of data, such as synthetic(of=..., count=...)"
+    )
+    start: Recipe | None = option(
+        None, help="the initial weights, where they are not drawn: a recipe of such a network, as in load(path=...)"
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.on is not None:
+            check_data(self.on, "on")
+
+    def build(self) -> Leaf:
+        """The untrained denoiser; its initial weights follow from the seed."""
+        return seeded_build(self.denoiser, self.task, derived_seed("initialisation", self.seed))
+
+    def initialize(self, module: nn.Module, workshop: Workshop) -> None:
+        """Put the initial weights in place: those that are drawn are there already."""
+        if self.start is not None:
+            _start_from(self.start, workshop.obtain(self.start), module)
+
+    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+        """Train it."""
+        self.initialize(module, workshop)
+        return workshop.train(self, module)
+
+    def content(self) -> str:
+        """The data's fingerprint; where code of the user's own builds the network, the initial weights too."""
+        own = tensors_digest(self.build().state_dict()) if self.denoiser.content() else ""
+        return self.task.fingerprint() + own
+
+    def check(self) -> None:
+        self.options.check()
+        if self.start is not None:
+            self.start.check()
+            _start_from(self.start, self.start.build(), self.build())
+        if self.on is not None:
+            self.on.check()
+        elif self.options.noise_streams:
+            finite(self.task)
+        if self.selector is not None:
+            try:
+                selector = self.selector.lasting(self.options.duration)
+            except ValueError as error:
+                raise RecipeError(str(error)) from None
+            if self.options.noise_streams and selector.plan(self.options.batch, selector.init()).separate_noise:
+                raise RecipeError(NO_SEPARATE_NOISE.format(self.options.noise_streams))
+
+    def evaluates(self) -> Iterator[Planned]:
+        """Its batches; where a selector scores, those of the guided learner and of the reference too.
+
+        Raises:
+            RecipeError: the selector makes no plan, or plans a reference that it does not name.
+        """
+        options = self.options
+        batch = PlannedBatch(
+            user="its training",
+            of=self,
+            task=self.task,
+            levels=options.noise.quartiles,
+            drops=options.condition_dropout > 0,
+        )
+        yield batch
+        if self.selector is None:
+            return
+        who = f"selector {short(self.selector)}"
+        try:
+            selector = self.selector.lasting(options.duration)
+            plan = selector.plan(options.batch, selector.init())
+        except ValueError as error:
+            raise RecipeError(f"{who}: {error}") from None
+        if plan.learner and plan.guider is not None:
+            yield evolve(batch, user=who, guider=plan.guider, models=self.models)
+        if plan.reference is None:
+            return
+        if plan.reference not in self.models:
+            raise RecipeError(
+                f"{who} scores with a network for the role {plan.reference!r}, and there is none: let its needs() name "
+                "that role"
+            )
+        yield evolve(batch, user=who, of=self.models[plan.reference])
+
+    @property
+    def tables(self) -> "Mapping[str, ReferenceLosses]":
+        """The losses that can be computed once for the selector, by role: the reference's, where noise has streams.
+
+        None where a recipe gives the data: a table is of a task's.
+        """
+        options = self.options
+        if self.selector is None or self.on is not None or not options.noise_streams:
+            return {}
+        selector = self.selector.lasting(options.duration)
+        role = selector.plan(options.batch, selector.init()).reference
+        if role is None or role not in self.models:
+            return {}
+        loss = options.score_loss
+        table = ReferenceLosses(
+            of=self.models[role],
+            task=self.task,
+            streams=options.noise_streams,
+            noise=options.noise,
+            condition_dropout=options.condition_dropout,
+            weighting=loss.weighting,
+            precision=loss.precision,
+        )
+        return {role: table}
+
+    @property
+    def iterations(self) -> int | None:
+        return self.options.steps
+
+    def lasting(self, duration: Duration) -> "Train":
+        """The same, for another duration."""
+        return evolve(self, options=evolve(self.options, duration=duration))
+
+
+def _start_from(start: Recipe, network: nn.Module, module: nn.Module) -> None:
+    """Copy the weights of the network that a training starts from; names match whole."""
+    origin = f"start={short(start)}"
+    prefix = fill_module(module, network.state_dict(), origin)
+    if prefix:
+        raise CheckpointError(
+            f"{origin} is a {type(network).__name__}, whose names begin with {prefix!r} and those of "
+            f"{type(module).__name__} do not: start from a network of the same denoiser"
+        )

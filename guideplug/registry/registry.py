@@ -1,0 +1,377 @@
+"""The registry: which plugins are installed, what they offer, and which are broken.
+
+Entry points of the group ``guideplug`` are loaded one at a time. A plugin that cannot be imported, misspells a hook,
+was written for another API version, or offers a class that breaks the rules is listed with its reason, and stops only
+a run that asks for something of its. Two distributions that offer one name make that name unusable until one goes.
+Plugins that ``GUIDEPLUG_DISABLE`` names, or whose distribution it names, are listed and not loaded.
+"""
+
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar, cast
+
+import attrs
+import pluggy
+
+from guideplug.config import Strategy
+from guideplug.config.tree import PAIRED, Call, strategy_name
+from guideplug.denoise import WeightSchedule, api1
+from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
+from guideplug.files.reading import file_digest
+from guideplug.files.trust import allow
+from guideplug.guide import Guider
+from guideplug.noise import LogNormal, LogUniform
+from guideplug.observe import Observer
+from guideplug.recipe import Recipe
+from guideplug.recipes import Augmented, FineTune, Load, Resampled, Snapshot, Synthetic, Train
+from guideplug.recipes.degraded import Degraded
+from guideplug.recipes.python_ref import ImportedDenoiser, ImportedNetwork
+from guideplug.registry import hookspecs, names
+from guideplug.registry.signatures import check_signatures
+from guideplug.reward import Reward
+from guideplug.sample import Sampler
+from guideplug.select import Selector
+from guideplug.study import Study
+from guideplug.task import Metric, Network, Task
+from guideplug.train import Constant, Cosine, InverseSqrt
+
+__all__ = ["Offer", "Plugin", "Registry"]
+
+KINDS: Mapping[str, type[Strategy]] = {
+    "guideplug_guiders": Guider,
+    "guideplug_weights": WeightSchedule,
+    "guideplug_selectors": Selector,
+    "guideplug_samplers": Sampler,
+    "guideplug_denoisers": Network,
+    "guideplug_tasks": Task,
+    "guideplug_recipes": Recipe,
+    "guideplug_rewards": Reward,
+    "guideplug_metrics": Metric,
+    "guideplug_studies": Study,
+    "guideplug_observers": Observer,
+}
+
+_OWN_FOLDER = str(Path(__file__).parents[1]) + os.sep
+
+S = TypeVar("S", bound=Strategy)
+
+
+@attrs.frozen
+class Offer:
+    """One thing a plugin offers: a strategy's class, or the expression of a preset."""
+
+    kind: str
+    name: str
+    plugin: str
+    what: type[Strategy] | str
+
+
+@attrs.define
+class Plugin:
+    """A plugin: an entry point of a distribution, a local file, or the core itself."""
+
+    name: str
+    distribution: str
+    version: str
+    origin: str
+    broken: str = ""
+    disabled: bool = False
+    offers: list[Offer] = attrs.field(factory=list)
+    digest: str = ""
+    old: list[str] = attrs.field(factory=list)
+    """What of it is written for plugin API 1, and what to write instead."""
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}" if self.version else f"the local file {self.origin}"
+
+
+class Registry:
+    """The plugins that are there. A fresh one holds the core's own recipes; `load_installed` brings the installed."""
+
+    def __init__(self) -> None:
+        self.plugins: list[Plugin] = []
+        self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
+        self._pluggy.add_hookspecs(hookspecs)
+        self._offers: dict[tuple[str, str], list[Offer]] = {}
+        core = Plugin("core", "guideplug", _version("guideplug"), "the core")
+        recipes = (Train, FineTune, Load, Snapshot, Synthetic, Augmented, Resampled, ImportedDenoiser, Degraded)
+        strategies = (*recipes, ImportedNetwork, Constant, InverseSqrt, Cosine, LogNormal, LogUniform)
+        core.offers = [Offer(cls.kind, cls.name, core.name, cls) for cls in strategies]
+        self._add(core)
+
+    @classmethod
+    def installed(cls, files: Sequence[str] = ()) -> "Registry":
+        """A registry of all installed plugins, and of local files.
+
+        Raises:
+            PluginError: a local file that was named cannot be used.
+            TrustError: in a command, a file that its user has neither named nor trusted.
+        """
+        registry = cls()
+        registry.load_installed()
+        for path in files:
+            registry.load_file(Path(path))
+        return registry
+
+    def load_installed(self) -> None:
+        """Load the entry points of every installed distribution; broken and disabled ones are listed."""
+        left_out, met = names.disabled(), set()
+        for point in sorted(importlib.metadata.entry_points(group=names.GROUP), key=lambda point: point.name):
+            distribution = point.dist
+            name, version = (distribution.name, distribution.version) if distribution else (point.value, "?")
+            plugin = Plugin(point.name, name, version, point.value)
+            called = {one.replace("_", "-").lower() for one in (plugin.name, name)} | {"all", "*"}
+            met |= called
+            if called.isdisjoint(left_out):
+                self._load(plugin, point.load)
+            else:
+                plugin.disabled = True
+                self._add(plugin)
+        for unknown in (one for one in left_out if one not in met | _told):
+            _told.add(unknown)
+            near = nearest(unknown, met - {"*"})
+            sys.stderr.write(f"warning: GUIDEPLUG_DISABLE names {unknown!r}{near}, which is no installed plugin\n")
+        if not left_out:
+            names.remember({plugin.name: _by_kind(plugin) for plugin in self.plugins})
+
+    def load_file(self, path: Path) -> None:
+        """Load a local Python file as a plugin. It is code, and runs as such.
+
+        Raises:
+            PluginError: no such file, or it cannot be used; the reason.
+        """
+        if not path.is_file():
+            raise PluginError(f"--plugin {path}: no such file")
+        allow(str(path.absolute()), "plugins")
+        plugin = Plugin(path.stem, path.name, "", str(path.resolve()))
+        plugin.digest = file_digest(path)
+
+        def load() -> ModuleType:
+            spec = importlib.util.spec_from_file_location(f"guideplug_local_{path.stem.replace('.', '_')}", path)
+            if spec is None or spec.loader is None:
+                raise ImportError(f"{path} is no Python file")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[module.__name__] = module
+            spec.loader.exec_module(module)
+            return module
+
+        self._load(plugin, load)
+        if plugin.broken:
+            raise PluginError(f"--plugin {path}: {plugin.broken}")
+        if not plugin.offers:
+            raise PluginError(f"--plugin {path} offers nothing: mark a hook with @guideplug.hook")
+
+    def _load(self, plugin: Plugin, load: Callable[[], Any]) -> None:
+        try:
+            module = load()
+            _check_api(plugin, module)
+            self._register(plugin, module)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may do anything while it is imported, sys.exit included
+            plugin.broken = _reason(error)
+            plugin.offers = []
+        self._add(plugin)
+
+    def _register(self, plugin: Plugin, module: ModuleType) -> None:
+        name = f"{plugin.name} of {plugin.distribution}"
+        self._check_names(module)
+        self._pluggy.register(module, name)
+        try:
+            self._pluggy.check_pending()
+            for caller in self._pluggy.get_hookcallers(module) or []:
+                for implementation in caller.get_hookimpls():
+                    if implementation.plugin is module:
+                        self._take(plugin, caller.name, implementation.function())
+        except BaseException:
+            self._pluggy.unregister(module)
+            raise
+
+    def _check_names(self, module: ModuleType) -> None:
+        known = [name for name in vars(hookspecs) if name.startswith("guideplug_")]
+        for name, value in vars(module).items():
+            marked = hasattr(value, f"{hookspecs.PROJECT}_impl")
+            if marked and name not in known:
+                raise PluginError(f"implements an unknown hook {name!r}{nearest(name, known)}")
+            if name.startswith("guideplug_") and callable(value) and not marked:
+                raise PluginError(f"{name} is not marked as a hook: put @guideplug.hook above it")
+
+    def _take(self, plugin: Plugin, hook: str, given: Any) -> None:
+        if hook == "guideplug_presets":
+            for kind, presets in dict(given).items():
+                kinds = [known.kind for known in KINDS.values()]
+                if kind not in kinds:
+                    raise PluginError(
+                        f"{hook} names the kind {kind!r}{nearest(kind, kinds)}: it is one of {', '.join(kinds)}"
+                    )
+                for name, text in dict(presets).items():
+                    _check_free(name, hook)
+                    plugin.offers.append(Offer(kind, strategy_name(name), plugin.name, str(text)))
+        else:
+            for cls in given:
+                _check_class(cls, KINDS[hook], hook)
+                check_signatures(cls, KINDS[hook])
+                plugin.offers.append(Offer(KINDS[hook].kind, cls.name, plugin.name, cls))
+
+    def _add(self, plugin: Plugin) -> None:
+        self.plugins.append(plugin)
+        for offer in plugin.offers:
+            self._offers.setdefault((offer.kind, offer.name), []).append(offer)
+
+    # Looking up
+
+    def names(self, kind: str) -> list[str]:
+        """The names known for a kind, presets included, sorted."""
+        return sorted(name for found, name in self._offers if found == kind)
+
+    def find(self, kind: str, name: str) -> type[Strategy] | str:
+        """The class of a strategy, or the expression of a preset.
+
+        Raises:
+            UnknownName: nothing is called that; the nearest names, and broken plugins, are named.
+            PluginError: two plugins offer the name.
+        """
+        name = strategy_name(name)
+        offers = self._offers.get((kind, name), [])
+        if len(offers) == 1:
+            return offers[0].what
+        if offers:
+            sources = " and ".join(str(plugin) for plugin in self.plugins for offer in plugin.offers if offer in offers)
+            raise PluginError(f"{kind} {name!r} is offered by {sources}: uninstall one of them")
+        known = self.names(kind)
+        near = nearest(name, known)
+        listed = "" if near else f"; known: {', '.join(known) or 'none'}"
+        left_out = [plugin for plugin in self.plugins if plugin.disabled]
+        offered = names.known(without_disabled=False) if left_out else {}
+        for plugin in left_out:
+            if name in (plugin.name, *offered.get(plugin.name, {}).get(kind, ())):
+                raise UnknownName(
+                    f"{kind} {name!r} is of plugin {plugin.name!r}, which GUIDEPLUG_DISABLE leaves out: take it out of "
+                    "that variable"
+                )
+        broken = [plugin for plugin in self.plugins if plugin.broken]
+        blame = "".join(f"; plugin {plugin.name!r} is broken: {plugin.broken}" for plugin in broken[:2])
+        if left_out:
+            blame += f"; GUIDEPLUG_DISABLE leaves out {', '.join(plugin.name for plugin in left_out)}"
+        raise UnknownName(f"no {kind} is called {name!r}{near}{listed}{blame}; see guideplug plugins list")
+
+    def classes(self, kind: type[S]) -> list[type[S]]:
+        """The strategies of a kind that can be found by name."""
+        found = [self._offers[(kind.kind, name)] for name in self.names(kind.kind)]
+        return [cast(type[S], offers[0].what) for offers in found if len(offers) == 1 and not _is_text(offers[0])]
+
+    def plugin(self, name: str) -> Plugin:
+        """A plugin by its name.
+
+        Raises:
+            UnknownName: there is none.
+        """
+        for plugin in self.plugins:
+            if plugin.name == name:
+                return plugin
+        known = [plugin.name for plugin in self.plugins]
+        raise UnknownName(f"no plugin is called {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+
+    def conflicts(self) -> list[list[Offer]]:
+        """Names that several plugins offer."""
+        return [offers for offers in self._offers.values() if len(offers) > 1]
+
+
+_told: set[str] = set()
+"""Unknown names of ``GUIDEPLUG_DISABLE`` that this process has warned of."""
+
+
+def _check_api(plugin: Plugin, module: ModuleType) -> None:
+    """Refuse a module that is written for another API, and one that says the newest and is not."""
+    version = getattr(module, "GUIDEPLUG_API", None)
+    plugin.old = api1.notes(module.__name__)
+    if version is None:
+        return
+    if type(version) is not int:
+        raise PluginError(
+            f"GUIDEPLUG_API is {version!r}: give a whole number, {hookspecs.API_VERSION} for this guideplug"
+        )
+    if version not in hookspecs.SUPPORTED:
+        raise PluginError(
+            f"was written for plugin API {version}, this guideplug has {' and '.join(map(str, hookspecs.SUPPORTED))}: "
+            f"{'update guideplug' if version > hookspecs.API_VERSION else f'update {plugin.distribution}'}"
+        )
+    if version == hookspecs.API_VERSION and plugin.old:
+        raise PluginError(f"says GUIDEPLUG_API = {version}, and {plugin.old[0]}; or say GUIDEPLUG_API = 1")
+
+
+def _by_kind(plugin: Plugin) -> dict[str, list[str]]:
+    """The names of what a plugin offers."""
+    found: dict[str, list[str]] = {}
+    for offer in plugin.offers:
+        found.setdefault(offer.kind, []).append(offer.name)
+    return found
+
+
+def _is_text(offer: Offer) -> bool:
+    return isinstance(offer.what, str)
+
+
+def _check_class(cls: Any, kind: type[Strategy], hook: str) -> None:
+    """Refuse a class that breaks the rules of strategies, naming the rule."""
+    if not inspect.isclass(cls) or not issubclass(cls, kind):
+        raise PluginError(f"{hook} returned {cls!r}: return subclasses of guideplug.{kind.__name__}")
+    where = f"{hook}: {cls.__qualname__}"
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(cls.__abstractmethods__))
+        raise PluginError(f"{where} does not implement {missing}")
+    name = cls.__dict__.get("name")
+    if not isinstance(name, str) or not _is_name(name):
+        raise PluginError(f"{where} has the name {name!r}: give it one in lower case, words joined by '-'")
+    _check_free(name, where)
+    if not attrs.has(cls) or cls.__setattr__.__name__ != "_frozen_setattrs":
+        raise PluginError(f"{where} is not frozen: decorate it with @attrs.frozen")
+    for attribute in attrs.fields(cls):
+        if attribute.init and not attribute.metadata.get("help"):
+            raise PluginError(
+                f"{where} does not say what its option {attribute.name!r} does: use guideplug.option(help=...)"
+            )
+
+
+def _check_free(name: str, where: str) -> None:
+    """Refuse a name that means something else in expressions."""
+    if strategy_name(name) == PAIRED:
+        raise PluginError(f"{where}: the name {name!r} is taken, zip(...) makes ranges go side by side: give another")
+
+
+def _is_name(name: str) -> bool:
+    """Whether a name is one that expressions can call, in its canonical spelling."""
+    try:
+        return Call(name).name == name.lower()
+    except ValueError:
+        return False
+
+
+def _reason(error: BaseException) -> str:
+    """One line: what went wrong, and where in the plugin."""
+    text = (str(error).splitlines() or [""])[0]
+    if isinstance(error, PluginError | ExpressionError):
+        return text
+    if isinstance(error, pluggy.PluginValidationError):
+        return text
+    trace = error.__traceback__
+    where = ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if "importlib" not in file and not file.startswith("<") and not file.startswith(_OWN_FOLDER):
+            where = f" in {Path(file).name}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {text}{where}"
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

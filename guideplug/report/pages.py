@@ -1,0 +1,87 @@
+"""Which folder gets which page, and that it appears whole."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from guideplug.errors import GuideplugError, RunError, UsageError
+from guideplug.files.atomic import adding_to, whole_file
+from guideplug.registry.registry import Registry
+from guideplug.report.reading import read_run
+from guideplug.report.several import page_of_comparison, page_of_runs, page_of_study
+from guideplug.report.single import page_of_run
+
+__all__ = ["PAGE", "write_page", "write_report_of"]
+
+PAGE = "report.html"
+COMPARISON, STUDY, RUN = "compare.json", "study.json", "run.json"
+
+
+def write_page(folder: Path, out: Path | None = None, registry: Registry | None = None) -> Path:
+    """Write the page of one folder, of a run, a comparison or a study; its path.
+
+    Args:
+        folder: whose.
+        out: where to; by default ``report.html`` in the folder.
+        registry: of the plugins that the run was made with, where they are loaded.
+
+    Raises:
+        GuideplugError: it is the folder of nothing that has a page, or the file cannot be written.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} does not exist: give the folder of a run, a comparison or a study")
+    if (folder / COMPARISON).is_file():
+        text = _whole(page_of_comparison, folder / COMPARISON)
+    elif (folder / STUDY).is_file():
+        text = _whole(page_of_study, folder / STUDY)
+    elif (folder / RUN).is_file():
+        text = page_of_run(read_run(folder, registry))
+    else:
+        unfinished = next((name for name in ("compare", "study") if (folder / f"{name}.toml").is_file()), None)
+        hint = f": its {unfinished} has not ended; guideplug {unfinished} --resume {folder}" if unfinished else ""
+        raise UsageError(f"{folder} holds none of {RUN}, {COMPARISON} and {STUDY}{hint}")
+    return _written(out if out is not None else folder / PAGE, text)
+
+
+def write_report_of(folders: Sequence[Path], out: Path | None = None, registry: Registry | None = None) -> Path:
+    """Write the page of one folder, or of several runs: one for all, and one in each run's folder that it links to.
+
+    Raises:
+        GuideplugError: a folder is not that of a run, or the file cannot be written.
+    """
+    if len(folders) == 1:
+        return write_page(folders[0], out, registry)
+    for folder in folders:
+        if not (folder / RUN).is_file():
+            raise UsageError(f"{folder} is not the folder of a run: several are shown together only where all are runs")
+    target = out if out is not None else Path(PAGE)
+    runs = [read_run(folder, registry) for folder in folders]
+    links: list[str | None] = []
+    for run in runs:
+        page = run.path / PAGE
+        try:
+            _written(page, page_of_run(run))
+        except (GuideplugError, OSError):
+            links.append(None)  # a folder that cannot be written to has no page to link to
+        else:
+            relative = os.path.relpath(page.resolve(), target.resolve().parent)
+            links.append(quote(Path(relative).as_posix()))
+    return _written(target, page_of_runs(runs, links))
+
+
+def _whole(page: Callable[[Path], str], path: Path) -> str:
+    try:
+        return page(path.parent)
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        raise RunError(f"{path} does not hold what it should ({type(error).__name__}: {error})") from None
+
+
+def _written(path: Path, text: str) -> Path:
+    if path.is_dir():
+        raise UsageError(f"--out {path} is a folder: give the name of a file, such as {path / PAGE}")
+    if not path.parent.is_dir():
+        raise UsageError(f"--out {path}: the folder {path.parent} does not exist")
+    with adding_to(path.parent), whole_file(path) as file:
+        file.write(text.encode(errors="replace"))
+    return path

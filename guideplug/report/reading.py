@@ -1,0 +1,183 @@
+"""A run's folder read as it is: whole, unfinished, failed or of an older version; what cannot be read is said.
+
+Nothing in a folder is executed, and nothing in it is trusted: numbers are checked to be numbers, texts are only ever
+shown as texts.
+"""
+
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from guideplug.errors import DamagedFile, GuideplugError
+from guideplug.files.atomic import CHECKSUMS, check_unchanged
+from guideplug.registry.registry import Registry
+from guideplug.report.stored_text import words_of
+
+__all__ = ["ReadRun", "as_number", "as_table", "read_run"]
+
+LARGEST = 64_000_000
+"""Bytes of a file that are read at most."""
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@attrs.frozen
+class ReadRun:
+    """What a run's folder holds.
+
+    Args:
+        path: the folder.
+        record, metrics, words: ``run.json``, ``metrics.json``, ``words.json``; empty where they are missing.
+        config: the text of ``config.toml``.
+        events: the lines of ``events.jsonl``.
+        sweep: the arrays of ``sweep.npz``.
+        figure: the name and the bytes of the figure.
+        missing: what could not be read, in sentences.
+    """
+
+    path: Path
+    record: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    words: Mapping[str, Any]
+    config: str
+    events: list[Mapping[str, Any]]
+    sweep: Mapping[str, NDArray[Any]]
+    figure: tuple[str, bytes] | None
+    missing: list[str]
+
+    @property
+    def status(self) -> str:
+        """How the run ended, as it says itself."""
+        return str(self.record.get("status", "unknown"))
+
+
+def read_run(path: Path, registry: Registry | None = None) -> ReadRun:
+    """Everything in a run's folder that a page shows."""
+    missing: list[str] = []
+    record = _json(path / "run.json", missing)
+    metrics = _json(path / "metrics.json", missing, "no samples were measured")
+    config = _text(path / "config.toml", missing)
+    try:
+        words = words_of(path, registry)
+    except (GuideplugError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        words = {}
+        missing.append(
+            f"The words of this run cannot be worked out with what is installed ({' '.join(str(error).split())}): "
+            "which way metrics are better, sentences and citations are missing."
+        )
+    return ReadRun(
+        path, record, metrics, words, config, _events(path / "events.jsonl", missing),
+        _sweep(path / "sweep.npz", missing), _figure(path / "figures"), missing,
+    )  # fmt: skip
+
+
+def as_number(value: Any) -> float | None:
+    """A finite number, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def as_table(value: Any) -> Mapping[str, Any]:
+    """An object of a JSON file, or an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def _bytes(path: Path) -> bytes:
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"larger than {LARGEST // 1_000_000} MB")
+    try:
+        check_unchanged(path)
+    except DamagedFile:
+        raise ValueError(f"it is not what was written, going by {CHECKSUMS}") from None
+    return path.read_bytes()
+
+
+def _text(path: Path, missing: list[str]) -> str:
+    try:
+        return _bytes(path).decode(errors="replace")
+    except (OSError, ValueError) as error:
+        missing.append(f"{path.name} cannot be read ({_why(error)}).")
+        return ""
+
+
+def _json(path: Path, missing: list[str], absent: str = "it is not there") -> Mapping[str, Any]:
+    if not path.is_file():
+        missing.append(f"{path.name} is missing: {absent}.")
+        return {}
+    try:
+        found = json.loads(_bytes(path))
+    except (OSError, ValueError, RecursionError) as error:
+        missing.append(f"{path.name} is damaged ({_why(error)}).")
+        return {}
+    if not isinstance(found, dict):
+        missing.append(f"{path.name} is damaged (no JSON object).")
+        return {}
+    return found
+
+
+def _events(path: Path, missing: list[str]) -> list[Mapping[str, Any]]:
+    if not path.is_file():
+        missing.append("events.jsonl is missing: there are no curves.")
+        return []
+    found: list[Mapping[str, Any]] = []
+    for line in _text(path, missing).splitlines():
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
+            continue  # the last line of a run that was killed
+        if isinstance(event, dict):
+            found.append(event)
+    return found
+
+
+def _sweep(path: Path, missing: list[str]) -> Mapping[str, NDArray[Any]]:
+    """The samples at several weights; nothing of a file that does not hold what it should."""
+    try:
+        with np.load(io.BytesIO(_bytes(path)), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("option", "weights", "own", "failed", "samples", "truth")}
+    except ValueError as error:
+        if CHECKSUMS in str(error):
+            missing.append(f"{path.name} is damaged ({error}).")
+        return {}
+    except Exception:  # absent, damaged, or of another kind: a page without a slider
+        return {}
+    samples, weights = arrays["samples"], arrays["weights"]
+    numbers = [arrays[name] for name in ("weights", "own", "failed", "samples", "truth")]
+    whole = (
+        all(array.dtype.kind in "fiu" for array in numbers)
+        and weights.ndim == 1
+        and samples.ndim >= 3
+        and len(samples) == len(weights) >= 1
+        and arrays["truth"].shape[1:] == samples.shape[2:]
+        and arrays["own"].ndim == 0
+        and all(np.isfinite(array).all() for array in numbers)
+    )
+    return arrays if whole else {}
+
+
+def _figure(folder: Path) -> tuple[str, bytes] | None:
+    """The first picture of a run."""
+    try:
+        for path in sorted(folder.glob("*.png")):
+            found = _bytes(path)
+            if not path.name.startswith(".") and found.startswith(PNG):
+                return path.name, found
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,242 @@
+"""What the page of one run shows."""
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from guideplug.metrics.statistics import Difference
+from guideplug.report.charts import training_charts
+from guideplug.report.html import image, rendered
+from guideplug.report.reading import ReadRun, as_number, as_table
+from guideplug.report.slider import slider_of
+from guideplug.run.summary import ARROWS
+from guideplug.run.verdict import number, signed
+
+__all__ = ["page_of_run", "title_of"]
+
+BETTER = {"higher": "higher is better", "lower": "lower is better", "truth": "nearer to the truth is better"}
+PHASES = {
+    "train": "training of main",
+    "reference": "training of the other networks",
+    "score": "scoring for selection, within training",
+    "select": "selecting, within training",
+    "sample": "sampling",
+    "metrics": "metrics",
+    "intervals": "intervals of differences",
+    "weights": "samples at other weights, for the slider",
+}
+STATUS = {
+    "finished": "",
+    "running": "This run has not finished: it is running, or was killed.",
+    "interrupted": "This run was interrupted: guideplug run --resume goes on with it.",
+    "failed": "This run failed: the log of its command says why.",
+}
+LARGEST_FIGURE = 2_500_000
+
+
+def page_of_run(run: ReadRun) -> str:
+    """The page."""
+    slider = slider_of(run.sweep) if run.sweep else str(run.words.get("no_slider") or "There are none in its folder.")
+    return rendered(
+        "run.html",
+        title=title_of(run),
+        run=run,
+        status=STATUS.get(run.status, f"Its status is {run.status}."),
+        facts=_facts(run),
+        figure=_figure(run),
+        slider=slider if isinstance(slider, dict) else None,
+        no_slider=slider if isinstance(slider, str) else "",
+        metrics=_metrics(run),
+        charts=training_charts(run.events),
+        evaluations=_evaluations(run),
+        seconds=_seconds(run),
+        versions=_plain(run.record.get("versions")),
+        provenance=_provenance(run),
+        plugins=_plugins(run),
+        networks=_plain(run.record.get("networks")),
+        texts={key: _lines(run.words.get(key)) for key in ("guidance", "selection", "costs", "next", "notes")},
+        repeat=str(run.words.get("repeat", "")),
+        citations=str(run.words.get("citations", "")),
+    )
+
+
+def title_of(run: ReadRun) -> str:
+    """Task, guider and selector."""
+    words = run.words
+    if not words.get("task"):
+        return run.path.resolve().name or str(run.path)
+    guider = f"guided by {words['guider']}" if words.get("guider") else "unguided"
+    selector = f", trained with {words['selector']}" if words.get("selector") else ""
+    return f"{words['task']}, {guider}{selector}"
+
+
+def _facts(run: ReadRun) -> list[tuple[str, str]]:
+    seconds = as_table(run.metrics.get("seconds"))
+    trained = sum(as_number(seconds.get(key)) or 0.0 for key in ("train", "reference"))
+    samples = as_number(run.metrics.get("samples"))
+    steps = as_number(as_table(run.metrics.get("selection")).get("iterations"))
+    per_arm = []
+    for arm, counts in as_table(run.metrics.get("evaluations")).items():
+        outputs = sum(as_number(as_table(count).get("outputs")) or 0 for count in as_table(counts).values())
+        if samples:
+            per_arm.append(f"{arm} {outputs / samples:g}")
+    found = [
+        ("Samples", f"{samples:,.0f} an arm" if samples else ""),
+        ("Training", f"{steps:,.0f} steps" + (f", {_duration(trained)}" if trained else "") if steps else ""),
+        ("Outputs a sample", ", ".join(per_arm)),
+        ("Seed", _text(run.words.get("seed"))),
+    ]
+    return [(name, said) for name, said in found if said]
+
+
+def _figure(run: ReadRun) -> dict[str, str] | None:
+    if run.figure is None:
+        return None
+    name, data = run.figure
+    arms = [arm for arm in as_table(run.metrics.get("arms")) if arm != "exact"]
+    moving = (run.path / "figures" / name).with_suffix(".gif")
+    return {
+        "name": name,
+        "data": image(data) if len(data) <= LARGEST_FIGURE else "",
+        "alt": _alt(run, arms),
+        "caption": f"{', '.join(arms).capitalize() or 'Samples'}: the same noise in each arm that was drawn.",
+        "moving": f"figures/{moving.name}" if moving.is_file() else "",
+    }
+
+
+def _alt(run: ReadRun, arms: Sequence[str]) -> str:
+    """What the figure would show, in numbers: of each aspect's first metric."""
+    values = as_table(run.metrics.get("arms"))
+    said, aspects = [], set()
+    for metric in _known_metrics(run):
+        if metric["aspect"] in aspects:
+            continue
+        known = [(arm, as_number(as_table(values.get(arm)).get(metric["name"]))) for arm in arms]
+        each = ", ".join(f"{arm} {number(value)}" for arm, value in known if value is not None)
+        if each:
+            aspects.add(metric["aspect"])
+            said.append(f"{metric['name']} ({BETTER.get(metric['better'], '')}): {each}")
+    return f"Samples side by side: {', '.join(arms)}. {'; '.join(said)}."
+
+
+def _known_metrics(run: ReadRun) -> list[dict[str, str]]:
+    """The metrics in the order of the table; what is measured and not described comes last."""
+    listed = run.words.get("metrics")
+    found = [
+        {key: str(as_table(item).get(key, "")) for key in ("name", "better", "aspect")}
+        for item in (listed if isinstance(listed, list) else [])
+    ]
+    names = {item["name"] for item in found}
+    for values in as_table(run.metrics.get("arms")).values():
+        for name in as_table(values):
+            if name not in names:
+                names.add(name)
+                found.append({"name": name, "better": "", "aspect": ""})
+    return found
+
+
+def _metrics(run: ReadRun) -> dict[str, Any]:
+    arms = {name: as_table(values) for name, values in as_table(run.metrics.get("arms")).items()}
+    differences = as_table(run.metrics.get("differences"))
+    rows = []
+    for metric in _known_metrics(run):
+        name = metric["name"]
+        values = {arm: as_number(found.get(name)) for arm, found in arms.items()}
+        if all(value is None for value in values.values()):
+            continue
+        row: dict[str, Any] = {
+            "name": name,
+            "arrow": ARROWS.get(metric["better"], ""),
+            "better": BETTER.get(metric["better"], ""),
+            "aspect": metric["aspect"],
+            "values": [(number(value), value) for value in values.values()],
+        }
+        one = as_table(differences.get(name))
+        mean, low, high = (as_number(one.get(key)) for key in ("difference", "low", "high"))
+        if mean is not None and low is not None and high is not None:
+            row |= {
+                "difference": signed(Difference(mean, low, high, 0)),
+                "key": mean,
+                "verdict": str(one.get("verdict", "")),
+                "primary": one.get("primary") is True,
+            }
+        rows.append(row)
+    return {"arms": list(arms), "rows": rows, "differs": bool(differences)}
+
+
+def _evaluations(run: ReadRun) -> list[dict[str, Any]]:
+    samples = as_number(run.metrics.get("samples")) or 0
+    rows = []
+    for arm, counts in as_table(run.metrics.get("evaluations")).items():
+        for role, count in as_table(counts).items():
+            numbers = {key: as_number(as_table(count).get(key)) or 0 for key in ("calls", "outputs", "gradients")}
+            if not any(numbers.values()):
+                continue
+            each = f"{numbers['outputs'] / samples:g}" if samples else "-"
+            rows.append({"arm": arm, "role": role, **{key: f"{n:,.0f}" for key, n in numbers.items()}, "each": each})
+    return rows
+
+
+def _seconds(run: ReadRun) -> list[dict[str, Any]]:
+    found = {name: as_number(value) for name, value in as_table(run.metrics.get("seconds")).items()}
+    shown = {name: value for name, value in found.items() if value is not None and value >= 0.005}
+    most = max(shown.values(), default=1.0)
+    return [
+        {"name": PHASES.get(name, name), "seconds": f"{value:,.2f}", "share": f"{100 * value / most:.1f}"}
+        for name, value in shown.items()
+    ]
+
+
+def _provenance(run: ReadRun) -> list[tuple[str, str]]:
+    record = run.record
+    started = as_number(record.get("started"))
+    when = ""
+    if started is not None and 0 <= started < 1e11:
+        when = datetime.datetime.fromtimestamp(started, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    seeds = ", ".join(f"{name} {value}" for name, value in _plain(record.get("seeds")) if value)
+    found = [
+        ("Folder", str(run.path)),
+        ("Command", _text(record.get("command"))),
+        ("Started", when),
+        ("Status", run.status),
+        ("Device", _text(record.get("device"))),
+        ("Threads", _text(record.get("threads"))),
+        ("Platform", _text(record.get("platform"))),
+        ("Seeds", seeds),
+        ("Git commit of the working folder", _text(record.get("git"))),
+    ]
+    return [(name, said) for name, said in found if said]
+
+
+def _plugins(run: ReadRun) -> list[str]:
+    listed = run.record.get("plugins")
+    found = []
+    for plugin in listed if isinstance(listed, list) else []:
+        facts = as_table(plugin)
+        broken = f" (broken: {facts['broken']})" if facts.get("broken") else ""
+        digest = f" sha256 {str(facts['sha256'])[:16]}…" if facts.get("sha256") else ""
+        found.append(f"{facts.get('from') or facts.get('name')}{digest}{broken}")
+    return found
+
+
+def _plain(value: Any) -> list[tuple[str, str]]:
+    return [(str(name), _text(item)) for name, item in as_table(value).items()]
+
+
+def _lines(value: Any) -> list[str]:
+    """A text or a list of texts as a list of texts."""
+    if value is None:
+        return []
+    return [str(line) for line in value] if isinstance(value, list) else [str(value)]
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

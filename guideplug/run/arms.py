@@ -1,0 +1,70 @@
+"""Arms: samples of several denoisers from the same random streams, and what each cost in network evaluations."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from guideplug.denoise import Condition, Denoiser, Domain, Tally, tally
+from guideplug.rng import SampleStreams
+from guideplug.sample import Sampler, end_of
+from guideplug.task import Arm
+
+__all__ = ["draw_arms"]
+
+
+def draw_arms(
+    arms: Mapping[str, Denoiser],
+    task: Domain,
+    sampler: Sampler,
+    *,
+    count: int,
+    seed: int,
+    batch: int,
+    device: torch.device,
+    each: Callable[[str, int, int], None] = lambda arm, done, total: None,
+) -> tuple[dict[str, Arm], dict[str, Tally]]:
+    """Samples of each arm from the same random streams, on the CPU, and each arm's network evaluations.
+
+    Args:
+        arms: denoisers by name.
+        task: what says where samples start.
+        count, seed, batch: how many samples, from which seed, how many at once.
+        each: called after each step with the arm, the steps done and the steps in all; after each batch where the
+            sampler has a ``sample`` of its own.
+    """
+    batches = -(-count // batch)
+    drawn: dict[str, Arm] = {}
+    tallies: dict[str, Tally] = {}
+    for name, denoiser in arms.items():
+        sigma = sampler.sigmas(denoiser)[0]
+        samples: list[Tensor] = []
+        starts: list[Tensor] = []
+        conditions: list[Condition] = []
+        with tally() as counts:
+            for number, begin in enumerate(range(0, count, batch)):
+                streams = SampleStreams(seed, range(begin, min(begin + batch, count)), device)
+                start = task.start(streams, sigma)
+                end = end_of(
+                    sampler, denoiser, start.x, start.condition, streams, _of_batch(each, name, number, batches)
+                )
+                samples.append(denoiser.decode(end).cpu())
+                starts.append(start.x.cpu())
+                conditions.append(start.condition)
+        drawn[name] = Arm(name, torch.cat(samples), _joined(conditions), torch.cat(starts), denoiser)
+        tallies[name] = counts
+    return drawn, tallies
+
+
+def _of_batch(each: Callable[[str, int, int], None], arm: str, number: int, batches: int) -> Callable[[int, int], None]:
+    """The progress of one of several batches as that of the arm."""
+    return lambda step, steps: each(arm, number * steps + step, batches * steps)
+
+
+def _joined(conditions: Sequence[Condition]) -> Condition:
+    first = conditions[0]
+    if first is None:
+        return None
+    if isinstance(first, Tensor):
+        return torch.cat([part for part in conditions if isinstance(part, Tensor)]).cpu()
+    return {name: torch.cat([part[name] for part in conditions if isinstance(part, Mapping)]).cpu() for name in first}

@@ -1,0 +1,48 @@
+"""The code that a run's samples depend on, and that which measures them: for what is resumed and what is compared."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from guideplug.config import Strategy
+from guideplug.registry.registry import Plugin, Registry
+from guideplug.run.measure import metrics_of
+from guideplug.run.resolve import RunConfig
+from guideplug.store import code_behind, code_of_classes
+from guideplug.store.source import measuring_digest
+
+__all__ = ["code_of", "code_of_plugin", "code_that_measures", "deciding", "measured_anew"]
+
+MEASURED_BY = "truth", "metrics"
+"""The methods of a task that measured values depend on."""
+
+
+def code_of(config: RunConfig) -> Mapping[str, str]:
+    """Hashes of what decides in each top-level module that a run's networks, guider, sampler and task come from."""
+    strategies = (*config.recipes.values(), config.task, config.guider, config.selector, config.sampler)
+    return dict(sorted(code_behind(strategies).items()))
+
+
+def code_that_measures(config: RunConfig, registry: Registry) -> str:
+    """The hash of the code of a run's metrics and reference arms."""
+    hashes = code_behind((config.task, *metrics_of(config.task, registry)), MEASURED_BY)
+    text = json.dumps({**hashes, "guideplug": measuring_digest()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def measured_anew(count: int, what: str, code: str) -> str:
+    """The line about what an earlier try had measured, with other code."""
+    some = f"1 {what} was" if count == 1 else f"{count} {what}s were"
+    return f"{some} measured with other code {code}, and {'is' if count == 1 else 'are'} measured anew"
+
+
+def deciding(plugin: Plugin) -> list[type[Strategy]]:
+    """The classes among a plugin's offers that networks or samples may depend on."""
+    return [offer.what for offer in plugin.offers if isinstance(offer.what, type) and offer.what.decides]
+
+
+def code_of_plugin(plugin: Plugin) -> str:
+    """The hash of all that a local plugin offers and that networks or samples may depend on."""
+    hashes = code_of_classes(deciding(plugin))
+    text = json.dumps({root: code for root, code in hashes.items() if root != "guideplug"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

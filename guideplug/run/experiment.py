@@ -1,0 +1,392 @@
+"""One experiment: networks, samples guided and unguided from the same noise, metrics, a figure, files."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor
+
+from guideplug.check.training_data import check_data
+from guideplug.config import format_value, shell_quote, short, write
+from guideplug.denoise import Count, Denoiser, Leaf, Tally
+from guideplug.errors import RunError, WriteError
+from guideplug.files.atomic import at_work_in, cleared, drawn_whole
+from guideplug.files.tensors import write_tensors
+from guideplug.guide import nested_guiders
+from guideplug.observe import Listener, Observed, Observers
+from guideplug.recipe import architecture
+from guideplug.recipes import FineTune, Train
+from guideplug.registry.registry import Registry
+from guideplug.run.arms import draw_arms
+from guideplug.run.builder import Made, StoreWorkshop
+from guideplug.run.checked import check_lines
+from guideplug.run.code import code_of, code_of_plugin
+from guideplug.run.folder import EventLog, RunFolder
+from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop, unhurried
+from guideplug.run.measure import measured, metrics_of
+from guideplug.run.preflight import denoiser_of, guided
+from guideplug.run.resolve import RunConfig, to_table, to_toml
+from guideplug.run.sample_check import suspicious_samples
+from guideplug.run.sweep import swept
+from guideplug.run.verdict import Verdict, recorded, verdicts
+from guideplug.store import Store
+from guideplug.task import Arm, Context, Metric
+
+__all__ = ["Experiment", "Outcome"]
+
+
+@attrs.frozen
+class Outcome:
+    """What a run found: the content of ``metrics.json``, and what the summary is written from."""
+
+    folder: Path
+    metrics: Mapping[str, Any]
+    table: Sequence[Metric]
+    figure: Path
+    animation: Path | None = None
+
+    @property
+    def verdicts(self) -> Sequence[Verdict]:
+        """How guided samples differ from unguided ones, for each metric that has an interval."""
+        return recorded(self.table, self.metrics)
+
+
+@attrs.define
+class Experiment:
+    """A resolved run, ready to go.
+
+    Args:
+        config: everything resolved.
+        registry: for further metrics.
+        store: where networks are kept.
+        folder: where the results go.
+        listeners: who is told of events beside the event log and the configuration's observers, such as progress bars.
+        kind: "run", or "sample" where the networks of another run are guided.
+        fresh: train every network anew.
+        command: the command line, for the record.
+    """
+
+    config: RunConfig
+    registry: Registry
+    store: Store
+    folder: RunFolder
+    listeners: Sequence[Listener] = ()
+    kind: str = "run"
+    fresh: bool = False
+    command: str = ""
+    _warnings: list[str] = attrs.field(factory=list, init=False)
+
+    def run(self) -> Outcome:
+        """Do it all.
+
+        Raises:
+            GuideplugError: what failed; the folder is kept and says so.
+            UsageError: another process is at work in the folder.
+            Interrupted: SIGINT or SIGTERM; the folder can be resumed.
+        """
+        with at_work_in(self.folder.path):
+            return self._run()
+
+    def _run(self) -> Outcome:
+        torch.set_num_threads(self.config.threads)
+        with asked_to_stop(self._leave) as stop:
+            try:
+                return self._observed(stop)
+            except WriteError as error:
+                raise RunError(f"{error}; {self._resume}") from None
+            except OSError as error:
+                what = f"a file cannot be written ({error.strerror or error}: {error.filename})"
+                raise RunError(f"{what}; {self._resume}") from None
+
+    def _observed(self, stop: Stop) -> Outcome:
+        """Do it, with a record of how it ended."""
+        cleared(self.folder.path, ("denoisers", "figures"))
+        resumed = self.folder.config.is_file()
+        if not resumed:
+            self.folder.write_text(self.folder.config, to_toml(self.config))
+        record = self._record()
+        if self.folder.begun:  # resumed: it is repeated by the command that began it
+            record["command"] = self.folder.record().get("command", self.command)
+        self.folder.write_json("run.json", {**record, "status": "running"})
+        observers = Observers([EventLog(self.folder.events), *self.listeners])
+        watched = Observed(self.folder.path.resolve(), self.kind, to_table(self.config), resumed)
+        observers.open(self.config.observers, watched)
+        observers("run", folder=str(self.folder.path), kind=self.kind, resumed=resumed, **self._plan())
+        status, failed = "failed", None
+        try:
+            outcome = self._work(observers, stop)
+            status = "finished"
+        except Interrupted:
+            status = "interrupted"
+            raise
+        except OSError as error:
+            failed = f"a file cannot be written ({error.strerror or error}: {error.filename})"
+            raise
+        except Exception as error:
+            failed = " ".join(f"{error}".split()) or type(error).__name__
+            raise
+        finally:
+            with unhurried():
+                observers("end", status=status, error=failed)
+                observers.close()
+                with nullcontext() if status == "finished" else suppress(WriteError):  # what failed is told, not this
+                    self.folder.update_record(status=status)
+        return outcome
+
+    @property
+    def resume(self) -> str:
+        """The command that goes on with it."""
+        return f"guideplug run --resume {shell_quote(str(self.folder.path))}"
+
+    @property
+    def _resume(self) -> str:
+        return f"go on with {self.resume}"
+
+    def _leave(self) -> None:
+        """The last words of a process that cannot stop by itself: a signal came, and it is in one long computation."""
+        sys.stderr.write(f"interrupted; go on with: {self.resume}\n")
+        sys.stderr.flush()
+        for listener in self.listeners:
+            listener.close()
+        self.folder.update_record(status="interrupted")
+
+    def _plan(self) -> dict[str, Any]:
+        """What there will be to see, and which process it is: for those who see nothing but events."""
+        config = self.config
+        strategies = {"task": config.task, "guider": config.guider, "selector": config.selector}
+        return {
+            **{name: None if one is None else short(one) for name, one in strategies.items()},
+            "roles": list(config.recipes),
+            "arms": ["unguided"] if config.guider is None else ["unguided", "guided"],
+            "samples": config.samples,
+            "process": os.getpid(),
+            "host": platform.node(),
+        }
+
+    def _work(self, observers: Observers, stop: Stop) -> Outcome:
+        config, device = self.config, torch.device(self.config.device)
+        workshop = StoreWorkshop(self.store, device, observers, fresh=self.fresh, stop=stop)
+        workshop.expect(config.recipes)
+        if isinstance(config.main, Train) and config.main.on is None:
+            main = config.main
+            self._warn(observers, check_data(main.task, network=main.build(), batch=main.options.batch))
+        made: dict[str, Made] = {}
+        for role, recipe in config.recipes.items():
+            made[role] = workshop.made(recipe)
+            self._replace_time_limits(made)
+        self._write_networks(made)
+        models = {role: denoiser_of(item.module, role) for role, item in made.items()}
+        self._warn(observers, check_lines(made, config.task, config.samples))
+        arms: dict[str, Denoiser] = {"unguided": models["main"]}
+        if config.guider is not None:
+            arms["guided"] = guided(config.guider, models)
+
+        def each(arm: str, done: int, total: int) -> None:
+            observers("sample", arm=arm, done=done, total=total)
+            stop()
+
+        begin = time.perf_counter()
+        titles = {} if config.guider is None else {"guided": f"guided: {short(config.guider)}"}
+        drawn, tallies = draw_arms(
+            arms,
+            config.task,
+            config.sampler,
+            count=config.samples,
+            seed=config.sample_seed,
+            batch=config.sample_batch,
+            device=device,
+            each=each,
+        )
+        seconds = {**_training_seconds(made), "sample": time.perf_counter() - begin}
+        drawn = {name: attrs.evolve(arm, title=titles.get(name, name)) for name, arm in drawn.items()}
+        self._save_samples(drawn)
+        observers("sampled", arms=list(drawn), samples=config.samples)
+        begin = time.perf_counter()
+        truth = config.task.truth(config.samples, config.sampler, config.sample_seed)
+        self._warn(observers, suspicious_samples(config, drawn, truth[0]))
+        context = Context(config.task, {arm.name: arm for arm in truth}, config.sampler, config.sample_seed)
+        metrics = metrics_of(config.task, self.registry)
+        values = {}
+        for arm in (*truth, *drawn.values()):
+            observers("measure", arm=arm.name)
+            values[arm.name] = measured(arm, metrics, context, stop)
+            observers("metrics", arm=arm.name, values=values[arm.name])
+        seconds["metrics"] = time.perf_counter() - begin
+        begin = time.perf_counter()
+        judged: Sequence[Verdict] = ()
+        if "guided" in drawn:
+            pair = drawn["unguided"], drawn["guided"]
+            judged = verdicts(metrics, config.task.primary(), *pair, values, context)
+        seconds["intervals"] = time.perf_counter() - begin
+        stop()
+        figure = self.folder.figure(config.task.name)
+        with drawn_whole(figure) as aside:
+            config.task.figure([*truth[:1], *drawn.values()], aside)
+        observers("figure", name=config.task.name, path=str(figure))
+        stop()
+        animation = self._animation([*truth, *drawn.values()])
+        if animation is not None:
+            observers("figure", name=f"{config.task.name} animation", path=str(animation))
+        begin = time.perf_counter()
+        sweep = swept(config, models, drawn, truth[0], stop)
+        if sweep is not None:
+            seconds["weights"] = time.perf_counter() - begin
+            self.folder.write_arrays(sweep, "sweep.npz")
+        facts = made["main"].facts
+        found = {
+            "arms": values,
+            "differences": {one.metric: one.record() for one in judged},
+            "seconds": seconds,
+            "evaluations": {arm: _evaluations(counts, models) for arm, counts in tallies.items()},
+            "examples": {key: facts.get(key) for key in ("seen", "scored", "backpropagated")},
+            "selection": {
+                "switched_off_at": facts.get("switched_off_at"),
+                "effective_sample_size": facts.get("effective_sample_size"),
+                "composition": facts.get("composition"),
+                "iterations": facts.get("iterations"),
+            },
+            "samples": config.samples,
+            "found": [role for role, item in made.items() if item.found and item.recipe.stored],
+            "warnings": self._warnings,
+        }
+        self.folder.write_json("metrics.json", found)
+        return Outcome(self.folder.path, found, metrics, figure, animation)
+
+    def _warn(self, observers: Observers, texts: Iterable[str]) -> None:
+        """Tell what is suspicious at once, and keep it for ``metrics.json``."""
+        for text in texts:
+            self._warnings.append(text)
+            observers("warning", text=text)
+
+    def _animation(self, arms: Sequence[Arm]) -> Path | None:
+        """The task's animation, where it draws one."""
+        config, path = self.config, self.folder.figure(self.config.task.name).with_suffix(".gif")
+        moving = [arm for arm in arms if arm.start is not None and arm.denoiser is not None]
+        with drawn_whole(path) as aside:
+            drew = config.task.animate(moving, config.sampler, config.sample_seed, aside)
+        return path if drew else None
+
+    def _replace_time_limits(self, made: Mapping[str, Made]) -> None:
+        """A time limit in the configuration becomes what was reached, at once, for a resumed run to go on from."""
+        reached = {role: item.recipe for role, item in made.items()}
+        models = {**self.config.recipes, **reached}
+        main = models.pop("main")
+        if isinstance(main, Train):
+            main = attrs.evolve(main, models={role: models.get(role, recipe) for role, recipe in main.models.items()})
+        if main != self.config.main or models != self.config.models:
+            self.config = attrs.evolve(self.config, main=main, models=models)
+            self.folder.write_text(self.folder.config, to_toml(self.config))
+
+    def _write_networks(self, made: Mapping[str, Made]) -> None:
+        """Write the networks into the folder, each with a sheet that says what it is."""
+        networks = {}
+        for role, item in made.items():
+            denoiser = architecture(item.recipe)
+            sheet = {
+                "denoiser": None if denoiser is None else format_value(write(denoiser)),
+                "task": format_value(write(self.config.task)),
+                "recipe": format_value(write(item.recipe)),
+                "identity": item.identity,
+                "facts": dict(item.facts),
+            }
+            networks[role] = item.identity
+            write_tensors(self.folder.checkpoint(role), item.module.state_dict())
+            self.folder.write_text(
+                self.folder.checkpoint(role).with_suffix(".json"), json.dumps(sheet, indent=1) + "\n"
+            )
+        self.folder.update_record(networks=networks)
+
+    def _save_samples(self, drawn: Mapping[str, Arm]) -> None:
+        arrays = {name: arm.samples.numpy() for name, arm in drawn.items()}
+        first = next(iter(drawn.values()))
+        if first.start is not None:
+            arrays["start"] = first.start.numpy()
+        if isinstance(first.condition, Tensor):
+            arrays["condition"] = first.condition.numpy()
+        elif first.condition is not None:
+            arrays |= {f"condition.{name}": part.numpy() for name, part in first.condition.items()}
+        self.folder.write_arrays(arrays)
+
+    def _record(self) -> dict[str, Any]:
+        main = self.config.main
+        return {
+            "command": self.command,
+            "started": time.time(),
+            "versions": {
+                "guideplug": self.registry.plugin("core").version,
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+            "platform": platform.platform(),
+            "device": self.config.device,
+            "threads": self.config.threads,
+            "seeds": {
+                "main": main.seed if isinstance(main, Train | FineTune) else None,
+                "samples": self.config.sample_seed,
+            },
+            "code": dict(code_of(self.config)),
+            "git": _git_commit(),
+            "guiders": [
+                {"guider": short(guider), "content": content}
+                for guider in nested_guiders(self.config.guider)
+                if (content := guider.content())
+            ],
+            "plugins": [
+                {
+                    "name": plugin.name,
+                    "from": str(plugin),
+                    "sha256": plugin.digest or None,
+                    "decides": code_of_plugin(plugin) if plugin.digest else None,
+                    "broken": plugin.broken or None,
+                    "disabled": plugin.disabled,
+                }
+                for plugin in self.registry.plugins
+            ],
+        }
+
+
+def _training_seconds(made: Mapping[str, Made]) -> dict[str, float]:
+    """Seconds that each training took when it was made, which may have been in an earlier run."""
+    main = made["main"].facts
+    others = {item.identity: item.facts.get("seconds", 0.0) for role, item in made.items() if role != "main"}
+    phases = main.get("phases", {})
+    return {
+        "train": main.get("seconds", 0.0),
+        "reference": sum(others.values()),
+        "score": phases.get("score", 0.0),
+        "select": phases.get("select", 0.0),
+    }
+
+
+def _evaluations(counts: Tally, models: Mapping[str, Leaf]) -> dict[str, dict[str, int]]:
+    """Calls, outputs and gradients by role, and by what it calls itself for a network that a guider brought."""
+    named = {model: role for role, model in models.items() if isinstance(model, Leaf)}  # main comes last, and wins
+    found = {role: Count() for role in models if role in named.values()}
+    for network, count in counts.counts.items():
+        total = found.setdefault(named.get(network, network.role), Count())
+        total.calls, total.outputs = total.calls + count.calls, total.outputs + count.outputs
+        total.gradients += count.gradients
+    return {
+        role: {"calls": count.calls, "outputs": count.outputs}
+        | ({"gradients": count.gradients} if count.gradients else {})
+        for role, count in found.items()
+    }
+
+
+def _git_commit() -> str | None:
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

@@ -1,0 +1,98 @@
+"""The metrics of arms: those of the task, and those that plugins offer for it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import attrs
+import numpy as np
+import torch
+
+from guideplug.denoise import Denoiser
+from guideplug.errors import ConfigError
+from guideplug.registry.registry import Registry
+from guideplug.run.arms import draw_arms
+from guideplug.run.resolve import RunConfig
+from guideplug.task import Arm, Context, Metric, Task
+
+__all__ = ["Bench", "Truth", "measured", "metrics_of"]
+
+
+def metrics_of(task: Task, registry: Registry) -> list[Metric]:
+    """What is measured on a task, in the order of the table.
+
+    Raises:
+        ConfigError: two of them have one name.
+    """
+    further = (cls() for cls in registry.classes(cast(Any, Metric)))
+    known: dict[str, Metric] = {}
+    for metric in (*task.metrics(), *(metric for metric in further if metric.applies(task))):
+        first = known.setdefault(metric.name, metric)
+        if first is not metric:
+            raise ConfigError(
+                f"task {task.name!r} is measured by two metrics of the name {metric.name!r}, {_class(first)} and "
+                f"{_class(metric)}: give one another name, or leave its plugin out (GUIDEPLUG_DISABLE)"
+            )
+    return list(known.values())
+
+
+def _class(metric: Metric) -> str:
+    return f"{type(metric).__module__}.{type(metric).__qualname__}"
+
+
+def measured(
+    arm: Arm, metrics: Sequence[Metric], context: Context, each: Callable[[], None] = lambda: None
+) -> dict[str, float | None]:
+    """An arm's value by each metric, None where it has none or is not finite; ``each`` is called after every metric."""
+    values: dict[str, float | None] = {}
+    for metric in metrics:
+        value = metric.measure(arm, context)
+        values[metric.name] = None if value is None or not np.isfinite(value) else float(value)
+        each()
+    return values
+
+
+@attrs.frozen
+class Truth:
+    """The reference arms of a task, best first, what metrics share about them, and the metrics of the first."""
+
+    arms: Sequence[Arm]
+    context: Context
+    metrics: Mapping[str, float | None]
+
+
+@attrs.define
+class Bench:
+    """Where many denoisers are sampled and measured in turn; reference arms are drawn once for all that share them."""
+
+    registry: Registry
+    _truths: "dict[tuple[object, ...], Truth]" = attrs.field(factory=dict, init=False)
+
+    def truth(self, config: RunConfig, stop: Callable[[], None] = lambda: None) -> Truth:
+        """What the samples of a run are measured against."""
+        key = config.task, config.samples, config.sampler, config.sample_seed
+        if key not in self._truths:
+            arms = config.task.truth(config.samples, config.sampler, config.sample_seed)
+            context = Context(config.task, {arm.name: arm for arm in arms}, config.sampler, config.sample_seed)
+            found = measured(arms[0], metrics_of(config.task, self.registry), context, stop)
+            self._truths[key] = Truth(arms, context, found)
+        return self._truths[key]
+
+    def sampled(
+        self, config: RunConfig, point: Denoiser, name: str, stop: Callable[[], None] = lambda: None
+    ) -> tuple[Arm, dict[str, float | None], float]:
+        """The samples of a denoiser, their metrics, and network outputs for each sample."""
+        truth = self.truth(config, stop)
+        drawn, tallies = draw_arms(
+            {name: point},
+            config.task,
+            config.sampler,
+            count=config.samples,
+            seed=config.sample_seed,
+            batch=config.sample_batch,
+            device=torch.device(config.device),
+            each=lambda arm, done, total: stop(),
+        )
+        context = attrs.evolve(truth.context, cache=dict(truth.context.cache))
+        found = measured(drawn[name], metrics_of(config.task, self.registry), context, stop)
+        outputs = sum(count.outputs for count in tallies[name].counts.values())
+        return drawn[name], found, outputs / config.samples

@@ -1,0 +1,182 @@
+"""Before the work: what will be done, and whether it can work together, tried on untrained networks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import nn
+
+from guideplug.config import short
+from guideplug.denoise import Denoiser, Leaf, Weight
+from guideplug.errors import ConditionError, ConfigError, DenoiserError, DivergenceError, GuideplugError, RecipeError
+from guideplug.guide import Guider
+from guideplug.recipe import Recipe, architecture, nested_recipes
+from guideplug.recipes import PlannedBatch
+from guideplug.recipes.python_ref import ImportedNetwork, raised
+from guideplug.registry.registry import Registry
+from guideplug.run.measure import metrics_of
+from guideplug.run.resolve import RunConfig
+from guideplug.run.tried import first_levels, objecting, start_of, try_batch, try_sampling
+from guideplug.store import Store, identity
+
+__all__ = ["Rehearsed", "denoiser_of", "guided", "planned_networks", "rehearse"]
+
+
+@frozen
+class Rehearsed:
+    """A run's guided denoiser on untrained networks.
+
+    Args:
+        point: the guided denoiser, or the main network where nothing guides it.
+        networks: the module of each role; a network, or a guidance weight.
+    """
+
+    point: Denoiser
+    networks: Mapping[str, Any]
+
+
+def rehearse(config: RunConfig, registry: Registry) -> Rehearsed:
+    """A run's networks, untrained, guided and asked for two samples: what cannot work together fails before work.
+
+    So are the guiders and samplers of every recipe that the run refers to (`Recipe.evaluates`).
+
+    Args:
+        config: the run.
+        registry: for further metrics.
+
+    Raises:
+        GuideplugError: the objection of the guider, the sampler, a network or a metric.
+    """
+    metrics_of(config.task, registry)
+    try:
+        return _rehearsed(config)
+    except (ConditionError, DenoiserError, DivergenceError) as error:
+        raise ConfigError(str(error)) from None
+
+
+def _rehearsed(config: RunConfig) -> Rehearsed:
+    untrained = _Untrained()
+    built: dict[str, Any] = {}
+    for role, recipe in config.recipes.items():
+        try:
+            built[role] = denoiser_of(untrained.module(recipe), role)
+        except ValueError as error:
+            raise ConfigError(f"the network of the role {role!r} for task {config.task.name!r}: {error}") from None
+    point = guided(config.guider, built) if config.guider is not None else built["main"]
+    _try_alone(config, built, *first_levels(config.sampler, point, config.task))
+    tried: list[Recipe] = []
+    for role, recipe in config.recipes.items():
+        _try_planned(role, recipe, untrained, tried)
+    try_sampling(point, config.guider, config.sampler, config.task, config.sample_seed)
+    return Rehearsed(point, built)
+
+
+def _try_alone(config: RunConfig, built: Mapping[str, Any], sigma: float, toward: float) -> None:
+    """Ask each network alone, so that one that fails is named."""
+    start = start_of(config.task, sigma, config.sample_seed)
+    with torch.no_grad():
+        for role, network in built.items():
+            if isinstance(network, Weight):
+                continue
+            try:
+                network(start.x, sigma, start.condition, toward=toward, step=(sigma, toward))
+            except DenoiserError as error:
+                raise DenoiserError(f"the network of the role {role!r}: {error}") from None
+            except Exception as error:
+                if not isinstance(architecture(config.recipes[role]), ImportedNetwork):
+                    raise
+                raise DenoiserError(
+                    f"the network of the role {role!r} raised {raised(error)} when it was asked for x of shape "
+                    f"{tuple(start.x.shape)}"
+                ) from error
+
+
+class _Untrained:
+    """Untrained modules, in evaluation mode; equal recipes have one."""
+
+    def __init__(self) -> None:
+        self._built: list[tuple[Recipe, nn.Module]] = []
+
+    def module(self, recipe: Recipe) -> nn.Module:
+        """The module of a recipe."""
+        for known, module in self._built:
+            if known == recipe:
+                return module
+        module = recipe.build().eval()
+        self._built.append((recipe, module))
+        return module
+
+    def denoiser(self, recipe: Recipe, role: str) -> Any:
+        """The denoiser of a recipe that is no role of the run, or has its name there already."""
+        if any(known == recipe for known, _ in self._built):
+            return self.module(recipe)
+        return denoiser_of(self.module(recipe), role)
+
+
+def _try_planned(role: str, recipe: Recipe, untrained: _Untrained, tried: list[Recipe]) -> None:
+    """Try what making a recipe's module evaluates, and what making those does that it refers to."""
+    if recipe in tried:
+        return
+    tried.append(recipe)
+    for inner in nested_recipes(recipe):
+        _try_planned(role, inner, untrained, tried)
+    try:
+        for planned in recipe.evaluates():
+            models = {name: untrained.denoiser(other, name) for name, other in planned.models.items()}
+            main = untrained.denoiser(planned.of, role)
+            point = main if planned.guider is None else guided(planned.guider, {**models, "main": main})
+            if isinstance(planned, PlannedBatch):
+                try_batch(point, planned)
+            else:
+                try_sampling(point, planned.guider, planned.sampler, planned.task)
+    except (GuideplugError, ValueError) as error:
+        raise ConfigError(f"the role {role!r}, recipe {recipe.name!r}: {error}") from error
+
+
+def guided(guider: Guider, models: Mapping[str, Denoiser]) -> Denoiser:
+    """The guider's denoiser over ``models["main"]``."""
+    others = {role: model for role, model in models.items() if role != "main"}
+    with objecting(f"guider {short(guider)}", "choose another guider"):
+        try:
+            return guider.guide(models["main"], others)
+        except KeyError as error:
+            raise RecipeError(
+                f"guider {guider.name!r} asked for the role {error.args[0]!r}, which its needs() does not name"
+            ) from None
+        except TypeError:
+            weights = [role for role, model in others.items() if isinstance(model, Weight)]
+            if not weights:
+                raise
+            raise RecipeError(
+                f"guider {guider.name!r} cannot use what it was given: {' and '.join(weights)} is a guidance weight, "
+                "and where a denoiser is asked for only a denoiser will do"
+            ) from None
+
+
+def denoiser_of(module: nn.Module, role: str) -> Any:
+    """The module that a role's recipe gave, if it is a denoiser, which learns its role, for messages.
+
+    Or a guidance weight, for a guider that asks for one in a role.
+    """
+    if isinstance(module, Weight) and role != "main":
+        return module
+    if not isinstance(module, Leaf):
+        raise RecipeError(f"the recipe of the role {role!r} gives a {type(module).__name__}, which is no denoiser")
+    module.role = role
+    return module
+
+
+def planned_networks(config: RunConfig, store: Store) -> list[tuple[str, Recipe, str]]:
+    """Each role, its recipe, and what will happen: "found", "trained", "resumed", "loaded"."""
+    plan: dict[str, tuple[str, Recipe, str]] = {}
+    for role, recipe in config.recipes.items():
+        key = identity(recipe)
+        if not recipe.stored:
+            what = "loaded"
+        elif store.find(key) is not None:
+            what = "found"
+        else:
+            what = "resumed" if (store.root / f"{key}.partial").is_dir() else "trained"
+        plan.setdefault(key, (role, recipe, what))
+    return list(plan.values())

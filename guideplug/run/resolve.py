@@ -1,0 +1,454 @@
+"""A run's configuration: what is asked for, resolved down to every option, and written so that it can be repeated.
+
+Values come from, in order of precedence: ``--set``, the other options of the command line, a TOML file, the task's
+defaults. The result names every option of every strategy, and the recipe of every network.
+"""
+
+import dataclasses
+import math
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import tomli_w
+import torch
+
+from guideplug.config import NONE, Reader, at_least, format_value, means_none, option, parse, write
+from guideplug.config.tree import Call, ListValue, Literal, Value, Word, field_name, is_name
+from guideplug.errors import ConfigError, ExpressionError, RecipeError, nearest
+from guideplug.files.reading import installed_memory, parse_toml
+from guideplug.guide import Guider
+from guideplug.observe import Observer
+from guideplug.recipe import Recipe
+from guideplug.recipes import Train
+from guideplug.registry.registry import Registry
+from guideplug.run.roles import Roles
+from guideplug.sample import Sampler
+from guideplug.select import Selector
+from guideplug.task import Network, Task
+
+__all__ = [
+    "KEYS",
+    "Request",
+    "RunConfig",
+    "observers_table",
+    "read_file",
+    "read_toml",
+    "renewed_roles",
+    "resolve",
+    "to_table",
+    "to_toml",
+]
+
+STRATEGIES = ("task", "denoiser", "guider", "selector", "sampler")
+NUMBERS = ("seed", "samples", "sample_seed", "sample_batch", "threads")
+MOST_THREADS = 1024
+KEYS = (*STRATEGIES, *NUMBERS, "device", "duration", "batch", "train", "models", "report", "observers", "plugins")
+TABLES = ("train", "models", "report")
+
+
+@attrs.frozen
+class Request:
+    """What the user asked for, before it is resolved.
+
+    Args:
+        values: by key, as texts or plain values; strategies as expressions.
+        models: for roles, a path or a recipe's expression.
+        sets: ``(key, text)`` pairs of ``--set``.
+        spare_models: for roles, networks that are there, for whoever needs the role.
+        file: a TOML file, whose values the others override.
+        check_files: whether the files that recipes load must be there and fit.
+        spare_roles: whether roles that nothing needs may be named, as where one request serves several runs.
+    """
+
+    values: Mapping[str, Any] = attrs.field(factory=dict)
+    models: Mapping[str, str] = attrs.field(factory=dict)
+    sets: Sequence[tuple[str, str]] = ()
+    spare_models: Mapping[str, str] = attrs.field(factory=dict)
+    file: Path | None = None
+    check_files: bool = True
+    spare_roles: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class RunConfig:
+    """A resolved run: ``main`` is the main network's recipe, ``models`` those of the other roles."""
+
+    task: Task
+    main: Recipe
+    guider: Guider | None
+    selector: Selector | None
+    sampler: Sampler
+    models: Mapping[str, Recipe]
+    samples: int = option(help="samples of each arm", validator=at_least(1))
+    sample_seed: int = option(0, help="decides the samples' random streams")
+    sample_batch: int = option(4096, help="samples drawn at once", validator=at_least(1))
+    device: str = option("cpu", help="cpu, cuda, cuda:1 ...")
+    threads: int = option(1, help="processor threads; the same bits need the same number", validator=at_least(1))
+    plugins: tuple[str, ...] = option((), help="local plugin files")
+    weights: tuple[float, ...] | None = option(
+        None, help="[report] weights: those that the slider of the report moves through; none are chosen for you"
+    )
+    observers: tuple[Observer, ...] = option((), help="who watches; they decide nothing")
+
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """The recipes of all roles, the main one last: what it needs comes first."""
+        return {**self.models, "main": self.main}
+
+
+def resolve(request: Request, registry: Registry) -> RunConfig:
+    """The run that a request means, with every option.
+
+    Raises:
+        UsageError: what is wrong, where, and what to do; nothing has been run.
+    """
+    raw = read_file(request.file) if request.file is not None else {}
+    raw |= {key: value for key, value in request.values.items() if value is not None}
+    train = dict(raw.pop("train", {}))
+    models = {**raw.pop("models", {}), **request.models}
+    report = dict(raw.pop("report", {}))
+    for key in ("duration", "batch"):
+        if key in raw:
+            train[key] = raw.pop(key)
+    sets = [_split_key(key, text) for key, text in request.sets]
+    for (head, rest), value, text in sets:
+        if not rest and head in NUMBERS:
+            raw[head] = value
+        elif not rest and head in ("duration", "batch"):
+            train[head] = value
+        elif not rest and head in (*STRATEGIES, "device"):
+            raw[head] = text
+        elif head == "train" and rest:
+            train[rest] = value
+        elif head == "report":
+            report[rest] = value
+        elif head == "models" and rest and "." not in rest:
+            models[rest] = text
+
+    reader = Reader(registry)
+    changes = {key: [(rest, value) for (head, rest), value, _ in sets if head == key and rest] for key in STRATEGIES}
+
+    def strategy(key: str, kind: type, default: object) -> Any:
+        given = raw.get(key, default)
+        if means_none(given) and key not in ("guider", "selector"):
+            raise ConfigError(f"{key} is none: a run has one; name it, or leave it to the task")
+        try:
+            found = None if given is None or means_none(given) else reader.read(given, kind, key)
+        except ExpressionError as error:
+            raise ExpressionError(f"{key}: {error}") from None
+        for rest, value in changes[key]:
+            if found is None:
+                raise ConfigError(f"--set {key}.{rest}: no {key} is chosen; give --{key}")
+            found = reader.replaced(found, rest, value, key)
+        return found
+
+    if "task" not in raw and "default" not in registry.names("task"):
+        raise ConfigError(f"no task is chosen: give --task; known: {', '.join(registry.names('task')) or 'none'}")
+    task: Task = strategy("task", Task, "default")
+    base = task.recipe("main", None)
+    if not isinstance(base, Train):
+        raise RecipeError(
+            f"task {task.name!r} has no train recipe for its main network: it must offer one under the role 'main'"
+        )
+    options = base.options
+    for name, value in train.items():
+        options = reader.replaced(options, name, value, "train")
+    seed = _whole(reader, raw, "seed", base.seed)
+    network: Network = strategy("denoiser", Network, base.denoiser)
+    plain = attrs.evolve(base, task=task, denoiser=network, options=options, seed=seed)
+    guider: Guider | None = strategy("guider", Guider, None)
+    selector: Selector | None = strategy("selector", Selector, None)
+    sampler: Sampler = strategy("sampler", Sampler, task.sampler())
+    if selector is not None:
+        _check_plan(selector, options.batch)
+
+    networks = {**request.spare_models, **models}
+    roles = Roles(reader, plain, sampler, networks, _model_changes(sets), check_files=request.check_files)
+    main: Recipe = roles.named("main") if "main" in models else plain
+    like = attrs.evolve(main, selector=None, models={}, start=None) if isinstance(main, Train) else plain
+    if selector is not None and not isinstance(main, Train):
+        raise ConfigError(
+            f"selector {selector.name!r} has nothing to select from: the main network is a {main.name!r} recipe, "
+            "not trained from scratch; leave out --selector"
+        )
+    if isinstance(main, Train):
+        main = attrs.evolve(
+            main,
+            selector=selector,
+            models={} if selector is None else roles.needed(selector.needs(task, like), f"selector {selector.name!r}"),
+        )
+        roles.main_is(main)
+    needed: dict[str, Recipe] = {}
+    if guider is not None:
+        trained = main if isinstance(main, Train) else plain
+        wanted = {**{role: None for role in guider.may_use() if role in models}, **guider.needs(task, trained)}
+        needed = roles.needed(wanted, f"guider {guider.name!r}")
+    if isinstance(main, Train):
+        main.check()
+    if "main" in roles.changed and "main" not in models:
+        raise ConfigError("--set models.main: it is trained here; write --set train.KEY, denoiser.KEY or seed")
+    for role in [*models, *roles.changed]:
+        if role not in {"main", *roles.known} and not request.spare_roles:
+            known = ", ".join(sorted(roles.known)) or "none beside main"
+            given = f"--model {role}" if role in models else f"--set models.{role}"
+            raise RecipeError(f"{given}: nothing in this run has a role {role!r}; its roles are {known}")
+    for role in {*(main.models if isinstance(main, Train) else ()), *needed}:
+        if not is_name(role):
+            raise RecipeError(f"the role {role!r} is no name: write a letter, then letters, digits, - or _")
+    device = _device(str(raw.get("device", "auto")))
+    numbers = {
+        key: _whole(reader, raw, key, default)
+        for key, default in (
+            ("samples", task.samples()),
+            ("sample_seed", 0),
+            ("sample_batch", 4096),
+            ("threads", min(4, _processors())),
+        )
+    }
+    if request.check_files:  # the size of a sample may stand in a file
+        _check_room("samples", numbers["samples"], task)
+        _check_room("batch", options.batch, task)
+    try:
+        return RunConfig(
+            task=task,
+            main=main,
+            guider=guider,
+            selector=selector,
+            sampler=sampler,
+            models={**(main.models if isinstance(main, Train) else {}), **needed},
+            device=device,
+            **numbers,
+            plugins=reader.read(raw.get("plugins", ()), tuple[str, ...], "plugins"),
+            weights=_weights(reader, report),
+            observers=reader.read(raw.get("observers", ()), tuple[Observer, ...], "observers"),
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def renewed_roles(before: RunConfig, guider: Guider | None) -> set[str]:
+    """The roles for which another guider asks for another network than the one of an earlier configuration did."""
+    if before.guider is None or guider is None or not isinstance(before.main, Train):
+        return set()
+    needs = before.guider.needs(before.task, before.main)
+    return {
+        role
+        for role, recipe in guider.needs(before.task, before.main).items()
+        if role in needs and needs[role] != recipe
+    }
+
+
+def _whole(reader: Reader, raw: Mapping[str, Any], key: str, default: int) -> int:
+    number: int = reader.read(raw.get(key, default), int, key)
+    if number < (0 if key in ("seed", "sample_seed") else 1):
+        least = "0 or more" if key in ("seed", "sample_seed") else "at least 1"
+        raise ConfigError(f"{key} is {number}: it must be {least}")
+    most = MOST_THREADS if key == "threads" else 2**63 - 1
+    if number > most:
+        raise ConfigError(f"{key} is {number:.3g}: it must be at most {most:,}")
+    return number
+
+
+def _weights(reader: Reader, report: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """The weights of the report's slider: the empty list for no slider, None for a choice."""
+    for key in report:
+        if key != "weights":
+            raise ConfigError(f"[report] has an unknown key {key!r}{nearest(key, ('weights',))}; known: weights")
+    if "weights" not in report:
+        return None
+    weights: tuple[float, ...] = reader.read(report["weights"], tuple[float, ...], "report.weights")
+    for weight in weights:
+        if not math.isfinite(weight):
+            raise ConfigError(f"report.weights holds {weight}: give finite numbers, as in [1.0, 1.5, 2.0]")
+    return weights
+
+
+def _check_room(what: str, count: int, task: Task) -> None:
+    """Refuse what this machine's memory could not even hold once, before work begins."""
+    size, memory = 4 * count * math.prod(task.space.shape), installed_memory()
+    if size > memory:
+        raise ConfigError(
+            f"{what} is {count:,}: of task {task.name!r} they take {size / 1e9:,.0f} GB, and this machine has "
+            f"{memory / 1e9:,.0f} GB of memory: give fewer"
+        )
+
+
+def _check_plan(selector: Selector, batch: int) -> None:
+    try:
+        selector.plan(batch, selector.init())
+    except ValueError as error:
+        raise ConfigError(f"selector {selector.name!r} with batch {batch}: {error}") from None
+
+
+def _processors() -> int:
+    """Processors that this process may use, or fewer where OMP_NUM_THREADS says so."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(there, int(asked)) if asked.isdecimal() and int(asked) > 0 else there
+
+
+def _model_changes(sets: Sequence[tuple[tuple[str, str], Value, str]]) -> dict[str, list[tuple[str, Value]]]:
+    changes: dict[str, list[tuple[str, Value]]] = {}
+    for (head, rest), value, _ in sets:
+        role, _, inner = rest.partition(".")
+        if head == "models" and inner:
+            changes.setdefault(role, []).append((inner, value))
+    return changes
+
+
+def _split_key(key: str, text: str) -> tuple[tuple[str, str], Value, str]:
+    """A ``--set`` as its key's head and rest, the value, and its text."""
+    head, _, rest = key.partition(".")
+    head = field_name(head)
+    if head == "plugins":
+        raise ConfigError(f"--set {key}: plugins are named by --plugin FILE.py")
+    if head == "observers":
+        raise ConfigError(f"--set {key}: observers are named by --observer EXPR")
+    if head not in KEYS:
+        raise ConfigError(f"--set {key}: no such key{nearest(head, KEYS)}; known: {', '.join(KEYS[:-2])}")
+    if not rest and head in TABLES:
+        example = {"train": "lr=0.01", "models": "weak=PATH", "report": "weights=[1.0,2.0]"}[head]
+        raise ConfigError(f"--set {key}: name what in it, as in {head}.{example}")
+    if rest and head not in (*STRATEGIES, *TABLES):
+        raise ConfigError(f"--set {key}: {head} is a plain value; write --set {head}=VALUE")
+    try:
+        return (head, rest), parse(text), text
+    except ExpressionError as error:
+        raise ExpressionError(f"--set {key}: {error}") from None
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The values of a TOML configuration, or of the one in a run folder; its keys are known.
+
+    Raises:
+        ConfigError: it is missing, not TOML, or has an unknown key.
+    """
+    return read_toml(path / "config.toml" if path.is_dir() else path, KEYS)
+
+
+def read_toml(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """The values of a TOML file with some keys; those of a run's configuration that are tables are checked to be such.
+
+    Raises:
+        ConfigError: it is missing, not TOML, or has an unknown key.
+    """
+    try:
+        raw = parse_toml(path)
+    except FileNotFoundError:
+        raise ConfigError(f"configuration {path} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {path} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"configuration {path} is not TOML: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"configuration {path} cannot be used: {error}") from None
+    for key in raw:
+        if key not in keys:
+            raise ConfigError(f"configuration {path} has an unknown key {key!r}{nearest(key, keys)}")
+    for key in TABLES:
+        if not isinstance(raw.get(key, {}), dict):
+            raise ConfigError(f"configuration {path}: {key} must be a table, [{key}]")
+    return raw
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device is {name!r}: give cpu, cuda, cuda:1, ...") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device is {name!r}: give cpu, cuda, cuda:1, ...")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device is {name!r}, and no CUDA device can be used here: give --device cpu")
+    if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
+        raise ConfigError(f"device is {name!r}, and there are {torch.cuda.device_count()} CUDA devices, from cuda:0 on")
+    return name
+
+
+def to_toml(config: RunConfig) -> str:
+    """The configuration as TOML that resolves to itself."""
+    return tomli_w.dumps({**observers_table(config), **to_table(config)})
+
+
+def observers_table(config: RunConfig) -> dict[str, Any]:
+    """Who watches, as the values of the configuration's TOML: nothing where nobody does."""
+    observers = [format_value(write(observer)) for observer in config.observers]
+    return {"observers": observers} if observers else {}
+
+
+def to_table(config: RunConfig) -> dict[str, Any]:
+    """What decides a run, as the values of its TOML."""
+    main = config.main
+    plain = isinstance(main, Train) and main.task == config.task and main.on is None and main.start is None
+    table: dict[str, Any] = {"task": format_value(write(config.task))}
+    if isinstance(main, Train) and plain:
+        table["denoiser"] = format_value(write(main.denoiser))
+    for key, strategy in (("guider", config.guider), ("selector", config.selector), ("sampler", config.sampler)):
+        table[key] = NONE if strategy is None else format_value(write(strategy))
+    if isinstance(main, Train) and plain:
+        table["seed"] = main.seed
+    table |= {key: getattr(config, key) for key in NUMBERS if key != "seed"}
+    table["device"] = config.device
+    if config.plugins:
+        table["plugins"] = list(config.plugins)
+    if isinstance(main, Train) and plain:
+        table["train"] = _table(main.options)
+    models: dict[str, Any] = {
+        role: "main" if recipe == config.main else _table(recipe, config.main) for role, recipe in config.models.items()
+    }
+    if not plain:
+        models["main"] = _table(main)
+    if models:
+        table["models"] = models
+    if config.weights is not None:
+        table["report"] = {"weights": list(config.weights)}
+    return table
+
+
+def _table(instance: Any, main: Recipe | None = None) -> dict[str, Any]:
+    """The options of a strategy as a TOML table; strategies inside it as expressions, groups of options as tables.
+
+    The main recipe inside it is written as ``main``, so that it stays what the file says of it elsewhere.
+    """
+    value = write(instance) if main is None else _naming(write(instance), write(main), "main")
+    assert isinstance(value, Call)
+    named = {} if value.name == "table" else {"name": value.name}
+    return named | {keyword.name: _plain(keyword.value) for keyword in value.kwargs}
+
+
+def _naming(value: Value, what: Value, name: str) -> Value:
+    """The value with a name in the places of what is called so."""
+    match value:
+        case Call() if value == what:
+            return Word(name)
+        case Call():
+            kwargs = tuple(
+                dataclasses.replace(keyword, value=_naming(keyword.value, what, name)) for keyword in value.kwargs
+            )
+            return dataclasses.replace(value, kwargs=kwargs)
+        case ListValue(items):
+            return ListValue(tuple(_naming(item, what, name) for item in items))
+    return value
+
+
+def _plain(value: Value) -> Any:
+    match value:
+        case Call(name="table"):
+            return {keyword.name: _plain(keyword.value) for keyword in value.kwargs}
+        case Literal(None):
+            return NONE
+        case Literal(float() as number) if math.isinf(number):
+            return number
+        case Literal(plain):
+            return plain
+        case Word(text):
+            return text
+        case ListValue(items):
+            return [_plain(item) for item in items]
+    return format_value(value)

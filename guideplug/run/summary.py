@@ -1,0 +1,155 @@
+"""What a run says at its end: the table, what guidance did, what selection did, what it cost, what to try next."""
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import attrs
+
+from guideplug.config import shell_quote, short
+from guideplug.guide import inner_guiders
+from guideplug.recipe import architecture
+from guideplug.recipes import Train
+from guideplug.run.experiment import Outcome
+from guideplug.run.resolve import RunConfig
+from guideplug.run.verdict import Verdict, guidance, number, signed
+from guideplug.task import Metric
+
+__all__ = ["cost_sentences", "guidance_sentence", "next_commands", "notes", "selection_sentence", "table_rows"]
+
+ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
+LEAST = 0.8
+"""A group selected at less than this ratio to a blind choice, or more than its inverse, is named."""
+ENOUGH = 100
+"""Only groups of which a blind choice would have taken so many are compared: the ratio is then good to a tenth."""
+MOST_GROUPS = 4
+
+
+def table_rows(
+    arms: Mapping[str, Mapping[str, float | None]], metrics: Sequence[Metric], judged: Sequence[Verdict] = ()
+) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of the table: metric with its arrow, aspect, values, and differences where there are any.
+
+    The aspect of a primary metric has a star.
+    """
+    differences = {one.metric: one for one in judged}
+    header = ["metric", "aspect", *arms, *(["difference, 95 %"] if judged else [])]
+    rows = []
+    for metric in metrics:
+        one = differences.get(metric.name)
+        row = [
+            f"{metric.name} {ARROWS[metric.better]}",
+            f"{metric.aspect} *" if one is not None and one.primary else metric.aspect,
+            *(number(arms[arm].get(metric.name)) for arm in arms),
+        ]
+        rows.append([*row, *([] if not judged else ["" if one is None else signed(one.difference)])])
+    return header, rows
+
+
+def guidance_sentence(config: RunConfig, outcome: Outcome) -> str:
+    """What guidance did to fidelity, to coverage, and to both at once."""
+    if config.guider is None:
+        return "No guider was chosen: samples are unguided."
+    what = guidance(outcome.verdicts)
+    if not what:
+        return (
+            f"What guidance ({short(config.guider)}) did is not judged: task {config.task.name!r} names no primary "
+            "metric that has an interval here."
+        )
+    return f"Guidance ({short(config.guider)}): {what}. One seed: another may say otherwise."
+
+
+def selection_sentence(config: RunConfig, outcome: Outcome) -> str:
+    """What selection did: when it stopped, and how far from random it was."""
+    main = config.main
+    if not isinstance(main, Train):
+        return f"No selector took part: the main network was not trained from scratch here ({main.name})."
+    if main.selector is None:
+        return "No selector was chosen: every example drawn was trained on."
+    facts, examples = outcome.metrics["selection"], outcome.metrics["examples"]
+    share = facts["effective_sample_size"]
+    off, steps = facts["switched_off_at"], facts["iterations"]
+    name = short(main.selector)
+    parts = [f"stopped at step {off} of {steps}" if off is not None else f"ran through all {steps} steps"]
+    if share is not None:
+        kind = "nearly random" if share > 0.98 else "mildly selective" if share > 0.8 else "selective"
+        parts.append(f"effective sample size {share:.1%}: {kind}")
+    parts.append(f"{examples['backpropagated']:,} of {examples['seen']:,} examples drawn were trained on")
+    parts += _composition(facts.get("composition"))
+    return f"Selection ({name}) {'; '.join(parts)}."
+
+
+def _composition(counts: Mapping[str, Sequence[Any]] | None) -> list[str]:
+    """Which groups of the data were selected clearly more or less often than a blind choice would have."""
+    if counts is None:
+        return []
+    groups, offered, selected = counts["groups"], counts["offered"], counts["selected"]
+    share = sum(selected) / max(sum(offered), 1)
+    ratios = {
+        name: taken / (share * given)
+        for name, given, taken in zip(groups, offered, selected, strict=True)
+        if share * given >= ENOUGH
+    }
+    clear = [name for name, ratio in ratios.items() if not LEAST <= ratio <= 1 / LEAST]
+    if not clear:
+        return []
+    clear = sorted(clear, key=lambda name: -abs(math.log(max(ratios[name], 1e-9))))[:MOST_GROUPS]
+    said = ", ".join(f"{name} ×{ratios[name]:.2f}" for name in sorted(clear, key=lambda name: -ratios[name]))
+    return [f"against a blind choice: {said}"]
+
+
+def cost_sentences(outcome: Outcome) -> list[str]:
+    """Network calls and outputs of each arm, per sample, and seconds of each phase."""
+    samples = outcome.metrics["samples"]
+    lines = []
+    for arm, counts in outcome.metrics["evaluations"].items():
+        used = {role: count for role, count in counts.items() if count["calls"]}
+        each = ", ".join(f"{role} {count['outputs'] / samples:g}" for role, count in used.items())
+        calls = sum(count["calls"] for count in used.values())
+        lines.append(f"{arm}: {each} outputs a sample, in {calls} network calls")
+    seconds = outcome.metrics["seconds"]
+    shown = ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items() if value >= 0.05)
+    found = outcome.metrics["found"]
+    note = f" (training seconds of {' and '.join(found)} as they were when the store got them)" if found else ""
+    return [*lines, f"seconds: {shown or 'less than 0.1'}{note}"]
+
+
+def _next_guider(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -> str:
+    """What to try next: half as strong where guidance lost more than it won, else stronger; or a part of a whole."""
+    guider = config.guider
+    if guider is None:
+        return next(iter(guiders), "autoguidance")
+    factor = 0.5 if sum(one.gain for one in outcome.verdicts if one.primary and one.aspect != "accuracy") < 0 else 1.5
+    for option, off in (("weight", 1.0), ("omega", 0.0)):
+        strength = getattr(guider, option, None)
+        if isinstance(strength, float) and strength != off:
+            with contextlib.suppress(ValueError):
+                return short(attrs.evolve(cast(Any, guider), **{option: round(off + factor * (strength - off), 4)}))
+    inner = next(inner_guiders(guider), None)
+    return short(guider if inner is None else inner)
+
+
+def next_commands(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -> list[str]:
+    """Two commands worth trying next."""
+    other = _next_guider(config, outcome, guiders)
+    shown = other if config.guider is None else short(config.guider)
+    where = "".join(f" --plugin {shell_quote(path)}" for path in config.plugins)
+    return [
+        f"guideplug sample {shell_quote(str(outcome.folder))} --guider {shell_quote(other)}",
+        f"guideplug explain {shell_quote(shown)} --task {shell_quote(short(config.task))}{where}",
+    ]
+
+
+def notes(config: RunConfig) -> list[str]:
+    """What may surprise: a guide of another architecture than the network that it guides."""
+    main = architecture(config.main)
+    found = []
+    for role, recipe in config.models.items():
+        other = architecture(recipe)
+        if main is not None and other is not None and other.name != main.name and recipe != config.main:
+            found.append(
+                f"note: {role} is a {other.name}, and main is {short(main)}; if it should be a version of main, give "
+                f"--model {role}=PATH or a recipe"
+            )
+    return found

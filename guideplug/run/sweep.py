@@ -1,0 +1,182 @@
+"""The same samples at several guidance weights: what a report's slider moves through.
+
+    x(w) = sampler(guider at weight w, same noise),   w from off to about twice the run's weight
+
+The first samples of the run's streams are drawn anew at each weight, so that every one of them starts from the noise
+that it starts from in the run; at the run's own weight they are the run's own. Nothing else of the run depends on them.
+Cost: the calls of the run's guided sampler for each further weight, on at most 512 points or 36 images; all weights
+together on no more samples than the run draws, or on 128 points or 16 images each where that is more.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from guideplug.config import short
+from guideplug.errors import DivergenceError, GuideplugError
+from guideplug.guide import Guider
+from guideplug.run.arms import draw_arms
+from guideplug.run.preflight import guided
+from guideplug.run.resolve import RunConfig
+from guideplug.task import Arm
+
+__all__ = ["Strength", "strength", "swept"]
+
+OFF = {"weight": 1.0, "omega": 0.0}
+"""Options that say how strong guidance is, and the value at which it is off."""
+NUM_WEIGHTS = 9
+POINTS, FEW_POINTS = 512, 128
+IMAGES, FEW_IMAGES = 36, 16
+"""Samples at each weight: so many, but for a run that draws few, whose own sampling this should not exceed."""
+MOST_NUMBERS = 2_400_000
+"""Numbers of all weights together, so that a page stays below 5 MB."""
+FEWEST = 4
+
+
+@attrs.frozen
+class Strength:
+    """The one option of a guider that says how strong it is, perhaps within the guiders that it is made of.
+
+    Args:
+        guider: the whole.
+        path: the options that lead to the guider which has it, with the place in a list, or None.
+        option, value: its name and what it is in the run.
+    """
+
+    guider: Guider
+    path: tuple[tuple[str, int | None], ...]
+    option: str
+    value: float
+
+    def at(self, value: float) -> Guider:
+        """The whole guider with another value there.
+
+        Raises:
+            ValueError: the guider takes no such value.
+        """
+        return _changed(self.guider, self.path, self.option, value)
+
+    def values(self) -> list[float]:
+        """From off to twice as far as the run's value, which is among them."""
+        off = OFF[self.option]
+        reach = self.value - off or 1.0
+        half = NUM_WEIGHTS // 2
+        found = {off + reach * step / half for step in range(NUM_WEIGHTS) if step != half}
+        return sorted({round(value, 6) for value in found} | {self.value})
+
+
+def strength(guider: Guider | None) -> Strength | str:
+    """What a slider moves of a guider; or why there is nothing that it could move, in words."""
+    if guider is None:
+        return "The run has no guider, so there is no weight to slide."
+    found = list(_strengths(guider, ()))
+    if len(found) > 1:
+        names = " and ".join(option for _, option, _ in found)
+        return f"{short(guider)} has several weights ({names}), so there is no one weight to slide."
+    if not found:
+        return f"{short(guider)} has no weight that is one number, so there is nothing to slide."
+    ((path, option, value),) = found
+    if not isinstance(value, float) or not math.isfinite(value):
+        return f"The weight of {short(guider)} follows a schedule, so there is no one number to slide."
+    return Strength(guider, path, option, value)
+
+
+def swept(
+    config: RunConfig,
+    models: Mapping[str, Any],
+    drawn: Mapping[str, Arm],
+    truth: Arm,
+    stop: Callable[[], None],
+) -> dict[str, NDArray[Any]] | None:
+    """The arrays of ``sweep.npz``: option, weights (W), samples (W, K, *), truth (K, *), own (), failed (F).
+
+    None where there is nothing to slide, or nothing is wanted. A weight at which samples diverge is left out, and named
+    in ``failed``.
+    """
+    found = strength(config.guider)
+    if isinstance(found, str) or config.weights == ():
+        return None
+    weights = found.values() if config.weights is None else sorted({*config.weights, found.value})
+    own = drawn["guided"].samples
+    count = _count(own, len(weights))
+    if count < min(FEWEST, len(own)):
+        return None
+    samples: dict[float, NDArray[Any]] = {}
+    failed = []
+    for weight in weights:
+        if weight == found.value:
+            samples[weight] = own[:count].numpy()
+            continue
+        with contextlib.suppress(ValueError):
+            guider = found.at(weight)
+            try:
+                arms, _ = draw_arms(
+                    {"guided": guided(guider, models)},
+                    config.task,
+                    config.sampler,
+                    count=count,
+                    seed=config.sample_seed,
+                    batch=min(count, config.sample_batch),
+                    device=torch.device(config.device),
+                    each=lambda arm, done, total: stop(),
+                )
+            except DivergenceError:
+                failed.append(weight)
+            except GuideplugError:
+                continue  # the guider refuses the weight together with its networks
+            else:
+                values = arms["guided"].samples.numpy()
+                if np.isfinite(values).all():
+                    samples[weight] = values
+                else:
+                    failed.append(weight)
+    return {
+        "option": np.array(found.option),
+        "weights": np.array(list(samples), dtype=np.float64),
+        "own": np.array(found.value),
+        "failed": np.array(failed, dtype=np.float64),
+        "samples": np.stack(list(samples.values())),
+        "truth": truth.samples[:count].numpy(),
+    }
+
+
+def _count(samples: torch.Tensor, weights: int) -> int:
+    """How many samples are drawn at each weight."""
+    most, few = (POINTS, FEW_POINTS) if samples.ndim == 2 else (IMAGES, FEW_IMAGES)
+    share = max(few, len(samples) // max(1, weights - 1))
+    return min(len(samples), most, share, MOST_NUMBERS // max(1, weights * samples[0].numel()))
+
+
+def _strengths(
+    guider: Guider, path: tuple[tuple[str, int | None], ...]
+) -> Iterator[tuple[tuple[tuple[str, int | None], ...], str, Any]]:
+    for attribute in attrs.fields(cast(Any, type(guider))):
+        value = getattr(guider, attribute.name)
+        if attribute.name in OFF and value is not None:
+            yield path, attribute.name, float(value) if isinstance(value, int) else value
+        if isinstance(value, Guider):
+            yield from _strengths(value, (*path, (attribute.name, None)))
+        elif isinstance(value, tuple):
+            for place, item in enumerate(value):
+                if isinstance(item, Guider):
+                    yield from _strengths(item, (*path, (attribute.name, place)))
+
+
+def _changed(guider: Guider, path: tuple[tuple[str, int | None], ...], option: str, value: float) -> Guider:
+    if not path:
+        return cast(Guider, attrs.evolve(cast(Any, guider), **{option: value}))
+    (name, place), *rest = path
+    inner = getattr(guider, name)
+    if place is None:
+        changed: Any = _changed(inner, tuple(rest), option, value)
+    else:
+        changed = tuple(
+            _changed(item, tuple(rest), option, value) if number == place else item for number, item in enumerate(inner)
+        )
+    return cast(Guider, attrs.evolve(cast(Any, guider), **{name: changed}))

@@ -1,0 +1,172 @@
+"""What will be evaluated, evaluated once on untrained networks and two samples.
+
+A sampling: the denoiser at the sampler's first two levels; the sampler's whole trajectory, with a closed form in the
+denoiser's place; and the denoiser at the first evaluation of every further kind: one that calls other networks,
+switches off other weights or takes other gradients than those before it.
+
+A batch: the denoiser at a tensor of levels, under the conditions that training examples have.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from guideplug.config import short
+from guideplug.denoise import Denoiser, Start, taken
+from guideplug.errors import ConfigError, DenoiserError, GuideplugError
+from guideplug.guide import Guider
+from guideplug.recipes import PlannedBatch
+from guideplug.recipes.python_ref import raised
+from guideplug.rng import SampleStreams, TrainingStreams
+from guideplug.sample import Evaluation, Sampler, planned_evaluations
+from guideplug.task import Task
+from guideplug.train.examples import NoisyExamples, conditioned, equal_conditions
+
+__all__ = ["first_levels", "objecting", "start_of", "try_batch", "try_sampling"]
+
+COUNT = 2
+"""Samples that everything is tried on."""
+
+
+def first_levels(sampler: Sampler, point: Denoiser, task: Task) -> tuple[float, float]:
+    """The first two levels of a trajectory.
+
+    Raises:
+        ConfigError: what the sampler says against the task or the denoiser.
+    """
+    try:
+        sigma, toward, *_ = sampler.sigmas(point)
+    except ValueError as error:
+        raise ConfigError(f"sampler {short(sampler)} for task {task.name!r}: {error}") from None
+    return sigma, toward
+
+
+def start_of(task: Task, sigma: float, seed: int = 0) -> Start:
+    """Two samples of a task at a level."""
+    return task.start(SampleStreams(seed, range(COUNT)), sigma)
+
+
+def try_sampling(point: Denoiser, guider: Guider | None, sampler: Sampler, task: Task, seed: int = 0) -> None:
+    """Try a denoiser and a sampler.
+
+    Raises:
+        GuideplugError: what is wrong with which of them.
+    """
+    what = "network" if guider is None else "guider"
+    who = f"{'the network' if guider is None else f'guider {short(guider)}'} for task {task.name!r}"
+    with torch.no_grad():
+        known = first_levels(sampler, point, task)
+        with objecting(who, f"choose another {what}"):
+            _try_at(point, who, task, seed, *known, known)
+        start, streams = start_of(task, known[0], seed), SampleStreams(seed, range(COUNT))
+        with objecting(f"sampler {short(sampler)} for task {task.name!r}", "choose another sampler"):
+            evaluations = planned_evaluations(sampler, point, start.x, start.condition, streams)
+        for one in _first_of_each_kind(evaluations):
+            if (one.sigma, one.toward) != known:
+                with objecting(who, f"choose another {what}"):
+                    _try_at(point, who, task, seed, one.sigma, one.toward, one.step)
+
+
+def _try_at(
+    point: Denoiser,
+    who: str,
+    task: Task,
+    seed: int,
+    sigma: float,
+    toward: float | None,
+    step: tuple[float, float] | None,
+) -> None:
+    start = start_of(task, sigma, seed)
+    try:
+        value = point.trajectory()(start.x, sigma, start.condition, toward=toward, step=step)
+    except DenoiserError as error:
+        raise DenoiserError(f"{who}: {error}") from None
+    _check_shape(value, start.x, who)
+    slopes = taken(point, sigma, conditional=start.condition is not None, toward=toward, step=step)
+    if slopes and not bool(torch.isfinite(value).all()):
+        raise DenoiserError(
+            f"with {' and '.join(slopes)} the guided samples are not finite at sigma {sigma:.4g}, for two samples of "
+            f"task {task.name!r}: return finite numbers that have finite gradients"
+        )
+
+
+def _first_of_each_kind(evaluations: list[Evaluation]) -> Iterator[Evaluation]:
+    """The first evaluation of each kind, for each knows other ways to fail."""
+    kinds = set()
+    for one in evaluations:
+        kind = frozenset(one.counts), tuple(one.off), tuple(one.gradients), one.toward is None
+        if kind not in kinds:
+            kinds.add(kind)
+            yield one
+
+
+def try_batch(point: Denoiser, planned: PlannedBatch) -> None:
+    """Try a denoiser on training examples.
+
+    Raises:
+        ConfigError: what is wrong, and whether that is the guider's doing.
+    """
+    sigma = torch.tensor(planned.levels)
+    toward = None if planned.toward is None else torch.tensor(planned.toward)
+    examples = planned.task.draw(sigma, TrainingStreams(0, 0))
+    drawn = NoisyExamples(examples, sigma, torch.tensor([True, False]) if planned.drops else None)
+    try:
+        _answer_batch(point, drawn, toward)
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:
+        if planned.guider is None:
+            raise ConfigError(f"{planned.user}: {_reason(error)}") from error
+        why = _reason(error)
+        if toward is None and _works_toward(point, drawn, sigma / 2):
+            why = f"it asks for the level that a sampler steps to, and a training has none ({why})"
+        who = f"{planned.user} cannot use guider {short(planned.guider)}"
+        raise ConfigError(f"{who}: {why}; give it another guider") from error
+
+
+@torch.no_grad()
+def _answer_batch(point: Denoiser, drawn: NoisyExamples, toward: Tensor | None) -> None:
+    """Ask a denoiser as training does, each network under its own null condition where one is dropped."""
+    x, sigma = drawn.examples.x, drawn.sigma
+    conditions = [conditioned(drawn, leaf).condition for leaf in point.leaves()] or [drawn.examples.condition]
+    _check_shape(point(x, sigma, conditions[0], toward=toward), x, "it")
+    if not all(equal_conditions(conditions[0], other) for other in conditions[1:]):
+        _check_shape(point.unconditional()(x, sigma, conditions[0], toward=toward), x, "it")
+
+
+def _works_toward(point: Denoiser, drawn: NoisyExamples, toward: Tensor) -> bool:
+    """Whether a denoiser that failed answers when it is told where a step goes."""
+    try:
+        _answer_batch(point, drawn, toward)
+    except Exception:  # whatever it is, it is not the level that is missing
+        return False
+    return True
+
+
+def _check_shape(value: Tensor, x: Tensor, who: str) -> None:
+    if value.shape != x.shape:
+        raise DenoiserError(
+            f"{who} gives denoised samples of shape {tuple(value.shape)} for x of shape {tuple(x.shape)}: return x's"
+        )
+
+
+@contextmanager
+def objecting(who: str, advice: str) -> Iterator[None]:
+    """Turn what a plugin raises into one line that names it; errors that users can fix pass as they are.
+
+    Raises:
+        ConfigError: who raised what, in which line of its code, and what to do.
+    """
+    try:
+        yield
+    except (GuideplugError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        raise ConfigError(f"{who}: {_reason(error)}; {advice}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What an exception says, and where it was raised if that is not an error of ours."""
+    return f"{error}" if isinstance(error, GuideplugError) else f"it raised {raised(error)}"

@@ -1,0 +1,121 @@
+"""The identity of a recipe: a hash over everything that decides the weights.
+
+That is the recipe's every option, down through its strategies and the recipes it refers to, but for those that say that
+they decide nothing (`option(decides=False)`); what their `content` says beyond that (data fingerprints, bytes of
+files); and hashes of the code that it is followed with, as far as that decides (`guideplug.store.source`), so that an
+edited network never finds the old one's weights. Device, number of threads and seconds are not part of it.
+"""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from guideplug.config import Duration, Strategy
+from guideplug.guide import Guider
+from guideplug.recipe import Recipe
+from guideplug.reward import Reward
+from guideplug.store.source import core_digest, core_scope, reached
+from guideplug.task import Network
+
+__all__ = ["code_behind", "code_of_classes", "describe", "identity"]
+
+
+def identity(recipe: Recipe) -> str:
+    """The recipe's address in the store: 64 hexadecimal digits."""
+    text = json.dumps(describe(recipe), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """What `identity` hashes: the recipe as plain data, and the code it was followed with."""
+    return {"recipe": _plain(recipe), "code": code_behind((recipe,))}
+
+
+def code_behind(values: Iterable[Any], named: Iterable[str] = ()) -> dict[str, str]:
+    """The hash of what decides in each top-level module that strategies are of; their data are not looked at.
+
+    Args:
+        values: strategies, with those among their options.
+        named: methods whose code counts though it decides no network, such as a task's ``truth``.
+    """
+    classes = {type(strategy) for value in values for strategy in _strategies(value)}
+    return code_of_classes(classes, named)
+
+
+def code_of_classes(classes: Iterable[type[Strategy]], named: Iterable[str] = ()) -> dict[str, str]:
+    """As `code_behind`, of classes."""
+    return dict(_code(frozenset(classes), frozenset(named)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Duration):
+        return str(value)
+    if attrs.has(type(value)):
+        fields = {
+            a.name: _plain(getattr(value, a.name))
+            for a in attrs.fields(type(value))
+            if a.init and a.metadata.get("decides", True)
+        }
+        if isinstance(value, Strategy):
+            fields["name"] = value.name
+        if isinstance(value, Recipe | Network | Reward):
+            fields["content"] = value.content()
+            if value.name == "load":
+                del fields["path"]  # the bytes count, not where they lie
+        if isinstance(value, Guider) and (content := value.content()):
+            fields["content"] = content
+        return fields
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):  # equal numbers have one text, and JSON has none for infinity
+        return int(value) if value.is_integer() else value if math.isfinite(value) else str(value)
+    return value
+
+
+def _strategies(value: Any) -> Iterator[Strategy]:
+    if isinstance(value, Strategy):
+        yield value
+    if attrs.has(type(value)):
+        for attribute in attrs.fields(type(value)):
+            yield from _strategies(getattr(value, attribute.name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strategies(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strategies(item)
+
+
+@functools.cache
+def _code(classes: frozenset[type[Strategy]], named: frozenset[str]) -> Mapping[str, str]:
+    names = sorted((cls.__module__, cls.__qualname__.partition(".")[0]) for cls in classes)
+    packages = reached([(sys.modules.get(module), name) for module, name in names], core_scope(), named)
+    code = {"guideplug": core_digest()}
+    for root in sorted({module.partition(".")[0] for module, _ in names} - {"guideplug"}):
+        code[root] = f"{_beyond_python(root)}{packages[root].digest if root in packages else 'no source'}"
+    return code
+
+
+@functools.cache
+def _beyond_python(root: str) -> str:
+    """The version of what a package is installed with, where it holds more than Python; it stands for the rest."""
+    file = getattr(sys.modules.get(root), "__file__", None)
+    folder = None if file is None else Path(file).parent
+    if folder is not None and Path(file).name == "__init__.py":  # type: ignore[arg-type]
+        there = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        if all(path.suffix in (".py", ".pyi") or path.name == "py.typed" for path in there):
+            return ""
+    elif file is not None and file.endswith(".py"):
+        return ""
+    distributions = importlib.metadata.packages_distributions().get(root, [])
+    return "".join(f"{name} {importlib.metadata.version(name)}, " for name in sorted(set(distributions)))

@@ -1,0 +1,19 @@
+"""What of source code decides: definitions followed by name, and hashes of their syntax."""
+
+from guideplug.store.source.core import core_digest, core_scope, measuring_digest
+from guideplug.store.source.parts import Part, parts
+from guideplug.store.source.reach import Reach, Reached, reached
+from guideplug.store.source.scope import own_scope, scope_of
+
+__all__ = [
+    "Part",
+    "Reach",
+    "Reached",
+    "core_digest",
+    "core_scope",
+    "measuring_digest",
+    "own_scope",
+    "parts",
+    "reached",
+    "scope_of",
+]

@@ -1,0 +1,56 @@
+"""Which files of a package decide, and where one is split, which of its definitions."""
+
+from collections.abc import Iterable
+from types import ModuleType
+
+import attrs
+
+from guideplug.store.source.module import Module
+from guideplug.store.source.reach import Reach
+from guideplug.store.source.scope import Scope, scope_of
+
+__all__ = ["Part", "parts"]
+
+
+@attrs.frozen
+class Part:
+    """A file, and what of it networks or samples depend on.
+
+    Args:
+        file: its path, beneath the folder of the package.
+        counts: the definitions that do; methods that stand apart from their class as ``Class.method``.
+        left: those that do not.
+    """
+
+    file: str
+    counts: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def parts(roots: Iterable[tuple[ModuleType, str]], core: Scope) -> tuple[list[Part], list[str]]:
+    """The files of the packages that some classes are of; and why one counts as a whole, where it does."""
+    reach, scopes = Reach(core), dict[Scope, None]()
+    for module, name in roots:
+        at = scope_of(module)
+        if at is not None:
+            reach.start(*at, name)
+            scopes[at[0]] = None
+    found, opaque = list[Part](), list[str]()
+    for scope in scopes:
+        lines = reach.scopes[scope].lines
+        opaque += reach.scopes[scope].opaque
+        files = scope.files() or scope.read()
+        for path in files:
+            label = scope.label(path)
+            there = _definitions(scope.module(path))
+            counts = tuple(name for name in there if (label, name) in lines)
+            left = tuple(name for name in there if name not in counts and name.partition(".")[0] in (name, *counts))
+            if there or any(file == label for file, _ in lines):
+                found.append(Part(label, counts, left))
+    return found, list(dict.fromkeys(opaque))
+
+
+def _definitions(module: Module) -> list[str]:
+    """The definitions of a file and the methods of its classes, but for hooks and ``__all__``."""
+    names = [name for name in module.definitions if name != "__all__" and not name.startswith("guideplug_")]
+    return [one for name in names for one in (name, *(f"{name}.{method}" for method in module.methods(name)))]

@@ -1,0 +1,134 @@
+"""The files that a piece of code may be made of: a package with its modules, or a file and what lies beside it."""
+
+import functools
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+from guideplug.store.source.module import Module
+from guideplug.store.source.piece import Bound
+
+__all__ = ["Scope", "own_scope", "scope_of"]
+
+
+class Scope:
+    """Files that belong together, as they were when they were first looked at.
+
+    Args:
+        name: what hashes of it are kept under.
+        folders: where modules are looked for.
+        package: the one package on top that they are of; None for whatever lies in the folders.
+        follows: which of its files count; the others are passed by as those of strangers are.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folders: tuple[Path, ...],
+        package: str | None,
+        follows: Callable[[Path], bool] = lambda path: True,
+    ) -> None:
+        self.name, self._folders, self._package, self._follows = name, folders, package, follows
+        self._modules: dict[Path, Module] = {}
+        self._sources = {path: path.read_bytes() for path in self.files()}
+
+    def files(self) -> list[Path]:
+        """All files of the package; none where it is not one."""
+        if self._package is None:
+            return []
+        place = self._folders[0] / self._package
+        several = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+        return [path for path in several if path.is_file() and self._follows(path)]
+
+    def read(self) -> list[Path]:
+        """The files that were looked into."""
+        return sorted(self._modules)
+
+    @property
+    def sources(self) -> dict[str, bytes]:
+        """The bytes of the package's files, by the path within."""
+        return {self.label(path): source for path, source in self._sources.items()}
+
+    def label(self, path: Path) -> str:
+        """A file's path, wherever the whole lies."""
+        return path.relative_to(next(one for one in self._folders if path.is_relative_to(one))).as_posix()
+
+    def module(self, path: Path) -> Module:
+        """A file, read.
+
+        Raises:
+            SyntaxError: it is no Python.
+        """
+        if path not in self._modules:
+            self._modules[path] = Module(path, self._sources.get(path) or path.read_bytes())
+        return self._modules[path]
+
+    def file(self, name: str) -> Path | None:
+        """The file of a module, None where it is not one of these."""
+        if self._package is not None and name.partition(".")[0] != self._package:
+            return None
+        return next((path for folder in self._folders if (path := self._in(folder, name)) is not None), None)
+
+    def _in(self, folder: Path, name: str) -> Path | None:
+        place = folder.joinpath(*name.split("."))
+        for path in (place / "__init__.py", place.with_name(f"{place.name}.py")):
+            if self._has(path):
+                return path
+        return None
+
+    def _has(self, path: Path) -> bool:
+        return path in self._sources if self._package is not None else path.is_file()
+
+    def imported(self, bound: Bound, path: Path) -> Path | None:
+        """The file of the module that an import in a file names, None for one of strangers."""
+        if not bound.level:
+            return self.file(bound.module.partition(".")[0] if bound.top else bound.module)
+        folder = path.parents[bound.level - 1]
+        if bound.module:
+            return self._in(folder, bound.module)
+        init = folder / "__init__.py"
+        return init if self._has(init) else None
+
+    def beneath(self, path: Path, name: str) -> Path | None:
+        """A module of the package whose ``__init__.py`` a file is."""
+        return self._in(path.parent, name) if path.name == "__init__.py" else None
+
+    def above(self, path: Path) -> Iterator[Path]:
+        """The ``__init__.py`` of the packages around a file, which run before it."""
+        for folder in path.parents:
+            init = folder / "__init__.py"
+            if init == path:
+                continue
+            if folder in self._folders or not self._has(init):
+                return
+            yield init
+
+
+@functools.cache
+def scope_of(module: ModuleType) -> tuple[Scope, Path] | None:
+    """The scope of a module that was imported, and its file; None where it has no source."""
+    file = getattr(module, "__file__", None)
+    if file is None or not file.endswith(".py"):
+        return None
+    path = Path(file)
+    name: str = module.__name__
+    depth = name.count(".") + (path.name == "__init__.py")
+    root = path.parents[depth] if depth < len(path.parents) else path.parent
+    top = name.partition(".")[0]
+    if (depth == 0 and path.stem != name) or name == "__main__":
+        return Scope(top, (path.parent,), None), path
+    on_top = sys.modules.get(top)
+    if on_top is not None and on_top is not module:
+        known = scope_of(on_top)
+        if known is not None:
+            return known[0], path
+    return Scope(top, (root,), top), path
+
+
+def own_scope(name: str, path: Path, root: Path) -> Scope:
+    """The scope of a file of the user's: what lies beside it or beneath the root; of an installed one its package."""
+    installed = root in {Path(sysconfig.get_path(one)) for one in ("purelib", "platlib", "stdlib")}
+    top = path.relative_to(root).parts[0].removesuffix(".py")
+    return Scope(name, (root,), top) if installed else Scope(name, tuple(dict.fromkeys((root, path.parent))), None)

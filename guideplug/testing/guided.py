@@ -1,0 +1,100 @@
+"""A guider under test: networks to guide, and what they are asked, for every kind of condition."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, cast, get_args
+
+import attrs
+import torch
+from torch import Tensor
+
+from guideplug.denoise import Condition, Denoiser, Leaf, WeightSchedule
+from guideplug.guide import Guider
+from guideplug.testing.law_helpers import BATCH, converted
+from guideplug.testing.oracles import CONDITIONS, Conditioning, GaussianDenoiser, example_condition
+
+__all__ = ["Case", "Guided", "models_for"]
+
+
+class _Models(dict[str, Denoiser]):
+    """A closed-form denoiser for whatever role is asked for, each different."""
+
+    def __init__(self, conditioning: Conditioning, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self._conditioning: Conditioning = conditioning
+        self._shape = shape
+
+    def __missing__(self, role: str) -> Denoiser:
+        number = len(self)
+        self[role] = GaussianDenoiser(
+            0.3 + 0.2 * number, 0.6 + 0.1 * number, conditioning=self._conditioning, shape=self._shape
+        )
+        return self[role]
+
+
+def models_for(
+    guider: Guider, conditioning: Conditioning = "none", *, shape: tuple[int, ...] = (2,)
+) -> Mapping[str, Denoiser]:
+    """A closed-form denoiser for every role that a guider asks for or may use, each different."""
+    models = _Models(conditioning, shape)
+    for role in guider.may_use():
+        models[role]
+    return models
+
+
+@attrs.frozen(eq=False)
+class Case:
+    """A network to guide, others, and what they are asked."""
+
+    main: Leaf
+    others: Any
+    x: Tensor
+    condition: Condition
+
+    def guided(self, guider: Guider) -> Denoiser:
+        return guider.guide(self.main, self.others)
+
+    def as_kind(self, *, dtype: torch.dtype | None = None, device: str | None = None) -> "Case":
+        """The same with numbers of another type, or on another device; what is one network stays one."""
+        main, others = converted({"main": self.main, "others": self.others}, dtype=dtype, device=device).values()
+        x = converted(self.x, dtype=dtype, device=device)
+        return Case(cast(Leaf, main), others, x, converted(self.condition, dtype=dtype, device=device))
+
+
+class Guided:
+    """A guider under test: what makes it, and cases of every kind of condition. Arguments as of `check_guider`."""
+
+    def __init__(
+        self,
+        make: Callable[..., Guider],
+        models: Callable[[Conditioning], Mapping[str, Any]] | None = None,
+        shape: tuple[int, ...] = (2,),
+        base: Callable[[Conditioning], Leaf] | None = None,
+    ) -> None:
+        self.make, self.guider = make, make()
+        self._models, self._shape, self._base = models, shape, base
+
+    @cached_property
+    def cases(self) -> list[Case]:
+        return [self._case(conditioning) for conditioning in CONDITIONS]
+
+    def _case(self, kind: Conditioning) -> Case:
+        main = GaussianDenoiser(0.1, 0.5, conditioning=kind, shape=self._shape) if self._base is None else None
+        network: Leaf = main if main is not None else cast(Any, self._base)(kind)
+        shape = network.space.shape
+        others = models_for(self.guider, kind, shape=shape) if self._models is None else self._models(kind)
+        generator = torch.Generator().manual_seed(3)
+        x = torch.randn(BATCH, *shape, generator=generator)
+        return Case(network, others, x, example_condition(kind, BATCH, generator))
+
+    @property
+    def weighted(self) -> bool:
+        """Whether it has an option ``weight``."""
+        return any(attribute.name == "weight" for attribute in attrs.fields(cast(Any, type(self.guider))))
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether that option takes schedules."""
+        cls = cast(Any, type(self.guider))
+        attrs.resolve_types(cls)
+        return self.weighted and WeightSchedule in get_args(attrs.fields_dict(cls)["weight"].type)

@@ -1,0 +1,217 @@
+"""The laws of a task: shapes, draws decided by streams alone, starts that do not depend on the batch, a truth."""
+
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from guideplug.denoise import Leaf, Space
+from guideplug.rng import SampleStreams, TrainingStreams
+from guideplug.sample import Sampler
+from guideplug.task import Arm, Context, Examples, Task
+from guideplug.testing.law import Laws, must
+from guideplug.testing.law_helpers import close, no_global_draws, same
+from guideplug.testing.strategies import STRATEGY
+from guideplug.testing.toys import Straight
+
+__all__ = ["TASK", "Tasked", "check_task"]
+
+TRUE = 96
+"""True samples that figures and metrics are tried with."""
+
+
+class Tasked:
+    """A task under test, how many examples are drawn of it, and a sampler for its reference arms."""
+
+    def __init__(self, task: Task, count: int = 12, sampler: Sampler | None = None) -> None:
+        self.task, self.count, self.sampler = task, count, sampler or Straight()
+
+    def examples(self, step: int = 0) -> Examples:
+        """Training examples, over the range of levels."""
+        space = self.task.space
+        return self.task.draw(
+            torch.linspace(space.sigma_min, space.sigma_max / 4, self.count), TrainingStreams(0, step)
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of examples."""
+        return self.count, *self.task.space.shape
+
+    @cached_property
+    def truth(self) -> Sequence[Arm]:
+        """Reference arms."""
+        return self.task.truth(TRUE, self.sampler, 0)
+
+
+TASK: Laws[Tasked] = Laws()
+
+
+def check_task(task: Task, *, count: int = 12) -> None:
+    """The laws of a task: shapes, draws decided by streams alone, starts that do not depend on the batch, a truth."""
+    STRATEGY.check(task)
+    TASK.check(Tasked(task, count))
+
+
+@TASK.add("the space is a Space", "return guideplug.Space(shape=..., sigma_data=...)", premise=True)
+def _space(tasked: Tasked) -> None:
+    must(isinstance(tasked.task.space, Space))
+
+
+@TASK.add("examples have the shape of the data", "return x and target of shape (B, *space.shape)", premise=True)
+def _examples(tasked: Tasked) -> None:
+    examples = tasked.examples()
+    for name, found in (("x", examples.x), ("target", examples.target)):
+        must(tuple(found.shape) == tasked.shape, f"{name} has shape {tuple(found.shape)}, not {tasked.shape}")
+        must(bool(found.isfinite().all()), f"{name} is not finite")
+
+
+@TASK.add(
+    "primary metrics are named once per aspect, and can be resampled",
+    "name metrics of the task in primary(), one per aspect, each a PerSample, a Weighted, or with a resampler",
+)
+def _primary(tasked: Tasked) -> None:
+    metrics = {metric.name: metric for metric in tasked.task.metrics()}
+    aspects: dict[str, str] = {}
+    context = Context(tasked.task, {arm.name: arm for arm in tasked.truth}, tasked.sampler, 0)
+    exact = [arm for arm in tasked.truth if arm.start is not None]
+    for name in tasked.task.primary():
+        must(name in metrics, f"{name!r} is none of {', '.join(metrics)}")
+        aspect = metrics[name].aspect
+        must(aspect not in aspects, f"{name!r} and {aspects.get(aspect)!r} are both of {aspect}")
+        aspects[aspect] = name
+        arms = [tasked.truth[0], *exact]  # what is measured from the same noise has no value for true samples
+        must(any(metrics[name].resampler(arm, context) is not None for arm in arms), f"{name!r} has no resampler")
+
+
+@TASK.add(
+    "it says how many labels its conditions choose from",
+    "give num_labels where conditions are labels, whole numbers (B,) from 0 on, and where they are not, none",
+)
+def _labels(tasked: Tasked) -> None:
+    task = tasked.task
+    condition = task.start(SampleStreams(0, range(tasked.count)), task.space.sigma_max).condition
+    labels = isinstance(condition, Tensor) and condition.ndim == 1 and not condition.is_floating_point()
+    must(labels == (task.num_labels is not None), f"num_labels is {task.num_labels}, of starts that have it otherwise")
+    if labels and task.num_labels is not None:
+        assert isinstance(condition, Tensor)
+        most = int(condition.max())
+        must(int(condition.min()) >= 0 and most < task.num_labels, f"a start has {most} of {task.num_labels} labels")
+
+
+@TASK.add("levels are not changed", "compute out of place")
+def _levels_stay(tasked: Tasked) -> None:
+    space = tasked.task.space
+    sigma = torch.full((tasked.count,), space.sigma_max / 4)
+    tasked.task.draw(sigma, TrainingStreams(0, 0))
+    must(bool((sigma == space.sigma_max / 4).all()))
+
+
+@TASK.add("no draw from a global generator", "draw from streams.generator('purpose') and streams.normal(...)")
+def _draws_from_streams(tasked: Tasked) -> None:
+    with no_global_draws():
+        tasked.examples()
+        tasked.task.start(SampleStreams(0, range(tasked.count)), tasked.task.space.sigma_max)
+        tasked.task.truth(8, tasked.sampler, 0)
+
+
+@TASK.add("equal streams give equal examples", "decide all draws by the streams; keep nothing between calls")
+def _repeats(tasked: Tasked) -> None:
+    one, two = tasked.examples(), tasked.examples()
+    must(torch.equal(one.x, two.x) and torch.equal(one.target, two.target) and same(one.condition, two.condition))
+
+
+@TASK.add("another step gives other examples", "draw from the generators of the streams that draw is given")
+def _steps_differ(tasked: Tasked) -> None:
+    must(not torch.equal(tasked.examples(0).x, tasked.examples(1).x))
+
+
+@TASK.add("each example's group is the number of a name", "return int64 numbers below len(groups()); None without")
+def _groups(tasked: Tasked) -> None:
+    examples = tasked.examples()
+    group, names = tasked.task.group(examples), tasked.task.groups()
+    must((group is None) == (not names), "examples have groups if and only if the task names some")
+    if group is not None:
+        must(group.dtype == torch.int64 and tuple(group.shape) == (tasked.count,), "give one int64 number for each")
+        low, high = int(group.min()), int(group.max())
+        must(low >= 0 and high < len(names), f"numbers from {low} to {high} for {len(names)} names")
+
+
+@TASK.add(
+    "finite data are the examples' data",
+    "return from items what draw adds noise to, by number; and ids with the examples",
+    where=lambda tasked: tasked.task.size() is not None,
+)
+def _items(tasked: Tasked) -> None:
+    task, examples, size = tasked.task, tasked.examples(), tasked.task.size()
+    assert size is not None
+    items, condition = task.items(torch.tensor([0, size - 1]))
+    must(tuple(items.shape) == (2, *task.space.shape), f"two items have shape {tuple(items.shape)}")
+    must(examples.ids is not None, "examples do not say which items they come from")
+    assert examples.ids is not None
+    again, _ = task.items(examples.ids)
+    must(torch.equal(again, examples.target), "an example's target is not the item of its id")
+    must((condition is None) == (examples.condition is None), "items have conditions, or examples, and not both")
+
+
+@TASK.add("starts have the shape of the data", "return Start(x) with x (B, *space.shape)")
+def _starts(tasked: Tasked) -> None:
+    start = tasked.task.start(SampleStreams(0, range(tasked.count)), tasked.task.space.sigma_max)
+    must(tuple(start.x.shape) == tasked.shape, f"{tuple(start.x.shape)}, not {tasked.shape}")
+
+
+@TASK.add(
+    "a start alone is the start in a batch",
+    "draw by sample from the streams, streams.normal(shape, 'start'); conditions by streams.indices or integers",
+)
+def _starts_alone(tasked: Tasked) -> None:
+    sigma = tasked.task.space.sigma_max
+    start = tasked.task.start(SampleStreams(0, range(tasked.count)), sigma)
+    for rows in ([7], [2, 3, 9]):
+        some = tasked.task.start(SampleStreams(0, rows), sigma)
+        must(torch.equal(some.x, start.x[rows]), f"of samples {rows}")
+
+
+@TASK.add("the main network's recipe builds a denoiser of its space", "return Train(task=self, ...) for role 'main'")
+def _main(tasked: Tasked) -> None:
+    main = tasked.task.recipe("main", None)
+    must(main is not None, "recipe('main', None) is None")
+    assert main is not None
+    built = main.build()
+    must(isinstance(built, Leaf), f"it builds a {type(built).__name__}")
+    assert isinstance(built, Leaf)
+    must(built.space == tasked.task.space, f"its space is {built.space}, the task's {tasked.task.space}")
+
+
+@TASK.add("what identifies the data is the same each time", "hash what the data are, not objects or the time")
+def _fingerprint(tasked: Tasked) -> None:
+    must(tasked.task.fingerprint() == tasked.task.fingerprint())
+
+
+@TASK.add("there are true samples, decided by the seed", "return Arm('truth', samples) first; draw from SampleStreams")
+def _truth(tasked: Tasked) -> None:
+    names = [arm.name for arm in tasked.truth]
+    must("truth" in names, f"the arms are {names}")
+    for arm in tasked.truth:
+        must(2 <= len(arm.samples) <= TRUE, f"{TRUE} samples were asked for, {arm.name!r} has {len(arm.samples)}")
+        must(bool(arm.samples.isfinite().all()), f"{arm.name!r} is not finite")
+    again = tasked.task.truth(TRUE, tasked.sampler, 0)
+    must(all(close(one.samples, two.samples) for one, two in zip(tasked.truth, again, strict=True)), "they differ")
+
+
+@TASK.add("metrics have distinct names", "name each of them for itself")
+def _metrics(tasked: Tasked) -> None:
+    names = [metric.name for metric in tasked.task.metrics()]
+    must(len(set(names)) == len(names), ", ".join(names))
+
+
+@TASK.add("the figure is a PNG", "write one to the path that figure is given")
+def _figure(tasked: Tasked) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "figure.png"
+        with no_global_draws():
+            tasked.task.figure(list(tasked.truth), path)
+        must(path.is_file() and path.read_bytes().startswith(b"\x89PNG"))

@@ -1,0 +1,99 @@
+"""Finite data: any torch data set of samples, or of samples with conditions, as something to train on.
+
+Items are x, or (x, condition) where the condition is a number, a tensor, or a dict of these. An item's index is its id.
+Each step draws items with equal chance and with replacement, from the step's own generator, so that a resumed training
+draws what the undisturbed one drew.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset, default_collate
+
+from guideplug.denoise import Condition, on_device
+from guideplug.errors import ConfigError
+from guideplug.rng import TrainingStreams
+from guideplug.task import Examples, noised
+
+__all__ = ["FiniteData"]
+
+
+@final
+class FiniteData:
+    """A torch data set that training examples are drawn from.
+
+    Args:
+        dataset: map-style, with a length; items x or (x, condition), all of one shape.
+
+    Raises:
+        ConfigError: it has no items, no length, or items of another form.
+    """
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+        try:
+            self.count = len(dataset)  # type: ignore[arg-type]
+        except TypeError:
+            raise ConfigError(
+                f"{type(dataset).__name__} has no length: give a map-style data set, whose items have stable indices"
+            ) from None
+        if self.count == 0:
+            raise ConfigError(f"{type(dataset).__name__} is empty: nothing can be trained on it")
+        x, _ = self.items(torch.zeros(1, dtype=torch.int64))
+        if not x.dtype.is_floating_point:
+            raise ConfigError(f"{type(dataset).__name__} yields samples of type {x.dtype}: convert them to float32")
+
+    def size(self) -> int:
+        """How many items there are."""
+        return self.count
+
+    def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
+        """The samples (B, *) and conditions of some items, on the CPU."""
+        if isinstance(self.dataset, TensorDataset):
+            found: Any = [tensor[ids] for tensor in self.dataset.tensors]
+            found = found if len(found) > 1 else found[0]
+        elif hasattr(self.dataset, "__getitems__"):
+            found = self._batch(self.dataset.__getitems__(ids.tolist()))
+        else:
+            found = self._batch([self.dataset[index] for index in ids.tolist()])
+        if isinstance(found, Tensor):
+            return found, None
+        if isinstance(found, list | tuple) and len(found) == 2 and isinstance(found[0], Tensor):
+            condition = found[1]
+            if isinstance(condition, Tensor) or (
+                isinstance(condition, Mapping) and all(isinstance(part, Tensor) for part in condition.values())
+            ):
+                return found[0], condition
+        raise ConfigError(
+            f"{type(self.dataset).__name__} yields items that are neither x nor (x, condition): "
+            "return a tensor, or a tensor and a label, tensor or dict of tensors"
+        )
+
+    def _batch(self, items: list[Any]) -> Any:
+        try:
+            return default_collate(items)
+        except (TypeError, RuntimeError) as error:
+            raise ConfigError(
+                f"{type(self.dataset).__name__} yields items that make no batch ({str(error).splitlines()[0]}): "
+                "return tensors of one shape, each alone or with a label, tensor or dict of tensors"
+            ) from None
+
+    def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
+        """One noisy sample for each level in ``sigma`` (B,), on its device, with the items' indices as ids."""
+        ids = torch.randint(self.count, (len(sigma),), generator=streams.generator("data", "cpu"))
+        clean, condition = self.items(ids)
+        return noised(clean.to(sigma.device), sigma, streams, on_device(condition, sigma.device), ids.to(sigma.device))
+
+    def fingerprint(self, chunk: int = 1024) -> str:
+        """The SHA-256 of all items' bytes, read in order."""
+        digest = hashlib.sha256()
+        for begin in range(0, self.count, chunk):
+            clean, condition = self.items(torch.arange(begin, min(begin + chunk, self.count)))
+            parts = {"": condition} if isinstance(condition, Tensor) else dict(condition or {})
+            for name, tensor in {"x": clean, **parts}.items():
+                digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+                digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,259 @@
+"""How a training step comes by its noisy examples.
+
+- `FreshNoise`: the data draw examples at noise levels that are drawn anew in every step.
+- `NoiseStreams`: finite data, each item with K noise streams of its own. Stream k of item i decides its noise level,
+  its noise, and whether its condition is dropped, once and for all; a step draws items and streams. There are N K
+  noisy examples then, and what a network that does not change says of them can be computed once (`LossTable`).
+
+The streams belong to the data: they are the same whatever the training's seed, so that trainings share a table.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol, cast, final
+
+import torch
+from attrs import evolve, frozen
+from torch import Tensor, nn
+
+from guideplug.denoise import Condition, Leaf, on_device
+from guideplug.errors import ConditionError, RecipeError
+from guideplug.noise import NoiseDistribution
+from guideplug.rng import SampleStreams, TrainingStreams, derived_seed
+from guideplug.task import Examples
+
+__all__ = [
+    "NO_SEPARATE_NOISE",
+    "Data",
+    "Draws",
+    "Finite",
+    "FreshNoise",
+    "LossTable",
+    "NoiseStreams",
+    "NoisyExamples",
+    "check_null",
+    "conditioned",
+    "dropped",
+    "equal_conditions",
+    "finite",
+]
+
+NO_SEPARATE_NOISE = (
+    "noise=separate draws fresh noise for the reference, and noise_streams is {}, which decides all noise beforehand: "
+    "set noise_streams to 0, or score both under shared noise"
+)
+
+
+@frozen
+class NoisyExamples:
+    """What a step learns from.
+
+    Args:
+        examples: noisy inputs, targets, conditions and ids.
+        sigma: their noise levels (B,).
+        drop: which of them are trained under the null condition, bool (B,); None for none.
+        streams: the number of each one's noise stream, int64 (B,); None where noise is fresh.
+    """
+
+    examples: Examples
+    sigma: Tensor
+    drop: Tensor | None = None
+    streams: Tensor | None = None
+
+
+class Data(Protocol):
+    """What examples are drawn from: a task, or a set of samples."""
+
+    def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
+        """One example for each noise level in ``sigma`` (B,)."""
+
+
+class Finite(Protocol):
+    """Data with a finite number of items, such as a task whose ``size`` is not None."""
+
+    def size(self) -> int | None:
+        """How many items there are."""
+
+    def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
+        """The clean samples (B, *) of some items, by number from 0, and their conditions."""
+
+
+def finite(data: object) -> Finite:
+    """The data, if they have a finite number of items.
+
+    Raises:
+        RecipeError: they are drawn anew without end.
+    """
+    size = getattr(data, "size", None)
+    if not callable(size) or not hasattr(data, "items") or size() is None:
+        name = getattr(data, "name", type(data).__name__)
+        raise RecipeError(
+            f"noise_streams is for data with a finite number of items, and {name!r} draws its examples anew: "
+            "set noise_streams to 0"
+        )
+    return cast(Finite, data)
+
+
+class Draws(Protocol):
+    """What gives a step its noisy examples."""
+
+    def draw(self, count: int, streams: TrainingStreams) -> NoisyExamples:
+        """``count`` examples of the step that ``streams`` are for."""
+
+
+@final
+@frozen
+class FreshNoise:
+    """Noise drawn anew in each step.
+
+    Args:
+        data: what is drawn from.
+        noise: where noise levels are drawn from.
+        dropout: share of examples trained under the null condition.
+    """
+
+    data: Data
+    noise: NoiseDistribution
+    dropout: float = 0.0
+
+    def draw(self, count: int, streams: TrainingStreams) -> NoisyExamples:
+        """``count`` examples.
+
+        Raises:
+            RecipeError: the step is the first, other noise is wanted, and the data do not draw theirs apart.
+        """
+        if streams.noise_for and streams.step == 0:
+            self._check_apart(streams)
+        sigma = self.noise.draw(count, streams.generator("noise level"))
+        examples = self.data.draw(sigma, streams)
+        if not self.dropout:
+            return NoisyExamples(examples, sigma)
+        generator = streams.generator("condition dropout")
+        return NoisyExamples(
+            examples, sigma, torch.rand(count, generator=generator, device=generator.device) < self.dropout
+        )
+
+    def _check_apart(self, streams: TrainingStreams) -> None:
+        """Try that the data draw the same items under other noise, two at one level."""
+        sigma = torch.ones(2, device=streams.device)
+        ours, theirs = (self.data.draw(sigma, evolve(streams, noise_for=name)) for name in ("", streams.noise_for))
+        if bool((ours.x == theirs.x).any()) or not all(
+            map(equal_conditions, (ours.condition, ours.ids), (theirs.condition, theirs.ids))
+        ):
+            name = getattr(self.data, "name", type(self.data).__name__)
+            raise RecipeError(
+                f"noise=separate is for data whose noise, and nothing else, comes from streams.generator('noise'), and "
+                f"{name!r} draws in another way: score learner and reference under shared noise"
+            )
+
+
+@final
+@frozen
+class NoiseStreams:
+    """Finite data with ``count`` noise streams an item.
+
+    Args:
+        data: the items.
+        count: noise streams an item, K.
+        noise: where noise levels come from.
+        dropout: share of the noisy examples that are trained under the null condition.
+    """
+
+    data: Finite
+    count: int
+    noise: NoiseDistribution
+    dropout: float = 0.0
+
+    @property
+    def items(self) -> int:
+        """How many items the data have, N."""
+        size = self.data.size()
+        assert size is not None  # by `finite`
+        return size
+
+    def draw(self, count: int, streams: TrainingStreams) -> NoisyExamples:
+        """``count`` of the N K noisy examples, each with equal chance, with replacement.
+
+        Raises:
+            RecipeError: they are wanted under other noise: that of an item's streams is decided once and for all.
+        """
+        if streams.noise_for:
+            raise RecipeError(NO_SEPARATE_NOISE.format(self.count))
+        generator = streams.generator("data", "cpu")
+        ids = torch.randint(self.items, (count,), generator=generator)
+        return self.numbered(ids, torch.randint(self.count, (count,), generator=generator), streams.device)
+
+    def numbered(self, ids: Tensor, streams: Tensor, device: torch.device) -> NoisyExamples:
+        """The noisy examples of some items (B,) under some of their streams (B,)."""
+        clean, condition = self.data.items(ids)
+        own = SampleStreams(derived_seed("noise streams"), (ids * self.count + streams).numpy(), device)
+        sigma = self.noise.quantile(own.uniform((), "noise level")).float()
+        clean = clean.to(device)
+        noise = own.normal(clean.shape[1:], "noise")
+        x = clean + sigma.reshape(-1, *[1] * (clean.ndim - 1)) * noise
+        drop = own.uniform((), "condition dropout") < self.dropout if self.dropout else None
+        examples = Examples(x, clean, on_device(condition, device), ids.to(device))
+        return NoisyExamples(examples, sigma, drop, streams.to(device))
+
+
+@final
+class LossTable(nn.Module):
+    """The loss of one network on each noisy example of finite data: ``losses``, float32, (N, K)."""
+
+    losses: Tensor
+
+    def __init__(self, items: int, streams: int) -> None:
+        super().__init__()
+        self.register_buffer("losses", torch.zeros(items, streams))
+
+
+def equal_conditions(one: Condition, other: Condition) -> bool:
+    """Whether two conditions are of one kind and have equal rows."""
+    if one is other:
+        return True
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(equal_conditions(part, other[name]) for name, part in one.items())
+    return False
+
+
+def conditioned(drawn: NoisyExamples, network: Leaf) -> Examples:
+    """The examples, under the network's own null condition where theirs is dropped.
+
+    Raises:
+        ConditionError: the network has none, or one of another kind than the data's.
+    """
+    if drawn.drop is None:
+        return drawn.examples
+    check_null(network)
+    null = network.null_condition(len(drawn.sigma), drawn.sigma.device)
+    return evolve(drawn.examples, condition=dropped(drawn.examples.condition, null, drawn.drop))
+
+
+def check_null(network: Leaf) -> None:
+    """Refuse a network that cannot be asked where a condition is dropped.
+
+    Raises:
+        ConditionError: it has no null condition.
+    """
+    if not network.has_null:
+        raise ConditionError(
+            f"condition_dropout: the network {network.role!r}, a {type(network).__name__}, has no null condition, "
+            "which examples with a dropped condition are trained and scored under: give it one, as in "
+            "wrap(..., null=10), or --set train.condition_dropout=0"
+        )
+
+
+def dropped(condition: Condition, null: Condition, drop: Tensor) -> Condition:
+    """The condition with the rows where ``drop`` (B,) is true replaced by the null condition's.
+
+    Raises:
+        ConditionError: the two are not of one kind.
+    """
+    if isinstance(condition, Tensor) and isinstance(null, Tensor):
+        return torch.where(drop.reshape(-1, *[1] * (condition.ndim - 1)), null, condition)
+    if isinstance(condition, Mapping) and isinstance(null, Mapping) and condition.keys() == null.keys():
+        return {name: dropped(part, null[name], drop) for name, part in condition.items()}  # type: ignore[misc]
+    raise ConditionError(
+        "condition_dropout: the network's null condition is not of the kind of the data's conditions; set it to 0"
+    )

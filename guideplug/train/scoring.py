@@ -1,0 +1,130 @@
+"""What a selector is told: the losses of a step's candidates, by the learner, perhaps guided, and by a reference.
+
+Scored without a graph, and on the same noisy examples unless the selector plans otherwise (`Draw.separate_noise`). The
+learner is in evaluation mode, as samples are drawn from it, unless the options say otherwise.
+
+Where an example's condition is dropped, every network is asked under its own null condition, those that guide the
+learner too. Where all of their null conditions are equal that is one condition for all. Else the rows are scored apart:
+what is dropped by the same denoiser without a condition, D(x; sigma, null), each network under its own.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import final
+
+import torch
+from attrs import evolve, frozen
+from torch import Tensor
+
+from guideplug.denoise import Denoiser, Leaf
+from guideplug.errors import DivergenceError, SelectionError
+from guideplug.rng import TrainingStreams
+from guideplug.select import Draw, Losses
+from guideplug.train.examples import Draws, NoisyExamples, conditioned, equal_conditions
+from guideplug.train.options import Options
+from guideplug.train.parts import parts_of
+
+__all__ = ["Scoring"]
+
+
+@final
+@frozen
+class Scoring:
+    """How the candidates of a training's steps are scored.
+
+    Args:
+        learner: the network that is trained.
+        draws: what gives a step its noisy examples.
+        options: the training's.
+        references: networks that the selector scores with, by role.
+        tables: losses of references that are known beforehand, (items, noise streams), by role.
+        role: what the learner is for, in messages.
+    """
+
+    learner: Leaf
+    draws: Draws
+    options: Options
+    references: Mapping[str, Denoiser]
+    tables: Mapping[str, Tensor]
+    role: str
+
+    def losses(self, plan: Draw, drawn: NoisyExamples, streams: TrainingStreams) -> Losses:
+        """The losses that a plan asks for on the examples that were drawn for it.
+
+        Raises:
+            ConditionError: a condition is dropped, and a network has no null condition.
+            DivergenceError: a loss is not finite.
+            SelectionError: a network that is asked for was not given.
+        """
+        learner = reference = None
+        if plan.learner:
+            with self._mode():
+                learner = self._of(self.role, self._scored_learner(plan), drawn, plan.scored, streams.step)
+        if plan.reference is not None:
+            reference = self._reference(plan, drawn, streams)
+        return Losses(plan.count, learner, reference)
+
+    @contextmanager
+    def _mode(self) -> Iterator[None]:
+        """The learner in the mode that it is scored in."""
+        before = self.learner.training
+        self.learner.train(before and self.options.score_mode == "train")
+        try:
+            yield
+        finally:
+            self.learner.train(before)
+
+    def _scored_learner(self, plan: Draw) -> Denoiser:
+        """The learner, guided if the selector wants that."""
+        if plan.guider is None:
+            return self.learner
+        try:
+            return plan.guider.guide(self.learner, self.references)
+        except KeyError as error:
+            raise SelectionError(
+                f"guider {plan.guider.name!r}, which the selector scores the learner under, asked for the role "
+                f"{error.args[0]!r}, and the selector's needs() does not name it"
+            ) from None
+
+    def _reference(self, plan: Draw, drawn: NoisyExamples, streams: TrainingStreams) -> Tensor:
+        """The reference's losses: looked up where they are known, else computed."""
+        role = plan.reference
+        assert role is not None
+        if plan.separate_noise:
+            drawn = self.draws.draw(plan.count, evolve(streams, noise_for="reference"))
+        elif role in self.tables and drawn.examples.ids is not None and drawn.streams is not None:
+            ids, numbers = (part[: plan.scored].cpu() for part in (drawn.examples.ids, drawn.streams))
+            known: Tensor = self.tables[role][ids, numbers]
+            return known
+        if role not in self.references:
+            raise SelectionError(f"the selector scores with a network for the role {role!r}, and none was given")
+        return self._of(role, self.references[role], drawn, plan.scored, streams.step)
+
+    @torch.no_grad()
+    def _of(self, role: str, denoiser: Denoiser, drawn: NoisyExamples, count: int | None, step: int) -> Tensor:
+        """The losses of the first ``count`` examples, or of all, on the CPU."""
+        sigma = drawn.sigma
+        parts = parts_of(len(sigma) if count is None else count, self.options.accumulate, whole=count is None)
+        scores = torch.cat([self._part(denoiser, drawn, part) for part in parts]).float().cpu()
+        if not bool(torch.isfinite(scores).all()):
+            bad = sigma[:count].cpu()[~torch.isfinite(scores)]
+            raise DivergenceError(
+                f"training {self.role!r} diverged: the loss of {role!r} that step {step} is selected by is not "
+                f"finite at sigma {float(bad.max()):.4g}; try a lower lr than {self.options.lr:g}, or clip=1"
+            )
+        return scores
+
+    def _part(self, denoiser: Denoiser, drawn: NoisyExamples, part: slice | None) -> Tensor:
+        """The losses of a part of the examples, each network under its own null condition where theirs is dropped."""
+        loss, sigma, sigma_data = self.options.score_loss, drawn.sigma, self.learner.space.sigma_data
+        examples, *others = (conditioned(drawn, network) for network in denoiser.leaves())
+        if all(equal_conditions(examples.condition, other.condition) for other in others):
+            return loss.of(denoiser, examples, sigma, sigma_data, part)
+        assert drawn.drop is not None  # else all are the data's own
+        rows = torch.arange(len(sigma), device=sigma.device)[part or slice(None)]
+        drop = drawn.drop[rows]
+        losses = torch.empty(len(rows), device=sigma.device)
+        for point, where in ((denoiser, ~drop), (denoiser.unconditional(), drop)):
+            if bool(where.any()):
+                losses[where] = loss.of(point, examples, sigma, sigma_data, rows[where]).float()
+        return losses

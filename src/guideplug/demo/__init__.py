@@ -1,7 +1,0 @@
-"""What all this is, in seconds: the algebra on a closed-form density, and guidance between two tiny networks."""
-
-from guideplug.demo.picture import draw_picture
-from guideplug.demo.story import story
-from guideplug.demo.trial import MAIN, WEAK, Demo, Schooling, demonstrate
-
-__all__ = ["MAIN", "WEAK", "Demo", "Schooling", "demonstrate", "draw_picture", "story"]

@@ -1,5 +1,0 @@
-"""A plugin to start from: the files of a distribution, with one strategy that works."""
-
-from guideplug.scaffold.scaffold import KINDS, Kind, check_name, strategies, write_plugin
-
-__all__ = ["KINDS", "Kind", "check_name", "strategies", "write_plugin"]
