@@ -2,12 +2,13 @@
 
 For changes of the code that must change nothing.
 
-    python tests/benchmarks/commands.py record FOLDER [GUIDEPLUG]
+    python tests/benchmarks/commands.py record FOLDER [GUIDEPLUG [NAME ...]]
     python tests/benchmarks/commands.py compare BEFORE AFTER
 
 GUIDEPLUG is the command of the version to record, by default the one beside this Python. A record has its own store,
-and every command runs with one thread. Left out of the comparison is what a clock, a machine or a hash of sources decides:
-seconds, processes, hosts, versions, hashes. Files of samples and of weights are compared byte by byte.
+and every command runs with one thread; with names, these commands alone are recorded anew. What a clock, a machine or a
+hash of sources decides is left out of the comparison: seconds, processes, hosts, versions, hashes. Files of samples and
+of weights are compared byte by byte.
 """
 
 import json
@@ -18,10 +19,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+TOY = Path(__file__).parents[1] / "cli" / "toy.py"
 SMALL = "--set threads=1 --device cpu --batch 128 --duration 24it --samples 96"
 NAMES = (
     "run", "sample", "compare", "study", "evaluate", "explain", "plugins", "plugins list", "plugins show",
@@ -65,7 +67,9 @@ COMMANDS = {
     "compare-resumed": "compare --resume compare",
     "study-list": "study",
     "study-dry": "study weights --dry-run --device cpu --set seeds=[0]",
-    "study": "study budget --device cpu --set duration=16it --set samples=64 --set seeds=[0,1] --out study",
+    "study": f"study 'weights(task=toy, guiders=[autoguidance(weight=1.5:2.5:0.5)], seeds=[0, 1])' --plugin {TOY} "
+    "--device cpu --out study",
+    "study-resumed": "study --resume study",
     "evaluate": "evaluate run-tree/samples.npz --task tree",
     "evaluate-json": "evaluate run-digits/samples.npz --task digits --json",
     "cite": "cite run-tree",
@@ -103,10 +107,11 @@ BY_CLOCK = {
 """Keys of JSON files whose values a clock, the machine or the sources decide."""
 
 
-def record(folder: Path, guideplug: str) -> None:
-    """Run every command in a folder; what it printed is kept beside what it wrote."""
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "printed").mkdir(parents=True)
+def record(folder: Path, guideplug: str, names: Sequence[str]) -> None:
+    """Run commands in a folder; what they print is kept beside what they write."""
+    if not names:
+        shutil.rmtree(folder, ignore_errors=True)
+    (folder / "printed").mkdir(parents=True, exist_ok=True)
     environment = {
         **os.environ,
         "GUIDEPLUG_STORE": str(folder / "store"),
@@ -116,8 +121,8 @@ def record(folder: Path, guideplug: str) -> None:
         "COLUMNS": "100",
         "NO_COLOR": "1",
     }
-    for name, line in COMMANDS.items():
-        begin = time.perf_counter()
+    for name in names or COMMANDS:
+        line, begin = COMMANDS[name], time.perf_counter()
         done = subprocess.run(
             [guideplug, *shlex.split(line)], cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
@@ -195,9 +200,9 @@ def events(path: Path) -> list[Any]:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["record"] and len(sys.argv) in (3, 4):
+    if sys.argv[1:2] == ["record"] and len(sys.argv) > 2:
         beside = str(Path(sys.executable).with_name("guideplug"))
-        record(Path(sys.argv[2]).resolve(), sys.argv[3] if len(sys.argv) == 4 else beside)
+        record(Path(sys.argv[2]).resolve(), sys.argv[3] if len(sys.argv) > 3 else beside, sys.argv[4:])
     elif sys.argv[1:2] == ["compare"] and len(sys.argv) == 4:
         found = list(different(Path(sys.argv[2]), Path(sys.argv[3])))
         print("\n".join(found) or f"{len(COMMANDS)} commands: nothing differs")
