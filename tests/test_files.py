@@ -114,7 +114,7 @@ def test_a_log_that_grows_is_judged_only_between_two_works(tmp_path: Path) -> No
 HOLD = """
 import sys, time
 from pathlib import Path
-from guideplug.files import at_work_in
+from guideplug.files.atomic import at_work_in
 with at_work_in(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

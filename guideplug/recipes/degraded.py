@@ -5,7 +5,7 @@
 
 The noise e is standard normal, so x is as noisy as the level that the network is told. Every evaluation draws anew, as
 dropout in training mode would; each sample has draws of its own, which follow from where its trajectory began
-(`guideplug.denoise.samples`), so they depend neither on the batch nor on a global generator. Two degradations that
+(`guideplug.rng.keyed`), so they depend neither on the batch nor on a global generator. Two degradations that
 differ in share or seed draw independently.
 
 Source: T. Karras, M. Aittala, T. Kynkäänniemi, J. Lehtinen, T. Aila and S. Laine 2024, "Guiding a diffusion model with

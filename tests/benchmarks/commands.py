@@ -80,7 +80,7 @@ COMMANDS = {
     "report-study": "report study",
     "store-list": "store list",
     "store-verify": "store verify",
-    "new": "new guider mine",
+    "new": "new mine --kind guider",
     "error-guider": "run --task tree --guider autogidance",
     "error-option": "run --task tree --guider 'autoguidance(wieght=2)'",
     "error-set": "run --task tree --set guidr.weight=2",
