@@ -113,6 +113,8 @@ def arm(points: Points) -> None:
     )
     training = guideplug.train.training.Training
     training._step = points.around(lambda self: f"step of {self.role}", training._step)  # type: ignore
+    making = guideplug.run.making.Making
+    making.progress = points.around(lambda self, *_: f"progress of {self.role}", making.progress)  # type: ignore
     figure = matplotlib.figure.Figure
     figure.savefig = points.around(lambda self, path, **_: "drawing", figure.savefig)  # type: ignore
 

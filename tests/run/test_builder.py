@@ -594,7 +594,7 @@ def test_a_network_trained_without_averages_gets_them_by_training_once_more(stor
 
 
 def test_an_expected_snapshot_does_not_need_the_training_twice(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StoreBuilder, "_with_extras", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(Train, "make_extras", lambda *_: pytest.fail("trained again"))
     wanted = [Snapshot(of=SHORT, at=Duration(9, "it"), ema=0.1), Snapshot(of=SHORT, at=Duration(9, "it"), ema=0.15)]
     shop = workshop(store)
     shop.expect({str(number): one for number, one in enumerate(wanted)})

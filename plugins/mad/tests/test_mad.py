@@ -15,7 +15,7 @@ from guideplug.config import Reader
 from guideplug.errors import GuideplugError
 from guideplug.observe import Listener, Observers
 from guideplug.registry.registry import Registry
-from guideplug.run.builder import StoreWorkshop
+from guideplug.run.builder import StoreBuilder
 from guideplug.run.preflight import rehearse
 from guideplug.run.resolve import Request, resolve, to_toml
 from guideplug.store import Store, describe, identity
@@ -58,15 +58,15 @@ def generation(first: Train, number: int = 2, **options: Any) -> Generation:
     return Generation(of=first, number=number, sampler=sampler, **options)
 
 
-def workshop(folder: Path, log: Listener | None = None) -> StoreWorkshop:
-    return StoreWorkshop(Store(folder / "store"), torch.device("cpu"), Observers([log] if log else []))
+def workshop(folder: Path, log: Listener | None = None) -> StoreBuilder:
+    return StoreBuilder(Store(folder / "store"), torch.device("cpu"), Observers([log] if log else []))
 
 
 def weights(module: torch.nn.Module) -> torch.Tensor:
     return torch.cat([tensor.flatten().double() for tensor in module.state_dict().values()])
 
 
-def data_of(training: Train, shop: StoreWorkshop) -> torch.Tensor:
+def data_of(training: Train, shop: StoreBuilder) -> torch.Tensor:
     data: Any = shop.training(training).data
     found: torch.Tensor = data.items(torch.arange(data.size()))[0]
     return found
