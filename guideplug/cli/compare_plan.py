@@ -96,7 +96,7 @@ def _seconds(recipes: Sequence[Recipe]) -> float:
     each: dict[str, float] = {}
     total = 0.0
     for recipe in recipes:
-        work, steps = iteration_of(plain(recipe)), recipe.options.steps or 1
+        work, steps = iteration_of(plain(recipe)), recipe.iterations or 1
         if work not in each:
             each[work] = (plain(recipe).estimate() or 0.0) / steps
         total += each[work] * steps

@@ -503,10 +503,10 @@ def test_a_missing_network_is_named() -> None:
 def test_the_networks_of_the_run_are_taken_where_none_is_named() -> None:
     fit = Fit(of=Closed(), task=Blob(), guider=AUTOGUIDANCE)
     roles = {"weak": Closed(0.3), "other": Closed(0.5)}
-    assert cast(Fit, fit.among(roles)).models == {"weak": Closed(0.3)}
-    assert fit.among({"other": Closed(0.5)}) == fit
+    assert cast(Fit, fit.with_roles(roles)).models == {"weak": Closed(0.3)}
+    assert fit.with_roles({"other": Closed(0.5)}) == fit
     named = evolve(fit, models={"weak": Closed(0.9)})
-    assert named.among(roles) == named
+    assert named.with_roles(roles) == named
     cfg = evolve(fit, guider=CFG)
-    assert cfg.among(roles) == cfg
-    assert cast(Fit, cfg.among({"unconditional": Closed(0.7)})).models == {"unconditional": Closed(0.7)}
+    assert cfg.with_roles(roles) == cfg
+    assert cast(Fit, cfg.with_roles({"unconditional": Closed(0.7)})).models == {"unconditional": Closed(0.7)}

@@ -67,7 +67,7 @@ def weights(module: torch.nn.Module) -> torch.Tensor:
 
 
 def data_of(training: Train, shop: StoreBuilder) -> torch.Tensor:
-    data: Any = shop.training(training).data
+    data: Any = shop.begin(training).data
     found: torch.Tensor = data.items(torch.arange(data.size()))[0]
     return found
 
@@ -191,7 +191,7 @@ def test_the_samples_for_the_next_are_guided_away_from_a_copy_that_saw_unguided_
 
 def test_the_auxiliary_is_the_loop_s_own_copy(first: Train, tmp_path: Path) -> None:
     recipe, shop = generation(first, 2, synthetic=3, guider=guider("sims")), workshop(tmp_path)
-    assert Auxiliary(of=recipe).among({}) == recipe.samples.models["synthetic"]
+    assert Auxiliary(of=recipe).with_roles({}) == recipe.samples.models["synthetic"]
     nested = shop.obtain(Auxiliary(of=recipe))
     assert torch.equal(weights(nested), weights(shop.obtain(recipe.copy)))
     with pytest.raises(ValueError, match="of is the recipe 'train'"):
