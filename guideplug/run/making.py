@@ -56,8 +56,6 @@ class Making:
         """Keep the state of some work from here on, and let it load what an earlier try left; whether there was one."""
         if self.place is None:
             return False
-        if self._work is None:
-            self.until_stored.enter_context(unhurried())  # a signal waits until what was done is saved
         self._work = work
         loaded, path = False, self.place / STATE
         try:
@@ -95,6 +93,8 @@ class Making:
         if first:
             self.observers("train", **{**common, "seconds": self._seconds, **details})
             self._saved = time.monotonic()
+            if self._work is not None:
+                self.until_stored.enter_context(unhurried())  # a signal waits until what was done is saved
             return
         if loss is not None:  # before the state, which says that it was told
             usual = {
