@@ -84,8 +84,12 @@ if TYPE_CHECKING:
     from guideplug.observe import Listener as Listener
     from guideplug.observe import Observed as Observed
     from guideplug.observe import Observer as Observer
+    from guideplug.recipe import Builder as Builder
+    from guideplug.recipe import Extra as Extra
+    from guideplug.recipe import MainRecipe as MainRecipe
+    from guideplug.recipe import Planned as Planned
     from guideplug.recipe import Recipe as Recipe
-    from guideplug.recipe import Workshop as Workshop
+    from guideplug.recipe import Resumable as Resumable
     from guideplug.recipes import Augmented as Augmented
     from guideplug.recipes import DataModule as DataModule
     from guideplug.recipes import DataRecipe as DataRecipe
@@ -93,7 +97,6 @@ if TYPE_CHECKING:
     from guideplug.recipes import FineTune as FineTune
     from guideplug.recipes import Load as Load
     from guideplug.recipes import OwnCode as OwnCode
-    from guideplug.recipes import Planned as Planned
     from guideplug.recipes import PlannedBatch as PlannedBatch
     from guideplug.recipes import PlannedSampling as PlannedSampling
     from guideplug.recipes import Resampled as Resampled
@@ -132,6 +135,7 @@ if TYPE_CHECKING:
     from guideplug.train import Cosine as Cosine
     from guideplug.train import FiniteData as FiniteData
     from guideplug.train import InverseSqrt as InverseSqrt
+    from guideplug.train import LoopState as LoopState
     from guideplug.train import Options as Options
 
 _ROOMS = {
@@ -159,10 +163,10 @@ _ROOMS = {
     ],
     "noise": ["LogNormal", "LogUniform", "grid_position", "sigma_grid"],
     "observe": ["Listener", "Observed", "Observer"],
-    "recipe": ["Recipe", "Workshop"],
+    "recipe": ["Builder", "Extra", "MainRecipe", "Planned", "Recipe", "Resumable"],
     "recipes": [
-        "Augmented", "DataModule", "DataRecipe", "Degraded", "FineTune", "Load", "OwnCode", "Planned",
-        "PlannedBatch", "PlannedSampling", "Resampled", "Snapshot", "Synthetic", "Train",
+        "Augmented", "DataModule", "DataRecipe", "Degraded", "FineTune", "Load", "OwnCode", "PlannedBatch",
+        "PlannedSampling", "Resampled", "Snapshot", "Synthetic", "Train",
     ],
     "registry.hookspecs": ["hook"],
     "registry.registry": ["Registry"],
@@ -172,14 +176,22 @@ _ROOMS = {
     "select": ["Draw", "Losses", "Selection", "Selector", "SelectorState"],
     "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
     "task": ["Arm", "Context", "Examples", "Metric", "Network", "PerSample", "Resampler", "Task", "Weighted", "noised"],
-    "train": ["Constant", "Cosine", "FiniteData", "InverseSqrt", "Options"],
+    "train": ["Constant", "Cosine", "FiniteData", "InverseSqrt", "LoopState", "Options"],
 }  # fmt: skip
+_OLD = {"Workshop": "Builder"}
+"""Names of plugin API 1, and what each is called now."""
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = sorted(_WHERE)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _OLD:
+        import warnings
+
+        what = f"plugin API 1: guideplug.{name} is now called guideplug.{_OLD[name]}"
+        warnings.warn(what, DeprecationWarning, stacklevel=2)
+        name = _OLD[name]
     if name not in _WHERE:
         raise AttributeError(f"module 'guideplug' has no attribute {name!r}")
     return getattr(import_module(f"guideplug.{_WHERE[name]}"), name)

@@ -2,17 +2,15 @@
 
 import abc
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import attrs
 
 from guideplug.config import Strategy
 from guideplug.denoise import Denoiser, WeightSchedule
 from guideplug.errors import ConfigError, RecipeError
-
-if TYPE_CHECKING:
-    from guideplug.recipe import Recipe
-    from guideplug.task import Task
+from guideplug.recipe import Recipe
+from guideplug.task import Task
 
 __all__ = ["Guider", "inner_guiders", "nested_guiders", "opposite", "weight_of"]
 

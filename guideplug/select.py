@@ -7,7 +7,7 @@ the learner's and the reference's losses on them are needed. Nothing is scored t
 
 import abc
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
+from typing import Any, ClassVar, Self, TypeAlias, cast
 
 import attrs
 import numpy as np
@@ -18,10 +18,8 @@ from torch import Tensor
 from guideplug.config import Duration, Strategy
 from guideplug.errors import SelectionError
 from guideplug.guide import Guider
-
-if TYPE_CHECKING:
-    from guideplug.recipe import Recipe
-    from guideplug.task import Task
+from guideplug.recipe import Recipe
+from guideplug.task import Task
 
 __all__ = ["Draw", "Losses", "Selection", "Selector", "SelectorState", "checked_selection"]
 

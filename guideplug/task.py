@@ -4,7 +4,7 @@ import abc
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from attrs import Factory, field, frozen
@@ -13,11 +13,9 @@ from torch import Tensor
 from guideplug.config import Strategy, decides_nothing
 from guideplug.denoise import Condition, Denoiser, Domain, Leaf, Space, Start
 from guideplug.denoise.api1 import note, own, put
+from guideplug.recipe import Recipe
 from guideplug.rng import SampleStreams, TrainingStreams
 from guideplug.sample import Sampler
-
-if TYPE_CHECKING:
-    from guideplug.recipe import Recipe
 
 __all__ = [
     "Arm",

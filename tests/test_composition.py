@@ -15,7 +15,7 @@ from guideplug.denoise import Count, Denoiser, Leaf, Weight, tally
 from guideplug.errors import ConfigError, UsageError
 from guideplug.observe import Observers
 from guideplug.run.arms import draw_arms
-from guideplug.run.builder import StoreWorkshop
+from guideplug.run.builder import StoreBuilder
 from guideplug.run.preflight import guided, rehearse
 from guideplug.run.resolve import Request, RunConfig, resolve
 from guideplug.sample import planned_evaluations
@@ -100,9 +100,9 @@ SAMPLERS = sampler_expressions()
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> StoreWorkshop:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> StoreBuilder:
     """One store for all: what two runs share is trained once."""
-    return StoreWorkshop(Store(tmp_path_factory.mktemp("store")), torch.device("cpu"), Observers())
+    return StoreBuilder(Store(tmp_path_factory.mktemp("store")), torch.device("cpu"), Observers())
 
 
 def test_everything_that_is_installed_is_here() -> None:
@@ -126,7 +126,7 @@ def planned(config: RunConfig, point: Denoiser, *, batches: int, samples: int) -
     return found
 
 
-def run(shop: StoreWorkshop, task: str, guider: str, selector: str, sampler: str) -> None:
+def run(shop: StoreBuilder, task: str, guider: str, selector: str, sampler: str) -> None:
     config = configured(task, guider=guider, selector=selector, sampler=sampler)
     assert config is not None
     try:
@@ -156,7 +156,7 @@ def run(shop: StoreWorkshop, task: str, guider: str, selector: str, sampler: str
         assert arm.samples.shape == (SAMPLES, *config.task.space.shape)
         assert bool(torch.isfinite(arm.samples).all())
         assert dict(tallies[name].counts) == planned(config, arms[name], batches=2, samples=SAMPLES)  # of 4 and of 2
-    facts = shop.made(config.main).facts
+    facts = shop.build(config.main).facts
     assert facts["iterations"] == 2
     assert (facts["scored"] > 0) <= (config.selector is not None)
     kept = facts["backpropagated"]
@@ -180,12 +180,12 @@ def test_every_guider_suits_images_and_all_but_those_for_images_suit_points() ->
 
 
 @pytest.mark.parametrize(("guider", "selector", "sampler"), list(itertools.product(ON_THE_TREE, SELECTORS, SAMPLERS)))
-def test_on_the_tree(shop: StoreWorkshop, guider: str, selector: str, sampler: str) -> None:
+def test_on_the_tree(shop: StoreBuilder, guider: str, selector: str, sampler: str) -> None:
     run(shop, "tree", guider, selector, sampler)
 
 
 @pytest.mark.parametrize(("task", "guider"), ON_OTHERS)
-def test_on_other_tasks(shop: StoreWorkshop, task: str, guider: str) -> None:
+def test_on_other_tasks(shop: StoreBuilder, task: str, guider: str) -> None:
     """Every guider with labels and with images; selectors and samplers take turns."""
     number = GUIDERS.index(guider)
     run(shop, task, guider, SELECTORS[number % len(SELECTORS)], SAMPLERS[number % len(SAMPLERS)])
@@ -212,7 +212,7 @@ def test_what_is_predicted_of_a_trajectory_is_what_it_calls(task: str, guider: s
 
 
 @pytest.mark.parametrize("selector", SELECTORS[1:])
-def test_every_selector_on_digits(shop: StoreWorkshop, selector: str) -> None:
+def test_every_selector_on_digits(shop: StoreBuilder, selector: str) -> None:
     run(shop, "digits", "none", selector, SAMPLERS[0])
 
 

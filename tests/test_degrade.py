@@ -9,7 +9,7 @@ from guideplug.denoise import Count, Leaf, Space, calls, tally
 from guideplug.errors import DenoiserError, RecipeError
 from guideplug.observe import Observers
 from guideplug.recipes.degraded import DegradedDenoiser
-from guideplug.run.builder import StoreWorkshop
+from guideplug.run.builder import StoreBuilder
 from guideplug.run.preflight import guided, rehearse
 from guideplug.run.resolve import Request, resolve, to_toml
 from guideplug.store import Store
@@ -165,7 +165,7 @@ def test_a_role_may_be_a_degraded_main_network(tmp_path):
     config = resolved(models={"weak": "degraded(main, dropout=0.1)"})
     assert config.models["weak"] == Degraded(of=config.main, dropout=0.1)
     rehearse(config, REGISTRY)
-    shop = StoreWorkshop(Store(tmp_path), torch.device("cpu"), Observers())
+    shop = StoreBuilder(Store(tmp_path), torch.device("cpu"), Observers())
     shop.expect(config.recipes)
     weak, main = shop.obtain(config.models["weak"]), shop.obtain(config.main)
     assert [p.data_ptr() for p in weak.parameters()] == [p.data_ptr() for p in main.parameters()]
@@ -185,7 +185,7 @@ def test_both_networks_may_be_degraded_as_in_the_papers_study(tmp_path):
     assert isinstance(config.main, Degraded)
     assert config.main.of == config.models["weak"].of
     rehearse(config, REGISTRY)
-    shop = StoreWorkshop(Store(tmp_path), torch.device("cpu"), Observers())
+    shop = StoreBuilder(Store(tmp_path), torch.device("cpu"), Observers())
     models = {role: shop.obtain(recipe) for role, recipe in config.recipes.items()}
     assert models["main"].of is models["weak"].of
     samples = config.sampler.sample(guided(config.guider, models), 5.0 * starts(4)[:, :2])

@@ -247,8 +247,7 @@ def world(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     shutil.copytree(prepared, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("GUIDEPLUG_STORE", str(folder / "store"))
-    for module in ("dry_run", "compare_plan", "study"):
-        monkeypatch.setattr(f"guideplug.cli.{module}.estimate", lambda recipe: 1.0)
+    monkeypatch.setattr("guideplug.recipes.training_recipe.TrainingRecipe.estimate", lambda recipe: 1.0)
     monkeypatch.setattr("guideplug.cli.commands._go", lambda experiment, as_json: None)
     threads = torch.get_num_threads()
     yield World(folder)

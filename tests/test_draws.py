@@ -27,7 +27,7 @@ from guideplug.noise import NoiseDistribution
 from guideplug.observe import Observers
 from guideplug.recipes import SampleSet
 from guideplug.rng import derived_seed
-from guideplug.run.builder import StoreWorkshop
+from guideplug.run.builder import StoreBuilder
 from guideplug.store import Store, identity
 from guideplug.train.dataset import FiniteData
 from guideplug.train.examples import LossTable, NoiseStreams, conditioned
@@ -60,8 +60,8 @@ def draws(count: int = 4, dropout: float = 0.0, noise: NoiseDistribution = NOISE
     return NoiseStreams(DATA, count, noise, dropout)
 
 
-def workshop(root: Path) -> StoreWorkshop:
-    return StoreWorkshop(Store(root), CPU, Observers())
+def workshop(root: Path) -> StoreBuilder:
+    return StoreBuilder(Store(root), CPU, Observers())
 
 
 # Streams
@@ -136,7 +136,7 @@ def test_quantiles_are_those_of_the_draws(noise: NoiseDistribution) -> None:
 
 def test_a_training_that_looks_losses_up_is_the_one_that_computes_them(tmp_path: Path) -> None:
     shop = workshop(tmp_path)
-    looked_up, computed = shop.training(MAIN), shop.training(MAIN)
+    looked_up, computed = shop.begin(MAIN), shop.begin(MAIN)
     computed.scoring = evolve(computed.scoring, tables={})
     seen: list[list[Tensor]] = [[], []]
     for training, kept in zip((looked_up, computed), seen, strict=True):
@@ -177,7 +177,7 @@ def test_the_table_is_the_networks_losses_one_by_one(tmp_path: Path) -> None:
     loss = OPTIONS.loss.of(network, conditioned(drawn, network), drawn.sigma, 1.0)  # type: ignore[arg-type]
     scale = OPTIONS.loss.weight(drawn.sigma, DIGITS.space.sigma_data) / OPTIONS.loss.weight(drawn.sigma, 1.0)
     assert float(module.losses[700, 2]) == pytest.approx(float(loss * scale), rel=1e-4)
-    facts = shop.made(table).facts
+    facts = shop.build(table).facts
     assert facts["evaluations"] == 3 * (DIGITS.size() or 0)
     assert facts["seconds"] > 0
 
@@ -216,10 +216,10 @@ def test_nothing_is_computed_that_is_not_looked_up(recipe: Train) -> None:
 
 def test_a_stopped_training_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     shop = workshop(tmp_path)
-    whole, first = shop.training(MAIN), shop.training(MAIN)
+    whole, first = shop.begin(MAIN), shop.begin(MAIN)
     whole.run()
     first.run(until=Duration(3, "it"))
-    second = shop.training(MAIN)
+    second = shop.begin(MAIN)
     second.load_state(*first.state())
     second.run()
     for name, tensor in whole.weights().items():

@@ -813,7 +813,7 @@ class Gives(Recipe):
     def build(self) -> nn.Module:
         return LineDenoiser(Space((2,)), self.seed)
 
-    def make(self, module: nn.Module, workshop: Any) -> Mapping[str, Any]:
+    def make(self, module: nn.Module, builder: Any) -> Mapping[str, Any]:
         return {}
 
 
@@ -828,7 +828,7 @@ class Unsaid(Recipe):
     def build(self) -> nn.Module:
         return LineDenoiser(Space((2,)), 0)
 
-    def make(self, module: nn.Module, workshop: Any) -> Mapping[str, Any]:
+    def make(self, module: nn.Module, builder: Any) -> Mapping[str, Any]:
         return {}
 
 

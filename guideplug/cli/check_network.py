@@ -20,7 +20,7 @@ from guideplug.errors import ConditionError, DenoiserError, UsageError
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
 from guideplug.rng import SampleStreams
-from guideplug.run.builder import StoreWorkshop
+from guideplug.run.builder import StoreBuilder
 from guideplug.run.checked import MOST, task_examples
 from guideplug.run.preflight import denoiser_of
 from guideplug.run.resolve import Request, RunConfig, resolve
@@ -42,8 +42,8 @@ def check_network(model: str, options: Mapping[str, Any]) -> None:
     registry = Registry.installed(plugin_files(options, None))
     config = resolve(Request(values=values, models={"main": model}), registry)
     examples, condition = _examples(options["examples"], config)
-    workshop = StoreWorkshop(Store.default(), torch.device(config.device), Observers([]))
-    denoiser = denoiser_of(workshop.obtain(config.main), "main")
+    builder = StoreBuilder(Store.default(), torch.device(config.device), Observers([]))
+    denoiser = denoiser_of(builder.obtain(config.main), "main")
     try:
         found = check_denoiser(denoiser, examples, condition, seed=options["seed"])
     except (DenoiserError, ConditionError) as error:

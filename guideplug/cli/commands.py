@@ -22,7 +22,7 @@ from guideplug.config import short
 from guideplug.errors import RunError, UsageError
 from guideplug.files.reading import parse_toml
 from guideplug.guide import Guider
-from guideplug.recipes import Train
+from guideplug.recipe import MainRecipe
 from guideplug.registry.registry import Registry
 from guideplug.report import keep_words
 from guideplug.run.code import code_of
@@ -221,7 +221,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "
 
 def _folder_name(config: RunConfig) -> str:
     main = config.main
-    selector = main.selector if isinstance(main, Train) else None
+    selector = main.selector if isinstance(main, MainRecipe) else None
     parts = [config.task, config.guider, selector]
     return "-".join(part.name for part in parts if part is not None)
 

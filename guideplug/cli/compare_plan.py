@@ -7,9 +7,9 @@ import click
 import torch
 
 from guideplug.cli.compare_tables import counted
-from guideplug.cli.dry_run import estimate
 from guideplug.compare import Grid, to_toml
-from guideplug.compare.trainings import Trained, iteration_of, needed_for, plain
+from guideplug.compare.trainings import iteration_of, needed_for, plain
+from guideplug.recipe import Recipe
 from guideplug.store import Store, identity
 
 __all__ = ["dry_run", "found_trainings", "pointless"]
@@ -18,7 +18,7 @@ __all__ = ["dry_run", "found_trainings", "pointless"]
 def dry_run(grid: Grid, store: Store, jobs: int) -> None:
     """Print what a comparison would do."""
     torch.set_num_threads(grid.first.threads)
-    mains: list[Trained] = list(grid.trainings.values())
+    mains: list[Recipe] = list(grid.trainings.values())
     others = _others(grid)
     steps = ", ".join(map(str, grid.moments))
     click.echo(to_toml(grid))
@@ -64,7 +64,7 @@ def found_trainings(grid: Grid, store: Store) -> set[tuple[str, int]]:
     return {key for key, recipe in grid.trainings.items() if _complete(recipe, grid, store)}
 
 
-def _complete(recipe: Trained, grid: Grid, store: Store) -> bool:
+def _complete(recipe: Recipe, grid: Grid, store: Store) -> bool:
     """Whether a main training is in the store with a snapshot at every step of the grid."""
     entry = store.find(identity(recipe))
     return entry is not None and all(
@@ -72,16 +72,16 @@ def _complete(recipe: Trained, grid: Grid, store: Store) -> bool:
     )
 
 
-def _others(grid: Grid) -> list[Trained]:
+def _others(grid: Grid) -> list[Recipe]:
     """The trainings under references and guides, each once, that are no arm's own."""
     mains = {identity(recipe) for recipe in grid.trainings.values()}
-    found: dict[str, Trained] = {}
+    found: dict[str, Recipe] = {}
     for recipe in _recipes(grid):
         found.setdefault(identity(recipe), recipe)
     return [recipe for key, recipe in found.items() if key not in mains]
 
 
-def _recipes(grid: Grid) -> Iterator[Trained]:
+def _recipes(grid: Grid) -> Iterator[Recipe]:
     for config in grid.configs.values():
         for recipe, _ in needed_for(config.recipes.values()).trainings:
             yield recipe
@@ -91,13 +91,13 @@ def _share(there: int, count: int) -> str:
     return f"{'none' if not there else 'all' if there == count else there} of them in the store already"
 
 
-def _seconds(recipes: Sequence[Trained]) -> float:
+def _seconds(recipes: Sequence[Recipe]) -> float:
     """Seconds of trainings one after the other, without selection; those that do the same work are tried once."""
     each: dict[str, float] = {}
     total = 0.0
     for recipe in recipes:
-        work, steps = iteration_of(plain(recipe)), recipe.options.steps or 1
+        work, steps = iteration_of(plain(recipe)), recipe.iterations or 1
         if work not in each:
-            each[work] = (estimate(plain(recipe)) or 0.0) / steps
+            each[work] = (plain(recipe).estimate() or 0.0) / steps
         total += each[work] * steps
     return total

@@ -1,28 +1,24 @@
 """What run --dry-run prints: the configuration, what will happen to each network, and an estimate of the time."""
 
 import json
-import time
 import tomllib
-from typing import Any
 
 import click
 import torch
 
-from guideplug.config import Duration, short
-from guideplug.recipes import FineTune, Train
-from guideplug.run.preflight import denoiser_of, planned_networks
+from guideplug.config import short
+from guideplug.run.preflight import planned_networks
 from guideplug.run.resolve import RunConfig, to_toml
 from guideplug.store import Store
-from guideplug.train import Training
 
-__all__ = ["dry_run", "estimate"]
+__all__ = ["dry_run"]
 
 
 def dry_run(config: RunConfig, store: Store, *, as_json: bool) -> None:
     """Print what a run would do."""
     torch.set_num_threads(config.threads)
     networks = planned_networks(config, store)
-    estimates = {role: estimate(recipe) for role, recipe, what in networks if what in ("trained", "resumed")}
+    estimates = {role: recipe.estimate() for role, recipe, what in networks if what in ("trained", "resumed")}
     if as_json:
         plan = [
             {"role": role, "recipe": recipe.name, "plan": what, "seconds": estimates.get(role)}
@@ -40,20 +36,3 @@ def dry_run(config: RunConfig, store: Store, *, as_json: bool) -> None:
         click.echo(f"# {role}{about} will be {what}{length if what != 'found' else ''}{time_}")
     known = [seconds for seconds in estimates.values() if seconds is not None]
     click.echo(f"# training takes about {sum(known):.0f} s here; sampling and metrics come on top")
-
-
-def estimate(recipe: Any) -> float | None:
-    """Seconds of a training on this machine, from a few iterations of it without selection."""
-    if not isinstance(recipe, Train | FineTune):
-        return None
-    if recipe.options.duration.unit == "s":
-        return recipe.options.duration.amount
-    data: Any = recipe.task if isinstance(recipe, Train) else getattr(recipe.on, "task", recipe.on)
-    training = Training(denoiser_of(recipe.build(), recipe.name), data, recipe.options, seed=recipe.seed)
-    training.run(until=Duration(3, "it"))
-    begin = time.perf_counter()
-    training.run(until=Duration(11, "it"))
-    each = (time.perf_counter() - begin) / 8
-    duration = recipe.options.duration
-    steps = duration.amount if duration.unit == "it" else duration.amount / recipe.options.batch
-    return each * steps

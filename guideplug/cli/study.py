@@ -12,7 +12,6 @@ import torch
 from rich.console import Console
 
 from guideplug.cli.commands import observers_given, plugin_files
-from guideplug.cli.dry_run import estimate
 from guideplug.cli.guard import guard, no_links
 from guideplug.cli.report import page_told
 from guideplug.cli.study_progress import StudyProgress
@@ -130,7 +129,7 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
     """Print what a study would do."""
     torch.set_num_threads(plan.configs[0].threads)
     missing = [recipe for _, recipe in plan.networks if store.find(identity(recipe)) is None]
-    estimates = [estimate(recipe) for recipe in missing]
+    estimates = [recipe.estimate() for recipe in missing]
     known = [seconds for seconds in estimates if seconds is not None]
     if as_json:
         found = {

@@ -18,8 +18,7 @@ import attrs
 from guideplug.compare.result import BUDGETS
 from guideplug.config import NONE, Duration, expand_ranges, short
 from guideplug.errors import ConfigError, RecipeError, UsageError, nearest
-from guideplug.recipe import Recipe
-from guideplug.recipes import Snapshot, Train
+from guideplug.recipe import MainRecipe, Recipe
 from guideplug.registry.registry import Registry
 from guideplug.run.measure import metrics_of
 from guideplug.run.resolve import Request, RunConfig, resolve
@@ -86,11 +85,11 @@ class Grid:
     moments: tuple[int, ...]
 
     @property
-    def trainings(self) -> dict[tuple[str, int], Train]:
+    def trainings(self) -> dict[tuple[str, int], MainRecipe]:
         """The main recipe of each selector and seed."""
-        found: dict[tuple[str, int], Train] = {}
+        found: dict[tuple[str, int], MainRecipe] = {}
         for (_, selector, seed), config in self.configs.items():
-            assert isinstance(config.main, Train)  # by `resolve_grid`
+            assert isinstance(config.main, MainRecipe)  # by `resolve_grid`
             found[selector, seed] = config.main
         return found
 
@@ -103,7 +102,7 @@ class Grid:
         """A run's recipes with a snapshot for its main network, "main" first; what is made of it is of the snapshot."""
         config = self.configs[guider, selector, seed]
         main = config.main
-        snapshot: Recipe = main if step == self.steps[-1] else Snapshot(of=main, at=Duration(step, "it"))
+        snapshot: Recipe = main if step == self.steps[-1] else main.moment(Duration(step, "it"))
         others = {role: _of_snapshot(recipe, main, snapshot, step) for role, recipe in config.models.items()}
         return {"main": snapshot, **others}
 
@@ -116,9 +115,9 @@ def _of_snapshot(value: Any, main: Recipe, snapshot: Recipe, step: int) -> Any:
         return value
     if value == main:
         return snapshot
-    if isinstance(value, Snapshot) and value.of == main:
-        later = snapshot != main and (value.at is None or value.at.amount > step)
-        return attrs.evolve(value, at=Duration(step, "it")) if later else value
+    earlier = value.at_most(main, Duration(step, "it"))
+    if earlier is not None:
+        return value if snapshot == main else earlier
     fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}  # type: ignore[arg-type]
     changed = {name: _of_snapshot(item, main, snapshot, step) for name, item in fields.items()}
     return value if changed == fields else attrs.evolve(value, **changed)  # type: ignore[misc]
@@ -161,7 +160,7 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
                 called |= {guider: key[0], selector: key[1]}
     _check_roles(request, configs)
     main = next(iter(configs.values())).main
-    if not isinstance(main, Train):
+    if not isinstance(main, MainRecipe):
         raise UsageError(
             f"a comparison trains its main network, and --model main is a {main.name!r} recipe: leave it out"
         )
@@ -217,7 +216,7 @@ def _evenly(steps: int, count: int) -> tuple[int, ...]:
     return tuple(-(-steps * number // count) for number in range(1, count + 1))
 
 
-def _many(main: Train) -> int:
+def _many(main: MainRecipe) -> int:
     """How many snapshots are kept where nobody says: 100, or as many as take 1 GB."""
     size: int = sum(tensor.numel() * tensor.element_size() for tensor in main.build().state_dict().values())
     return max(min(SNAPSHOTS, MOST_BYTES // max(size, 1)), 1)

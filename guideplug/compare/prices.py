@@ -13,13 +13,14 @@ import torch
 
 from guideplug.compare.costs import Cost, Price, measure_prices
 from guideplug.compare.grid import Grid
-from guideplug.compare.trainings import Trained, iteration_of, needed_for, plain
+from guideplug.compare.trainings import iteration_of, needed_for, plain
 from guideplug.config import NONE
 from guideplug.errors import RunError
 from guideplug.files.atomic import check_unchanged, whole_file
 from guideplug.files.reading import read_json_file
 from guideplug.observe import Observers
-from guideplug.run.builder import StoreWorkshop
+from guideplug.recipe import Recipe
+from guideplug.run.builder import StoreBuilder
 from guideplug.store import Store
 
 __all__ = ["Prices", "measured_prices"]
@@ -32,7 +33,7 @@ class Prices:
     of: Mapping[str, Price]
     names: Mapping[str, str]
 
-    def cost(self, recipe: Trained) -> Cost:
+    def cost(self, recipe: Recipe) -> Cost:
         """The price of a training's iterations."""
         return Cost(self.of[iteration_of(recipe)], self.of[iteration_of(plain(recipe))])
 
@@ -61,8 +62,8 @@ def measured_prices(grid: Grid, store: Store, folder: Path, say: Callable[[str],
     if path.is_file():
         return Prices(_read(path, names), names)
     torch.set_num_threads(grid.first.threads)
-    shop = StoreWorkshop(store, torch.device(grid.first.device), Observers())
-    found = Prices(measure_prices({key: shop.training(recipe) for key, recipe in recipes.items()}), names)
+    builder = StoreBuilder(store, torch.device(grid.first.device), Observers())
+    found = Prices(measure_prices({key: builder.begin(recipe) for key, recipe in recipes.items()}), names)
     rows = {key: {"of": names[key], **attrs.asdict(price)} for key, price in found.of.items()}
     with whole_file(path) as file:
         file.write(json.dumps(rows, indent=1).encode())
@@ -71,12 +72,12 @@ def measured_prices(grid: Grid, store: Store, folder: Path, say: Callable[[str],
     return found
 
 
-def _works(grid: Grid) -> tuple[dict[str, Trained], dict[str, str]]:
+def _works(grid: Grid) -> tuple[dict[str, Recipe], dict[str, str]]:
     """What there is to measure, and what to call it; all seeds do the same work."""
-    recipes: dict[str, Trained] = {}
+    recipes: dict[str, Recipe] = {}
     names: dict[str, str] = {}
 
-    def add(recipe: Trained, name: str) -> None:
+    def add(recipe: Recipe, name: str) -> None:
         key = iteration_of(recipe)
         recipes.setdefault(key, recipe)
         names.setdefault(key, name)

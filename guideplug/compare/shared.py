@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from guideplug.compare.grid import Grid
 from guideplug.compare.trainings import plain
 from guideplug.recipe import Recipe, nested_recipes
-from guideplug.recipes import DataRecipe, Train
 from guideplug.run.resolve import RunConfig
 from guideplug.store import identity
 
@@ -44,7 +43,6 @@ def _with_some(of: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
 def _guides(config: RunConfig) -> Mapping[str, set[str]]:
     """The networks that a run's guider rests on beside the main one, by role."""
     assert config.guider is not None  # by `shared_guides`
-    assert isinstance(config.main, Train)  # by `resolve_grid`
     roles = {*config.guider.needs(config.task, config.main), *config.guider.may_use()}
     own = _networks(plain(config.main))
     return {role: _networks(recipe, config.main) - own for role, recipe in config.models.items() if role in roles}
@@ -70,7 +68,7 @@ def _networks(recipe: Recipe, but: Recipe | None = None) -> set[str]:
 def _identities(recipe: Recipe, but: Recipe | None) -> Iterator[str]:
     if recipe == but:
         return
-    if not isinstance(recipe, DataRecipe):
+    if not recipe.gives_data:
         yield identity(recipe)
     for inner in nested_recipes(recipe):
         yield from _identities(inner, but)

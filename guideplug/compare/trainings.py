@@ -6,18 +6,15 @@ needed. What a loaded file or a plugin's own recipe cost nobody knows: it is nam
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 
 from guideplug.config import Duration
-from guideplug.recipe import Recipe, nested_recipes
-from guideplug.recipes import DataRecipe, FineTune, Snapshot, Train
+from guideplug.recipe import MainRecipe, Recipe
 from guideplug.store import identity
 
 __all__ = ["Needed", "iteration_of", "needed_for", "plain"]
-
-Trained: TypeAlias = Train | FineTune
 
 
 @attrs.frozen
@@ -29,27 +26,24 @@ class Needed:
         unknown: the names of recipes whose cost nobody knows.
     """
 
-    trainings: tuple[tuple[Trained, int | None], ...]
+    trainings: tuple[tuple[Recipe, int | None], ...]
     unknown: tuple[str, ...]
 
 
 def needed_for(recipes: Iterable[Recipe]) -> Needed:
     """The distinct trainings under recipes, in the order in which they can be made."""
-    trainings: dict[str, tuple[Trained, int | None]] = {}
+    trainings: dict[str, tuple[Recipe, int | None]] = {}
     unknown: dict[str, None] = {}
 
     def look(recipe: Recipe, until: int | None) -> None:
-        if isinstance(recipe, Snapshot):
-            look(recipe.training, None if recipe.at is None else int(recipe.at.amount))
-            return
-        for inner in nested_recipes(recipe):
-            look(inner, None)
-        if isinstance(recipe, Train | FineTune):
+        for inner, moment in recipe.rests_on():
+            look(inner, None if moment is None else int(moment.amount))
+        if recipe.duration is not None:
             key = identity(recipe)
             before = trainings.get(key)
             if before is None or (before[1] is not None and (until is None or until > before[1])):
                 trainings[key] = recipe, until
-        elif not isinstance(recipe, DataRecipe):
+        elif not recipe.free:
             unknown[recipe.name] = None
 
     for recipe in recipes:
@@ -57,14 +51,14 @@ def needed_for(recipes: Iterable[Recipe]) -> Needed:
     return Needed(tuple(trainings.values()), tuple(unknown))
 
 
-def plain(recipe: Trained) -> Trained:
+def plain(recipe: Recipe) -> Recipe:
     """The training without selection."""
-    return attrs.evolve(recipe, selector=None, models={}) if isinstance(recipe, Train) else recipe
+    return recipe.with_options(selector=None, models={}) if isinstance(recipe, MainRecipe) else recipe
 
 
-def iteration_of(recipe: Trained) -> str:
+def iteration_of(recipe: Recipe) -> str:
     """A name for the work of one iteration: equal for trainings that differ only in seeds and in how long they are."""
-    return identity(_seedless(recipe.lasting(Duration(1, "it"))))
+    return identity(_seedless(recipe.with_duration(Duration(1, "it"))))
 
 
 def _seedless(value: Any) -> Any:

@@ -32,9 +32,8 @@ from guideplug.files.digest import record_digest
 from guideplug.files.reading import read_json_file
 from guideplug.guide import nested_guiders
 from guideplug.observe import Observers
-from guideplug.recipes import Snapshot
 from guideplug.registry.registry import Registry
-from guideplug.run.builder import StoreWorkshop
+from guideplug.run.builder import StoreBuilder
 from guideplug.run.code import code_of, code_that_measures, measured_anew
 from guideplug.run.measure import Bench, metrics_of
 from guideplug.run.preflight import denoiser_of, guided
@@ -233,22 +232,22 @@ class _Desk:
             self.grid.trainings[selector, seed],
         )
         with asked_to_leave() as stop:
-            shop = StoreWorkshop(self.store, torch.device(config.device), self.observers, stop=stop)
-            snapshots = [  # its own, and those that guide it
-                one
+            builder = StoreBuilder(self.store, torch.device(config.device), self.observers, stop=stop)
+            extras = [  # of its own snapshots, and of those that guide it
+                extra
                 for guider in self.grid.request.guiders
                 for step in self.grid.steps
                 for one in self.grid.at(guider, selector, seed, step).values()
-                if isinstance(one, Snapshot) and one.of == recipe
+                for extra in one.asks_for()
             ]
-            shop.expect({f"{selector}, seed {seed}": recipe}, snapshots=snapshots)
+            builder.expect({f"{selector}, seed {seed}": recipe}, extras)
             references = []
             for training, until in needed_for(recipe.models.values()).trainings:
-                history = [Moment(**row) for row in shop.made(training).facts["history"]]
+                history = [Moment(**row) for row in builder.build(training).facts["history"]]
                 references.append(attrs.asdict(history[-1] if until is None else moment_at(history, until)))
-            facts = shop.made(recipe).facts
-            shop.keep(recipe)
-            tables = sum(shop.made(table).facts["seconds"] for table in recipe.tables.values())
+            facts = builder.build(recipe).facts
+            builder.complete(recipe)
+            tables = sum(builder.build(table).facts["seconds"] for table in recipe.prerequisites())
         kept = {name: facts[name] for name in ("history", "seconds", "phases", "evaluations", "effective_sample_size")}
         return {**kept, "references": references, "tables": tables}
 
@@ -257,11 +256,13 @@ class _Desk:
         selector, seed, step = cell
         found: dict[str, Any] = {}
         with asked_to_leave() as stop:
-            shop = StoreWorkshop(self.store, torch.device(self.grid.first.device), Observers(), stop=stop)
+            builder = StoreBuilder(self.store, torch.device(self.grid.first.device), Observers(), stop=stop)
             for guider in self.grid.request.guiders:
                 config = self.grid.configs[guider, selector, seed]
                 recipes = self.grid.at(guider, selector, seed, step)
-                models: dict[str, Leaf] = {role: denoiser_of(shop.obtain(one), role) for role, one in recipes.items()}
+                models: dict[str, Leaf] = {
+                    role: denoiser_of(builder.obtain(one), role) for role, one in recipes.items()
+                }
                 point = models["main"] if config.guider is None else guided(config.guider, models)
                 _, metrics, evaluations = self.bench.sampled(config, point, guider, stop)
                 found[guider] = {"metrics": metrics, "evaluations": evaluations}

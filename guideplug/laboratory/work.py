@@ -29,10 +29,9 @@ from guideplug.files.atomic import check_unchanged, whole_file
 from guideplug.files.reading import read_arrays
 from guideplug.laboratory.study_plan import Plan, fingerprint, planned
 from guideplug.observe import Observers
-from guideplug.recipe import Recipe, nested_recipes
-from guideplug.recipes import Snapshot
+from guideplug.recipe import Extra, extras_under
 from guideplug.registry.registry import Registry
-from guideplug.run.builder import StoreWorkshop
+from guideplug.run.builder import StoreBuilder
 from guideplug.run.code import code_that_measures, measured_anew
 from guideplug.run.folder import read_json
 from guideplug.run.measure import Bench, metrics_of
@@ -169,7 +168,7 @@ def _references(bench: Bench, config: RunConfig) -> Sequence[Arm]:
 
 def _obtained(store: Store, recipes: Mapping[str, Any], device: str, role: str) -> nn.Module:
     """The module of a trial's role, from the store."""
-    return StoreWorkshop(store, torch.device(device), Observers()).obtain(recipes[role])
+    return StoreBuilder(store, torch.device(device), Observers()).obtain(recipes[role])
 
 
 # Processes
@@ -186,19 +185,18 @@ class _Desk:
     observers: Observers
 
     @cached_property
-    def snapshots(self) -> list[Snapshot]:
-        """All that the study wants, so that a training keeps them at once."""
-        found = [one for _, recipe in self.plan.networks for one in _snapshots(recipe)]
-        return list({identity(one): one for one in found}.values())
+    def extras(self) -> list[Extra]:
+        """All that the study's networks ask of each other, so that a training keeps them at once."""
+        return [extra for _, recipe in self.plan.networks for extra in extras_under(recipe)]
 
     def make(self, number: int) -> float:
         """Make a network, or find it made; seconds it took."""
         begin = time.perf_counter()
         name, recipe = self.plan.networks[number]
         with asked_to_leave() as stop:
-            shop = StoreWorkshop(self.store, self._device, self.observers, stop=stop)
-            shop.expect({name: recipe}, snapshots=self.snapshots)
-            shop.obtain(recipe)
+            builder = StoreBuilder(self.store, self._device, self.observers, stop=stop)
+            builder.expect({name: recipe}, self.extras)
+            builder.obtain(recipe)
         return time.perf_counter() - begin
 
     def measure(self, number: int) -> float:
@@ -207,8 +205,8 @@ class _Desk:
         trial, config = self.plan.trials[number], self.plan.configs[number]
         path = _path(self.folder, number)
         with asked_to_leave() as stop:
-            shop = StoreWorkshop(self.store, self._device, Observers(), stop=stop)
-            models = {role: denoiser_of(shop.obtain(recipe), role) for role, recipe in config.recipes.items()}
+            builder = StoreBuilder(self.store, self._device, Observers(), stop=stop)
+            models = {role: denoiser_of(builder.obtain(recipe), role) for role, recipe in config.recipes.items()}
             point = models["main"] if config.guider is None else guided(config.guider, models)
             truth = self.bench.truth(config, stop).metrics
             found: dict[str, Any] = {
@@ -234,13 +232,6 @@ class _Desk:
     @property
     def _device(self) -> torch.device:
         return torch.device(self.plan.configs[0].device)
-
-
-def _snapshots(recipe: Recipe) -> Iterator[Snapshot]:
-    if isinstance(recipe, Snapshot):
-        yield recipe
-    for inner in nested_recipes(recipe):
-        yield from _snapshots(inner)
 
 
 def _arrays(arm: Arm) -> dict[str, Any]:

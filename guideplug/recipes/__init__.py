@@ -5,11 +5,11 @@ from guideplug.recipes.data import DataModule, DataRecipe
 from guideplug.recipes.degraded import Degraded
 from guideplug.recipes.fine_tune import FineTune
 from guideplug.recipes.load import Load
-from guideplug.recipes.planned import Planned, PlannedBatch, PlannedSampling
+from guideplug.recipes.planned import PlannedBatch, PlannedSampling
 from guideplug.recipes.python_ref import OwnCode
 from guideplug.recipes.reference_losses import ReferenceLosses
 from guideplug.recipes.resampled import Resampled
-from guideplug.recipes.snapshot import Snapshot, stored_averages
+from guideplug.recipes.snapshot import Snapshot
 from guideplug.recipes.synthetic import SampleSet, Synthetic
 from guideplug.recipes.train import Train
 
@@ -21,7 +21,6 @@ __all__ = [
     "FineTune",
     "Load",
     "OwnCode",
-    "Planned",
     "PlannedBatch",
     "PlannedSampling",
     "ReferenceLosses",
@@ -30,5 +29,4 @@ __all__ = [
     "Snapshot",
     "Synthetic",
     "Train",
-    "stored_averages",
 ]

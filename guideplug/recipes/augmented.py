@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from guideplug.config import at_least, option
 from guideplug.denoise import Condition, concatenate, on_device, select_rows
 from guideplug.errors import RecipeError
-from guideplug.recipe import Recipe, Workshop
+from guideplug.recipe import Builder, Recipe
 from guideplug.recipes.data import DataModule, DataRecipe, check_data
 from guideplug.rng import derived_seed
 from guideplug.task import Task
@@ -68,10 +68,10 @@ class Augmented(DataRecipe):
         generator = torch.Generator().manual_seed(derived_seed("real examples", self.seed))
         return torch.randperm(size, generator=generator)[: self.real].sort().values
 
-    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+    def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
         """Obtain the samples."""
         assert isinstance(module, AugmentedSet)
-        others = workshop.obtain(self.on)
+        others = builder.obtain(self.on)
         assert isinstance(others, DataModule)
         module.others = others
         return {"data": f"{len(module.chosen)} real examples and {others.size()} samples"}

@@ -6,6 +6,7 @@ by number.
 """
 
 import abc
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,9 @@ class DataModule(nn.Module, abc.ABC):
 
 class DataRecipe(Recipe):
     """How a data set is obtained; `FineTune.on` and `Train.on` take it. Final frozen attrs classes."""
+
+    gives_data: ClassVar[bool] = True
+    free: ClassVar[bool] = True
 
     @abc.abstractmethod
     def build(self) -> DataModule:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from guideplug.config import Source, between, non_negative, option
 from guideplug.denoise import Affine, AnsweringFor, Condition, Denoiser, Leaf
 from guideplug.errors import DenoiserError, RecipeError
-from guideplug.recipe import Recipe, Workshop
+from guideplug.recipe import Builder, Recipe
 from guideplug.rng import Draws, asked_samples, derived_seed
 
 __all__ = ["Degraded", "DegradedDenoiser"]
@@ -62,10 +62,10 @@ class Degraded(Recipe):
             )
         return DegradedDenoiser(module, self.dropout, self.noise, self.seed)
 
-    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+    def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
         """Take the network: it is shared, not copied."""
         assert isinstance(module, DegradedDenoiser)
-        module.of = cast(Leaf, workshop.obtain(self.of))
+        module.of = cast(Leaf, builder.obtain(self.of))
         done = [f"{share:.3g} {kind}" for share, kind in ((self.dropout, "dropout"), (self.noise, "noise")) if share]
         return {"degraded": f"the network of {module.of.role!r} with {' and '.join(done)}"}
 

@@ -1,15 +1,16 @@
 """Training a copy of a denoiser further."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, final
 
-from attrs import evolve, frozen
+from attrs import frozen
 from torch import nn
 
-from guideplug.config import Duration, option
-from guideplug.recipe import Recipe, Workshop
+from guideplug.config import option
+from guideplug.recipe import Builder, Planned, Recipe
 from guideplug.recipes.data import check_data
-from guideplug.recipes.planned import Planned, PlannedBatch
+from guideplug.recipes.planned import PlannedBatch
+from guideplug.recipes.training_recipe import TrainingRecipe
 from guideplug.task import Task
 from guideplug.train.examples import finite
 from guideplug.train.options import Options
@@ -19,7 +20,7 @@ __all__ = ["FineTune"]
 
 @final
 @frozen(kw_only=True)
-class FineTune(Recipe):
+class FineTune(TrainingRecipe):
     """Train a copy of a recipe's denoiser further, on a task's data or on those of a recipe."""
 
     name = "fine-tune"
@@ -35,14 +36,17 @@ class FineTune(Recipe):
     def build(self) -> nn.Module:
         return self.of.build()
 
-    def initialize(self, module: nn.Module, workshop: Workshop) -> None:
+    def initialize(self, module: nn.Module, builder: Builder) -> None:
         """Copy the other's weights."""
-        module.load_state_dict(workshop.obtain(self.of).state_dict())
+        module.load_state_dict(builder.obtain(self.of).state_dict())
 
-    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
-        """Start from the other's weights and train."""
-        self.initialize(module, workshop)
-        return workshop.train(self, module)
+    @property
+    def data(self) -> Recipe | Task:
+        return self.on
+
+    @property
+    def estimated_on(self) -> Any:
+        return getattr(self.on, "task", self.on)
 
     def content(self) -> str:
         return self.on.fingerprint() if isinstance(self.on, Task) else ""
@@ -61,11 +65,3 @@ class FineTune(Recipe):
             options = self.options
             drops = options.condition_dropout > 0
             yield PlannedBatch(user="its training", of=self, task=task, levels=options.noise.quartiles, drops=drops)
-
-    @property
-    def iterations(self) -> int | None:
-        return self.options.steps
-
-    def lasting(self, duration: Duration) -> "FineTune":
-        """The same, for another duration."""
-        return evolve(self, options=evolve(self.options, duration=duration))

@@ -12,7 +12,7 @@ from guideplug.denoise import Leaf, NoiseDomain
 from guideplug.errors import CheckpointError
 from guideplug.files.reading import file_digest
 from guideplug.files.tensors import fill_module, read_tensors
-from guideplug.recipe import Recipe, Workshop
+from guideplug.recipe import Builder, Recipe
 from guideplug.task import Network, Task, seeded_build
 
 __all__ = ["Load"]
@@ -32,7 +32,7 @@ class Load(Recipe):
     def build(self) -> Leaf:
         return seeded_build(self.denoiser, self.task, 0)
 
-    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+    def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
         """Fill in the weights; the facts have the prefix that the names in the file have and the network's have not.
 
         Raises:
@@ -44,6 +44,10 @@ class Load(Recipe):
     def _fill(self, module: nn.Module) -> str:
         tensors, _ = read_tensors(Path(self.path))
         return fill_module(module, tensors, self.path)
+
+    @property
+    def loaded_from(self) -> str:
+        return self.path
 
     def content(self) -> str:
         """The hash of the file's bytes."""

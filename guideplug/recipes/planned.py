@@ -5,21 +5,21 @@ samples (`guideplug.run.preflight`).
 """
 
 from collections.abc import Mapping
-from typing import TypeAlias, final
+from typing import final
 
 from attrs import field, frozen
 
 from guideplug.guide import Guider
-from guideplug.recipe import Recipe
+from guideplug.recipe import Planned, Recipe
 from guideplug.sample import Sampler
 from guideplug.task import Task
 
-__all__ = ["Planned", "PlannedBatch", "PlannedSampling"]
+__all__ = ["PlannedBatch", "PlannedSampling"]
 
 
 @final
 @frozen(kw_only=True)
-class PlannedSampling:
+class PlannedSampling(Planned):
     """Samples that are drawn from a network, guided or not: levels are floats, and each knows the next.
 
     Args:
@@ -39,7 +39,7 @@ class PlannedSampling:
 
 @final
 @frozen(kw_only=True)
-class PlannedBatch:
+class PlannedBatch(Planned):
     """Training examples that a network answers, guided or not: levels are a tensor, one for each example.
 
     Args:
@@ -61,6 +61,3 @@ class PlannedBatch:
     drops: bool = False
     guider: Guider | None = None
     models: Mapping[str, Recipe] = field(factory=dict)
-
-
-Planned: TypeAlias = PlannedSampling | PlannedBatch

@@ -27,7 +27,7 @@ from guideplug.denoise import Domain, Leaf, NoiseDomain
 from guideplug.errors import RecipeError
 from guideplug.files.tensors import tensors_digest
 from guideplug.files.trust import FUNCTION, allow
-from guideplug.recipe import Recipe, Workshop
+from guideplug.recipe import Builder, Recipe
 from guideplug.store.source import Reach, core_scope, own_scope
 from guideplug.task import Network, Task, seeded_build
 
@@ -175,7 +175,7 @@ class ImportedDenoiser(Recipe):
     def build(self) -> Leaf:
         return seeded_build(self.denoiser, self.task, 0)
 
-    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+    def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
         """It has its weights already."""
         return {"path": self.builder}
 

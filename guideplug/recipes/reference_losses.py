@@ -1,20 +1,26 @@
 """The losses of a network on finite data, computed once."""
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, final
 
+import torch
 from attrs import frozen
-from torch import nn
+from torch import Tensor, nn
 
 from guideplug.config import Source, at_least, between, option
+from guideplug.errors import DivergenceError
 from guideplug.noise import LogNormal, NoiseDistribution
-from guideplug.recipe import Recipe, Workshop
-from guideplug.recipes.planned import Planned, PlannedBatch
+from guideplug.recipe import Builder, Planned, Recipe
+from guideplug.recipes.network import denoiser_of
+from guideplug.recipes.planned import PlannedBatch
 from guideplug.task import Task
-from guideplug.train.examples import LossTable, NoiseStreams, finite
+from guideplug.train.examples import LossTable, NoiseStreams, conditioned, finite
 from guideplug.train.loss import Loss
 
 __all__ = ["ReferenceLosses"]
+
+BATCH = 4096
 
 
 @final
@@ -51,12 +57,33 @@ class ReferenceLosses(Recipe):
         """The loss that is computed."""
         return Loss(self.weighting, self.precision)
 
-    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+    def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
         """Compute them."""
         assert isinstance(module, LossTable)
-        losses, seconds = workshop.score(self)
+        losses, seconds = self.score(builder)
         module.losses.copy_(losses)
         return {"evaluations": losses.numel(), "seconds": seconds}
+
+    def score(self, builder: Builder) -> tuple[Tensor, float]:
+        """The losses, (items, streams), and the seconds that they took.
+
+        Raises:
+            DivergenceError: one is not finite.
+        """
+        denoiser, draws, begin = denoiser_of(builder.obtain(self.of)), self.draws, time.perf_counter()
+        parts = []
+        for first in range(0, draws.items * draws.count, BATCH):
+            numbers = torch.arange(first, min(first + BATCH, draws.items * draws.count))
+            drawn = draws.numbered(numbers // draws.count, numbers % draws.count, builder.device)
+            examples = conditioned(drawn, denoiser)
+            with torch.no_grad():
+                losses = self.loss.of(denoiser, examples, drawn.sigma, denoiser.space.sigma_data)
+            parts.append(losses.float().cpu())
+            builder.stop_if_asked()
+        table = torch.cat(parts).reshape(draws.items, draws.count)
+        if not bool(torch.isfinite(table).all()):
+            raise DivergenceError(f"the losses of {denoiser.role!r} that are selected by are not all finite")
+        return table, time.perf_counter() - begin
 
     def evaluates(self) -> Iterator[Planned]:
         """The network on noisy examples of the data."""

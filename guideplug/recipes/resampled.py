@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from guideplug.config import Source, at_least, between, option
 from guideplug.denoise import Condition, on_device
 from guideplug.errors import RecipeError, nearest
-from guideplug.recipe import Recipe, Workshop
+from guideplug.recipe import Builder, Recipe
 from guideplug.recipes.data import DataModule, DataRecipe, check_data
 from guideplug.rng import derived_seed
 from guideplug.task import Examples, Task
@@ -77,10 +77,10 @@ class Resampled(DataRecipe):
         near = nearest(self.group, names) if isinstance(self.group, str) else ""
         raise RecipeError(f"resampled: task {self.task.name!r} has no group {self.group!r}{near}; it has {known}")
 
-    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+    def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
         """Choose them."""
         assert isinstance(module, ResampledSet)
-        number, others = self.number, workshop.obtain(self.of)
+        number, others = self.number, builder.obtain(self.of)
         assert isinstance(others, DataModule)
         inside = self._groups(others) == number
         count = len(module.numbers)

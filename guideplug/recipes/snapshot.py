@@ -1,18 +1,17 @@
 """A training at an earlier moment, or another of its averages."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, final
 
-from attrs import frozen
-from torch import nn
+from attrs import evolve, frozen
+from torch import Tensor, nn
 
 from guideplug.config import Duration, option
-from guideplug.recipe import Recipe, Workshop
-from guideplug.recipes.fine_tune import FineTune
-from guideplug.recipes.train import Train
-from guideplug.train.ema import post_hoc_weights, power_gamma, profile_error
+from guideplug.recipe import Builder, Recipe
+from guideplug.recipes.averages import Average, Averaged, stored_averages
+from guideplug.train.ema import combined, post_hoc_weights, power_gamma, profile_error
 
-__all__ = ["Snapshot", "stored_averages"]
+__all__ = ["Snapshot"]
 
 
 MAX_PROFILE_ERROR = 0.05
@@ -29,12 +28,13 @@ class Snapshot(Recipe):
     """
 
     name = "snapshot"
+    free = True
     of: Recipe = option(help="the training")
     at: Duration | None = option(None, help="the moment, in iterations; none for the end")
     ema: float | None = option(None, help="the EMA length; none for the first that the training keeps")
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.of, Train | FineTune):
+        if not isinstance(self.of, Averaged):
             raise ValueError(f"of is the recipe {self.of.name!r}: a snapshot is of train or fine-tune")
         options = self.of.options
         if self.ema is not None:
@@ -87,10 +87,10 @@ class Snapshot(Recipe):
         return tuple((step, length) for step in options.averaged_at if step <= self._step for length in options.ema)
 
     @property
-    def parts(self) -> tuple[tuple["Snapshot", float], ...]:
+    def parts(self) -> tuple[tuple[Average, float], ...]:
         """The stored averages that it is combined of, with their coefficients; itself where its length is kept."""
         if self.kept:
-            return ((self, 1.0),)
+            return ((Average(of=self.training, at=self.at, ema=self.ema), 1.0),)
         assert self.ema is not None
         kept = stored_averages(self.training)
         coefficients = post_hoc_weights(self._stored, self._step, self.ema)
@@ -101,25 +101,38 @@ class Snapshot(Recipe):
         return "" if self.kept else f"{self.training.options.averages} averages"
 
     @property
-    def training(self) -> Train | FineTune:
+    def training(self) -> Averaged:
         """The training it is of."""
-        assert isinstance(self.of, Train | FineTune)
+        assert isinstance(self.of, Averaged)
         return self.of
 
     def build(self) -> nn.Module:
         return self.of.build()
 
-    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
-        """Take the weights from the training's folder, where they are kept, or train up to the moment."""
-        module.load_state_dict(workshop.snapshot(self))
+    def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
+        """Take the weights from the training's folder, where they are kept, or let it train up to the moment again."""
+        module.load_state_dict(self.weights(builder))
         return {}
 
+    def weights(self, builder: Builder) -> Mapping[str, Tensor]:
+        """The state of the network: kept, or combined of the averages that the training stored along the way."""
+        parts = self.parts
+        stored = builder.stored([part for part, _ in parts])
+        if self.kept:
+            return next(stored)
+        averaged = [name for name, _ in self.build().named_parameters(remove_duplicate=False)]
+        return combined(zip(stored, (share for _, share in parts), strict=True), averaged)
 
-def stored_averages(training: Train | FineTune) -> tuple[Snapshot, ...]:
-    """The averages that a training stores along the way, by step, then by length; the last are of its end."""
-    options = training.options
-    return tuple(
-        Snapshot(of=training, at=None if step == options.steps else Duration(step, "it"), ema=length)
-        for step in options.averaged_at
-        for length in options.ema
-    )
+    def asks_for(self) -> Iterable[Average]:
+        """The averages that it is combined of."""
+        return [part for part, _ in self.parts]
+
+    def rests_on(self) -> Iterable[tuple[Recipe, Duration | None]]:
+        """Its training, up to the moment."""
+        return [(self.of, self.at)]
+
+    def at_most(self, training: Recipe, at: Duration) -> Recipe | None:
+        """The same, or that at ``at`` where it is later."""
+        if self.of != training:
+            return None
+        return evolve(self, at=at) if self.at is None or self.at.amount > at.amount else self

@@ -8,22 +8,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor, nn
 
-from guideplug.config import Source, at_least, option
-from guideplug.denoise import Condition, Denoiser, select_rows
+from guideplug.config import Source, at_least, option, short
+from guideplug.denoise import Condition, Denoiser, Weight, select_rows
 from guideplug.errors import RecipeError
 from guideplug.guide import Guider
-from guideplug.recipe import Recipe, Workshop
+from guideplug.recipe import Builder, MainRecipe, OpenRoles, Planned, Recipe
 from guideplug.recipes.data import DataModule, DataRecipe
-from guideplug.recipes.planned import Planned, PlannedSampling
-from guideplug.recipes.train import Train
+from guideplug.recipes.network import denoiser_of
+from guideplug.recipes.planned import PlannedSampling
 from guideplug.rng import SampleStreams, derived_seed
 from guideplug.sample import Sampler
 from guideplug.task import Task
 
 __all__ = ["SampleSet", "Synthetic"]
+
+BATCH = 4096
 
 
 @final
@@ -54,11 +56,27 @@ class Synthetic(DataRecipe):
         """The seed of the samples' random streams: never that of a run's samples, which would be these very ones."""
         return derived_seed("synthetic", self.seed)
 
-    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+    def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
         """Draw them."""
         assert isinstance(module, SampleSet)
-        module.x.copy_(workshop.synthesize(self))
+        module.x.copy_(self.draw(builder))
         return {"count": self.count}
+
+    def draw(self, builder: Builder) -> Tensor:
+        """The samples (count, *), guided where the recipe says so."""
+        models: dict[str, Any] = {}
+        for role, inner in self.models.items():
+            module = builder.obtain(inner)
+            models[role] = module if isinstance(module, Weight) else denoiser_of(module)
+        denoiser = self.denoiser(denoiser_of(builder.obtain(self.of)), models)
+        parts = []
+        sigma = self.sampler.sigmas(denoiser)[0]
+        for begin in range(0, self.count, BATCH):
+            streams = SampleStreams(self.stream_seed, range(begin, min(begin + BATCH, self.count)), builder.device)
+            start = self.task.start(streams, sigma)
+            parts.append(self.sampler.sample(denoiser, start.x, start.condition, streams))
+            builder.stop_if_asked()
+        return torch.cat(parts)
 
     def evaluates(self) -> Iterator[Planned]:
         """The drawing of the samples."""
@@ -87,11 +105,23 @@ class Synthetic(DataRecipe):
         if self.guider is None:
             return {}
         main: Any = self.of
-        while main is not None and not isinstance(main, Train):  # guiders are told how what they guide is trained
+        while main is not None and not isinstance(main, MainRecipe):  # guiders are told how what they guide is trained
             main = getattr(main, "of", None)
         main = main or self.task.recipe("main", None)
         needs = self.guider.needs(self.task, main)
         return {role: recipe for role, recipe in needs.items() if role not in self.models}
+
+    @property
+    def open_roles(self) -> OpenRoles | None:
+        """The guider's needs that ``models`` does not name; a run has them where samples are of its main network."""
+        missing = self.missing
+        if self.guider is None or not missing:
+            return None
+        return OpenRoles(self.of, missing, f"guider {short(self.guider)!r} of synthetic samples")
+
+    def filled(self, models: Mapping[str, Recipe]) -> "Synthetic":
+        """With further networks in ``models``."""
+        return evolve(self, models={**self.models, **models})
 
     def check(self) -> None:
         """Refuse a guider whose networks are not named."""

@@ -1,23 +1,27 @@
 """Training a denoiser from scratch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
 from attrs import evolve, frozen
-from torch import nn
+from torch import Tensor, nn
 
-from guideplug.config import Duration, option, short
+from guideplug.check.training_data import check_data as check_task_data
+from guideplug.config import option, short
 from guideplug.denoise import Leaf
 from guideplug.errors import CheckpointError, RecipeError
 from guideplug.files.tensors import fill_module, tensors_digest
-from guideplug.recipe import Recipe, Workshop
+from guideplug.recipe import Builder, MainRecipe, Planned, Recipe
 from guideplug.recipes.data import check_data
-from guideplug.recipes.planned import Planned, PlannedBatch
+from guideplug.recipes.load import Load
+from guideplug.recipes.network import denoiser_of
+from guideplug.recipes.planned import PlannedBatch
 from guideplug.recipes.reference_losses import ReferenceLosses
+from guideplug.recipes.training_recipe import TrainingRecipe
 from guideplug.rng import derived_seed
 from guideplug.select import Selector
 from guideplug.task import Network, Task, seeded_build
-from guideplug.train.examples import NO_SEPARATE_NOISE, finite
+from guideplug.train.examples import NO_SEPARATE_NOISE, LossTable, finite
 from guideplug.train.options import Options
 
 __all__ = ["Train"]
@@ -25,7 +29,7 @@ __all__ = ["Train"]
 
 @final
 @frozen(kw_only=True)
-class Train(Recipe):
+class Train(TrainingRecipe, MainRecipe):
     """Train a denoiser from scratch, on a task's data or on those of a recipe."""
 
     name = "train"
@@ -50,15 +54,41 @@ class Train(Recipe):
         """The untrained denoiser; its initial weights follow from the seed."""
         return seeded_build(self.denoiser, self.task, derived_seed("initialisation", self.seed))
 
-    def initialize(self, module: nn.Module, workshop: Workshop) -> None:
+    def initialize(self, module: nn.Module, builder: Builder) -> None:
         """Put the initial weights in place: those that are drawn are there already."""
         if self.start is not None:
-            _start_from(self.start, workshop.obtain(self.start), module)
+            _start_from(self.start, builder.obtain(self.start), module)
 
-    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
-        """Train it."""
-        self.initialize(module, workshop)
-        return workshop.train(self, module)
+    @property
+    def data(self) -> Recipe | Task:
+        return self.task if self.on is None else self.on
+
+    @property
+    def estimated_on(self) -> Any:
+        return self.task
+
+    def selection(self, builder: Builder) -> Mapping[str, Any]:
+        """The selector, the networks that it scores with, and the losses of theirs that are computed once."""
+        references = {role: denoiser_of(builder.obtain(inner)) for role, inner in self.models.items()}
+        tables: dict[str, Tensor] = {}
+        for role, table in self.tables.items():
+            losses = builder.obtain(table)
+            assert isinstance(losses, LossTable)
+            tables[role] = losses.losses.cpu()
+        return {"selector": self.selector, "references": references, "tables": tables}
+
+    def prerequisites(self) -> Iterable[Recipe]:
+        """The tables of losses that its selector goes by."""
+        return self.tables.values()
+
+    def cautions(self) -> Iterable[str]:
+        """What is suspicious about the task's data."""
+        if self.on is None:
+            yield from check_task_data(self.task, network=self.build(), batch=self.options.batch)
+
+    def reading(self, path: str, denoiser: Network) -> Load:
+        """The recipe of a network for the same task whose weights are in a file."""
+        return Load(path=path, task=self.task, denoiser=denoiser)
 
     def content(self) -> str:
         """The data's fingerprint; where code of the user's own builds the network, the initial weights too."""
@@ -140,14 +170,6 @@ class Train(Recipe):
             precision=loss.precision,
         )
         return {role: table}
-
-    @property
-    def iterations(self) -> int | None:
-        return self.options.steps
-
-    def lasting(self, duration: Duration) -> "Train":
-        """The same, for another duration."""
-        return evolve(self, options=evolve(self.options, duration=duration))
 
 
 def _start_from(start: Recipe, network: nn.Module, module: nn.Module) -> None:

@@ -14,7 +14,7 @@ from guideplug.config import shell_quote, short
 from guideplug.errors import GuideplugError
 from guideplug.files.atomic import adding_to, whole_file
 from guideplug.guide import Guider
-from guideplug.recipes import FineTune, Train
+from guideplug.recipe import MainRecipe
 from guideplug.registry.registry import Registry
 from guideplug.run.citation import bibtex
 from guideplug.run.experiment import Outcome
@@ -90,8 +90,8 @@ def _plain_words(config: RunConfig, registry: Registry, device: str) -> dict[str
     return {
         "task": short(config.task),
         "guider": None if config.guider is None else short(config.guider),
-        "selector": None if not isinstance(main, Train) or main.selector is None else short(main.selector),
-        "seed": main.seed if isinstance(main, Train | FineTune) else None,
+        "selector": None if not isinstance(main, MainRecipe) or main.selector is None else short(main.selector),
+        "seed": main.training_seed,
         "device": device,
         "metrics": [
             {"name": metric.name, "better": metric.better, "aspect": metric.aspect}

@@ -12,7 +12,7 @@ from guideplug.check import Check, check_denoiser, glance
 from guideplug.denoise import Condition, Leaf
 from guideplug.recipe import nested_recipes
 from guideplug.rng import TrainingStreams
-from guideplug.run.builder import Made
+from guideplug.run.builder import Built
 from guideplug.task import Task
 
 __all__ = ["MOST", "check_lines", "task_examples"]
@@ -39,14 +39,14 @@ def task_examples(task: Task, count: int) -> tuple[Tensor, Condition] | None:
     return task.items(order[:count])
 
 
-def check_lines(made: Mapping[str, Made], task: Task, samples: int) -> Iterator[str]:
+def check_lines(built: Mapping[str, Built], task: Task, samples: int) -> Iterator[str]:
     """What is wrong or suspicious about the networks that were not trained here, or why they were not checked.
 
     A network is looked at in twenty calls, on as many examples as there are samples to draw and 256 at most; only where
     something is wrong is it looked for. Of other roles than the main one, which may be bad on purpose, only what has a
     cure is a line.
     """
-    for role, item in made.items():
+    for role, item in built.items():
         if item.recipe.stored or not isinstance(item.module, Leaf) or any(True for _ in nested_recipes(item.recipe)):
             continue
         which = f"the network of the role {role!r} ({item.recipe.name})"

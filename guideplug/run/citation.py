@@ -12,7 +12,6 @@ from typing import Any
 import attrs
 
 from guideplug.config import Source, Strategy
-from guideplug.recipes import Load
 from guideplug.registry.registry import Registry
 from guideplug.run.measure import metrics_of
 from guideplug.run.resolve import RunConfig
@@ -86,9 +85,9 @@ def _strategies(value: Any) -> Iterator[Strategy]:
 def _origins(config: RunConfig) -> Iterator[str]:
     """Where to ask on: networks that were loaded from the folders of other runs."""
     for role, recipe in config.recipes.items():
-        if isinstance(recipe, Load):
-            folder = Path(recipe.path).parent.parent
-            whence = f"guideplug cite {folder}" if (folder / "run.json").is_file() else recipe.path
+        if recipe.loaded_from:
+            folder = Path(recipe.loaded_from).parent.parent
+            whence = f"guideplug cite {folder}" if (folder / "run.json").is_file() else recipe.loaded_from
             yield f"% what {role} was trained with is not in this run: {' '.join(whence.split())}"
 
 

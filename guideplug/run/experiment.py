@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guideplug.check.training_data import check_data
 from guideplug.config import format_value, shell_quote, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, Tally
 from guideplug.errors import RunError, WriteError
@@ -24,11 +23,10 @@ from guideplug.files.atomic import at_work_in, cleared, drawn_whole
 from guideplug.files.tensors import write_tensors
 from guideplug.guide import nested_guiders
 from guideplug.observe import Listener, Observed, Observers
-from guideplug.recipe import architecture
-from guideplug.recipes import FineTune, Train
+from guideplug.recipe import MainRecipe, architecture
 from guideplug.registry.registry import Registry
 from guideplug.run.arms import draw_arms
-from guideplug.run.builder import Made, StoreWorkshop
+from guideplug.run.builder import Built, StoreBuilder
 from guideplug.run.checked import check_lines
 from guideplug.run.code import code_of, code_of_plugin
 from guideplug.run.folder import EventLog, RunFolder
@@ -175,18 +173,16 @@ class Experiment:
 
     def _work(self, observers: Observers, stop: Stop) -> Outcome:
         config, device = self.config, torch.device(self.config.device)
-        workshop = StoreWorkshop(self.store, device, observers, fresh=self.fresh, stop=stop)
-        workshop.expect(config.recipes)
-        if isinstance(config.main, Train) and config.main.on is None:
-            main = config.main
-            self._warn(observers, check_data(main.task, network=main.build(), batch=main.options.batch))
-        made: dict[str, Made] = {}
+        builder = StoreBuilder(self.store, device, observers, fresh=self.fresh, stop=stop)
+        builder.expect(config.recipes)
+        self._warn(observers, config.main.cautions())
+        built: dict[str, Built] = {}
         for role, recipe in config.recipes.items():
-            made[role] = workshop.made(recipe)
-            self._replace_time_limits(made)
-        self._write_networks(made)
-        models = {role: denoiser_of(item.module, role) for role, item in made.items()}
-        self._warn(observers, check_lines(made, config.task, config.samples))
+            built[role] = builder.build(recipe)
+            self._replace_time_limits(built)
+        self._write_networks(built)
+        models = {role: denoiser_of(item.module, role) for role, item in built.items()}
+        self._warn(observers, check_lines(built, config.task, config.samples))
         arms: dict[str, Denoiser] = {"unguided": models["main"]}
         if config.guider is not None:
             arms["guided"] = guided(config.guider, models)
@@ -207,7 +203,7 @@ class Experiment:
             device=device,
             each=each,
         )
-        seconds = {**_training_seconds(made), "sample": time.perf_counter() - begin}
+        seconds = {**_training_seconds(built), "sample": time.perf_counter() - begin}
         drawn = {name: attrs.evolve(arm, title=titles.get(name, name)) for name, arm in drawn.items()}
         self._save_samples(drawn)
         observers("sampled", arms=list(drawn), samples=config.samples)
@@ -242,7 +238,7 @@ class Experiment:
         if sweep is not None:
             seconds["weights"] = time.perf_counter() - begin
             self.folder.write_arrays(sweep, "sweep.npz")
-        facts = made["main"].facts
+        facts = built["main"].facts
         found = {
             "arms": values,
             "differences": {one.metric: one.record() for one in judged},
@@ -256,7 +252,7 @@ class Experiment:
                 "iterations": facts.get("iterations"),
             },
             "samples": config.samples,
-            "found": [role for role, item in made.items() if item.found and item.recipe.stored],
+            "found": [role for role, item in built.items() if item.found and item.recipe.stored],
             "warnings": self._warnings,
         }
         self.folder.write_json("metrics.json", found)
@@ -276,21 +272,21 @@ class Experiment:
             drew = config.task.animate(moving, config.sampler, config.sample_seed, aside)
         return path if drew else None
 
-    def _replace_time_limits(self, made: Mapping[str, Made]) -> None:
+    def _replace_time_limits(self, built: Mapping[str, Built]) -> None:
         """A time limit in the configuration becomes what was reached, at once, for a resumed run to go on from."""
-        reached = {role: item.recipe for role, item in made.items()}
+        reached = {role: item.recipe for role, item in built.items()}
         models = {**self.config.recipes, **reached}
         main = models.pop("main")
-        if isinstance(main, Train):
-            main = attrs.evolve(main, models={role: models.get(role, recipe) for role, recipe in main.models.items()})
+        if isinstance(main, MainRecipe):
+            main = main.with_options(models={role: models.get(role, recipe) for role, recipe in main.models.items()})
         if main != self.config.main or models != self.config.models:
             self.config = attrs.evolve(self.config, main=main, models=models)
             self.folder.write_text(self.folder.config, to_toml(self.config))
 
-    def _write_networks(self, made: Mapping[str, Made]) -> None:
+    def _write_networks(self, built: Mapping[str, Built]) -> None:
         """Write the networks into the folder, each with a sheet that says what it is."""
         networks = {}
-        for role, item in made.items():
+        for role, item in built.items():
             denoiser = architecture(item.recipe)
             sheet = {
                 "denoiser": None if denoiser is None else format_value(write(denoiser)),
@@ -332,7 +328,7 @@ class Experiment:
             "device": self.config.device,
             "threads": self.config.threads,
             "seeds": {
-                "main": main.seed if isinstance(main, Train | FineTune) else None,
+                "main": main.training_seed,
                 "samples": self.config.sample_seed,
             },
             "code": dict(code_of(self.config)),
@@ -356,10 +352,10 @@ class Experiment:
         }
 
 
-def _training_seconds(made: Mapping[str, Made]) -> dict[str, float]:
+def _training_seconds(built: Mapping[str, Built]) -> dict[str, float]:
     """Seconds that each training took when it was made, which may have been in an earlier run."""
-    main = made["main"].facts
-    others = {item.identity: item.facts.get("seconds", 0.0) for role, item in made.items() if role != "main"}
+    main = built["main"].facts
+    others = {item.identity: item.facts.get("seconds", 0.0) for role, item in built.items() if role != "main"}
     phases = main.get("phases", {})
     return {
         "train": main.get("seconds", 0.0),

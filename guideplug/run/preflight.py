@@ -12,7 +12,7 @@ from guideplug.denoise import Denoiser, Leaf, Weight
 from guideplug.errors import ConditionError, ConfigError, DenoiserError, DivergenceError, GuideplugError, RecipeError
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe, architecture, nested_recipes
-from guideplug.recipes import PlannedBatch
+from guideplug.recipes import PlannedBatch, PlannedSampling
 from guideplug.recipes.python_ref import ImportedNetwork, raised
 from guideplug.registry.registry import Registry
 from guideplug.run.measure import metrics_of
@@ -128,8 +128,10 @@ def _try_planned(role: str, recipe: Recipe, untrained: _Untrained, tried: list[R
             point = main if planned.guider is None else guided(planned.guider, {**models, "main": main})
             if isinstance(planned, PlannedBatch):
                 try_batch(point, planned)
-            else:
+            elif isinstance(planned, PlannedSampling):
                 try_sampling(point, planned.guider, planned.sampler, planned.task)
+            else:
+                raise RecipeError(f"it evaluates a {type(planned).__name__}: give PlannedBatch or PlannedSampling")
     except (GuideplugError, ValueError) as error:
         raise ConfigError(f"the role {role!r}, recipe {recipe.name!r}: {error}") from error
 

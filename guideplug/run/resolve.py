@@ -22,8 +22,7 @@ from guideplug.errors import ConfigError, ExpressionError, RecipeError, nearest
 from guideplug.files.reading import installed_memory, parse_toml
 from guideplug.guide import Guider
 from guideplug.observe import Observer
-from guideplug.recipe import Recipe
-from guideplug.recipes import Train
+from guideplug.recipe import MainRecipe, Recipe
 from guideplug.registry.registry import Registry
 from guideplug.run.roles import Roles
 from guideplug.sample import Sampler
@@ -150,7 +149,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
         raise ConfigError(f"no task is chosen: give --task; known: {', '.join(registry.names('task')) or 'none'}")
     task: Task = strategy("task", Task, "default")
     base = task.recipe("main", None)
-    if not isinstance(base, Train):
+    if not isinstance(base, MainRecipe):
         raise RecipeError(
             f"task {task.name!r} has no train recipe for its main network: it must offer one under the role 'main'"
         )
@@ -159,7 +158,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
         options = reader.replaced(options, name, value, "train")
     seed = _whole(reader, raw, "seed", base.seed)
     network: Network = strategy("denoiser", Network, base.denoiser)
-    plain = attrs.evolve(base, task=task, denoiser=network, options=options, seed=seed)
+    plain = base.with_options(task=task, denoiser=network, options=options, seed=seed)
     guider: Guider | None = strategy("guider", Guider, None)
     selector: Selector | None = strategy("selector", Selector, None)
     sampler: Sampler = strategy("sampler", Sampler, task.sampler())
@@ -169,25 +168,24 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     networks = {**request.spare_models, **models}
     roles = Roles(reader, plain, sampler, networks, _model_changes(sets), check_files=request.check_files)
     main: Recipe = roles.named("main") if "main" in models else plain
-    like = attrs.evolve(main, selector=None, models={}, start=None) if isinstance(main, Train) else plain
-    if selector is not None and not isinstance(main, Train):
+    like = main.with_options(selector=None, models={}, start=None) if isinstance(main, MainRecipe) else plain
+    if selector is not None and not isinstance(main, MainRecipe):
         raise ConfigError(
             f"selector {selector.name!r} has nothing to select from: the main network is a {main.name!r} recipe, "
             "not trained from scratch; leave out --selector"
         )
-    if isinstance(main, Train):
-        main = attrs.evolve(
-            main,
+    if isinstance(main, MainRecipe):
+        main = main.with_options(
             selector=selector,
             models={} if selector is None else roles.needed(selector.needs(task, like), f"selector {selector.name!r}"),
         )
         roles.main_is(main)
     needed: dict[str, Recipe] = {}
     if guider is not None:
-        trained = main if isinstance(main, Train) else plain
+        trained = main if isinstance(main, MainRecipe) else plain
         wanted = {**{role: None for role in guider.may_use() if role in models}, **guider.needs(task, trained)}
         needed = roles.needed(wanted, f"guider {guider.name!r}")
-    if isinstance(main, Train):
+    if isinstance(main, MainRecipe):
         main.check()
     if "main" in roles.changed and "main" not in models:
         raise ConfigError("--set models.main: it is trained here; write --set train.KEY, denoiser.KEY or seed")
@@ -196,7 +194,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             known = ", ".join(sorted(roles.known)) or "none beside main"
             given = f"--model {role}" if role in models else f"--set models.{role}"
             raise RecipeError(f"{given}: nothing in this run has a role {role!r}; its roles are {known}")
-    for role in {*(main.models if isinstance(main, Train) else ()), *needed}:
+    for role in {*(main.models if isinstance(main, MainRecipe) else ()), *needed}:
         if not is_name(role):
             raise RecipeError(f"the role {role!r} is no name: write a letter, then letters, digits, - or _")
     device = _device(str(raw.get("device", "auto")))
@@ -219,7 +217,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             guider=guider,
             selector=selector,
             sampler=sampler,
-            models={**(main.models if isinstance(main, Train) else {}), **needed},
+            models={**(main.models if isinstance(main, MainRecipe) else {}), **needed},
             device=device,
             **numbers,
             plugins=reader.read(raw.get("plugins", ()), tuple[str, ...], "plugins"),
@@ -232,7 +230,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
 
 def renewed_roles(before: RunConfig, guider: Guider | None) -> set[str]:
     """The roles for which another guider asks for another network than the one of an earlier configuration did."""
-    if before.guider is None or guider is None or not isinstance(before.main, Train):
+    if before.guider is None or guider is None or not isinstance(before.main, MainRecipe):
         return set()
     needs = before.guider.needs(before.task, before.main)
     return {
@@ -385,19 +383,19 @@ def observers_table(config: RunConfig) -> dict[str, Any]:
 def to_table(config: RunConfig) -> dict[str, Any]:
     """What decides a run, as the values of its TOML."""
     main = config.main
-    plain = isinstance(main, Train) and main.task == config.task and main.on is None and main.start is None
+    plain = isinstance(main, MainRecipe) and main.task == config.task and main.on is None and main.start is None
     table: dict[str, Any] = {"task": format_value(write(config.task))}
-    if isinstance(main, Train) and plain:
+    if isinstance(main, MainRecipe) and plain:
         table["denoiser"] = format_value(write(main.denoiser))
     for key, strategy in (("guider", config.guider), ("selector", config.selector), ("sampler", config.sampler)):
         table[key] = NONE if strategy is None else format_value(write(strategy))
-    if isinstance(main, Train) and plain:
+    if isinstance(main, MainRecipe) and plain:
         table["seed"] = main.seed
     table |= {key: getattr(config, key) for key in NUMBERS if key != "seed"}
     table["device"] = config.device
     if config.plugins:
         table["plugins"] = list(config.plugins)
-    if isinstance(main, Train) and plain:
+    if isinstance(main, MainRecipe) and plain:
         table["train"] = _table(main.options)
     models: dict[str, Any] = {
         role: "main" if recipe == config.main else _table(recipe, config.main) for role, recipe in config.models.items()

@@ -6,12 +6,10 @@ from typing import Any, cast
 
 import attrs
 
-from guideplug.config import Reader, parse, short
+from guideplug.config import Reader, parse
 from guideplug.config.tree import Call, Value, is_name
 from guideplug.errors import CheckpointError, ExpressionError, RecipeError, UnknownName
-from guideplug.guide import Guider
-from guideplug.recipe import Recipe
-from guideplug.recipes import Load, Synthetic, Train
+from guideplug.recipe import MainRecipe, Recipe
 from guideplug.run.folder import read_json
 from guideplug.sample import Sampler
 from guideplug.task import Network
@@ -25,7 +23,7 @@ class Roles:
     def __init__(
         self,
         reader: Reader,
-        main: Train,
+        main: MainRecipe,
         sampler: Sampler,
         given: Mapping[str, Any],
         changes: Mapping[str, list[tuple[str, Value]]],
@@ -37,7 +35,7 @@ class Roles:
         self._open: list[str] = []
         self.known: dict[str, Recipe] = {}
 
-    def main_is(self, main: Train) -> None:
+    def main_is(self, main: MainRecipe) -> None:
         """From here on "main" in a recipe is the main network as it is trained, with its selector."""
         self._main = main
         if "main" in self.known:
@@ -91,8 +89,8 @@ class Roles:
 
     def _read(self, role: str, default: Recipe | str | None) -> Recipe | None:
         given = self._given.get(role, default)
-        if isinstance(given, Train) and given.start == self._main.start:
-            return attrs.evolve(given, start=None)  # a guide that is like main does not begin from main's weights
+        if isinstance(given, MainRecipe) and given.start == self._main.start:
+            return given.with_options(start=None)  # a guide that is like main does not begin from main's weights
         if given is None or isinstance(given, Recipe):
             return given
         path = f"models.{role}"
@@ -104,11 +102,8 @@ class Roles:
             read = None if own is None else own.from_file(str(Path(given).absolute()))
             if read is not None:
                 return read
-            return Load(
-                path=str(Path(given).absolute()),
-                task=like.task,
-                denoiser=_architecture_beside(given, self._reader, like.denoiser),
-            )
+            beside = _architecture_beside(given, self._reader, like.denoiser)
+            return like.reading(str(Path(given).absolute()), beside)
         names = _Names(self)
         inherited = {(Recipe.kind, "seed"): like.seed}
         unstated = self._unstated(like)
@@ -120,14 +115,14 @@ class Roles:
         except UnknownName as error:
             raise UnknownName(f"{path} is {given!r}, neither a file nor a recipe: {error}") from None
         recipe = self._filled(recipe)
-        return recipe.among({name: one for name, one in self.known.items() if name not in ("main", role)})
+        return recipe.with_roles({name: one for name, one in self.known.items() if name not in ("main", role)})
 
-    def _like(self, default: Recipe | str | None) -> Train:
-        return default if isinstance(default, Train) else self._main
+    def _like(self, default: Recipe | str | None) -> MainRecipe:
+        return default if isinstance(default, MainRecipe) else self._main
 
-    def _unstated(self, like: Train) -> dict[str, Any]:
+    def _unstated(self, like: MainRecipe) -> dict[str, Any]:
         """What options without a default are where they are not given: those of a training, and of the run."""
-        unstated = {attribute.name: getattr(like, attribute.name) for attribute in attrs.fields(Train)}
+        unstated = {attribute.name: getattr(like, attribute.name) for attribute in attrs.fields(cast(Any, type(like)))}
         del unstated["on"]  # what a fine-tune is trained on is to be said
         main = self.known.get("main", self._main)
         return unstated | {"of": main, "sampler": self._sampler, "selector": None, "models": {}}
@@ -142,10 +137,10 @@ class Roles:
             value = getattr(recipe, attribute.name)
             if isinstance(value, Recipe):
                 changes[attribute.name] = self._filled(value)
-        if isinstance(recipe, Synthetic) and recipe.missing and recipe.of == self.known.get("main", self._main):
-            found = self.needed(recipe.missing, f"guider {short(cast(Guider, recipe.guider))!r} of synthetic samples")
-            changes["models"] = {**recipe.models, **found}
         filled: Recipe = attrs.evolve(cast(Any, recipe), **changes) if changes else recipe
+        left_open = recipe.open_roles
+        if left_open is not None and left_open.of == self.known.get("main", self._main):
+            filled = filled.filled(self.needed(left_open.needs, left_open.who))
         return filled
 
     def _kind(self, default: Recipe | str | None) -> type[Recipe] | None:

@@ -9,8 +9,7 @@ import attrs
 
 from guideplug.config import shell_quote, short
 from guideplug.guide import inner_guiders
-from guideplug.recipe import architecture
-from guideplug.recipes import Train
+from guideplug.recipe import MainRecipe, architecture
 from guideplug.run.experiment import Outcome
 from guideplug.run.resolve import RunConfig
 from guideplug.run.verdict import Verdict, guidance, number, signed
@@ -63,7 +62,7 @@ def guidance_sentence(config: RunConfig, outcome: Outcome) -> str:
 def selection_sentence(config: RunConfig, outcome: Outcome) -> str:
     """What selection did: when it stopped, and how far from random it was."""
     main = config.main
-    if not isinstance(main, Train):
+    if not isinstance(main, MainRecipe):
         return f"No selector took part: the main network was not trained from scratch here ({main.name})."
     if main.selector is None:
         return "No selector was chosen: every example drawn was trained on."

@@ -1,6 +1,6 @@
 """The store of trained networks."""
 
 from guideplug.store.identity import code_behind, code_of_classes, describe, identity
-from guideplug.store.store import Entry, Store
+from guideplug.store.store import FURTHER, Entry, Store
 
-__all__ = ["Entry", "Store", "code_behind", "code_of_classes", "describe", "identity"]
+__all__ = ["FURTHER", "Entry", "Store", "code_behind", "code_of_classes", "describe", "identity"]

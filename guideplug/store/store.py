@@ -35,10 +35,12 @@ try:
 except ImportError:  # pragma: no cover - where there is no flock, two trainings of one network are not kept apart
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Entry", "Store"]
+__all__ = ["FURTHER", "Entry", "Store"]
 
 WEIGHTS = "weights.safetensors"
 RECORD = "entry.json"
+FURTHER = "snapshot-*.safetensors"
+"""Further files that go into an entry with the weights."""
 ASK_EVERY = 0.05
 """Seconds between tries to hold an entry that somebody else holds."""
 
@@ -206,7 +208,7 @@ class Store:
         folder, target = self.workplace(started), self.root / identity
         clear_litter(folder)
         write_tensors(folder / WEIGHTS, weights)
-        kept = [WEIGHTS, *(file.name for file in sorted(folder.glob("snapshot-*.safetensors")))]
+        kept = [WEIGHTS, *(file.name for file in sorted(folder.glob(FURTHER)))]
         files = {name: file_digest(folder / name) for name in kept}
         self._record(folder, recipe, {**facts, "made": time.time()}, files)
         with contextlib.nullcontext() if identity == started else self.locked(identity):

@@ -14,6 +14,7 @@ from guideplug.testing.networks import check_network
 from guideplug.testing.observers import check_observer, events_of_a_run
 from guideplug.testing.oracles import CONDITIONS, Conditioning, GaussianDenoiser, example_condition
 from guideplug.testing.recipes import check_recipe
+from guideplug.testing.resuming import check_resumes
 from guideplug.testing.rewards import check_reward
 from guideplug.testing.samplers import check_sampler
 from guideplug.testing.schedules import check_weights
@@ -21,16 +22,20 @@ from guideplug.testing.selectors import check_selector
 from guideplug.testing.strategies import check_strategy
 from guideplug.testing.studies import check_study
 from guideplug.testing.tasks import check_task
+from guideplug.testing.toys import Line, Normal
 
 __all__ = [
     "CONDITIONS",
     "Conditioning",
     "GaussianDenoiser",
+    "Line",
+    "Normal",
     "check_guider",
     "check_metric",
     "check_network",
     "check_observer",
     "check_recipe",
+    "check_resumes",
     "check_reward",
     "check_sampler",
     "check_selector",

@@ -2,6 +2,7 @@
 
 from guideplug.train.counters import Counters, Moment, moment_at
 from guideplug.train.dataset import FiniteData
+from guideplug.train.loop_state import LoopState
 from guideplug.train.options import Options
 from guideplug.train.schedule import Constant, Cosine, InverseSqrt, Schedule
 from guideplug.train.training import CHECK_EVERY, Training
@@ -13,6 +14,7 @@ __all__ = [
     "Counters",
     "FiniteData",
     "InverseSqrt",
+    "LoopState",
     "Moment",
     "Options",
     "Schedule",

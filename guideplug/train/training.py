@@ -25,6 +25,7 @@ from guideplug.task import Examples, Task
 from guideplug.train.counters import Counters, Moment
 from guideplug.train.ema import PowerAverages
 from guideplug.train.examples import Data, Draws, FreshNoise, NoiseStreams, conditioned, finite
+from guideplug.train.loop_state import load_optimizer, optimizer_tensors, under
 from guideplug.train.options import Options
 from guideplug.train.parts import parts_of
 from guideplug.train.scoring import Scoring
@@ -259,37 +260,38 @@ class Training:
     # The state, as tensors and plain data, so that it can be saved without executing anything when it is read.
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What a resumed training needs: tensors by name, and data that JSON can hold."""
+        """What a resumed training needs: tensors by name, and data that JSON can hold.
+
+        Raises:
+            DivergenceError: one is not finite.
+        """
+        self.check_finite()
         tensors = {f"module.{name}": value for name, value in self.learner.state_dict().items()}
         for length in self.options.ema:
             tensors |= {f"ema.{length!r}.{name}": value for name, value in self.averages.parameters(length).items()}
-        for index, entries in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in entries.items()}
+        tensors |= optimizer_tensors(self.optimizer)
         data = {
             "step": self.step,
             "selector_state": dict(self.selector_state),
             "counters": asdict(self.counters),
             "history": [list(astuple(moment)) for moment in self.history],
             "pace": self._pace,
+            "last_loss": self.last_loss,
         }
         return tensors, data
 
     def load_state(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""
-        self.learner.load_state_dict(_under(tensors, "module."))
+        self.learner.load_state_dict(under(tensors, "module."))
         for length in self.options.ema:
-            self.averages.load(length, _under(tensors, f"ema.{length!r}."))
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under(tensors, "optimizer.").items():
-            index, _, key = name.partition(".")
-            slots.setdefault(int(index), {})[key] = tensor
-        saved = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({"state": slots, "param_groups": saved["param_groups"]})
+            self.averages.load(length, under(tensors, f"ema.{length!r}."))
+        load_optimizer(self.optimizer, tensors)
         self.step = data["step"]
         self.selector_state = data["selector_state"]
         self.counters = Counters(**data["counters"])
         self.history = [Moment(*values) for values in data["history"]]
         self._pace = None if data["pace"] is None else tuple(data["pace"])
+        self.last_loss = data["last_loss"]
 
     def weights(self, ema: float | None = None) -> dict[str, Tensor]:
         """The network's state with averaged parameters, of the first EMA length unless another is named."""
@@ -302,10 +304,6 @@ def draws_of(data: Data, options: Options) -> Draws:
     if not options.noise_streams:
         return FreshNoise(data, options.noise, options.condition_dropout)
     return NoiseStreams(finite(data), options.noise_streams, options.noise, options.condition_dropout)
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _seed_layers(seed: int, device: torch.device) -> None:

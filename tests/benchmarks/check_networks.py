@@ -35,7 +35,7 @@ from guideplug import (
 from guideplug.config import Duration, Reader
 from guideplug.observe import Observers
 from guideplug.recipes import Train
-from guideplug.run.builder import StoreWorkshop
+from guideplug.run.builder import StoreBuilder
 from guideplug.store import Store
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "check"))
@@ -51,10 +51,10 @@ def trained(task: str, iterations: int, denoiser: str | None = None) -> tuple[Le
     data: Any = reader.expression(task, Task)
     recipe = data.recipe("main", None)
     assert isinstance(recipe, Train)
-    recipe = recipe.lasting(Duration(float(iterations), "it"))
+    recipe = recipe.with_duration(Duration(float(iterations), "it"))
     if denoiser is not None:
         recipe = evolve(recipe, denoiser=reader.expression(denoiser, Network))
-    leaf: Any = StoreWorkshop(Store.default(), torch.device("cpu"), Observers([])).obtain(recipe)
+    leaf: Any = StoreBuilder(Store.default(), torch.device("cpu"), Observers([])).obtain(recipe)
     examples = data.draw(torch.full((1000,), 1e-6), TrainingStreams(0, 0))
     return leaf, examples.x, examples.condition
 

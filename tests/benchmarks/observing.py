@@ -29,7 +29,7 @@ from guideplug.cli.progress import REFRESHES, ProgressBars
 from guideplug.config import Reader
 from guideplug.observe import Listener, Observed, Observer, Observers
 from guideplug.recipes import Train
-from guideplug.run.builder import SECONDS_BETWEEN_STATES, StoreWorkshop, _Open
+from guideplug.run.builder import SECONDS_BETWEEN_STATES, StoreBuilder, _Open
 from guideplug.run.folder import EventLog
 from guideplug.run.resolve import Request, resolve
 from guideplug.store import Store
@@ -89,8 +89,8 @@ def main() -> None:
     assert isinstance(recipe, Train)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        shop = StoreWorkshop(Store(folder / "store"), torch.device("cpu"), Observers())
-        training = shop.training(recipe)
+        shop = StoreBuilder(Store(folder / "store"), torch.device("cpu"), Observers())
+        training = shop.begin(recipe)
         measure(
             training,
             shop,

@@ -61,8 +61,8 @@ def test_nobody_knows_what_a_file_took(tmp_path: Path) -> None:
     ("other", "same"),
     [
         (evolve(MAIN, seed=3), True),
-        (MAIN.lasting(Duration(5, "it")), True),
-        (MAIN.lasting(Duration(5, "s")), True),
+        (MAIN.with_duration(Duration(5, "it")), True),
+        (MAIN.with_duration(Duration(5, "s")), True),
         (evolve(MAIN, denoiser=TreeMLPNetwork(6)), False),
         (evolve(MAIN, options=evolve(OPTIONS, batch=20)), False),
         (evolve(MAIN, selector=Random()), False),

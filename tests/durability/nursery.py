@@ -96,10 +96,10 @@ def arm(points: Points) -> None:
     import matplotlib.figure
 
     import guideplug.observe
-    import guideplug.run.builder
+    import guideplug.run.making
     import guideplug.train.training
 
-    guideplug.run.builder.SECONDS_BETWEEN_STATES = -1.0  # every step, so that points are where they were
+    guideplug.run.making.SECONDS_BETWEEN_STATES = -1.0  # every step, so that points are where they were
     os.replace = points.around(lambda source, target, **_: f"rename to {_name(target)}", os.replace)  # type: ignore
     os.rename = points.around(lambda source, target, **_: f"rename to {_name(target)}", os.rename)  # type: ignore
     os.unlink = points.around(lambda path, **_: f"remove {_name(path)}", os.unlink)  # type: ignore
@@ -113,6 +113,8 @@ def arm(points: Points) -> None:
     )
     training = guideplug.train.training.Training
     training._step = points.around(lambda self: f"step of {self.role}", training._step)  # type: ignore
+    making = guideplug.run.making.Making
+    making.progress = points.around(lambda self, *_: f"progress of {self.role}", making.progress)  # type: ignore
     figure = matplotlib.figure.Figure
     figure.savefig = points.around(lambda self, path, **_: "drawing", figure.savefig)  # type: ignore
 

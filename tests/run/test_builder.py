@@ -29,7 +29,7 @@ from guideplug.denoise import select_rows
 from guideplug.errors import CheckpointError, GuideplugError, RecipeError, StoreError
 from guideplug.files.tensors import write_tensors
 from guideplug.observe import Listener, Observers
-from guideplug.run.builder import StoreWorkshop
+from guideplug.run.builder import StoreBuilder
 from guideplug.store import Store, identity
 from guideplug.train import Training
 from guideplug_cfg import CFG
@@ -79,8 +79,8 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def workshop(store: Store, log: Log | None = None, **options: Any) -> StoreWorkshop:
-    return StoreWorkshop(store, torch.device("cpu"), Observers([log] if log else []), **options)
+def workshop(store: Store, log: Log | None = None, **options: Any) -> StoreBuilder:
+    return StoreBuilder(store, torch.device("cpu"), Observers([log] if log else []), **options)
 
 
 def weights(module: torch.nn.Module) -> dict[str, Tensor]:
@@ -103,12 +103,12 @@ def trained(recipe: Train, steps: int | None = None, ema: float | None = None) -
 
 def test_a_recipe_is_trained_once_and_found_again_by_an_equal_one(store: Store) -> None:
     log = Log()
-    first = workshop(store, log).made(MAIN)
+    first = workshop(store, log).build(MAIN)
     assert not first.found
     assert equal(weights(first.module), trained(MAIN))
     assert first.facts["iterations"] == 12
     assert (first.facts["seen"], first.facts["backpropagated"]) == (480, 480)
-    again = workshop(store, log).made(evolve(MAIN, options=evolve(OPTIONS)))
+    again = workshop(store, log).build(evolve(MAIN, options=evolve(OPTIONS)))
     assert again.found
     assert equal(weights(again.module), trained(MAIN))
     assert again.identity == first.identity == identity(MAIN)
@@ -138,8 +138,8 @@ def test_within_one_workshop_a_module_is_made_once(store: Store) -> None:
 def test_whatever_decides_the_weights_makes_another_network(store: Store, other: Train) -> None:
     assert identity(other) != identity(MAIN)
     log = Log()
-    workshop(store, log).made(MAIN)
-    assert not workshop(store, log).made(other).found
+    workshop(store, log).build(MAIN)
+    assert not workshop(store, log).build(other).found
 
 
 def test_a_reference_shared_between_two_recipes_is_trained_once(store: Store) -> None:
@@ -154,7 +154,7 @@ def test_a_reference_shared_between_two_recipes_is_trained_once(store: Store) ->
     assert log.count("train") == 3
     assert [data["role"] for name, data in log.events if name == "train"].count("weak") == 1
     assert len(list(store.entries())) == 3
-    facts = shop.made(one).facts
+    facts = shop.build(one).facts
     assert (facts["scored"], facts["backpropagated"]) == (480, 96)
 
 
@@ -184,13 +184,13 @@ def test_a_snapshot_is_the_training_stopped_there(
     found = weights(shop.obtain(snapshot))
     assert equal(found, trained(MAIN, None if moment is None else int(moment.amount), ema))
     assert log.count("train") == 1
-    assert workshop(store).made(snapshot).found
+    assert workshop(store).build(snapshot).found
 
 
 def test_a_snapshot_alone_brings_its_training_about(store: Store) -> None:
     shop, log = workshop(store), Log()
     assert equal(weights(shop.obtain(Snapshot(of=MAIN, at=Duration(3, "it")))), trained(MAIN, 3))
-    assert workshop(store, log).made(MAIN).found
+    assert workshop(store, log).build(MAIN).found
 
 
 def test_a_snapshot_of_a_training_with_selection(store: Store) -> None:
@@ -274,7 +274,7 @@ def test_synthetic_data_are_the_samples_of_their_denoiser(store: Store, tmp_path
     assert torch.equal(other.obtain(SYNTHETIC).x, found)
     assert not torch.equal(other.obtain(evolve(SYNTHETIC, seed=4)).x, found)
     assert torch.allclose(other.obtain(evolve(SYNTHETIC, count=7)).x, found[:7], atol=1e-6)
-    assert workshop(store).made(SYNTHETIC).found
+    assert workshop(store).build(SYNTHETIC).found
 
 
 def test_drawing_from_synthetic_data_gives_samples_under_the_conditions_they_were_drawn_under(store: Store) -> None:
@@ -296,7 +296,7 @@ def test_a_file_is_loaded(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     write_tensors(path, trained(MAIN))
     recipe = Load(path=str(path), task=TREE, denoiser=TreeMLPNetwork(4))
-    made = workshop(store).made(recipe)
+    made = workshop(store).build(recipe)
     assert equal(weights(made.module), trained(MAIN))
     assert made.found
     assert not list(store.entries())
@@ -334,14 +334,14 @@ LIMITED = evolve(MAIN, options=evolve(OPTIONS, duration="9s"))
 @pytest.mark.usefixtures("ticking")
 def test_a_time_limit_is_stored_as_the_iterations_reached(store: Store) -> None:
     shop = workshop(store)
-    made = shop.made(LIMITED)
+    made = shop.build(LIMITED)
     assert made.facts["iterations"] == 5
-    assert made.recipe == LIMITED.lasting(Duration(5, "it"))
+    assert made.recipe == LIMITED.with_duration(Duration(5, "it"))
     assert made.identity == identity(made.recipe)
     assert equal(weights(made.module), trained(evolve(MAIN, options=evolve(OPTIONS, duration="5it"))))
     assert shop.obtain(LIMITED) is shop.obtain(made.recipe) is made.module
     log = Log()
-    assert workshop(store, log).made(made.recipe).found
+    assert workshop(store, log).build(made.recipe).found
     assert log.count("train") == 0
     assert not store.partial()
 
@@ -351,16 +351,16 @@ def test_what_refers_to_a_time_limited_training_settles_on_what_it_reached(store
     shop = workshop(store)
     on = evolve(SYNTHETIC, of=LIMITED)
     recipe = FineTune(of=LIMITED, on=on, options=evolve(OPTIONS, duration="2it"), seed=4)
-    made = shop.made(recipe)
-    reached = LIMITED.lasting(Duration(5, "it"))
+    made = shop.build(recipe)
+    reached = LIMITED.with_duration(Duration(5, "it"))
     assert made.recipe == evolve(recipe, of=reached, on=evolve(on, of=reached))
     assert made.identity == identity(made.recipe)
     assert len(list(store.entries())) == 3
-    snapshot = shop.made(Snapshot(of=LIMITED, at=Duration(2, "it")))
+    snapshot = shop.build(Snapshot(of=LIMITED, at=Duration(2, "it")))
     assert snapshot.recipe == Snapshot(of=reached, at=Duration(2, "it"))
     assert equal(weights(snapshot.module), trained(MAIN, 2))
     for settled in (made.recipe, snapshot.recipe):
-        assert workshop(store).made(settled).found
+        assert workshop(store).build(settled).found
 
 
 @pytest.mark.usefixtures("ticking")
@@ -370,12 +370,12 @@ def test_a_role_keeps_its_name_when_its_reference_has_a_time_limit(store: Store)
     weak = evolve(WEAK, options=evolve(OPTIONS, duration="9s"))
     main = evolve(MAIN, selector=JEST(num_chunks=4), models={"weak": weak})
     shop.expect({"weak": weak, "main": main})
-    made = shop.made(main)
+    made = shop.build(main)
     assert [data["role"] for name, data in log.events if name == "train"] == ["weak", "main"]
     assert isinstance(made.module, Leaf)
     assert made.module.role == "main"
     assert isinstance(made.recipe, Train)
-    assert made.recipe.models == {"weak": weak.lasting(Duration(5, "it"))}
+    assert made.recipe.models == {"weak": weak.with_duration(Duration(5, "it"))}
 
 
 # Stopping
@@ -393,7 +393,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(store: Store, at: 
     assert store.find(identity(MAIN)) is None
     again = workshop(store, log)
     again.expect({"main": MAIN, "five": snapshot})
-    made = again.made(MAIN)
+    made = again.build(MAIN)
     assert next(data["step"] for name, data in log.events if name == "train") == at
     assert equal(weights(made.module), trained(MAIN))
     assert (made.facts["seen"], made.facts["backpropagated"]) == (480, 480)
@@ -450,7 +450,7 @@ def test_a_damaged_state_is_said_and_not_trained_on(store: Store, damage: str) -
     with pytest.raises(StoreError, match=r"state\.safetensors of an unfinished training.*prune.*--fresh") as refused:
         workshop(store).obtain(MAIN)
     assert "\n" not in str(refused.value)
-    made = workshop(store, fresh=True).made(MAIN)  # as the line says
+    made = workshop(store, fresh=True).build(MAIN)  # as the line says
     assert equal(weights(made.module), trained(MAIN))
 
 
@@ -586,15 +586,15 @@ def test_a_network_trained_without_averages_gets_them_by_training_once_more(stor
     workshop(store).obtain(bare)
     log = Log()
     shop = workshop(store, log)
-    assert shop.made(SHORT).found
+    assert shop.build(SHORT).found
     found = weights(shop.obtain(Snapshot(of=SHORT, ema=0.1)))
     assert equal(found, weights(workshop(whole).obtain(Snapshot(of=SHORT, ema=0.1))))
     assert files(store, SHORT) == files(whole, SHORT)
-    assert workshop(store).made(Snapshot(of=SHORT, ema=0.1)).found
+    assert workshop(store).build(Snapshot(of=SHORT, ema=0.1)).found
 
 
 def test_an_expected_snapshot_does_not_need_the_training_twice(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StoreWorkshop, "_again", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(Train, "make_extras", lambda *_: pytest.fail("trained again"))
     wanted = [Snapshot(of=SHORT, at=Duration(9, "it"), ema=0.1), Snapshot(of=SHORT, at=Duration(9, "it"), ema=0.15)]
     shop = workshop(store)
     shop.expect({str(number): one for number, one in enumerate(wanted)})
@@ -661,7 +661,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-import test_workshop as t
+import test_builder as t
 log = t.Log()
 def stop():
     print("training", flush=True)
@@ -679,7 +679,7 @@ def test_two_processes_that_want_one_network_train_it_once(store: Store) -> None
         assert other.stdout is not None
         assert other.stdout.readline() == "training\n"  # it is at it, for two seconds more
         log = Log()
-        made = workshop(store, log).made(MAIN)
+        made = workshop(store, log).build(MAIN)
         key, theirs, same = other.communicate(timeout=60)[0].splitlines()[-1].split()
     assert other.returncode == 0
     assert key == identity(MAIN), "the source was edited while this ran"

@@ -30,7 +30,7 @@ from guideplug.config import Reader
 from guideplug.errors import GuideplugError, RecipeError
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
-from guideplug.run.builder import StoreWorkshop
+from guideplug.run.builder import StoreBuilder
 from guideplug.run.resolve import Request, resolve, to_toml
 from guideplug.store import Store, identity
 from guideplug.train import Training
@@ -52,8 +52,8 @@ DRAWN = Synthetic(of=MAIN, task=TREE, sampler=SAMPLER, count=50, seed=3)
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> StoreWorkshop:
-    return StoreWorkshop(Store(tmp_path), torch.device("cpu"), Observers([]))
+def shop(tmp_path: Path) -> StoreBuilder:
+    return StoreBuilder(Store(tmp_path), torch.device("cpu"), Observers([]))
 
 
 def every(data: Any) -> tuple[Tensor, Condition]:
@@ -79,7 +79,7 @@ def refusal(expression: str) -> str:
 
 
 @pytest.mark.parametrize("streams", [0, 3])
-def test_a_training_on_samples_draws_from_them_alone(shop: StoreWorkshop, streams: int) -> None:
+def test_a_training_on_samples_draws_from_them_alone(shop: StoreBuilder, streams: int) -> None:
     recipe = evolve(MAIN, on=DRAWN, options=evolve(OPTIONS, noise_streams=streams), seed=2)
     recipe.check()  # the tree's data are endless, its samples are not
     samples: Any = shop.obtain(DRAWN)
@@ -150,7 +150,7 @@ def test_a_fine_tune_must_still_say_what_it_is_on() -> None:
 # Real examples and samples
 
 
-def test_augmented_data_are_the_real_examples_and_the_samples(shop: StoreWorkshop) -> None:
+def test_augmented_data_are_the_real_examples_and_the_samples(shop: StoreBuilder) -> None:
     data: Any = shop.obtain(Augmented(on=DRAWN, task=FEW))
     samples: Any = shop.obtain(DRAWN)
     real = FEW.items(torch.arange(7))[0]
@@ -165,7 +165,7 @@ def test_augmented_data_are_the_real_examples_and_the_samples(shop: StoreWorksho
 
 
 @pytest.mark.parametrize("real", [0, 3])
-def test_some_of_the_real_examples_or_none(shop: StoreWorkshop, real: int) -> None:
+def test_some_of_the_real_examples_or_none(shop: StoreBuilder, real: int) -> None:
     recipe = Augmented(on=DRAWN, task=FEW, real=real)
     data: Any = shop.obtain(recipe)
     found, samples = every(data)[0], every(shop.obtain(DRAWN))[0]
@@ -176,7 +176,7 @@ def test_some_of_the_real_examples_or_none(shop: StoreWorkshop, real: int) -> No
     assert (len({tuple(one) for one in others}) > 1) is (real > 0)
 
 
-def test_conditions_stay_with_their_examples(shop: StoreWorkshop) -> None:
+def test_conditions_stay_with_their_examples(shop: StoreBuilder) -> None:
     few: Any = evolve(FEW, labels=True)
     drawn = evolve(DRAWN, of=evolve(MAIN, task=LABELLED), task=LABELLED)
     data: Any = shop.obtain(Augmented(on=drawn, task=few))
@@ -205,7 +205,7 @@ def test_endless_data_have_no_real_examples_to_add_to() -> None:
 @pytest.mark.parametrize("group", [0, "right"])
 @pytest.mark.parametrize("count", [None, 10, 200])
 def test_the_share_of_a_group_is_the_wanted_one(
-    shop: StoreWorkshop, share: float, group: int | str, count: int | None
+    shop: StoreBuilder, share: float, group: int | str, count: int | None
 ) -> None:
     recipe = Resampled(of=DRAWN, task=FEW, share=share, group=group, count=count)
     data: Any = shop.obtain(recipe)
@@ -222,7 +222,7 @@ def test_the_share_of_a_group_is_the_wanted_one(
             assert int(times[there].max() - times[there].min()) <= 1
 
 
-def test_other_seeds_choose_others_and_equal_ones_the_same(shop: StoreWorkshop) -> None:
+def test_other_seeds_choose_others_and_equal_ones_the_same(shop: StoreBuilder) -> None:
     recipe = Resampled(of=DRAWN, task=FEW, share=0.3, group=0, count=10)
     numbers = [shop.obtain(evolve(recipe, seed=seed)).numbers.tolist() for seed in (0, 1)]  # type: ignore[union-attr,operator]
     assert numbers[0] != numbers[1]
@@ -232,7 +232,7 @@ def test_other_seeds_choose_others_and_equal_ones_the_same(shop: StoreWorkshop) 
     assert module.numbers.tolist() == numbers[0]
 
 
-def test_where_there_are_conditions_they_say_the_group(shop: StoreWorkshop) -> None:
+def test_where_there_are_conditions_they_say_the_group(shop: StoreBuilder) -> None:
     drawn = evolve(DRAWN, of=evolve(MAIN, task=LABELLED), task=LABELLED)
     data: Any = shop.obtain(Resampled(of=drawn, task=evolve(FEW, labels=True, untold=True), share=0.2, group=1))
     assert int((every(data)[1] == 1).sum()) == 10  # type: ignore[union-attr]
@@ -247,14 +247,14 @@ def test_where_there_are_conditions_they_say_the_group(shop: StoreWorkshop) -> N
         ({"task": evolve(FEW, grouped=False)}, "task 'few' does not tell groups of its data apart"),
     ],
 )
-def test_groups_that_are_none_are_refused(shop: StoreWorkshop, changes: dict[str, Any], said: str) -> None:
+def test_groups_that_are_none_are_refused(shop: StoreBuilder, changes: dict[str, Any], said: str) -> None:
     recipe = evolve(Resampled(of=DRAWN, task=FEW, share=0.3, group=0), **changes)
     with pytest.raises(RecipeError, match=said):
         shop.obtain(recipe)
 
 
 @pytest.mark.parametrize(("wanted", "said"), [(1, "none of the 9"), (0, "every one of the 9")])
-def test_a_share_that_cannot_be_reached_is_refused(shop: StoreWorkshop, wanted: int, said: str) -> None:
+def test_a_share_that_cannot_be_reached_is_refused(shop: StoreBuilder, wanted: int, said: str) -> None:
     left = Resampled(of=evolve(DRAWN, count=9), task=FEW, share=0.0, group="right")
     shop.obtain(evolve(left, share=0.0, of=left))
     with pytest.raises(RecipeError, match=rf"a share of 0.3 of '\w+' cannot be reached: {said} samples is in"):
@@ -264,7 +264,7 @@ def test_a_share_that_cannot_be_reached_is_refused(shop: StoreWorkshop, wanted: 
 # Guided samples
 
 
-def test_guided_samples_are_those_drawn_by_hand_with_the_guiders_networks(shop: StoreWorkshop) -> None:
+def test_guided_samples_are_those_drawn_by_hand_with_the_guiders_networks(shop: StoreBuilder) -> None:
     guider: Any = READER.expression("autoguidance(weight=3)", Guider)
     weak = evolve(MAIN, seed=5, options=evolve(OPTIONS, duration="2it"))
     recipe = evolve(DRAWN, guider=guider, models={"weak": weak})
@@ -280,7 +280,7 @@ def test_guided_samples_are_those_drawn_by_hand_with_the_guiders_networks(shop: 
     assert [one for one, _ in needed_for([recipe]).trainings] == [MAIN, weak]
 
 
-def test_a_guider_whose_networks_are_not_named_is_refused(shop: StoreWorkshop) -> None:
+def test_a_guider_whose_networks_are_not_named_is_refused(shop: StoreBuilder) -> None:
     recipe = evolve(DRAWN, guider=READER.expression("sims", Guider))
     said = r"guider 'sims' needs a network for 'synthetic': name it in models, as in .*models=table\(synthetic=\.\.\.\)"
     for refuse in (recipe.check, lambda: shop.obtain(recipe), evolve(MAIN, on=recipe).check):

@@ -28,7 +28,7 @@ ENDLESS = [
 ]  # fmt: skip
 ARGUMENTS = [*ENDLESS, "--duration", "160it"]
 PROGRAM = "from guideplug.cli import main; main(prog_name='guideplug')"
-OFTEN = f"import guideplug.run.builder as w; w.SECONDS_BETWEEN_STATES = 0.1; {PROGRAM}"
+OFTEN = f"import guideplug.run.making as w; w.SECONDS_BETWEEN_STATES = 0.1; {PROGRAM}"
 
 
 @pytest.fixture(autouse=True)
@@ -174,7 +174,7 @@ def test_a_sampled_run_can_be_interrupted_and_resumed(monkeypatch: pytest.Monkey
 
 def test_a_run_that_diverged_says_where_it_was_well_and_a_new_one_begins_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """The guide that is like the main network does not begin from the main one's weights."""
-    monkeypatch.setattr("guideplug.run.builder.SECONDS_BETWEEN_STATES", 0.0)
+    monkeypatch.setattr("guideplug.run.making.SECONDS_BETWEEN_STATES", 0.0)
     monkeypatch.setenv("TOY_DIVERGE", "6")
     common = ["run", "--plugin", str(TOY), "--task", "toy", "--guider", "autoguidance", "--device", "cpu"]
     said = invoke(*common, "--duration", "9it", "--out", "out", code=1).stderr.splitlines()[-1]

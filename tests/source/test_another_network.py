@@ -147,7 +147,7 @@ def test_a_row(row: Row, tmp_path: Path, unread: Callable[[Path], str], rings: M
 
 
 @pytest.mark.parametrize("name", [
-    "train/training.py", "ema.py", "noise/streams.py", "denoise/algebra.py", "run/workshop.py", "config/duration.py",
+    "train/training.py", "ema.py", "noise/streams.py", "denoise/algebra.py", "run/builder.py", "config/duration.py",
 ])  # fmt: skip
 def test_a_room_that_decides_counts(name: str, tmp_path: Path, unread: Callable[[Path], str]) -> None:
     package = tmp_path / "guideplug"

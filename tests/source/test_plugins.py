@@ -18,7 +18,7 @@ from guideplug.config import Strategy
 from guideplug.observe import Observers
 from guideplug.registry.registry import Plugin, Registry
 from guideplug.rng import SampleStreams
-from guideplug.run.builder import StoreWorkshop
+from guideplug.run.builder import StoreBuilder
 from guideplug.run.code import deciding
 from guideplug.run.preflight import guided
 from guideplug.run.resolve import Request, resolve
@@ -195,7 +195,7 @@ def test_whatever_runs_in_a_training_and_in_sampling_counts(
 
     sys.setprofile(notice)
     try:
-        shop = StoreWorkshop(Store(tmp_path), torch.device("cpu"), Observers())
+        shop = StoreBuilder(Store(tmp_path), torch.device("cpu"), Observers())
         models: Any = {role: shop.obtain(recipe) for role, recipe in config.recipes.items()}
         assert config.guider is not None
         point = guided(config.guider, models)

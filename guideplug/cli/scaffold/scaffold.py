@@ -22,7 +22,7 @@ from guideplug.errors import UsageError
 
 __all__ = ["KINDS", "Kind", "check_name", "strategies", "write_plugin"]
 
-Kind: TypeAlias = Literal["guider", "selector", "sampler", "task", "denoiser"]
+Kind: TypeAlias = Literal["guider", "selector", "sampler", "task", "denoiser", "recipe"]
 KINDS = cast(tuple[Kind, ...], get_args(Kind))
 """What a plugin can be started as; a plugin may offer more."""
 
@@ -33,6 +33,7 @@ DEPENDENCIES: Mapping[Kind, tuple[str, ...]] = {
     "sampler": (*_COMMON, "torch>=2.6"),
     "task": (*_COMMON, "matplotlib>=3.8", "torch>=2.6"),
     "denoiser": (*_COMMON, "torch>=2.6"),
+    "recipe": (*_COMMON, "torch>=2.6"),
 }
 """What the code of each kind imports."""
 

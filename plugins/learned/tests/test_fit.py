@@ -105,12 +105,12 @@ class Closed(Recipe):
     def build(self) -> Leaf:
         return GaussianDenoiser(self.mean, self.std, conditioning="labels" if self.labels else "none")
 
-    def make(self, module: nn.Module, workshop: Any) -> Mapping[str, Any]:
+    def make(self, module: nn.Module, builder: Any) -> Mapping[str, Any]:
         return {}
 
 
 class Shop:
-    """A workshop without a store."""
+    """A builder without a store."""
 
     def __init__(self) -> None:
         self.made: dict[Recipe, nn.Module] = {}
@@ -119,7 +119,10 @@ class Shop:
     def obtain(self, recipe: Recipe) -> nn.Module:
         return self.made.setdefault(recipe, recipe.build())
 
-    def progress(self, recipe: Recipe, step: int, total: int, loss: float | None = None) -> None:
+    def checkpoint(self, work: Any) -> bool:
+        return False
+
+    def progress(self, step: int, total: int, loss: float | None = None) -> None:
         self.steps.append((step, total))
 
 
@@ -223,7 +226,7 @@ def test_a_weight_for_each_label() -> None:
             found.directions[1] *= 0.8
             return found
 
-        def make(self, module: nn.Module, workshop: Any) -> Mapping[str, Any]:
+        def make(self, module: nn.Module, builder: Any) -> Mapping[str, Any]:
             return {}
 
     fit = Fit(of=Half(), task=task, guider=CFG, iterations=800, width=32, lr=0.01, beta=1.0)
@@ -500,10 +503,10 @@ def test_a_missing_network_is_named() -> None:
 def test_the_networks_of_the_run_are_taken_where_none_is_named() -> None:
     fit = Fit(of=Closed(), task=Blob(), guider=AUTOGUIDANCE)
     roles = {"weak": Closed(0.3), "other": Closed(0.5)}
-    assert cast(Fit, fit.among(roles)).models == {"weak": Closed(0.3)}
-    assert fit.among({"other": Closed(0.5)}) == fit
+    assert cast(Fit, fit.with_roles(roles)).models == {"weak": Closed(0.3)}
+    assert fit.with_roles({"other": Closed(0.5)}) == fit
     named = evolve(fit, models={"weak": Closed(0.9)})
-    assert named.among(roles) == named
+    assert named.with_roles(roles) == named
     cfg = evolve(fit, guider=CFG)
-    assert cfg.among(roles) == cfg
-    assert cast(Fit, cfg.among({"unconditional": Closed(0.7)})).models == {"unconditional": Closed(0.7)}
+    assert cfg.with_roles(roles) == cfg
+    assert cast(Fit, cfg.with_roles({"unconditional": Closed(0.7)})).models == {"unconditional": Closed(0.7)}

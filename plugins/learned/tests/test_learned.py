@@ -29,7 +29,7 @@ from guideplug.config import Reader
 from guideplug.errors import GuideplugError
 from guideplug.observe import Listener, Observers
 from guideplug.registry.registry import Registry
-from guideplug.run.builder import StoreWorkshop
+from guideplug.run.builder import StoreBuilder
 from guideplug.run.resolve import Request, resolve, to_toml
 from guideplug.store import Store, identity
 from guideplug.testing import CONDITIONS, Conditioning, GaussianDenoiser, check_guider, example_condition
@@ -357,21 +357,32 @@ def test_a_fit_reports_and_can_be_stopped_between_steps(tmp_path: Path) -> None:
         if next(calls) == 12:
             raise Stopped
 
-    shop = StoreWorkshop(store, torch.device("cpu"), Observers([Notes()]), stop=stop)
+    shop = StoreBuilder(store, torch.device("cpu"), Observers([Notes()]), stop=stop)
     shop.expect(config.recipes)
     with pytest.raises(Stopped):
         shop.obtain(config.models["weights"])
     assert store.find(identity(config.models["weights"])) is None
     assert store.find(identity(config.main)) is not None
-    shop = StoreWorkshop(store, torch.device("cpu"), Observers([Notes()]))
+    shop = StoreBuilder(store, torch.device("cpu"), Observers([Notes()]))
     shop.expect(config.recipes)
-    made = shop.made(config.models["weights"])
+    made = shop.build(config.models["weights"])
     assert isinstance(made.module, WeightNetwork)
     assert not any(parameter.requires_grad for parameter in made.module.parameters())
     assert (made.facts["iterations"], made.found) == (70, False)
     own = [(event, data.get("step")) for event, data in seen if data.get("role") == "weights"]
-    assert own == [("train", 0), ("train", 0), ("step", 32), ("step", 64), ("step", 70), ("trained", 70)]
-    again = StoreWorkshop(store, torch.device("cpu"), Observers()).made(config.models["weights"])
+    begun = own[1][1]
+    assert begun is not None
+    assert 0 < begun < 32  # it went on
+    assert own == [
+        ("train", 0),
+        ("checkpoint", begun),
+        ("train", begun),
+        ("step", 32),
+        ("step", 64),
+        ("step", 70),
+        ("trained", 70),
+    ]
+    again = StoreBuilder(store, torch.device("cpu"), Observers()).build(config.models["weights"])
     assert again.found
     state = made.module.state_dict()
     assert all(torch.equal(state[name], value) for name, value in again.module.state_dict().items())

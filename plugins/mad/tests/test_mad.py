@@ -15,7 +15,7 @@ from guideplug.config import Reader
 from guideplug.errors import GuideplugError
 from guideplug.observe import Listener, Observers
 from guideplug.registry.registry import Registry
-from guideplug.run.builder import StoreWorkshop
+from guideplug.run.builder import StoreBuilder
 from guideplug.run.preflight import rehearse
 from guideplug.run.resolve import Request, resolve, to_toml
 from guideplug.store import Store, describe, identity
@@ -58,16 +58,16 @@ def generation(first: Train, number: int = 2, **options: Any) -> Generation:
     return Generation(of=first, number=number, sampler=sampler, **options)
 
 
-def workshop(folder: Path, log: Listener | None = None) -> StoreWorkshop:
-    return StoreWorkshop(Store(folder / "store"), torch.device("cpu"), Observers([log] if log else []))
+def workshop(folder: Path, log: Listener | None = None) -> StoreBuilder:
+    return StoreBuilder(Store(folder / "store"), torch.device("cpu"), Observers([log] if log else []))
 
 
 def weights(module: torch.nn.Module) -> torch.Tensor:
     return torch.cat([tensor.flatten().double() for tensor in module.state_dict().values()])
 
 
-def data_of(training: Train, shop: StoreWorkshop) -> torch.Tensor:
-    data: Any = shop.training(training).data
+def data_of(training: Train, shop: StoreBuilder) -> torch.Tensor:
+    data: Any = shop.begin(training).data
     found: torch.Tensor = data.items(torch.arange(data.size()))[0]
     return found
 
@@ -191,7 +191,7 @@ def test_the_samples_for_the_next_are_guided_away_from_a_copy_that_saw_unguided_
 
 def test_the_auxiliary_is_the_loop_s_own_copy(first: Train, tmp_path: Path) -> None:
     recipe, shop = generation(first, 2, synthetic=3, guider=guider("sims")), workshop(tmp_path)
-    assert Auxiliary(of=recipe).among({}) == recipe.samples.models["synthetic"]
+    assert Auxiliary(of=recipe).with_roles({}) == recipe.samples.models["synthetic"]
     nested = shop.obtain(Auxiliary(of=recipe))
     assert torch.equal(weights(nested), weights(shop.obtain(recipe.copy)))
     with pytest.raises(ValueError, match="of is the recipe 'train'"):

@@ -3,7 +3,7 @@
 Each iteration draws clean samples with their labels (training examples at level 0), a pair of levels for each
 (`levels`), and m particles at both levels (`consistency`); Adam follows the gradient of the loss in the network's
 parameters, at a learning rate that falls to 0 by a cosine. Nothing of the models is changed. Every draw comes from
-(seed, purpose, iteration), so a fit repeated is the same one.
+(seed, purpose, iteration), so a fit repeated is the same one, and one that was killed goes on from its last state.
 
 Source: A. Galashov et al. 2025, "Learn to guide your diffusion model", arXiv:2510.00815. beta 1, lambda 1, 4 particles
 and the gap .1 are the paper's; the sizes, the learning rate and its schedule are ours.
@@ -20,9 +20,11 @@ from attrs import evolve, frozen
 from torch import Tensor, nn
 
 from guideplug import (
+    Builder,
     Condition,
     Guider,
     Leaf,
+    LoopState,
     OwnCode,
     Planned,
     PlannedBatch,
@@ -31,7 +33,6 @@ from guideplug import (
     Task,
     TrainingStreams,
     WeightInput,
-    Workshop,
     at_least,
     between,
     non_negative,
@@ -111,7 +112,7 @@ class Fit(Recipe):
                 f"particles is {self.particles}: distances among them need two; give diversity=0, or more particles"
             )
 
-    def among(self, roles: Mapping[str, Recipe]) -> Recipe:
+    def with_roles(self, roles: Mapping[str, Recipe]) -> Recipe:
         """With the recipes of the roles that its guider asks for, where it names none."""
         if self.models:
             return self
@@ -171,36 +172,43 @@ class Fit(Recipe):
             models=self.models,
         )
 
-    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+    def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
         """Fit it."""
         assert isinstance(module, WeightNetwork)
-        base = _denoiser(workshop.obtain(self.of), "of")
-        others = {role: _denoiser(workshop.obtain(recipe), role) for role, recipe in self.models.items()}
+        base = _denoiser(builder.obtain(self.of), "of")
+        others = {role: _denoiser(builder.obtain(recipe), role) for role, recipe in self.models.items()}
         pair = paired(base, opposite(self.guider, base, others))
         reward = None if self.reward is None else Scores(self.reward)
         optimiser = torch.optim.Adam(module.parameters(), lr=self.lr, betas=(0.9, 0.99))
-        workshop.progress(self, 0, self.iterations)
-        begin = time.perf_counter()
-        facts: dict[str, Any] = {}
-        for step in range(self.iterations):
+        loop = LoopState(module, optimiser)
+        builder.checkpoint(loop)
+        builder.progress(loop.step, self.iterations)
+        begin = time.perf_counter() - loop.facts.get("seconds", 0.0)
+        while loop.step < self.iterations:
+            step = loop.step
             optimiser.param_groups[0]["lr"] = 0.5 * self.lr * (1 + math.cos(math.pi * step / self.iterations))
             loss, omega = self._loss(module, base, pair, reward, step)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            done = step + 1
-            said = None
-            if done % CHECK_EVERY == 0 or done == self.iterations:
-                said = float(loss.detach())
-                if not math.isfinite(said):
+            loop.step += 1
+            loop.facts["seconds"] = time.perf_counter() - begin
+            looked_at = None
+            if loop.step % CHECK_EVERY == 0 or loop.step == self.iterations:
+                looked_at = float(loss.detach())
+                if not math.isfinite(looked_at):
                     blame = "" if reward is None else f", or the {reward.who}"
                     raise DivergedError(
-                        f"the fit of {self.guider.name!r} diverged by step {done}: the loss is {said}; a network"
-                        f"{blame} is not finite there, or lr is too large"
+                        f"the fit of {self.guider.name!r} diverged by step {loop.step}: the loss is {looked_at}; a "
+                        f"network{blame} is not finite there, or lr is too large"
                     )
-                facts = {"last_loss": said, "omega": float(omega.mean()), "zeros": float((omega == 0).double().mean())}
-            workshop.progress(self, done, self.iterations, said)
-        return {"iterations": self.iterations, "seconds": time.perf_counter() - begin, **facts}
+                loop.facts |= {
+                    "last_loss": looked_at,
+                    "omega": float(omega.mean()),
+                    "zeros": float((omega == 0).double().mean()),
+                }
+            builder.progress(loop.step, self.iterations, looked_at)
+        return {"iterations": self.iterations, **loop.facts}
 
     def _loss(
         self, module: WeightNetwork, base: Leaf, pair: nn.Module, reward: Scores | None, step: int

@@ -7,7 +7,7 @@ from typing import Any, final
 from attrs import frozen
 from torch import nn
 
-from guideplug import GuideplugError, Recipe, Workshop, file_digest, fill_module, option, read_tensors
+from guideplug import Builder, GuideplugError, Recipe, file_digest, fill_module, option, read_tensors
 from guideplug_learned.network import WeightNetwork
 
 __all__ = ["Fitted"]
@@ -35,7 +35,7 @@ class Fitted(Recipe):
         tensors, _ = read_tensors(Path(self.path))
         return WeightNetwork.like(tensors, self.path)
 
-    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+    def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
         """Fill in the weights."""
         fill_module(module, read_tensors(Path(self.path))[0], self.path)
         return {"path": self.path}

@@ -14,7 +14,7 @@ from typing import Any, final
 from attrs import frozen
 from torch import nn
 
-from guideplug import FineTune, Planned, Recipe, Workshop, option
+from guideplug import Builder, FineTune, Planned, Recipe, option
 from guideplug_mad.generation import Generation
 
 __all__ = ["Auxiliary"]
@@ -39,7 +39,7 @@ class Auxiliary(Recipe):
         assert isinstance(self.of, Generation)
         return self.of.copy
 
-    def among(self, roles: Mapping[str, Recipe]) -> Recipe:
+    def with_roles(self, roles: Mapping[str, Recipe]) -> Recipe:
         """The fine-tune itself, for a role of a run."""
         return self.copy
 
@@ -52,7 +52,7 @@ class Auxiliary(Recipe):
     def build(self) -> nn.Module:
         return self.copy.build()
 
-    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+    def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
         """Obtain the fine-tune."""
-        module.load_state_dict(workshop.obtain(self.copy).state_dict())
+        module.load_state_dict(builder.obtain(self.copy).state_dict())
         return {}

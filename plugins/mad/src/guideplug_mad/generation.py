@@ -30,6 +30,7 @@ from torch import nn
 
 from guideplug import (
     Augmented,
+    Builder,
     ConfigError,
     Constant,
     Duration,
@@ -42,7 +43,6 @@ from guideplug import (
     Synthetic,
     Train,
     TrainingStreams,
-    Workshop,
     at_least,
     option,
     positive,
@@ -179,14 +179,14 @@ class Generation(Recipe):
     def build(self) -> nn.Module:
         return self.training.build()
 
-    def make(self, module: nn.Module, workshop: Workshop) -> Mapping[str, Any]:
+    def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
         """Train it, after those before it."""
         if self.number == 1:
-            module.load_state_dict(workshop.obtain(self.of).state_dict())
+            module.load_state_dict(builder.obtain(self.of).state_dict())
             return {}
         for number in range(2, self.number):  # upwards: a late generation would nest too deep from above
-            workshop.obtain(evolve(self, number=number))
-        return self.training.make(module, workshop)
+            builder.obtain(evolve(self, number=number))
+        return self.training.make(module, builder)
 
     def evaluates(self) -> Iterator[Planned]:
         """Its training, and what the generation before it draws for it: the samples, and those that its copy learns."""

@@ -1,0 +1,49 @@
+"""The files of averages that trainings keep: of each EMA length at the end, and at moments along the way."""
+
+from typing import final
+
+from attrs import frozen
+
+from guideplug.config import Duration
+from guideplug.recipe import Extra, Recipe
+from guideplug.train.options import Options
+
+__all__ = ["Average", "Averaged", "stored_averages"]
+
+
+class Averaged(Recipe):
+    """A training that keeps averages of its weights: train and fine-tune."""
+
+    options: Options
+
+
+@final
+@frozen(kw_only=True)
+class Average(Extra):
+    """The weights of a training at a moment, averaged with one of the EMA lengths that it keeps.
+
+    Args:
+        of: the training.
+        at: the moment, in iterations; None for the end.
+        ema: the EMA length; None for the first that the training keeps.
+    """
+
+    of: Averaged
+    at: Duration | None = None
+    ema: float | None = None
+
+    @property
+    def file(self) -> str:
+        ema = self.of.options.ema[0] if self.ema is None else self.ema
+        moment = "end" if self.at is None else f"{int(self.at.amount)}it"
+        return f"snapshot-{moment}-ema{ema:g}.safetensors"
+
+
+def stored_averages(training: Averaged) -> tuple[Average, ...]:
+    """The averages that a training stores along the way, by step, then by length; the last are of its end."""
+    options = training.options
+    return tuple(
+        Average(of=training, at=None if step == options.steps else Duration(step, "it"), ema=length)
+        for step in options.averaged_at
+        for length in options.ema
+    )

@@ -1,0 +1,19 @@
+"""The denoiser that a recipe's module is, where one is needed."""
+
+from torch import nn
+
+from guideplug.denoise import Leaf
+from guideplug.errors import RecipeError
+
+__all__ = ["denoiser_of"]
+
+
+def denoiser_of(module: nn.Module) -> Leaf:
+    """The module, if it is a denoiser.
+
+    Raises:
+        RecipeError: it is something else, such as data.
+    """
+    if not isinstance(module, Leaf):
+        raise RecipeError(f"a {type(module).__name__} is no denoiser: give a recipe of a denoiser for this role")
+    return module

@@ -1,0 +1,140 @@
+"""One module that is being made: what its recipe says of its progress, and what is kept of it until it is stored.
+
+Work that has a state leaves it beside its future entry from time to time and before it stops, so that a later try goes
+on where it was. The state names the further files that were written before it, with their checksums: where one of them
+is damaged or gone the work begins anew, and writes them all again.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import attrs
+from torch import Tensor
+
+from guideplug.errors import CheckpointError, StoreError
+from guideplug.files.tensors import file_digest, read_tensors, tensors_digest, write_tensors
+from guideplug.observe import Observers
+from guideplug.recipe import Resumable
+from guideplug.run.interrupt import unhurried
+from guideplug.store import FURTHER
+
+__all__ = ["STATE", "Making"]
+
+STATE = "state.safetensors"
+SECONDS_BETWEEN_STATES = 20.0
+
+
+@attrs.define
+class Making:
+    """A module that is being made.
+
+    Args:
+        role: what messages call it.
+        observers: told of every event.
+        stop: called after every step; what it raises ends the work between two steps, with its state saved.
+        place: the folder of the unfinished entry; None where nothing is kept.
+        until_stored: what lasts until the module is in the store.
+    """
+
+    role: str
+    observers: Observers
+    stop: Callable[[], None]
+    place: Path | None = None
+    until_stored: ExitStack = attrs.field(factory=ExitStack)
+    _work: Resumable | None = None
+    _files: dict[str, str] = attrs.field(factory=dict)
+    _step: int = 0
+    _seconds: float = 0.0
+    _begun: float | None = None
+    _saved: float = 0.0
+
+    def checkpoint(self, work: Resumable) -> bool:
+        """Keep the state of some work from here on, and let it load what an earlier try left; whether there was one."""
+        if self.place is None:
+            return False
+        self._work = work
+        loaded, path = False, self.place / STATE
+        try:
+            if path.is_file():
+                loaded = self._load(work, path)
+        except (CheckpointError, KeyError, ValueError, RuntimeError, TypeError) as error:
+            raise StoreError(
+                f"the state {path} of an unfinished training cannot be read ({error}): "
+                "remove it with guideplug store prune --partial, or train anew with --fresh"
+            ) from None
+        for file in self.place.glob(FURTHER):  # of later steps, or all of them
+            if file.name not in self._files:
+                file.unlink()
+        return loaded
+
+    def _load(self, work: Resumable, path: Path) -> bool:
+        tensors, metadata = read_tensors(path)
+        if metadata["sha256"] != tensors_digest(tensors, metadata["training"]):
+            raise ValueError("it has changed since it was written")
+        data = json.loads(metadata["training"])
+        files = data.pop("snapshots")
+        if not all(_is_whole(path.parent / name, digest) for name, digest in files.items()):
+            return False
+        work.load_state(tensors, data)
+        self._files = files
+        return True
+
+    def progress(self, step: int, total: float, loss: float | None = None, **details: Any) -> None:
+        """Tell observers how far it has come, keep its state if it is time, and stop if that is asked for."""
+        now = time.monotonic()
+        first = self._begun is None
+        begun = self._begun = now if self._begun is None else self._begun
+        self._step, self._seconds = step, details.get("seconds", round(now - begun, 3))
+        common = {"role": self.role, "step": step, "reached": step, "total": total, "unit": "it"}
+        if first:
+            self.observers("train", **{**common, "seconds": self._seconds, **details})
+            self._saved = time.monotonic()
+            if self._work is not None:
+                self.until_stored.enter_context(unhurried())  # a signal waits until what was done is saved
+            return
+        if loss is not None:  # before the state, which says that it was told
+            usual = {
+                **common, "loss": loss, "lr": None, "kept": 1.0, "effective_sample_size": None,
+                "switched_off_at": None, "seen": None, "backpropagated": None, "seconds": self._seconds, "phases": {},
+            }  # fmt: skip
+            self.observers("step", **{**usual, **details})
+        try:
+            self.stop()
+        except BaseException:
+            self._save()
+            raise
+        if time.monotonic() - self._saved > SECONDS_BETWEEN_STATES:
+            self._save()
+            self._saved = time.monotonic()
+
+    def _save(self) -> None:
+        if self._work is None or self.place is None:
+            return
+        begin = time.perf_counter()
+        tensors, data = self._work.state()
+        text = json.dumps({**data, "snapshots": self._files})
+        write_tensors(self.place / STATE, tensors, {"training": text, "sha256": tensors_digest(tensors, text)})
+        seconds = round(time.perf_counter() - begin, 4)
+        self.observers("checkpoint", role=self.role, step=self._step, seconds=seconds)
+
+    def keep(self, file: str, tensors: Mapping[str, Tensor]) -> Path:
+        """Keep a further file; where it lies until the module is stored."""
+        if self.place is None:
+            raise StoreError(f"{file} of {self.role!r} cannot be kept: its recipe is not stored")
+        path = self.place / file
+        write_tensors(path, tensors)
+        self._files[file] = file_digest(path)
+        return path
+
+    def ended(self) -> None:
+        """Tell observers that it is done, if they were told that it began."""
+        if self._begun is not None:
+            self.observers("trained", role=self.role, step=self._step, seconds=self._seconds)
+
+
+def _is_whole(path: Path, digest: str) -> bool:
+    return path.is_file() and file_digest(path) == digest

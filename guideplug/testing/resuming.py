@@ -1,0 +1,68 @@
+"""The law of a recipe that trains by itself: stopped after any step, it goes on to the same weights."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from guideplug.observe import Observers
+from guideplug.recipe import Recipe
+from guideplug.run.builder import StoreBuilder
+from guideplug.store import Store
+
+__all__ = ["check_resumes"]
+
+
+class _Stopped(BaseException):
+    """The end of a try."""
+
+
+class _StopAfter:
+    """Ends the work when it has been asked so often."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def __call__(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise _Stopped
+
+
+def check_resumes(recipe: Recipe, steps: Sequence[int] = (1, 2, 3)) -> None:
+    """Make a recipe's module undisturbed, and again and again stopped after some steps: the weights are the same.
+
+    Args:
+        recipe: a short one, of a few steps.
+        steps: how many steps each try makes before it is stopped; the last try is not stopped.
+
+    Raises:
+        AssertionError: the weights differ, or a try began anew.
+    """
+    with TemporaryDirectory() as whole, TemporaryDirectory() as stopped:
+        undisturbed = _made(recipe, Path(whole), None)
+        for count in steps:
+            before = _saved(Path(stopped))
+            assert _made(recipe, Path(stopped), count) is None, f"{recipe.name} ends before {count} further steps: stop"
+            assert _saved(Path(stopped)) != before, f"{recipe.name} kept no state: call builder.checkpoint"
+        resumed = _made(recipe, Path(stopped), None)
+    assert undisturbed is not None
+    assert resumed is not None
+    different = [name for name, value in undisturbed.items() if not torch.equal(value, resumed[name])]
+    assert not different, f"{recipe.name} stopped and resumed has other {', '.join(different)}: draw by step alone"
+
+
+def _made(recipe: Recipe, folder: Path, stop_after: int | None) -> dict[str, Tensor] | None:
+    """The weights, or None where it was stopped."""
+    stop = (lambda: None) if stop_after is None else _StopAfter(stop_after)
+    try:
+        module = StoreBuilder(Store(folder), torch.device("cpu"), Observers(), stop=stop).obtain(recipe)
+    except _Stopped:
+        return None
+    return dict(module.state_dict())
+
+
+def _saved(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(folder.glob("*.partial/state.safetensors"))]
