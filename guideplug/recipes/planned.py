@@ -1,7 +1,7 @@
 """What making a recipe's module evaluates, said beforehand, so that it can be tried before anything is trained.
 
 A recipe's `Recipe.evaluates` gives these values; a run, a comparison and a study try each on untrained networks and two
-samples (`guideplug.run.rehearsal`).
+samples (`guideplug.run.preflight`).
 """
 
 from collections.abc import Mapping

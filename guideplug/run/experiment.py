@@ -42,7 +42,7 @@ from guideplug.run.verdict import Verdict, recorded, verdicts
 from guideplug.store import Store
 from guideplug.task import Arm, Context, Metric
 
-__all__ = ["Experiment", "Outcome"]
+__all__ = ["Experiment", "Outcome", "folder_name"]
 
 
 @attrs.frozen
@@ -354,6 +354,14 @@ class Experiment:
                 for plugin in self.registry.plugins
             ],
         }
+
+
+def folder_name(config: RunConfig) -> str:
+    """What a run's folder is called beside the time: its task, its guider and its selector."""
+    main = config.main
+    selector = main.selector if isinstance(main, Train) else None
+    parts = [config.task, config.guider, selector]
+    return "-".join(part.name for part in parts if part is not None)
 
 
 def _training_seconds(made: Mapping[str, Made]) -> dict[str, float]:
