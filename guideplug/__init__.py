@@ -105,6 +105,8 @@ if TYPE_CHECKING:
     from guideplug.reward import Reward as Reward
     from guideplug.rng import SampleStreams as SampleStreams
     from guideplug.rng import TrainingStreams as TrainingStreams
+    from guideplug.run.call import run as run
+    from guideplug.run.result import RunResult as RunResult
     from guideplug.sample import Sampler as Sampler
     from guideplug.sample import State as State
     from guideplug.select import Draw as Draw
@@ -168,6 +170,8 @@ _ROOMS = {
     "registry.registry": ["Registry"],
     "reward": ["Reward"],
     "rng": ["SampleStreams", "TrainingStreams"],
+    "run.call": ["run"],
+    "run.result": ["RunResult"],
     "sample": ["Sampler", "State"],
     "select": ["Draw", "Losses", "Selection", "Selector", "SelectorState"],
     "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
@@ -180,6 +184,8 @@ __all__ = sorted(_WHERE)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "run":  # the package of that name, which is called as its function is
+        return import_module("guideplug.run")
     if name not in _WHERE:
         raise AttributeError(f"module 'guideplug' has no attribute {name!r}")
     return getattr(import_module(f"guideplug.{_WHERE[name]}"), name)
