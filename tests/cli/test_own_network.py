@@ -104,7 +104,7 @@ EDITS = {
 
 IDENTITIES = f"""
 from guideplug import Registry
-from guideplug.run.config import Request, resolve
+from guideplug.run.resolve import Request, resolve
 from guideplug.store import identity
 registry = Registry.installed([{str(TOY)!r}])
 values = {{"task": "toy", "device": "cpu"}}
