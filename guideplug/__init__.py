@@ -108,6 +108,8 @@ if TYPE_CHECKING:
     from guideplug.reward import Reward as Reward
     from guideplug.rng import SampleStreams as SampleStreams
     from guideplug.rng import TrainingStreams as TrainingStreams
+    from guideplug.run.call import run as run
+    from guideplug.run.result import RunResult as RunResult
     from guideplug.sample import Sampler as Sampler
     from guideplug.sample import State as State
     from guideplug.select import Draw as Draw
@@ -172,6 +174,8 @@ _ROOMS = {
     "registry.registry": ["Registry"],
     "reward": ["Reward"],
     "rng": ["SampleStreams", "TrainingStreams"],
+    "run.call": ["run"],
+    "run.result": ["RunResult"],
     "sample": ["Sampler", "State"],
     "select": ["Draw", "Losses", "Selection", "Selector", "SelectorState"],
     "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
@@ -186,6 +190,8 @@ __all__ = sorted(_WHERE)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "run":  # the package of that name, which is called as its function is
+        return import_module("guideplug.run")
     if name in _OLD:
         import warnings
 

@@ -182,6 +182,7 @@ def test_a_plugin_is_an_installable_distribution(plugin: Path) -> None:
         "import guideplug",
         "import guideplug; dir(guideplug); guideplug.__all__",
         "from guideplug import GuideplugError, hook, option",
+        "import guideplug; guideplug.run",
         "import guideplug.cli",
         "import guideplug.cli.main",
         "from guideplug.cli import main; main(['--help'], standalone_mode=False)",
@@ -219,7 +220,11 @@ def test_the_lazy_table_agrees_with_what_type_checkers_see() -> None:
 def test_every_public_name_resolves(name: str) -> None:
     room = import_module(f"guideplug.{guideplug._WHERE[name]}")
     found = getattr(guideplug, name)
-    assert found is getattr(room, name)
+    if name == "run":  # the package of that name, which can be called: tests/run/test_call.py
+        assert found is import_module("guideplug.run")
+        assert callable(found)
+    else:
+        assert found is getattr(room, name)
     assert name in room.__all__
     assert name in dir(guideplug)
 

@@ -16,7 +16,7 @@ from guideplug.errors import ConfigError, UsageError
 from guideplug.observe import Observers
 from guideplug.run.arms import draw_arms
 from guideplug.run.builder import StoreBuilder
-from guideplug.run.preflight import guided, rehearse
+from guideplug.run.preflight import guided, preflight
 from guideplug.run.resolve import Request, RunConfig, resolve
 from guideplug.sample import planned_evaluations
 from guideplug.store import Store
@@ -130,7 +130,7 @@ def run(shop: StoreBuilder, task: str, guider: str, selector: str, sampler: str)
     config = configured(task, guider=guider, selector=selector, sampler=sampler)
     assert config is not None
     try:
-        rehearse(config, REGISTRY)
+        preflight(config, REGISTRY)
     except ConfigError as error:
         assert "\n" not in str(error)
         assert re.search(NOT_OFFERED, str(error)), error
@@ -201,7 +201,7 @@ def test_what_is_predicted_of_a_trajectory_is_what_it_calls(task: str, guider: s
         config = configured(task, guider=guider, sampler=sampler)
         assert config is not None
         try:
-            point = rehearse(config, REGISTRY).point
+            point = preflight(config, REGISTRY).point
         except ConfigError as error:
             pytest.skip(str(error))
         streams = SampleStreams(7, range(3))

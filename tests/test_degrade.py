@@ -10,8 +10,8 @@ from guideplug.errors import DenoiserError, RecipeError
 from guideplug.observe import Observers
 from guideplug.recipes.degraded import DegradedDenoiser
 from guideplug.run.builder import StoreBuilder
-from guideplug.run.preflight import guided, rehearse
-from guideplug.run.resolve import Request, resolve, to_toml
+from guideplug.run.preflight import guided, preflight
+from guideplug.run.resolve import Request, read_file, resolve, to_toml
 from guideplug.store import Store
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
 
@@ -164,7 +164,7 @@ def resolved(**options):
 def test_a_role_may_be_a_degraded_main_network(tmp_path):
     config = resolved(models={"weak": "degraded(main, dropout=0.1)"})
     assert config.models["weak"] == Degraded(of=config.main, dropout=0.1)
-    rehearse(config, REGISTRY)
+    preflight(config, REGISTRY)
     shop = StoreBuilder(Store(tmp_path), torch.device("cpu"), Observers())
     shop.expect(config.recipes)
     weak, main = shop.obtain(config.models["weak"]), shop.obtain(config.main)
@@ -175,7 +175,7 @@ def test_a_role_may_be_a_degraded_main_network(tmp_path):
     assert calls(point, 0.7) == {main: Count(1, 1), weak: Count(1, 1)}
     path = tmp_path / "config.toml"
     path.write_text(to_toml(config))
-    assert resolve(Request(file=path), REGISTRY) == config
+    assert resolve(Request(file=read_file(path)), REGISTRY) == config
 
 
 def test_both_networks_may_be_degraded_as_in_the_papers_study(tmp_path):
@@ -184,7 +184,7 @@ def test_both_networks_may_be_degraded_as_in_the_papers_study(tmp_path):
     config = resolved(models={"base": "train", **both})
     assert isinstance(config.main, Degraded)
     assert config.main.of == config.models["weak"].of
-    rehearse(config, REGISTRY)
+    preflight(config, REGISTRY)
     shop = StoreBuilder(Store(tmp_path), torch.device("cpu"), Observers())
     models = {role: shop.obtain(recipe) for role, recipe in config.recipes.items()}
     assert models["main"].of is models["weak"].of
@@ -192,7 +192,7 @@ def test_both_networks_may_be_degraded_as_in_the_papers_study(tmp_path):
     assert bool(torch.isfinite(samples).all())
     path = tmp_path / "config.toml"
     path.write_text(to_toml(config))
-    assert resolve(Request(file=path), REGISTRY) == config
+    assert resolve(Request(file=read_file(path)), REGISTRY) == config
 
 
 @pytest.mark.parametrize(

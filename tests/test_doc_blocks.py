@@ -7,7 +7,7 @@
     text, ebnf     output, formulas, a grammar: nothing to run
 
 Commands that answer in seconds are executed. ``run``, ``compare`` and ``study`` are carried out with ``--dry-run``, but
-for its estimate of time: configuration, networks and files are resolved, and guided networks are rehearsed.
+for its estimate of time: configuration, networks and files are resolved, and guided networks are tried.
 ``sample``, which has no such option, stops at the same place. ``demo`` and programs that are not guideplug's are read
 and no more: tests/test_demo.py runs the demo, .ci the others. A line with the comment ``# refused`` must be refused.
 """
@@ -34,7 +34,7 @@ from safetensors.torch import save_file
 
 from guideplug import Registry
 from guideplug.cli.main import main
-from guideplug.run.resolve import KEYS, Request, resolve
+from guideplug.run.resolve import KEYS, Request, read_file, resolve
 from guideplug.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -282,7 +282,7 @@ def test_data_and_sessions(path: Path, world: World, record_property: Callable[[
                 values = tomllib.loads(block.text)
                 if values.keys() <= {*KEYS}:
                     Path("block.toml").write_text(block.text)
-                    resolve(Request(file=Path("block.toml")), Registry.installed())
+                    resolve(Request(file=read_file(Path("block.toml"))), Registry.installed())
                     counts["executed"] += 1
                 else:
                     counts["read"] += 1

@@ -252,6 +252,8 @@ ROOMS = {
     "hooks": "Plugins",
     "registry": "Plugins",
     "observe": "Plugins",
+    "run.call": "Experiments",
+    "run.result": "Experiments",
     "errors": "Errors",
 }
 """The headings under which the names of a room stand; rooms that are not named here stand under their own name."""

@@ -11,19 +11,18 @@ import torch
 from rich.console import Console
 
 from guideplug.check import Check, check_denoiser
-from guideplug.cli.commands import plugin_files
 from guideplug.cli.guard import guard
 from guideplug.cli.table import print_table
 from guideplug.config import short
 from guideplug.denoise import Condition
 from guideplug.errors import ConditionError, DenoiserError, UsageError
 from guideplug.observe import Observers
-from guideplug.registry.registry import Registry
 from guideplug.rng import SampleStreams
 from guideplug.run.builder import StoreBuilder
 from guideplug.run.checked import MOST, task_examples
 from guideplug.run.preflight import denoiser_of
-from guideplug.run.resolve import Request, RunConfig, resolve
+from guideplug.run.prepare import resolved
+from guideplug.run.resolve import Request, RunConfig
 from guideplug.run.samples import check_condition, read_arms
 from guideplug.store import Store
 
@@ -38,9 +37,8 @@ NAMES = ("samples", "examples", "images", "truth")
 def check_network(model: str, options: Mapping[str, Any]) -> None:
     """``guideplug check``: exit code 1 where the network is not what it is said to be."""
     guard(options, model)
-    values = {key: options[key] for key in ("task", "denoiser", "device") if options[key] is not None}
-    registry = Registry.installed(plugin_files(options, None))
-    config = resolve(Request(values=values, models={"main": model}), registry)
+    values = {key: options[key] for key in ("task", "denoiser", "device", "plugins")}
+    config = resolved(Request(values=values, models={"main": model})).config
     examples, condition = _examples(options["examples"], config)
     builder = StoreBuilder(Store.default(), torch.device(config.device), Observers([]))
     denoiser = denoiser_of(builder.obtain(config.main), "main")

@@ -5,10 +5,10 @@ from pathlib import Path
 import click
 
 from guideplug.cli.guard import guard
-from guideplug.registry.registry import Registry
 from guideplug.run.citation import bibtex
 from guideplug.run.folder import RunFolder
-from guideplug.run.resolve import Request, read_file, resolve
+from guideplug.run.prepare import resolved
+from guideplug.run.resolve import Request, read_file
 
 __all__ = ["cite_command"]
 
@@ -17,10 +17,8 @@ def cite_command(path: str, *, trust: bool) -> None:
     """``guideplug cite``."""
     guard({"trust": trust})
     folder = RunFolder.existing(Path(path))
-    local = read_file(folder.config).get("plugins", [])
-    registry = Registry.installed([str(file) for file in local] if isinstance(local, list) else [])
     # Nothing is run here, so neither the run's device nor the files of its networks need be there.
-    request = Request(values={"device": "cpu"}, file=folder.config, check_files=False)
+    run = resolved(Request(values={"device": "cpu"}, file=read_file(folder.config), check_files=False))
     versions = folder.record().get("versions")
     version = versions.get("guideplug") if isinstance(versions, dict) else None
-    click.echo(bibtex(resolve(request, registry), registry, str(version or "unknown")))
+    click.echo(bibtex(run.config, run.registry, str(version or "unknown")))

@@ -1,6 +1,5 @@
 """What compare does: a grid resolved, worked through, and told."""
 
-import itertools
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -11,25 +10,25 @@ import attrs
 import click
 from rich.console import Console
 
-from guideplug.cli.commands import differences, observers_given, plugin_files
+from guideplug.cli.commands import observers_given
 from guideplug.cli.compare_plan import dry_run, found_trainings, pointless
 from guideplug.cli.compare_progress import CompareProgress
 from guideplug.cli.compare_tables import counted, tell
-from guideplug.cli.guard import guard, no_links
+from guideplug.cli.guard import guard
 from guideplug.cli.report import page_told
-from guideplug.compare import Grid, GridRequest, compare, read_grid, resolve_grid, to_toml, write_report
+from guideplug.compare import Grid, GridFile, GridRequest, compare, prepare_grid, read_grid, to_toml, write_report
 from guideplug.compare.figure import why_none
 from guideplug.compare.grid import MOST_RUNS
 from guideplug.config import Duration, expand_ranges, shell_quote, short
 from guideplug.errors import ConfigError, ExpressionError, RunError, UsageError, WriteError
 from guideplug.files.atomic import at_work_in, check_unchanged, clear_litter, cleared, whole_file
-from guideplug.files.reading import parse_toml
 from guideplug.observe import Observed
 from guideplug.registry.registry import Registry
+from guideplug.run.earlier import differences, no_links
 from guideplug.run.event_scope import told
 from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.interrupt import Interrupted, asked_to_stop
-from guideplug.run.preflight import rehearse
+from guideplug.run.prepare import plugin_files
 from guideplug.run.resolve import Request
 from guideplug.store import Store
 
@@ -52,12 +51,10 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
             raise UsageError(f"{resume} is not the folder of a comparison: it has no {CONFIG}")
         no_links(Path(resume))
         check_unchanged(file)
-    plugins = plugin_files(options, file)
+    before = GridFile() if file is None else read_grid(file)
+    plugins = plugin_files(before.values.get("plugins"), options["plugins"])
     registry = Registry.installed(plugins)
-    values, own = read_grid(file) if file is not None else ({}, {})
-    grid = resolve_grid(_request(values, own, plugins, options), registry)
-    for guider, selector in itertools.product(grid.request.guiders, grid.request.selectors):
-        rehearse(grid.configs[guider, selector, grid.request.seeds[0]], registry)
+    grid = prepare_grid(_request(before.run, before.own, plugins, options), registry)
     if options["dry_run"]:
         dry_run(grid, Store.default(), options["jobs"])
         return
@@ -65,7 +62,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
     text = to_toml(grid)
     with at_work_in(folder):
         if resume is not None:
-            _same(parse_toml(folder / CONFIG), tomllib.loads(text), folder)
+            _same(before.values, tomllib.loads(text), folder)
         else:
             with whole_file(folder / CONFIG) as target:
                 target.write(text.encode())
@@ -73,7 +70,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
 
 
 def _request(
-    values: dict[str, Any], own: dict[str, Any], plugins: list[str], options: Mapping[str, Any]
+    values: dict[str, Any], own: Mapping[str, Any], plugins: list[str], options: Mapping[str, Any]
 ) -> GridRequest:
     given = {key: options[key] for key in DIRECT if options.get(key) is not None} | observers_given(options)
     if "duration" in given:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from guideplug.cli.progress import REFRESHES
+from guideplug.run.progress import REFRESHES
 
 __all__ = ["CompareProgress", "lasting"]
 

@@ -12,10 +12,10 @@ from guideplug.cli.table import print_table
 from guideplug.config import short
 from guideplug.errors import UsageError
 from guideplug.files.atomic import drawn_whole
-from guideplug.registry.registry import Registry
 from guideplug.rng import SampleStreams
 from guideplug.run.measure import measured, metrics_of
-from guideplug.run.resolve import Request, resolve
+from guideplug.run.prepare import resolved
+from guideplug.run.resolve import Request
 from guideplug.run.samples import check_condition, read_arms
 from guideplug.run.summary import table_rows
 from guideplug.run.verdict import Verdict, verdicts
@@ -26,9 +26,8 @@ __all__ = ["evaluate_command"]
 
 def evaluate_command(path: str, options: Mapping[str, Any]) -> None:
     """``guideplug evaluate``."""
-    registry = Registry.installed(options["plugins"])
-    config = resolve(Request(values={"task": options["task"], "sampler": options["sampler"]}), registry)
-    task, sampler, seed = config.task, config.sampler, options["seed"]
+    run = resolved(Request(values={key: options[key] for key in ("task", "sampler", "plugins")}))
+    task, sampler, seed = run.config.task, run.config.sampler, options["seed"]
     figure = None if options["figure"] is None else _writable(Path(options["figure"]))
     arms = read_arms(Path(path), task)
     check_condition(
@@ -40,7 +39,7 @@ def evaluate_command(path: str, options: Mapping[str, Any]) -> None:
     if taken:
         raise UsageError(f"{path} has an array {taken.pop()!r}, the name of a reference arm: give it another name")
     context = Context(task, {arm.name: arm for arm in truth}, sampler, seed)
-    metrics = metrics_of(task, registry)
+    metrics = metrics_of(task, run.registry)
 
     def values(arm: Arm) -> dict[str, float | None]:
         try:

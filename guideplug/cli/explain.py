@@ -14,10 +14,9 @@ from guideplug.config import Reader, short
 from guideplug.denoise import Count, Leaf, formula
 from guideplug.errors import ConfigError
 from guideplug.recipe import architecture
-from guideplug.registry.registry import Registry
 from guideplug.rng import SampleStreams
-from guideplug.run.preflight import rehearse
-from guideplug.run.resolve import Request, RunConfig, resolve
+from guideplug.run.prepare import Resolved, prepare
+from guideplug.run.resolve import Request, RunConfig
 from guideplug.sample import Evaluation, Sampler, planned_evaluations
 
 __all__ = ["explain_command"]
@@ -31,14 +30,18 @@ Costs = Mapping[str, Count]
 def explain_command(text: str, options: Mapping[str, Any]) -> None:
     """``guideplug explain``."""
     guard(options, text)
-    registry = Registry.installed(options["plugins"])
-    values = {"guider": text, **{key: options[key] for key in ("task", "denoiser", "sampler")}}
-    config = resolve(Request(values=values, models=dict(options["models"])), registry)
-    if options["steps"] is not None:
-        config = attrs.evolve(config, sampler=_of_steps(config.sampler, options["steps"], Reader(registry)))
-    rehearsed = rehearse(config, registry)
-    networks = {role: network for role, network in rehearsed.networks.items() if isinstance(network, Leaf)}
-    main, point = networks["main"], rehearsed.point
+    values = {"guider": text, **{key: options[key] for key in ("task", "denoiser", "sampler", "plugins")}}
+
+    def with_steps(run: Resolved) -> Resolved:
+        if options["steps"] is None:
+            return run
+        sampler = _of_steps(run.config.sampler, options["steps"], Reader(run.registry))
+        return attrs.evolve(run, config=attrs.evolve(run.config, sampler=sampler))
+
+    prepared = prepare(Request(values=values, models=dict(options["models"])), with_steps)
+    config, trial = prepared.run.config, prepared.preflight
+    networks = {role: network for role, network in trial.networks.items() if isinstance(network, Leaf)}
+    main, point = networks["main"], trial.point
     names = {leaf: leaf.role for leaf in [*networks.values(), *point.leaves()]}
 
     streams = SampleStreams(config.sample_seed, range(1))

@@ -11,8 +11,8 @@ import tomli_w
 import torch
 from rich.console import Console
 
-from guideplug.cli.commands import observers_given, plugin_files
-from guideplug.cli.guard import guard, no_links
+from guideplug.cli.commands import observers_given
+from guideplug.cli.guard import guard
 from guideplug.cli.report import page_told
 from guideplug.cli.study_progress import StudyProgress
 from guideplug.cli.table import print_table, table_width
@@ -23,9 +23,11 @@ from guideplug.files.reading import parse_toml
 from guideplug.laboratory import Plan, carry_out, failures, planned, shown, write_report
 from guideplug.observe import Observed, Observer
 from guideplug.registry.registry import Registry
+from guideplug.run.earlier import no_links
 from guideplug.run.event_scope import told
 from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.interrupt import Interrupted, asked_to_stop
+from guideplug.run.prepare import plugin_files
 from guideplug.store import Store, identity
 from guideplug.study import Findings, Report, Study
 
@@ -43,7 +45,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
         raise UsageError(
             "--resume names the folder, whose study goes on as it is: leave out STUDY, --set, --plugin and --out"
         )
-    plugins = list(plugin_files(options, None))
+    plugins = plugin_files([], options["plugins"])
     common: dict[str, Any] = {"threads": 1}
     if resume is not None:
         expression, common, plugins = _read(resume)

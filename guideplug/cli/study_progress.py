@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from guideplug.cli.compare_progress import lasting
-from guideplug.cli.progress import REFRESHES, waiting_line
 from guideplug.observe import Listener
+from guideplug.run.progress import REFRESHES, waiting_line
 
 __all__ = ["StudyProgress"]
 

@@ -12,7 +12,7 @@ from guideplug.compare.grid import Grid, Published
 from guideplug.errors import ConfigError, nearest
 from guideplug.run.resolve import KEYS, observers_table, read_toml, to_table
 
-__all__ = ["read_grid", "to_toml"]
+__all__ = ["GridFile", "read_grid", "to_toml"]
 
 NOT_KEYS = ("guider", "selector", "seed", "models")
 
@@ -51,8 +51,26 @@ OWN_KEYS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 """The keys that a comparison has beside those of a run; what each may be, and how to say so."""
 
 
-def read_grid(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values of a comparison's TOML: those that its runs have in common, and the grid's own.
+@attrs.frozen
+class GridFile:
+    """A comparison's TOML that has been read.
+
+    Args:
+        values: all that is in it.
+        own: the grid's own, each checked.
+    """
+
+    values: Mapping[str, Any] = attrs.field(factory=dict)
+    own: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """The values that its runs have in common."""
+        return {key: value for key, value in self.values.items() if key not in OWN_KEYS}
+
+
+def read_grid(path: Path) -> GridFile:
+    """The values of a comparison's TOML, each of a type that it may have.
 
     Raises:
         ConfigError: it is missing, not TOML, has an unknown key, or a value of the wrong type.
@@ -61,13 +79,13 @@ def read_grid(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     for key in ("guider", "selector", "seed"):
         if key in raw:
             raise ConfigError(f"configuration {path} has the key {key!r}: a comparison has a list, {key}s = [...]")
-    own = {key: raw.pop(key) for key in OWN_KEYS if key in raw}
+    own = {key: raw[key] for key in OWN_KEYS if key in raw}
     for key, value in own.items():
         fits, kind = OWN_KEYS[key]
         if not fits(value):
             raise ConfigError(f"configuration {path}: {key} is {value!r}: give {kind}")
     own["published"] = tuple(_published(row, f"configuration {path}: published") for row in own.get("published", []))
-    return raw, own
+    return GridFile(raw, own)
 
 
 def _published(row: Mapping[str, Any], where: str) -> Published:

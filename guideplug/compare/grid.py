@@ -10,6 +10,7 @@ in place of the guider, the selector and the seed:
     snapshots = 100                                           snapshots that budgets choose from
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,9 +22,10 @@ from guideplug.errors import ConfigError, RecipeError, UsageError, nearest
 from guideplug.recipe import MainRecipe, Recipe
 from guideplug.registry.registry import Registry
 from guideplug.run.measure import metrics_of
+from guideplug.run.preflight import preflight
 from guideplug.run.resolve import Request, RunConfig, resolve
 
-__all__ = ["MOST_RUNS", "Grid", "GridRequest", "Published", "resolve_grid"]
+__all__ = ["MOST_RUNS", "Grid", "GridRequest", "Published", "prepare_grid", "resolve_grid"]
 
 SNAPSHOTS, MOST_BYTES = 100, 10**9
 MOST_RUNS = 10_000
@@ -121,6 +123,18 @@ def _of_snapshot(value: Any, main: Recipe, snapshot: Recipe, step: int) -> Any:
     fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}  # type: ignore[arg-type]
     changed = {name: _of_snapshot(item, main, snapshot, step) for name, item in fields.items()}
     return value if changed == fields else attrs.evolve(value, **changed)  # type: ignore[misc]
+
+
+def prepare_grid(request: GridRequest, registry: Registry) -> Grid:
+    """The comparison that a request means, every run of it resolved, and every arm tried on untrained networks.
+
+    Raises:
+        GuideplugError: what is wrong, where, and what to do; nothing has been run.
+    """
+    grid = resolve_grid(request, registry)
+    for guider, selector in itertools.product(grid.request.guiders, grid.request.selectors):
+        preflight(grid.configs[guider, selector, grid.request.seeds[0]], registry)
+    return grid
 
 
 def resolve_grid(request: GridRequest, registry: Registry) -> Grid:

@@ -13,7 +13,7 @@ from guideplug.config import short
 from guideplug.errors import ConfigError, GuideplugError, RecipeError
 from guideplug.recipe import Recipe, nested_recipes
 from guideplug.registry.registry import Registry
-from guideplug.run.preflight import rehearse
+from guideplug.run.preflight import preflight
 from guideplug.run.resolve import Request, RunConfig, resolve, to_table, to_toml
 from guideplug.store import code_behind, identity
 from guideplug.study import Study, Trial
@@ -21,7 +21,7 @@ from guideplug.study import Study, Trial
 __all__ = ["Plan", "fingerprint", "planned"]
 
 _SEEDS = re.compile(r"seed ?= ?[0-9]+")
-"""Runs that differ in seeds alone are rehearsed once."""
+"""Runs that differ in seeds alone are tried once."""
 
 
 @attrs.frozen
@@ -56,7 +56,7 @@ class Plan:
 
 
 def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> Plan:
-    """The runs of a study's trials, every one resolved and rehearsed.
+    """The runs of a study's trials, every one resolved, and tried on untrained networks.
 
     Args:
         study: the study.
@@ -83,13 +83,13 @@ def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> P
             raise ConfigError(f"study {study.name!r}: two trials stand at {trial}")
         places.add(place)
         configs.append(_resolved(study, trial, registry, common))
-    rehearsed: set[str] = set()
+    tried: set[str] = set()
     for trial, config in zip(trials, configs, strict=True):
         key = _SEEDS.sub("", to_toml(config))
-        if key not in rehearsed:
-            rehearsed.add(key)
+        if key not in tried:
+            tried.add(key)
             with _told_where(study, trial):
-                rehearse(config, registry)
+                preflight(config, registry)
     for name in ("threads", "device"):
         different = list(dict.fromkeys(getattr(config, name) for config in configs))
         if len(different) > 1:

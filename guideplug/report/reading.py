@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from guideplug.errors import DamagedFile, GuideplugError
 from guideplug.files.atomic import CHECKSUMS, check_unchanged
 from guideplug.registry.registry import Registry
-from guideplug.report.stored_text import words_of
+from guideplug.run.stored_text import words_of
 
 __all__ = ["ReadRun", "as_number", "as_table", "read_run"]
 

@@ -16,7 +16,7 @@ from guideplug.registry.registry import Registry
 from guideplug.run.measure import metrics_of
 from guideplug.run.resolve import RunConfig
 
-__all__ = ["bibtex"]
+__all__ = ["bibtex", "strategies_in"]
 
 CITED_KINDS = ("task", "denoiser", "guider", "selector", "sampler")
 """Strategies that one may expect a reference for, and whose lack of one is said."""
@@ -66,20 +66,21 @@ def _used(config: RunConfig, registry: Registry) -> Iterator[Strategy]:
     """The strategies of a run: those that may have a reference first, each with what is inside it."""
     main = config.main
     chosen = [config.task, getattr(main, "denoiser", None), config.guider, getattr(main, "selector", None)]
-    yield from _strategies([*chosen, config.sampler, config.recipes])
+    yield from strategies_in([*chosen, config.sampler, config.recipes])
     yield from metrics_of(config.task, registry)
 
 
-def _strategies(value: Any) -> Iterator[Strategy]:
+def strategies_in(value: Any) -> Iterator[Strategy]:
+    """The strategies in a value: itself, and those in options, mappings and lists."""
     if isinstance(value, Strategy):
         yield value
     if attrs.has(type(value)):
         for attribute in attrs.fields(type(value)):
-            yield from _strategies(getattr(value, attribute.name))
+            yield from strategies_in(getattr(value, attribute.name))
     elif isinstance(value, Mapping):
-        yield from (found for item in value.values() for found in _strategies(item))
+        yield from (found for item in value.values() for found in strategies_in(item))
     elif isinstance(value, list | tuple):
-        yield from (found for item in value for found in _strategies(item))
+        yield from (found for item in value for found in strategies_in(item))
 
 
 def _origins(config: RunConfig) -> Iterator[str]:

@@ -40,7 +40,7 @@ from guideplug.run.verdict import Verdict, recorded, verdicts
 from guideplug.store import Store
 from guideplug.task import Arm, Context, Metric
 
-__all__ = ["Experiment", "Outcome"]
+__all__ = ["Experiment", "Outcome", "folder_name"]
 
 
 @attrs.frozen
@@ -350,6 +350,14 @@ class Experiment:
                 for plugin in self.registry.plugins
             ],
         }
+
+
+def folder_name(config: RunConfig) -> str:
+    """What a run's folder is called beside the time: its task, its guider and its selector."""
+    main = config.main
+    selector = main.selector if isinstance(main, MainRecipe) else None
+    parts = [config.task, config.guider, selector]
+    return "-".join(part.name for part in parts if part is not None)
 
 
 def _training_seconds(built: Mapping[str, Built]) -> dict[str, float]:

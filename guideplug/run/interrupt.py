@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Interrupted", "Stop", "asked_to_stop", "unhurried"]
+__all__ = ["Interrupted", "Stop", "asked_to_stop", "interruptible", "unhurried"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 0.7
@@ -66,6 +66,20 @@ def asked_to_stop(leave: Callable[[], None] = lambda: None) -> Iterator[Stop]:
     Args:
         leave: what is done for a process that cannot raise, before it is ended; it is called in another thread.
     """
+    with _handled(lambda stop: _watched(stop, leave)) as stop:
+        yield stop
+
+
+@contextmanager
+def interruptible() -> Iterator[Stop]:
+    """`asked_to_stop` in somebody else's process: a long call of compiled code is waited for, as in Python."""
+    with _handled(lambda stop: contextlib.nullcontext()) as stop:
+        yield stop
+
+
+@contextmanager
+def _handled(watch: Callable[[Stop], contextlib.AbstractContextManager[None]]) -> Iterator[Stop]:
+    """Handle the signals in the block, which a watch is beside; in the main thread alone, where Python lets one."""
     if threading.current_thread() is not threading.main_thread():
         yield Stop()
         return
@@ -83,7 +97,7 @@ def asked_to_stop(leave: Callable[[], None] = lambda: None) -> Iterator[Stop]:
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     _open.append(stop)
     try:
-        with _watched(stop, leave):
+        with watch(stop):
             yield stop
     finally:
         _open.clear()

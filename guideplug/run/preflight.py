@@ -20,11 +20,11 @@ from guideplug.run.resolve import RunConfig
 from guideplug.run.tried import first_levels, objecting, start_of, try_batch, try_sampling
 from guideplug.store import Store, identity
 
-__all__ = ["Rehearsed", "denoiser_of", "guided", "planned_networks", "rehearse"]
+__all__ = ["Preflight", "denoiser_of", "guided", "planned_networks", "preflight"]
 
 
 @frozen
-class Rehearsed:
+class Preflight:
     """A run's guided denoiser on untrained networks.
 
     Args:
@@ -36,7 +36,7 @@ class Rehearsed:
     networks: Mapping[str, Any]
 
 
-def rehearse(config: RunConfig, registry: Registry) -> Rehearsed:
+def preflight(config: RunConfig, registry: Registry) -> Preflight:
     """A run's networks, untrained, guided and asked for two samples: what cannot work together fails before work.
 
     So are the guiders and samplers of every recipe that the run refers to (`Recipe.evaluates`).
@@ -50,12 +50,12 @@ def rehearse(config: RunConfig, registry: Registry) -> Rehearsed:
     """
     metrics_of(config.task, registry)
     try:
-        return _rehearsed(config)
+        return _preflight(config)
     except (ConditionError, DenoiserError, DivergenceError) as error:
         raise ConfigError(str(error)) from None
 
 
-def _rehearsed(config: RunConfig) -> Rehearsed:
+def _preflight(config: RunConfig) -> Preflight:
     untrained = _Untrained()
     built: dict[str, Any] = {}
     for role, recipe in config.recipes.items():
@@ -69,7 +69,7 @@ def _rehearsed(config: RunConfig) -> Rehearsed:
     for role, recipe in config.recipes.items():
         _try_planned(role, recipe, untrained, tried)
     try_sampling(point, config.guider, config.sampler, config.task, config.sample_seed)
-    return Rehearsed(point, built)
+    return Preflight(point, built)
 
 
 def _try_alone(config: RunConfig, built: Mapping[str, Any], sigma: float, toward: float) -> None:

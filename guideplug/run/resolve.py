@@ -16,9 +16,9 @@ import attrs
 import tomli_w
 import torch
 
-from guideplug.config import NONE, Reader, at_least, format_value, means_none, option, parse, write
+from guideplug.config import NONE, Reader, at_least, format_value, means_none, option, parse, short, write
 from guideplug.config.tree import Call, ListValue, Literal, Value, Word, field_name, is_name
-from guideplug.errors import ConfigError, ExpressionError, RecipeError, nearest
+from guideplug.errors import ConfigError, ExpressionError, RecipeError, UsageError, nearest
 from guideplug.files.reading import installed_memory, parse_toml
 from guideplug.guide import Guider
 from guideplug.observe import Observer
@@ -31,12 +31,12 @@ from guideplug.task import Network, Task
 
 __all__ = [
     "KEYS",
+    "ConfigFile",
     "Request",
     "RunConfig",
     "observers_table",
     "read_file",
     "read_toml",
-    "renewed_roles",
     "resolve",
     "to_table",
     "to_toml",
@@ -50,6 +50,20 @@ TABLES = ("train", "models", "report")
 
 
 @attrs.frozen
+class ConfigFile:
+    """A configuration file that has been read: where it is, and its values by key."""
+
+    path: Path
+    values: Mapping[str, Any]
+
+    @property
+    def models(self) -> Mapping[str, Any]:
+        """The networks that it names for roles."""
+        models: Mapping[str, Any] = self.values.get("models", {})
+        return models
+
+
+@attrs.frozen
 class Request:
     """What the user asked for, before it is resolved.
 
@@ -58,7 +72,9 @@ class Request:
         models: for roles, a path or a recipe's expression.
         sets: ``(key, text)`` pairs of ``--set``.
         spare_models: for roles, networks that are there, for whoever needs the role.
-        file: a TOML file, whose values the others override.
+        spare_guider: the guider that the spare networks were made for: a role for which the run's own guider asks for
+            another network has no use for the spare one.
+        file: a configuration file, whose values the others override.
         check_files: whether the files that recipes load must be there and fit.
         spare_roles: whether roles that nothing needs may be named, as where one request serves several runs.
     """
@@ -67,7 +83,8 @@ class Request:
     models: Mapping[str, str] = attrs.field(factory=dict)
     sets: Sequence[tuple[str, str]] = ()
     spare_models: Mapping[str, str] = attrs.field(factory=dict)
-    file: Path | None = None
+    spare_guider: Any = None
+    file: ConfigFile | None = None
     check_files: bool = True
     spare_roles: bool = False
 
@@ -105,7 +122,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     Raises:
         UsageError: what is wrong, where, and what to do; nothing has been run.
     """
-    raw = read_file(request.file) if request.file is not None else {}
+    raw = {} if request.file is None else dict(request.file.values)
     raw |= {key: value for key, value in request.values.items() if value is not None}
     train = dict(raw.pop("train", {}))
     models = {**raw.pop("models", {}), **request.models}
@@ -165,7 +182,8 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     if selector is not None:
         _check_plan(selector, options.batch)
 
-    networks = {**request.spare_models, **models}
+    renewed = renewed_roles(_earlier_guider(request.spare_guider, reader), guider, task, plain)
+    networks = {role: model for role, model in request.spare_models.items() if role not in renewed} | models
     roles = Roles(reader, plain, sampler, networks, _model_changes(sets), check_files=request.check_files)
     main: Recipe = roles.named("main") if "main" in models else plain
     like = main.with_options(selector=None, models={}, start=None) if isinstance(main, MainRecipe) else plain
@@ -185,6 +203,9 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
         trained = main if isinstance(main, MainRecipe) else plain
         wanted = {**{role: None for role in guider.may_use() if role in models}, **guider.needs(task, trained)}
         needed = roles.needed(wanted, f"guider {guider.name!r}")
+        if request.file is not None:
+            before = _earlier_guider(request.file.values.get("guider"), reader)
+            _check_networks_of_file(request.file, request.models, guider, renewed_roles(before, guider, task, trained))
     if isinstance(main, MainRecipe):
         main.check()
     if "main" in roles.changed and "main" not in models:
@@ -228,16 +249,26 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
         raise ConfigError(str(error)) from None
 
 
-def renewed_roles(before: RunConfig, guider: Guider | None) -> set[str]:
-    """The roles for which another guider asks for another network than the one of an earlier configuration did."""
-    if before.guider is None or guider is None or not isinstance(before.main, MainRecipe):
+def _earlier_guider(expression: Any, reader: Reader) -> Guider | None:
+    """The guider of an earlier configuration."""
+    return None if expression is None or means_none(expression) else reader.read(expression, Guider, "guider")
+
+
+def renewed_roles(before: Guider | None, guider: Guider | None, task: Task, main: Recipe) -> set[str]:
+    """The roles for which a guider asks for another network than an earlier guider does, in one and the same run."""
+    if before is None or guider is None:
         return set()
-    needs = before.guider.needs(before.task, before.main)
-    return {
-        role
-        for role, recipe in guider.needs(before.task, before.main).items()
-        if role in needs and needs[role] != recipe
-    }
+    needs = before.needs(task, main)
+    return {role for role, recipe in guider.needs(task, main).items() if role in needs and needs[role] != recipe}
+
+
+def _check_networks_of_file(file: ConfigFile, models: Mapping[str, Any], guider: Guider, renewed: set[str]) -> None:
+    """Refuse a guider that means other networks than those that the file beside it names."""
+    for role in sorted(renewed & (file.models.keys() - models.keys())):
+        raise UsageError(
+            f"guider {short(guider)} asks for another network in the role {role!r} than [models.{role}] of "
+            f"{file.path}: give --model {role}=..., or take that table out of the file"
+        )
 
 
 def _whole(reader: Reader, raw: Mapping[str, Any], key: str, default: int) -> int:
@@ -319,13 +350,13 @@ def _split_key(key: str, text: str) -> tuple[tuple[str, str], Value, str]:
         raise ExpressionError(f"--set {key}: {error}") from None
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """The values of a TOML configuration, or of the one in a run folder; its keys are known.
+def read_file(path: Path) -> ConfigFile:
+    """A TOML configuration, or the one in a run folder; its keys are known.
 
     Raises:
         ConfigError: it is missing, not TOML, or has an unknown key.
     """
-    return read_toml(path / "config.toml" if path.is_dir() else path, KEYS)
+    return ConfigFile(path, read_toml(path / "config.toml" if path.is_dir() else path, KEYS))
 
 
 def read_toml(path: Path, keys: Sequence[str]) -> dict[str, Any]:

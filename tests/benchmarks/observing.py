@@ -25,12 +25,12 @@ import torch
 from rich.console import Console
 
 from guideplug import Duration, Registry
-from guideplug.cli.progress import REFRESHES, ProgressBars
 from guideplug.config import Reader
 from guideplug.observe import Listener, Observed, Observer, Observers
 from guideplug.recipes import Train
 from guideplug.run.builder import SECONDS_BETWEEN_STATES, StoreBuilder, _Open
 from guideplug.run.folder import EventLog
+from guideplug.run.progress import REFRESHES, ProgressBars
 from guideplug.run.resolve import Request, resolve
 from guideplug.store import Store
 from guideplug.train import CHECK_EVERY, Training

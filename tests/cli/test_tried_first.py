@@ -13,7 +13,7 @@ from guideplug import DataRecipe, FineTune, Guider, PlannedBatch, Recipe, Regist
 from guideplug.config import Reader
 from guideplug.errors import ConfigError
 from guideplug.run.arms import draw_arms
-from guideplug.run.preflight import rehearse
+from guideplug.run.preflight import preflight
 from guideplug.run.resolve import Request, resolve
 from guideplug.testing.examples import examples_of
 
@@ -143,7 +143,7 @@ def test_a_recipe_s_guider_and_sampler(cls: type[Recipe], option: str, text: str
     if nested:
         role = FineTune(of=role, on=config.task, options=config.main.options) if role is not recipe else role
     with pytest.raises(ConfigError) as caught:
-        rehearse(attrs.evolve(config, models={"other": role}), REGISTRY)
+        preflight(attrs.evolve(config, models={"other": role}), REGISTRY)
     line = str(caught.value)
     assert "\n" not in line
     assert "the role 'other'" in line
@@ -171,7 +171,7 @@ def test_sampling_again_tries_too(cli: CommandLine) -> None:
 
 def test_a_sampler_s_own_sample_is_what_draws() -> None:
     config = resolve(Request({"task": "toy", "device": "cpu", "sampler": "one-go(scale=0.5)"}), REGISTRY)
-    main = rehearse(config, REGISTRY).networks["main"]
+    main = preflight(config, REGISTRY).networks["main"]
     steps: list[tuple[str, int, int]] = []
 
     def each(arm: str, done: int, total: int) -> None:
@@ -192,7 +192,7 @@ def test_progress_counts_the_steps_of_all_batches() -> None:
     config = resolve(Request({"task": "toy", "device": "cpu"}), REGISTRY)
     steps: list[tuple[str, int, int]] = []
     draw_arms(
-        {"one": rehearse(config, REGISTRY).point}, config.task, config.sampler, count=6, seed=0, batch=4,
+        {"one": preflight(config, REGISTRY).point}, config.task, config.sampler, count=6, seed=0, batch=4,
         device=torch.device("cpu"), each=lambda arm, done, total: steps.append((arm, done, total)),
     )  # fmt: skip
     assert steps == [("one", number, 8) for number in range(1, 9)]

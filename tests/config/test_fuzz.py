@@ -25,7 +25,7 @@ from guideplug.errors import GuideplugError
 from guideplug.files.trust import guarded
 from guideplug.recipe import Recipe
 from guideplug.reward import Reward
-from guideplug.run.resolve import KEYS, Request, resolve, to_toml
+from guideplug.run.resolve import KEYS, Request, read_file, resolve, to_toml
 from guideplug.study import Study
 
 INPUTS = int(os.environ.get("GUIDEPLUG_FUZZ", "1000"))
@@ -170,7 +170,7 @@ def read(file: Path, content: bytes) -> None:
     """Read a configuration as a run's and as a comparison's."""
     file.write_bytes(content)
     with guarded([]):
-        answered(lambda: resolve(Request(file=file), REGISTRY))
+        answered(lambda: resolve(Request(file=read_file(file)), REGISTRY))
         answered(lambda: read_grid(file))
 
 

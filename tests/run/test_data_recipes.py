@@ -31,7 +31,7 @@ from guideplug.errors import GuideplugError, RecipeError
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
 from guideplug.run.builder import StoreBuilder
-from guideplug.run.resolve import Request, resolve, to_toml
+from guideplug.run.resolve import Request, read_file, resolve, to_toml
 from guideplug.store import Store, identity
 from guideplug.train import Training
 
@@ -137,7 +137,7 @@ def test_a_main_network_on_data_of_a_recipe_is_written_and_resolves_to_itself(te
     config = resolve(request, REGISTRY)
     path = tmp_path / "config.toml"
     path.write_text(to_toml(config))
-    assert resolve(Request(file=path), REGISTRY) == config
+    assert resolve(Request(file=read_file(path)), REGISTRY) == config
     main: Any = config.main
     assert main.on is not None
     assert not isinstance(config.models["unconditional"], FineTune)
@@ -301,4 +301,4 @@ def test_samples_of_the_main_network_are_guided_by_the_networks_of_the_run(tmp_p
     assert other.on.models["synthetic"].of == config.main
     path = tmp_path / "config.toml"
     path.write_text(to_toml(config))
-    assert resolve(Request(file=path), REGISTRY) == config
+    assert resolve(Request(file=read_file(path)), REGISTRY) == config

@@ -31,7 +31,10 @@ A = {"guider": "autoguidance(model=a)"}
 
 def resolved(*sets: str, models: dict[str, str] | None = None, file: Path | None = None, **values: Any) -> RunConfig:
     pairs = tuple((key, text) for key, _, text in (item.partition("=") for item in sets))
-    return resolve(Request({"device": "cpu", **values}, models or {}, pairs, file=file), REGISTRY)
+    return resolve(
+        Request({"device": "cpu", **values}, models or {}, pairs, file=None if file is None else read_file(file)),
+        REGISTRY,
+    )
 
 
 def refusal(*sets: str, error: type[GuideplugError] = ConfigError, **given: Any) -> str:
@@ -313,11 +316,11 @@ def test_what_is_written_resolves_to_itself(name: str, tmp_path: Path) -> None:
     config = resolved(*SETS.get(name, []), **REQUESTS[name])
     path = tmp_path / "config.toml"
     path.write_text(to_toml(config))
-    assert resolve(Request(file=path), REGISTRY) == config
-    assert resolve(Request(file=tmp_path), REGISTRY) == config  # the run's folder
-    again = resolve(Request(file=path), REGISTRY)
+    assert resolve(Request(file=read_file(path)), REGISTRY) == config
+    assert resolve(Request(file=read_file(tmp_path)), REGISTRY) == config  # the run's folder
+    again = resolve(Request(file=read_file(path)), REGISTRY)
     assert to_toml(again) == to_toml(config)
-    assert tomllib.loads(path.read_text()) == read_file(path)
+    assert tomllib.loads(path.read_text()) == read_file(path).values
 
 
 def test_every_option_is_written() -> None:
@@ -334,7 +337,7 @@ def test_a_path_is_written_and_resolves(checkpoint: str, tmp_path: Path) -> None
     config = resolved(**A, models={"main": checkpoint, "a": "fine-tune(of=main, on=tree)"})
     path = tmp_path / "config.toml"
     path.write_text(to_toml(config))
-    assert resolve(Request(file=path), REGISTRY) == config
+    assert resolve(Request(file=read_file(path)), REGISTRY) == config
 
 
 # Refusals

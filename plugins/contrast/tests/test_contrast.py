@@ -11,7 +11,7 @@ from guideplug.config import Reader
 from guideplug.denoise import Count, calls
 from guideplug.errors import ConfigError, GuideplugError
 from guideplug.registry.registry import Registry
-from guideplug.run.preflight import rehearse
+from guideplug.run.preflight import preflight
 from guideplug.run.resolve import Request, resolve
 from guideplug.testing import CONDITIONS, GaussianDenoiser, check_guider, example_condition
 from guideplug_contrast import PerturbedAttention, SelfGuidance, SkipLayer, SlidingWindow, SmoothedEnergy
@@ -273,7 +273,7 @@ def test_with_classifier_free_guidance_in_an_interval_and_blended():
 def test_networks_that_cannot_are_refused_in_one_line_before_any_training(values, said):
     config = resolve(Request({"device": "cpu", **values}), REGISTRY)
     with pytest.raises(ConfigError, match=said) as caught:
-        rehearse(config, REGISTRY)
+        preflight(config, REGISTRY)
     assert "\n" not in str(caught.value)
 
 

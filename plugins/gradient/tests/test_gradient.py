@@ -18,7 +18,7 @@ from guideplug.denoise import Count, formula
 from guideplug.errors import ConfigError, DenoiserError, GuideplugError, RecipeError
 from guideplug.recipes import Synthetic
 from guideplug.registry.registry import Registry
-from guideplug.run.preflight import rehearse
+from guideplug.run.preflight import preflight
 from guideplug.run.resolve import Request, resolve
 from guideplug.store import identity
 from guideplug.testing import GaussianDenoiser, check_guider, example_condition
@@ -273,7 +273,7 @@ def test_sampling_draws_from_the_posterior(tmp_path):
 
 def refused(text: str, task: str = "tree") -> str:
     with pytest.raises(GuideplugError) as caught:
-        rehearse(resolve(Request({"task": task, "guider": text, "device": "cpu"}), REGISTRY), REGISTRY)
+        preflight(resolve(Request({"task": task, "guider": text, "device": "cpu"}), REGISTRY), REGISTRY)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
     return str(caught.value)

@@ -30,7 +30,7 @@ from guideplug.errors import GuideplugError
 from guideplug.observe import Listener, Observers
 from guideplug.registry.registry import Registry
 from guideplug.run.builder import StoreBuilder
-from guideplug.run.resolve import Request, resolve, to_toml
+from guideplug.run.resolve import Request, read_file, resolve, to_toml
 from guideplug.store import Store, identity
 from guideplug.testing import CONDITIONS, Conditioning, GaussianDenoiser, check_guider, example_condition
 from guideplug_learned import Fit, Fitted, Learned, LearnedError, WeightNetwork
@@ -269,7 +269,7 @@ def test_the_written_configuration_resolves_to_itself(text: str, tmp_path: Path)
     config = resolved(guider=text)
     path = tmp_path / "config.toml"
     path.write_text(to_toml(config))
-    assert resolve(Request(file=path), REGISTRY) == config
+    assert resolve(Request(file=read_file(path)), REGISTRY) == config
 
 
 def test_two_weights_take_two_roles() -> None:
@@ -322,7 +322,7 @@ def test_a_run_fits_keeps_finds_and_loads_the_weights(tmp_path: Path, monkeypatc
     assert "found weights in the store" in run("run", *common, *fast, "--out", str(tmp_path / "b"))
     loaded = run("run", *common, "--model", f"weights={file}", "--out", str(tmp_path / "c"))
     assert f"loaded weights from {file}" in loaded
-    config = resolve(Request(file=tmp_path / "c" / "config.toml"), REGISTRY)
+    config = resolve(Request(file=read_file(tmp_path / "c" / "config.toml")), REGISTRY)
     assert config.models["weights"] == Fitted(path=str(file))
     again = run("sample", str(tmp_path / "a"), "--out", str(tmp_path / "d"))
     assert "loaded weights" in again

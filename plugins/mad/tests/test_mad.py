@@ -16,8 +16,8 @@ from guideplug.errors import GuideplugError
 from guideplug.observe import Listener, Observers
 from guideplug.registry.registry import Registry
 from guideplug.run.builder import StoreBuilder
-from guideplug.run.preflight import rehearse
-from guideplug.run.resolve import Request, resolve, to_toml
+from guideplug.run.preflight import preflight
+from guideplug.run.resolve import Request, read_file, resolve, to_toml
 from guideplug.store import Store, describe, identity
 from guideplug_mad import Auxiliary, Generation
 
@@ -209,10 +209,10 @@ def test_a_run_measures_what_the_loop_gives_at_a_generation(first: Train, tmp_pa
     main: Any = config.main
     assert (main.of.options.duration, main.sampler, main.guider) == (Duration(4, "it"), config.sampler, config.guider)
     assert config.models == {"synthetic": main.copy}
-    rehearse(config, REGISTRY)
+    preflight(config, REGISTRY)
     (tmp_path / "config.toml").write_text(to_toml(config))
     assert 'of = "main"' in (tmp_path / "config.toml").read_text()
-    assert resolve(Request(file=tmp_path), REGISTRY) == config
+    assert resolve(Request(file=read_file(tmp_path)), REGISTRY) == config
     needed = needed_for(config.recipes.values())
     assert [training for training, _ in needed.trainings] == [main.of, main.copy]
     assert needed.unknown == ("generation",)

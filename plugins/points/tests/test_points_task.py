@@ -13,7 +13,7 @@ from guideplug import Duration, FiniteData, Load, SampleStreams, Train, Training
 from guideplug.config import Reader, short, write
 from guideplug.errors import ConfigError
 from guideplug.registry.registry import Registry
-from guideplug.run.resolve import Request, resolve, to_toml
+from guideplug.run.resolve import Request, read_file, resolve, to_toml
 from guideplug.store import identity
 from guideplug.task import Network, Task
 from guideplug.testing import check_network, check_task
@@ -179,7 +179,7 @@ def test_an_edited_file_is_another_task_and_a_run_keeps_the_one_it_began_with(ri
 def test_a_configuration_resolves_to_itself(rings: Path, tmp_path: Path) -> None:
     config = resolve(Request({"task": f"points('{rings}', label=ring)", "guider": "cfg", "device": "cpu"}), REGISTRY)
     (tmp_path / "config.toml").write_text(to_toml(config))
-    assert resolve(Request(file=tmp_path / "config.toml"), REGISTRY) == config
+    assert resolve(Request(file=read_file(tmp_path / "config.toml")), REGISTRY) == config
     assert isinstance(Reader(REGISTRY).expression("points-mlp(width=4)", Network), PointsMLP)
 
 

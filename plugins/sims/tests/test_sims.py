@@ -11,7 +11,7 @@ from guideplug.config import Reader
 from guideplug.denoise import tally
 from guideplug.errors import GuideplugError
 from guideplug.registry.registry import Registry
-from guideplug.run.resolve import Request, resolve, to_toml
+from guideplug.run.resolve import Request, read_file, resolve, to_toml
 from guideplug.testing import CONDITIONS, GaussianDenoiser, check_guider, example_condition
 from guideplug_sims import SIMS
 
@@ -96,7 +96,7 @@ def test_the_written_configuration_resolves_to_itself_and_names_the_main_network
     path = tmp_path / "config.toml"
     path.write_text(to_toml(config))
     assert 'of = "main"' in path.read_text()
-    assert resolve(Request(file=path), REGISTRY) == config
+    assert resolve(Request(file=read_file(path)), REGISTRY) == config
 
 
 @pytest.mark.parametrize(

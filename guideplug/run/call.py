@@ -1,0 +1,201 @@
+"""A whole run as one call, `guideplug.run`: what the command of that name does, for notebooks, searches and clusters.
+
+The command's options are the arguments. What the command prints, the call returns; what it refuses, the call raises.
+"""
+
+import contextlib
+import signal
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from guideplug.config import Strategy, format_value, short, write
+from guideplug.errors import ConfigError, UsageError
+from guideplug.guide import Guider
+from guideplug.observe import Listener, Observer
+from guideplug.recipe import Recipe
+from guideplug.registry.registry import Registry
+from guideplug.run.citation import strategies_in
+from guideplug.run.earlier import check_same, other_torch, resumable
+from guideplug.run.experiment import Experiment, Outcome, folder_name
+from guideplug.run.folder import RunFolder
+from guideplug.run.interrupt import Interrupted, interruptible
+from guideplug.run.prepare import Resolved, prepare
+from guideplug.run.progress import progress as progress_on
+from guideplug.run.resolve import Request, read_file
+from guideplug.run.result import RunResult
+from guideplug.run.stored_text import keep_words
+from guideplug.sample import Sampler
+from guideplug.select import Selector
+from guideplug.store import Store
+from guideplug.task import Network, Task
+
+__all__ = ["run"]
+
+
+def run(
+    guider: str | Guider | None = None,
+    *,
+    config: str | Path | None = None,
+    task: str | Task | None = None,
+    denoiser: str | Network | None = None,
+    selector: str | Selector | None = None,
+    sampler: str | Sampler | None = None,
+    batch: int | None = None,
+    duration: str | None = None,
+    seed: int | None = None,
+    samples: int | None = None,
+    models: Mapping[str, str | Path | Recipe] | None = None,
+    sets: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    observers: Sequence[str | Observer] | None = None,
+    plugins: Sequence[str | Path] = (),
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    fresh: bool = False,
+    store: str | Path | None = None,
+    progress: bool = False,
+    listeners: Sequence[Listener] = (),
+) -> RunResult:
+    """Train, select, guide, sample and measure, as ``guideplug run`` does, with the same bits and the same files.
+
+    Strategies are expressions, such as ``"autoguidance(weight=2.0)"``, or instances, ``Autoguidance(weight=2.0)``.
+    None leaves an argument to the configuration file, and else to the task; ``"none"`` is no guider or no selector.
+
+    Nothing is printed unless ``progress`` or an observer does. Ctrl-C in the main thread is a `KeyboardInterrupt` that
+    leaves a folder to ``resume``; other threads are never interrupted. The number of torch's threads is put back. Code
+    that ``plugins``, ``config`` or an expression names is run. ``guideplug report FOLDER`` makes the page of a run.
+
+    Args:
+        guider: how to guide.
+        config: a TOML file, or a run's folder, whose values the other arguments override.
+        task, denoiser, selector, sampler: the data, the main network's architecture, what is trained on, how to sample.
+        batch: examples drawn for a step.
+        duration: how long to train: ``"512it"``, ``"3.3Mex"``, ``"90s"``.
+        seed: decides initial weights and every draw of the training.
+        samples: of each arm.
+        models: networks for roles: a file, a recipe's expression, or a recipe.
+        sets: single options by their keys: ``{"train.lr": 1e-3, "threads": 1}``; texts are read as expressions.
+        device: ``"cpu"``, ``"cuda"``; by default CUDA where there is one.
+        observers: who watches, such as ``"tensorboard"``.
+        plugins: local plugin files.
+        out: a new folder for the results; by default one under ``runs/``.
+        resume: the folder of an interrupted run, to go on with it; leave out ``config`` and ``out``.
+        fresh: train every network anew, though the store has it.
+        store: the folder where trained networks are kept; by default that of the command.
+        progress: whether to show bars, or lines where there is no terminal.
+        listeners: told of each event of this process's run; unlike observers they are in no configuration.
+
+    Raises:
+        GuideplugError: what is wrong, where, and what to do: before any work, or what failed in it; the folder is kept.
+        KeyboardInterrupt: the run was interrupted; a note says how to go on.
+    """
+    if resume is not None and (out is not None or config is not None):
+        raise UsageError("resume names the folder and its configuration: give no out and no config")
+    given = {
+        "guider": guider, "task": task, "denoiser": denoiser, "selector": selector, "sampler": sampler,
+        "batch": batch, "duration": duration, "seed": seed, "samples": samples, "device": device,
+    }  # fmt: skip
+    values = {key: _text(value) for key, value in given.items() if value is not None}
+    if observers is not None:
+        values["observers"] = [_text(observer) for observer in observers]
+    if plugins:
+        values["plugins"] = [str(path) for path in plugins]
+    networks = {role: _text(model) for role, model in (models or {}).items()}
+    pairs = [(key, _written(key, value)) for key, value in (sets or {}).items()]
+    instances = [*given.values(), *(observers or ()), *(models or {}).values()]
+    command = _command({**values, "models": networks, "sets": dict(pairs), "config": config, "out": out})
+
+    folder = None if resume is None else resumable(Path(resume))
+    place = config if folder is None else folder.config
+    file = None if place is None else read_file(Path(place))
+
+    def check(run: Resolved) -> Resolved:
+        for instance in instances:
+            _check_classes(instance, run.registry)
+        if folder is not None and file is not None:
+            record = folder.record() if folder.begun else {}
+            check_same(run, folder.path, file, record)
+            if note := other_torch(record):
+                warnings.warn(note, stacklevel=4)
+        return run
+
+    threads = torch.get_num_threads()
+    try:
+        prepared = prepare(Request(values=values, models=networks, sets=pairs, file=file), check).run
+        if folder is None:
+            folder = RunFolder.create(None if out is None else Path(out), folder_name(prepared.config))
+        kept = Store.default() if store is None else Store(Path(store))
+        experiment = Experiment(prepared.config, prepared.registry, kept, folder, fresh=fresh, command=command)
+        with contextlib.closing(progress_on(Console())) if progress else contextlib.nullcontext() as bars:
+            experiment.listeners = [*listeners, *([] if bars is None else [bars])]
+            outcome = _done(experiment)
+        keep_words(experiment.config, outcome, prepared.registry)
+    finally:
+        torch.set_num_threads(threads)
+    return RunResult(outcome, experiment.config)
+
+
+def _done(experiment: Experiment) -> Outcome:
+    """Run it; a signal that stops it then does what it does in this process at any other time."""
+    try:
+        with interruptible():
+            return experiment.run()
+    except Interrupted as interrupted:
+        number = interrupted.exit_code - 128
+    with _noting(f"go on with guideplug.run(resume={str(experiment.folder.path)!r})"):
+        signal.raise_signal(number)
+        raise KeyboardInterrupt  # whoever handles the signal here goes on, but this run does not
+
+
+@contextlib.contextmanager
+def _noting(text: str) -> Iterator[None]:
+    """A note on whatever is raised in the block."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(text)
+        raise
+
+
+def _text(value: Any) -> Any:
+    """A strategy as its expression, with every option; a path as text; else what it is."""
+    if isinstance(value, Strategy):
+        return format_value(write(value))
+    return str(value) if isinstance(value, Path) else value
+
+
+def _written(key: str, value: Any) -> str:
+    """The value of a single option as its text."""
+    if isinstance(value, str):
+        return value
+    try:
+        return format_value(write(value))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"sets[{key!r}] is {value!r}: {error}") from None
+
+
+def _check_classes(value: Any, registry: Registry) -> None:
+    """Refuse a strategy whose class is not the one that its expression means: another would be run in its place."""
+    for strategy in strategies_in(value):
+        offered = registry.find(strategy.kind, strategy.name)
+        if offered is not type(strategy):
+            raise ConfigError(
+                f"{strategy.kind} {short(strategy)} is of the class {type(strategy).__module__}."
+                f"{type(strategy).__qualname__}, and the plugins of this run have another of its name: give the "
+                "expression as a text, and code of your own by plugins=[FILE]"
+            )
+
+
+def _command(values: Mapping[str, Any]) -> str:
+    """The call as it could be written, for the record."""
+    written = {key: value for key, value in values.items() if value is not None and value != {}}
+    return f"guideplug.run({', '.join(f'{key}={_plain(value)!r}' for key, value in written.items())})"
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,189 @@
+"""What an earlier run's folder decides of a new one: it is resumed as it was, or its networks are guided anew."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+
+from guideplug.config import short
+from guideplug.errors import RunError, UsageError
+from guideplug.guide import nested_guiders
+from guideplug.registry.registry import Registry
+from guideplug.run.code import code_of, code_of_plugin
+from guideplug.run.folder import RunFolder
+from guideplug.run.prepare import Resolved, plugin_files
+from guideplug.run.resolve import ConfigFile, Request, RunConfig, read_file, to_toml
+
+__all__ = [
+    "check_networks",
+    "check_same",
+    "differences",
+    "no_links",
+    "other_torch",
+    "request_of_networks",
+    "resumable",
+]
+
+GUIDED_ANEW = "name it on the command line to guide with it as it is now, or put it back"
+
+
+# A run that goes on
+
+
+def resumable(path: Path) -> RunFolder:
+    """The folder of a run that has not ended.
+
+    Raises:
+        UsageError: it has, or there is none, or something in it is a link.
+    """
+    folder = RunFolder.existing(path)
+    if folder.begun and folder.record().get("status") == "finished":
+        raise UsageError(f"--resume {path}: the run is finished; guide it anew with guideplug sample {path}")
+    no_links(folder.path)
+    return folder
+
+
+def no_links(folder: Path) -> None:
+    """Refuse to go on in a folder with links in it, which lead to where a run must not write.
+
+    Raises:
+        UsageError: the first link.
+    """
+    for file in folder.rglob("*"):
+        if file.is_symlink():
+            raise UsageError(f"--resume {folder}: {file} is a link, and nothing is written elsewhere: put a copy there")
+
+
+def check_same(run: Resolved, folder: Path, before: ConfigFile, record: Mapping[str, Any]) -> None:
+    """Refuse to resume under another configuration or with other code, naming what differs; anybody may watch.
+
+    Args:
+        run: what is to go on.
+        folder: whose run it is.
+        before: the folder's configuration.
+        record: its ``run.json``; empty where the run was killed before it wrote one.
+
+    Raises:
+        UsageError: the configuration, or the code of a module, is another.
+        RunError: the code or the files of a guider are others.
+    """
+    now = tomllib.loads(to_toml(run.config))
+    now.pop("observers", None)
+    kept = {key: value for key, value in before.values.items() if key != "observers"}
+    changed = [f"{key} was {old} and is {new} now" for key, old, new in differences(kept, now)]
+    if changed:
+        raise UsageError(f"--resume {folder}: {'; '.join(changed)}; leave that out, or start a new run")
+    code_now = code_of(run.config)
+    code = differences(record.get("code", code_now), code_now)
+    if code:
+        raise UsageError(
+            f"--resume {folder}: the code of {', '.join(name for name, _, _ in code)} is not what the run began "
+            "with; put it back, or start a new run"
+        )
+    _same_guiders(record, run.config, "put it back, or start a new run")
+
+
+def other_torch(record: Mapping[str, Any]) -> str | None:
+    """What to note where a run began with another torch, whose bits differ."""
+    before = record.get("versions", {}).get("torch", torch.__version__)
+    if before == torch.__version__:
+        return None
+    what = f"the run began with torch {before}, and this is {torch.__version__}"
+    return f"{what}: its bits will not be those of an undisturbed run"
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[tuple[str, Any, Any]]:
+    """The keys in which two configurations differ, with both values."""
+    rows: list[tuple[str, Any, Any]] = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            rows += differences(old, new, f"{path}{key}.")
+        elif old != new:
+            rows.append((f"{path}{key}", old, new))
+    return rows
+
+
+# Networks that are guided anew
+
+
+def request_of_networks(folder: RunFolder, request: Request) -> Request:
+    """A request with a run's configuration, and its networks for whoever means the same ones.
+
+    Args:
+        folder: of the run.
+        request: what is asked for beside it, which wins.
+
+    Raises:
+        UsageError: the run has no network yet, or the request names what only the run decides.
+    """
+    status = folder.record().get("status")
+    if not folder.checkpoint("main").is_file():
+        raise UsageError(
+            f"{folder.path} has no trained network yet (its run is {status}): guideplug run --resume {folder.path}"
+        )
+    for key in ("task", "denoiser"):
+        if key in request.values:
+            raise UsageError(f"--{key} is that of the run {folder.path}: leave it out, or leave the folder out")
+    models = {file.stem: str(file) for file in sorted((folder.path / "denoisers").glob("*.safetensors"))}
+    before = read_file(folder.config).values
+    kept = {key: value for key, value in before.items() if key not in ("models", "selector", "observers")}
+    plugins = plugin_files(before.get("plugins", []), request.values.get("plugins", ()))
+    return attrs.evolve(
+        request,
+        values={**kept, **request.values, "plugins": plugins},
+        models={"main": models["main"], **request.models},
+        spare_models=models,
+        spare_guider=before.get("guider"),
+    )
+
+
+def check_networks(run: Resolved, record: Mapping[str, Any], request: Request) -> None:
+    """Refuse to guide a run's networks where a plugin or a guider that it has, and that nobody named anew, has changed.
+
+    Args:
+        run: what is to be sampled.
+        record: ``run.json``.
+        request: what was asked for beside the folder.
+
+    Raises:
+        RunError: which plugin or guider.
+    """
+    _same_plugins(record, run.registry, request.values.get("plugins", ()), GUIDED_ANEW)
+    if "guider" not in request.values:
+        _same_guiders(record, run.config, GUIDED_ANEW)
+
+
+def _same_plugins(record: Mapping[str, Any], registry: Registry, named: Iterable[str], advice: str) -> None:
+    """Refuse local plugins that have changed since, as far as anything depends on them, and that are not named."""
+    local = {plugin.name: plugin for plugin in registry.plugins if plugin.digest}
+    fresh = {Path(file).stem for file in named}
+    for row in _rows(record, "plugins"):
+        plugin, before = local.get(str(row.get("name"))), row.get("decides")
+        if plugin is None or plugin.name in fresh or row.get("sha256") == plugin.digest:
+            continue
+        now = code_of_plugin(plugin)
+        if before != now:
+            raise RunError(
+                f"plugin {plugin.name} has changed since the run was made, in what networks or samples depend on (its "
+                f"code was {before or 'not noted'}, and is {now} now); {advice}"
+            )
+
+
+def _same_guiders(record: Mapping[str, Any], config: RunConfig, advice: str) -> None:
+    """Refuse guiders that name code or files that have changed since."""
+    recorded = {guider.get("guider"): guider.get("content") for guider in _rows(record, "guiders")}
+    for guider in nested_guiders(config.guider):
+        before = recorded.get(short(guider))
+        if before is not None and before != guider.content():
+            raise RunError(
+                f"the code or the files of guider {short(guider)} have changed since the run was made; {advice}"
+            )
+
+
+def _rows(record: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    rows = record.get(key)
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []

@@ -1,0 +1,66 @@
+"""What a run gives to whoever called it from Python: metrics, files, and a summary in words."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from guideplug.config import short
+from guideplug.run.experiment import Outcome
+from guideplug.run.resolve import RunConfig
+from guideplug.run.summary import guidance_sentence, selection_sentence, table_rows
+
+__all__ = ["RunResult"]
+
+
+@attrs.frozen(repr=False)
+class RunResult:
+    """A finished run; shown as its table, what guidance did and what selection did.
+
+    Args:
+        outcome: what the run found.
+        config: everything resolved, time limits as what was reached.
+    """
+
+    outcome: Outcome
+    config: RunConfig
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """What ``metrics.json`` holds: ``metrics["arms"]["guided"]["inside outline"]``, say."""
+        return self.outcome.metrics
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder: configuration, samples, networks, figures."""
+        return self.outcome.folder
+
+    @property
+    def figure(self) -> Path:
+        """The samples of all arms, drawn."""
+        return self.outcome.figure
+
+    def __repr__(self) -> str:
+        outcome = self.outcome
+        header, rows = table_rows(outcome.metrics["arms"], outcome.table, outcome.verdicts)
+        return "\n".join(
+            [
+                f"{short(self.config.task)}, {outcome.metrics['samples']:,} samples, in {self.folder}",
+                *_aligned([header, *rows]),
+                guidance_sentence(self.config, outcome),
+                selection_sentence(self.config, outcome),
+            ]
+        )
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Rows of cells under each other, words to the left and numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
