@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from guideplug.denoise import Direction as Direction
     from guideplug.denoise import Domain as Domain
     from guideplug.denoise import Gate as Gate
+    from guideplug.denoise import GradientGuided as GradientGuided
     from guideplug.denoise import Leaf as Leaf
     from guideplug.denoise import Level as Level
     from guideplug.denoise import LogDensity as LogDensity
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from guideplug.denoise import Space as Space
     from guideplug.denoise import Start as Start
     from guideplug.denoise import Step as Step
-    from guideplug.denoise import Uphill as Uphill
     from guideplug.denoise import View as View
     from guideplug.denoise import Weight as Weight
     from guideplug.denoise import WeightInput as WeightInput
@@ -70,8 +70,8 @@ if TYPE_CHECKING:
     from guideplug.guide import weight_of as weight_of
     from guideplug.metrics import Candidates as Candidates
     from guideplug.metrics import Difference as Difference
+    from guideplug.metrics import confidence_interval as confidence_interval
     from guideplug.metrics import held_out_interval as held_out_interval
-    from guideplug.metrics import interval as interval
     from guideplug.metrics import paired_bootstrap as paired_bootstrap
     from guideplug.metrics import resampled_coverage as resampled_coverage
     from guideplug.metrics import resampled_energy_distance as resampled_energy_distance
@@ -82,8 +82,8 @@ if TYPE_CHECKING:
     from guideplug.noise import grid_position as grid_position
     from guideplug.noise import sigma_grid as sigma_grid
     from guideplug.observe import Listener as Listener
-    from guideplug.observe import Observed as Observed
     from guideplug.observe import Observer as Observer
+    from guideplug.observe import RunInfo as RunInfo
     from guideplug.recipe import Builder as Builder
     from guideplug.recipe import Extra as Extra
     from guideplug.recipe import MainRecipe as MainRecipe
@@ -96,9 +96,9 @@ if TYPE_CHECKING:
     from guideplug.recipes import Degraded as Degraded
     from guideplug.recipes import FineTune as FineTune
     from guideplug.recipes import Load as Load
-    from guideplug.recipes import OwnCode as OwnCode
     from guideplug.recipes import PlannedBatch as PlannedBatch
     from guideplug.recipes import PlannedSampling as PlannedSampling
+    from guideplug.recipes import PythonRef as PythonRef
     from guideplug.recipes import Resampled as Resampled
     from guideplug.recipes import Snapshot as Snapshot
     from guideplug.recipes import Synthetic as Synthetic
@@ -112,7 +112,7 @@ if TYPE_CHECKING:
     from guideplug.run.result import RunResult as RunResult
     from guideplug.sample import Sampler as Sampler
     from guideplug.sample import State as State
-    from guideplug.select import Draw as Draw
+    from guideplug.select import CandidateRequest as CandidateRequest
     from guideplug.select import Losses as Losses
     from guideplug.select import Selection as Selection
     from guideplug.select import Selector as Selector
@@ -138,7 +138,7 @@ if TYPE_CHECKING:
     from guideplug.train import FiniteData as FiniteData
     from guideplug.train import InverseSqrt as InverseSqrt
     from guideplug.train import LoopState as LoopState
-    from guideplug.train import Options as Options
+    from guideplug.train import TrainOptions as TrainOptions
 
 _ROOMS = {
     "adapters": [
@@ -151,7 +151,7 @@ _ROOMS = {
     ],
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "Leaf", "Level", "LogDensity",
-        "NoiseDomain", "Perturbation", "Space", "Start", "Step", "Uphill", "View", "Weight", "WeightInput",
+        "NoiseDomain", "Perturbation", "Space", "Start", "Step", "GradientGuided", "View", "Weight", "WeightInput",
         "WeightSchedule", "formula", "perturbed", "tally",
     ],
     "denoise.perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
@@ -160,14 +160,14 @@ _ROOMS = {
     "files.tensors": ["fill_module", "read_tensors"],
     "guide": ["Guider", "opposite", "weight_of"],
     "metrics": [
-        "Candidates", "Difference", "held_out_interval", "interval", "paired_bootstrap", "resampled_coverage",
+        "Candidates", "Difference", "held_out_interval", "confidence_interval", "paired_bootstrap", "resampled_coverage",
         "resampled_energy_distance", "resampled_frechet_distance", "resampled_median",
     ],
     "noise": ["LogNormal", "LogUniform", "grid_position", "sigma_grid"],
-    "observe": ["Listener", "Observed", "Observer"],
+    "observe": ["Listener", "RunInfo", "Observer"],
     "recipe": ["Builder", "Extra", "MainRecipe", "Planned", "Recipe", "Resumable"],
     "recipes": [
-        "Augmented", "DataModule", "DataRecipe", "Degraded", "FineTune", "Load", "OwnCode", "PlannedBatch",
+        "Augmented", "DataModule", "DataRecipe", "Degraded", "FineTune", "Load", "PythonRef", "PlannedBatch",
         "PlannedSampling", "Resampled", "Snapshot", "Synthetic", "Train",
     ],
     "registry.hookspecs": ["hook"],
@@ -177,10 +177,10 @@ _ROOMS = {
     "run.call": ["run"],
     "run.result": ["RunResult"],
     "sample": ["Sampler", "State"],
-    "select": ["Draw", "Losses", "Selection", "Selector", "SelectorState"],
+    "select": ["CandidateRequest", "Losses", "Selection", "Selector", "SelectorState"],
     "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
     "task": ["Arm", "Context", "Examples", "Metric", "Network", "PerSample", "Resampler", "Task", "Weighted", "noised"],
-    "train": ["Constant", "Cosine", "FiniteData", "InverseSqrt", "LoopState", "Options"],
+    "train": ["Constant", "Cosine", "FiniteData", "InverseSqrt", "LoopState", "TrainOptions"],
 }  # fmt: skip
 _OLD = {"Workshop": "Builder"}
 """Names of plugin API 1, and what each is called now."""

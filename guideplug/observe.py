@@ -16,11 +16,11 @@ import attrs
 
 from guideplug.config import Strategy, decides_nothing
 
-__all__ = ["Listener", "Observed", "Observer", "Observers"]
+__all__ = ["Listener", "Observer", "Observers", "RunInfo"]
 
 
 @attrs.frozen
-class Observed:
+class RunInfo:
     """What is observed.
 
     Args:
@@ -54,7 +54,7 @@ class Observer(Strategy):
     kind: ClassVar[str] = "observer"
 
     @abc.abstractmethod
-    def open(self, observed: Observed) -> Listener:
+    def open(self, observed: RunInfo) -> Listener:
         """A listener for one run; heavy libraries are imported here, and nothing is written before."""
 
 
@@ -64,7 +64,7 @@ class Observers:
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
         self._listeners = [(f"{type(one).__module__}.{type(one).__qualname__}", one) for one in listeners]
 
-    def open(self, observers: Iterable[Observer], observed: Observed) -> None:
+    def open(self, observers: Iterable[Observer], observed: RunInfo) -> None:
         """Open a listener of each, beside those that are there."""
         for observer in observers:
             try:
@@ -78,7 +78,7 @@ class Observers:
         failed: list[tuple[str, Listener, BaseException]] = []
         for name, listener in self._listeners:
             try:
-                listener.notice(event, _copied(data))
+                listener.on_event(event, _copied(data))
             except (Exception, SystemExit, KeyboardInterrupt) as error:
                 failed.append((name, listener, error))
         gone = [listener for _, listener, _ in failed]

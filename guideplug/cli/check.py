@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import click
 
-from guideplug.cli.check_code import code_data, print_code
+from guideplug.cli.plugins_check_code import code_data, print_code
 from guideplug.errors import PluginError, UnknownName, nearest
 from guideplug.registry.registry import Plugin, Registry
 from guideplug.testing.imports import imported

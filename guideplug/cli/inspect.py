@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin
 import attrs
 import click
 
-from guideplug.cli.status import STATUSES, status
+from guideplug.cli.plugin_status import STATUSES, status
 from guideplug.config import Strategy, format_value, write
 from guideplug.errors import StoreError, UnknownName, UsageError, nearest, visible
 from guideplug.registry.registry import Plugin, Registry

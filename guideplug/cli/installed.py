@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
-from guideplug.cli.declared import operand
 from guideplug.cli.group import Group
-from guideplug.cli.shared import JSON, local_plugins
+from guideplug.cli.parameters import operand
+from guideplug.cli.shared_options import JSON, local_plugins
 
 __all__ = ["plugins", "store"]
 
@@ -21,7 +21,7 @@ def plugins() -> None:
 @JSON
 def plugins_list(plugins: tuple[str, ...], as_json: bool) -> None:
     """Every plugin, where it comes from, what it offers, and why it is broken if it is."""
-    from guideplug.cli.inspect import list_plugins
+    from guideplug.cli.plugins import list_plugins
 
     list_plugins(plugins, as_json)
 
@@ -32,7 +32,7 @@ def plugins_list(plugins: tuple[str, ...], as_json: bool) -> None:
 @JSON
 def plugins_show(name: str, plugins: tuple[str, ...], as_json: bool) -> None:
     """One plugin or strategy: its options with their defaults, units and help, and where the method comes from."""
-    from guideplug.cli.inspect import show_plugin
+    from guideplug.cli.plugins import show_plugin
 
     show_plugin(name, plugins, as_json)
 
@@ -51,7 +51,7 @@ def plugins_check(name: str | None, plugins: tuple[str, ...], as_json: bool) -> 
     guideplug plugins check interval
     guideplug plugins check --plugin ./mine.py
     """
-    from guideplug.cli.check import check_plugins
+    from guideplug.cli.plugins_check import check_plugins
 
     check_plugins(name, plugins, as_json)
 
@@ -65,7 +65,7 @@ def store() -> None:
 @JSON
 def store_list(as_json: bool) -> None:
     """What is there: identity, network, task, iterations, seconds, size."""
-    from guideplug.cli.inspect import list_store
+    from guideplug.cli.store import list_store
 
     list_store(as_json)
 
@@ -74,7 +74,7 @@ def store_list(as_json: bool) -> None:
 @JSON
 def store_verify(as_json: bool) -> None:
     """Check every file against its checksum; exit code 1 when something is damaged."""
-    from guideplug.cli.inspect import verify_store
+    from guideplug.cli.store import verify_store
 
     verify_store(as_json)
 
@@ -88,6 +88,6 @@ def store_verify(as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 def store_prune(identities: tuple[str, ...], **options: Any) -> None:
     """Remove networks: those named by the beginning of their identity, or of one of the kinds below."""
-    from guideplug.cli.inspect import prune_store
+    from guideplug.cli.store import prune_store
 
     prune_store(identities, **options)

@@ -5,7 +5,7 @@ from guideplug.denoise.condition import Condition, concatenate, expand, on_devic
 from guideplug.denoise.domain import Domain, NoiseDomain, Start
 from guideplug.denoise.formula import calls, formula, switched_off, taken
 from guideplug.denoise.gate import Gate
-from guideplug.denoise.gradient import LogDensity, Uphill
+from guideplug.denoise.gradient import GradientGuided, LogDensity
 from guideplug.denoise.query import Fixed, Query, Slot, Terms
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import Count, Tally, tally
@@ -25,6 +25,7 @@ __all__ = [
     "Domain",
     "Fixed",
     "Gate",
+    "GradientGuided",
     "Leaf",
     "Level",
     "LogDensity",
@@ -39,7 +40,6 @@ __all__ = [
     "Step",
     "Tally",
     "Terms",
-    "Uphill",
     "View",
     "Weight",
     "WeightInput",

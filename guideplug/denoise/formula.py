@@ -7,7 +7,7 @@ from torch import Tensor
 
 from guideplug.denoise.algebra import Denoiser, Leaf
 from guideplug.denoise.condition import Condition, expand
-from guideplug.denoise.gradient import Uphill
+from guideplug.denoise.gradient import GradientGuided
 from guideplug.denoise.plan import Place, planned_batches, planned_calls, survey
 from guideplug.denoise.query import Query, Slot
 from guideplug.denoise.tally import Count
@@ -98,7 +98,7 @@ def _network(query: Query, names: Mapping[Leaf, str]) -> str:
     source = query.source
     if source.change is not None:
         return f"[{formula(source.points[0], names)} {source.change}]"
-    if isinstance(source, Uphill):
+    if isinstance(source, GradientGuided):
         return f"[{formula(source.of, names)} + {source}]"
     if isinstance(source, Perturbed):
         inner = _network(Query(source.of, query.condition), names)

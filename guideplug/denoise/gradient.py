@@ -4,7 +4,7 @@
 
 f is the logarithm of a density up to a constant, such as log p(c | x; sigma). A denoiser and its score are one thing,
 D = x + sigma^2 grad log p(x; sigma) (Tweedie's formula), so by Bayes' rule U is the denoiser of p(x; sigma) exp(f). A
-guider that follows a gradient is then an equation like any other: ``base + scale * (Uphill(base, f) - base)``.
+guider that follows a gradient is then an equation like any other: ``base + scale * (GradientGuided(base, f) - base)``.
 
 f is asked for x itself, or, with ``through``, for the predicted clean sample x0 = D(x; sigma, c), and then the gradient
 goes through D's networks. Only for that are they evaluated with a graph: once, as for everything else that asks them,
@@ -28,13 +28,13 @@ from guideplug.denoise.query import Fixed, Slot
 from guideplug.denoise.weight_input import Level
 from guideplug.errors import DenoiserError
 
-__all__ = ["LogDensity", "Uphill"]
+__all__ = ["GradientGuided", "LogDensity"]
 
 LogDensity: TypeAlias = Callable[[Tensor, Tensor, Condition], Tensor]
 
 
 @final
-class Uphill(Atom):
+class GradientGuided(Atom):
     """A denoiser plus sigma^2 times the gradient in x of a log-density.
 
     Two of them that ask equal functions of equal denoisers are one.
@@ -109,12 +109,12 @@ class Uphill(Atom):
         return self.of.decode(x)
 
     def replaced(self, inputs: Sequence[Denoiser]) -> "Uphill":
-        other = Uphill(inputs[0], self.log_density, through=self.through, name=self.name)
+        other = GradientGuided(inputs[0], self.log_density, through=self.through, name=self.name)
         other._slot = self._slot
         return other
 
     def asked_under(self, condition: Slot | Fixed) -> "Uphill":
-        other = cast(Uphill, super().asked_under(condition))
+        other = cast(GradientGuided, super().asked_under(condition))
         if self._slot is Slot.GIVEN:
             other._slot = condition
         return other
@@ -123,13 +123,13 @@ class Uphill(Atom):
         if self not in known:
             inner = self.of._renewed(known)
             known[self] = self if inner is self.of else self.replaced([inner])
-        return cast(Uphill, known[self])
+        return cast(GradientGuided, known[self])
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Uphill) and self._key() == other._key()
+        return isinstance(other, GradientGuided) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash((Uphill, *self._key()))
+        return hash((GradientGuided, *self._key()))
 
     def _key(self) -> tuple[object, ...]:
         return self.of, self.log_density, self.through, self.name, self._slot

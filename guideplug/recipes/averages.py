@@ -6,7 +6,7 @@ from attrs import frozen
 
 from guideplug.config import Duration
 from guideplug.recipe import Extra, Recipe
-from guideplug.train.options import Options
+from guideplug.train.options import TrainOptions
 
 __all__ = ["Average", "Averaged", "stored_averages"]
 
@@ -14,7 +14,7 @@ __all__ = ["Average", "Averaged", "stored_averages"]
 class Averaged(Recipe):
     """A training that keeps averages of its weights: train and fine-tune."""
 
-    options: Options
+    options: TrainOptions
 
 
 @final

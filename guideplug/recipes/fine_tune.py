@@ -13,7 +13,7 @@ from guideplug.recipes.planned import PlannedBatch
 from guideplug.recipes.training_recipe import TrainingRecipe
 from guideplug.task import Task
 from guideplug.train.examples import finite
-from guideplug.train.options import Options
+from guideplug.train.options import TrainOptions
 
 __all__ = ["FineTune"]
 
@@ -26,7 +26,7 @@ class FineTune(TrainingRecipe):
     name = "fine-tune"
     of: Recipe = option(help="whose copy is trained")
     on: "Recipe | Task" = option(help="the data: a task, or a recipe of data, such as synthetic(of=..., count=...)")
-    options: Options = option(help="how it is trained")
+    options: TrainOptions = option(help="how it is trained")
     seed: int = option(0, help="decides every draw")
 
     def __attrs_post_init__(self) -> None:

@@ -15,7 +15,7 @@ from guideplug.recipe import Builder, Planned, Recipe
 from guideplug.recipes.network import denoiser_of
 from guideplug.recipes.planned import PlannedBatch
 from guideplug.task import Task
-from guideplug.train.examples import LossTable, NoiseStreams, conditioned, finite
+from guideplug.train.examples import LossTable, NoiseStreams, finite, with_dropped_conditions
 from guideplug.train.loss import Loss
 
 __all__ = ["ReferenceLosses"]
@@ -75,7 +75,7 @@ class ReferenceLosses(Recipe):
         for first in range(0, draws.items * draws.count, BATCH):
             numbers = torch.arange(first, min(first + BATCH, draws.items * draws.count))
             drawn = draws.numbered(numbers // draws.count, numbers % draws.count, builder.device)
-            examples = conditioned(drawn, denoiser)
+            examples = with_dropped_conditions(drawn, denoiser)
             with torch.no_grad():
                 losses = self.loss.of(denoiser, examples, drawn.sigma, denoiser.space.sigma_data)
             parts.append(losses.float().cpu())

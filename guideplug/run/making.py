@@ -19,7 +19,7 @@ from guideplug.errors import CheckpointError, StoreError
 from guideplug.files.tensors import file_digest, read_tensors, tensors_digest, write_tensors
 from guideplug.observe import Observers
 from guideplug.recipe import Resumable
-from guideplug.run.interrupt import unhurried
+from guideplug.run.interrupt import defer_signals
 from guideplug.store import FURTHER
 
 __all__ = ["STATE", "Making"]
@@ -94,7 +94,7 @@ class Making:
             self.observers("train", **{**common, "seconds": self._seconds, **details})
             self._saved = time.monotonic()
             if self._work is not None:
-                self.until_stored.enter_context(unhurried())  # a signal waits until what was done is saved
+                self.until_stored.enter_context(defer_signals())  # a signal waits until what was done is saved
             return
         if loss is not None:  # before the state, which says that it was told
             usual = {

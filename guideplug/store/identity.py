@@ -1,7 +1,7 @@
 """The identity of a recipe: a hash over everything that decides the weights.
 
 That is the recipe's every option, down through its strategies and the recipes it refers to, but for those that say that
-they decide nothing (`option(decides=False)`); what their `content` says beyond that (data fingerprints, bytes of
+they decide nothing (`option(identity=False)`); what their `content` says beyond that (data fingerprints, bytes of
 files); and hashes of the code that it is followed with, as far as that decides (`guideplug.store.source`), so that an
 edited network never finds the old one's weights. Device, number of threads and seconds are not part of it.
 """

@@ -3,7 +3,7 @@
 from guideplug.train.counters import Counters, Moment, moment_at
 from guideplug.train.dataset import FiniteData
 from guideplug.train.loop_state import LoopState
-from guideplug.train.options import Options
+from guideplug.train.options import TrainOptions
 from guideplug.train.schedule import Constant, Cosine, InverseSqrt, Schedule
 from guideplug.train.training import CHECK_EVERY, Training
 
@@ -16,8 +16,8 @@ __all__ = [
     "InverseSqrt",
     "LoopState",
     "Moment",
-    "Options",
     "Schedule",
+    "TrainOptions",
     "Training",
     "moment_at",
 ]

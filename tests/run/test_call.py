@@ -20,7 +20,7 @@ from click.testing import CliRunner
 import guideplug
 from guideplug import Denoiser, GuideplugError, Guider, Listener, option
 from guideplug.cli.main import main
-from guideplug.run.interrupt import asked_to_stop, interruptible
+from guideplug.run.interrupt import handle_signals, interruptible
 from guideplug_autoguidance import Autoguidance
 from guideplug_blend import Blend
 
@@ -220,7 +220,7 @@ def test_a_signal_goes_to_the_handler_of_the_caller(monkeypatch: pytest.MonkeyPa
     before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
 
     class Terminates(Listener):
-        def notice(self, event: str, data: dict[str, Any]) -> None:
+        def on_event(self, event: str, data: dict[str, Any]) -> None:
             if event == "sampled":
                 signal.raise_signal(signal.SIGTERM)
 
@@ -233,7 +233,7 @@ def test_a_signal_goes_to_the_handler_of_the_caller(monkeypatch: pytest.MonkeyPa
     assert json.loads(Path("begun/run.json").read_text())["status"] == "interrupted"
 
 
-@pytest.mark.parametrize(("block", "watched"), [(asked_to_stop, True), (interruptible, False)])
+@pytest.mark.parametrize(("block", "watched"), [(handle_signals, True), (interruptible, False)])
 def test_only_a_command_ends_its_process_from_a_thread(block: Callable[[], Any], watched: bool) -> None:
     with block(), interruptible():
         assert ("signals" in {thread.name for thread in threading.enumerate()}) is watched
@@ -257,7 +257,7 @@ def test_progress_where_it_is_wanted_and_listeners(capsys: pytest.CaptureFixture
         events: list[str] = []  # noqa: RUF012 - one listener
         closed = 0
 
-        def notice(self, event: str, data: dict[str, Any]) -> None:
+        def on_event(self, event: str, data: dict[str, Any]) -> None:
             self.events.append(event)
 
         def close(self) -> None:

@@ -11,14 +11,14 @@ from attrs import evolve, frozen
 from torch import nn
 
 import guideplug
-from guideplug import Duration, LogNormal, Options, Recipe, Snapshot, Synthetic, Train, option
+from guideplug import Duration, LogNormal, Recipe, Snapshot, Synthetic, Train, TrainOptions, option
 from guideplug.observe import Listener, Observers
 from guideplug.run.builder import StoreBuilder
 from guideplug.store import Store
 from guideplug_edm import Euler
 from guideplug_tree import Tree, TreeMLPNetwork
 
-OPTIONS = Options(duration="4it", batch=8, noise=LogNormal(-2.3, 1.5), weighting="score")
+OPTIONS = TrainOptions(duration="4it", batch=8, noise=LogNormal(-2.3, 1.5), weighting="score")
 MAIN = Train(task=Tree(), denoiser=TreeMLPNetwork(2), options=OPTIONS, seed=1)
 SYNTHETIC = Synthetic(of=MAIN, task=Tree(), sampler=Euler(num_steps=2), count=6)
 
@@ -44,7 +44,7 @@ class Log(Listener):
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
 
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         self.events.append((event, data.get("step")))
 
 

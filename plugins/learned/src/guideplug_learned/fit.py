@@ -25,9 +25,9 @@ from guideplug import (
     Guider,
     Leaf,
     LoopState,
-    OwnCode,
     Planned,
     PlannedBatch,
+    PythonRef,
     Recipe,
     Reward,
     Task,
@@ -62,7 +62,7 @@ def _place(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return OwnCode.checked(value, "reward")
+        return PythonRef.checked(value, "reward")
     except ValueError as error:
         raise ValueError(f"{error}, or the name of a reward that a plugin offers") from None
 
