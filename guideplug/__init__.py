@@ -3,6 +3,7 @@
 The public names, imported when they are first used, so that ``import guideplug`` is quick and needs no torch.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from guideplug.denoise import Direction as Direction
     from guideplug.denoise import Domain as Domain
     from guideplug.denoise import Gate as Gate
+    from guideplug.denoise import GradientGuided as GradientGuided
     from guideplug.denoise import Leaf as Leaf
     from guideplug.denoise import Level as Level
     from guideplug.denoise import LogDensity as LogDensity
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
     from guideplug.denoise import Space as Space
     from guideplug.denoise import Start as Start
     from guideplug.denoise import Step as Step
-    from guideplug.denoise import Uphill as Uphill
     from guideplug.denoise import View as View
     from guideplug.denoise import Weight as Weight
     from guideplug.denoise import WeightInput as WeightInput
@@ -70,8 +71,8 @@ if TYPE_CHECKING:
     from guideplug.guide import weight_of as weight_of
     from guideplug.metrics import Candidates as Candidates
     from guideplug.metrics import Difference as Difference
+    from guideplug.metrics import confidence_interval as confidence_interval
     from guideplug.metrics import held_out_interval as held_out_interval
-    from guideplug.metrics import interval as interval
     from guideplug.metrics import paired_bootstrap as paired_bootstrap
     from guideplug.metrics import resampled_coverage as resampled_coverage
     from guideplug.metrics import resampled_energy_distance as resampled_energy_distance
@@ -82,8 +83,8 @@ if TYPE_CHECKING:
     from guideplug.noise import grid_position as grid_position
     from guideplug.noise import sigma_grid as sigma_grid
     from guideplug.observe import Listener as Listener
-    from guideplug.observe import Observed as Observed
     from guideplug.observe import Observer as Observer
+    from guideplug.observe import RunInfo as RunInfo
     from guideplug.recipe import Recipe as Recipe
     from guideplug.recipe import Workshop as Workshop
     from guideplug.recipes import Augmented as Augmented
@@ -92,10 +93,10 @@ if TYPE_CHECKING:
     from guideplug.recipes import Degraded as Degraded
     from guideplug.recipes import FineTune as FineTune
     from guideplug.recipes import Load as Load
-    from guideplug.recipes import OwnCode as OwnCode
     from guideplug.recipes import Planned as Planned
     from guideplug.recipes import PlannedBatch as PlannedBatch
     from guideplug.recipes import PlannedSampling as PlannedSampling
+    from guideplug.recipes import PythonRef as PythonRef
     from guideplug.recipes import Resampled as Resampled
     from guideplug.recipes import Snapshot as Snapshot
     from guideplug.recipes import Synthetic as Synthetic
@@ -107,7 +108,7 @@ if TYPE_CHECKING:
     from guideplug.rng import TrainingStreams as TrainingStreams
     from guideplug.sample import Sampler as Sampler
     from guideplug.sample import State as State
-    from guideplug.select import Draw as Draw
+    from guideplug.select import CandidateRequest as CandidateRequest
     from guideplug.select import Losses as Losses
     from guideplug.select import Selection as Selection
     from guideplug.select import Selector as Selector
@@ -132,7 +133,7 @@ if TYPE_CHECKING:
     from guideplug.train import Cosine as Cosine
     from guideplug.train import FiniteData as FiniteData
     from guideplug.train import InverseSqrt as InverseSqrt
-    from guideplug.train import Options as Options
+    from guideplug.train import TrainOptions as TrainOptions
 
 _ROOMS = {
     "adapters": [
@@ -144,8 +145,8 @@ _ROOMS = {
         "finite", "non_negative", "option", "positive", "short", "without_ranges",
     ],
     "denoise": [
-        "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "Leaf", "Level", "LogDensity",
-        "NoiseDomain", "Perturbation", "Space", "Start", "Step", "Uphill", "View", "Weight", "WeightInput",
+        "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "GradientGuided", "Leaf", "Level",
+        "LogDensity", "NoiseDomain", "Perturbation", "Space", "Start", "Step", "View", "Weight", "WeightInput",
         "WeightSchedule", "formula", "perturbed", "tally",
     ],
     "denoise.perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
@@ -154,32 +155,49 @@ _ROOMS = {
     "files.tensors": ["fill_module", "read_tensors"],
     "guide": ["Guider", "opposite", "weight_of"],
     "metrics": [
-        "Candidates", "Difference", "held_out_interval", "interval", "paired_bootstrap", "resampled_coverage",
-        "resampled_energy_distance", "resampled_frechet_distance", "resampled_median",
+        "Candidates", "Difference", "confidence_interval", "held_out_interval", "paired_bootstrap",
+        "resampled_coverage", "resampled_energy_distance", "resampled_frechet_distance", "resampled_median",
     ],
     "noise": ["LogNormal", "LogUniform", "grid_position", "sigma_grid"],
-    "observe": ["Listener", "Observed", "Observer"],
+    "observe": ["Listener", "Observer", "RunInfo"],
     "recipe": ["Recipe", "Workshop"],
     "recipes": [
-        "Augmented", "DataModule", "DataRecipe", "Degraded", "FineTune", "Load", "OwnCode", "Planned",
-        "PlannedBatch", "PlannedSampling", "Resampled", "Snapshot", "Synthetic", "Train",
+        "Augmented", "DataModule", "DataRecipe", "Degraded", "FineTune", "Load", "Planned", "PlannedBatch",
+        "PlannedSampling", "PythonRef", "Resampled", "Snapshot", "Synthetic", "Train",
     ],
     "registry.hookspecs": ["hook"],
     "registry.registry": ["Registry"],
     "reward": ["Reward"],
     "rng": ["SampleStreams", "TrainingStreams"],
     "sample": ["Sampler", "State"],
-    "select": ["Draw", "Losses", "Selection", "Selector", "SelectorState"],
+    "select": ["CandidateRequest", "Losses", "Selection", "Selector", "SelectorState"],
     "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
     "task": ["Arm", "Context", "Examples", "Metric", "Network", "PerSample", "Resampler", "Task", "Weighted", "noised"],
-    "train": ["Constant", "Cosine", "FiniteData", "InverseSqrt", "Options"],
+    "train": ["Constant", "Cosine", "FiniteData", "InverseSqrt", "TrainOptions"],
 }  # fmt: skip
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
+_RENAMED = {
+    "Draw": "CandidateRequest",
+    "Observed": "RunInfo",
+    "Options": "TrainOptions",
+    "OwnCode": "PythonRef",
+    "Uphill": "GradientGuided",
+    "interval": "confidence_interval",
+}
+"""Old spellings, which still resolve in this release."""
 
 __all__ = sorted(_WHERE)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        now = _RENAMED[name]
+        warnings.warn(
+            f"guideplug.{name} is called guideplug.{now}: the old name goes with the next release",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return __getattr__(now)
     if name not in _WHERE:
         raise AttributeError(f"module 'guideplug' has no attribute {name!r}")
     return getattr(import_module(f"guideplug.{_WHERE[name]}"), name)

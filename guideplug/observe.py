@@ -8,6 +8,7 @@ raises is reported once, then no longer told, and the run goes on as if it had n
 import abc
 import signal
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,11 +17,11 @@ import attrs
 
 from guideplug.config import Strategy, decides_nothing
 
-__all__ = ["Listener", "Observed", "Observer", "Observers"]
+__all__ = ["Listener", "Observer", "Observers", "RunInfo"]
 
 
 @attrs.frozen
-class Observed:
+class RunInfo:
     """What is observed.
 
     Args:
@@ -39,8 +40,20 @@ class Observed:
 class Listener(abc.ABC):
     """Told of the events of one run, in its process and thread; what it is slow with, the run waits for."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let a class that was written when `on_event` was called ``notice`` be told of events, with a warning."""
+        super().__init_subclass__(**options)
+        before = cls.__dict__.get("notice")
+        if before is not None and "on_event" not in cls.__dict__:
+            warnings.warn(
+                f"{cls.__qualname__}.notice is called on_event: the old name goes with the next release",
+                DeprecationWarning,
+                stacklevel=3,  # through the metaclass
+            )
+            cls.on_event = before  # type: ignore[method-assign]
+
     @abc.abstractmethod
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         """One event, with data of its own; docs/observers.md has them all, with fields and units."""
 
     def close(self) -> None:  # noqa: B027 - most listeners have nothing to close
@@ -54,7 +67,7 @@ class Observer(Strategy):
     kind: ClassVar[str] = "observer"
 
     @abc.abstractmethod
-    def open(self, observed: Observed) -> Listener:
+    def open(self, observed: RunInfo) -> Listener:
         """A listener for one run; heavy libraries are imported here, and nothing is written before."""
 
 
@@ -64,7 +77,7 @@ class Observers:
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
         self._listeners = [(f"{type(one).__module__}.{type(one).__qualname__}", one) for one in listeners]
 
-    def open(self, observers: Iterable[Observer], observed: Observed) -> None:
+    def open(self, observers: Iterable[Observer], observed: RunInfo) -> None:
         """Open a listener of each, beside those that are there."""
         for observer in observers:
             try:
@@ -78,7 +91,7 @@ class Observers:
         failed: list[tuple[str, Listener, BaseException]] = []
         for name, listener in self._listeners:
             try:
-                listener.notice(event, _copied(data))
+                listener.on_event(event, _copied(data))
             except (Exception, SystemExit, KeyboardInterrupt) as error:
                 failed.append((name, listener, error))
         gone = [listener for _, listener, _ in failed]

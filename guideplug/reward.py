@@ -2,7 +2,7 @@
 
 The abstract strategy alone: the core has no reward and uses none. Plugins offer rewards by name, and recipes of plugins
 take them as options. Code of a user's own needs no plugin: such recipes name it as ``module:function``
-(`guideplug.OwnCode`).
+(`guideplug.PythonRef`).
 """
 
 import abc

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from guideplug.recipe import Recipe
     from guideplug.task import Task
 
-__all__ = ["Draw", "Losses", "Selection", "Selector", "SelectorState", "checked_selection"]
+__all__ = ["CandidateRequest", "Losses", "Selection", "Selector", "SelectorState", "checked_selection"]
 
 SelectorState: TypeAlias = Mapping[str, Any]
 """A selector's memory: a mapping of names to numbers, texts, booleans, None, lists, or such mappings."""
 
 
 @frozen
-class Draw:
+class CandidateRequest:
     """What a selector wants for one step.
 
     Args:
@@ -81,7 +81,7 @@ class Losses:
                 "score both on the same candidates"
             )
 
-    def planned(self, draw: Draw) -> "Losses":
+    def planned(self, draw: CandidateRequest) -> "Losses":
         """The losses that a plan asks for, and no others.
 
         Raises:
@@ -168,7 +168,7 @@ class Selector(Strategy):
         return {}
 
     @abc.abstractmethod
-    def plan(self, batch: int, state: SelectorState) -> Draw:
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
         """What it wants for a step with super-batch size ``batch``.
 
         Raises:

@@ -16,11 +16,11 @@ from guideplug import (
     FineTune,
     LogNormal,
     LogUniform,
-    Options,
     SampleStreams,
     Synthetic,
     Train,
     TrainingStreams,
+    TrainOptions,
 )
 from guideplug.errors import RecipeError
 from guideplug.noise import NoiseDistribution
@@ -30,7 +30,7 @@ from guideplug.rng import derived_seed
 from guideplug.run.builder import StoreWorkshop
 from guideplug.store import Store, identity
 from guideplug.train.dataset import FiniteData
-from guideplug.train.examples import LossTable, NoiseStreams, conditioned
+from guideplug.train.examples import LossTable, NoiseStreams, with_dropped_conditions
 from guideplug_digits import Digits
 from guideplug_digits.task import DigitsTransformer
 from guideplug_early import Early
@@ -48,7 +48,7 @@ NOISE = LogNormal(-1.0, 0.7)
 CPU = torch.device("cpu")
 
 DIGITS = Digits()
-OPTIONS = Options(
+OPTIONS = TrainOptions(
     duration="6it", batch=24, lr=0.004, noise=LogNormal(-1.2, 1.2), condition_dropout=0.3, noise_streams=3
 )
 NETWORK = DigitsTransformer(width=8, blocks=1, heads=2)
@@ -174,7 +174,7 @@ def test_the_table_is_the_networks_losses_one_by_one(tmp_path: Path) -> None:
     assert module.losses.shape == (DIGITS.size(), 3)
     network = shop.obtain(WEAK)
     drawn = table.draws.numbered(torch.tensor([700]), torch.tensor([2]), CPU)
-    loss = OPTIONS.loss.of(network, conditioned(drawn, network), drawn.sigma, 1.0)  # type: ignore[arg-type]
+    loss = OPTIONS.loss.of(network, with_dropped_conditions(drawn, network), drawn.sigma, 1.0)  # type: ignore[arg-type]
     scale = OPTIONS.loss.weight(drawn.sigma, DIGITS.space.sigma_data) / OPTIONS.loss.weight(drawn.sigma, 1.0)
     assert float(module.losses[700, 2]) == pytest.approx(float(loss * scale), rel=1e-4)
     facts = shop.made(table).facts

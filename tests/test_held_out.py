@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guideplug import Candidates, held_out_interval, interval
+from guideplug import Candidates, confidence_interval, held_out_interval
 
 TABLES = st.integers(1, 5).flatmap(
     lambda seeds: st.lists(
@@ -66,7 +66,7 @@ def test_false_differences_are_few_where_no_candidate_is_better(seeds: int, seed
     generator = np.random.default_rng(seed)
     place = np.arange(10)
     factor = np.linalg.cholesky(np.exp(-0.5 * (place[:, None] - place) ** 2) + 1e-9 * np.eye(10))
-    rates = {interval: 0, held_out_interval: 0}
+    rates = {confidence_interval: 0, held_out_interval: 0}
     repetitions = 2_000
     for values in generator.standard_normal((repetitions, seeds, 10)) @ factor.T:
         gaps = list(Candidates(rows(values.T.tolist()), lambda value: value).held_out().values())
@@ -75,4 +75,4 @@ def test_false_differences_are_few_where_no_candidate_is_better(seeds: int, seed
             assert gap is not None
             rates[method] += gap.clear
     assert rates[held_out_interval] <= 0.07 * repetitions
-    assert rates[interval] > 0.1 * repetitions
+    assert rates[confidence_interval] > 0.1 * repetitions

@@ -30,7 +30,7 @@ from guideplug.select import Selector
 from guideplug.store import describe, identity
 from guideplug.store import identity as _identity_function
 from guideplug.task import Network, Task
-from guideplug.train import Cosine, Options
+from guideplug.train import Cosine, TrainOptions
 
 REGISTRY = Registry.installed()
 READER = Reader(REGISTRY)
@@ -123,7 +123,7 @@ def _changed(instance: Any) -> Iterator[tuple[str, Any]]:
     """``instance`` with one thing changed, and which of its fields it was in."""
     attrs.resolve_types(type(instance))
     for attribute in attrs.fields(type(instance)):
-        if not attribute.metadata.get("decides", True):
+        if not attribute.metadata.get("identity", True):
             continue
         value = getattr(instance, attribute.name)
         for other in _others(attribute.type, value):
@@ -174,7 +174,7 @@ def test_what_a_training_is_on_counts_and_without_it_the_task_s_data_are_told_by
 
 def test_every_training_option_changes_it() -> None:
     reached = {field for field, changed in _changed(FULL.options) if identity(evolve(FULL, options=changed))}
-    assert reached == {attribute.name for attribute in attrs.fields(Options)} - {"averages"}
+    assert reached == {attribute.name for attribute in attrs.fields(TrainOptions)} - {"averages"}
 
 
 def test_storing_averages_makes_no_other_network_but_other_combinations_of_them() -> None:

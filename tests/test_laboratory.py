@@ -8,7 +8,7 @@ import pytest
 from attrs import frozen
 
 from guideplug import ConfigError, Findings, Registry, Report, Snapshot, Study, Table, Train, Trial, option
-from guideplug.laboratory import carry_out, planned
+from guideplug.laboratory import planned, run_study
 from guideplug.store import Store
 from guideplug_tree import Tree
 
@@ -53,7 +53,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def carried_out(study: Study, tmp_path: Path) -> Findings:
     (tmp_path / "study/trials").mkdir(parents=True, exist_ok=True)
-    return carry_out(planned(study, REGISTRY, SMALL), REGISTRY, tmp_path / "study", Store(tmp_path / "store"))
+    return run_study(planned(study, REGISTRY, SMALL), REGISTRY, tmp_path / "study", Store(tmp_path / "store"))
 
 
 def test_all_snapshots_of_a_training_are_kept_in_one_pass(tmp_path: Path, steps: list[int]) -> None:

@@ -13,7 +13,7 @@ from guideplug import blurred_queries, dropped_units, identity_attention, pertur
 from guideplug.denoise import tally
 from guideplug.denoise.perturb import blurred
 from guideplug.errors import DenoiserError
-from guideplug.rng import Draws, Samples
+from guideplug.rng import KeyedRandom, SampleKeys
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(3, 9, 8, generator=GENERATOR)
@@ -189,7 +189,7 @@ def test_dropped_units_are_each_samples_own(network):
     start = torch.randn(3, 2, generator=torch.Generator().manual_seed(3))
 
     def asked(rows, share=0.3, seed=0):
-        with view(block, share=share, draws=Draws(Samples(start[rows]), len(start[rows]), seed)):
+        with view(block, share=share, draws=KeyedRandom(SampleKeys(start[rows]), len(start[rows]), seed)):
             return block.mlp[:2](X[rows])
 
     whole, before = asked(slice(0, 3)), block.mlp[:2](X)
@@ -214,7 +214,7 @@ def test_the_network_is_as_it_was(network):
     state = {name: value.clone() for name, value in network.state_dict().items()}
     random = torch.get_rng_state()
     for kind in views:
-        options = {"share": 0.2, "draws": Draws(Samples(X), 3, 0)} if kind == "dropout" else {}
+        options = {"share": 0.2, "draws": KeyedRandom(SampleKeys(X), 3, 0)} if kind == "dropout" else {}
         view = perturbed(model, kind, **options)
         with tally() as counts:
             assert not torch.allclose(view(X, 1.0), before, atol=1e-3)

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from guideplug import (
     Arm,
+    CandidateRequest,
     Combine,
     Condition,
     Context,
     Denoiser,
     Domain,
-    Draw,
     Examples,
     Guider,
     Leaf,
@@ -34,11 +34,11 @@ from guideplug import (
     Losses,
     Metric,
     Network,
-    Observed,
     Observer,
     Recipe,
     Registry,
     Reward,
+    RunInfo,
     Sampler,
     SampleStreams,
     Selection,
@@ -61,15 +61,15 @@ from guideplug.testing.imports import IMPORT, imported
 from guideplug.testing.kit import Kit
 from guideplug.testing.law import Laws
 from guideplug.testing.metrics import METRIC, Measuring
-from guideplug.testing.networks import NETWORK, Networked
+from guideplug.testing.networks import NETWORK, NetworkCase
 from guideplug.testing.observers import OBSERVER, Observing
 from guideplug.testing.recipes import RECIPE
-from guideplug.testing.rewards import REWARD, Rewarding
+from guideplug.testing.rewards import REWARD, RewardCase
 from guideplug.testing.samplers import SAMPLER, Sampling
 from guideplug.testing.schedules import SCHEDULE
 from guideplug.testing.selectors import SELECTOR, Selecting
 from guideplug.testing.strategies import STRATEGY
-from guideplug.testing.tasks import TASK, Tasked
+from guideplug.testing.tasks import TASK, TaskCase
 from guideplug.testing.toys import LineDenoiser, Normal, Straight
 
 torch.set_num_threads(1)
@@ -268,8 +268,8 @@ class Right(Selector):
     def init(self) -> SelectorState:
         return {"steps": 0, "seen": []}
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
-        return Draw(2 * batch if self.defect == "too many" else batch, learner=True)
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
+        return CandidateRequest(2 * batch if self.defect == "too many" else batch, learner=True)
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -350,8 +350,8 @@ def test_a_selectors_defect(defect: str, law: str) -> None:
 
 
 class _Plain(Selector):
-    def plan(self, batch: int, state: SelectorState) -> Draw:
-        return Draw(batch)
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
+        return CandidateRequest(batch)
 
     def select(self, losses: Losses, state: SelectorState, generator: torch.Generator) -> Any:
         return Selection(torch.arange(losses.count)), state
@@ -586,12 +586,12 @@ NETWORKS = [
 
 def test_the_right_network_keeps_all_laws() -> None:
     assert broken(STRATEGY, Builds()) == {}
-    assert broken(NETWORK, Networked(Builds(), Normal())) == {}
+    assert broken(NETWORK, NetworkCase(Builds(), Normal())) == {}
 
 
 @pytest.mark.parametrize(("defect", "law"), NETWORKS)
 def test_a_networks_defect(defect: str, law: str) -> None:
-    assert law in broken(NETWORK, Networked(Builds(defect=defect), Normal()))
+    assert law in broken(NETWORK, NetworkCase(Builds(defect=defect), Normal()))
 
 
 # Tasks
@@ -686,12 +686,12 @@ TASKS = [
 
 def test_the_right_task_keeps_all_laws() -> None:
     assert broken(STRATEGY, Has()) == {}
-    assert broken(TASK, Tasked(Has())) == {}
+    assert broken(TASK, TaskCase(Has())) == {}
 
 
 @pytest.mark.parametrize(("defect", "law"), TASKS)
 def test_a_tasks_defect(defect: str, law: str) -> None:
-    assert law in broken(TASK, Tasked(Has(defect=defect)))
+    assert law in broken(TASK, TaskCase(Has(defect=defect)))
 
 
 # Metrics
@@ -798,7 +798,7 @@ def test_a_rewards_defect() -> None:
         def score(self, x0: Tensor, condition: Condition) -> Tensor:
             return -x0.square().sum(1) + x0.mean()
 
-    found = broken(REWARD, Rewarding(Likes(), torch.randn(4, 2, generator=torch.Generator().manual_seed(0))))
+    found = broken(REWARD, RewardCase(Likes(), torch.randn(4, 2, generator=torch.Generator().manual_seed(0))))
     assert list(found) == ["a score does not depend on the other samples"]
 
 
@@ -845,25 +845,25 @@ def test_a_recipes_defect() -> None:
 class Quiet(Listener):
     """Right."""
 
-    def __init__(self, observed: Observed) -> None:
+    def __init__(self, observed: RunInfo) -> None:
         self.folder = observed.folder
 
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         pass
 
 
 class Picky(Quiet):
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         {"run": 1, "step": 2}[event]
 
 
 class Loud(Quiet):
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         sys.stdout.write(event)
 
 
 class Unclosed(Quiet):
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         self.file = event
 
     def close(self) -> None:
@@ -871,22 +871,22 @@ class Unclosed(Quiet):
 
 
 class Draws(Quiet):
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         random.random()
 
 
 class Sets(Quiet):
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         os.environ["GUIDEPLUG_TEST_OF_OBSERVERS"] = str(time.perf_counter_ns())
 
 
 class Beside(Quiet):
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         (self.folder.parent / "mine.txt").touch()
 
 
 class Lives(Quiet):
-    def __init__(self, observed: Observed) -> None:
+    def __init__(self, observed: RunInfo) -> None:
         threading.Thread(target=time.sleep, args=(2,), daemon=True).start()
 
 
@@ -913,7 +913,7 @@ def test_an_observers_defect(listener: type[Quiet], law: str | None, monkeypatch
 
         name = "watches"
 
-        def open(self, observed: Observed) -> Listener:
+        def open(self, observed: RunInfo) -> Listener:
             return listener(observed)
 
     found = broken(OBSERVER, Observing(Watches()))

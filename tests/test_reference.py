@@ -15,7 +15,7 @@ import click
 import pytest
 
 import guideplug
-from guideplug import Options, Registry, Strategy, Task, Train
+from guideplug import Registry, Strategy, Task, Train, TrainOptions
 from guideplug.cli.inspect import _strategy_data, _type_name
 from guideplug.cli.main import main
 from guideplug.compare.config_file import OWN_KEYS
@@ -145,7 +145,7 @@ def train_rows(registry: Registry) -> list[tuple[str, ...]]:
     recipes = {task.name: task.recipe("main", None) for task in registered_tasks(registry)}
     chosen = {name: recipe.options for name, recipe in recipes.items() if isinstance(recipe, Train)}
     rows: list[tuple[str, ...]] = [("option", *map(code, chosen))]
-    for attribute in attrs.fields(Options):
+    for attribute in attrs.fields(TrainOptions):
         values = [code(format_value(write(getattr(options, attribute.name)))) for options in chosen.values()]
         default = None if attribute.default is attrs.NOTHING else default_of(attribute)
         if any(value != default for value in values):
@@ -176,7 +176,7 @@ def configuration() -> str:
         "",
         "The table `[train]`, and the options of every recipe that trains (`models.ROLE.options.KEY`).",
         "",
-        *table(("option", "type", "default", "meaning"), *option_rows(Options)),
+        *table(("option", "type", "default", "meaning"), *option_rows(TrainOptions)),
         "What the tasks choose instead:",
         "",
         *table(*train_rows(registry)),
@@ -303,7 +303,7 @@ def test_the_reference_is_current(name: str) -> None:
 
 def test_every_key_and_every_option_is_there() -> None:
     keys, options = (FOLDER / "configuration.md").read_text(), (FOLDER / "strategies.md").read_text()
-    for key in [*KEYS, *OWN_KEYS, *(attribute.name for attribute in attrs.fields(Options))]:
+    for key in [*KEYS, *OWN_KEYS, *(attribute.name for attribute in attrs.fields(TrainOptions))]:
         assert f"| `{key}` |" in keys
     for plugin in Registry.installed().plugins:
         for offer in plugin.offers:

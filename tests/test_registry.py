@@ -13,22 +13,22 @@ import pytest
 from guideplug.config import Reader
 from guideplug.errors import PluginError, UnknownName
 from guideplug.guide import Guider
-from guideplug.observe import Listener, Observed, Observer, Observers
+from guideplug.observe import Listener, Observer, Observers, RunInfo
 from guideplug.recipes import Train
 from guideplug.registry.registry import Registry
-from guideplug.run.interrupt import Interrupted, asked_to_stop
+from guideplug.run.interrupt import Interrupted, handle_signals
 from guideplug.select import Selector
 
 SELECTOR = """
 from attrs import define, frozen
 import attrs
 import guideplug
-from guideplug import Draw, Selection, Selector, hook, option
+from guideplug import CandidateRequest, Selection, Selector, hook, option
 
 
 class Parent(Selector):
     def plan(self, batch, state):
-        return Draw(batch)
+        return CandidateRequest(batch)
 
     def select(self, losses, state, generator):
         raise NotImplementedError
@@ -386,14 +386,14 @@ def test_a_local_file_that_offers_an_installed_name_is_a_conflict(tmp_path: Path
 
 OBSERVER = """
 from attrs import frozen
-from guideplug import Listener, Observed, Observer, hook, option
+from guideplug import Listener, RunInfo, Observer, hook, option
 
 seen = []
 
 class Notes(Listener):
     def __init__(self, step):
         self.step = step
-    def notice(self, event, data):
+    def on_event(self, event, data):
         seen.append((event, self.step))
 
 @frozen
@@ -419,7 +419,7 @@ def test_observers_are_strategies_that_open_a_listener_for_each_run(tmp_path: Pa
     assert registry.names("observer") == ["watcher"]
     chosen = Reader(registry).read(["watcher(step=3)", "watcher"], tuple[Observer, ...], "observers")
     tell = Observers()
-    tell.open(chosen, Observed(tmp_path))
+    tell.open(chosen, RunInfo(tmp_path))
     tell("step", loss=1.0)
     assert sys.modules["guideplug_local_watch"].seen == [("step", 3), ("step", 1)]
 
@@ -431,7 +431,7 @@ class _Notes(Listener):
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.fails_at, self.error, self.closed = fails_at, error or RuntimeError("my\nfault"), 0
 
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         self.events.append((event, copy.deepcopy(data)))
         for value in data.values():
             if isinstance(value, list | dict):
@@ -472,12 +472,12 @@ def test_an_observer_that_cannot_be_opened_is_left_out(capsys: pytest.CaptureFix
     class Never(Observer):
         name = "never"
 
-        def open(self, observed: Observed) -> Listener:
+        def open(self, observed: RunInfo) -> Listener:
             raise ImportError("no such library")
 
     good = _Notes()
     tell = Observers([good])
-    tell.open([Never()], Observed(tmp_path))
+    tell.open([Never()], RunInfo(tmp_path))
     tell("step", step=1)
     assert [event for event, _ in good.events] == ["observer", "step"]
     assert capsys.readouterr().err.count("\n") == 1
@@ -485,7 +485,7 @@ def test_an_observer_that_cannot_be_opened_is_left_out(capsys: pytest.CaptureFix
 
 def test_a_listener_that_fails_at_every_event_does_not_go_on_for_ever(capsys: pytest.CaptureFixture[str]) -> None:
     class Never(Listener):
-        def notice(self, event: str, data: dict[str, Any]) -> None:
+        def on_event(self, event: str, data: dict[str, Any]) -> None:
             raise RuntimeError(event)
 
         def close(self) -> None:
@@ -502,8 +502,8 @@ def test_an_exit_is_a_failure_and_an_interrupt_may_be_the_users(capsys: pytest.C
     assert "SystemExit: 3" in capsys.readouterr().err
     with pytest.raises(KeyboardInterrupt):  # Python's own handler is there: nobody knows who raised it
         Observers([_Notes("step", KeyboardInterrupt())])("step")
-    with asked_to_stop() as stop:
+    with handle_signals() as stop:
         Observers([_Notes("step", KeyboardInterrupt())])("step")  # the run's handler is: the user did not
     assert stop.signal is None
-    with pytest.raises(Interrupted), asked_to_stop():
+    with pytest.raises(Interrupted), handle_signals():
         Observers([_Notes("step", Interrupted(130))])("step")

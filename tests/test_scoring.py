@@ -12,14 +12,13 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from guideplug import (
+    CandidateRequest,
     Condition,
-    Draw,
     Examples,
     Guider,
     Leaf,
     LogNormal,
     Losses,
-    Options,
     Registry,
     Selection,
     Selector,
@@ -27,6 +26,7 @@ from guideplug import (
     Space,
     Task,
     TrainingStreams,
+    TrainOptions,
     noised,
     option,
 )
@@ -34,7 +34,7 @@ from guideplug.config import Reader
 from guideplug.errors import ConditionError, RecipeError
 from guideplug.train import Training
 from guideplug.train.dataset import FiniteData
-from guideplug.train.examples import FreshNoise, NoiseStreams, conditioned
+from guideplug.train.examples import FreshNoise, NoiseStreams, with_dropped_conditions
 from guideplug_autoguidance import Autoguidance
 from guideplug_cfg import CFG
 from guideplug_jest import JEST
@@ -97,8 +97,8 @@ class Scored(Selector):
     separate: bool = option(False, help="whether the reference has noise of its own")
     got: list[Losses] = option(factory=list, help="where the losses go")
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
-        return Draw(batch, learner=True, reference="weak", guider=self.guider, separate_noise=self.separate)
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
+        return CandidateRequest(batch, learner=True, reference="weak", guider=self.guider, separate_noise=self.separate)
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -107,9 +107,9 @@ class Scored(Selector):
         return Selection(torch.arange(losses.count)), state
 
 
-def options(**changes: Any) -> Options:
+def options(**changes: Any) -> TrainOptions:
     values = {"duration": "1it", "batch": 40, "noise": LogNormal(-1.0, 0.8), "condition_dropout": 0.5}
-    return Options(**{**values, **changes})
+    return TrainOptions(**{**values, **changes})
 
 
 def training(learner: Leaf, weak: Leaf, selector: Selector, data: Any = None, **changes: Any) -> Training:
@@ -131,7 +131,7 @@ def losses_of(now: Training, point: Any, network: Leaf) -> Tensor:
     assert drawn.drop is not None
     assert 5 < int(drawn.drop.sum()) < 35
     with torch.no_grad():
-        return now.options.score_loss.of(point, conditioned(drawn, network), drawn.sigma, SPACE.sigma_data)
+        return now.options.score_loss.of(point, with_dropped_conditions(drawn, network), drawn.sigma, SPACE.sigma_data)
 
 
 # Dropped conditions
@@ -188,7 +188,11 @@ def test_a_table_of_known_losses_agrees_with_scoring() -> None:
     numbers = torch.arange(24)
     drawn = draws.numbered(numbers // 3, numbers % 3, torch.device("cpu"))
     with torch.no_grad():
-        table = options().score_loss.of(weak, conditioned(drawn, weak), drawn.sigma, SPACE.sigma_data).reshape(8, 3)
+        table = (
+            options()
+            .score_loss.of(weak, with_dropped_conditions(drawn, weak), drawn.sigma, SPACE.sigma_data)
+            .reshape(8, 3)
+        )
     got = []
     for tables in ({}, {"weak": table}):
         selector = Scored()
@@ -254,7 +258,9 @@ def test_a_reference_with_noise_of_its_own_is_scored_on_the_same_clean_examples(
         assert abs(float(torch.corrcoef(torch.stack([one.flatten(), two.flatten()]))[0, 1])) < 0.4
         assert not bool((one == two).any())
     with torch.no_grad():
-        expected = now.options.score_loss.of(weak, conditioned(theirs, weak), theirs.sigma, SPACE.sigma_data)
+        expected = now.options.score_loss.of(
+            weak, with_dropped_conditions(theirs, weak), theirs.sigma, SPACE.sigma_data
+        )
     learners = losses_of(now, learner, learner)
     now.run()
     torch.testing.assert_close(selector.got[0].reference, expected)

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guideplug import Draw, Losses, Registry, Selection, Selector, SelectorState, option
+from guideplug import CandidateRequest, Losses, Registry, Selection, Selector, SelectorState, option
 from guideplug.config import Reader
 from guideplug.errors import ConfigError, SelectionError
 from guideplug.select import checked_selection
@@ -23,8 +23,8 @@ class Mine(Selector):
 
     name = "mine"
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
-        return Draw(batch)
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
+        return CandidateRequest(batch)
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -135,8 +135,8 @@ class Weighing(Selector):
     claims: bool = option(True, help="whether it says that it has importance")
     greedy: bool = option(False, help="whether it takes the largest losses")
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
-        return Draw(batch, learner=True)
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
+        return CandidateRequest(batch, learner=True)
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -212,10 +212,10 @@ def test_losses_of_different_candidates_are_refused() -> None:
 def test_planned_losses_are_those_of_the_plan_alone() -> None:
     both = Losses(6, GOOD, 2 * GOOD)
     for draw, kept in [
-        (Draw(6), (False, False)),
-        (Draw(6, learner=True), (True, False)),
-        (Draw(6, reference="weak"), (False, True)),
-        (Draw(6, learner=True, reference="weak"), (True, True)),
+        (CandidateRequest(6), (False, False)),
+        (CandidateRequest(6, learner=True), (True, False)),
+        (CandidateRequest(6, reference="weak"), (False, True)),
+        (CandidateRequest(6, learner=True, reference="weak"), (True, True)),
     ]:
         planned = both.planned(draw)
         assert (planned.learner is not None, planned.reference is not None) == kept
@@ -223,7 +223,7 @@ def test_planned_losses_are_those_of_the_plan_alone() -> None:
 
 
 def test_losses_that_the_plan_misses_are_named() -> None:
-    draw = Draw(6, learner=True, reference="weak")
+    draw = CandidateRequest(6, learner=True, reference="weak")
     with pytest.raises(ValueError, match=r"learner's losses are missing: pass them, as in Losses\(6, learner="):
         Losses(6, reference=GOOD).planned(draw)
     with pytest.raises(ValueError, match="the reference's losses are missing"):

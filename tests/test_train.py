@@ -14,10 +14,10 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from guideplug import (
+    CandidateRequest,
     Condition,
     Constant,
     Cosine,
-    Draw,
     Duration,
     Examples,
     Guider,
@@ -25,7 +25,6 @@ from guideplug import (
     Leaf,
     LogNormal,
     Losses,
-    Options,
     Registry,
     Selection,
     Selector,
@@ -33,6 +32,7 @@ from guideplug import (
     Space,
     Task,
     TrainingStreams,
+    TrainOptions,
     noised,
     option,
 )
@@ -114,8 +114,8 @@ class Chosen(Selector):
     indices: tuple[int, ...] = option(help="what is kept")
     weights: tuple[float, ...] | None = option(None, help="their weights")
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
-        return Draw(batch)
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
+        return CandidateRequest(batch)
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -124,8 +124,8 @@ class Chosen(Selector):
         return Selection(torch.tensor(self.indices), weights), state
 
 
-def options(**changes: Any) -> Options:
-    return Options(**{"duration": "6it", "batch": 32, "lr": 0.01, "noise": LogNormal(-1.0, 0.8), **changes})
+def options(**changes: Any) -> TrainOptions:
+    return TrainOptions(**{"duration": "6it", "batch": 32, "lr": 0.01, "noise": LogNormal(-1.0, 0.8), **changes})
 
 
 def training(
@@ -331,8 +331,8 @@ def test_a_selector_gets_the_losses_it_asked_for() -> None:
     class Nosy(Selector):
         name = "nosy"
 
-        def plan(self, batch: int, state: SelectorState) -> Draw:
-            return Draw(8, learner=True, reference="weak")
+        def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
+            return CandidateRequest(8, learner=True, reference="weak")
 
         def select(
             self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -388,8 +388,8 @@ class UnderGuidance(Selector):
     guider: Guider | None = option(help="what guides it")
     got: list[Losses] = option(factory=list, help="where the losses go")
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
-        return Draw(batch, learner=True, reference="weak", guider=self.guider)
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
+        return CandidateRequest(batch, learner=True, reference="weak", guider=self.guider)
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -459,8 +459,8 @@ class Firsts(Selector):
     name = "firsts"
     share: float = option(0.25, help="how many of them")
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
-        return Draw(batch)
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
+        return CandidateRequest(batch)
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -911,8 +911,8 @@ def test_schedules() -> None:
     cosine = Cosine(0.2)
     assert [cosine.factor(7, progress) for progress in (0, 0.5, 1, 2)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
     with pytest.raises(RecipeError, match="needs to know where a training ends"):
-        Options(duration="9s", batch=4, schedule=cosine).check()
-    Options(duration="9kex", batch=4, schedule=cosine).check()
+        TrainOptions(duration="9s", batch=4, schedule=cosine).check()
+    TrainOptions(duration="9kex", batch=4, schedule=cosine).check()
     with pytest.raises(ValueError, match="after"):
         InverseSqrt(0)
     with pytest.raises(ValueError, match="end"):

@@ -9,7 +9,7 @@ from torch import nn
 
 from guideplug import dropped_units, identity_attention, perturbed, skip_layers, wrap
 from guideplug.errors import DenoiserError
-from guideplug.rng import Draws, Samples
+from guideplug.rng import KeyedRandom, SampleKeys
 from guideplug.task import seeded_build
 from guideplug_digits import Digits, DigitsTransformer
 
@@ -182,7 +182,7 @@ def digits():
     torch._dynamo.reset()
 
 
-DRAWS = {"share": 0.3, "draws": Draws(Samples(X), 4, 0)}
+DRAWS = {"share": 0.3, "draws": KeyedRandom(SampleKeys(X), 4, 0)}
 
 
 @pytest.mark.parametrize("kind", ["skip-layer", "identity-attention", "blurred-queries", "dropout"])

@@ -157,7 +157,7 @@ def _schedules(adapted: Adapted, trial: Trial) -> Iterator[_Told]:
     for usual in (
         VPSchedule(), VPSchedule(time_scale=1000), CosineSchedule(), CosineSchedule(time_scale=1000), FlowSchedule(),
         FlowSchedule(time_scale=1000), FlowSchedule(data_at=1), FlowSchedule(data_at=1, time_scale=1000), VESchedule(),
-        VESchedule(told="log_sigma"),
+        VESchedule(noise_input="log_sigma"),
     ):  # fmt: skip
         if usual != own:
             yield _Told(usual, written(usual))

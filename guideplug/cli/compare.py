@@ -24,11 +24,11 @@ from guideplug.config import Duration, expand_ranges, shell_quote, short
 from guideplug.errors import ConfigError, ExpressionError, RunError, UsageError, WriteError
 from guideplug.files.atomic import at_work_in, check_unchanged, clear_litter, cleared, whole_file
 from guideplug.files.reading import parse_toml
-from guideplug.observe import Observed
+from guideplug.observe import RunInfo
 from guideplug.registry.registry import Registry
-from guideplug.run.event_scope import told
+from guideplug.run.event_scope import event_scope
 from guideplug.run.folder import EventLog, RunFolder
-from guideplug.run.interrupt import Interrupted, asked_to_stop
+from guideplug.run.interrupt import Interrupted, handle_signals
 from guideplug.run.preflight import rehearse
 from guideplug.run.resolve import Request
 from guideplug.store import Store
@@ -184,7 +184,7 @@ def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]
         for line in pointless(grid):
             click.echo(line)
         progress = CompareProgress(Console(), found_trainings(grid, store), len(grid.trainings))
-    observed = Observed(folder.resolve(), "compare", tomllib.loads(to_toml(grid)), resumed)
+    observed = RunInfo(folder.resolve(), "compare", tomllib.loads(to_toml(grid)), resumed)
     plan = {
         "task": short(grid.first.task),
         "guiders": list(grid.request.guiders),
@@ -198,10 +198,10 @@ def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]
         click.echo(f"interrupted; go on with: guideplug compare --resume {shell_quote(str(folder))}", err=True)
 
     try:
-        with asked_to_stop(leave):
+        with handle_signals(leave):
             cleared(folder, ("cells",))
             clear_litter(folder / "figures")
-            with told([EventLog(folder / "events.jsonl")], grid.first.observers, observed, plan) as observers:
+            with event_scope([EventLog(folder / "events.jsonl")], grid.first.observers, observed, plan) as observers:
                 found = compare(
                     grid,
                     registry,

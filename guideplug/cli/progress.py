@@ -57,7 +57,7 @@ class ProgressBars(Listener):
         self._tasks: dict[str, TaskID] = {}
         self._progress.start()
 
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         """Move the bar that the event is about."""
         if event == "found":
             self._progress.console.print(found_line(data), markup=False, highlight=False)
@@ -94,7 +94,7 @@ class ProgressLines(Listener):
         self._said = time.monotonic()
         self._arms: set[str] = set()
 
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         """Say it, if it is worth a line."""
         now = time.monotonic()
         if event == "found":

@@ -21,12 +21,12 @@ from guideplug.config import Reader, format_value, parse, shell_quote, write
 from guideplug.errors import ExpressionError, RunError, UsageError, WriteError
 from guideplug.files.atomic import at_work_in, check_unchanged, cleared, whole_file
 from guideplug.files.reading import parse_toml
-from guideplug.laboratory import Plan, carry_out, failures, planned, shown, write_report
-from guideplug.observe import Observed, Observer
+from guideplug.laboratory import Plan, failures, planned, run_study, shown, write_report
+from guideplug.observe import Observer, RunInfo
 from guideplug.registry.registry import Registry
-from guideplug.run.event_scope import told
+from guideplug.run.event_scope import event_scope
 from guideplug.run.folder import EventLog, RunFolder
-from guideplug.run.interrupt import Interrupted, asked_to_stop
+from guideplug.run.interrupt import Interrupted, handle_signals
 from guideplug.store import Store, identity
 from guideplug.study import Findings, Report, Study
 
@@ -166,18 +166,18 @@ def _go(
     as_json = options["as_json"]
     progress = None if as_json else StudyProgress(Console())
     config = {"study": format_value(write(plan.study)), **plan.common}
-    observed = Observed(folder.resolve(), "study", config, resumed)
+    observed = RunInfo(folder.resolve(), "study", config, resumed)
 
     def leave() -> None:
         _close(progress)
         click.echo(f"interrupted; go on with: guideplug study --resume {shell_quote(str(folder))}", err=True)
 
     try:
-        with asked_to_stop(leave):
+        with handle_signals(leave):
             cleared(folder, ("trials",))
             listeners = [EventLog(folder / "events.jsonl"), *([] if progress is None else [progress])]
-            with told(listeners, observers, observed, {"study": plan.expression}) as tell:
-                found = carry_out(plan, registry, folder, store, jobs=options["jobs"], observers=tell)
+            with event_scope(listeners, observers, observed, {"study": plan.expression}) as tell:
+                found = run_study(plan, registry, folder, store, jobs=options["jobs"], observers=tell)
             _close(progress)
             try:
                 report = plan.study.report(found)

@@ -34,7 +34,7 @@ class StudyProgress(Listener):
             self._task = self._bar.add_task("begins", total=None, now="")
             self._bar.start()
 
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         """Move on, or say it where it is worth a line."""
         if event in PHASES:
             self._counted(event, data["done"], data["total"], data["which"])

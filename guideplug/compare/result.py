@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias, get_args
 import attrs
 
 from guideplug.compare.costs import Cost
-from guideplug.metrics.statistics import Difference, interval
+from guideplug.metrics.statistics import Difference, confidence_interval
 
 __all__ = ["BUDGETS", "NEAR", "Arm", "Budget", "Comparison", "Miss", "Row", "Training"]
 
@@ -250,7 +250,7 @@ class Comparison:
         """The paired difference of an arm to another; for a metric that should be near the truth, of distances.
 
         None for fewer than two seeds in which both have a value, for a distance to a truth that has none, where one of
-        the two misses the budget, and where `interval` has none.
+        the two misses the budget, and where `confidence_interval` has none.
         """
         if {arm[1], other[1]} & self.missed(budget).keys():
             return None
@@ -260,4 +260,4 @@ class Comparison:
             if truth is None:
                 return None
             ours, first = ({seed: abs(value - truth) for seed, value in arm.items()} for arm in (ours, first))
-        return interval([ours[seed] - first[seed] for seed in ours if seed in first])
+        return confidence_interval([ours[seed] - first[seed] for seed in ours if seed in first])

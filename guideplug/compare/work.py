@@ -216,7 +216,7 @@ def _needs_end(grid: Grid) -> str | None:
 
 
 @attrs.define
-class _Desk:
+class _Worker:
     """What a process works with."""
 
     grid: Grid
@@ -269,12 +269,12 @@ class _Desk:
         return {"code": _code(self.grid, self.registry, cell), "guiders": found, "truth": truth}
 
 
-def _desk_of(request: GridRequest, plugins: Sequence[str], root: str) -> _Desk:
-    """The desk of another process."""
+def _worker_of(request: GridRequest, plugins: Sequence[str], root: str) -> _Worker:
+    """The worker of another process."""
     registry = Registry.installed(plugins)
     grid = resolve_grid(request, registry)
     torch.set_num_threads(grid.first.threads)
-    return _Desk(grid, registry, Store(Path(root)), Bench(registry), Observers())
+    return _Worker(grid, registry, Store(Path(root)), Bench(registry), Observers())
 
 
 @contextmanager
@@ -282,9 +282,9 @@ def _work(grid: Grid, registry: Registry, store: Store, jobs: int, observers: Ob
     """What works on cells, in this process or in several, and gives each when it is done."""
     if jobs > 1:
         arguments = grid.request, list(grid.first.plugins), str(store.root)
-        with workers(jobs, _desk_of, arguments, told=lambda cell: f"{cell[0]}, seed {cell[1]}") as run:
+        with workers(jobs, _worker_of, arguments, label=lambda cell: f"{cell[0]}, seed {cell[1]}") as run:
             yield run
         return
     torch.set_num_threads(grid.first.threads)
-    desk = _Desk(grid, registry, store, Bench(registry), observers)
-    yield lambda what, cells: ((cell, getattr(desk, what)(cell)) for cell in cells)
+    worker = _Worker(grid, registry, store, Bench(registry), observers)
+    yield lambda what, cells: ((cell, getattr(worker, what)(cell)) for cell in cells)

@@ -1,4 +1,4 @@
-"""Processes that work on cells: each has a desk, and a pipe of its own to the one that asks.
+"""Processes that work on cells: each has a worker, and a pipe of its own to the one that asks.
 
 A process that is asked to stop finishes its step, saves what it was at, and leaves; one that takes too long is killed.
 None of them shares a lock with another, so one that dies, or is killed for the memory it takes, leaves nobody waiting.
@@ -20,14 +20,14 @@ from typing import Any, TypeAlias
 import attrs
 
 from guideplug.errors import RunError
-from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop
+from guideplug.run.interrupt import Interrupted, StopToken, handle_signals
 
 __all__ = ["Cell", "Run", "asked_to_leave", "workers"]
 
 Cell: TypeAlias = Any
 """What a piece of work is known by; it can be pickled."""
 Run: TypeAlias = Callable[[str, Sequence[Cell]], Iterator[tuple[Cell, Any]]]
-"""Asks for a method of the desk to be called with each cell, and gives every answer when it is there."""
+"""Asks for a method of the worker to be called with each cell, and gives every answer when it is there."""
 
 PATIENCE = 10.0
 """Seconds that processes get for leaving when they are asked to."""
@@ -39,11 +39,11 @@ _employed = False
 
 
 @contextmanager
-def asked_to_leave() -> Iterator[Stop]:
-    """`asked_to_stop`; where this process is one of several and was asked, it leaves when the block ends, however."""
-    stop = Stop()
+def asked_to_leave() -> Iterator[StopToken]:
+    """`handle_signals`; where this process is one of several and was asked, it leaves when the block ends, however."""
+    stop = StopToken()
     try:
-        with asked_to_stop() as stop:
+        with handle_signals() as stop:
             yield stop
     finally:
         if _employed and stop.signal is not None:
@@ -82,15 +82,15 @@ def _serve(pipe: Connection, make: Callable[..., Any], arguments: Sequence[Any])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks has it too, and says when to stop
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    desk = None
+    worker = None
     while True:
         try:
             what, cell = pipe.recv()
         except EOFError:
             return
         try:
-            desk = desk or make(*arguments)
-            answer = True, getattr(desk, what)(cell)
+            worker = worker or make(*arguments)
+            answer = True, getattr(worker, what)(cell)
         except Exception as error:
             answer = False, _sendable(error)
         try:
@@ -108,30 +108,30 @@ class _Worker:
 
 @contextmanager
 def workers(
-    jobs: int, make: Callable[..., Any], arguments: Sequence[Any], told: Callable[[Cell], str] = str
+    jobs: int, make: Callable[..., Any], arguments: Sequence[Any], label: Callable[[Cell], str] = str
 ) -> Iterator[Run]:
     """What works on cells in ``jobs`` other processes.
 
     Args:
         jobs: processes.
-        make: makes a process's desk; it is called there.
+        make: makes a process's worker; it is called there.
         arguments: of it.
-        told: how a cell is called in messages.
+        label: how a cell is called in messages.
 
     Raises:
-        Exception: what a desk raised, with its traceback; the others are stopped, and keep what they were at.
+        Exception: what a worker raised, with its traceback; the others are stopped, and keep what they were at.
         RunError: a process died.
         Interrupted: SIGINT or SIGTERM.
     """
-    staff: list[_Worker] = []
-    with asked_to_stop() as stop:
+    spawned: list[_Worker] = []
+    with handle_signals() as stop:
         try:
-            yield lambda what, cells: _dealt(staff, jobs, make, arguments, told, what, cells, stop)
+            yield lambda what, cells: _dispatch(spawned, jobs, make, arguments, label, what, cells, stop)
         finally:
-            _dismiss(staff)
+            _shutdown(spawned)
 
 
-def _hired(make: Callable[..., Any], arguments: Sequence[Any]) -> _Worker:
+def _spawn(make: Callable[..., Any], arguments: Sequence[Any]) -> _Worker:
     """A new process; no Ctrl-C reaches it before it is ready for one."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -145,34 +145,34 @@ def _hired(make: Callable[..., Any], arguments: Sequence[Any]) -> _Worker:
     return _Worker(process, ours)
 
 
-def _dealt(
-    staff: list[_Worker],
+def _dispatch(
+    spawned: list[_Worker],
     jobs: int,
     make: Callable[..., Any],
     arguments: Sequence[Any],
-    told: Callable[[Cell], str],
+    label: Callable[[Cell], str],
     what: str,
     cells: Sequence[Cell],
-    stop: Stop,
+    stop: StopToken,
 ) -> Iterator[tuple[Cell, Any]]:
     left = list(reversed(cells))
-    while len(staff) < min(jobs, len(cells)):
-        staff.append(_hired(make, arguments))
-    while left or any(worker.cell is not None for worker in staff):
-        for worker in staff:
+    while len(spawned) < min(jobs, len(cells)):
+        spawned.append(_spawn(make, arguments))
+    while left or any(worker.cell is not None for worker in spawned):
+        for worker in spawned:
             if worker.cell is None and left:
                 worker.cell = left.pop()
                 try:
                     worker.pipe.send((what, worker.cell))
                 except BrokenPipeError:
-                    raise _died(worker, told) from None
-        busy = {worker.pipe: worker for worker in staff if worker.cell is not None}
+                    raise _died(worker, label) from None
+        busy = {worker.pipe: worker for worker in spawned if worker.cell is not None}
         for pipe in wait(list(busy), timeout=ASK_EVERY):
             worker = busy[pipe]  # type: ignore[index]
             try:
                 good, answer = worker.pipe.recv()
             except (EOFError, ConnectionResetError):
-                raise _died(worker, told) from None
+                raise _died(worker, label) from None
             if not good:
                 error, text = answer
                 error.__cause__ = _Remote(text)
@@ -183,7 +183,7 @@ def _dealt(
         stop()
 
 
-def _died(worker: _Worker, told: Callable[[Cell], str]) -> BaseException:
+def _died(worker: _Worker, label: Callable[[Cell], str]) -> BaseException:
     """What a process's end means: it was asked to stop by somebody, or it was killed."""
     worker.process.join(PATIENCE)
     code = worker.process.exitcode
@@ -191,19 +191,19 @@ def _died(worker: _Worker, told: Callable[[Cell], str]) -> BaseException:
         if code in (-number, 128 + number):
             return Interrupted(128 + number)
     how = f"by signal {-code} ({signal.Signals(-code).name})" if code is not None and code < 0 else f"with code {code}"
-    at = "nothing" if worker.cell is None else told(worker.cell)
+    at = "nothing" if worker.cell is None else label(worker.cell)
     return RunError(
         f"a process of --jobs ended {how} while it was at {at}; what was done is kept: go on with "
         "--resume, with fewer --jobs where memory ran out"
     )
 
 
-def _dismiss(staff: Sequence[_Worker]) -> None:
+def _shutdown(spawned: Sequence[_Worker]) -> None:
     """End every process: one that is idle ends at once, one at work between two steps, one that does not is killed."""
-    for worker in staff:
+    for worker in spawned:
         worker.process.terminate()
     until = time.monotonic() + PATIENCE
-    for worker in staff:
+    for worker in spawned:
         worker.process.join(max(until - time.monotonic(), 0))
         if worker.process.is_alive():
             worker.process.kill()

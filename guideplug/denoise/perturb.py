@@ -31,7 +31,7 @@ from torch.overrides import TorchFunctionMode
 
 from guideplug.denoise.visit import Visit
 from guideplug.errors import DenoiserError
-from guideplug.rng import Draws
+from guideplug.rng import KeyedRandom
 
 __all__ = ["Layers", "Offer", "blurred_queries", "dropped_units", "identity_attention", "skip_layers"]
 
@@ -358,7 +358,7 @@ def _blur_matrix(side: int, blur: float) -> Tensor:
 class _Drop(Touch):
     number: int
     share: float = field()
-    draws: Draws | None = None
+    draws: KeyedRandom | None = None
 
     def __attrs_post_init__(self) -> None:
         if not 0 < self.share < 1:

@@ -23,7 +23,7 @@ from guideplug.denoise.condition import Condition, concatenate, expand, repeated
 from guideplug.denoise.node import Fixed, NetworkNode, Node, Point, Query, Slot
 from guideplug.denoise.weight import Weight
 from guideplug.denoise.weight_input import Level, WeightInput
-from guideplug.rng.keyed import Samples
+from guideplug.rng.keyed import SampleKeys
 
 __all__ = [
     "NEGLIGIBLE",
@@ -186,12 +186,12 @@ class Plan:
         self._calls: dict[ActiveTerms, list[Call]] = {}
         self._parts: tuple[object, ...] = ()
         self._stamp: tuple[object, ...] = ()
-        self._samples: Samples | None = None
+        self._samples: SampleKeys | None = None
 
-    def samples(self, x: Tensor) -> Samples:
+    def samples(self, x: Tensor) -> SampleKeys:
         """Who is asked for x (B, *): those that began the trajectory, at one more evaluation of it."""
         known = self._samples
-        self._samples = Samples(x) if known is None or len(known) != len(x) else known.later()
+        self._samples = SampleKeys(x) if known is None or len(known) != len(x) else known.later()
         return self._samples
 
     def calls(self, terms: ActiveTerms, places: Mapping[Path, EvalPoint], condition: Condition) -> list[Call]:

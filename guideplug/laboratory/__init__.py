@@ -1,7 +1,7 @@
 """Where studies are carried out: trials resolved, networks trained once, samples measured, all of it kept; reports."""
 
 from guideplug.laboratory.study_plan import Plan, planned
-from guideplug.laboratory.work import carry_out
+from guideplug.laboratory.work import run_study
 from guideplug.laboratory.write_report import failures, markdown, shown, write_report
 
-__all__ = ["Plan", "carry_out", "failures", "markdown", "planned", "shown", "write_report"]
+__all__ = ["Plan", "failures", "markdown", "planned", "run_study", "shown", "write_report"]

@@ -42,12 +42,12 @@ from guideplug.store import Store, identity
 from guideplug.study import Findings, Measured, Study
 from guideplug.task import Arm
 
-__all__ = ["TRIALS", "carry_out"]
+__all__ = ["TRIALS", "run_study"]
 
 TRIALS = "trials"
 
 
-def carry_out(
+def run_study(
     plan: Plan,
     registry: Registry,
     folder: Path,
@@ -176,7 +176,7 @@ def _obtained(store: Store, recipes: Mapping[str, Any], device: str, role: str) 
 
 
 @attrs.define
-class _Desk:
+class _Worker:
     """What a process works with; a trial and a network are known by their numbers."""
 
     plan: Plan
@@ -250,12 +250,14 @@ def _arrays(arm: Arm) -> dict[str, Any]:
     return found | {f"condition.{name}": part.numpy() for name, part in (arm.condition or {}).items()}
 
 
-def _desk_of(expression: str, common: Mapping[str, object], plugins: Sequence[str], folder: str, root: str) -> _Desk:
-    """The desk of another process."""
+def _worker_of(
+    expression: str, common: Mapping[str, object], plugins: Sequence[str], folder: str, root: str
+) -> _Worker:
+    """The worker of another process."""
     registry = Registry.installed(plugins)
     plan = planned(Reader(registry).expression(expression, Study, "study"), registry, common)
     torch.set_num_threads(plan.configs[0].threads)
-    return _Desk(plan, Path(folder), Store(Path(root)), Bench(registry), Observers())
+    return _Worker(plan, Path(folder), Store(Path(root)), Bench(registry), Observers())
 
 
 @contextmanager
@@ -264,9 +266,9 @@ def _work(plan: Plan, registry: Registry, folder: Path, store: Store, jobs: int,
     if jobs > 1:
         plugins = plan.configs[0].plugins
         arguments = plan.expression, dict(plan.common), list(plugins), str(folder), str(store.root)
-        with workers(jobs, _desk_of, arguments, told=lambda number: f"number {number}") as run:
+        with workers(jobs, _worker_of, arguments, label=lambda number: f"number {number}") as run:
             yield run
         return
     torch.set_num_threads(plan.configs[0].threads)
-    desk = _Desk(plan, folder, store, Bench(registry), observers)
-    yield lambda what, numbers: ((number, getattr(desk, what)(number)) for number in numbers)
+    worker = _Worker(plan, folder, store, Bench(registry), observers)
+    yield lambda what, numbers: ((number, getattr(worker, what)(number)) for number in numbers)

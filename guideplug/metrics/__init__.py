@@ -8,13 +8,13 @@ from guideplug.metrics.resampled import (
     resampled_frechet_distance,
     resampled_median,
 )
-from guideplug.metrics.statistics import Difference, interval
+from guideplug.metrics.statistics import Difference, confidence_interval
 
 __all__ = [
     "Candidates",
     "Difference",
+    "confidence_interval",
     "held_out_interval",
-    "interval",
     "paired_bootstrap",
     "resampled_coverage",
     "resampled_energy_distance",

@@ -24,7 +24,7 @@ from typing import Generic, TypeVar
 
 from attrs import field, frozen
 
-from guideplug.metrics.statistics import Difference, interval
+from guideplug.metrics.statistics import Difference, confidence_interval
 
 __all__ = ["Candidates", "held_out_interval"]
 
@@ -85,9 +85,9 @@ def held_out_interval(gaps: Sequence[float]) -> Difference | None:
         gaps: by seed: a held-out value less that of a baseline, or less another held-out one.
 
     Returns:
-        None where `guideplug.interval` has none.
+        None where `guideplug.confidence_interval` has none.
     """
-    naive = interval(gaps)
+    naive = confidence_interval(gaps)
     if naive is None:
         return None
     half = (naive.high - naive.mean) * math.sqrt(1 + naive.count / (naive.count - 1))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-__all__ = ["Difference", "interval"]
+__all__ = ["Difference", "confidence_interval"]
 
 
 @attrs.frozen
@@ -24,7 +24,7 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def interval(gaps: Sequence[float]) -> Difference | None:
+def confidence_interval(gaps: Sequence[float]) -> Difference | None:
     """The mean of differences and its 95 % confidence interval.
 
     None for fewer than two, and where all are equal and not 0: metrics that count samples come in steps, so that a few

@@ -6,7 +6,7 @@ from guideplug.recipes.degraded import Degraded
 from guideplug.recipes.fine_tune import FineTune
 from guideplug.recipes.load import Load
 from guideplug.recipes.planned import Planned, PlannedBatch, PlannedSampling
-from guideplug.recipes.python_ref import OwnCode
+from guideplug.recipes.python_ref import PythonRef
 from guideplug.recipes.reference_losses import ReferenceLosses
 from guideplug.recipes.resampled import Resampled
 from guideplug.recipes.snapshot import Snapshot, stored_averages
@@ -20,10 +20,10 @@ __all__ = [
     "Degraded",
     "FineTune",
     "Load",
-    "OwnCode",
     "Planned",
     "PlannedBatch",
     "PlannedSampling",
+    "PythonRef",
     "ReferenceLosses",
     "Resampled",
     "SampleSet",

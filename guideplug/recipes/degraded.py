@@ -24,7 +24,7 @@ from guideplug.config import Source, between, non_negative, option
 from guideplug.denoise import Affine, Condition, Denoiser, Leaf, LeafWrapper
 from guideplug.errors import DenoiserError, RecipeError
 from guideplug.recipe import Recipe, Workshop
-from guideplug.rng import Draws, asked_samples, derived_seed
+from guideplug.rng import KeyedRandom, asked_samples, derived_seed
 
 __all__ = ["Degraded", "DegradedDenoiser"]
 
@@ -88,7 +88,7 @@ class DegradedDenoiser(LeafWrapper):
         if dropout:
             self._dropping(None)
 
-    def _dropping(self, draws: Draws | None) -> Any:
+    def _dropping(self, draws: KeyedRandom | None) -> Any:
         offers = self.of.perturbations()
         if "dropout" not in offers:
             known = f"it offers {', '.join(offers)}" if offers else "it offers none"
@@ -100,7 +100,7 @@ class DegradedDenoiser(LeafWrapper):
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
         """The network's answer, degraded."""
-        draws = Draws(asked_samples(x), len(x), self._seed)
+        draws = KeyedRandom(asked_samples(x), len(x), self._seed)
         if self.noise:
             grown = (1 + self.noise) * sigma
             spread = (grown**2 - sigma**2).sqrt().reshape(-1, *[1] * (x.ndim - 1))

@@ -12,7 +12,7 @@ from guideplug.recipes.data import check_data
 from guideplug.recipes.planned import Planned, PlannedBatch
 from guideplug.task import Task
 from guideplug.train.examples import finite
-from guideplug.train.options import Options
+from guideplug.train.options import TrainOptions
 
 __all__ = ["FineTune"]
 
@@ -25,7 +25,7 @@ class FineTune(Recipe):
     name = "fine-tune"
     of: Recipe = option(help="whose copy is trained")
     on: "Recipe | Task" = option(help="the data: a task, or a recipe of data, such as synthetic(of=..., count=...)")
-    options: Options = option(help="how it is trained")
+    options: TrainOptions = option(help="how it is trained")
     seed: int = option(0, help="decides every draw")
 
     def __attrs_post_init__(self) -> None:

@@ -31,7 +31,7 @@ from guideplug.recipe import Recipe, Workshop
 from guideplug.store.source import Reach, core_scope, own_scope
 from guideplug.task import Network, Task, seeded_build
 
-__all__ = ["ImportedDenoiser", "ImportedNetwork", "OwnCode", "raised"]
+__all__ = ["ImportedDenoiser", "ImportedNetwork", "PythonRef", "raised"]
 
 HELP = "the function that builds the denoiser, as module:function or FILE.py:function; it is code and runs as such"
 
@@ -47,7 +47,7 @@ def _located(text: str) -> str:
 
 @final
 @frozen
-class OwnCode:
+class PythonRef:
     """A function of the user's own code, named ``module:function`` or ``FILE.py:function``. It runs as code.
 
     Args:
@@ -150,8 +150,8 @@ class ImportedNetwork(Network):
         return self._code.digest()
 
     @property
-    def _code(self) -> OwnCode:
-        return OwnCode(self.builder, f'python("{self.builder}")')
+    def _code(self) -> PythonRef:
+        return PythonRef(self.builder, f'python("{self.builder}")')
 
 
 @final

@@ -25,7 +25,7 @@ class Snapshot(Recipe):
     """A training at an earlier moment, or its average of another EMA length: no training of its own.
 
     A length that the training keeps is exact. Any other is combined of the averages that it stores along the way
-    (`Options.averages`), and refused where their combination is not near enough (`guideplug.train.ema`).
+    (`TrainOptions.averages`), and refused where their combination is not near enough (`guideplug.train.ema`).
     """
 
     name = "snapshot"

@@ -18,7 +18,7 @@ from guideplug.rng import derived_seed
 from guideplug.select import Selector
 from guideplug.task import Network, Task, seeded_build
 from guideplug.train.examples import NO_SEPARATE_NOISE, finite
-from guideplug.train.options import Options
+from guideplug.train.options import TrainOptions
 
 __all__ = ["Train"]
 
@@ -31,7 +31,7 @@ class Train(Recipe):
     name = "train"
     task: Task = option(help="the data, or what they are like where ``on`` gives them")
     denoiser: Network = option(help="the architecture")
-    options: Options = option(help="how it is trained")
+    options: TrainOptions = option(help="how it is trained")
     seed: int = option(0, help="decides the initial weights and every draw")
     selector: Selector | None = option(None, help="which of a super-batch's examples are trained on")
     models: Mapping[str, Recipe] = option(factory=dict, help="the networks that the selector scores with, by role")

@@ -19,7 +19,7 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
-__all__ = ["Draws", "Samples", "asked_samples", "asking"]
+__all__ = ["KeyedRandom", "SampleKeys", "asked_samples", "asking"]
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX = (30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)
@@ -37,16 +37,16 @@ def _mixed(state: Tensor) -> Tensor:
     return state ^ ((state >> 31) & ((1 << 33) - 1))
 
 
-class Samples:
+class SampleKeys:
     """The samples of an evaluation: where each began, and how many evaluations of its trajectory were before."""
 
     def __init__(self, start: Tensor, evaluation: int = 0) -> None:
         self._start, self.evaluation = start, evaluation
         self._keys: Tensor | None = None
 
-    def later(self) -> "Samples":
+    def later(self) -> "SampleKeys":
         """The same samples at the next evaluation."""
-        later = Samples(self._start, self.evaluation + 1)
+        later = SampleKeys(self._start, self.evaluation + 1)
         later._keys = self._keys
         return later
 
@@ -62,10 +62,10 @@ class Samples:
         return self._keys if rows == len(self._keys) else self._keys.repeat(-(-rows // len(self._keys)))[:rows]
 
 
-class Draws:
+class KeyedRandom:
     """Random draws for rows, each decided by (seed, the row's sample, the evaluation, place) alone."""
 
-    def __init__(self, samples: Samples, rows: int, seed: int) -> None:
+    def __init__(self, samples: SampleKeys, rows: int, seed: int) -> None:
         self._state = _mixed(samples.keys(rows) + _signed((seed + 1) * _GOLDEN) + samples.evaluation)
 
     def _bits(self, count: int, place: int) -> Tensor:
@@ -89,11 +89,11 @@ class Draws:
         return pairs[:, :count].reshape(-1, *shape)
 
 
-_asked: ContextVar[Samples | None] = ContextVar("the samples that are asked for", default=None)
+_asked: ContextVar[SampleKeys | None] = ContextVar("the samples that are asked for", default=None)
 
 
 @contextmanager
-def asking(samples: Samples) -> Iterator[None]:
+def asking(samples: SampleKeys) -> Iterator[None]:
     """Inside, networks are asked for these samples."""
     token = _asked.set(samples)
     try:
@@ -102,7 +102,7 @@ def asking(samples: Samples) -> Iterator[None]:
         _asked.reset(token)
 
 
-def asked_samples(x: Tensor) -> Samples:
+def asked_samples(x: Tensor) -> SampleKeys:
     """The samples that a network is asked for; each row of x is its own where nobody said."""
     known = _asked.get()
-    return known if known is not None and len(x) % len(known) == 0 else Samples(x)
+    return known if known is not None and len(x) % len(known) == 0 else SampleKeys(x)

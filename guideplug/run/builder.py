@@ -24,11 +24,11 @@ from guideplug.observe import Observers
 from guideplug.recipe import Recipe, nested_recipes
 from guideplug.recipes import DataModule, FineTune, ReferenceLosses, Snapshot, Synthetic, Train, stored_averages
 from guideplug.rng import SampleStreams
-from guideplug.run.interrupt import unhurried
+from guideplug.run.interrupt import defer_signals
 from guideplug.store import Entry, Store, describe, identity
 from guideplug.train import CHECK_EVERY, Training
 from guideplug.train.ema import combined
-from guideplug.train.examples import LossTable, conditioned
+from guideplug.train.examples import LossTable, with_dropped_conditions
 
 __all__ = ["Made", "StoreWorkshop"]
 
@@ -236,7 +236,7 @@ class StoreWorkshop:
                 self._save_state(now, now_open)
                 saved = time.monotonic()
 
-        now_open.until_stored.enter_context(unhurried())  # a signal waits until what was trained is saved
+        now_open.until_stored.enter_context(defer_signals())  # a signal waits until what was trained is saved
         try:
             training.run(each=each)
         except DivergenceError as error:
@@ -418,7 +418,7 @@ class StoreWorkshop:
         for first in range(0, draws.items * draws.count, 4096):
             numbers = torch.arange(first, min(first + 4096, draws.items * draws.count))
             drawn = draws.numbered(numbers // draws.count, numbers % draws.count, self._device)
-            examples = conditioned(drawn, denoiser)
+            examples = with_dropped_conditions(drawn, denoiser)
             with torch.no_grad():
                 losses = recipe.loss.of(denoiser, examples, drawn.sigma, denoiser.space.sigma_data)
             found.append(losses.float().cpu())

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from guideplug.observe import Listener, Observed, Observer, Observers
+from guideplug.observe import Listener, Observer, Observers, RunInfo
 from guideplug.run.interrupt import Interrupted
 
-__all__ = ["told"]
+__all__ = ["event_scope"]
 
 
 @contextmanager
-def told(
-    listeners: Iterable[Listener], observers: Iterable[Observer], observed: Observed, plan: Mapping[str, Any]
+def event_scope(
+    listeners: Iterable[Listener], observers: Iterable[Observer], observed: RunInfo, plan: Mapping[str, Any]
 ) -> Iterator[Observers]:
     """Listeners, the event log first: told ``run`` with a plan, what the block tells, ``end`` with how it ended."""
     tell = Observers(listeners)

@@ -23,7 +23,7 @@ from guideplug.errors import RunError, WriteError
 from guideplug.files.atomic import at_work_in, cleared, drawn_whole
 from guideplug.files.tensors import write_tensors
 from guideplug.guide import nested_guiders
-from guideplug.observe import Listener, Observed, Observers
+from guideplug.observe import Listener, Observers, RunInfo
 from guideplug.recipe import architecture
 from guideplug.recipes import FineTune, Train
 from guideplug.registry.registry import Registry
@@ -32,7 +32,7 @@ from guideplug.run.builder import Made, StoreWorkshop
 from guideplug.run.checked import check_lines
 from guideplug.run.code import code_of, code_of_plugin
 from guideplug.run.folder import EventLog, RunFolder
-from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop, unhurried
+from guideplug.run.interrupt import Interrupted, StopToken, defer_signals, handle_signals
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.preflight import denoiser_of, guided
 from guideplug.run.resolve import RunConfig, to_table, to_toml
@@ -99,7 +99,7 @@ class Experiment:
 
     def _run(self) -> Outcome:
         torch.set_num_threads(self.config.threads)
-        with asked_to_stop(self._leave) as stop:
+        with handle_signals(self._leave) as stop:
             try:
                 return self._observed(stop)
             except WriteError as error:
@@ -108,7 +108,7 @@ class Experiment:
                 what = f"a file cannot be written ({error.strerror or error}: {error.filename})"
                 raise RunError(f"{what}; {self._resume}") from None
 
-    def _observed(self, stop: Stop) -> Outcome:
+    def _observed(self, stop: StopToken) -> Outcome:
         """Do it, with a record of how it ended."""
         cleared(self.folder.path, ("denoisers", "figures"))
         resumed = self.folder.config.is_file()
@@ -119,7 +119,7 @@ class Experiment:
             record["command"] = self.folder.record().get("command", self.command)
         self.folder.write_json("run.json", {**record, "status": "running"})
         observers = Observers([EventLog(self.folder.events), *self.listeners])
-        watched = Observed(self.folder.path.resolve(), self.kind, to_table(self.config), resumed)
+        watched = RunInfo(self.folder.path.resolve(), self.kind, to_table(self.config), resumed)
         observers.open(self.config.observers, watched)
         observers("run", folder=str(self.folder.path), kind=self.kind, resumed=resumed, **self._plan())
         status, failed = "failed", None
@@ -136,7 +136,7 @@ class Experiment:
             failed = " ".join(f"{error}".split()) or type(error).__name__
             raise
         finally:
-            with unhurried():
+            with defer_signals():
                 observers("end", status=status, error=failed)
                 observers.close()
                 with nullcontext() if status == "finished" else suppress(WriteError):  # what failed is told, not this
@@ -173,7 +173,7 @@ class Experiment:
             "host": platform.node(),
         }
 
-    def _work(self, observers: Observers, stop: Stop) -> Outcome:
+    def _work(self, observers: Observers, stop: StopToken) -> Outcome:
         config, device = self.config, torch.device(self.config.device)
         workshop = StoreWorkshop(self.store, device, observers, fresh=self.fresh, stop=stop)
         workshop.expect(config.recipes)

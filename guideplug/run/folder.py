@@ -197,7 +197,7 @@ class EventLog(Listener):
         self._rewind(lambda event: event["event"] not in AFTER_TRAINING)
         self._open()
 
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         """One line; when a training starts, lines of its beyond its first step are cut off first."""
         if event == "sample":
             now = time.monotonic()

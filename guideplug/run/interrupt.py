@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Interrupted", "Stop", "asked_to_stop", "unhurried"]
+__all__ = ["Interrupted", "StopToken", "defer_signals", "handle_signals"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 0.7
@@ -29,7 +29,7 @@ class Interrupted(BaseException):
         self.exit_code = exit_code
 
 
-class Stop:
+class StopToken:
     """Whether the run was asked to stop: call it where a signal may have been put off."""
 
     def __init__(self) -> None:
@@ -42,15 +42,15 @@ class Stop:
             raise Interrupted(128 + self.signal)
 
 
-_open: list[Stop] = []
+_open: list[StopToken] = []
 """The one that this process is asked through, where there is one: signals are the process's."""
 _unhurried = 0
 """How many blocks wait for their own moment to stop."""
 
 
 @contextmanager
-def unhurried() -> Iterator[None]:
-    """A block in which a first signal is only noted: who runs it calls the `Stop` when all is saved."""
+def defer_signals() -> Iterator[None]:
+    """A block in which a first signal is only noted: who runs it calls the `StopToken` when all is saved."""
     global _unhurried
     _unhurried += 1
     try:
@@ -60,19 +60,19 @@ def unhurried() -> Iterator[None]:
 
 
 @contextmanager
-def asked_to_stop(leave: Callable[[], None] = lambda: None) -> Iterator[Stop]:
+def handle_signals(leave: Callable[[], None] = lambda: None) -> Iterator[StopToken]:
     """Turn SIGINT and SIGTERM into `Interrupted`; a block inside another shares its answer.
 
     Args:
         leave: what is done for a process that cannot raise, before it is ended; it is called in another thread.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield Stop()
+        yield StopToken()
         return
     if _open:
         yield _open[0]
         return
-    stop = Stop()
+    stop = StopToken()
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop.times += 1
@@ -92,7 +92,7 @@ def asked_to_stop(leave: Callable[[], None] = lambda: None) -> Iterator[Stop]:
 
 
 @contextmanager
-def _watched(stop: Stop, leave: Callable[[], None]) -> Iterator[None]:
+def _watched(stop: StopToken, leave: Callable[[], None]) -> Iterator[None]:
     """End this process if a signal has no effect for a while: the main thread is then in compiled code."""
     if os.name != "posix":  # pragma: no cover - elsewhere a signal waits for the end of the call
         yield

@@ -22,7 +22,7 @@ from guideplug.recipes.python_ref import raised
 from guideplug.rng import SampleStreams, TrainingStreams
 from guideplug.sample import Evaluation, Sampler, planned_evaluations
 from guideplug.task import Task
-from guideplug.train.examples import NoisyExamples, conditioned, equal_conditions
+from guideplug.train.examples import NoisyExamples, equal_conditions, with_dropped_conditions
 
 __all__ = ["first_levels", "objecting", "start_of", "try_batch", "try_sampling"]
 
@@ -130,7 +130,9 @@ def try_batch(point: Denoiser, planned: PlannedBatch) -> None:
 def _answer_batch(point: Denoiser, drawn: NoisyExamples, toward: Tensor | None) -> None:
     """Ask a denoiser as training does, each network under its own null condition where one is dropped."""
     x, sigma = drawn.examples.x, drawn.sigma
-    conditions = [conditioned(drawn, leaf).condition for leaf in point.leaves()] or [drawn.examples.condition]
+    conditions = [with_dropped_conditions(drawn, leaf).condition for leaf in point.leaves()] or [
+        drawn.examples.condition
+    ]
     _check_shape(point(x, sigma, conditions[0], toward=toward), x, "it")
     if not all(equal_conditions(conditions[0], other) for other in conditions[1:]):
         _check_shape(point.unconditional()(x, sigma, conditions[0], toward=toward), x, "it")

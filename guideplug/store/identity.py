@@ -1,7 +1,7 @@
 """The identity of a recipe: a hash over everything that decides the weights.
 
 That is the recipe's every option, down through its strategies and the recipes it refers to, but for those that say that
-they decide nothing (`option(decides=False)`); what their `content` says beyond that (data fingerprints, bytes of
+they decide nothing (`option(identity=False)`); what their `content` says beyond that (data fingerprints, bytes of
 files); and hashes of the code that it is followed with, as far as that decides (`guideplug.store.source`), so that an
 edited network never finds the old one's weights. Device, number of threads and seconds are not part of it.
 """
@@ -62,7 +62,7 @@ def _plain(value: Any) -> Any:
         fields = {
             a.name: _plain(getattr(value, a.name))
             for a in attrs.fields(type(value))
-            if a.init and a.metadata.get("decides", True)
+            if a.init and a.metadata.get("identity", True)
         }
         if isinstance(value, Strategy):
             fields["name"] = value.name

@@ -18,7 +18,7 @@ from guideplug.recipe import Recipe
 from guideplug.recipes import Train
 from guideplug.task import Network, Task
 from guideplug.testing.toys import TOYS, Line, Normal
-from guideplug.train import Options
+from guideplug.train import TrainOptions
 
 __all__ = ["examples_of", "required", "suited"]
 
@@ -72,13 +72,13 @@ def _values(attribute: "attrs.Attribute[Any]", others: Iterable[Strategy], numbe
         elif get_origin(kind) in (dict, Mapping):
             yield {}
         elif isinstance(kind, type) and issubclass(kind, Recipe):
-            yield Train(task=Normal(), denoiser=Line(), options=Options(duration=cast(Any, "8it"), batch=8))
+            yield Train(task=Normal(), denoiser=Line(), options=TrainOptions(duration=cast(Any, "8it"), batch=8))
             yield from (other for other in others if isinstance(other, kind))
         elif isinstance(kind, type) and issubclass(kind, Strategy):
             yield from TOYS.get(kind, ())
             yield from (other for other in others if isinstance(other, kind))
-        elif kind is Options:
-            yield Options(duration=cast(Any, "8it"), batch=8)
+        elif kind is TrainOptions:
+            yield TrainOptions(duration=cast(Any, "8it"), batch=8)
         elif kind in (int, float):
             yield kind(next(numbers))
 

@@ -32,17 +32,17 @@ from guideplug.testing.guiders import GUIDER
 from guideplug.testing.imports import IMPORT, Imported
 from guideplug.testing.law import Finding, reason_of
 from guideplug.testing.metrics import METRIC, Measuring
-from guideplug.testing.networks import NETWORK, Networked
+from guideplug.testing.networks import NETWORK, NetworkCase
 from guideplug.testing.observers import OBSERVER, Observing
 from guideplug.testing.oracles import Conditioning
 from guideplug.testing.recipes import RECIPE
-from guideplug.testing.rewards import REWARD, Rewarding
+from guideplug.testing.rewards import REWARD, RewardCase
 from guideplug.testing.samplers import SAMPLER, Sampling
 from guideplug.testing.schedules import SCHEDULE
 from guideplug.testing.selectors import SELECTOR, Selecting
 from guideplug.testing.strategies import STRATEGY
-from guideplug.testing.studies import STUDY, Studied
-from guideplug.testing.tasks import TASK, Tasked
+from guideplug.testing.studies import STUDY, StudyCase
+from guideplug.testing.tasks import TASK, TaskCase
 from guideplug.testing.toys import LineDenoiser, Normal, Slope, Smooth, Straight
 
 __all__ = ["Checked", "Kit"]
@@ -143,13 +143,13 @@ class Kit:
         elif isinstance(strategy, Sampler):
             yield from SAMPLER.findings(Sampling(strategy))
         elif isinstance(strategy, Task):
-            yield from TASK.findings(Tasked(strategy))
+            yield from TASK.findings(TaskCase(strategy))
         elif isinstance(strategy, Network):
-            yield from NETWORK.findings(Networked(strategy, suited(strategy, self._tasks(plugin, folder))))
+            yield from NETWORK.findings(NetworkCase(strategy, suited(strategy, self._tasks(plugin, folder))))
         elif isinstance(strategy, Recipe):
             yield from RECIPE.findings(strategy)
         elif isinstance(strategy, Reward):
-            yield from REWARD.findings(_rewarding(strategy))
+            yield from REWARD.findings(_reward_case(strategy))
         elif isinstance(strategy, Metric):
             tasks = [*self._tasks(plugin, folder), Normal()]
             task = next((task for task in tasks if strategy.applies(task)), Normal())
@@ -157,7 +157,7 @@ class Kit:
         elif isinstance(strategy, Observer):
             yield from OBSERVER.findings(Observing(strategy))
         elif isinstance(strategy, Study):
-            yield from STUDY.findings(Studied(strategy, self._files))
+            yield from STUDY.findings(StudyCase(strategy, self._files))
 
     def _tasks(self, plugin: Plugin, folder: Path) -> Iterator[Task]:
         """An instance of each task: the plugin's own ones first."""
@@ -221,11 +221,11 @@ def _measured(metric: Metric, task: Task) -> Iterator[Finding]:
     yield from METRIC.findings(Measuring(metric, task))
 
 
-def _rewarding(reward: Reward) -> Rewarding:
+def _reward_case(reward: Reward) -> RewardCase:
     task = getattr(reward, "task", None) or Normal()
     true = next(arm for arm in task.truth(6, Straight(), 0) if arm.name == "truth")
     start = task.start(SampleStreams(0, range(6)), task.space.sigma_max)
-    return Rewarding(reward, true.samples, start.condition if true.condition is None else true.condition)
+    return RewardCase(reward, true.samples, start.condition if true.condition is None else true.condition)
 
 
 def _needed(guider: Guider) -> Mapping[str, "Recipe | str | None"]:

@@ -13,7 +13,7 @@ from guideplug.task import Arm, Context, Metric, Task
 from guideplug.testing.law import Laws, must
 from guideplug.testing.law_helpers import no_global_draws
 from guideplug.testing.strategies import STRATEGY
-from guideplug.testing.tasks import TRUE, Tasked
+from guideplug.testing.tasks import TRUE, TaskCase
 from guideplug.testing.toys import Straight
 
 __all__ = ["METRIC", "Measuring", "check_metric"]
@@ -26,7 +26,7 @@ class Measuring:
 
     def __init__(self, metric: Metric, task: Task, sampler: Sampler | None = None) -> None:
         self.metric, self.task, self.sampler = metric, task, sampler or Straight()
-        self._tasked = Tasked(task, sampler=self.sampler)
+        self._tasked = TaskCase(task, sampler=self.sampler)
 
     @cached_property
     def true(self) -> Arm:

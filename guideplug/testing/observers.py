@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from guideplug.observe import Observed, Observer
+from guideplug.observe import Observer, RunInfo
 from guideplug.testing.law import Laws, must
 from guideplug.testing.strategies import check_strategy
 
@@ -87,15 +87,15 @@ class Observing:
             listener = self.observer.open(_observed(folder, resumed=resumed))
             try:
                 for event, data in events_of_a_run(folder, first=first, last=last):
-                    listener.notice(event, data)
-                listener.notice("an event of a later version", {"more": 1})
+                    listener.on_event(event, data)
+                listener.on_event("an event of a later version", {"more": 1})
             finally:
                 listener.close()
 
 
-def _observed(folder: Path, *, resumed: bool) -> Observed:
+def _observed(folder: Path, *, resumed: bool) -> RunInfo:
     folder.mkdir(exist_ok=True)
-    return Observed(folder, "run", {"task": "made-up", "train": {"lr": 0.01}}, resumed)
+    return RunInfo(folder, "run", {"task": "made-up", "train": {"lr": 0.01}}, resumed)
 
 
 OBSERVER: Laws[Observing] = Laws()
@@ -111,7 +111,7 @@ def check_observer(observer: Observer) -> None:
     OBSERVER.check(Observing(observer))
 
 
-@OBSERVER.add("it takes every event, also one that it does not know", "pass over events that notice does not know")
+@OBSERVER.add("it takes every event, also one that it does not know", "pass over events that on_event does not know")
 def _takes(observing: Observing) -> None:
     with tempfile.TemporaryDirectory() as place:
         observing.watched(Path(place) / "run")

@@ -12,11 +12,11 @@ from guideplug.testing.law import Laws, must
 from guideplug.testing.law_helpers import close, no_global_draws
 from guideplug.testing.strategies import STRATEGY
 
-__all__ = ["REWARD", "Rewarding", "check_reward"]
+__all__ = ["REWARD", "RewardCase", "check_reward"]
 
 
 @frozen(eq=False)
-class Rewarding:
+class RewardCase:
     """A reward under test, and clean samples that it is for."""
 
     reward: Reward
@@ -29,7 +29,7 @@ class Rewarding:
         return asked, self.reward.score(asked, self.condition)
 
 
-REWARD: Laws[Rewarding] = Laws()
+REWARD: Laws[RewardCase] = Laws()
 
 
 def check_reward(reward: Reward, x0: Tensor, condition: Condition = None) -> None:
@@ -41,56 +41,56 @@ def check_reward(reward: Reward, x0: Tensor, condition: Condition = None) -> Non
         condition: theirs.
     """
     STRATEGY.check(reward)
-    REWARD.check(Rewarding(reward, x0, condition))
+    REWARD.check(RewardCase(reward, x0, condition))
 
 
 @REWARD.add("no draw from a global generator", "a score is a function of the sample and its condition")
-def _draws_nothing(rewarding: Rewarding) -> None:
+def _draws_nothing(case: RewardCase) -> None:
     with no_global_draws():
-        rewarding.scores()
+        case.scores()
 
 
 @REWARD.add("samples are left as they are", "compute out of place: x0 * 2, not x0.mul_(2)")
-def _samples_stay(rewarding: Rewarding) -> None:
-    asked, _ = rewarding.scores()
-    must(torch.equal(asked.detach(), rewarding.x0))
+def _samples_stay(case: RewardCase) -> None:
+    asked, _ = case.scores()
+    must(torch.equal(asked.detach(), case.x0))
 
 
 @REWARD.add("each sample has one number", "return scores (B,): sum or average over the other axes", premise=True)
-def _numbers(rewarding: Rewarding) -> None:
-    scores: Any = rewarding.scores()[1]
+def _numbers(case: RewardCase) -> None:
+    scores: Any = case.scores()[1]
     must(isinstance(scores, Tensor), f"it gave a {type(scores).__name__}")
-    must(scores.shape == (len(rewarding.x0),), f"{len(rewarding.x0)} samples gave {tuple(scores.shape)}")
+    must(scores.shape == (len(case.x0),), f"{len(case.x0)} samples gave {tuple(scores.shape)}")
 
 
 @REWARD.add("scores are finite", "clamp what overflows, such as an exponent")
-def _finite(rewarding: Rewarding) -> None:
-    must(bool(torch.isfinite(rewarding.scores()[1]).all()))
+def _finite(case: RewardCase) -> None:
+    must(bool(torch.isfinite(case.scores()[1]).all()))
 
 
 @REWARD.add("scores have a gradient", "compute with torch operations on x0; no detach, no .item()", premise=True)
-def _gradient(rewarding: Rewarding) -> None:
-    must(rewarding.scores()[1].requires_grad)
+def _gradient(case: RewardCase) -> None:
+    must(case.scores()[1].requires_grad)
 
 
-def _slope(rewarding: Rewarding) -> Tensor:
-    asked, scores = rewarding.scores()
+def _slope(case: RewardCase) -> Tensor:
+    asked, scores = case.scores()
     return torch.autograd.grad(scores[0], asked)[0]
 
 
 @REWARD.add("the gradient is finite", "take roots and logarithms of what is bounded away from 0")
-def _finite_gradient(rewarding: Rewarding) -> None:
-    must(bool(torch.isfinite(_slope(rewarding)).all()))
+def _finite_gradient(case: RewardCase) -> None:
+    must(bool(torch.isfinite(_slope(case)).all()))
 
 
 @REWARD.add("a score does not depend on the other samples", "treat each row by itself: no mean over the batch")
-def _alone(rewarding: Rewarding) -> None:
-    must(not bool(_slope(rewarding)[1:].any()))
+def _alone(case: RewardCase) -> None:
+    must(not bool(_slope(case)[1:].any()))
 
 
 @REWARD.add("the order of the batch does not matter", "treat each row by itself")
-def _order(rewarding: Rewarding) -> None:
-    x0, scores = rewarding.x0, rewarding.scores()[1].detach()
+def _order(case: RewardCase) -> None:
+    x0, scores = case.x0, case.scores()[1].detach()
     rows = torch.arange(len(x0) - 1, -1, -1)
-    turned = rewarding.reward.score(x0[rows], select_rows(rewarding.condition, rows))
+    turned = case.reward.score(x0[rows], select_rows(case.condition, rows))
     must(close(turned, scores[rows]))

@@ -9,7 +9,7 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug.errors import SelectionError
-from guideplug.select import Draw, Losses, Selection, Selector, SelectorState, checked_selection
+from guideplug.select import CandidateRequest, Losses, Selection, Selector, SelectorState, checked_selection
 from guideplug.testing.law import Laws, must
 from guideplug.testing.law_helpers import no_global_draws
 from guideplug.testing.strategies import STRATEGY
@@ -31,12 +31,12 @@ class Selecting:
 class _Step:
     """What a selector was asked in a step, and what it answered."""
 
-    plan: Draw
+    plan: CandidateRequest
     selection: Selection
     state: SelectorState
 
 
-def _losses(plan: Draw, step: int, *, more: bool = False) -> Losses:
+def _losses(plan: CandidateRequest, step: int, *, more: bool = False) -> Losses:
     """Losses as planned, or with ``more`` those of both networks whatever the plan."""
     generator = torch.Generator().manual_seed(step)
     learner, reference = torch.rand(2, plan.count, generator=generator)
@@ -71,7 +71,9 @@ def check_selector(selector: Selector, *, batch: int = 256) -> None:
     SELECTOR.check(Selecting(selector, batch))
 
 
-@SELECTOR.add("the plan draws at least one and at most a super-batch", "return Draw(count) with 1 <= count <= batch")
+@SELECTOR.add(
+    "the plan draws at least one and at most a super-batch", "return CandidateRequest(count) with 1 <= count <= batch"
+)
 def _plan(selecting: Selecting) -> None:
     for step in _steps(selecting):
         must(1 <= step.plan.count <= selecting.batch, f"it draws {step.plan.count} of {selecting.batch}")

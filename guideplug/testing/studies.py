@@ -18,13 +18,13 @@ from guideplug.task import Arm
 from guideplug.testing.law import Laws, must
 from guideplug.testing.strategies import STRATEGY
 
-__all__ = ["STUDY", "Studied", "check_study"]
+__all__ = ["STUDY", "StudyCase", "check_study"]
 
 FEW = 16
 """Samples of made-up arms."""
 
 
-class Studied:
+class StudyCase:
     """A study under test, and what it says of made-up numbers."""
 
     def __init__(self, study: Study, plugins: Sequence[str] = ()) -> None:
@@ -59,7 +59,7 @@ class Studied:
         return self.study.report(self.findings)
 
 
-STUDY: Laws[Studied] = Laws()
+STUDY: Laws[StudyCase] = Laws()
 
 
 def check_study(study: Study, *, plugins: Sequence[str] = ()) -> Report:
@@ -72,9 +72,9 @@ def check_study(study: Study, *, plugins: Sequence[str] = ()) -> Report:
         plugins: files of local plugins that its trials need.
     """
     STRATEGY.check(study)
-    studied = Studied(study, plugins)
-    STUDY.check(studied)
-    return studied.report
+    case = StudyCase(study, plugins)
+    STUDY.check(case)
+    return case.report
 
 
 @STUDY.add(
@@ -82,32 +82,32 @@ def check_study(study: Study, *, plugins: Sequence[str] = ()) -> Report:
     "give each the keys of a run's configuration, and expressions that can be read",
     premise=True,
 )
-def _resolves(studied: Studied) -> None:
-    must(len(studied.plan.configs) > 0, "there are no trials")
+def _resolves(case: StudyCase) -> None:
+    must(len(case.plan.configs) > 0, "there are no trials")
 
 
 @STUDY.add("a report can be made of any numbers", "ask for rows by axes that the trials have", premise=True)
-def _reports(studied: Studied) -> None:
-    must(isinstance(studied.report, Report), f"report() returned a {type(studied.report).__name__}")
+def _reports(case: StudyCase) -> None:
+    must(isinstance(case.report, Report), f"report() returned a {type(case.report).__name__}")
 
 
 @STUDY.add("a report has tables, that can be written", "return Report(tables={name: Table(columns, rows)})")
-def _tables(studied: Studied) -> None:
-    tables = studied.report.tables
+def _tables(case: StudyCase) -> None:
+    tables = case.report.tables
     must(bool(tables), "there are none")
     must(all(table.csv() for table in tables.values()))
-    must(bool(markdown(studied.plan, studied.findings, studied.report)))
+    must(bool(markdown(case.plan, case.findings, case.report)))
 
 
 @STUDY.add("a report says something", "return Report(..., sentences=[...])")
-def _says(studied: Studied) -> None:
-    must(bool(studied.report.sentences))
+def _says(case: StudyCase) -> None:
+    must(bool(case.report.sentences))
 
 
 @STUDY.add("each figure is a PNG", "draw to the path that the function is given")
-def _figures(studied: Studied) -> None:
+def _figures(case: StudyCase) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for name, draw in studied.report.figures.items():
+        for name, draw in case.report.figures.items():
             path = Path(folder) / f"{name}.png"
             draw(path)
             must(path.is_file() and path.read_bytes().startswith(b"\x89PNG"), f"{name} is none")

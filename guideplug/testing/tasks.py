@@ -17,13 +17,13 @@ from guideplug.testing.law_helpers import close, no_global_draws, same
 from guideplug.testing.strategies import STRATEGY
 from guideplug.testing.toys import Straight
 
-__all__ = ["TASK", "Tasked", "check_task"]
+__all__ = ["TASK", "TaskCase", "check_task"]
 
 TRUE = 96
 """True samples that figures and metrics are tried with."""
 
 
-class Tasked:
+class TaskCase:
     """A task under test, how many examples are drawn of it, and a sampler for its reference arms."""
 
     def __init__(self, task: Task, count: int = 12, sampler: Sampler | None = None) -> None:
@@ -47,25 +47,25 @@ class Tasked:
         return self.task.truth(TRUE, self.sampler, 0)
 
 
-TASK: Laws[Tasked] = Laws()
+TASK: Laws[TaskCase] = Laws()
 
 
 def check_task(task: Task, *, count: int = 12) -> None:
     """The laws of a task: shapes, draws decided by streams alone, starts that do not depend on the batch, a truth."""
     STRATEGY.check(task)
-    TASK.check(Tasked(task, count))
+    TASK.check(TaskCase(task, count))
 
 
 @TASK.add("the space is a Space", "return guideplug.Space(shape=..., sigma_data=...)", premise=True)
-def _space(tasked: Tasked) -> None:
-    must(isinstance(tasked.task.space, Space))
+def _space(case: TaskCase) -> None:
+    must(isinstance(case.task.space, Space))
 
 
 @TASK.add("examples have the shape of the data", "return x and target of shape (B, *space.shape)", premise=True)
-def _examples(tasked: Tasked) -> None:
-    examples = tasked.examples()
+def _examples(case: TaskCase) -> None:
+    examples = case.examples()
     for name, found in (("x", examples.x), ("target", examples.target)):
-        must(tuple(found.shape) == tasked.shape, f"{name} has shape {tuple(found.shape)}, not {tasked.shape}")
+        must(tuple(found.shape) == case.shape, f"{name} has shape {tuple(found.shape)}, not {case.shape}")
         must(bool(found.isfinite().all()), f"{name} is not finite")
 
 
@@ -73,17 +73,17 @@ def _examples(tasked: Tasked) -> None:
     "primary metrics are named once per aspect, and can be resampled",
     "name metrics of the task in primary(), one per aspect, each a PerSample, a Weighted, or with a resampler",
 )
-def _primary(tasked: Tasked) -> None:
-    metrics = {metric.name: metric for metric in tasked.task.metrics()}
+def _primary(case: TaskCase) -> None:
+    metrics = {metric.name: metric for metric in case.task.metrics()}
     aspects: dict[str, str] = {}
-    context = Context(tasked.task, {arm.name: arm for arm in tasked.truth}, tasked.sampler, 0)
-    exact = [arm for arm in tasked.truth if arm.start is not None]
-    for name in tasked.task.primary():
+    context = Context(case.task, {arm.name: arm for arm in case.truth}, case.sampler, 0)
+    exact = [arm for arm in case.truth if arm.start is not None]
+    for name in case.task.primary():
         must(name in metrics, f"{name!r} is none of {', '.join(metrics)}")
         aspect = metrics[name].aspect
         must(aspect not in aspects, f"{name!r} and {aspects.get(aspect)!r} are both of {aspect}")
         aspects[aspect] = name
-        arms = [tasked.truth[0], *exact]  # what is measured from the same noise has no value for true samples
+        arms = [case.truth[0], *exact]  # what is measured from the same noise has no value for true samples
         must(any(metrics[name].resampler(arm, context) is not None for arm in arms), f"{name!r} has no resampler")
 
 
@@ -91,9 +91,9 @@ def _primary(tasked: Tasked) -> None:
     "it says how many labels its conditions choose from",
     "give num_labels where conditions are labels, whole numbers (B,) from 0 on, and where they are not, none",
 )
-def _labels(tasked: Tasked) -> None:
-    task = tasked.task
-    condition = task.start(SampleStreams(0, range(tasked.count)), task.space.sigma_max).condition
+def _labels(case: TaskCase) -> None:
+    task = case.task
+    condition = task.start(SampleStreams(0, range(case.count)), task.space.sigma_max).condition
     labels = isinstance(condition, Tensor) and condition.ndim == 1 and not condition.is_floating_point()
     must(labels == (task.num_labels is not None), f"num_labels is {task.num_labels}, of starts that have it otherwise")
     if labels and task.num_labels is not None:
@@ -103,39 +103,39 @@ def _labels(tasked: Tasked) -> None:
 
 
 @TASK.add("levels are not changed", "compute out of place")
-def _levels_stay(tasked: Tasked) -> None:
-    space = tasked.task.space
-    sigma = torch.full((tasked.count,), space.sigma_max / 4)
-    tasked.task.draw(sigma, TrainingStreams(0, 0))
+def _levels_stay(case: TaskCase) -> None:
+    space = case.task.space
+    sigma = torch.full((case.count,), space.sigma_max / 4)
+    case.task.draw(sigma, TrainingStreams(0, 0))
     must(bool((sigma == space.sigma_max / 4).all()))
 
 
 @TASK.add("no draw from a global generator", "draw from streams.generator('purpose') and streams.normal(...)")
-def _draws_from_streams(tasked: Tasked) -> None:
+def _draws_from_streams(case: TaskCase) -> None:
     with no_global_draws():
-        tasked.examples()
-        tasked.task.start(SampleStreams(0, range(tasked.count)), tasked.task.space.sigma_max)
-        tasked.task.truth(8, tasked.sampler, 0)
+        case.examples()
+        case.task.start(SampleStreams(0, range(case.count)), case.task.space.sigma_max)
+        case.task.truth(8, case.sampler, 0)
 
 
 @TASK.add("equal streams give equal examples", "decide all draws by the streams; keep nothing between calls")
-def _repeats(tasked: Tasked) -> None:
-    one, two = tasked.examples(), tasked.examples()
+def _repeats(case: TaskCase) -> None:
+    one, two = case.examples(), case.examples()
     must(torch.equal(one.x, two.x) and torch.equal(one.target, two.target) and same(one.condition, two.condition))
 
 
 @TASK.add("another step gives other examples", "draw from the generators of the streams that draw is given")
-def _steps_differ(tasked: Tasked) -> None:
-    must(not torch.equal(tasked.examples(0).x, tasked.examples(1).x))
+def _steps_differ(case: TaskCase) -> None:
+    must(not torch.equal(case.examples(0).x, case.examples(1).x))
 
 
 @TASK.add("each example's group is the number of a name", "return int64 numbers below len(groups()); None without")
-def _groups(tasked: Tasked) -> None:
-    examples = tasked.examples()
-    group, names = tasked.task.group(examples), tasked.task.groups()
+def _groups(case: TaskCase) -> None:
+    examples = case.examples()
+    group, names = case.task.group(examples), case.task.groups()
     must((group is None) == (not names), "examples have groups if and only if the task names some")
     if group is not None:
-        must(group.dtype == torch.int64 and tuple(group.shape) == (tasked.count,), "give one int64 number for each")
+        must(group.dtype == torch.int64 and tuple(group.shape) == (case.count,), "give one int64 number for each")
         low, high = int(group.min()), int(group.max())
         must(low >= 0 and high < len(names), f"numbers from {low} to {high} for {len(names)} names")
 
@@ -143,10 +143,10 @@ def _groups(tasked: Tasked) -> None:
 @TASK.add(
     "finite data are the examples' data",
     "return from items what draw adds noise to, by number; and ids with the examples",
-    where=lambda tasked: tasked.task.size() is not None,
+    where=lambda case: case.task.size() is not None,
 )
-def _items(tasked: Tasked) -> None:
-    task, examples, size = tasked.task, tasked.examples(), tasked.task.size()
+def _items(case: TaskCase) -> None:
+    task, examples, size = case.task, case.examples(), case.task.size()
     assert size is not None
     items, condition = task.items(torch.tensor([0, size - 1]))
     must(tuple(items.shape) == (2, *task.space.shape), f"two items have shape {tuple(items.shape)}")
@@ -158,60 +158,60 @@ def _items(tasked: Tasked) -> None:
 
 
 @TASK.add("starts have the shape of the data", "return Start(x) with x (B, *space.shape)")
-def _starts(tasked: Tasked) -> None:
-    start = tasked.task.start(SampleStreams(0, range(tasked.count)), tasked.task.space.sigma_max)
-    must(tuple(start.x.shape) == tasked.shape, f"{tuple(start.x.shape)}, not {tasked.shape}")
+def _starts(case: TaskCase) -> None:
+    start = case.task.start(SampleStreams(0, range(case.count)), case.task.space.sigma_max)
+    must(tuple(start.x.shape) == case.shape, f"{tuple(start.x.shape)}, not {case.shape}")
 
 
 @TASK.add(
     "a start alone is the start in a batch",
     "draw by sample from the streams, streams.normal(shape, 'start'); conditions by streams.indices or integers",
 )
-def _starts_alone(tasked: Tasked) -> None:
-    sigma = tasked.task.space.sigma_max
-    start = tasked.task.start(SampleStreams(0, range(tasked.count)), sigma)
+def _starts_alone(case: TaskCase) -> None:
+    sigma = case.task.space.sigma_max
+    start = case.task.start(SampleStreams(0, range(case.count)), sigma)
     for rows in ([7], [2, 3, 9]):
-        some = tasked.task.start(SampleStreams(0, rows), sigma)
+        some = case.task.start(SampleStreams(0, rows), sigma)
         must(torch.equal(some.x, start.x[rows]), f"of samples {rows}")
 
 
 @TASK.add("the main network's recipe builds a denoiser of its space", "return Train(task=self, ...) for role 'main'")
-def _main(tasked: Tasked) -> None:
-    main = tasked.task.recipe("main", None)
+def _main(case: TaskCase) -> None:
+    main = case.task.recipe("main", None)
     must(main is not None, "recipe('main', None) is None")
     assert main is not None
     built = main.build()
     must(isinstance(built, Leaf), f"it builds a {type(built).__name__}")
     assert isinstance(built, Leaf)
-    must(built.space == tasked.task.space, f"its space is {built.space}, the task's {tasked.task.space}")
+    must(built.space == case.task.space, f"its space is {built.space}, the task's {case.task.space}")
 
 
 @TASK.add("what identifies the data is the same each time", "hash what the data are, not objects or the time")
-def _fingerprint(tasked: Tasked) -> None:
-    must(tasked.task.fingerprint() == tasked.task.fingerprint())
+def _fingerprint(case: TaskCase) -> None:
+    must(case.task.fingerprint() == case.task.fingerprint())
 
 
 @TASK.add("there are true samples, decided by the seed", "return Arm('truth', samples) first; draw from SampleStreams")
-def _truth(tasked: Tasked) -> None:
-    names = [arm.name for arm in tasked.truth]
+def _truth(case: TaskCase) -> None:
+    names = [arm.name for arm in case.truth]
     must("truth" in names, f"the arms are {names}")
-    for arm in tasked.truth:
+    for arm in case.truth:
         must(2 <= len(arm.samples) <= TRUE, f"{TRUE} samples were asked for, {arm.name!r} has {len(arm.samples)}")
         must(bool(arm.samples.isfinite().all()), f"{arm.name!r} is not finite")
-    again = tasked.task.truth(TRUE, tasked.sampler, 0)
-    must(all(close(one.samples, two.samples) for one, two in zip(tasked.truth, again, strict=True)), "they differ")
+    again = case.task.truth(TRUE, case.sampler, 0)
+    must(all(close(one.samples, two.samples) for one, two in zip(case.truth, again, strict=True)), "they differ")
 
 
 @TASK.add("metrics have distinct names", "name each of them for itself")
-def _metrics(tasked: Tasked) -> None:
-    names = [metric.name for metric in tasked.task.metrics()]
+def _metrics(case: TaskCase) -> None:
+    names = [metric.name for metric in case.task.metrics()]
     must(len(set(names)) == len(names), ", ".join(names))
 
 
 @TASK.add("the figure is a PNG", "write one to the path that figure is given")
-def _figure(tasked: Tasked) -> None:
+def _figure(case: TaskCase) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figure.png"
         with no_global_draws():
-            tasked.task.figure(list(tasked.truth), path)
+            case.task.figure(list(case.truth), path)
         must(path.is_file() and path.read_bytes().startswith(b"\x89PNG"))

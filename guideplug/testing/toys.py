@@ -29,10 +29,10 @@ from guideplug.recipe import Recipe
 from guideplug.recipes import Train
 from guideplug.rng import SampleStreams, TrainingStreams
 from guideplug.sample import Sampler, State
-from guideplug.select import Draw, Losses, Selection, Selector, SelectorState
+from guideplug.select import CandidateRequest, Losses, Selection, Selector, SelectorState
 from guideplug.task import Arm, Examples, Metric, Network, PerSample, Task, noised
 from guideplug.testing.oracles import Conditioning, GaussianDenoiser
-from guideplug.train import Options
+from guideplug.train import TrainOptions
 
 __all__ = ["TOYS", "Away", "Half", "Line", "LineDenoiser", "Normal", "Scoring", "Slope", "Smooth", "Straight"]
 
@@ -60,8 +60,8 @@ class Half(Selector):
 
     name = "kit-half"
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
-        return Draw(batch)
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
+        return CandidateRequest(batch)
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -84,8 +84,8 @@ class Scoring(Selector):
     def needs(self, task: Task, main: Recipe) -> Mapping[str, Recipe | None]:
         return {self.model: task.recipe("weak", main)}
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
-        return Draw(batch, learner=True, reference=self.model)
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
+        return CandidateRequest(batch, learner=True, reference=self.model)
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -218,7 +218,7 @@ class Normal(Task):
 
     def recipe(self, role: str, main: Recipe | None) -> Recipe | None:
         if main is None:
-            options = Options(duration=Duration(8, "it"), batch=8)
+            options = TrainOptions(duration=Duration(8, "it"), batch=8)
             return Train(task=self, denoiser=Line(), options=options) if role == "main" else None
         return evolve(main, seed=1) if isinstance(main, Train) else None
 

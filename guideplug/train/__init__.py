@@ -2,7 +2,7 @@
 
 from guideplug.train.counters import Counters, Moment, moment_at
 from guideplug.train.dataset import FiniteData
-from guideplug.train.options import Options
+from guideplug.train.options import TrainOptions
 from guideplug.train.schedule import Constant, Cosine, InverseSqrt, Schedule
 from guideplug.train.training import CHECK_EVERY, Training
 
@@ -14,8 +14,8 @@ __all__ = [
     "FiniteData",
     "InverseSqrt",
     "Moment",
-    "Options",
     "Schedule",
+    "TrainOptions",
     "Training",
     "moment_at",
 ]

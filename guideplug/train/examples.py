@@ -24,17 +24,17 @@ from guideplug.task import Examples
 __all__ = [
     "NO_SEPARATE_NOISE",
     "Data",
-    "Draws",
+    "ExampleSource",
     "Finite",
     "FreshNoise",
     "LossTable",
     "NoiseStreams",
     "NoisyExamples",
     "check_null",
-    "conditioned",
     "dropped",
     "equal_conditions",
     "finite",
+    "with_dropped_conditions",
 ]
 
 NO_SEPARATE_NOISE = (
@@ -93,7 +93,7 @@ def finite(data: object) -> Finite:
     return cast(Finite, data)
 
 
-class Draws(Protocol):
+class ExampleSource(Protocol):
     """What gives a step its noisy examples."""
 
     def draw(self, count: int, streams: TrainingStreams) -> NoisyExamples:
@@ -217,7 +217,7 @@ def equal_conditions(one: Condition, other: Condition) -> bool:
     return False
 
 
-def conditioned(drawn: NoisyExamples, network: Leaf) -> Examples:
+def with_dropped_conditions(drawn: NoisyExamples, network: Leaf) -> Examples:
     """The examples, under the network's own null condition where theirs is dropped.
 
     Raises:

@@ -13,7 +13,7 @@ from guideplug.train.ema import MAX_LENGTH
 from guideplug.train.loss import Loss
 from guideplug.train.schedule import Constant, Schedule
 
-__all__ = ["Options"]
+__all__ = ["TrainOptions"]
 
 
 MAX_AVERAGES = 512
@@ -23,7 +23,7 @@ MOST_LENGTHS = 64
 
 @final
 @frozen(kw_only=True)
-class Options:
+class TrainOptions:
     """How a denoiser is trained: everything in one place, the table ``[train]`` of a configuration."""
 
     duration: Duration = option(help="how long: 4096it, 3.3Mex or 90s", converter=Duration.of)
@@ -67,7 +67,7 @@ class Options:
         0,
         help="how many times along the training every EMA length is stored, for lengths chosen afterwards",
         validator=between(0, MAX_AVERAGES),
-        decides=False,
+        identity=False,
     )
 
     def __attrs_post_init__(self) -> None:

@@ -1,7 +1,8 @@
 """What a selector is told: the losses of a step's candidates, by the learner, perhaps guided, and by a reference.
 
-Scored without a graph, and on the same noisy examples unless the selector plans otherwise (`Draw.separate_noise`). The
-learner is in evaluation mode, as samples are drawn from it, unless the options say otherwise.
+Scored without a graph, and on the same noisy examples unless the selector plans otherwise
+(`CandidateRequest.separate_noise`). The learner is in evaluation mode, as samples are drawn from it, unless the options
+say otherwise.
 
 Where an example's condition is dropped, every network is asked under its own null condition, those that guide the
 learner too. Where all of their null conditions are equal that is one condition for all. Else the rows are scored apart:
@@ -19,9 +20,9 @@ from torch import Tensor
 from guideplug.denoise import Denoiser, Leaf
 from guideplug.errors import DivergenceError, SelectionError
 from guideplug.rng import TrainingStreams
-from guideplug.select import Draw, Losses
-from guideplug.train.examples import Draws, NoisyExamples, conditioned, equal_conditions
-from guideplug.train.options import Options
+from guideplug.select import CandidateRequest, Losses
+from guideplug.train.examples import ExampleSource, NoisyExamples, equal_conditions, with_dropped_conditions
+from guideplug.train.options import TrainOptions
 from guideplug.train.parts import parts_of
 
 __all__ = ["Scoring"]
@@ -42,13 +43,13 @@ class Scoring:
     """
 
     learner: Leaf
-    draws: Draws
-    options: Options
+    draws: ExampleSource
+    options: TrainOptions
     references: Mapping[str, Denoiser]
     tables: Mapping[str, Tensor]
     role: str
 
-    def losses(self, plan: Draw, drawn: NoisyExamples, streams: TrainingStreams) -> Losses:
+    def losses(self, plan: CandidateRequest, drawn: NoisyExamples, streams: TrainingStreams) -> Losses:
         """The losses that a plan asks for on the examples that were drawn for it.
 
         Raises:
@@ -74,7 +75,7 @@ class Scoring:
         finally:
             self.learner.train(before)
 
-    def _scored_learner(self, plan: Draw) -> Denoiser:
+    def _scored_learner(self, plan: CandidateRequest) -> Denoiser:
         """The learner, guided if the selector wants that."""
         if plan.guider is None:
             return self.learner
@@ -86,7 +87,7 @@ class Scoring:
                 f"{error.args[0]!r}, and the selector's needs() does not name it"
             ) from None
 
-    def _reference(self, plan: Draw, drawn: NoisyExamples, streams: TrainingStreams) -> Tensor:
+    def _reference(self, plan: CandidateRequest, drawn: NoisyExamples, streams: TrainingStreams) -> Tensor:
         """The reference's losses: looked up where they are known, else computed."""
         role = plan.reference
         assert role is not None
@@ -117,7 +118,7 @@ class Scoring:
     def _part(self, denoiser: Denoiser, drawn: NoisyExamples, part: slice | None) -> Tensor:
         """The losses of a part of the examples, each network under its own null condition where theirs is dropped."""
         loss, sigma, sigma_data = self.options.score_loss, drawn.sigma, self.learner.space.sigma_data
-        examples, *others = (conditioned(drawn, network) for network in denoiser.leaves())
+        examples, *others = (with_dropped_conditions(drawn, network) for network in denoiser.leaves())
         if all(equal_conditions(examples.condition, other.condition) for other in others):
             return loss.of(denoiser, examples, sigma, sigma_data, part)
         assert drawn.drop is not None  # else all are the data's own

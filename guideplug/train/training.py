@@ -24,8 +24,8 @@ from guideplug.select import Losses, Selection, Selector, checked_selection
 from guideplug.task import Examples, Task
 from guideplug.train.counters import Counters, Moment
 from guideplug.train.ema import PowerAverages
-from guideplug.train.examples import Data, Draws, FreshNoise, NoiseStreams, conditioned, finite
-from guideplug.train.options import Options
+from guideplug.train.examples import Data, ExampleSource, FreshNoise, NoiseStreams, finite, with_dropped_conditions
+from guideplug.train.options import TrainOptions
 from guideplug.train.parts import parts_of
 from guideplug.train.scoring import Scoring
 
@@ -56,7 +56,7 @@ class Training:
         self,
         learner: Leaf,
         data: Data,
-        options: Options,
+        options: TrainOptions,
         *,
         seed: int,
         selector: Selector | None = None,
@@ -135,7 +135,7 @@ class Training:
             counters.selecting += 1
         with counters.timed("data"):
             drawn = self.draws.draw(options.batch if plan is None else plan.count, streams)
-            examples, sigma = conditioned(drawn, self.learner), drawn.sigma
+            examples, sigma = with_dropped_conditions(drawn, self.learner), drawn.sigma
         selection = None
         if self.selector is not None and plan is not None:
             losses = Losses(plan.count)
@@ -297,7 +297,7 @@ class Training:
         return {**self.learner.state_dict(), **self.averages.parameters(length)}
 
 
-def draws_of(data: Data, options: Options) -> Draws:
+def draws_of(data: Data, options: TrainOptions) -> ExampleSource:
     """How the steps of a training come by their examples."""
     if not options.noise_streams:
         return FreshNoise(data, options.noise, options.condition_dropout)
@@ -326,7 +326,7 @@ def _keep_freed_memory() -> None:
         torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
-def _optimizer(learner: Leaf, options: Options) -> torch.optim.Optimizer:
+def _optimizer(learner: Leaf, options: TrainOptions) -> torch.optim.Optimizer:
     parameters = list(learner.parameters())
     if options.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=options.lr, momentum=options.betas[0], weight_decay=options.weight_decay)

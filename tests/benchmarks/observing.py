@@ -27,7 +27,7 @@ from rich.console import Console
 from guideplug import Duration, Registry
 from guideplug.cli.progress import REFRESHES, ProgressBars
 from guideplug.config import Reader
-from guideplug.observe import Listener, Observed, Observer, Observers
+from guideplug.observe import Listener, Observer, Observers, RunInfo
 from guideplug.recipes import Train
 from guideplug.run.builder import SECONDS_BETWEEN_STATES, StoreWorkshop, _Open
 from guideplug.run.folder import EventLog
@@ -71,7 +71,7 @@ def listeners(folder: Path, registry: Registry) -> dict[str, Observers]:
     ):
         if name in registry.names("observer"):
             chosen: Observer = reader.expression(name, Observer)
-            found[way].open([chosen], Observed(folder))
+            found[way].open([chosen], RunInfo(folder))
         else:
             found.pop(way)
     return found
@@ -137,7 +137,7 @@ def measure(training: Training, shop: Any, ways: dict[str, Observers], place: _O
         share = clocks[name].seconds / worked[name]
         lines.append(f"{name:40}{spread:>22}{share:>19.3%}{1e6 * event:>13.0f} us")
     bars = ProgressBars(Console(file=io.StringIO(), force_terminal=True, width=120))
-    bars.notice("train", {"role": "main", "total": 100, "step": 0, "unit": "it"})
+    bars.on_event("train", {"role": "main", "total": 100, "step": 0, "unit": "it"})
     drawing = []
     for _ in range(20):
         begin = time.thread_time()

@@ -28,7 +28,7 @@ from guideplug import (
     skip_layers,
 )
 from guideplug.recipes.degraded import DegradedDenoiser
-from guideplug.rng import Draws, Samples
+from guideplug.rng import KeyedRandom, SampleKeys
 from guideplug_contrast import PerturbedAttention, SelfGuidance, SkipLayer, SlidingWindow, SmoothedEnergy
 
 
@@ -164,7 +164,7 @@ def main(rounds: int, share: float) -> None:
             f"degraded {options}": lambda path=path: path(x, 0.4),  # type: ignore[misc]
         }
         show(f"degraded {options}", medians(rounds, ways), "bare calls")
-    draws = Draws(Samples(x), 16, 0)
+    draws = KeyedRandom(SampleKeys(x), 16, 0)
     show(
         "draws",
         medians(rounds, {"normal (16, 3, 16, 16)": lambda: draws.normal((3, 16, 16))}),

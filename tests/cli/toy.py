@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from guideplug import (
     Arm,
+    CandidateRequest,
     Condition,
     Context,
     Denoiser,
     Domain,
-    Draw,
     Duration,
     Examples,
     Findings,
@@ -35,13 +35,12 @@ from guideplug import (
     Losses,
     Metric,
     Network,
-    Observed,
     Observer,
-    Options,
     PerSample,
     Recipe,
     Report,
     Resampler,
+    RunInfo,
     Sampler,
     SampleStreams,
     Selection,
@@ -55,6 +54,7 @@ from guideplug import (
     Task,
     Train,
     TrainingStreams,
+    TrainOptions,
     Trial,
     Weighted,
     hook,
@@ -204,7 +204,7 @@ class Toy(Task):
 
     def recipe(self, role: str, main: Recipe | None) -> Recipe | None:
         if main is None and role == "main":
-            options = Options(
+            options = TrainOptions(
                 duration=Duration(40, "it"), batch=64, lr=0.01, noise=LogNormal(-1.2, 1.2),
                 condition_dropout=0.1 if self.labels else 0.0,
             )  # fmt: skip
@@ -263,8 +263,8 @@ class Half(Selector):
     def init(self) -> SelectorState:
         return {"calls": 0}
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
-        return Draw(batch, learner=True)
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
+        return CandidateRequest(batch, learner=True)
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -297,8 +297,8 @@ class Broken(Selector):
     name = "toy-broken"
     how: str = option(help="which answer")
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
-        return Draw(batch)
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
+        return CandidateRequest(batch)
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -324,7 +324,7 @@ class Interrupts(Listener):
         self.kind, self.left = ([*os.environ.get("TOY_INTERRUPT", "none 0").split(), "0"])[:2]
         self.left = int(self.left)
 
-    def notice(self, event: str, data: dict[str, object]) -> None:
+    def on_event(self, event: str, data: dict[str, object]) -> None:
         if event == self.kind:
             self.left -= 1
             if self.left == 0:
@@ -338,7 +338,7 @@ class Interrupting(Observer):
 
     name = "toy-interrupting"
 
-    def open(self, observed: Observed) -> Listener:
+    def open(self, observed: RunInfo) -> Listener:
         return Interrupts()
 
 
@@ -348,7 +348,7 @@ class Fails(Listener):
     def __init__(self, at: str, how: str) -> None:
         self.at, self.how = at, how
 
-    def notice(self, event: str, data: dict[str, object]) -> None:
+    def on_event(self, event: str, data: dict[str, object]) -> None:
         torch.manual_seed(random.randrange(9))
         torch.rand(3)
         _spoil(data)
@@ -381,10 +381,10 @@ class Failing(Observer):
     at: str = option("step", help="at which event")
     how: str = option("error", help="what it raises")
 
-    def open(self, observed: Observed) -> Listener:
+    def open(self, observed: RunInfo) -> Listener:
         listener = Fails(self.at, self.how)
         if self.at == "open":
-            listener.notice("open", {})
+            listener.on_event("open", {})
         return listener
 
 

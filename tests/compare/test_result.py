@@ -15,7 +15,7 @@ from guideplug.compare.grid import Published
 from guideplug.compare.result import Comparison, Row, Training
 from guideplug.compare.sentences import arm, sentences
 from guideplug.compare.tables import markdown
-from guideplug.metrics.statistics import interval
+from guideplug.metrics.statistics import confidence_interval
 from guideplug.train import Moment, moment_at
 
 SEEDS = (0, 1, 2)
@@ -91,12 +91,12 @@ def test_values_are_those_of_the_chosen_snapshots() -> None:
 def test_the_interval_is_students() -> None:
     """Against the quantile of Student's t with two degrees of freedom, 4.3027."""
     gaps = [0.1, 0.3, 0.2]
-    found = interval(gaps)
+    found = confidence_interval(gaps)
     assert found is not None
     half = 4.302653 * statistics.stdev(gaps) / math.sqrt(3)
     assert (found.mean, found.low, found.high) == pytest.approx((0.2, 0.2 - half, 0.2 + half), abs=1e-6)
     assert not found.clear
-    assert interval([0.1]) is None
+    assert confidence_interval([0.1]) is None
 
 
 def test_differences_are_paired_by_seed() -> None:
@@ -129,11 +129,11 @@ def test_random_selection_is_a_baseline_too() -> None:
 
 def test_seeds_that_agree_to_the_last_digit_are_no_interval() -> None:
     """One sample of 64 more in each of three seeds is a step of the metric, not a certainty."""
-    assert interval([1 / 64, 1 / 64, 1 / 64]) is None
-    same = interval([0.0, 0.0, 0.0])
+    assert confidence_interval([1 / 64, 1 / 64, 1 / 64]) is None
+    same = confidence_interval([0.0, 0.0, 0.0])
     assert same is not None
     assert not same.clear
-    assert interval([1 / 64, 1 / 64, 2 / 64]) is not None
+    assert confidence_interval([1 / 64, 1 / 64, 2 / 64]) is not None
 
 
 def test_words_follow_the_intervals() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from guideplug import FineTune, LogNormal, Options, Recipe, Train
+from guideplug import FineTune, LogNormal, Recipe, Train, TrainOptions
 from guideplug.compare.trainings import iteration_of, needed_for, plain
 from guideplug.config import Duration
 from guideplug.recipes import Load, Snapshot, Synthetic
@@ -14,7 +14,7 @@ from guideplug_edm import Euler
 from guideplug_random import Random
 from guideplug_tree import Tree, TreeMLPNetwork
 
-OPTIONS = Options(duration="12it", batch=40, noise=LogNormal(-2.3, 1.5))
+OPTIONS = TrainOptions(duration="12it", batch=40, noise=LogNormal(-2.3, 1.5))
 MAIN = Train(task=Tree(), denoiser=TreeMLPNetwork(4), options=OPTIONS)
 
 

@@ -86,7 +86,7 @@ class Desk:
 
 
 def refuse(folder: Path) -> Desk:
-    raise RunError("no desk")
+    raise RunError("no worker")
 
 
 def gather(folder: Path, what: str, jobs: int = 2, make: Any = Desk) -> dict[Cell, dict[str, Any]]:
@@ -136,7 +136,7 @@ def test_a_killed_process_is_told(tmp_path: Path) -> None:
 
 
 def test_a_desk_that_cannot_be_made(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no desk"):
+    with pytest.raises(RunError, match="no worker"):
         gather(tmp_path, "answer", make=refuse)
 
 

@@ -11,9 +11,9 @@ from guideplug.denoise import (
     Combine,
     Count,
     Gate,
+    GradientGuided,
     Leaf,
     Space,
-    Uphill,
     View,
     calls,
     formula,
@@ -96,8 +96,8 @@ def test_a_gradient_of_the_noisy_sample_is_added_with_the_variance_of_the_noise(
     main = GaussianDenoiser(0.1)
     x, _ = given()
     expected = main(x, sigma) + sigma**2 * (1 - x) / (1 + sigma**2)
-    torch.testing.assert_close(Uphill(main, bowl)(x, sigma), expected)
-    guided = main + 3.0 * (Uphill(main, bowl) - main)
+    torch.testing.assert_close(GradientGuided(main, bowl)(x, sigma), expected)
+    guided = main + 3.0 * (GradientGuided(main, bowl) - main)
     torch.testing.assert_close(guided(x, sigma), main(x, sigma) + 3 * sigma**2 * (1 - x) / (1 + sigma**2))
 
 
@@ -111,7 +111,7 @@ def test_a_gradient_through_the_prediction_is_that_of_the_whole(sigma, weight):
     with torch.no_grad():
         slope = by_differences(lambda at: bowl(point(at, sigma), levels, None), x)
         expected = point(x, sigma) + sigma**2 * slope
-        found = Uphill(point, bowl, through=True)(x, sigma)
+        found = GradientGuided(point, bowl, through=True)(x, sigma)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
@@ -120,7 +120,7 @@ def test_each_row_has_its_own_level(through):
     main = Watched()
     x, _ = given()
     sigma = torch.tensor([0.1, 0.5, 1.0, 4.0])
-    point = main + 2.0 * (Uphill(main, bowl, through=through) - main)
+    point = main + 2.0 * (GradientGuided(main, bowl, through=through) - main)
     rows = torch.cat([point(x[i : i + 1], float(sigma[i])) for i in range(4)])
     torch.testing.assert_close(point(x, sigma), rows)
     torch.testing.assert_close(point(x, torch.tensor(0.5)), point(x, 0.5))
@@ -130,7 +130,7 @@ def test_each_row_has_its_own_level(through):
 def test_a_row_knows_nothing_of_the_others(through):
     main = Watched()
     x, _ = given()
-    point = Uphill(main, bowl, through=through)
+    point = GradientGuided(main, bowl, through=through)
     other = x.clone()
     other[1:] = 9.0
     torch.testing.assert_close(point(x, 0.7)[0], point(other, 0.7)[0], rtol=0, atol=0)
@@ -142,7 +142,7 @@ def test_a_row_knows_nothing_of_the_others(through):
 def test_a_gradient_through_the_network_costs_no_further_call():
     main, weak = Watched(), Watched(0.4)
     x, _ = given()
-    point = main + 1.0 * (main - weak) + 2.0 * (Uphill(main, bowl, through=True) - main)
+    point = main + 1.0 * (main - weak) + 2.0 * (GradientGuided(main, bowl, through=True) - main)
     with torch.no_grad(), tally() as counts:
         value = point(x, 0.7)
     assert counts[main] == Count(1, 4, 1)
@@ -157,7 +157,7 @@ def test_a_gradient_of_the_noisy_sample_alone_evaluates_no_network_with_a_graph(
     main = Watched()
     x, _ = given()
     with torch.no_grad(), tally() as counts:
-        value = (main + 2.0 * (Uphill(main, bowl) - main))(x, 0.7)
+        value = (main + 2.0 * (GradientGuided(main, bowl) - main))(x, 0.7)
     assert main.modes == [(False, False)]
     assert counts[main] == Count(1, 4)
     assert not value.requires_grad
@@ -167,18 +167,18 @@ def test_a_gradient_of_the_noisy_sample_alone_evaluates_no_network_with_a_graph(
 def test_classifier_free_guidance_beside_a_gradient_is_one_call():
     main = GaussianDenoiser(0.1, conditioning="labels")
     x, labels = given("labels")
-    point = main + 1.0 * (main - main.unconditional()) + 1.0 * (Uphill(main, bowl, through=True) - main)
+    point = main + 1.0 * (main - main.unconditional()) + 1.0 * (GradientGuided(main, bowl, through=True) - main)
     with torch.no_grad(), tally() as counts:
         value = point(x, 0.7, labels)
     assert counts[main] == Count(1, 8, 1)
-    uphill = Uphill(main, bowl, through=True)(x, 0.7, labels)
+    uphill = GradientGuided(main, bowl, through=True)(x, 0.7, labels)
     torch.testing.assert_close(value, uphill + main(x, 0.7, labels) - main(x, 0.7))
 
 
 def test_two_gradients_through_one_call():
     main = Watched()
     x, _ = given()
-    one, two = Uphill(main, bowl, through=True), Uphill(main, towards, through=True)
+    one, two = GradientGuided(main, bowl, through=True), GradientGuided(main, towards, through=True)
     point = main + (one - main) + 0.5 * (two - main)
     with torch.no_grad(), tally() as counts:
         value = point(x, 0.7)
@@ -199,7 +199,7 @@ def test_a_function_of_both_sees_values_without_a_graph():
 
     combined = Combine([main], numpy)
     with torch.no_grad():
-        value = (combined + 1.0 * (Uphill(main, bowl, through=True) - main))(x, 0.7)
+        value = (combined + 1.0 * (GradientGuided(main, bowl, through=True) - main))(x, 0.7)
     assert seen == [(False, False)]
     assert not value.requires_grad
 
@@ -209,7 +209,7 @@ def test_the_base_alone_comes_out_without_the_graph_that_its_neighbour_needed():
     x, _ = given()
     kept = []
     point = Combine(
-        [main, Uphill(main, bowl, through=True)], lambda outputs, x, sigma: kept.append(outputs) or outputs[0]
+        [main, GradientGuided(main, bowl, through=True)], lambda outputs, x, sigma: kept.append(outputs) or outputs[0]
     )
     with torch.no_grad():
         value = point(x, 0.7)
@@ -225,8 +225,8 @@ def test_what_is_off_takes_no_gradient(through):
     def never(x, sigma, condition):
         raise AssertionError("asked for a gradient that does not count")
 
-    point = main + 2.0 * Gate(0.3, 1.0) * (Uphill(main, never, through=through) - main)
-    assert main + 0.0 * (Uphill(main, never, through=through) - main) is main
+    point = main + 2.0 * Gate(0.3, 1.0) * (GradientGuided(main, never, through=through) - main)
+    assert main + 0.0 * (GradientGuided(main, never, through=through) - main) is main
     with torch.no_grad():
         for sigma in (0.3, 1.1):
             main.modes.clear()
@@ -243,13 +243,13 @@ def test_what_is_off_takes_no_gradient(through):
 def test_equal_ones_are_one():
     main = Watched()
     x, _ = given()
-    point = main + (Uphill(main, bowl, through=True) - main) + (Uphill(main, bowl, through=True) - main)
+    point = main + (GradientGuided(main, bowl, through=True) - main) + (GradientGuided(main, bowl, through=True) - main)
     assert len(point.terms) == 2
     with tally() as counts:
         point(x, 0.7)
     assert counts[main] == Count(1, 4, 1)
-    assert Uphill(main, bowl) != Uphill(main, bowl, through=True)
-    assert Uphill(main, bowl) != Uphill(main, towards)
+    assert GradientGuided(main, bowl) != GradientGuided(main, bowl, through=True)
+    assert GradientGuided(main, bowl) != GradientGuided(main, towards)
 
 
 @pytest.mark.parametrize("through", [False, True])
@@ -257,7 +257,7 @@ def test_the_condition_is_the_one_that_the_point_is_asked_under(through):
     main = GaussianDenoiser(0.1, conditioning="labels")
     x, labels = given("labels")
     other = torch.tensor([2])
-    point = Uphill(main, towards, through=through)
+    point = GradientGuided(main, towards, through=through)
     assert not torch.allclose(point(x, 0.7, labels), point(x, 0.7, labels + 1))
     torch.testing.assert_close(point.under(other)(x, 0.7, labels), point(x, 0.7, other))
     torch.testing.assert_close(point.under(other).under(labels)(x, 0.7, labels), point(x, 0.7, other))
@@ -269,10 +269,10 @@ def test_the_condition_is_the_one_that_the_point_is_asked_under(through):
 def test_a_gradient_inside_a_view_is_taken_where_the_view_asks():
     main = Watched()
     x, _ = given()
-    view = View(Uphill(main, bowl, through=True), Doubled())
+    view = View(GradientGuided(main, bowl, through=True), Doubled())
     with torch.no_grad():
         found = (main + 1.0 * (main - view))(x, 0.7)
-        there = Uphill(main, bowl, through=True)
+        there = GradientGuided(main, bowl, through=True)
         expected = (there(x, 1.4) - there(-x, 1.4)) / 2
         torch.testing.assert_close(found, 2 * main(x, 0.7) - expected)
 
@@ -281,7 +281,7 @@ def test_a_gradient_inside_a_view_is_taken_where_the_view_asks():
 def test_a_gradient_goes_through_a_view(tensor):
     main = Watched().double()
     inner = main + 0.5 * (main - View(main, Doubled()))
-    point = Uphill(inner, bowl, through=True)
+    point = GradientGuided(inner, bowl, through=True)
     x = given()[0].double()
     levels = torch.full((4,), 0.7, dtype=torch.float64)
     with torch.no_grad():
@@ -295,8 +295,8 @@ def test_a_gradient_goes_through_a_view(tensor):
 @pytest.mark.parametrize("inner_through", [False, True])
 def test_a_gradient_goes_through_a_gradient(inner_through):
     main = Watched().double()
-    inner = Uphill(main, bowl, through=inner_through)
-    point = Uphill(inner, towards, through=True)
+    inner = GradientGuided(main, bowl, through=inner_through)
+    point = GradientGuided(inner, towards, through=True)
     x = given()[0].double()
     levels = torch.full((4,), 0.7, dtype=torch.float64)
     with torch.no_grad():
@@ -309,10 +309,12 @@ def test_a_gradient_goes_through_a_gradient(inner_through):
 def test_perturbed_mapped_and_renewed():
     main, other = GaussianDenoiser(0.1), GaussianDenoiser(0.5)
     x, _ = given()
-    point = Uphill(main, bowl, through=True)
-    wider = Uphill(GaussianDenoiser(0.1, 0.75), bowl, through=True)
+    point = GradientGuided(main, bowl, through=True)
+    wider = GradientGuided(GaussianDenoiser(0.1, 0.75), bowl, through=True)
     torch.testing.assert_close(perturbed(point, "skip-layer")(x, 0.7), wider(x, 0.7))
-    torch.testing.assert_close(point.mapped(lambda leaf: other)(x, 0.7), Uphill(other, bowl, through=True)(x, 0.7))
+    torch.testing.assert_close(
+        point.mapped(lambda leaf: other)(x, 0.7), GradientGuided(other, bowl, through=True)(x, 0.7)
+    )
     assert point.leaves() == [main]
     begun = []
 
@@ -320,7 +322,7 @@ def test_perturbed_mapped_and_renewed():
         begun.append(None)
         return lambda outputs, x, sigma: outputs[0]
 
-    remembering = Uphill(Combine([main], begin=begin), bowl, through=True)
+    remembering = GradientGuided(Combine([main], begin=begin), bowl, through=True)
     path = (main + 2.0 * (remembering - main)).trajectory()
     assert len(begun) == 1
     with torch.no_grad():
@@ -334,7 +336,9 @@ def test_a_network_that_draws_draws_for_the_same_samples():
     x, _ = given()
     with torch.no_grad():
         plain = main(x, 0.7)
-        guided = (main + 1.0 * (Uphill(main, lambda x, sigma, condition: 0 * x.sum(1), through=True) - main))(x, 0.7)
+        guided = (main + 1.0 * (GradientGuided(main, lambda x, sigma, condition: 0 * x.sum(1), through=True) - main))(
+            x, 0.7
+        )
     torch.testing.assert_close(guided, plain)
 
 
@@ -348,7 +352,9 @@ def test_a_trajectory_plans_once_and_gives_what_single_evaluations_give(kind, th
     if isinstance(heun, str):
         pytest.skip("heun is not installed")
     main, weak = GaussianDenoiser(0.1, conditioning=kind), GaussianDenoiser(0.4, conditioning=kind)
-    point = main + Gate(0.2) * (main - weak) + 0.5 * Gate(0.1, 2.0) * (Uphill(main, bowl, through=through) - main)
+    point = (
+        main + Gate(0.2) * (main - weak) + 0.5 * Gate(0.1, 2.0) * (GradientGuided(main, bowl, through=through) - main)
+    )
     x, condition = given(kind)
     path = point.trajectory()
     with torch.no_grad():
@@ -367,7 +373,7 @@ def test_a_trajectory_plans_once_and_gives_what_single_evaluations_give(kind, th
 def test_without_parameters_nothing_is_recorded_with_gradients_on_either(through):
     main = GaussianDenoiser(0.1)
     x, _ = given()
-    value = (main + 2.0 * (Uphill(main, bowl, through=through) - main))(x, 0.7)
+    value = (main + 2.0 * (GradientGuided(main, bowl, through=through) - main))(x, 0.7)
     assert not value.requires_grad
     assert not x.requires_grad
 
@@ -375,7 +381,7 @@ def test_without_parameters_nothing_is_recorded_with_gradients_on_either(through
 @pytest.mark.parametrize("through", [False, True])
 def test_a_caller_that_records_gets_the_gradient_of_the_whole(through):
     main = Watched().double()
-    point = main + 2.0 * (Uphill(main, bowl, through=through) - main)
+    point = main + 2.0 * (GradientGuided(main, bowl, through=through) - main)
     x = given()[0].double()
     with torch.no_grad():
         expected = by_differences(lambda at: point(at, 0.7).square().sum(1), x)
@@ -394,14 +400,14 @@ def test_a_caller_that_records_gets_the_gradient_of_the_whole(through):
             return self.linear(x)[:, 0]
 
     frozen_main = GaussianDenoiser(0.1)
-    Uphill(frozen_main, Learned(), through=through)(x, 0.7).sum().backward()
+    GradientGuided(frozen_main, Learned(), through=through)(x, 0.7).sum().backward()
     assert learned.weight.grad is not None
 
 
 def test_inference_mode_is_refused_in_one_line():
     main = GaussianDenoiser(0.1)
     x, _ = given()
-    point = main + Gate(0.3) * (Uphill(main, bowl) - main)
+    point = main + Gate(0.3) * (GradientGuided(main, bowl) - main)
     with torch.inference_mode():
         point(x, 0.2)
         with pytest.raises(DenoiserError, match=r"sigma\^2 grad log p\(x\) .* torch.no_grad instead") as caught:
@@ -424,7 +430,7 @@ def test_inference_mode_is_refused_in_one_line():
 def test_a_function_that_is_no_log_density_is_refused(through, function, said):
     main = Watched()
     with torch.no_grad(), pytest.raises(DenoiserError, match=said) as caught:
-        Uphill(main, function, through=through, name="log mine")(given()[0], 0.7)
+        GradientGuided(main, function, through=through, name="log mine")(given()[0], 0.7)
     assert str(caught.value).startswith("the log-density log mine ")
     assert "\n" not in str(caught.value)
 
@@ -437,9 +443,9 @@ def test_a_network_that_hides_its_graph_is_refused():
 
     main = Hidden(Space((2,)))
     x, _ = given()
-    torch.testing.assert_close(Uphill(main, bowl)(x, 1.0), 0.5 * x + (1 - x) / 2)
+    torch.testing.assert_close(GradientGuided(main, bowl)(x, 1.0), 0.5 * x + (1 - x) / 2)
     with pytest.raises(DenoiserError, match=r"grad log p\(x0\) cannot go through the prediction"):
-        Uphill(main, bowl, through=True)(x, 1.0)
+        GradientGuided(main, bowl, through=True)(x, 1.0)
 
 
 # Words
@@ -448,8 +454,8 @@ def test_a_network_that_hides_its_graph_is_refused():
 def test_formulas():
     main = GaussianDenoiser(0.1, conditioning="labels")
     names = {main: "main"}
-    assert formula(Uphill(main, bowl), names) == "[main(x, c) + sigma^2 grad log p(x)]"
-    point = main + 2.0 * (Uphill(main, bowl, through=True, name="log p_y") - main)
+    assert formula(GradientGuided(main, bowl), names) == "[main(x, c) + sigma^2 grad log p(x)]"
+    point = main + 2.0 * (GradientGuided(main, bowl, through=True, name="log p_y") - main)
     assert formula(point, names) == "-main(x, c) + 2 [main(x, c) + sigma^2 grad log p_y(x0)]"
 
 
@@ -492,5 +498,5 @@ def test_the_true_classifier_makes_the_class_of_the_mixture(label, sigma):
     x = given(batch=6)[0].double()
     sigma = torch.linspace(0.05, 4.0, 6).double() if sigma == "each" else sigma
     with torch.no_grad():
-        guided = base + 1.0 * (Uphill(base, log_responsibility) - base)
+        guided = base + 1.0 * (GradientGuided(base, log_responsibility) - base)
         torch.testing.assert_close(guided(x, sigma), wanted(x, sigma), rtol=1e-9, atol=1e-9)

@@ -5,7 +5,7 @@ import torch
 from attrs import frozen
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from guideplug.denoise import Change, Combine, Gate, Uphill, View, Weight, WeightSchedule, on_device, perturbed
+from guideplug.denoise import Change, Combine, Gate, GradientGuided, View, Weight, WeightSchedule, on_device, perturbed
 from guideplug.recipes.degraded import DegradedDenoiser
 from guideplug.registry.registry import Registry
 from guideplug.rng import SampleStreams
@@ -104,7 +104,11 @@ def guided_by_everything(kind):
     guided = base + Gate(0.2, 1.0) * 2 * (base - weak) + Learned() * (guide - base) + 0.5 * Gate(0.1) * (clipped - base)
     guided = guided + (Falling() - 0.5) * Learned() * (base - guide)
     guided = guided + 0.1 * (guided - perturbed(base, "skip-layer")) + 0.2 * (base - elsewhere)
-    guided = guided + 0.1 * Gate(0.1) * (Uphill(base, hill) - base) + 0.1 * (Uphill(clipped, hill, through=True) - base)
+    guided = (
+        guided
+        + 0.1 * Gate(0.1) * (GradientGuided(base, hill) - base)
+        + 0.1 * (GradientGuided(clipped, hill, through=True) - base)
+    )
     if kind != "none":
         negative = example_condition(kind, 1, torch.Generator().manual_seed(1))
         guided = guided + (base - base.unconditional()) + Gate(1.0) * Learned() * (base - base.under(negative))

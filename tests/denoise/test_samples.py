@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from guideplug.rng.keyed import _GOLDEN, Draws, Samples, _mixed, _signed, asked_samples, asking
+from guideplug.rng.keyed import _GOLDEN, KeyedRandom, SampleKeys, _mixed, _signed, asked_samples, asking
 
 START = torch.randn(12, 3, 2, generator=torch.Generator().manual_seed(0))
 
@@ -16,24 +16,24 @@ def test_the_generator_is_splitmix64():
 
 
 def test_a_sample_has_its_key_in_every_batch():
-    keys = Samples(START).keys(12)
+    keys = SampleKeys(START).keys(12)
     assert len(set(keys.tolist())) == 12
     order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(Samples(START[order]).keys(12), keys[order])
-    assert torch.equal(Samples(START[3:5]).keys(2), keys[3:5])
-    assert torch.equal(Samples(START).keys(24), torch.cat([keys, keys]))
-    assert torch.equal(Samples(START.double()).keys(12), keys)
+    assert torch.equal(SampleKeys(START[order]).keys(12), keys[order])
+    assert torch.equal(SampleKeys(START[3:5]).keys(2), keys[3:5])
+    assert torch.equal(SampleKeys(START).keys(24), torch.cat([keys, keys]))
+    assert torch.equal(SampleKeys(START.double()).keys(12), keys)
 
 
 def test_draws_are_the_rows_own_and_fresh():
-    samples = Samples(START)
-    draws = Draws(samples, 12, 7)
+    samples = SampleKeys(START)
+    draws = KeyedRandom(samples, 12, 7)
     whole = draws.normal((5,))
-    assert torch.equal(Draws(Samples(START[4:6]), 2, 7).normal((5,)), whole[4:6])
-    assert torch.equal(Draws(samples, 12, 7).normal((5,)), whole)
+    assert torch.equal(KeyedRandom(SampleKeys(START[4:6]), 2, 7).normal((5,)), whole[4:6])
+    assert torch.equal(KeyedRandom(samples, 12, 7).normal((5,)), whole)
     others = [
-        Draws(samples.later(), 12, 7).normal((5,)),
-        Draws(samples, 12, 8).normal((5,)),
+        KeyedRandom(samples.later(), 12, 7).normal((5,)),
+        KeyedRandom(samples, 12, 8).normal((5,)),
         draws.normal((5,), place=1),
     ]
     for other in others:
@@ -42,7 +42,7 @@ def test_draws_are_the_rows_own_and_fresh():
 
 @pytest.mark.parametrize("shape", [(1001,), (2, 500)])
 def test_draws_have_their_distributions(shape):
-    draws = Draws(Samples(torch.randn(200, 2, generator=torch.Generator().manual_seed(2))), 200, 0)
+    draws = KeyedRandom(SampleKeys(torch.randn(200, 2, generator=torch.Generator().manual_seed(2))), 200, 0)
     uniform, normal = draws.uniform(shape).double(), draws.normal(shape, place=1).double()
     assert uniform.shape == normal.shape == (200, *shape)
     assert 0 < uniform.min() < uniform.max() < 1
@@ -60,7 +60,7 @@ def test_draws_have_their_distributions(shape):
 
 def test_who_is_asked_for_is_known_inside_only():
     x = torch.zeros(24, 2)
-    samples = Samples(START)
+    samples = SampleKeys(START)
     with asking(samples):
         assert asked_samples(x) is samples
         assert asked_samples(x[:7]) is not samples  # no whole batches of them

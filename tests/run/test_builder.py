@@ -18,12 +18,12 @@ from guideplug import (
     Leaf,
     Load,
     LogNormal,
-    Options,
     SampleStreams,
     Snapshot,
     Synthetic,
     Train,
     TrainingStreams,
+    TrainOptions,
 )
 from guideplug.denoise import select_rows
 from guideplug.errors import CheckpointError, GuideplugError, RecipeError, StoreError
@@ -40,7 +40,9 @@ from guideplug_tree import Tree, TreeMLPNetwork
 torch.set_num_threads(1)
 
 TREE = Tree()
-OPTIONS = Options(duration="12it", batch=40, lr=0.01, noise=LogNormal(-2.3, 1.5), weighting="score", ema=(0.1, 0.25))
+OPTIONS = TrainOptions(
+    duration="12it", batch=40, lr=0.01, noise=LogNormal(-2.3, 1.5), weighting="score", ema=(0.1, 0.25)
+)
 MAIN = Train(task=TREE, denoiser=TreeMLPNetwork(4), options=OPTIONS, seed=1)
 WEAK = evolve(MAIN, denoiser=TreeMLPNetwork(2), seed=2)
 LABELLED = Tree("both", labels=True)
@@ -51,7 +53,7 @@ class Log(Listener):
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
 
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         self.events.append((event, data))
 
     def count(self, event: str) -> int:

@@ -16,7 +16,6 @@ from guideplug import (
     Guider,
     LogNormal,
     Network,
-    Options,
     Resampled,
     Sampler,
     SampleStreams,
@@ -24,6 +23,7 @@ from guideplug import (
     Task,
     Train,
     TrainingStreams,
+    TrainOptions,
 )
 from guideplug.compare.trainings import needed_for
 from guideplug.config import Reader
@@ -43,7 +43,7 @@ TREE: Any = READER.expression("tree", Task)
 LABELLED: Any = READER.expression("tree(classes=both, labels=true)", Task)
 SAMPLER: Any = READER.expression("euler(num_steps=3)", Sampler)
 NETWORK: Any = READER.expression("tree-mlp(hidden=4)", Network)
-OPTIONS = Options(duration="6it", batch=40, lr=0.01, noise=LogNormal(-2.3, 1.5), weighting="score", ema=(0.1,))
+OPTIONS = TrainOptions(duration="6it", batch=40, lr=0.01, noise=LogNormal(-2.3, 1.5), weighting="score", ema=(0.1,))
 MAIN = Train(task=TREE, denoiser=NETWORK, options=OPTIONS, seed=1)
 
 

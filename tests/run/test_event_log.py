@@ -24,7 +24,7 @@ def test_lines_that_a_full_disk_refuses_wait(tmp_path: Path, monkeypatch: pytest
     log = EventLog(path, now=lambda: 0.0)
     for step in range(8):
         room[0] = step not in (2, 3, 4, 7)
-        log.notice("step", {"role": "main", "step": step})
+        log.on_event("step", {"role": "main", "step": step})
         assert path.read_text().endswith("\n")
     room[0] = True
     log.close()

@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from guideplug.run.interrupt import Interrupted, Stop, asked_to_stop, unhurried
+from guideplug.run.interrupt import Interrupted, StopToken, defer_signals, handle_signals
 
 
-def ended_by(work: Callable[[Stop], None]) -> int:
+def ended_by(work: Callable[[StopToken], None]) -> int:
     """The exit code that some work is interrupted with."""
-    with pytest.raises(Interrupted) as caught, asked_to_stop() as stop:
+    with pytest.raises(Interrupted) as caught, handle_signals() as stop:
         work(stop)
     return caught.value.exit_code
 
@@ -19,7 +19,7 @@ def ended_by(work: Callable[[Stop], None]) -> int:
 def test_a_signal_raises_at_once(number: signal.Signals) -> None:
     before, done = signal.getsignal(number), []
 
-    def work(stop: Stop) -> None:
+    def work(stop: StopToken) -> None:
         signal.raise_signal(number)
         done.append("went on")
 
@@ -31,8 +31,8 @@ def test_a_signal_raises_at_once(number: signal.Signals) -> None:
 def test_it_is_put_off_until_it_is_asked_for() -> None:
     done = []
 
-    def work(stop: Stop) -> None:
-        with unhurried():
+    def work(stop: StopToken) -> None:
+        with defer_signals():
             signal.raise_signal(signal.SIGTERM)
             done.append("saved")
         done.append("stored")
@@ -46,8 +46,8 @@ def test_it_is_put_off_until_it_is_asked_for() -> None:
 def test_the_second_is_not_put_off() -> None:
     done = []
 
-    def work(stop: Stop) -> None:
-        with unhurried():
+    def work(stop: StopToken) -> None:
+        with defer_signals():
             signal.raise_signal(signal.SIGTERM)
             done.append("saved")
             signal.raise_signal(signal.SIGINT)
@@ -58,11 +58,11 @@ def test_the_second_is_not_put_off() -> None:
 
 
 def test_blocks_inside_each_other_share_the_answer() -> None:
-    def work(outer: Stop) -> None:
-        with asked_to_stop() as inner:
+    def work(outer: StopToken) -> None:
+        with handle_signals() as inner:
             assert inner is outer
             signal.raise_signal(signal.SIGINT)
 
     assert ended_by(work) == 130
-    with asked_to_stop() as after:
+    with handle_signals() as after:
         assert after.signal is None

@@ -19,7 +19,7 @@ from guideplug.run.resolve import Request, RunConfig, read_file, resolve, to_tom
 from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.task import Task
-from guideplug.train import InverseSqrt, Options
+from guideplug.train import InverseSqrt, TrainOptions
 
 REGISTRY = Registry.installed()
 READER = Reader(REGISTRY)
@@ -41,7 +41,7 @@ def refusal(*sets: str, error: type[GuideplugError] = ConfigError, **given: Any)
     return str(caught.value)
 
 
-def options(config: RunConfig) -> Options:
+def options(config: RunConfig) -> TrainOptions:
     assert isinstance(config.main, Train)
     return config.main.options
 
@@ -322,7 +322,7 @@ def test_what_is_written_resolves_to_itself(name: str, tmp_path: Path) -> None:
 
 def test_every_option_is_written() -> None:
     table = tomllib.loads(to_toml(resolved(guider="autoguidance", plugins=("./a.py",))))
-    assert set(table["train"]) == {attribute.name for attribute in attrs.fields(Options)}
+    assert set(table["train"]) == {attribute.name for attribute in attrs.fields(TrainOptions)}
     assert set(table["models"]["weak"]) == {attribute.name for attribute in attrs.fields(Train)} | {"name"}
     assert "churn_noise=1.0" in table["sampler"]
     assert table["guider"] == "autoguidance(weight=2.0, model=weak)"

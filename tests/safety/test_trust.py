@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from guideplug.cli.main import main
 from guideplug.errors import TrustError
 from guideplug.files.trust import allow, guarded, module_file
-from guideplug.recipes.python_ref import OwnCode
+from guideplug.recipes.python_ref import PythonRef
 from guideplug.run.folder import RunFolder
 
 TOY = Path(__file__).parents[1] / "cli" / "toy.py"
@@ -69,7 +69,7 @@ def test_a_configuration_may_name_what_was_typed_before(call: Call, tmp_path: Pa
     assert "mine.py, which this command line does not name" in call("run", "c.toml", "--out", "no", code=2)
     call("explain", "interval(classifier('./mine.py:score'), low=0.1, high=1)")
     with guarded([]):
-        OwnCode("mine.py:score").load()
+        PythonRef("mine.py:score").load()
 
 
 def test_the_line_names_files_by_any_path_and_modules_by_their_files(

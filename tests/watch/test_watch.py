@@ -101,8 +101,8 @@ def test_the_log_has_a_line_a_second_of_sampling_and_its_end(tmp_path: Path, mon
     log = EventLog(tmp_path / "events.jsonl")
     for done in range(1, 51):
         now[0] += 0.09
-        log.notice("sample", {"arm": "guided", "done": done, "total": 50})
-    log.notice("metrics", {"arm": "guided", "values": {"distance": float("inf")}})
+        log.on_event("sample", {"arm": "guided", "done": done, "total": 50})
+    log.on_event("metrics", {"arm": "guided", "values": {"distance": float("inf")}})
     log.close()
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [line["done"] for line in lines[:-1]] == [1, 13, 25, 37, 49, 50]

@@ -11,7 +11,7 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guideplug import Draw, Duration, Losses, Registry, Selection, Selector, SelectorState, option
+from guideplug import CandidateRequest, Duration, Losses, Registry, Selection, Selector, SelectorState, option
 from guideplug.config import Reader
 from guideplug.errors import ConfigError
 from guideplug.run.resolve import Request, resolve
@@ -32,8 +32,8 @@ class Counting(Selector):
     def init(self) -> SelectorState:
         return {"seen": [], "deep": {"count": 0}}
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
-        return Draw(batch, learner=True, reference="weak")
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
+        return CandidateRequest(batch, learner=True, reference="weak")
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -48,7 +48,7 @@ class Counting(Selector):
 
 def run(
     selector: Selector, learner: list[float], reference: float = 1.0
-) -> list[tuple[Draw, int, bool, SelectorState]]:
+) -> list[tuple[CandidateRequest, int, bool, SelectorState]]:
     """Step through constant losses; the state goes through JSON, as when a training is stopped at every step."""
     state: Mapping = selector.init()
     found = []
@@ -72,7 +72,7 @@ def test_it_keeps_the_laws_of_selectors(selector: Early) -> None:
 
 def test_the_rule_is_off_for_good_at_the_first_super_batch_that_the_learner_wins() -> None:
     steps = run(Early(Counting()), [3.0, 1.0, 0.9, 5.0, 5.0])
-    on, off = Draw(10, True, "weak"), Draw(10)
+    on, off = CandidateRequest(10, True, "weak"), CandidateRequest(10)
     assert [draw for draw, *_ in steps] == [on, on, on, off, off]
     assert [kept for _, kept, *_ in steps] == [5, 5, 10, 10, 10]  # that super-batch is already trained on whole
     assert [switched for _, _, switched, _ in steps] == [False, False, True, True, True]  # equal means do not switch
@@ -146,7 +146,12 @@ def test_until_counts_steps_and_does_not_look_at_losses() -> None:
 
 def test_with_until_an_inner_selector_need_not_score() -> None:
     steps = run(Early(Random(filter_ratio=0.5), until="2it"), [1.0] * 4)
-    assert [draw for draw, *_ in steps] == [Draw(5), Draw(5), Draw(10), Draw(10)]
+    assert [draw for draw, *_ in steps] == [
+        CandidateRequest(5),
+        CandidateRequest(5),
+        CandidateRequest(10),
+        CandidateRequest(10),
+    ]
     assert [kept for _, kept, *_ in steps] == [5, 5, 10, 10]
 
 
@@ -181,7 +186,7 @@ def test_an_inner_selector_that_went_off_takes_the_outer_with_it() -> None:
     """Else the outer rule would ask for scores that nobody makes any more."""
     steps = run(Early(Early(Counting(), until="2it")), [9.0] * 4)
     assert [kept for _, kept, *_ in steps] == [5, 5, 10, 10]
-    assert [draw for draw, *_ in steps][2:] == [Draw(10)] * 2
+    assert [draw for draw, *_ in steps][2:] == [CandidateRequest(10)] * 2
     assert [off for _, _, off, _ in run(Early(Counting(last=1)), [9.0] * 2)] == [True, True]
 
 
@@ -205,7 +210,7 @@ def test_its_needs_are_the_inner_selectors() -> None:
 SMOOTHED = EarlySmoothed(Counting(), length=4, patience=3)
 
 
-def off_at(steps: list[tuple[Draw, int, bool, SelectorState]]) -> int | None:
+def off_at(steps: list[tuple[CandidateRequest, int, bool, SelectorState]]) -> int | None:
     return next((i for i, (_, _, off, _) in enumerate(steps) if off), None)
 
 
@@ -236,7 +241,7 @@ def test_it_goes_off_once_the_smoothed_losses_have_crossed_for_long_enough() -> 
     steps = run(SMOOTHED, learner)
     assert off_at(steps) == expected
     assert [kept for _, kept, *_ in steps] == [5] * expected + [10] * (len(learner) - expected)
-    assert [draw for draw, *_ in steps][expected + 1 :] == [Draw(10)] * (len(learner) - expected - 1)
+    assert [draw for draw, *_ in steps][expected + 1 :] == [CandidateRequest(10)] * (len(learner) - expected - 1)
 
 
 def test_losses_that_cross_back_begin_the_count_again() -> None:

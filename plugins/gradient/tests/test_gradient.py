@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from guideplug import Guider, Leaf, Space, Uphill, tally
+from guideplug import GradientGuided, Guider, Leaf, Space, tally
 from guideplug.cli.main import main
 from guideplug.config import Reader
 from guideplug.denoise import Count, formula
@@ -244,12 +244,15 @@ def test_measurements_without_a_run():
     main, x = GaussianDenoiser(0.2, 0.6).double(), points()
     matrix, y = torch.tensor([[1.0, 0.5]]), torch.tensor([0.8])
     likelihood = LinearMeasurement(matrix, y, noise=0.3, data_std=main.space.sigma_data)
-    found = Uphill(main, likelihood, through=True)(x, 0.7)
+    found = GradientGuided(main, likelihood, through=True)(x, 0.7)
     torch.testing.assert_close(found, exact(matrix.double(), y.double(), 0.3, 0.2, 0.6, x, 0.7))
     same = Measurement(lambda x: x @ matrix.double().T, y, noise=0.3)
     flat = LinearMeasurement(matrix, y, noise=0.3)
     torch.testing.assert_close(
-        Uphill(main, same, through=True)(x, 0.7), Uphill(main, flat, through=True)(x, 0.7), rtol=1e-6, atol=1e-6
+        GradientGuided(main, same, through=True)(x, 0.7),
+        GradientGuided(main, flat, through=True)(x, 0.7),
+        rtol=1e-6,
+        atol=1e-6,
     )
 
 

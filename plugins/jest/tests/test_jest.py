@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from guideplug import Draw, GuideplugError, Losses, Registry, Train
+from guideplug import CandidateRequest, GuideplugError, Losses, Registry, Train
 from guideplug.run.resolve import Request, RunConfig, resolve
 from guideplug.testing import check_selector
 from guideplug_autoguidance import Autoguidance
@@ -524,7 +524,7 @@ def resolved(selector: str, **values: str) -> RunConfig:
 
 def test_the_learner_may_be_scored_under_guidance() -> None:
     guider = Autoguidance(weight=2.0)
-    assert JEST(guider=guider).plan(200, {}) == Draw(200, learner=True, reference="weak", guider=guider)
+    assert JEST(guider=guider).plan(200, {}) == CandidateRequest(200, learner=True, reference="weak", guider=guider)
     config = resolved("jest(guider=autoguidance(weight=2))", guider="autoguidance")
     assert isinstance(config.main, Train)
     assert config.main.selector == JEST(guider=guider)

@@ -348,7 +348,7 @@ def test_a_fit_reports_and_can_be_stopped_between_steps(tmp_path: Path) -> None:
     seen: list[tuple[str, dict[str, Any]]] = []
 
     class Notes(Listener):
-        def notice(self, event: str, data: dict[str, Any]) -> None:
+        def on_event(self, event: str, data: dict[str, Any]) -> None:
             seen.append((event, data))
 
     store, calls = Store(tmp_path), iter(range(100))

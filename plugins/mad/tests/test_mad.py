@@ -9,7 +9,7 @@ import pytest
 import torch
 from attrs import evolve
 
-from guideplug import Augmented, Duration, FineTune, Guider, Options, Sampler, Synthetic, Train
+from guideplug import Augmented, Duration, FineTune, Guider, Sampler, Synthetic, Train, TrainOptions
 from guideplug.compare.trainings import needed_for
 from guideplug.config import Reader
 from guideplug.errors import GuideplugError
@@ -31,7 +31,7 @@ class Log(Listener):
     def __init__(self) -> None:
         self.trained: list[str] = []
 
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         if event == "trained":
             self.trained.append(data["role"])
 
@@ -44,7 +44,7 @@ def first(tmp_path: Path) -> Train:
     text = f'points("{tmp_path / "rows.csv"}", heldout=0.5)'
     task: Any = READER.expression(text, REGISTRY.find("task", "points"))  # type: ignore[arg-type]
     network: Any = READER.expression("points-mlp(width=4, blocks=1)", REGISTRY.find("denoiser", "points-mlp"))  # type: ignore[arg-type]
-    options = Options(duration=Duration(16, "it"), batch=16, lr=0.01, warmup=2)
+    options = TrainOptions(duration=Duration(16, "it"), batch=16, lr=0.01, warmup=2)
     return Train(task=task, denoiser=network, options=options, seed=1)
 
 

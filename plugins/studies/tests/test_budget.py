@@ -9,7 +9,7 @@ from attrs import evolve
 from torch import nn
 
 from guideplug import Expression, Findings, FineTune, Measured, Registry, Snapshot, Synthetic, Train
-from guideplug.laboratory import carry_out, markdown, planned, write_report
+from guideplug.laboratory import markdown, planned, run_study, write_report
 from guideplug.store import Store
 from guideplug_studies import Budget
 
@@ -160,7 +160,7 @@ def test_a_tiny_one_is_carried_out(tmp_path: Path) -> None:
     )  # fmt: skip
     plan = planned(study, REGISTRY, SMALL)
     (tmp_path / "trials").mkdir()
-    found = carry_out(plan, REGISTRY, tmp_path, Store(tmp_path / "store"))
+    found = run_study(plan, REGISTRY, tmp_path, Store(tmp_path / "store"))
     report = study.report(found)
     files = {file.name for file in write_report(plan, found, report, tmp_path)}
     assert {"budget.md", "budget.csv", "budget-seeds.csv", "budget.png"} <= files

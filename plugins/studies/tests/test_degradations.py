@@ -9,7 +9,7 @@ from attrs import evolve
 from torch import nn
 
 from guideplug import Degraded, Expression, Findings, Measured, Registry, Train
-from guideplug.laboratory import carry_out, markdown, planned, write_report
+from guideplug.laboratory import markdown, planned, run_study, write_report
 from guideplug.store import Store
 from guideplug_studies import Degradations
 
@@ -164,7 +164,7 @@ def test_a_tiny_one_is_carried_out(tmp_path: Path) -> None:
     study = evolve(STUDY, seeds=(1,), metrics=("inside outline", "sliced W2"))
     plan = planned(study, REGISTRY, SMALL)
     (tmp_path / "trials").mkdir()
-    found = carry_out(plan, REGISTRY, tmp_path, Store(tmp_path / "store"))
+    found = run_study(plan, REGISTRY, tmp_path, Store(tmp_path / "store"))
     report = study.report(found)
     files = {file.name for file in write_report(plan, found, report, tmp_path)}
     assert {"degradations.md", "degradations.csv", "degradations.png"} <= files

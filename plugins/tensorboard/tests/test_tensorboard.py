@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from guideplug import Observed
+from guideplug import RunInfo
 from guideplug.testing import check_observer, events_of_a_run
 from guideplug_tensorboard import TensorBoard
 
@@ -20,9 +20,9 @@ CONFIG = {"task": "made-up", "samples": 8, "train": {"lr": 0.01, "ema": [0.1]}}
 def follow(folder: Path, *, first: int = 0, last: int = 4, stop: str = "", resumed: bool = False) -> None:
     """Open, tell a made-up run up to an event, and close, or leave it as a killed process would."""
     folder.mkdir(exist_ok=True)
-    listener: Any = TensorBoard().open(Observed(folder, "run", CONFIG, resumed))
+    listener: Any = TensorBoard().open(RunInfo(folder, "run", CONFIG, resumed))
     for event, data in events_of_a_run(folder, first=first, last=last):
-        listener.notice(event, data)
+        listener.on_event(event, data)
         if event == stop:
             break
     listener.close()
@@ -71,9 +71,9 @@ def test_a_run_that_goes_on_has_every_point_once(first: int, tmp_path: Path, mon
 
 
 def test_what_a_killed_run_resumes_from_is_on_disk(tmp_path: Path) -> None:
-    listener: Any = TensorBoard(flush=3600.0).open(Observed(tmp_path, "run", CONFIG))
+    listener: Any = TensorBoard(flush=3600.0).open(RunInfo(tmp_path, "run", CONFIG))
     for event, data in events_of_a_run(tmp_path):
-        listener.notice(event, data)
+        listener.on_event(event, data)
         if event == "checkpoint" and data["step"] == 64:
             break
     assert [point.step for point in read(tmp_path, "training/main").Scalars("loss")] == [32, 64]
@@ -81,10 +81,10 @@ def test_what_a_killed_run_resumes_from_is_on_disk(tmp_path: Path) -> None:
 
 
 def test_a_role_may_have_any_name(tmp_path: Path) -> None:
-    listener: Any = TensorBoard().open(Observed(tmp_path / "run", "run", CONFIG))
+    listener: Any = TensorBoard().open(RunInfo(tmp_path / "run", "run", CONFIG))
     for role in ("../../out", "..", "a/b", "jest(ratio=0.2), seed 0"):
-        listener.notice("train", {"role": role, "step": 0, "total": 1.0, "unit": "it", "reached": 0, "seconds": 0.0})
-        listener.notice("train", {"role": role, "step": 0, "total": 1.0, "unit": "it", "reached": 0, "seconds": 0.0})
+        listener.on_event("train", {"role": role, "step": 0, "total": 1.0, "unit": "it", "reached": 0, "seconds": 0.0})
+        listener.on_event("train", {"role": role, "step": 0, "total": 1.0, "unit": "it", "reached": 0, "seconds": 0.0})
     listener.close()
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
     folders = {path.name for path in (tmp_path / "run" / "tensorboard" / "training").iterdir()}

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guideplug import Draw, Losses, Selector
+from guideplug import CandidateRequest, Losses, Selector
 from guideplug.testing import check_selector
 from guideplug_jest import JEST
 from guideplug_random import Random
@@ -51,8 +51,8 @@ def test_what_each_keeps() -> None:
 
 
 def test_what_each_asks_for() -> None:
-    assert LargestLoss().plan(4096, {}) == Draw(4096, learner=True)
-    assert ReducibleLoss(reference="other").plan(4096, {}) == Draw(4096, learner=True, reference="other")
+    assert LargestLoss().plan(4096, {}) == CandidateRequest(4096, learner=True)
+    assert ReducibleLoss(reference="other").plan(4096, {}) == CandidateRequest(4096, learner=True, reference="other")
     learner = torch.rand(4096, generator=torch.Generator().manual_seed(0))
     assert len(chosen(ReducibleLoss(), learner, torch.zeros(4096))) == Random().plan(4096, {}).count == 819
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from guideplug import Observed
+from guideplug import RunInfo
 from guideplug.testing import check_observer, events_of_a_run
 from guideplug_wandb import WeightsAndBiases
 
@@ -77,9 +77,9 @@ def read(folder: Path) -> dict[str, Any]:
 
 def follow(folder: Path, *, first: int = 0, last: int = 4, resumed: bool = False, **options: Any) -> None:
     folder.mkdir(exist_ok=True)
-    listener = WeightsAndBiases(**options).open(Observed(folder, "run", CONFIG, resumed))
+    listener = WeightsAndBiases(**options).open(RunInfo(folder, "run", CONFIG, resumed))
     for event, data in events_of_a_run(folder, first=first, last=last):
-        listener.notice(event, data)
+        listener.on_event(event, data)
     listener.close()
 
 

@@ -31,7 +31,6 @@ from guideplug import (
     LogNormal,
     Metric,
     Network,
-    Options,
     Perturbation,
     Recipe,
     Sampler,
@@ -41,6 +40,7 @@ from guideplug import (
     Task,
     Train,
     TrainingStreams,
+    TrainOptions,
     at_least,
     blurred_queries,
     dropped_units,
@@ -214,7 +214,7 @@ class Digits(Task):
         )
 
     def _main(self) -> Train:
-        options = Options(
+        options = TrainOptions(
             duration=Duration(1500, "it"),
             batch=128,
             lr=0.004,

@@ -24,7 +24,7 @@ import torch
 from attrs import evolve, frozen
 
 from guideplug import (
-    Draw,
+    CandidateRequest,
     Duration,
     Losses,
     Recipe,
@@ -70,9 +70,9 @@ class Stopping(Selector):
     def init(self) -> SelectorState:
         return {"off": False, "rule": {}, "inner": self.selector.init()}
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
         if state["off"]:
-            return Draw(batch)
+            return CandidateRequest(batch)
         draw = self.selector.plan(batch, state["inner"])
         if self.unscored() and not (draw.learner and draw.reference is not None):
             raise ValueError(

@@ -22,14 +22,14 @@ from typing import Any, Literal, final
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Condition, Denoiser, Guider, OwnCode, Source, Uphill, finite, option
+from guideplug import Condition, Denoiser, GradientGuided, Guider, PythonRef, Source, finite, option
 from guideplug_gradient.own import OwnFunction, loaded
 
 __all__ = ["Classifier"]
 
 
 def _place(value: Any) -> Any:
-    return OwnCode.checked(value, "function") if isinstance(value, str) else value
+    return PythonRef.checked(value, "function") if isinstance(value, str) else value
 
 
 @final
@@ -67,11 +67,11 @@ class Classifier(Guider):
         function = loaded(self.function, "classifier")
         through = self.on == "denoised"
         log_density = _Decoded(function, base) if through else function
-        return base + self.scale * (Uphill(base, log_density, through=through, name=function.short) - base)
+        return base + self.scale * (GradientGuided(base, log_density, through=through, name=function.short) - base)
 
     def content(self) -> str:
         """The hash of the function's code."""
-        return OwnCode(self.function, f"classifier {self.function}").digest()
+        return PythonRef(self.function, f"classifier {self.function}").digest()
 
 
 @frozen

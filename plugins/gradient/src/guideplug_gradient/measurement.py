@@ -33,7 +33,7 @@ __all__ = ["LinearMeasurement", "Measurement"]
 @final
 @frozen(eq=False)
 class LinearMeasurement:
-    """The log-likelihood for a matrix A: a function of (x0, sigma, condition) for `guideplug.Uphill`.
+    """The log-likelihood for a matrix A: a function of (x0, sigma, condition) for `guideplug.GradientGuided`.
 
     Args:
         matrix: A, (m, d), for samples of d numbers.

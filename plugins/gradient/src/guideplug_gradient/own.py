@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from guideplug import DenoiserError, GuideplugError, OwnCode
+from guideplug import DenoiserError, GuideplugError, PythonRef
 
 __all__ = ["OwnFunction", "loaded"]
 
@@ -46,4 +46,4 @@ def loaded(place: str, who: str) -> OwnFunction:
     Raises:
         RecipeError: it cannot be imported, or is no function.
     """
-    return OwnFunction(place, who, OwnCode(place, f"{who} {place}").load())
+    return OwnFunction(place, who, PythonRef(place, f"{who} {place}").load())

@@ -24,12 +24,12 @@ from guideplug import (
     ConfigError,
     Denoiser,
     DenoiserError,
+    GradientGuided,
     Guider,
     LogDensity,
-    OwnCode,
+    PythonRef,
     Source,
     Space,
-    Uphill,
     file_digest,
     finite,
     non_negative,
@@ -49,7 +49,7 @@ def _operator(value: Any) -> Any:
     if not isinstance(value, str) or value.endswith(".npy"):
         return _file(value)
     try:
-        return OwnCode.checked(value, "operator")
+        return PythonRef.checked(value, "operator")
     except ValueError:
         raise ValueError(f"operator is {value!r}: give FILE.npy, module:function or FILE.py:function") from None
 
@@ -100,13 +100,13 @@ class Posterior(Guider):
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
         log_density = _Likelihood(self, base.space, self._likelihood(base.space))
-        return base + self.scale * (Uphill(base, log_density, through=True, name="log p_y") - base)
+        return base + self.scale * (GradientGuided(base, log_density, through=True, name="log p_y") - base)
 
     def content(self) -> str:
         """The hashes of the operator and of the measurement, where they are files or code."""
         found = [_digest(self.operator)] if self.operator.endswith(".npy") else []
         if not found:
-            found.append(OwnCode(self.operator, f"operator {self.operator}").digest())
+            found.append(PythonRef(self.operator, f"operator {self.operator}").digest())
         if isinstance(self.measurement, str):
             found.append(_digest(self.measurement))
         return " ".join(found)

@@ -47,7 +47,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from guideplug import (
-    Draw,
+    CandidateRequest,
     GuideplugError,
     Guider,
     Losses,
@@ -142,7 +142,7 @@ class JEST(Selector):
         # The product is rounded first: 4096 * (1 - 0.8) / 16 must not fall below 51.2 by a rounding error.
         return self.num_chunks * int(round(batch * (1 - self.filter_ratio), 9) // self.num_chunks)
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
         if self.kept(batch) < 1:
             # As in `kept`, the quotient may exceed a whole number by a rounding error.
             least = int(np.ceil(self.num_chunks / (1 - self.filter_ratio) - 1e-10))
@@ -152,7 +152,7 @@ class JEST(Selector):
                 f"chunks: give a batch of at least {least}{f', or num_chunks={fewer}' if fewer else ''}"
             )
         needs_reference = self.score != "hard-learner"
-        return Draw(
+        return CandidateRequest(
             batch,
             learner=self.score != "easy-reference",
             reference=self.reference if needs_reference else None,

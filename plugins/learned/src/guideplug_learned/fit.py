@@ -23,9 +23,9 @@ from guideplug import (
     Condition,
     Guider,
     Leaf,
-    OwnCode,
     Planned,
     PlannedBatch,
+    PythonRef,
     Recipe,
     Reward,
     Task,
@@ -61,7 +61,7 @@ def _place(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return OwnCode.checked(value, "reward")
+        return PythonRef.checked(value, "reward")
     except ValueError as error:
         raise ValueError(f"{error}, or the name of a reward that a plugin offers") from None
 

@@ -16,7 +16,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Condition, GuideplugError, OwnCode, Reward, short
+from guideplug import Condition, GuideplugError, PythonRef, Reward, short
 from guideplug_learned.errors import LearnedError
 
 __all__ = ["Scores"]
@@ -35,10 +35,10 @@ class Scores:
 
     def digest(self) -> str:
         """The hash of a function's code; of a plugin's reward nothing, for its identity knows its code."""
-        return OwnCode(self.reward, self.who).digest() if isinstance(self.reward, str) else ""
+        return PythonRef(self.reward, self.who).digest() if isinstance(self.reward, str) else ""
 
     def _function(self) -> Callable[[Tensor, Condition], object]:
-        return OwnCode(self.reward, self.who).load() if isinstance(self.reward, str) else self.reward.score
+        return PythonRef(self.reward, self.who).load() if isinstance(self.reward, str) else self.reward.score
 
     def __call__(self, x: Tensor, condition: Condition) -> Tensor:
         """The scores of clean samples (B, *), (B,).

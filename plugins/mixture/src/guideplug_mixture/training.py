@@ -9,7 +9,7 @@ import math
 
 from attrs import evolve
 
-from guideplug import Cosine, Duration, LogNormal, Options, Recipe, Task, Train
+from guideplug import Cosine, Duration, LogNormal, Recipe, Task, Train, TrainOptions
 from guideplug_mixture.network import MixtureMLP
 
 __all__ = ["default_recipe"]
@@ -32,7 +32,7 @@ def default_recipe(task: Task, role: str, main: Recipe | None) -> Recipe | None:
 
 
 def _main(task: Task) -> Train:
-    options = Options(
+    options = TrainOptions(
         duration=Duration(2000, "it"),
         batch=1024,
         lr=0.004,

@@ -20,7 +20,7 @@ from typing import final
 import torch
 from attrs import evolve, frozen
 
-from guideplug import Draw, Losses, Recipe, Selection, Selector, SelectorState, Task, between, hook, option
+from guideplug import CandidateRequest, Losses, Recipe, Selection, Selector, SelectorState, Task, between, hook, option
 
 
 @final
@@ -41,9 +41,9 @@ class Partial(Selector):
     def init(self) -> SelectorState:
         return self.selector.init()
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
         if self.selector.switched_off(state):
-            return Draw(batch)
+            return CandidateRequest(batch)
         scored = round(batch * self.share)
         blind = round((batch - scored) * (1 - self.filter_ratio))
         if not scored or not blind:

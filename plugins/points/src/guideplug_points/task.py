@@ -29,7 +29,6 @@ from guideplug import (
     LogNormal,
     Metric,
     Network,
-    Options,
     Recipe,
     Sampler,
     SampleStreams,
@@ -39,6 +38,7 @@ from guideplug import (
     Task,
     Train,
     TrainingStreams,
+    TrainOptions,
     at_least,
     between,
     option,
@@ -167,7 +167,7 @@ class Points(Task):
         )
 
     def _main(self) -> Train:
-        options = Options(
+        options = TrainOptions(
             duration=Duration(3000, "it"),
             batch=256,
             lr=0.003,

@@ -11,7 +11,7 @@ from typing import final
 import torch
 from attrs import frozen
 
-from guideplug import Draw, Losses, Selection, Selector, SelectorState, between, hook, option
+from guideplug import CandidateRequest, Losses, Selection, Selector, SelectorState, between, hook, option
 
 
 @final
@@ -24,11 +24,11 @@ class Random(Selector):
         0.8, help="share of the super-batch that is not trained on", validator=between(0, 1, ends=False)
     )
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
         keep = round(batch * (1 - self.filter_ratio))
         if keep < 1:
             raise ValueError(f"filter_ratio {self.filter_ratio:g} keeps none of {batch} examples: raise the batch")
-        return Draw(keep)
+        return CandidateRequest(keep)
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator

@@ -41,8 +41,8 @@ from guideplug import (
     Task,
     Trial,
     at_least,
+    confidence_interval,
     held_out_interval,
-    interval,
     option,
 )
 from guideplug_studies.curves import COLOURS, MARKS, Curve, by_seed, points
@@ -192,7 +192,7 @@ class _Pair:
     @property
     def lost(self) -> Difference | None:
         """What the degradation cost: D_1 alone against the undegraded network."""
-        return interval(self._gaps(self.alone, self.undegraded))
+        return confidence_interval(self._gaps(self.alone, self.undegraded))
 
     @property
     def gain(self) -> Difference | None:

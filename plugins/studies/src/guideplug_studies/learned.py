@@ -40,8 +40,8 @@ from guideplug import (
     Task,
     Trial,
     at_least,
+    confidence_interval,
     held_out_interval,
-    interval,
     option,
 )
 from guideplug_studies.curves import UNGUIDED, by_seed
@@ -300,7 +300,7 @@ class _Cell:
 
     def gap(self, one: Values, other: Values) -> Difference | None:
         """The mean difference of two arms that are not chosen."""
-        return interval(self.gaps(one, other))
+        return confidence_interval(self.gaps(one, other))
 
     def chosen_gap(self, one: Values, other: Values) -> Difference | None:
         """The mean difference where an arm is held out."""

@@ -53,7 +53,7 @@ from guideplug import (
     Table,
     Trial,
     at_least,
-    interval,
+    confidence_interval,
     option,
     positive,
 )
@@ -278,7 +278,7 @@ def _data(found: Findings, metric: str) -> list[float]:
 
 
 def _gap(these: Mapping[int, float], those: Mapping[int, float]) -> Difference | None:
-    return interval([these[seed] - those[seed] for seed in these if seed in those])
+    return confidence_interval([these[seed] - those[seed] for seed in these if seed in those])
 
 
 def _titled(share: float) -> str:

@@ -45,7 +45,7 @@ from guideplug import (
     Trial,
     at_least,
     between,
-    interval,
+    confidence_interval,
     option,
     positive,
 )
@@ -309,4 +309,4 @@ def _truths(found: Findings, metric: str) -> list[float]:
 
 
 def _gap(these: Mapping[int, float], those: Mapping[int, float]) -> Difference | None:
-    return interval([these[seed] - those[seed] for seed in these if seed in those])
+    return confidence_interval([these[seed] - those[seed] for seed in these if seed in those])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from attrs import frozen
 
-from guideplug import Listener, Observed, Observer, hook, option, positive
+from guideplug import Listener, Observer, RunInfo, hook, option, positive
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -37,7 +37,7 @@ class TensorBoard(Observer):
     name = "tensorboard"
     flush: float = option(10.0, help="how often files are written out at least", unit="seconds", validator=positive)
 
-    def open(self, observed: Observed) -> Listener:
+    def open(self, observed: RunInfo) -> Listener:
         from torch.utils.tensorboard import SummaryWriter  # noqa: F401 - its absence is told before the run begins
 
         return _Writers(observed, self.flush)
@@ -46,7 +46,7 @@ class TensorBoard(Observer):
 class _Writers(Listener):
     """A writer for each folder, opened when there is something to write."""
 
-    def __init__(self, observed: Observed, flush: float) -> None:
+    def __init__(self, observed: RunInfo, flush: float) -> None:
         self._folder, self._flush = observed.folder / "tensorboard", flush
         self._observed = observed
         self._writers: dict[str, SummaryWriter] = {}
@@ -64,7 +64,7 @@ class _Writers(Listener):
             )
         return self._writers[place]
 
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         """Write what it is about."""
         match event:
             case "run":

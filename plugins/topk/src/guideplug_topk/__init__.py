@@ -23,7 +23,19 @@ import torch
 from attrs import frozen
 from numpy.typing import NDArray
 
-from guideplug import Draw, Losses, Recipe, Selection, Selector, SelectorState, Source, Task, between, hook, option
+from guideplug import (
+    CandidateRequest,
+    Losses,
+    Recipe,
+    Selection,
+    Selector,
+    SelectorState,
+    Source,
+    Task,
+    between,
+    hook,
+    option,
+)
 
 
 @final
@@ -42,9 +54,9 @@ class LargestLoss(Selector):
         0.8, help="share of the super-batch that is not trained on", validator=between(0, 1, ends=False)
     )
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
         kept(batch, self.filter_ratio)
-        return Draw(batch, learner=True)
+        return CandidateRequest(batch, learner=True)
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
@@ -76,9 +88,9 @@ class ReducibleLoss(Selector):
     def needs(self, task: Task, main: Recipe) -> Mapping[str, Recipe | None]:
         return {self.reference: task.recipe("weak", main)}
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
         kept(batch, self.filter_ratio)
-        return Draw(batch, learner=True, reference=self.reference)
+        return CandidateRequest(batch, learner=True, reference=self.reference)
 
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator

@@ -24,7 +24,6 @@ from guideplug import (
     Leaf,
     LogNormal,
     Metric,
-    Options,
     Recipe,
     Sampler,
     SampleStreams,
@@ -34,6 +33,7 @@ from guideplug import (
     Task,
     Train,
     TrainingStreams,
+    TrainOptions,
     option,
 )
 from guideplug_tree.animation import draw_animation
@@ -152,7 +152,7 @@ class Tree(Task):
         return None
 
     def _main(self) -> Train:
-        options = Options(
+        options = TrainOptions(
             duration=Duration(4096, "it"),
             batch=4096,
             lr=0.01,

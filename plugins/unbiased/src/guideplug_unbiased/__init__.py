@@ -19,7 +19,7 @@ from typing import final
 import torch
 from attrs import evolve, frozen
 
-from guideplug import Draw, Losses, Recipe, Selection, Selector, SelectorState, Source, Task, hook, option
+from guideplug import CandidateRequest, Losses, Recipe, Selection, Selector, SelectorState, Source, Task, hook, option
 
 
 @final
@@ -42,7 +42,7 @@ class Unbiased(Selector):
     def init(self) -> SelectorState:
         return self.selector.init()
 
-    def plan(self, batch: int, state: SelectorState) -> Draw:
+    def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
         if not self.selector.has_importance():
             raise ValueError(
                 f"selector {self.selector.name!r} does not say how likely its choices are, so they cannot be weighted: "

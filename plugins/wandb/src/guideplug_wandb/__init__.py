@@ -25,7 +25,7 @@ from typing import Any, Literal, final
 
 from attrs import frozen
 
-from guideplug import Listener, Observed, Observer, hook, option
+from guideplug import Listener, Observer, RunInfo, hook, option
 
 __all__ = ["WeightsAndBiases"]
 
@@ -44,14 +44,14 @@ class WeightsAndBiases(Observer):
     group: str | None = option(None, help="the group that the run belongs to")
     tags: tuple[str, ...] = option((), help="words to find the run by")
 
-    def open(self, observed: Observed) -> Listener:
+    def open(self, observed: RunInfo) -> Listener:
         return _Run(self, observed)
 
 
 class _Run(Listener):
     """One run, open from the beginning to the end."""
 
-    def __init__(self, options: WeightsAndBiases, observed: Observed) -> None:
+    def __init__(self, options: WeightsAndBiases, observed: RunInfo) -> None:
         folder = observed.folder / "wandb"
         folder.mkdir(exist_ok=True)
         self._notes = folder / "guideplug.json"
@@ -86,7 +86,7 @@ class _Run(Listener):
                 ),
             )  # fmt: skip
 
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         """Log what it is about."""
         match event:
             case "train":
