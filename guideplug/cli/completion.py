@@ -2,7 +2,7 @@
 
 ``guideplug completion SHELL`` prints what the shell is to run. At each TAB the shell calls ``guideplug`` with
 ``_GUIDEPLUG_COMPLETE`` set; click answers with commands and options, and this module with the names that a parameter
-declares to take (`guideplug.cli.declared`).
+declares to take (`guideplug.cli.parameters`).
 """
 
 import os

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from guideplug.cli.declared import expression, operand
-from guideplug.cli.once import Command
-from guideplug.cli.shared import DEVICE, JOBS, JSON, OBSERVER, OUT, TRUST, local_plugins, models, sampling, sets
-from guideplug.cli.whole import Whole
+from guideplug.cli.command import Command
+from guideplug.cli.parameters import expression, operand
+from guideplug.cli.shared_options import DEVICE, JOBS, JSON, OBSERVER, OUT, TRUST, local_plugins, models, sampling, sets
+from guideplug.cli.whole_number import Whole
 
 __all__ = ["compare", "run", "sample", "study"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from guideplug.cli.once import Command
+from guideplug.cli.command import Command
 from guideplug.errors import GuideplugError, UsageError, nearest, visible
 
 __all__ = ["Group"]

@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
-from guideplug.cli.declared import expression, operand
 from guideplug.cli.experiments import compare, run, sample, study
 from guideplug.cli.group import Group
-from guideplug.cli.installed import plugins, store
+from guideplug.cli.parameters import expression, operand
+from guideplug.cli.plugins_commands import plugins
 from guideplug.cli.scaffold import KINDS, Kind
-from guideplug.cli.shared import DEVICE, JSON, TRUST, local_plugins, models
-from guideplug.cli.whole import Whole
+from guideplug.cli.shared_options import DEVICE, JSON, TRUST, local_plugins, models
+from guideplug.cli.store_commands import store
+from guideplug.cli.whole_number import Whole
 
 __all__ = ["main"]
 
@@ -96,7 +97,7 @@ def check(model: str, **options: Any) -> None:
     guideplug check 'python("./mine.py:build")' --task digits
     guideplug check runs/FOLDER/denoisers/main.safetensors --task tree
     """
-    from guideplug.cli.check_network import check_network
+    from guideplug.cli.check import check_network
 
     check_network(model, options)
 

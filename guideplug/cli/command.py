@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from guideplug.cli.declared import times_of
+from guideplug.cli.parameters import times_of
 from guideplug.config import means_none, parse, shell_quote
 from guideplug.errors import ExpressionError, UsageError, visible
 

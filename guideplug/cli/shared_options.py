@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 import click
 
-from guideplug.cli.declared import expression, files, pairs
-from guideplug.cli.whole import Whole
+from guideplug.cli.parameters import expression, files, pairs
+from guideplug.cli.whole_number import Whole
 
 __all__ = ["DEVICE", "JOBS", "JSON", "OBSERVER", "OUT", "TRUST", "local_plugins", "models", "sampling", "sets"]
 

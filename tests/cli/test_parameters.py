@@ -12,8 +12,8 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
-from guideplug.cli.declared import Expression, Option, Pair, times_of
 from guideplug.cli.main import main
+from guideplug.cli.parameters import Expression, Option, Pair, times_of
 from guideplug.registry.registry import KINDS
 
 TOY = Path(__file__).with_name("toy.py")
@@ -101,7 +101,7 @@ def test_a_kind_is_one_that_there_is(path, command, one) -> None:
 
 @each(OPTIONS)
 def test_what_may_be_repeated_and_what_is_an_expression_is_declared(path, command, one) -> None:
-    assert one.multiple == (times_of(one) != "once"), "declare it with guideplug.cli.declared.Option"
+    assert one.multiple == (times_of(one) != "once"), "declare it with guideplug.cli.parameters.Option"
     assert (one.metavar == "EXPR") == isinstance(one.type, Expression)
     assert ("=" in (one.metavar or "")) == isinstance(one.type, Pair)
 
