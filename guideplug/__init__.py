@@ -3,6 +3,7 @@
 The public names, imported when they are first used, so that ``import guideplug`` is quick and needs no torch.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -150,9 +151,9 @@ _ROOMS = {
         "finite", "non_negative", "option", "positive", "short", "without_ranges",
     ],
     "denoise": [
-        "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "Leaf", "Level", "LogDensity",
-        "NoiseDomain", "Perturbation", "Space", "Start", "Step", "GradientGuided", "View", "Weight", "WeightInput",
-        "WeightSchedule", "formula", "perturbed", "tally",
+        "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "GradientGuided", "Leaf",
+        "Level", "LogDensity", "NoiseDomain", "Perturbation", "Space", "Start", "Step", "View", "Weight",
+        "WeightInput", "WeightSchedule", "formula", "perturbed", "tally",
     ],
     "denoise.perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
@@ -160,15 +161,15 @@ _ROOMS = {
     "files.tensors": ["fill_module", "read_tensors"],
     "guide": ["Guider", "opposite", "weight_of"],
     "metrics": [
-        "Candidates", "Difference", "held_out_interval", "confidence_interval", "paired_bootstrap", "resampled_coverage",
-        "resampled_energy_distance", "resampled_frechet_distance", "resampled_median",
+        "Candidates", "Difference", "confidence_interval", "held_out_interval", "paired_bootstrap",
+        "resampled_coverage", "resampled_energy_distance", "resampled_frechet_distance", "resampled_median",
     ],
     "noise": ["LogNormal", "LogUniform", "grid_position", "sigma_grid"],
-    "observe": ["Listener", "RunInfo", "Observer"],
+    "observe": ["Listener", "Observer", "RunInfo"],
     "recipe": ["Builder", "Extra", "MainRecipe", "Planned", "Recipe", "Resumable"],
     "recipes": [
-        "Augmented", "DataModule", "DataRecipe", "Degraded", "FineTune", "Load", "PythonRef", "PlannedBatch",
-        "PlannedSampling", "Resampled", "Snapshot", "Synthetic", "Train",
+        "Augmented", "DataModule", "DataRecipe", "Degraded", "FineTune", "Load", "PlannedBatch", "PlannedSampling",
+        "PythonRef", "Resampled", "Snapshot", "Synthetic", "Train",
     ],
     "registry.hookspecs": ["hook"],
     "registry.registry": ["Registry"],
@@ -182,9 +183,17 @@ _ROOMS = {
     "task": ["Arm", "Context", "Examples", "Metric", "Network", "PerSample", "Resampler", "Task", "Weighted", "noised"],
     "train": ["Constant", "Cosine", "FiniteData", "InverseSqrt", "LoopState", "TrainOptions"],
 }  # fmt: skip
-_OLD = {"Workshop": "Builder"}
-"""Names of plugin API 1, and what each is called now."""
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
+_RENAMED = {
+    "Draw": "CandidateRequest",
+    "Observed": "RunInfo",
+    "Options": "TrainOptions",
+    "OwnCode": "PythonRef",
+    "Uphill": "GradientGuided",
+    "Workshop": "Builder",
+    "interval": "confidence_interval",
+}
+"""Old spellings, which still resolve in this release."""
 
 __all__ = sorted(_WHERE)
 
@@ -192,12 +201,14 @@ __all__ = sorted(_WHERE)
 def __getattr__(name: str) -> Any:
     if name == "run":  # the package of that name, which is called as its function is
         return import_module("guideplug.run")
-    if name in _OLD:
-        import warnings
-
-        what = f"plugin API 1: guideplug.{name} is now called guideplug.{_OLD[name]}"
-        warnings.warn(what, DeprecationWarning, stacklevel=2)
-        name = _OLD[name]
+    if name in _RENAMED:
+        now = _RENAMED[name]
+        warnings.warn(
+            f"guideplug.{name} is called guideplug.{now}: the old name goes with the next release",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return __getattr__(now)
     if name not in _WHERE:
         raise AttributeError(f"module 'guideplug' has no attribute {name!r}")
     return getattr(import_module(f"guideplug.{_WHERE[name]}"), name)

@@ -8,6 +8,7 @@ raises is reported once, then no longer told, and the run goes on as if it had n
 import abc
 import signal
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -39,8 +40,20 @@ class RunInfo:
 class Listener(abc.ABC):
     """Told of the events of one run, in its process and thread; what it is slow with, the run waits for."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let a class that was written when `on_event` was called ``notice`` be told of events, with a warning."""
+        super().__init_subclass__(**options)
+        before = cls.__dict__.get("notice")
+        if before is not None and "on_event" not in cls.__dict__:
+            warnings.warn(
+                f"{cls.__qualname__}.notice is called on_event: the old name goes with the next release",
+                DeprecationWarning,
+                stacklevel=3,  # through the metaclass
+            )
+            cls.on_event = before  # type: ignore[method-assign]
+
     @abc.abstractmethod
-    def notice(self, event: str, data: dict[str, Any]) -> None:
+    def on_event(self, event: str, data: dict[str, Any]) -> None:
         """One event, with data of its own; docs/observers.md has them all, with fields and units."""
 
     def close(self) -> None:  # noqa: B027 - most listeners have nothing to close

@@ -10,7 +10,19 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug.config import Strategy
-from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Step, Terms, calls, switched_off, taken
+from guideplug.denoise import (
+    Condition,
+    Count,
+    Denoiser,
+    Leaf,
+    Level,
+    NetworkNode,
+    Step,
+    Terms,
+    calls,
+    switched_off,
+    taken,
+)
 from guideplug.errors import DivergenceError
 from guideplug.rng import SampleStreams
 
@@ -140,7 +152,7 @@ class Evaluation:
 
     sigma: float
     toward: float | None
-    counts: Mapping[Leaf, Count]
+    counts: Mapping[NetworkNode, Count]
     off: Sequence[str] = ()
     gradients: Sequence[str] = ()
     step: tuple[float, float] | None = None

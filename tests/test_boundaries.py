@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -17,6 +18,7 @@ import guideplug
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "guideplug"
+WINGS = sorted(path.parent for path in CORE.glob("*/__init__.py"))
 PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if not path.name.startswith((".", "__")))
 
 DISTRIBUTIONS = packages_distributions()
@@ -73,6 +75,47 @@ def edges(*, types: bool) -> dict[str, set[str]]:
             if parts[0] == "guideplug" and len(parts) > 1 and typed is types and parts[1] != room_of(path):
                 found.setdefault(room_of(path), set()).add(parts[1])
     return found
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(CORE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def file_edges(folder: Path = CORE) -> dict[str, set[str]]:
+    """Which file of a folder imports which other one of it, for annotations alone too; an ``__init__`` is a file."""
+    files = {module_of(path): path for path in folder.rglob("*.py")}
+    used: dict[str, set[str]] = {}
+    for module, path in files.items():
+        names = [name for name, _ in imports(path)]
+        targets = {name if name in files else name.rpartition(".")[0] for name in names}
+        used[module] = (targets & files.keys()) - {module}
+    return used
+
+
+def circle_in(edges: dict[str, set[str]]) -> str:
+    """A circle of imports, as a line; empty where there is none."""
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return " imported by ".join(error.args[1])
+    return ""
+
+
+def test_a_circle_is_seen() -> None:
+    edges = {"one": {"two"}, "two": {"three"}, "three": {"one"}, "four": {"one"}}
+    assert sorted(circle_in(edges).split(" imported by ")[1:]) == ["one", "three", "two"]
+    assert circle_in({**edges, "three": set()}) == ""
+
+
+@pytest.mark.parametrize("wing", WINGS, ids=lambda path: path.name)
+def test_the_files_of_a_wing_import_in_no_circle(wing: Path) -> None:
+    assert len(file_edges(wing)) > 1
+    assert not (circle := circle_in(file_edges(wing))), f"a circle of imports: {circle}"
+
+
+def test_the_files_of_the_package_import_in_no_circle() -> None:
+    assert not (circle := circle_in(file_edges())), f"a circle of imports: {circle}"
 
 
 def test_every_room_has_its_place() -> None:

@@ -123,7 +123,7 @@ def _changed(instance: Any) -> Iterator[tuple[str, Any]]:
     """``instance`` with one thing changed, and which of its fields it was in."""
     attrs.resolve_types(type(instance))
     for attribute in attrs.fields(type(instance)):
-        if not attribute.metadata.get("decides", True):
+        if not attribute.metadata.get("identity", True):
             continue
         value = getattr(instance, attribute.name)
         for other in _others(attribute.type, value):

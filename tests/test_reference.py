@@ -16,8 +16,8 @@ import pytest
 
 import guideplug
 from guideplug import Registry, Strategy, Task, Train, TrainOptions
-from guideplug.cli.inspect import _strategy_data, _type_name
 from guideplug.cli.main import main
+from guideplug.cli.strategy_data import strategy_data, type_name
 from guideplug.compare.config_file import OWN_KEYS
 from guideplug.config import format_value, write
 from guideplug.run.resolve import KEYS, NUMBERS, STRATEGIES, RunConfig
@@ -130,7 +130,7 @@ def option_rows(cls: Any) -> Iterator[tuple[str, ...]]:
     for attribute in attrs.fields(cls):
         unit = f" ({attribute.metadata['unit']})" if attribute.metadata["unit"] else ""
         meaning = cell(attribute.metadata["help"]) + unit
-        yield code(attribute.name), cell(_type_name(attribute.type)), default_of(attribute), meaning
+        yield code(attribute.name), cell(type_name(attribute.type)), default_of(attribute), meaning
 
 
 def registered_tasks(registry: Registry) -> Iterator[Task]:
@@ -214,7 +214,7 @@ def entry(registry: Registry, kind: str, name: str) -> list[str]:
     plugin = next(plugin for plugin in registry.plugins for o in plugin.offers if (o.kind, o.name) == (kind, name))
     lines = [f"### {name} {{#{kind}-{name}}}", ""]
     cls = registry.find(kind, name)
-    data = _strategy_data(cls, kind, name)
+    data = strategy_data(cls, kind, name)
     if "preset" in data:
         return [*lines, f"A preset for `{data['preset']}`, whose options it takes. From `{plugin.distribution}`.", ""]
     source = f" Source: {linked(cell(data['source']))}." if data["source"] else ""

@@ -18,8 +18,9 @@ flow, Liu, Gong and Liu 2022, arXiv:2209.03003, and Lipman, Chen, Ben-Hamu, Nick
 
 import abc
 import math
+import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, final
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, final
 
 import torch
 from attrs import field, frozen
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["CosineSchedule", "FlowSchedule", "NoiseSchedule", "VESchedule", "VPSchedule"]
 
 Times = TypeVar("Times", float, Tensor)
+NoiseInput: TypeAlias = Literal["sigma", "log_sigma"]
 
 MAX_EXPONENT = 80.0
 """The largest log(1 + sigma^2): float32, in which sigma is squared, ends at exp(88)."""
@@ -83,18 +85,38 @@ class VESchedule(NoiseSchedule):
     """Variance exploding: the network is given x itself.
 
     Args:
-        told: ``"sigma"``, or ``"log_sigma"`` for its natural logarithm.
+        noise_input: what of the noise level the network is given: ``"sigma"``, or ``"log_sigma"`` for its natural
+            logarithm.
         time_scale: what the network is told is multiplied by this.
         sigma_min, sigma_max: the levels that the network was trained for.
+        told: the old spelling of ``noise_input``, which goes with the next release.
 
     Raises:
-        ValueError: told is another word, time_scale is not positive, not 0 < sigma_min < sigma_max < inf.
+        ValueError: noise_input is another word, time_scale is not positive, not 0 < sigma_min < sigma_max < inf.
     """
 
-    told: Literal["sigma", "log_sigma"] = field(default="sigma", validator=_one_of("sigma", "log_sigma"))
+    noise_input: NoiseInput = field(default="sigma", validator=_one_of("sigma", "log_sigma"))
     time_scale: float = field(default=1.0, validator=positive)
     sigma_min: float = 0.002
     sigma_max: float = 80.0
+
+    def __init__(
+        self,
+        noise_input: NoiseInput = "sigma",
+        time_scale: float = 1.0,
+        sigma_min: float = 0.002,
+        sigma_max: float = 80.0,
+        *,
+        told: NoiseInput | None = None,
+    ) -> None:
+        if told is not None:
+            warnings.warn(
+                "VESchedule(told=) is called VESchedule(noise_input=): the old name goes with the next release",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            noise_input = told
+        self.__attrs_init__(noise_input, time_scale, sigma_min, sigma_max)  # type: ignore[attr-defined]
 
     def __attrs_post_init__(self) -> None:
         _range_is_valid(self.sigma_min, self.sigma_max)
@@ -107,11 +129,11 @@ class VESchedule(NoiseSchedule):
         return torch.ones_like(sigma)
 
     def time(self, sigma: Tensor) -> Tensor:
-        return self.time_scale * (sigma if self.told == "sigma" else sigma.log())
+        return self.time_scale * (sigma if self.noise_input == "sigma" else sigma.log())
 
     def sigma(self, time: Tensor) -> Tensor:
-        told = time / self.time_scale
-        return told if self.told == "sigma" else told.exp()
+        level = time / self.time_scale
+        return level if self.noise_input == "sigma" else level.exp()
 
 
 @final

@@ -1,144 +1,91 @@
-"""What plugins check prints: the laws that hold for what a plugin offers, those that do not, why, and what to do."""
+"""What check does: a network from a file or from code, measured on examples, and the diagnosis."""
 
 import json
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import attrs
 import click
+import torch
+from rich.console import Console
 
-from guideplug.cli.plugins_check_code import code_data, print_code
-from guideplug.errors import PluginError, UnknownName, nearest
-from guideplug.registry.registry import Plugin, Registry
-from guideplug.testing.imports import imported
-from guideplug.testing.kit import Checked, Kit
+from guideplug.check import Check, check_denoiser
+from guideplug.cli.guard import guard
+from guideplug.cli.table import print_table
+from guideplug.config import short
+from guideplug.denoise import Condition
+from guideplug.errors import ConditionError, DenoiserError, UsageError
+from guideplug.observe import Observers
+from guideplug.rng import SampleStreams
+from guideplug.run.builder import StoreBuilder
+from guideplug.run.checked import MOST, task_examples
+from guideplug.run.preflight import denoiser_of
+from guideplug.run.prepare import resolved
+from guideplug.run.resolve import Request, RunConfig
+from guideplug.run.samples import check_condition, read_arms
+from guideplug.store import Store
 
-__all__ = ["check_plugins"]
+__all__ = ["check_network"]
+
+SHOWN = 5
+"""Alternatives that are printed; --json has all."""
+NAMES = ("samples", "examples", "images", "truth")
+"""What an array of examples may be called where a file has several."""
 
 
-@attrs.frozen
-class _Wanted:
-    """A plugin to check, or one strategy of it."""
-
-    plugin: Plugin
-    only: str | None = None
-
-
-def check_plugins(name: str | None, files: tuple[str, ...], as_json: bool) -> None:
-    """``guideplug plugins check``: of one plugin, of one file, or of all; exit code 1 when a law does not hold."""
-    registry = Registry.installed(files)
-    wanted = _wanted(registry, name, len(files))
-    costs = imported({one.plugin.name: one.plugin.origin for one in wanted if not one.plugin.broken})
-    kit, every, failed = Kit(registry, files), list[dict[str, Any]](), 0
-    detailed = name is not None or bool(files)
-    for one in wanted:
-        plugin, begin, found = one.plugin, time.perf_counter(), list[Checked]()
-        if not as_json:
-            click.echo(f"{plugin.name} ({plugin})")
-            for text in plugin.old:
-                click.echo(f"  written for plugin API 1: {text}")
-        for checked in kit.check(plugin, costs.get(plugin.name), one.only):
-            found.append(checked)
-            failed += sum(not finding.holds for finding in checked.findings)
-            if not as_json:
-                _print(checked, detailed)
-        seconds = time.perf_counter() - begin
-        row = {"name": plugin.name, "api_1": plugin.old, "seconds": round(seconds, 3)}
-        row["checked"] = [_data(item) for item in found]
-        every.append(row if plugin.broken else {**row, "code": code_data(plugin)})
-        if not as_json:
-            if detailed and one.only is None and not plugin.broken:
-                print_code(plugin)
-            click.echo(f"  {seconds:.1f} s")
-    if as_json:
-        click.echo(json.dumps({"holds": failed == 0, "plugins": every}, indent=1))
+def check_network(model: str, options: Mapping[str, Any]) -> None:
+    """``guideplug check``: exit code 1 where the network is not what it is said to be."""
+    guard(options, model)
+    values = {key: options[key] for key in ("task", "denoiser", "device", "plugins")}
+    config = resolved(Request(values=values, models={"main": model})).config
+    examples, condition = _examples(options["examples"], config)
+    builder = StoreBuilder(Store.default(), torch.device(config.device), Observers([]))
+    denoiser = denoiser_of(builder.obtain(config.main), "main")
+    try:
+        found = check_denoiser(denoiser, examples, condition, seed=options["seed"])
+    except (DenoiserError, ConditionError) as error:
+        raise UsageError(f"{model}: {error}") from None
+    if options["as_json"]:
+        click.echo(json.dumps({"model": model, "task": short(config.task), **found.to_dict()}, indent=1))
     else:
-        click.echo(_summary(every, failed))
-    if failed:
+        _tell(model, config, found)
+    if found.verdict == "wrong":
         sys.exit(1)
 
 
-def _wanted(registry: Registry, name: str | None, files: int) -> list[_Wanted]:
-    """What is to be checked: what is called so; or the local files; or all that is installed.
-
-    Raises:
-        UnknownName: nothing is called that.
-        PluginError: it is disabled, or there is nothing to check.
-    """
-    plugins = registry.plugins[1:]  # the core is the first
+def _examples(path: str | None, config: RunConfig) -> tuple[torch.Tensor | None, Condition]:
+    """The examples of a file, or else of the task."""
+    task = config.task
+    if path is None:
+        own = task_examples(task, MOST)
+        return (None, None) if own is None else own
+    arms = {arm.name: arm for arm in read_arms(Path(path), task)}
+    name = next((name for name in (*NAMES, *arms) if name in arms and (name in NAMES or len(arms) == 1)), None)
     if name is None:
-        chosen = [_Wanted(plugin) for plugin in (plugins[-files:] if files else plugins) if not plugin.disabled]
-        if not chosen:
-            raise PluginError("no plugin is here to check: install one, or name a file with --plugin FILE.py")
-        return chosen
-    called = name.replace("_", "-").lower()
-    chosen = [
-        _Wanted(plugin)
-        for plugin in plugins
-        if called in (plugin.name.replace("_", "-"), plugin.distribution.replace("_", "-").lower())
-    ]
-    chosen = chosen or [
-        _Wanted(plugin, called) for plugin in plugins if any(offer.name == called for offer in plugin.offers)
-    ]
-    if not chosen:
-        known = {plugin.name for plugin in plugins} | {offer.name for plugin in plugins for offer in plugin.offers}
-        raise UnknownName(
-            f"no installed plugin, and nothing of one, is called {name!r}{nearest(called, known)}; see guideplug "
-            "plugins list, or name a file with --plugin FILE.py"
+        raise UsageError(
+            f"{path} has the arrays {', '.join(arms)}: call the clean samples {NAMES[0]!r}, and what they were drawn "
+            "under 'condition'"
         )
-    for one in chosen:
-        if one.plugin.disabled:
-            raise PluginError(f"plugin {one.plugin.name!r} is disabled by GUIDEPLUG_DISABLE: take it out to check it")
-    return chosen
+    expected = task.start(SampleStreams(0, range(2)), task.space.sigma_max).condition
+    check_condition(arms[name].condition, expected, path, task)
+    return arms[name].samples, arms[name].condition
 
 
-def _marks() -> tuple[str, str]:
-    """What stands before a law that holds, and before one that does not; words where the terminal knows no signs."""
-    try:
-        "✓✗".encode(getattr(sys.stdout, "encoding", None) or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return "ok  ", "FAIL"
-    return "✓", "✗"
-
-
-def _print(checked: Checked, detailed: bool) -> None:
-    good, bad = _marks()
-    wrong = [finding for finding in checked.findings if not finding.holds]
-    tried = f", as {checked.tried}" if checked.tried and checked.tried != checked.what.partition(" ")[2] else ""
-    if not detailed and not wrong:
-        count = len(checked.findings)
-        click.echo(f"  {good} {checked.what}: {_laws(count)}")
-        return
-    click.echo(f"  {checked.what}{tried}" if detailed else f"  {bad} {checked.what}{tried}")
-    for finding in checked.findings if detailed else wrong:
-        if finding.holds:
-            click.echo(f"    {good} {finding.law}")
-        else:
-            click.echo(f"    {bad} {finding.law}{f': {finding.reason}' if finding.reason else ''}; {finding.fix}")
-
-
-def _laws(count: int) -> str:
-    return f"{count} law{'' if count == 1 else 's'}"
-
-
-def _data(checked: Checked) -> dict[str, Any]:
-    return {
-        "what": checked.what,
-        "tried": checked.tried,
-        "seconds": round(checked.seconds, 3),
-        "laws": [
-            {"law": finding.law, "holds": finding.holds}
-            | ({} if finding.holds else {"reason": finding.reason, "fix": finding.fix})
-            for finding in checked.findings
-        ],
-    }
-
-
-def _summary(every: Sequence[dict[str, Any]], failed: int) -> str:
-    laws = sum(len(item["laws"]) for plugin in every for item in plugin["checked"])
-    whose = f"{len(every)} plugin{'' if len(every) == 1 else 's'}"
-    if failed:
-        return f"{failed} of {_laws(laws)} of {whose} do{'es' if failed == 1 else ''} not hold"
-    return f"all {_laws(laws)} of {whose} hold" if laws != 1 else f"the one law of {whose} holds"
+def _tell(model: str, config: RunConfig, found: Check) -> None:
+    console = Console()
+    if found.levels:
+        rows = [
+            [f"{one.sigma:.4g}", f"{one.error:.4g}", f"{one.gaussian:.4g}", f"{one.ratio:.3g}"] for one in found.levels
+        ]
+        title = f"{model}, {found.examples} examples of {short(config.task)}, standard deviation {found.sd:.4g}"
+        print_table(console, title, ["sigma", "error", "Gaussian", "ratio"], rows, words=0)
+    if found.alternatives:
+        others = [[one.what, f"{one.ratio:.3g}", one.code] for one in found.alternatives[:SHOWN]]
+        print_table(console, "What else it may be", ["tried", "ratio", "written"], others, words=1)
+    for line in (
+        f"{found.verdict}: {found.diagnosis}",
+        *([f"write: {found.code}"] if found.code else []),
+        *found.notes,
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -11,7 +11,7 @@ import click
 
 from guideplug.cli.guard import guard
 from guideplug.config import Reader, short
-from guideplug.denoise import Count, Leaf, formula
+from guideplug.denoise import Count, Leaf, NetworkNode, formula
 from guideplug.errors import ConfigError
 from guideplug.recipe import architecture
 from guideplug.rng import SampleStreams
@@ -42,7 +42,7 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
     config, trial = prepared.run.config, prepared.preflight
     networks = {role: network for role, network in trial.networks.items() if isinstance(network, Leaf)}
     main, point = networks["main"], trial.point
-    names = {leaf: leaf.role for leaf in [*networks.values(), *point.leaves()]}
+    names: dict[NetworkNode, str] = {leaf: leaf.role for leaf in [*networks.values(), *point.leaves()]}
 
     streams = SampleStreams(config.sample_seed, range(1))
     start = config.task.start(streams, config.sampler.sigmas(point)[0])
@@ -186,7 +186,7 @@ class _Explained:
         return f"{found}; {'never called' if skipped == number else f'skipped in {skipped} of {number} evaluations'}"
 
 
-def _by_role(counts: Mapping[Leaf, Count], names: Mapping[Leaf, str]) -> dict[str, Count]:
+def _by_role(counts: Mapping[NetworkNode, Count], names: Mapping[NetworkNode, str]) -> dict[str, Count]:
     found: dict[str, Count] = {}
     for leaf, count in counts.items():
         total = found.setdefault(names[leaf], Count())

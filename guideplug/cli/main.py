@@ -9,10 +9,11 @@ import click
 
 from guideplug.cli.experiments import compare, run, sample, study
 from guideplug.cli.group import Group
-from guideplug.cli.installed import plugins, store
 from guideplug.cli.parameters import expression, operand
+from guideplug.cli.plugins_commands import plugins
 from guideplug.cli.scaffold import KINDS, Kind
 from guideplug.cli.shared_options import DEVICE, JSON, TRUST, local_plugins, models
+from guideplug.cli.store_commands import store
 from guideplug.cli.whole_number import Whole
 
 __all__ = ["main"]

@@ -10,14 +10,13 @@ makes one axis of the ranges inside it, which go side by side:
 import dataclasses
 import itertools
 import math
-import re
 from collections.abc import Iterator
 from decimal import Context, Decimal, localcontext
 from typing import TypeAlias
 
 from guideplug.config.grammar import parse, shell_quote
 from guideplug.config.tree import PAIRED, Call, ListValue, Literal, Range, Value, Word, format_value
-from guideplug.errors import ConfigError, ExpressionError, visible
+from guideplug.errors import ConfigError, visible
 
 __all__ = ["along_range", "expand_ranges", "without_ranges"]
 
@@ -25,25 +24,17 @@ Axis: TypeAlias = list[tuple[str, Range]]
 """Ranges that go side by side, in the order of the text, each with the name of its option or an empty text."""
 
 MOST = 1000
-_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_MEANT = re.compile(r"""[=,(\[]\s*([^\s,()\[\]='":]*(?::[^\s,()\[\]='":]*)+)(?=\s*[,)\]]|\s*\Z)""")
-"""Pieces with colons, where a value may stand."""
 
 
 def expand_ranges(text: str) -> list[str]:
     """The expressions that one with ranges stands for, every combination of its axes; ends are included.
 
     Raises:
-        ExpressionError: it does not follow the grammar; a range that does not is told as what it was meant to be.
+        ExpressionError: it does not follow the grammar.
         ConfigError: a range has no number, there are more than a thousand combinations, or a ``zip(...)`` has no range
             or ranges of different counts.
     """
-    try:
-        value = parse(text)
-    except ExpressionError as error:
-        raise _misspelt(text) or error from None
-    if misspelt := _misspelt(text) if any(True for _ in _words(value)) else None:
-        raise misspelt
+    value = parse(text)
     axes = list(_axes(value, text))
     if not axes:
         return [text]
@@ -173,34 +164,6 @@ def _filled(value: Value, numbers: Iterator[float | int]) -> Value:
 def _piece(value: Value, text: str) -> str:
     """A part of an expression as it is written."""
     return visible(text[slice(*value.span)])
-
-
-def _words(value: Value) -> Iterator[Word]:
-    """Words with two colons, which are a path or a range whose first number is none."""
-    match value:
-        case Word(text) if text.count(":") == 2:
-            yield value
-        case Call(_, args, kwargs):
-            for inner in (*args, *(keyword.value for keyword in kwargs)):
-                yield from _words(inner)
-        case ListValue(items):
-            for inner in items:
-                yield from _words(inner)
-
-
-def _misspelt(text: str) -> ExpressionError | None:
-    """What is wrong with something that was meant to be a range; None where nothing was."""
-    for piece in _MEANT.findall(text):
-        parts = piece.split(":")
-        wrong = [part for part in parts if not _DECIMAL.fullmatch(part)]
-        if len(wrong) == len(parts) or (len(parts) == 3 and not wrong):
-            continue
-        if len(parts) != 3:
-            said = f"the range {piece} has {len(parts)} parts: give three"
-        else:
-            said = f"the range {piece} has {wrong[0]!r}, which is not a number: give three numbers"
-        return ExpressionError(f"{said}, start:stop:step, as in 1:3:0.5")
-    return None
 
 
 def _numbers(found: Range, text: str) -> list[float | int]:

@@ -7,6 +7,7 @@ line, the documentation and the error messages tell the same story.
 
 import abc
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NewType, TypeVar
@@ -99,7 +100,8 @@ def option(
     validator: Validator | Sequence[Validator] = (),
     factory: Callable[[], Any] | None = None,
     converter: Callable[[Any], Any] | None = None,
-    decides: bool = True,
+    identity: bool = True,
+    decides: bool | None = None,
 ) -> Any:
     """A field of a strategy, with its help and its unit.
 
@@ -110,14 +112,22 @@ def option(
         validator: attrs validators; `positive`, `non_negative`, `finite`, `at_least` and `between` are here.
         factory: makes the default, instead of ``default``.
         converter: applied to the given value before validation.
-        decides: False where it changes no weight, only what is stored beside: no part of a recipe's identity.
+        identity: False where it changes no weight, only what is stored beside: no part of a recipe's identity.
+        decides: the old spelling of ``identity``, which goes with the next release.
     """
+    if decides is not None:
+        warnings.warn(
+            "option(decides=) is called option(identity=): the old name goes with the next release",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        identity = decides
     checks = list(validator) if isinstance(validator, Sequence) else [validator]
     return attrs.field(
         default=attrs.Factory(factory) if factory is not None else default,
         validator=checks or None,
         converter=converter,
-        metadata={"help": help, "unit": unit, "decides": decides},
+        metadata={"help": help, "unit": unit, "identity": identity},
     )
 
 

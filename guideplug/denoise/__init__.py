@@ -1,21 +1,21 @@
 """The algebra of denoisers, and its evaluation in one pass."""
 
 from guideplug.denoise.algebra import Affine, Combine, Denoiser, Direction, Leaf, Perturbation
+from guideplug.denoise.change import Change
 from guideplug.denoise.condition import Condition, concatenate, expand, on_device, select_rows
 from guideplug.denoise.domain import Domain, NoiseDomain, Start
 from guideplug.denoise.formula import calls, formula, switched_off, taken
 from guideplug.denoise.gate import Gate
 from guideplug.denoise.gradient import GradientGuided, LogDensity
-from guideplug.denoise.query import Fixed, Query, Slot, Terms
+from guideplug.denoise.node import Fixed, NetworkNode, Query, Slot, Terms
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import Count, Tally, tally
-from guideplug.denoise.view import AnsweringFor, Change, Perturbed, View, perturbed
+from guideplug.denoise.view import LeafWrapper, Perturbed, View, perturbed
 from guideplug.denoise.weight import Polynomial, Weight, WeightSchedule
 from guideplug.denoise.weight_input import Level, Step, WeightInput
 
 __all__ = [
     "Affine",
-    "AnsweringFor",
     "Change",
     "Combine",
     "Condition",
@@ -27,8 +27,10 @@ __all__ = [
     "Gate",
     "GradientGuided",
     "Leaf",
+    "LeafWrapper",
     "Level",
     "LogDensity",
+    "NetworkNode",
     "NoiseDomain",
     "Perturbation",
     "Perturbed",

@@ -18,26 +18,24 @@ what that costs, and the formula that `guideplug explain` prints.
 import abc
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeAlias, cast, final, overload
+from typing import Any, TypeAlias, cast, final, overload
 
 import torch
 from torch import Tensor, nn
 
 from guideplug.denoise.api1 import adapt_denoiser
+from guideplug.denoise.change import Change
 from guideplug.denoise.condition import Condition, expand
 from guideplug.denoise.domain import DEFAULT_SAMPLER, NoiseDomain, Start
 from guideplug.denoise.evaluate import OnePass
+from guideplug.denoise.node import Fixed, Query, Slot, Terms
 from guideplug.denoise.plan import Plan
-from guideplug.denoise.query import Fixed, Query, Slot, Terms
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record
 from guideplug.denoise.weight import Polynomial, Scalar, Weight, WeightSchedule, polynomial
 from guideplug.denoise.weight_input import Level, Step
 from guideplug.errors import ConditionError, DenoiserError
 from guideplug.rng import SampleStreams
-
-if TYPE_CHECKING:
-    from guideplug.denoise.view import Change
 
 __all__ = ["Affine", "Atom", "Combine", "Denoiser", "Direction", "Leaf", "Perturbation"]
 
@@ -111,10 +109,10 @@ class Denoiser(nn.Module, abc.ABC):
 
     def leaves(self) -> "list[Leaf]":
         """The distinct networks in it, in the order of the formula; perturbed views of one are that one."""
-        found: dict[Leaf, None] = {}
+        leaves: dict[Leaf, None] = {}
         for query in self.terms:
-            found.update(dict.fromkeys(_leaves(query.source)))
-        return list(found)
+            leaves.update(dict.fromkeys(_leaves(_atom(query))))
+        return list(leaves)
 
     def mapped(self, change: "Callable[[Leaf], Leaf]") -> "Denoiser":
         """The same expression of other networks: ``change`` says which one takes the place of each."""
@@ -159,7 +157,7 @@ class Atom(Denoiser):
     points: tuple[Denoiser, ...] = ()
     """The denoisers it is a function of; none for a network."""
 
-    change: "Change | None" = None
+    change: Change | None = None
     """Where it asks its point, if that is elsewhere than it is asked itself; see `guideplug.denoise.view`."""
 
     written: str = "combine({})"
@@ -194,6 +192,10 @@ class Atom(Denoiser):
     def combined(self, outputs: Outputs, x: Tensor, sigma: Level, condition: Condition) -> Tensor:
         """The function of the points' outputs, where there are points."""
         raise TypeError(f"{type(self).__name__} is no function of other denoisers")
+
+    def in_formula(self, inner: str) -> str:
+        """How formulas write it, around the text of its points, or that of the network where it has none."""
+        return self.written.replace("{}", inner) if self.points else inner
 
     def replaced(self, inputs: Sequence[Denoiser]) -> "Atom":
         """The same function of other denoisers, where there are points."""
@@ -364,7 +366,7 @@ class Affine(Denoiser):
         self.space = space
         self._terms = terms
         # Registered so that .to(), .parameters() and .eval() reach every network and weight module.
-        self.sources = nn.ModuleList(dict.fromkeys(query.source for query in terms))
+        self.sources = nn.ModuleList(dict.fromkeys(map(_atom, terms)))
         self.weights = nn.ModuleList(dict.fromkeys(w for coefficient in terms.values() for w in coefficient.weights))
 
     @property
@@ -372,7 +374,7 @@ class Affine(Denoiser):
         return self._terms
 
     def decode(self, x: Tensor) -> Tensor:
-        return next(iter(self._terms)).source.decode(x)  # those of one space decode alike
+        return _atom(next(iter(self._terms))).decode(x)  # those of one space decode alike
 
     def trajectory(self) -> Denoiser:
         fresh = Affine(self._renewed({}).terms, self.space)
@@ -382,7 +384,7 @@ class Affine(Denoiser):
     def _renewed(self, known: dict[Denoiser, Denoiser]) -> "Affine":
         renewed: dict[Query, Polynomial] = {}
         for query, coefficient in self._terms.items():
-            renewed[Query(cast(Atom, query.source._renewed(known)), query.condition)] = coefficient
+            renewed[Query(cast(Atom, _atom(query)._renewed(known)), query.condition)] = coefficient
         return self if renewed.keys() == self._terms.keys() else Affine(renewed, self.space)
 
 
@@ -429,7 +431,7 @@ def _point(terms: Terms, space: Space) -> Denoiser:
     if len(terms) == 1:
         (query, coefficient), *_ = terms.items()
         if query.condition is Slot.GIVEN and coefficient.constant is not None:
-            return query.source
+            return _atom(query)
     return Affine(terms, space)
 
 
@@ -442,19 +444,26 @@ def _all_under(terms: Terms, condition: Slot | Fixed) -> Terms:
 
 
 def _mapped(query: Query, change: Callable[[Leaf], Leaf]) -> Query:
-    if isinstance(query.source, Leaf):
-        return Query(change(query.source), query.condition)
-    return Query(query.source.replaced([point.mapped(change) for point in query.source.points]), query.condition)
+    source = _atom(query)
+    if isinstance(source, Leaf):
+        return Query(change(source), query.condition)
+    return Query(source.replaced([point.mapped(change) for point in source.points]), query.condition)
 
 
 def _under(query: Query, condition: Slot | Fixed) -> Query:
-    if query.source.points:
-        return Query(query.source.asked_under(condition))
+    source = _atom(query)
+    if source.points:
+        return Query(source.asked_under(condition))
     if query.condition is not Slot.GIVEN:
         return query
-    if condition is Slot.NULL and not query.source.has_null:
-        query.source.unconditional()  # raises, and says what to do
-    return Query(query.source, condition)
+    if condition is Slot.NULL and not source.has_null:
+        source.unconditional()  # raises, and says what to do
+    return Query(source, condition)
+
+
+def _atom(query: Query) -> Atom:
+    """The node of a query, as the algebra makes it: more than the planner knows of it."""
+    return cast(Atom, query.source)
 
 
 def _leaves(source: Atom) -> list[Leaf]:

@@ -10,23 +10,20 @@ unless the caller records one.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from guideplug.denoise.condition import Condition, expand
-from guideplug.denoise.plan import Asked, Call, Path, Place, Plan, survey
-from guideplug.denoise.query import Query
+from guideplug.denoise.node import Point, Query
+from guideplug.denoise.plan import Call, EvalPoint, EvalRequest, Path, Plan, collect
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record_gradient
 from guideplug.denoise.trace import Trace
 from guideplug.denoise.weight_input import Level, Step, WeightInput
 from guideplug.errors import DenoiserError
 from guideplug.rng.keyed import asking
-
-if TYPE_CHECKING:
-    from guideplug.denoise.algebra import Denoiser
 
 __all__ = ["OnePass"]
 
@@ -46,17 +43,17 @@ class OnePass:
         sigma = sigma.to(x.device, x.dtype) if isinstance(sigma, Tensor) else float(sigma)
         at = WeightInput(sigma, toward, space, expand(condition, len(x)), step)
         self._condition = condition
-        self._place = Place(at, x, shape=tuple(x.shape[1:]), conditional=condition is not None)
-        self._places: dict[Path, Place] = {}
-        self._outputs: dict[Asked, Tensor] = {}
+        self._place = EvalPoint(at, x, shape=tuple(x.shape[1:]), conditional=condition is not None)
+        self._places: dict[Path, EvalPoint] = {}
+        self._outputs: dict[EvalRequest, Tensor] = {}
         self._calls: list[Call] = []
 
-    def value(self, point: "Denoiser", plan: Plan) -> Tensor:
+    def value(self, point: Point, plan: Plan) -> Tensor:
         """The denoised samples of ``point``, (B, *)."""
         assert self._place.x is not None
-        self._places, terms = survey(point, self._place)
+        self._places, terms = collect(point, self._place)
         self._trace = Trace(terms, self._places)
-        recorded = torch.is_grad_enabled() and (not self._trace.wanted or self._is_recorded(point))
+        recorded = torch.is_grad_enabled() and (not self._trace.gradients or self._is_recorded(point))
         with torch.set_grad_enabled(recorded):
             self._calls = plan.calls(terms, self._places, self._condition)
             with asking(plan.samples(self._place.x)):
@@ -64,7 +61,7 @@ class OnePass:
                     self._do(call)
             return self._sum(point, ())
 
-    def _is_recorded(self, point: "Denoiser") -> bool:
+    def _is_recorded(self, point: Point) -> bool:
         """Whether the caller has something to record: the x of a gradient that is taken here is none of it."""
         place = self._place
         parts = place.condition.values() if isinstance(place.condition, Mapping) else (place.condition,)
@@ -72,19 +69,21 @@ class OnePass:
         return any(tensor.requires_grad for tensor in (*given, *point.parameters()))
 
     def _do(self, call: Call) -> None:
-        places = [self._places[path] for path, _ in call.asked]
-        inputs = [self._trace.x(asked) for asked in call.asked]
+        places = [self._places[path] for path, _ in call.requests]
+        inputs = [self._trace.x(request) for request in call.requests]
         sigma = places[0].sigma
         if len(places) > 1 and (isinstance(sigma, Tensor) or any(place.sigma != sigma for place in places)):
             sigma = torch.cat([_levels(place) for place in places])
-        with torch.set_grad_enabled(torch.is_grad_enabled() or any(asked in self._trace for asked in call.asked)):
+        with torch.set_grad_enabled(
+            torch.is_grad_enabled() or any(request in self._trace for request in call.requests)
+        ):
             if len(places) == 1:
-                self._outputs[call.asked[0]] = call.leaf(inputs[0], sigma, call.condition)
+                self._outputs[call.requests[0]] = call.leaf(inputs[0], sigma, call.condition)
                 return
             outputs: Any = call.leaf(torch.cat(inputs), sigma, call.condition)
-            self._outputs.update(zip(call.asked, outputs.split([len(x) for x in inputs]), strict=True))
+            self._outputs.update(zip(call.requests, outputs.split([len(x) for x in inputs]), strict=True))
 
-    def _sum(self, point: "Denoiser", path: Path) -> Tensor:
+    def _sum(self, point: Point, path: Path) -> Tensor:
         left = self._places[path].coefficients.of(point)
         values = [(coefficient, self._output(query, path)) for query, coefficient in left.items()]
         if len(values) == 1:
@@ -109,27 +108,27 @@ class OnePass:
         return total
 
     def _output(self, query: Query, path: Path) -> Tensor:
-        asked = path, query
-        if asked not in self._outputs:
-            with torch.set_grad_enabled(torch.is_grad_enabled() or asked in self._trace):
-                self._outputs[asked] = self._combined(asked)
-        return self._outputs[asked]
+        request = path, query
+        if request not in self._outputs:
+            with torch.set_grad_enabled(torch.is_grad_enabled() or request in self._trace):
+                self._outputs[request] = self._combined(request)
+        return self._outputs[request]
 
-    def _combined(self, asked: Asked) -> Tensor:
+    def _combined(self, request: EvalRequest) -> Tensor:
         """The answer of a function of other denoisers."""
-        path, query = asked
-        source, place, x = query.source, self._places[path], self._trace.x(asked)
+        path, query = request
+        source, place, x = query.source, self._places[path], self._trace.x(request)
         if source.change is not None:
             return source.change.answer(self._sum(source.points[0], (*path, source)), x, place.sigma)
         with torch.set_grad_enabled(torch.is_grad_enabled() or source.through):
             outputs = [self._sum(inner, path) for inner in source.points]
         for call in self._calls if source.through else ():
-            if not self._trace.beneath[asked].isdisjoint(call.asked):
+            if not self._trace.beneath[request].isdisjoint(call.requests):
                 record_gradient(call.leaf.counted_as)
         return source.combined(outputs, x, place.sigma, place.condition)
 
 
-def _levels(place: Place) -> Tensor:
+def _levels(place: EvalPoint) -> Tensor:
     """The level of each row, (rows,)."""
     assert place.x is not None
     if isinstance(place.sigma, Tensor):

@@ -1,25 +1,23 @@
 """A composed denoiser in words: its formula with numbers, and what one evaluation of it costs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 from attrs import evolve
 from torch import Tensor
 
-from guideplug.denoise.algebra import Denoiser, Leaf
 from guideplug.denoise.condition import Condition, expand
-from guideplug.denoise.gradient import GradientGuided
-from guideplug.denoise.plan import Place, planned_batches, planned_calls, survey
-from guideplug.denoise.query import Query, Slot
+from guideplug.denoise.node import NetworkNode, Point, Query, Slot
+from guideplug.denoise.plan import EvalPoint, collect, planned_batches, planned_calls
 from guideplug.denoise.tally import Count
 from guideplug.denoise.trace import beneath, gradients
-from guideplug.denoise.view import Perturbed
 from guideplug.denoise.weight import Polynomial, Weight
 from guideplug.denoise.weight_input import Level, Step, WeightInput
 
 __all__ = ["calls", "formula", "switched_off", "taken"]
 
 
-def formula(point: Denoiser, names: Mapping[Leaf, str]) -> str:
+def formula(point: Point, names: Mapping[NetworkNode, str]) -> str:
     """The normal form as text: ``3 main(x) - 2 weak(x)``.
 
     Args:
@@ -35,7 +33,7 @@ def formula(point: Denoiser, names: Mapping[Leaf, str]) -> str:
 
 
 def calls(
-    point: Denoiser,
+    point: Point,
     sigma: Level,
     *,
     conditional: bool = True,
@@ -43,7 +41,7 @@ def calls(
     step: Step = None,
     x: Tensor | None = None,
     condition: Condition = None,
-) -> dict[Leaf, Count]:
+) -> dict[NetworkNode, Count]:
     """What one evaluation at noise level ``sigma`` costs: calls of each network, and outputs for each sample.
 
     And gradients that go back through those calls.
@@ -55,23 +53,23 @@ def calls(
             concatenate, as they do unless their shapes differ.
     """
     at = WeightInput(sigma, toward, point.space, None if x is None else expand(condition, len(x)), step)
-    places, terms = survey(point, Place(at, x, shape=point.space.shape, conditional=conditional))
-    known = [] if x is None else [(call.leaf, call.asked) for call in planned_calls(terms, places)]
-    found: dict[Leaf, Count] = {}
-    for leaf, asked in planned_batches(terms, places) if x is None else known:
-        count = found.setdefault(leaf.counted_as, Count())
+    places, terms = collect(point, EvalPoint(at, x, shape=point.space.shape, conditional=conditional))
+    known = [] if x is None else [(call.leaf, call.requests) for call in planned_calls(terms, places)]
+    counts: dict[NetworkNode, Count] = {}
+    for leaf, requests in planned_batches(terms, places) if x is None else known:
+        count = counts.setdefault(leaf.counted_as, Count())
         count.calls += 1
-        count.outputs += sum(places[path].copies for path, _ in asked)
-        count.gradients += sum(not inside.isdisjoint(asked) for inside in beneath(terms).values())
-    return found
+        count.outputs += sum(places[path].copies for path, _ in requests)
+        count.gradients += sum(not inside.isdisjoint(requests) for inside in beneath(terms).values())
+    return counts
 
 
-def switched_off(point: Denoiser, sigma: float, toward: float | None = None, step: Step = None) -> list[str]:
+def switched_off(point: Point, sigma: float, toward: float | None = None, step: Step = None) -> list[str]:
     """The weights that are 0 at a level whatever the condition, as formulas write them."""
     return list(dict.fromkeys(_switched_off(point, WeightInput(sigma, toward, point.space, step=step))))
 
 
-def _switched_off(point: Denoiser, at: WeightInput) -> Iterator[str]:
+def _switched_off(point: Point, at: WeightInput) -> Iterator[str]:
     for query, coefficient in point.terms.items():
         yield from (_weight(weight) for weight in coefficient.weights if weight.zero_at(at))
         change = query.source.change
@@ -81,7 +79,7 @@ def _switched_off(point: Denoiser, at: WeightInput) -> Iterator[str]:
 
 
 def taken(
-    point: Denoiser,
+    point: Point,
     sigma: Level,
     *,
     conditional: bool = True,
@@ -90,27 +88,18 @@ def taken(
 ) -> list[str]:
     """The gradients that one evaluation at noise level ``sigma`` takes, as formulas name them."""
     at = WeightInput(sigma, toward, point.space, step=step)
-    _, terms = survey(point, Place(at, None, shape=point.space.shape, conditional=conditional))
+    _, terms = collect(point, EvalPoint(at, None, shape=point.space.shape, conditional=conditional))
     return list(dict.fromkeys(str(query.source) for _, query in gradients(terms)))
 
 
-def _network(query: Query, names: Mapping[Leaf, str]) -> str:
+def _network(query: Query, names: Mapping[NetworkNode, str]) -> str:
     source = query.source
-    if source.change is not None:
-        return f"[{formula(source.points[0], names)} {source.change}]"
-    if isinstance(source, GradientGuided):
-        return f"[{formula(source.of, names)} + {source}]"
-    if isinstance(source, Perturbed):
-        inner = _network(Query(source.of, query.condition), names)
-        return f"[{inner} {source.kind}]"
-    if not isinstance(source, Leaf):
-        return source.written.replace("{}", ", ".join(formula(inner, names) for inner in source.points))
+    if source.points:
+        return source.in_formula(", ".join(formula(inner, names) for inner in source.points))
+    network = cast(NetworkNode, source).counted_as
     given = {Slot.GIVEN: "c", Slot.NULL: "null"}[query.condition] if isinstance(query.condition, Slot) else "fixed"
-    return (
-        f"{names.get(source, type(source).__name__)}(x, {given})"
-        if source.has_null
-        else (f"{names.get(source, type(source).__name__)}(x)")
-    )
+    argument = f"x, {given}" if source.has_null else "x"
+    return source.in_formula(f"{names.get(network, type(network).__name__)}({argument})")
 
 
 def _scale(coefficient: Polynomial) -> str:

@@ -1,4 +1,4 @@
-"""Points uphill: a denoiser, moved along the gradient of a log-density.
+"""Gradient guidance: a denoiser, moved along the gradient of a log-density.
 
     U(x; sigma, c) = D(x; sigma, c) + sigma^2 grad_x f
 
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from guideplug.denoise.algebra import Atom, Denoiser
 from guideplug.denoise.condition import Condition, expand
-from guideplug.denoise.query import Fixed, Slot
+from guideplug.denoise.node import Fixed, Slot
 from guideplug.denoise.weight_input import Level
 from guideplug.errors import DenoiserError
 
@@ -59,7 +59,7 @@ class GradientGuided(Atom):
         self._slot: Slot | Fixed = Slot.GIVEN
 
     def combined(self, outputs: Sequence[Tensor], x: Tensor, sigma: Level, condition: Condition) -> Tensor:
-        """The point uphill of ``outputs[0]``, without a graph unless one is recorded around it.
+        """``outputs[0]`` moved along the gradient, without a graph unless one is recorded around it.
 
         Raises:
             DenoiserError: the function's values have another shape than (B,), or no gradient in x; or the prediction
@@ -73,9 +73,9 @@ class GradientGuided(Atom):
         recorded = torch.is_grad_enabled()
         levels = _levels(sigma, x)
         with torch.enable_grad():
-            asked = outputs[0] if self.through else x
-            values = self.log_density(asked, levels, self._condition(condition, x))
-            self._check(values, asked)
+            variable = outputs[0] if self.through else x
+            values = self.log_density(variable, levels, self._condition(condition, x))
+            self._check(values, variable)
             slope: Tensor | None = None
             if values.requires_grad:
                 (slope,) = torch.autograd.grad(
@@ -86,40 +86,43 @@ class GradientGuided(Atom):
                 f"the log-density {self.name} has no gradient: compute it of what it is given, by torch, without "
                 "no_grad, detach or NumPy"
             )
-        uphill: Tensor = outputs[0] + (levels**2).reshape(-1, *[1] * (x.ndim - 1)) * slope
-        return uphill
+        moved: Tensor = outputs[0] + (levels**2).reshape(-1, *[1] * (x.ndim - 1)) * slope
+        return moved
 
     def _condition(self, given: Condition, x: Tensor) -> Condition:
         if isinstance(self._slot, Fixed):
             return expand(self._slot.on(x.device), len(x))
         return given if self._slot is Slot.GIVEN else None
 
-    def _check(self, values: object, asked: Tensor) -> None:
-        if isinstance(values, Tensor) and values.shape == (len(asked),) and values.is_floating_point():
+    def _check(self, values: object, variable: Tensor) -> None:
+        if isinstance(values, Tensor) and values.shape == (len(variable),) and values.is_floating_point():
             return
-        found = f"a {type(values).__name__}"
+        answer = f"a {type(values).__name__}"
         if isinstance(values, Tensor):
-            found = f"{str(values.dtype).removeprefix('torch.')} of shape {tuple(values.shape)}"
+            answer = f"{str(values.dtype).removeprefix('torch.')} of shape {tuple(values.shape)}"
         raise DenoiserError(
-            f"the log-density {self.name} returned {found} for {len(asked)} samples: return a tensor of {len(asked)} "
-            "numbers, one a sample"
+            f"the log-density {self.name} returned {answer} for {len(variable)} samples: return a tensor of "
+            f"{len(variable)} numbers, one a sample"
         )
 
     def decode(self, x: Tensor) -> Tensor:
         return self.of.decode(x)
 
-    def replaced(self, inputs: Sequence[Denoiser]) -> "Uphill":
+    def in_formula(self, inner: str) -> str:
+        return f"[{inner} + {self}]"
+
+    def replaced(self, inputs: Sequence[Denoiser]) -> "GradientGuided":
         other = GradientGuided(inputs[0], self.log_density, through=self.through, name=self.name)
         other._slot = self._slot
         return other
 
-    def asked_under(self, condition: Slot | Fixed) -> "Uphill":
+    def asked_under(self, condition: Slot | Fixed) -> "GradientGuided":
         other = cast(GradientGuided, super().asked_under(condition))
         if self._slot is Slot.GIVEN:
             other._slot = condition
         return other
 
-    def _renewed(self, known: dict[Denoiser, Denoiser]) -> "Uphill":
+    def _renewed(self, known: dict[Denoiser, Denoiser]) -> "GradientGuided":
         if self not in known:
             inner = self.of._renewed(known)
             known[self] = self if inner is self.of else self.replaced([inner])

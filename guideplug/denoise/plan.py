@@ -13,30 +13,39 @@ left, and on the condition, so a `Plan` keeps them along a trajectory: once an i
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
 from guideplug.denoise.condition import Condition, concatenate, expand, repeated
-from guideplug.denoise.query import Fixed, Query, Slot
+from guideplug.denoise.node import Fixed, NetworkNode, Node, Point, Query, Slot
 from guideplug.denoise.weight import Weight
 from guideplug.denoise.weight_input import Level, WeightInput
 from guideplug.rng.keyed import SampleKeys
 
-if TYPE_CHECKING:
-    from guideplug.denoise.algebra import Atom, Denoiser, Leaf
-
-__all__ = ["NEGLIGIBLE", "Asked", "Call", "Place", "Plan", "planned_batches", "planned_calls", "survey"]
+__all__ = [
+    "NEGLIGIBLE",
+    "ActiveTerms",
+    "Call",
+    "EvalPoint",
+    "EvalRequest",
+    "Path",
+    "Plan",
+    "collect",
+    "planned_batches",
+    "planned_calls",
+]
 
 NEGLIGIBLE = 2.0**-24
 """A coefficient this small changes nothing in float32 beside others that sum to one: half a unit in the last place."""
 
-Path: TypeAlias = tuple["Atom", ...]
+Path: TypeAlias = tuple[Node, ...]
 """The views through which a place is seen, outermost first; empty for the place that a denoiser is asked at."""
-Asked: TypeAlias = tuple[Path, Query]
-Terms: TypeAlias = tuple[tuple[Path, "Denoiser", tuple[Query, ...]], ...]
+EvalRequest: TypeAlias = tuple[Path, Query]
+"""A query, and the views through which its place is seen."""
+ActiveTerms: TypeAlias = tuple[tuple[Path, Point, tuple[Query, ...]], ...]
 """Which terms of a point are left at a place, then those of each point that they are functions of, once each."""
 
 
@@ -47,17 +56,17 @@ class Coefficients:
         self._at = at
         self._conditional = conditional
         self._weights: dict[Weight, Level] = {}
-        self._known: dict[Denoiser, Mapping[Query, Level]] = {}
+        self._known: dict[Point, Mapping[Query, Level]] = {}
 
-    def of(self, point: "Denoiser") -> Mapping[Query, Level]:
+    def of(self, point: Point) -> Mapping[Query, Level]:
         """The queries that count at this level, and their coefficients."""
         if point not in self._known:
             total: dict[Query, Level] = {}
             for query, coefficient in point.terms.items():
                 constant = coefficient.constant
                 value = coefficient.value(self._at, self._weights) if constant is None else constant
-                asked = self._resolved(query)
-                total[asked] = total[asked] + value if asked in total else value
+                resolved = self._resolved(query)
+                total[resolved] = total[resolved] + value if resolved in total else value
             self._known[point] = {query: value for query, value in total.items() if not _negligible(value)}
         return self._known[point]
 
@@ -73,7 +82,7 @@ def _negligible(value: Level) -> bool:
     return not isinstance(value, Tensor) and abs(value) <= NEGLIGIBLE
 
 
-class Place:
+class EvalPoint:
     """Where denoisers are asked, and the coefficients there.
 
     Args:
@@ -92,14 +101,14 @@ class Place:
         self.shape, self.conditional, self.copies = shape, conditional, copies
         self.coefficients = Coefficients(at, conditional=conditional)
 
-    def beyond(self, view: "Atom") -> "Place":
+    def beyond(self, view: Node) -> "EvalPoint":
         """The place where a view asks; the step of the sampler is the same."""
         change = view.change
         assert change is not None
         at = evolve(self.at, sigma=change.level(self.sigma))
         if change.copies > 1:
             at = _repeated(at, change.copies)
-        return Place(
+        return EvalPoint(
             at,
             None if self.x is None else change.inputs(self.x, self.sigma),
             shape=change.shape(self.shape),
@@ -123,43 +132,45 @@ def _repeated(at: WeightInput, copies: int) -> WeightInput:
     )
 
 
-def survey(point: "Denoiser", place: Place) -> tuple[dict[Path, Place], Terms]:
+def collect(point: Point, place: EvalPoint) -> tuple[dict[Path, EvalPoint], ActiveTerms]:
     """The places where the networks of ``point`` are asked, and the terms that are left there, all the way down."""
-    places: dict[Path, Place] = {(): place}
-    found: dict[tuple[Path, Denoiser], tuple[Query, ...]] = {}
-    waiting: list[tuple[Path, Denoiser]] = [((), point)]
+    places: dict[Path, EvalPoint] = {(): place}
+    active: dict[tuple[Path, Point], tuple[Query, ...]] = {}
+    waiting: list[tuple[Path, Point]] = [((), point)]
     while waiting:
-        asked = waiting.pop()
-        if asked in found:
+        seen = waiting.pop()
+        if seen in active:
             continue
-        path, point = asked
-        found[asked] = tuple(places[path].coefficients.of(point))
-        for source in [query.source for query in found[asked] if query.source.points]:
+        path, point = seen
+        active[seen] = tuple(places[path].coefficients.of(point))
+        for source in [query.source for query in active[seen] if query.source.points]:
             inside = path
             if source.change is not None:
                 inside = (*path, source)
                 if inside not in places:
                     places[inside] = places[path].beyond(source)
             waiting += [(inside, inner) for inner in source.points]
-    return places, tuple((path, point, queries) for (path, point), queries in found.items())
+    return places, tuple((path, point, queries) for (path, point), queries in active.items())
 
 
-def planned_batches(terms: Terms, places: Mapping[Path, Place]) -> "list[tuple[Leaf, list[Asked]]]":
+def planned_batches(
+    terms: ActiveTerms, places: Mapping[Path, EvalPoint]
+) -> list[tuple[NetworkNode, list[EvalRequest]]]:
     """Each network that is needed and what it must answer, each once; apart what differs in shape."""
-    wanted: dict[tuple[Leaf, tuple[int, ...]], dict[Asked, None]] = {}
+    batches: dict[tuple[NetworkNode, tuple[int, ...]], dict[EvalRequest, None]] = {}
     for path, _, queries in terms:
         for query in queries:
             if not query.source.points:
-                wanted.setdefault((cast("Leaf", query.source), places[path].shape), {})[path, query] = None
-    return [(leaf, list(asked)) for (leaf, _), asked in wanted.items()]
+                batches.setdefault((cast(NetworkNode, query.source), places[path].shape), {})[path, query] = None
+    return [(leaf, list(requests)) for (leaf, _), requests in batches.items()]
 
 
 @frozen(eq=False)
 class Call:
     """One call of a network: what it answers, in the order of the batch, and their conditions as one."""
 
-    leaf: "Leaf"
-    asked: Sequence[Asked]
+    leaf: NetworkNode
+    requests: Sequence[EvalRequest]
     condition: Condition
 
 
@@ -172,7 +183,7 @@ class Plan:
     """
 
     def __init__(self) -> None:
-        self._calls: dict[Terms, list[Call]] = {}
+        self._calls: dict[ActiveTerms, list[Call]] = {}
         self._parts: tuple[object, ...] = ()
         self._stamp: tuple[object, ...] = ()
         self._samples: SampleKeys | None = None
@@ -183,7 +194,7 @@ class Plan:
         self._samples = SampleKeys(x) if known is None or len(known) != len(x) else known.later()
         return self._samples
 
-    def calls(self, terms: Terms, places: Mapping[Path, Place], condition: Condition) -> list[Call]:
+    def calls(self, terms: ActiveTerms, places: Mapping[Path, EvalPoint], condition: Condition) -> list[Call]:
         """The calls that evaluate ``terms`` at ``places``, under a condition that is the first place's as it came."""
         if torch.is_grad_enabled() or torch.is_inference_mode_enabled():
             return planned_calls(terms, places)
@@ -200,21 +211,21 @@ class Plan:
         return self._calls[terms]
 
 
-def planned_calls(terms: Terms, places: Mapping[Path, Place]) -> list[Call]:
+def planned_calls(terms: ActiveTerms, places: Mapping[Path, EvalPoint]) -> list[Call]:
     """The calls that answer them, at places whose samples and conditions are known."""
-    return [call for leaf, asked in planned_batches(terms, places) for call in _calls_of(leaf, asked, places)]
+    return [call for leaf, requests in planned_batches(terms, places) for call in _calls_of(leaf, requests, places)]
 
 
-def _calls_of(leaf: "Leaf", asked: list[Asked], places: Mapping[Path, Place]) -> list[Call]:
-    conditions = [_condition(query, places[path]) for path, query in asked]
-    if len(asked) > 1:
+def _calls_of(leaf: NetworkNode, requests: list[EvalRequest], places: Mapping[Path, EvalPoint]) -> list[Call]:
+    conditions = [_condition(query, places[path]) for path, query in requests]
+    if len(requests) > 1:
         fits, together = concatenate(conditions)
         if fits:
-            return [Call(leaf, asked, together)]
-    return [Call(leaf, [one], condition) for one, condition in zip(asked, conditions, strict=True)]
+            return [Call(leaf, requests, together)]
+    return [Call(leaf, [one], condition) for one, condition in zip(requests, conditions, strict=True)]
 
 
-def _condition(query: Query, place: Place) -> Condition:
+def _condition(query: Query, place: EvalPoint) -> Condition:
     assert place.x is not None
     if isinstance(query.condition, Fixed):
         return expand(query.condition.on(place.x.device), len(place.x))

@@ -8,12 +8,10 @@ A *gradient* is a pass back through one call, for guidance that needs it; it cos
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
 from attrs import define
 
-if TYPE_CHECKING:
-    from guideplug.denoise.algebra import Leaf
+from guideplug.denoise.node import NetworkNode
 
 __all__ = ["Count", "Tally", "record", "record_gradient", "tally"]
 
@@ -31,9 +29,9 @@ class Tally:
     """Counts per network. ``counts[network]`` is zero for a network that was never called."""
 
     def __init__(self) -> None:
-        self.counts: dict[Leaf, Count] = {}
+        self.counts: dict[NetworkNode, Count] = {}
 
-    def __getitem__(self, network: "Leaf") -> Count:
+    def __getitem__(self, network: NetworkNode) -> Count:
         return self.counts.get(network, Count())
 
     @property
@@ -56,7 +54,7 @@ def tally() -> Iterator[Tally]:
         _open.reset(token)
 
 
-def record(network: "Leaf", outputs: int) -> None:
+def record(network: NetworkNode, outputs: int) -> None:
     """One call of ``network`` for ``outputs`` samples: every leaf says so before it answers."""
     for counts in _open.get():
         count = counts.counts.setdefault(network, Count())
@@ -64,7 +62,7 @@ def record(network: "Leaf", outputs: int) -> None:
         count.outputs += outputs
 
 
-def record_gradient(network: "Leaf") -> None:
+def record_gradient(network: NetworkNode) -> None:
     """One gradient that goes back through a call of ``network``."""
     for counts in _open.get():
         counts.counts.setdefault(network, Count()).gradients += 1

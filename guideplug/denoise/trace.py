@@ -10,26 +10,26 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from guideplug.denoise.plan import Asked, Path, Place, Terms
-from guideplug.denoise.query import Query
+from guideplug.denoise.node import Query
+from guideplug.denoise.plan import ActiveTerms, EvalPoint, EvalRequest, Path
 from guideplug.errors import DenoiserError
 
 __all__ = ["Trace", "beneath", "gradients"]
 
 
-def gradients(terms: Terms) -> list[Asked]:
+def gradients(terms: ActiveTerms) -> list[EvalRequest]:
     """The functions whose gradients are taken, and where."""
     return [(path, query) for path, _, queries in terms for query in queries if query.source.takes_gradient]
 
 
-def beneath(terms: Terms) -> dict[Asked, set[Asked]]:
+def beneath(terms: ActiveTerms) -> dict[EvalRequest, set[EvalRequest]]:
     """For each function whose gradient goes through its point, what is asked beneath it."""
     left = {(path, point): queries for path, point, queries in terms}
-    found: dict[Asked, set[Asked]] = {}
+    requests: dict[EvalRequest, set[EvalRequest]] = {}
     for path, query in gradients(terms):
         if not query.source.through:
             continue
-        inside = found[path, query] = set[Asked]()
+        inside = requests[path, query] = set[EvalRequest]()
         waiting = [(path, point) for point in query.source.points]
         while waiting:
             place, point = waiting.pop()
@@ -39,7 +39,7 @@ def beneath(terms: Terms) -> dict[Asked, set[Asked]]:
                     source = inner.source
                     where = place if source.change is None else (*place, source)
                     waiting += [(where, below) for below in source.points]
-    return found
+    return requests
 
 
 class Trace:
@@ -49,25 +49,25 @@ class Trace:
         DenoiserError: gradients are wanted in inference mode, which has none.
     """
 
-    def __init__(self, terms: Terms, places: Mapping[Path, Place]) -> None:
-        self.wanted = gradients(terms)
-        self.beneath = beneath(terms) if self.wanted else {}
-        self._traced = set[Asked]().union(*self.beneath.values())
+    def __init__(self, terms: ActiveTerms, places: Mapping[Path, EvalPoint]) -> None:
+        self.gradients = gradients(terms)
+        self.beneath = beneath(terms) if self.gradients else {}
+        self._traced = set[EvalRequest]().union(*self.beneath.values())
         self._places = places
         self._live: dict[Path, Tensor] = {}
-        if self.wanted and torch.is_inference_mode_enabled():
-            names = ", ".join(dict.fromkeys(str(query.source) for _, query in self.wanted))
+        if self.gradients and torch.is_inference_mode_enabled():
+            names = ", ".join(dict.fromkeys(str(query.source) for _, query in self.gradients))
             raise DenoiserError(
                 f"{names} is asked for under torch.inference_mode, which has no gradients: use torch.no_grad instead"
             )
 
-    def __contains__(self, asked: Asked) -> bool:
-        return asked in self._traced
+    def __contains__(self, request: EvalRequest) -> bool:
+        return request in self._traced
 
-    def x(self, asked: Asked) -> Tensor:
+    def x(self, request: EvalRequest) -> Tensor:
         """The x that an answer is asked for: where it needs a graph or takes a gradient, the one that has them."""
-        path, query = asked
-        if asked in self._traced or query.source.takes_gradient:
+        path, query = request
+        if request in self._traced or query.source.takes_gradient:
             return self._live_x(path)
         x = self._places[path].x
         assert x is not None

@@ -22,39 +22,14 @@ import torch
 from torch import Tensor
 
 from guideplug.denoise.algebra import Atom, Denoiser, Leaf, Perturbation
+from guideplug.denoise.change import Change
 from guideplug.denoise.condition import Condition
 from guideplug.denoise.domain import Start
 from guideplug.denoise.weight_input import Level, Step
 from guideplug.errors import DenoiserError, nearest
 from guideplug.rng import SampleStreams
 
-__all__ = ["AnsweringFor", "Change", "View", "perturbed"]
-
-
-class Change:
-    """Where a view asks, and what becomes of the answer; as it stands, no change.
-
-    Subclasses are frozen attrs classes, whose equality makes equal views of one denoiser one.
-    """
-
-    copies: int = 1
-    """How many rows it asks for each sample; in ``inputs`` the whole batch comes once for each."""
-
-    def level(self, sigma: Level) -> Level:
-        """The noise level it asks at; a float for a float."""
-        return sigma
-
-    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of one sample in ``inputs``."""
-        return shape
-
-    def inputs(self, x: Tensor, sigma: Level) -> Tensor:
-        """The noisy samples it asks for, (copies B, *), from x (B, *) at ``sigma``."""
-        return x
-
-    def answer(self, denoised: Tensor, x: Tensor, sigma: Level) -> Tensor:
-        """What the view says, (B, *), from the answer (copies B, *); row by row."""
-        return denoised
+__all__ = ["LeafWrapper", "Perturbed", "View", "perturbed"]
 
 
 @final
@@ -73,6 +48,9 @@ class View(Atom):
 
     def decode(self, x: Tensor) -> Tensor:
         return self.of.decode(x)
+
+    def in_formula(self, inner: str) -> str:
+        return f"[{inner} {self.change}]"
 
     def replaced(self, inputs: Sequence[Denoiser]) -> "View":
         assert self.change is not None
@@ -105,7 +83,7 @@ def perturbed(point: Denoiser, kind: str, **options: Any) -> Denoiser:
     return point.mapped(lambda leaf: Perturbed(leaf, kind, options))
 
 
-class AnsweringFor(Leaf):
+class LeafWrapper(Leaf):
     """A network around another one, which says all about itself but what it answers.
 
     Args:
@@ -140,7 +118,7 @@ class AnsweringFor(Leaf):
 
 
 @final
-class Perturbed(AnsweringFor):
+class Perturbed(LeafWrapper):
     """A network that is perturbed while it answers. Made by `perturbed`."""
 
     def __init__(self, of: Leaf, kind: str, options: Mapping[str, Any]) -> None:
@@ -166,6 +144,9 @@ class Perturbed(AnsweringFor):
     @property
     def counted_as(self) -> Leaf:
         return self.of.counted_as
+
+    def in_formula(self, inner: str) -> str:
+        return f"[{self.of.in_formula(inner)} {self.kind}]"
 
     def forward(
         self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None

@@ -12,7 +12,6 @@ import math
 import os
 import re
 import stat
-import struct
 import tomllib
 import zipfile
 import zlib
@@ -37,8 +36,7 @@ __all__ = [
 MOST_TOML: Final = 256 * 1024
 MOST_JSON: Final = 8 * 1024**2
 MOST_NESTED: Final = 100
-MOST_DIRECTORY: Final = 1024**2
-"""Bytes of a zip's directory, about 10,000 arrays."""
+MOST_ARRAYS: Final = 10_000
 ALWAYS_ROOM: Final = 64 * 1024**2
 INFLATED: Final = 100
 """How many times its size a compressed file may grow beyond ``ALWAYS_ROOM``: samples are noise, and hardly shrink."""
@@ -180,10 +178,12 @@ def read_arrays(source: Path | bytes) -> dict[str, NDArray[Any]]:
 
 
 def _unzipped(file: IO[bytes], size: int) -> Iterator[tuple[str, NDArray[Any]]]:
-    if _directory(file, size) > MOST_DIRECTORY:
-        raise ValueError("it lists far more arrays than anybody means")
+    if not zipfile.is_zipfile(file):
+        raise ValueError("it is torn: a zip ends with its directory")
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
+        if len(members) > MOST_ARRAYS:
+            raise ValueError("it lists far more arrays than anybody means")
         declared = sum(member.file_size for member in members)
         room = min(max(ALWAYS_ROOM, INFLATED * size), installed_memory() // 2)
         if declared > room:
@@ -202,20 +202,6 @@ def _unzipped(file: IO[bytes], size: int) -> Iterator[tuple[str, NDArray[Any]]]:
                 _check_array(head, member.file_size)
             with archive.open(member) as data:
                 yield name, np.lib.format.read_array(data, allow_pickle=False)
-
-
-def _directory(file: IO[bytes], size: int) -> int:
-    """Bytes that a zip says its directory takes, in the short or in the long form."""
-    start = max(size - 65_557, 0)
-    file.seek(start)
-    tail = file.read()
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or len(tail) < at + 22:
-        raise ValueError("it is torn: a zip ends with its directory")
-    said = struct.unpack_from("<L", tail, at + 12)
-    if at >= 76 and tail[at - 20 : at - 16] == b"PK\x06\x07":
-        said = struct.unpack_from("<Q", tail, at - 36)
-    return int(said[0])
 
 
 def _array(file: IO[bytes], size: int) -> NDArray[Any]:

@@ -21,7 +21,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from guideplug.config import Source, between, non_negative, option
-from guideplug.denoise import Affine, AnsweringFor, Condition, Denoiser, Leaf
+from guideplug.denoise import Affine, Condition, Denoiser, Leaf, LeafWrapper
 from guideplug.errors import DenoiserError, RecipeError
 from guideplug.recipe import Builder, Recipe
 from guideplug.rng import KeyedRandom, asked_samples, derived_seed
@@ -78,7 +78,7 @@ class Degraded(Recipe):
 
 
 @final
-class DegradedDenoiser(AnsweringFor):
+class DegradedDenoiser(LeafWrapper):
     """A network that answers with noise on its input, with units dropped, or both."""
 
     def __init__(self, of: Leaf, dropout: float = 0.0, noise: float = 0.0, seed: int = 0) -> None:

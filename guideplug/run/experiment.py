@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from guideplug.config import format_value, shell_quote, short, write
-from guideplug.denoise import Count, Denoiser, Leaf, Tally
+from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally
 from guideplug.errors import RunError, WriteError
 from guideplug.files.atomic import at_work_in, cleared, drawn_whole
 from guideplug.files.tensors import write_tensors
@@ -375,7 +375,9 @@ def _training_seconds(built: Mapping[str, Built]) -> dict[str, float]:
 
 def _evaluations(counts: Tally, models: Mapping[str, Leaf]) -> dict[str, dict[str, int]]:
     """Calls, outputs and gradients by role, and by what it calls itself for a network that a guider brought."""
-    named = {model: role for role, model in models.items() if isinstance(model, Leaf)}  # main comes last, and wins
+    named: dict[NetworkNode, str] = {
+        model: role for role, model in models.items() if isinstance(model, Leaf)
+    }  # main comes last, and wins
     found = {role: Count() for role in models if role in named.values()}
     for network, count in counts.counts.items():
         total = found.setdefault(named.get(network, network.role), Count())

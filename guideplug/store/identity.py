@@ -62,7 +62,7 @@ def _plain(value: Any) -> Any:
         fields = {
             a.name: _plain(getattr(value, a.name))
             for a in attrs.fields(type(value))
-            if a.init and a.metadata.get("decides", True)
+            if a.init and a.metadata.get("identity", True)
         }
         if isinstance(value, Strategy):
             fields["name"] = value.name

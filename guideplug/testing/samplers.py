@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from guideplug.denoise import Condition, Count, Denoiser, Leaf, Level, Step, Terms, WeightInput, tally
+from guideplug.denoise import Condition, Count, Denoiser, Level, NetworkNode, Step, Terms, WeightInput, tally
 from guideplug.rng import SampleStreams
 from guideplug.sample import Sampler, planned_evaluations
 from guideplug.testing.law import Laws, must
@@ -214,7 +214,7 @@ def _step(sampling: Sampling) -> None:
 )
 def _planned(sampling: Sampling) -> None:
     x, streams = sampling.start(FEW), SampleStreams(0, range(FEW))
-    planned: dict[Leaf, Count] = {}
+    planned: dict[NetworkNode, Count] = {}
     for evaluation in planned_evaluations(sampling.sampler, sampling.denoiser, x, None, streams):
         for leaf, count in evaluation.counts.items():
             planned.setdefault(leaf, Count()).calls += count.calls

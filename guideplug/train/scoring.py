@@ -1,7 +1,8 @@
 """What a selector is told: the losses of a step's candidates, by the learner, perhaps guided, and by a reference.
 
-Scored without a graph, and on the same noisy examples unless the selector plans otherwise (`CandidateRequest.separate_noise`). The
-learner is in evaluation mode, as samples are drawn from it, unless the options say otherwise.
+Scored without a graph, and on the same noisy examples unless the selector plans otherwise
+(`CandidateRequest.separate_noise`). The learner is in evaluation mode, as samples are drawn from it, unless the options
+say otherwise.
 
 Where an example's condition is dropped, every network is asked under its own null condition, those that guide the
 learner too. Where all of their null conditions are equal that is one condition for all. Else the rows are scored apart:

@@ -334,7 +334,7 @@ MISTAKES = {
     ),
     "a range downwards": (["--selector", "jest(filter_ratio=0.9:0.50:0.1)"], ["--selector", "stop 0.50 is below"]),
     "a range that leads away": (["--guider", "cfg(weight=1:3:-1)"], ["--guider", "step -1 is negative"]),
-    "a range of words": (["--guider", "cfg(weight=1:x:1)"], ["--guider", "'x', which is not a number"]),
+    "a range of words": (["--guider", "cfg(weight=1:x:1)"], ["--guider", "'1:x:1' is no number", "range (1:3:0.5)"]),
     "resume of nothing": (["--resume", "nowhere"], ["nowhere", "compare.toml"]),
 }
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import click
 import pytest
-from guideplug.cli.parameters import Expression
 
 from guideplug.cli.main import main
+from guideplug.cli.parameters import Expression
 from guideplug.config import expand_ranges
 
 

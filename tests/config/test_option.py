@@ -70,8 +70,8 @@ def test_an_option_keeps_help_unit_and_default() -> None:
         until: Duration = option(Duration(1, "it"), help="when", converter=Duration.of)
 
     fields = {attribute.name: attribute for attribute in attrs.fields(Some)}
-    assert fields["plain"].metadata == {"help": "how many", "unit": "steps", "decides": True}
-    assert fields["needed"].metadata == {"help": "must be given", "unit": "", "decides": True}
+    assert fields["plain"].metadata == {"help": "how many", "unit": "steps", "identity": True}
+    assert fields["needed"].metadata == {"help": "must be given", "unit": "", "identity": True}
     assert fields["needed"].default is attrs.NOTHING
     one, two = Some(needed=1), Some(needed=1)
     assert (one.plain, one.made) == (3, [])

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from guideplug.cli.demo.spirals import NULL_LABEL, PIECES, SPACE, Spirals
-from guideplug.denoise import Condition, Denoiser, Gate, Leaf, formula, tally
+from guideplug.denoise import Condition, Denoiser, Gate, Leaf, NetworkNode, formula, tally
 from guideplug.noise import sigma_grid
 
 __all__ = ["Checks", "Demo", "MLPDenoiser", "Row", "Schooling", "checked", "demonstrate", "sampled", "trained"]
@@ -171,7 +171,7 @@ def demonstrate(
     begin = time.perf_counter()
     truth = Spirals()
     base, guide = trained(main, "main", truth, seed), trained(weak, "weak", truth, seed + 1)
-    names: dict[Leaf, str] = {base: "main", guide: "weak"}
+    names: dict[NetworkNode, str] = {base: "main", guide: "weak"}
     direction = (WEIGHT - 1) * (base - guide)
     denoisers: dict[str, Denoiser] = {
         "weak network alone": guide,

@@ -1,6 +1,4 @@
-"""The commands of what is there, plugins and trained networks, and their options."""
-
-from typing import Any
+"""The command group ``guideplug plugins`` and its options."""
 
 import click
 
@@ -8,7 +6,7 @@ from guideplug.cli.group import Group
 from guideplug.cli.parameters import operand
 from guideplug.cli.shared_options import JSON, local_plugins
 
-__all__ = ["plugins", "store"]
+__all__ = ["plugins"]
 
 
 @click.group(cls=Group, short_help="What is installed, from where, what is broken.")
@@ -54,40 +52,3 @@ def plugins_check(name: str | None, plugins: tuple[str, ...], as_json: bool) -> 
     from guideplug.cli.plugins_check import check_plugins
 
     check_plugins(name, plugins, as_json)
-
-
-@click.group(cls=Group, short_help="List, verify and prune trained networks.")
-def store() -> None:
-    """Trained networks, kept for other runs: in $GUIDEPLUG_STORE, else in the platform's cache."""
-
-
-@store.command("list", short_help="What is there.")
-@JSON
-def store_list(as_json: bool) -> None:
-    """What is there: identity, network, task, iterations, seconds, size."""
-    from guideplug.cli.store import list_store
-
-    list_store(as_json)
-
-
-@store.command("verify", short_help="Check every file against its checksum.")
-@JSON
-def store_verify(as_json: bool) -> None:
-    """Check every file against its checksum; exit code 1 when something is damaged."""
-    from guideplug.cli.store import verify_store
-
-    verify_store(as_json)
-
-
-@store.command("prune", short_help="Remove networks.")
-@click.argument("identities", nargs=-1, metavar="[IDENTITY]...")
-@click.option("--damaged", is_flag=True, help="Those that are damaged.")
-@click.option("--partial", is_flag=True, help="What unfinished trainings left.")
-@click.option("--older", type=float, metavar="DAYS", help="Those made longer ago than this.")
-@click.option("--all", "everything", is_flag=True, help="All.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
-def store_prune(identities: tuple[str, ...], **options: Any) -> None:
-    """Remove networks: those named by the beginning of their identity, or of one of the kinds below."""
-    from guideplug.cli.store import prune_store
-
-    prune_store(identities, **options)

@@ -11,9 +11,9 @@ from typing import Any
 import click
 import pytest
 from click.shell_completion import ShellComplete
-from guideplug.cli.parameters import Expression, Option, Pair, times_of
 
 from guideplug.cli.main import main
+from guideplug.cli.parameters import Expression, Option, Pair, times_of
 from guideplug.registry.registry import KINDS
 
 TOY = Path(__file__).with_name("toy.py")

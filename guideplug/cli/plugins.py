@@ -1,0 +1,101 @@
+"""What ``guideplug plugins list`` and ``plugins show`` print: what is installed, and what it offers."""
+
+import json
+from typing import Any
+
+import click
+
+from guideplug.cli.plugin_status import STATUSES, status
+from guideplug.cli.strategy_data import strategy_data
+from guideplug.errors import UnknownName, nearest
+from guideplug.registry.registry import Plugin, Registry
+
+__all__ = ["list_plugins", "show_plugin"]
+
+STATUS_WIDTH = max(map(len, STATUSES))
+
+
+def list_plugins(files: tuple[str, ...], as_json: bool) -> None:
+    """``guideplug plugins list``."""
+    registry = Registry.installed(files)
+    conflicts = [
+        [f"{offer.kind} {offer.name}", *(o.plugin for o in offers)]
+        for offers in registry.conflicts()
+        for offer in offers[:1]
+    ]
+    if as_json:
+        plugins = [_plugin_data(plugin) for plugin in registry.plugins]
+        click.echo(json.dumps({"plugins": plugins, "conflicts": conflicts}, indent=1))
+        return
+    width = max(len(plugin.name) for plugin in registry.plugins)
+    for plugin in registry.plugins:
+        head = f"{plugin.name:<{width}}  {status(plugin):<{STATUS_WIDTH}}  {plugin}"
+        if plugin.broken:
+            click.echo(f"{head}: BROKEN: {plugin.broken}")
+            continue
+        if plugin.disabled:
+            click.echo(f"{head}: disabled by GUIDEPLUG_DISABLE")
+            continue
+        offers: dict[str, list[str]] = {}
+        for offer in plugin.offers:
+            offers.setdefault(offer.kind, []).append(offer.name)
+        offered = "; ".join(f"{kind} {', '.join(names)}" for kind, names in offers.items()) or "nothing"
+        click.echo(f"{head}: {offered}")
+    for what, *names in conflicts:
+        click.echo(f"conflict: {what} is offered by {' and '.join(names)}; uninstall one of them")
+
+
+def _plugin_data(plugin: Plugin) -> dict[str, Any]:
+    return {
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "status": status(plugin),
+        "origin": plugin.origin,
+        "broken": plugin.broken or None,
+        "disabled": plugin.disabled,
+        "offers": [{"kind": offer.kind, "name": offer.name} for offer in plugin.offers],
+    }
+
+
+def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
+    """``guideplug plugins show``: of a plugin, or of whatever is called so."""
+    registry = Registry.installed(files)
+    canonical = name.replace("_", "-")
+    plugins = [plugin for plugin in registry.plugins if plugin.name == canonical]
+    offers = [offer for plugin in registry.plugins for offer in plugin.offers if offer.name == canonical]
+    offers = offers or [offer for plugin in plugins for offer in plugin.offers]
+    if not plugins and not offers:
+        known = {plugin.name for plugin in registry.plugins} | {o.name for p in registry.plugins for o in p.offers}
+        raise UnknownName(
+            f"no plugin or strategy is called {name!r}{nearest(canonical, known)}; see guideplug plugins list"
+        )
+    if as_json:
+        described = {
+            "plugins": [_plugin_data(plugin) for plugin in plugins],
+            "strategies": [strategy_data(offer.what, offer.kind, offer.name) for offer in offers],
+        }
+        click.echo(json.dumps(described, indent=1))
+        return
+    for plugin in plugins:
+        if plugin.broken:
+            click.echo(f"{plugin.name} ({plugin}) is broken: {plugin.broken}")
+        if plugin.disabled:
+            click.echo(f"{plugin.name} ({plugin}) is disabled by GUIDEPLUG_DISABLE")
+    for offer in offers:
+        data = strategy_data(offer.what, offer.kind, offer.name)
+        plugin = registry.plugin(offer.plugin)
+        click.echo(f"{offer.kind} {offer.name}, from {plugin} (status: {status(plugin)})")
+        if "preset" in data:
+            inner = registry.names(offer.kind)
+            named = [name for name in inner if name in data["preset"] and name != offer.name]
+            see = "".join(f"; guideplug plugins show {name}" for name in named)
+            click.echo(f"  a preset for {data['preset']}, whose options it takes{see}")
+            continue
+        click.echo(f"  {data['summary']}")
+        if data["source"]:
+            click.echo(f"  source: {data['source']}")
+        for option in data["options"]:
+            default = "required" if option["required"] else f"default {option['default']}"
+            unit = f", {option['unit']}" if option["unit"] else ""
+            click.echo(f"  {option['name']} ({option['type']}{unit}; {default}): {option['help']}")

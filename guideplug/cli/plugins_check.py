@@ -1,0 +1,144 @@
+"""What plugins check prints: the laws that hold for what a plugin offers, those that do not, why, and what to do."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import click
+
+from guideplug.cli.plugins_check_code import code_data, print_code
+from guideplug.errors import PluginError, UnknownName, nearest
+from guideplug.registry.registry import Plugin, Registry
+from guideplug.testing.imports import imported
+from guideplug.testing.kit import Checked, Kit
+
+__all__ = ["check_plugins"]
+
+
+@attrs.frozen
+class _Wanted:
+    """A plugin to check, or one strategy of it."""
+
+    plugin: Plugin
+    only: str | None = None
+
+
+def check_plugins(name: str | None, files: tuple[str, ...], as_json: bool) -> None:
+    """``guideplug plugins check``: of one plugin, of one file, or of all; exit code 1 when a law does not hold."""
+    registry = Registry.installed(files)
+    wanted = _wanted(registry, name, len(files))
+    costs = imported({one.plugin.name: one.plugin.origin for one in wanted if not one.plugin.broken})
+    kit, every, failed = Kit(registry, files), list[dict[str, Any]](), 0
+    detailed = name is not None or bool(files)
+    for one in wanted:
+        plugin, begin, found = one.plugin, time.perf_counter(), list[Checked]()
+        if not as_json:
+            click.echo(f"{plugin.name} ({plugin})")
+            for text in plugin.old:
+                click.echo(f"  written for plugin API 1: {text}")
+        for checked in kit.check(plugin, costs.get(plugin.name), one.only):
+            found.append(checked)
+            failed += sum(not finding.holds for finding in checked.findings)
+            if not as_json:
+                _print(checked, detailed)
+        seconds = time.perf_counter() - begin
+        row = {"name": plugin.name, "api_1": plugin.old, "seconds": round(seconds, 3)}
+        row["checked"] = [_data(item) for item in found]
+        every.append(row if plugin.broken else {**row, "code": code_data(plugin)})
+        if not as_json:
+            if detailed and one.only is None and not plugin.broken:
+                print_code(plugin)
+            click.echo(f"  {seconds:.1f} s")
+    if as_json:
+        click.echo(json.dumps({"holds": failed == 0, "plugins": every}, indent=1))
+    else:
+        click.echo(_summary(every, failed))
+    if failed:
+        sys.exit(1)
+
+
+def _wanted(registry: Registry, name: str | None, files: int) -> list[_Wanted]:
+    """What is to be checked: what is called so; or the local files; or all that is installed.
+
+    Raises:
+        UnknownName: nothing is called that.
+        PluginError: it is disabled, or there is nothing to check.
+    """
+    plugins = registry.plugins[1:]  # the core is the first
+    if name is None:
+        chosen = [_Wanted(plugin) for plugin in (plugins[-files:] if files else plugins) if not plugin.disabled]
+        if not chosen:
+            raise PluginError("no plugin is here to check: install one, or name a file with --plugin FILE.py")
+        return chosen
+    called = name.replace("_", "-").lower()
+    chosen = [
+        _Wanted(plugin)
+        for plugin in plugins
+        if called in (plugin.name.replace("_", "-"), plugin.distribution.replace("_", "-").lower())
+    ]
+    chosen = chosen or [
+        _Wanted(plugin, called) for plugin in plugins if any(offer.name == called for offer in plugin.offers)
+    ]
+    if not chosen:
+        known = {plugin.name for plugin in plugins} | {offer.name for plugin in plugins for offer in plugin.offers}
+        raise UnknownName(
+            f"no installed plugin, and nothing of one, is called {name!r}{nearest(called, known)}; see guideplug "
+            "plugins list, or name a file with --plugin FILE.py"
+        )
+    for one in chosen:
+        if one.plugin.disabled:
+            raise PluginError(f"plugin {one.plugin.name!r} is disabled by GUIDEPLUG_DISABLE: take it out to check it")
+    return chosen
+
+
+def _marks() -> tuple[str, str]:
+    """What stands before a law that holds, and before one that does not; words where the terminal knows no signs."""
+    try:
+        "✓✗".encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return "ok  ", "FAIL"
+    return "✓", "✗"
+
+
+def _print(checked: Checked, detailed: bool) -> None:
+    good, bad = _marks()
+    wrong = [finding for finding in checked.findings if not finding.holds]
+    tried = f", as {checked.tried}" if checked.tried and checked.tried != checked.what.partition(" ")[2] else ""
+    if not detailed and not wrong:
+        count = len(checked.findings)
+        click.echo(f"  {good} {checked.what}: {_laws(count)}")
+        return
+    click.echo(f"  {checked.what}{tried}" if detailed else f"  {bad} {checked.what}{tried}")
+    for finding in checked.findings if detailed else wrong:
+        if finding.holds:
+            click.echo(f"    {good} {finding.law}")
+        else:
+            click.echo(f"    {bad} {finding.law}{f': {finding.reason}' if finding.reason else ''}; {finding.fix}")
+
+
+def _laws(count: int) -> str:
+    return f"{count} law{'' if count == 1 else 's'}"
+
+
+def _data(checked: Checked) -> dict[str, Any]:
+    return {
+        "what": checked.what,
+        "tried": checked.tried,
+        "seconds": round(checked.seconds, 3),
+        "laws": [
+            {"law": finding.law, "holds": finding.holds}
+            | ({} if finding.holds else {"reason": finding.reason, "fix": finding.fix})
+            for finding in checked.findings
+        ],
+    }
+
+
+def _summary(every: Sequence[dict[str, Any]], failed: int) -> str:
+    laws = sum(len(item["laws"]) for plugin in every for item in plugin["checked"])
+    whose = f"{len(every)} plugin{'' if len(every) == 1 else 's'}"
+    if failed:
+        return f"{failed} of {_laws(laws)} of {whose} do{'es' if failed == 1 else ''} not hold"
+    return f"all {_laws(laws)} of {whose} hold" if laws != 1 else f"the one law of {whose} holds"

@@ -1,0 +1,58 @@
+"""A strategy as plain data: what it is, where it comes from, and its options with types, units, defaults and help."""
+
+import re
+import types
+from collections.abc import Mapping
+from types import NoneType
+from typing import Any, Literal, Union, cast, get_args, get_origin
+
+import attrs
+
+from guideplug.config import Strategy, format_value, write
+
+__all__ = ["strategy_data", "type_name"]
+
+
+def strategy_data(what: type[Strategy] | str, kind: str, name: str) -> dict[str, Any]:
+    """A strategy's kind, name, summary, source and options; of a preset what it stands for."""
+    if isinstance(what, str):
+        return {"kind": kind, "name": name, "preset": what}
+    cls = cast(Any, what)
+    attrs.resolve_types(cls)
+    options = []
+    for attribute in attrs.fields(cls):
+        required = attribute.default is attrs.NOTHING
+        default = attribute.default.factory() if hasattr(attribute.default, "factory") else attribute.default
+        options.append(
+            {
+                "name": attribute.name,
+                "type": type_name(attribute.type),
+                "unit": attribute.metadata.get("unit", ""),
+                "required": required,
+                "default": None if required else format_value(write(default)),
+                "help": attribute.metadata.get("help", ""),
+            }
+        )
+    return {
+        "kind": kind,
+        "name": name,
+        "summary": what.summary(),
+        "source": None if what.source is None else str(what.source),
+        "options": options,
+    }
+
+
+def type_name(kind: Any) -> str:
+    """A type as a person would say it: ``one of A, B``, ``several float, or none``, ``Recipe or Task``."""
+    parts = get_args(kind)
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    if get_origin(kind) in (Union, types.UnionType):
+        some = " or ".join(type_name(part) for part in parts if part is not NoneType)
+        return f"{some}, or none" if NoneType in parts else some
+    if get_origin(kind) is tuple:
+        names = list(dict.fromkeys(type_name(part) for part in parts if part is not Ellipsis))
+        return f"{'several' if Ellipsis in parts else len(parts)} {' or '.join(names)}"
+    if isinstance(get_origin(kind), type) and issubclass(get_origin(kind), Mapping):
+        return f"{type_name(parts[1])} by name"
+    return kind.__name__ if isinstance(kind, type) and not parts else re.sub(r"[\w.]+\.", "", str(kind))
