@@ -194,3 +194,17 @@ def test_each_file_is_read_once_and_each_run_resolved_once(
     cli(*words, code=None if words[0] == "check" else 0)
     assert {path.name: count for path, count in counts.files.items() if count > 1} == {}
     assert (counts.registries, counts.resolved, counts.tried) == (1, resolved, tried)
+
+
+def test_a_guider_that_means_other_networks_than_its_file_names_is_refused(cli: Any) -> None:
+    """Guiders that ask for one network may change places; a device that the command line overrides is not used."""
+    Path("file.toml").write_text(
+        FILE.replace('guider = "autoguidance"', 'guider = "sims(count=32)"')
+        .replace("weak =", "synthetic =")
+        .replace('device = "cpu"', 'device = "cuda:99"')
+    )
+    line = ("run", "file.toml", "--plugin", TOY, "--device", "cpu", "--dry-run", "--guider")
+    said = cli.error(*line, "sims(count=64)")
+    assert "asks for another network in the role 'synthetic' than [models.synthetic] of file.toml" in said
+    cli(*line, "sims(count=32, omega=2)")
+    cli(*line, "sims(count=64)", "--model", "synthetic=degraded(noise=0.1)")

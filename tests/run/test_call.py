@@ -293,3 +293,10 @@ def test_one_name_is_a_package_and_a_call(statements: str) -> None:
     done = subprocess.run([sys.executable, "-W", "error", "-c", check], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout == "resume names the folder and its configuration: give no out and no config\n"
+
+
+def test_every_argument_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "from-python.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    named = {name.strip(" `") for row in rows for name in row.split("|")[1].split(",")}
+    assert named == {*inspect.signature(guideplug.run).parameters}
