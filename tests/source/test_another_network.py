@@ -103,7 +103,8 @@ ROWS = [
         ("layers.py", "layer.weight.data *= GAIN", "layer.weight.data *= eval('GAIN')"),
     )),
     Row("guideplug: comments and docstrings; commands, pages, reports, metrics, errors, the store", SAME, (
-        ("train/training.py", "", "# edited\n"), ("train/ema.py", '"""', '"""Edited. '), ("cli/main.py", "", "\nX = 1\n"),
+        ("train/training.py", "", "# edited\n"),
+        ("train/ema.py", '"""', '"""Edited. '), ("cli/main.py", "", "\nX = 1\n"),
         ("observe.py", "", "\nX = 1\n"), ("errors.py", "", "\nX = 1\n"), ("store/store.py", "", "\nX = 1\n"),
         ("report/pages.py", "", "\nX = 1\n"), ("task.py", "return None if of_weights", "return 1.0 if of_weights"),
         ("task.py", "return False", "return True"), ("run/measure.py", "", "\nX = 1\n"),
