@@ -551,10 +551,11 @@ def resumed(now: Training, fresh: Callable[[], Training]) -> Training:
 
 
 def remembered(now: Training) -> dict[str, Any]:
-    """Everything that a training has learnt, without the seconds."""
+    """Everything that a training has learnt, without the seconds and the loss that is shown."""
     tensors, data = now.state()
     found = {name: tensor.clone() for name, tensor in tensors.items()}
     data["counters"].pop("seconds")
+    data.pop("last_loss")  # a mean over the steps since somebody looked, and keeping the state is a look
     data["history"] = [[step, *counts] for step, _, *counts in data["history"]]
     return {**found, **data}
 

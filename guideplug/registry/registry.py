@@ -100,6 +100,7 @@ class Registry:
         self._pluggy.add_hookspecs(hookspecs)
         self._offers: dict[tuple[str, str], list[Offer]] = {}
         core = Plugin("core", "guideplug", _version("guideplug"), "the core")
+        # The core's own recipes, offered as a plugin offers its own: nothing else here knows them.
         recipes = (Train, FineTune, Load, Snapshot, Synthetic, Augmented, Resampled, ImportedDenoiser, Degraded)
         strategies = (*recipes, ImportedNetwork, Constant, InverseSqrt, Cosine, LogNormal, LogUniform)
         core.offers = [Offer(cls.kind, cls.name, core.name, cls) for cls in strategies]

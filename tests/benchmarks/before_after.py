@@ -61,7 +61,7 @@ with torch.no_grad():
             self.layers = nn.Sequential(*layers)
         def forward(self, x, sigma):
             return self.layers(x)
-    nets = [wrap(Net(), (64,), predicts="x0") for _ in range(2)]
+    nets = [wrap(Net(), (64,), predicts="denoised") for _ in range(2)]
     big = guider.guide(nets[0], {"weak": nets[1]})
     y = torch.randn(16, 64)
     times["guided evaluation, 10 M parameters x 16"] = median(lambda: big(y, 0.5), 30)

@@ -17,9 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -28,8 +26,10 @@ from guideplug import Duration, Registry
 from guideplug.config import Reader
 from guideplug.observe import Listener, Observer, Observers, RunInfo
 from guideplug.recipes import Train
-from guideplug.run.builder import SECONDS_BETWEEN_STATES, StoreBuilder, _Open
+from guideplug.recipes.training_recipe import _details
+from guideplug.run.builder import StoreBuilder
 from guideplug.run.folder import EventLog
+from guideplug.run.making import SECONDS_BETWEEN_STATES, Making
 from guideplug.run.progress import REFRESHES, ProgressBars
 from guideplug.run.resolve import Request, resolve
 from guideplug.store import Store
@@ -93,33 +93,31 @@ def main() -> None:
         training = shop.begin(recipe)
         measure(
             training,
-            shop,
             listeners(folder, registry),
-            _Open(recipe, "0" * 64, folder, ExitStack()),
+            folder,
             arguments.rounds,
             arguments.steps,
         )
 
 
-def measure(training: Training, shop: Any, ways: dict[str, Observers], place: _Open, rounds: int, steps: int) -> None:
+def measure(training: Training, ways: dict[str, Observers], place: Path, rounds: int, steps: int) -> None:
     blocks: dict[str, list[float]] = {name: [] for name in ways}
     clocks = {name: Clock() for name in ways}
     worked = dict.fromkeys(ways, 0.0)
+    makings = {name: Making(training.role, tell, lambda: None) for name, tell in ways.items()}
 
     def block(name: str) -> float:
-        shop._observers = ways[name]
-
         def each(now: Training) -> None:
             if now.step % CHECK_EVERY == 0:
-                clocks[name](lambda: shop._report(now))
+                clocks[name](lambda: makings[name].progress(now.step, 1e6, now.last_loss, **_details(now)))
 
         begin, computed = time.perf_counter(), time.thread_time()
         training.run(until=Duration(training.step + steps, "it"), each=each)
         worked[name] += time.thread_time() - computed
         return time.perf_counter() - begin
 
-    for name, tell in ways.items():
-        tell("train", role=training.role, step=0, reached=0, total=1e6, unit="it", seconds=0.0)
+    for name in ways:
+        makings[name].progress(0, 1e6)
         block(name)
         clocks[name].seconds = worked[name] = 0.0
     order = random.Random(0)
@@ -148,12 +146,13 @@ def measure(training: Training, shop: Any, ways: dict[str, Observers], place: _O
     lines.append(f"drawing the bars takes {1000 * drawn:.1f} ms, {REFRESHES:g} times a second: {REFRESHES * drawn:.2%}")
     for tell in ways.values():
         tell.close()  # progress bars catch what is printed while they are there
-    shop._observers = Observers()
+    keeper = Making(training.role, Observers(), lambda: None, place)
+    keeper.checkpoint(training)
     saves = []
     for _ in range(rounds):
         training.run(until=Duration(training.step + 1, "it"))
         begin = time.perf_counter()
-        shop._save_state(training, place)
+        keeper._save()
         saves.append(time.perf_counter() - begin)
     price = statistics.median(saves)
     lines.append(
