@@ -197,7 +197,7 @@ def test_betas_up_to_where_float32_ends(beta_max):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: VESchedule("log"), "told is 'log': give 'sigma' or 'log_sigma'"),
+        (lambda: VESchedule("log"), "noise_input is 'log': give 'sigma' or 'log_sigma'"),
         (lambda: VESchedule(sigma_min=2.0, sigma_max=1.0), "sigma_min 2 and sigma_max 1: give 0 < sigma_min"),
         (lambda: VESchedule(sigma_max=float("inf")), "sigma_min 0.002 and sigma_max inf: give 0 <"),
         (lambda: VESchedule(time_scale=0.0), "time_scale is 0.0: it must be positive and finite"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from guideplug.cli import check
+from guideplug.cli import plugins_check
 from guideplug.cli.main import main
 from guideplug.registry import names
 
@@ -50,7 +50,7 @@ def mine(tmp_path: Path) -> Path:
 @pytest.fixture
 def _free(monkeypatch: pytest.MonkeyPatch) -> None:
     """What imports cost is not measured: that takes seconds."""
-    monkeypatch.setattr(check, "imported", lambda targets: {})
+    monkeypatch.setattr(plugins_check, "imported", lambda targets: {})
 
 
 def test_a_plugin_that_keeps_the_laws(cli: Any) -> None:

@@ -18,6 +18,7 @@ RUNS = {
     "selector": ("--plugin", TOY, "--task", "toy", "--selector", "my-selector(filter_ratio=0.25)"),
     "sampler": ("--plugin", TOY, "--task", "toy", "--sampler", "my-sampler(num_steps=3)"),
     "denoiser": ("--plugin", TOY, "--task", "toy(labels=true)", "--denoiser", "my-denoiser(width=8)"),
+    "recipe": ("--plugin", TOY, "--task", "toy", "--guider", "autoguidance", "--model", "weak=my-recipe(steps=4)"),
     "task": ("--task", "my-task", "--guider", "autoguidance", "--set", "sampler.num_steps=2"),
 }
 """A tiny run with each kind of plugin, under the name my-KIND."""

@@ -92,7 +92,7 @@ def test_progress_that_names_its_recipe_tells_what_it_told(tmp_path: Path) -> No
 
 
 def test_the_old_names_are_warned_of() -> None:
-    with pytest.warns(DeprecationWarning, match=r"guideplug.Workshop is now called guideplug.Builder"):
+    with pytest.warns(DeprecationWarning, match=r"guideplug.Workshop is called guideplug.Builder"):
         assert guideplug.Workshop is guideplug.Builder  # type: ignore[attr-defined]
     with pytest.warns(DeprecationWarning, match="among is now called with_roles"):
         assert MAIN.among({}) is MAIN
