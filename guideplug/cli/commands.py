@@ -157,7 +157,7 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    if any(one.primary for one in outcome.verdicts):
+    if any(verdict.primary for verdict in outcome.verdicts):
         say("* primary metric of its aspect: the words below rest on these alone; intervals are over samples")
     say(guidance_sentence(config, outcome))
     say(selection_sentence(config, outcome))

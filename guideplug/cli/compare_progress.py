@@ -30,8 +30,8 @@ class CompareProgress:
         trainings: how many there are.
     """
 
-    def __init__(self, console: Console, found: Collection[tuple[str, int]], trainings: int) -> None:
-        self._console, self._found = console, found
+    def __init__(self, console: Console, stored: Collection[tuple[str, int]], trainings: int) -> None:
+        self._console, self._found = console, stored
         self._begin = self._phase_began = time.monotonic()
         self._phase = ""
         self._found_now = self._offset = 0
@@ -62,20 +62,20 @@ class CompareProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def _counted(self, what: str, done: int, total: int, which: str) -> None:
-        if what != self._phase:
-            self._phase, self._offset = what, done - 1
-            if what == "measured":
+    def _counted(self, phase: str, done: int, total: int, which: str) -> None:
+        if phase != self._phase:
+            self._phase, self._offset = phase, done - 1
+            if phase == "measured":
                 self._say_prices()
                 if self._offset:
                     self._say(f"{self._offset} of {total} measurements are there")
             if self._bar is not None and self._task is not None:
-                self._bar.reset(self._task, total=total, description=PHASES[what], left="")
-        training = TRAINING.fullmatch(which) if what == "trained" else None
+                self._bar.reset(self._task, total=total, description=PHASES[phase], left="")
+        training = TRAINING.fullmatch(which) if phase == "trained" else None
         if training is not None and (training["selector"], int(training["seed"])) in self._found:
             self._found_now += 1
-        worked = done - self._offset - (self._found_now if what == "trained" else 0)
-        still = len(self._found) - self._found_now if what == "trained" else 0
+        worked = done - self._offset - (self._found_now if phase == "trained" else 0)
+        still = len(self._found) - self._found_now if phase == "trained" else 0
         left = ""
         if worked > 0 and total - done - still > 0:
             each = (time.monotonic() - self._phase_began) / worked
@@ -84,19 +84,19 @@ class CompareProgress:
             self._bar.update(self._task, completed=done, left=left)
         quarter = QUARTERS * done // total > QUARTERS * (done - 1) // total
         if done == total or (quarter and self._bar is None):
-            self._say(self._where(what, done, total, left))
-        if done == total and what == "trained":
+            self._say(self._where(phase, done, total, left))
+        if done == total and phase == "trained":
             self._phase_began = time.monotonic()
             if self._bar is not None and self._task is not None:
                 self._bar.update(self._task, description="prices of iterations", left="")
 
-    def _where(self, what: str, done: int, total: int, left: str) -> str:
-        if what == "measured":
+    def _where(self, phase: str, done: int, total: int, left: str) -> str:
+        if phase == "measured":
             return f"measured {done} of {total}{left and ', ' + left}"
         if not self._found_now:
             return f"trained {done} of {total}{left and ', ' + left}"
-        made = done - self._found_now
-        trained = f"trained {made}, " if made else ""
+        num_trained = done - self._found_now
+        trained = f"trained {num_trained}, " if num_trained else ""
         return f"{done} of {total} trainings: {trained}found {self._found_now} in the store{left and ', ' + left}"
 
     def _say_prices(self) -> None:

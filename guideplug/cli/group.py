@@ -24,8 +24,8 @@ class _Misuse(click.UsageError):
     def show(self, file: Any = None) -> None:
         """Print the line."""
         command = self.ctx.command_path if self.ctx is not None else "guideplug"
-        said = " ".join(self.format_message().split()).rstrip(".")
-        click.echo(f"error: {said}; see {command} --help", err=True)
+        message = " ".join(self.format_message().split()).rstrip(".")
+        click.echo(f"error: {message}; see {command} --help", err=True)
 
 
 class Group(click.Group):
@@ -50,14 +50,14 @@ class Group(click.Group):
         except (MemoryError, RuntimeError) as error:
             if not _is_lack_of_memory(error):
                 raise
-            said = visible(str(error).partition("\n")[0])
-            click.echo(f"error: not enough memory ({said}): ask for fewer or smaller things", err=True)
+            message = visible(str(error).partition("\n")[0])
+            click.echo(f"error: not enough memory ({message}): ask for fewer or smaller things", err=True)
             ctx.exit(1)
         except OSError as error:
             if error.errno not in REFUSALS:
                 raise
-            what = f"{error.filename or 'a file'} cannot be written ({error.strerror})"
-            click.echo(f"error: {what}; what was written before is whole", err=True)
+            refusal = f"{error.filename or 'a file'} cannot be written ({error.strerror})"
+            click.echo(f"error: {refusal}; what was written before is whole", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
@@ -77,9 +77,9 @@ def _cropped(text: str) -> str:
 
 def _is_lack_of_memory(error: BaseException) -> bool:
     """Whether an allocation was refused, by Python, numpy, torch or a device, or one that no machine could count."""
-    said = str(error)
+    message = str(error)
     return isinstance(error, MemoryError) or any(
-        text in said for text in ("t allocate memory", "out of memory", "Storage size calculation overflowed")
+        text in message for text in ("t allocate memory", "out of memory", "Storage size calculation overflowed")
     )
 
 

@@ -41,8 +41,8 @@ def list_plugins(files: tuple[str, ...], as_json: bool) -> None:
             offers.setdefault(offer.kind, []).append(offer.name)
         offered = "; ".join(f"{kind} {', '.join(names)}" for kind, names in offers.items()) or "nothing"
         click.echo(f"{head}: {offered}")
-    for what, *names in conflicts:
-        click.echo(f"conflict: {what} is offered by {' and '.join(names)}; uninstall one of them")
+    for strategy, *names in conflicts:
+        click.echo(f"conflict: {strategy} is offered by {' and '.join(names)}; uninstall one of them")
 
 
 def _plugin_data(plugin: Plugin) -> dict[str, Any]:

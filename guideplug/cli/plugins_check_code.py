@@ -18,20 +18,20 @@ MOST = 6
 
 def code_data(plugin: Plugin) -> dict[str, Any]:
     """As JSON: by file what networks or samples depend on and what not; why all of a package counts, where it does."""
-    found, opaque = _parts(plugin)
-    return {"files": {one.file: {"decides": one.counts, "not": one.left} for one in found}, "whole": opaque}
+    files, opaque = _parts(plugin)
+    return {"files": {file.file: {"decides": file.counts, "not": file.left} for file in files}, "whole": opaque}
 
 
 def print_code(plugin: Plugin) -> None:
     """As lines: one for each file."""
-    found, opaque = _parts(plugin)
-    if not found:
+    files, opaque = _parts(plugin)
+    if not files:
         return
     click.echo("  code that networks or samples depend on")
     for reason in opaque:
         click.echo(f"    all of the package, since names do not say what runs: {reason}")
-    for one in found:
-        click.echo(f"    {one.file}: {_of(one)}")
+    for file in files:
+        click.echo(f"    {file.file}: {_of(file)}")
 
 
 def _parts(plugin: Plugin) -> tuple[list[Part], list[str]]:

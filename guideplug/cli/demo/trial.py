@@ -127,8 +127,8 @@ class MLPDenoiser(Leaf):
         *inner, last = zip(self.weights, self.biases, strict=True)
         for weight, bias in inner:
             hidden = functional.silu(functional.linear(hidden, weight, bias))
-        found = functional.linear(hidden, *last)
-        denoised: Tensor = (SPACE.sigma_data / total) ** 2 * x + sigma * SPACE.sigma_data / total * found
+        output = functional.linear(hidden, *last)
+        denoised: Tensor = (SPACE.sigma_data / total) ** 2 * x + sigma * SPACE.sigma_data / total * output
         return denoised
 
 
@@ -228,14 +228,14 @@ def checked(base: Spirals, x: Tensor) -> Checks:
             denoised = point(x, sigma, label)
         return denoised, counts[base].calls, counts[base].outputs / len(x)
 
-    found, calls, outputs = counted(guided, 0.5)
+    denoised, calls, outputs = counted(guided, 0.5)
     null = torch.full_like(label, NULL_LABEL)
     textbook = CFG_WEIGHT * base(x, 0.5, label) - (CFG_WEIGHT - 1) * base(x, 0.5, null)
     _, negative_calls, negative_outputs = counted(base + (CFG_WEIGHT - 1) * (base - negative), 0.5)
     plain, _, outputs_at_one = counted(at_one, 0.5)
     return Checks(
         formula=formula(guided, {base: "base"}),
-        error=float((found - textbook).abs().max()),
+        error=float((denoised - textbook).abs().max()),
         calls=calls,
         outputs=outputs,
         negative_calls=negative_calls,

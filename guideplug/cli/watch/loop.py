@@ -144,7 +144,7 @@ class _Lines:
 
     watch: _Watch
     console: Console
-    _said: str = ""
+    _verdict: str = ""
 
     def say(self) -> None:
         """What is new."""
@@ -153,9 +153,9 @@ class _Lines:
         for line in self.watch.news:
             self._print(line)
         verdict = self.watch.life.verdict
-        if verdict and not self._said:
+        if verdict and not self._verdict:
             self._print(verdict)
-        self._said = verdict
+        self._verdict = verdict
 
     def _print(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)

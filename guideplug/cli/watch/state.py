@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from guideplug.cli.watch.sentences import told
+from guideplug.cli.watch.sentences import event_line
 
 __all__ = ["OFTEN", "Count", "Network", "Point", "State"]
 
@@ -54,12 +54,12 @@ class Network:
     checkpoint: int | None = None
     points: list[Point] = attrs.field(factory=list)
 
-    def rate(self, what: Callable[[Point], float | None]) -> float | None:
+    def rate(self, quantity: Callable[[Point], float | None]) -> float | None:
         """How much of something a second, lately."""
         last = self.points[-WINDOW:]
         if len(last) < 2 or last[-1].seconds <= last[0].seconds:
             return None
-        begin, end = what(last[0]), what(last[-1])
+        begin, end = quantity(last[0]), quantity(last[-1])
         return None if begin is None or end is None else (end - begin) / (last[-1].seconds - last[0].seconds)
 
     @property
@@ -76,7 +76,7 @@ class Network:
 
 @attrs.define
 class Count:
-    """So many are done of so many, and when the first and the last of them were told."""
+    """Done, of how many in all, and the log times of the first and the last."""
 
     done: int
     total: int
@@ -118,7 +118,7 @@ class State:
         try:
             before, self.time = self.time, float(data.get("time", 0.0))
             self.gap = max(self.gap, self.time - before if before is not None else 0.0)
-            line = told(name, data)
+            line = event_line(name, data)
             self._take(name, data)
         except (KeyError, TypeError, ValueError, AttributeError):
             self.odd += 1
