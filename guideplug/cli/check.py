@@ -1,4 +1,4 @@
-"""What check does: a network from a file or from code, measured on examples, and the diagnosis."""
+"""``guideplug check``: a network from a file or from code, measured on examples, and its diagnosis."""
 
 import json
 import sys

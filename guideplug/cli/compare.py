@@ -1,4 +1,4 @@
-"""What compare does: a grid resolved, worked through, and told."""
+"""``guideplug compare``: a grid resolved, carried out and printed."""
 
 import sys
 import tomllib
@@ -129,7 +129,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _check_duration(text: str) -> None:
-    """A comparison counts iterations; anything else is answered in the words in which it was typed."""
+    """Refuse a duration that is not in iterations, quoting the text as typed."""
     try:
         unit: str | None = Duration.of(text).unit
     except ValueError as error:
@@ -150,7 +150,7 @@ def _check_duration(text: str) -> None:
 
 
 def _check_ranges(where: str, texts: Sequence[str]) -> None:
-    """A range that has no numbers is told with the option or the key that it was given to."""
+    """Refuse a range without numbers, naming its option or key."""
     count = 0
     for text in texts:
         try:

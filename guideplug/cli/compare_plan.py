@@ -1,4 +1,4 @@
-"""What compare --dry-run prints: the configuration, what there is to do, what the store has, an estimate of time."""
+"""``compare --dry-run``: the configuration, the work, the share in the store, an estimate of time."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ __all__ = ["dry_run", "found_trainings", "pointless"]
 
 
 def dry_run(grid: Grid, store: Store, jobs: int) -> None:
-    """Print what a comparison would do."""
+    """Print the plan of a comparison."""
     torch.set_num_threads(grid.first.threads)
     mains: list[Recipe] = list(grid.trainings.values())
     others = _others(grid)
@@ -50,7 +50,7 @@ def dry_run(grid: Grid, store: Store, jobs: int) -> None:
 
 
 def pointless(grid: Grid) -> list[str]:
-    """What a comparison of one seed or one arm cannot give, said before any work."""
+    """Notes on what a comparison of one seed or one arm cannot give, printed before any work."""
     notes = []
     if len(grid.request.seeds) == 1:
         notes.append("one seed: no interval can be given; give --seeds 0,1,2")

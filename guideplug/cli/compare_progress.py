@@ -1,6 +1,6 @@
-"""How a comparison tells where it is: one line that is rewritten on a terminal, about ten lines in all elsewhere.
+"""The progress of a comparison: one rewritten line on a terminal, about ten lines in all elsewhere.
 
-The work (`guideplug.compare.work`) says a line for each thing that is done; those lines are counted here.
+The work (`guideplug.compare.work`) emits one line per finished training or measurement; they are counted here.
 """
 
 import re
@@ -22,12 +22,12 @@ QUARTERS = 4
 
 
 class CompareProgress:
-    """Told of each line of the work; tells where it is, and for how long it will last.
+    """Called with each line of the work; prints the position and an estimate of the time left.
 
     Args:
-        console: where.
-        found: the (selector, seed) of trainings that were in the store before.
-        trainings: how many there are.
+        console: the console printed on.
+        stored: the (selector, seed) of trainings that were in the store before.
+        trainings: number of trainings.
     """
 
     def __init__(self, console: Console, stored: Collection[tuple[str, int]], trainings: int) -> None:
@@ -48,7 +48,7 @@ class CompareProgress:
             self._bar.start()
 
     def __call__(self, line: str) -> None:
-        """A thing that is done."""
+        """Count one line of the work."""
         if price := PRICE.fullmatch(line):
             self._prices.append(float(price["ms"]))
             self._phase_began = time.monotonic()
@@ -58,7 +58,7 @@ class CompareProgress:
             self._say(line)
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._bar is not None:
             self._bar.stop()
 
@@ -113,7 +113,7 @@ class CompareProgress:
 
 
 def lasting(seconds: float) -> str:
-    """A time that is not known well."""
+    """A rough time: 75 s, 12 min, 3.4 h."""
     if seconds < 100:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""What a comparison prints at its end: tables that fit the terminal, and what can be told of the arms, in few lines.
+"""The printed result of a comparison: tables that fit the terminal, and the sentences on the arms, in few lines.
 
 Metrics go down and arms across where all arms fit beside each other; else arms go down, and metrics across in as many
 tables as they need, those of an aspect together. Budgets that choose the same snapshots share their tables. What stands
@@ -23,11 +23,11 @@ from guideplug.config import NONE
 __all__ = ["counted", "grouped", "tell"]
 
 WIDTH = 120
-"""Columns, where there is no terminal that says how many it has; nothing is wider in one that has more."""
+"""Columns without a terminal, and the most on a wider one."""
 FEW = 6
-"""Up to so many arms have their names in sentences; more have letters."""
+"""Most arms that sentences call by name; more get letters."""
 MOST = 12
-"""Lines of sentences."""
+"""Most lines of sentences."""
 
 
 def tell(comparison: Comparison) -> None:
@@ -190,7 +190,7 @@ def _parted(
 
 
 def grouped(comparison: Comparison, names: Mapping[Arm, str], most: int = MOST) -> list[str]:
-    """The sentences; where they are more than ``most``, arms of which the same is told come together."""
+    """The sentences; beyond ``most`` lines, arms with the same summary share a line."""
     lines = sentences(comparison, names)
     if len(lines) <= most and len(comparison.arms) <= FEW:
         return lines
@@ -201,7 +201,7 @@ def grouped(comparison: Comparison, names: Mapping[Arm, str], most: int = MOST) 
 
 
 def _cut(summaries: list[str], notes: list[str], last: list[str], most: int) -> list[str]:
-    """What is told and what is to be known of it, with room for both, and the last line: how far all that carries."""
+    """The first summaries and notes, with room for both, and the last line, on how far they hold."""
     if len(summaries) + len(notes) + len(last) <= most:
         return [*summaries, *notes, *last]
     room = max(most - 1 - len(last), 0)
@@ -211,7 +211,7 @@ def _cut(summaries: list[str], notes: list[str], last: list[str], most: int) -> 
 
 
 def _grouped_at(comparison: Comparison, budgets: Sequence[Budget], names: Mapping[Arm, str]) -> Iterator[str]:
-    """What is told at some budgets beside each arm that others are compared with."""
+    """The summaries at some budgets, for each arm that others are compared with."""
     for base in dict.fromkeys(other for _, other in comparison.pairs):
         beside = [pair for pair, other in comparison.pairs if other == base]
         yield from _grouped_beside(comparison, budgets, names, base, beside)
@@ -220,7 +220,7 @@ def _grouped_at(comparison: Comparison, budgets: Sequence[Budget], names: Mappin
 def _grouped_beside(
     comparison: Comparison, budgets: Sequence[Budget], names: Mapping[Arm, str], base: Arm, others: Sequence[Arm]
 ) -> Iterator[str]:
-    """What is told of some arms beside one, most arms first; then those of which nothing is."""
+    """The summaries of some arms compared with one, most arms first; then the arms without a difference."""
     budget = budgets[0]
     missed = comparison.missed(budget)
     groups: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = {}

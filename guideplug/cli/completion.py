@@ -83,7 +83,7 @@ def _open_quote(line: str) -> bool:
 
 
 def use_bash() -> None:
-    """Let bash be answered by the class above, in place of click's."""
+    """Use the class above for bash, in place of click's."""
     add_completion_class(_Bash)
 
 
@@ -108,7 +108,7 @@ def _items(begun: str, names: Sequence[str], part: str) -> list[CompletionItem]:
 
 
 def _split(incomplete: str) -> tuple[str, str]:
-    """What of an expression is written, and the name that is begun."""
+    """The finished part of an expression, and the name that is begun."""
     match = re.fullmatch(r"(.*[(\[,=\s])?([^(\[,=\s]*)", incomplete, re.DOTALL)
     assert match is not None
     return match[1] or "", match[2]

@@ -1,4 +1,4 @@
-"""What run --dry-run prints: the configuration, what will happen to each network, and an estimate of the time."""
+"""``run --dry-run``: the configuration, the plan of each network, and an estimate of the time."""
 
 import json
 import tomllib
@@ -15,7 +15,7 @@ __all__ = ["dry_run"]
 
 
 def dry_run(config: RunConfig, store: Store, *, as_json: bool) -> None:
-    """Print what a run would do."""
+    """Print the plan of a run."""
     torch.set_num_threads(config.threads)
     networks = planned_networks(config, store)
     estimates = {role: recipe.estimate() for role, recipe, plan in networks if plan in ("trained", "resumed")}

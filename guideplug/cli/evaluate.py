@@ -1,4 +1,4 @@
-"""What evaluate does: samples from a file, measured beside true ones."""
+"""``guideplug evaluate``: samples from a file, measured beside true ones."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What explain does: a guider's formula, and what each evaluation along a trajectory will call."""
+"""``guideplug explain``: a guider's formula, and the network calls of each evaluation along a trajectory."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ from guideplug.sample import Evaluation, Sampler, planned_evaluations
 __all__ = ["explain_command"]
 
 MANY = 16
-"""Parts of a trajectory that are printed; of more, the first ones and how many there are."""
+"""Most parts of a trajectory that are printed; of the others, only their number."""
 
 Costs = Mapping[str, Count]
 
@@ -78,13 +78,13 @@ def _of_steps(sampler: Sampler, steps: int, reader: Reader) -> Sampler:
 
 @attrs.frozen
 class _Explained:
-    """What is said of a guider.
+    """The facts printed about a guider.
 
     Args:
         formula: its normal form.
         steps: of the sampler.
         evaluations: of one trajectory.
-        costs: what each of them calls, by role.
+        costs: calls of each evaluation, by role.
         roles: the main one first.
         unguided: the same trajectory of the main network alone, in all.
         parameters: of each role's network.
@@ -101,21 +101,21 @@ class _Explained:
 
     @property
     def totals(self) -> dict[str, Count]:
-        """What is called in all, by role."""
+        """Calls in all, by role."""
         return {role: _total({role: costs[role]} for costs in self.costs if role in costs) for role in self.roles}
 
     def skipped(self, role: str) -> int:
-        """How many evaluations leave a network out."""
+        """Number of evaluations that leave a network out."""
         return sum(role not in costs for costs in self.costs)
 
     @property
     def source(self) -> str | None:
-        """Where the guider comes from."""
+        """The guider's source."""
         source = None if self.config.guider is None else self.config.guider.source
         return None if source is None else str(source)
 
     def as_json(self) -> dict[str, Any]:
-        """All of it."""
+        """All facts, as JSON data."""
         assert self.config.guider is not None
         return {
             "guider": short(self.config.guider),
@@ -140,7 +140,7 @@ class _Explained:
         }
 
     def lines(self) -> list[str]:
-        """All of it, for people, but not more of the trajectory than can be read."""
+        """The printed lines, with at most `MANY` parts of the trajectory."""
         guider = self.config.guider
         assert guider is not None
         totals, number = self.totals, len(self.evaluations)
@@ -171,7 +171,7 @@ class _Explained:
         return lines
 
     def _network(self, role: str) -> str:
-        """What a role's network is, and how often it is left out."""
+        """A role's network, and how often it is left out."""
         recipe = self.config.recipes.get(role)
         if recipe is None:
             text = "the guider's own"
@@ -195,7 +195,7 @@ def _by_role(counts: Mapping[NetworkNode, Count], names: Mapping[NetworkNode, st
 
 
 def _plain(count: Count) -> dict[str, int]:
-    """As JSON has it: gradients where there are some."""
+    """JSON data; gradients only where there are some."""
     record = {"calls": count.calls, "outputs": count.outputs}
     return record | {"gradients": count.gradients} if count.gradients else record
 

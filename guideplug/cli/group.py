@@ -1,4 +1,4 @@
-"""Groups of commands, which answer what a user can fix in one line, with its exit code."""
+"""Groups of commands that print errors a user can fix in one line, with their exit code."""
 
 import errno
 from typing import Any
@@ -11,15 +11,15 @@ from guideplug.errors import GuideplugError, UsageError, nearest, visible
 __all__ = ["Group"]
 
 REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-"""What a system says when it refuses to write: nothing that a traceback would explain."""
+"""Error numbers of refused writes, which no traceback explains."""
 
 
 LONGEST = 1600
-"""Characters of a message."""
+"""Most characters of a message."""
 
 
 class _Misuse(click.UsageError):
-    """A wrong command line, told in one line."""
+    """A wrong command line, printed in one line."""
 
     def show(self, file: Any = None) -> None:
         """Print the line."""
@@ -29,7 +29,7 @@ class _Misuse(click.UsageError):
 
 
 class Group(click.Group):
-    """A group that answers errors a user can fix in one line, with their exit code."""
+    """A group that prints errors a user can fix in one line, with their exit code."""
 
     command_class = Command
 
@@ -71,7 +71,7 @@ class Group(click.Group):
 
 
 def _cropped(text: str) -> str:
-    """A message without the middle of a value that somebody made very long."""
+    """A message without the middle of a very long value."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 

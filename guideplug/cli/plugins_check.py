@@ -1,4 +1,4 @@
-"""What plugins check prints: the laws that hold for what a plugin offers, those that do not, why, and what to do."""
+"""``guideplug plugins check``: the laws that a plugin's strategies keep or break, the reason, and the fix."""
 
 import json
 import sys
@@ -61,7 +61,7 @@ def check_plugins(name: str | None, files: tuple[str, ...], as_json: bool) -> No
 
 
 def _targets(registry: Registry, name: str | None, files: int) -> list[_Target]:
-    """What is to be checked: what is called so; or the local files; or all that is installed.
+    """The plugins or strategies of a name; without one the local files, or all installed plugins.
 
     Raises:
         UnknownName: nothing is called that.
@@ -97,7 +97,7 @@ def _targets(registry: Registry, name: str | None, files: int) -> list[_Target]:
 
 
 def _marks() -> tuple[str, str]:
-    """What stands before a law that holds, and before one that does not; words where the terminal knows no signs."""
+    """The marks of a kept and of a broken law; words where the terminal cannot encode signs."""
     try:
         "✓✗".encode(getattr(sys.stdout, "encoding", None) or "ascii")
     except (UnicodeEncodeError, LookupError):

@@ -1,4 +1,4 @@
-"""What ``guideplug store`` prints and does: what has been trained, whether it is whole, and what is to go."""
+"""``guideplug store``: the list of trained networks, their verification, and their removal."""
 
 import json
 import sys
@@ -155,7 +155,7 @@ def prune_store(
         click.echo(f"{'would remove' if dry_run else 'removed'} {identity[:12]} ({why})")
         if not dry_run:
             store.remove(identity)
-    for identity in () if dry_run else store.half_removed():  # by somebody who was killed
+    for identity in () if dry_run else store.half_removed():  # by a killed process
         if not store.in_use(identity):
             store.tidy(identity)
     if not doomed and not left:

@@ -1,4 +1,4 @@
-"""What study does: list what there is, carry one out, tell what it found."""
+"""``guideplug study``: the list of studies, or one carried out, with its findings printed."""
 
 import json
 import sys
@@ -111,7 +111,7 @@ def _study(expression: str, sets: tuple[tuple[str, str], ...], registry: Registr
 
 
 def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
-    """The study of a folder, what its runs have in common, and its plugin files."""
+    """The study of a folder, the values its runs share, and its plugin files."""
     path = folder / CONFIG
     check_unchanged(path)
     try:
@@ -128,7 +128,7 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
 
 
 def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
-    """Print what a study would do."""
+    """Print the plan of a study."""
     torch.set_num_threads(plan.configs[0].threads)
     missing = [recipe for _, recipe in plan.networks if store.find(identity(recipe)) is None]
     estimates = [recipe.estimate() for recipe in missing]

@@ -1,4 +1,4 @@
-"""How a study tells where it is: one line that is rewritten on a terminal, about ten lines in all elsewhere."""
+"""The progress of a study: one rewritten line on a terminal, about ten lines in all elsewhere."""
 
 import time
 from typing import Any
@@ -17,7 +17,7 @@ SECONDS_BETWEEN = 60.0
 
 
 class StudyProgress(Listener):
-    """Told of networks and trials that are done, and of trainings in this process."""
+    """A listener to finished networks and trials, and to trainings in this process."""
 
     def __init__(self, console: Console) -> None:
         self._console, self._begin = console, time.monotonic()
@@ -35,7 +35,7 @@ class StudyProgress(Listener):
             self._bar.start()
 
     def on_event(self, event: str, data: dict[str, Any]) -> None:
-        """Move on, or say it where it is worth a line."""
+        """Update the line, or print one where the event deserves it."""
         if event in PHASES:
             self._counted(event, data["done"], data["total"], data["which"])
         elif event == "wait":
@@ -46,7 +46,7 @@ class StudyProgress(Listener):
             self._show(f"training {data['role']}: {data['reached']:g} of {data['total']:g} {data['unit']}")
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._bar is not None:
             self._bar.stop()
 

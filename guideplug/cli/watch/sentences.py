@@ -73,7 +73,7 @@ def amount(number: float, unit: str) -> str:
 
 
 def progress(done: float, total: float, unit: str) -> str:
-    """So much of so much."""
+    """The part done of the total, in the unit."""
     if unit == "ex" and total >= 1e6:
         return f"{done / 1e6:.3g} of {total / 1e6:.4g} Mex"
     return f"{done:,.0f} of {total:,.0f} {unit}"

@@ -12,11 +12,11 @@ from typing import Any
 __all__ = ["Tail"]
 
 ANCHOR = 4096
-"""How many of the bytes read last are looked at again."""
+"""Number of last bytes that are compared at the next reading."""
 
 
 class Tail:
-    """What a log has to say since it was read last."""
+    """The new events of a log since its last reading."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""How a state looks: as wide as the terminal, as high as it allows, what matters most on top."""
+"""The view of a state: as wide as the terminal, at most as high, the most important on top."""
 
 from collections.abc import Sequence
 
@@ -15,18 +15,18 @@ __all__ = ["Life", "view"]
 
 STYLES = {"finished": "bold green", "running": "bold cyan", "interrupted": "bold yellow", "failed": "bold red"}
 NARROW = 60
-"""Below how many columns less is said."""
+"""Columns below which details are left out."""
 LABEL = 9
 """Columns of the numbers beside a curve."""
 
 
 @attrs.frozen
 class Life:
-    """Signs of life: for how long nothing was heard, and what that means.
+    """Signs of life: seconds of silence, and the verdict.
 
     Args:
         silent: seconds without a line in the log.
-        verdict: "" while that is no wonder.
+        verdict: "" while the silence is ordinary.
         gone: whether the process is known to be gone.
     """
 
@@ -36,7 +36,7 @@ class Life:
 
 
 def view(state: State, name: str, life: Life, width: int, height: int) -> RenderableType:
-    """All of it."""
+    """The whole view."""
     rows: list[RenderableType] = [*_head(state, name, life, width), *_failures(state)]
     training = state.networks.get(state.training)
     if training is not None and training.points:
