@@ -1,4 +1,4 @@
-"""What check does: a network from a file or from code, measured on examples, and the diagnosis."""
+"""``guideplug check``: a network from a file or from code, measured on examples, and its diagnosis."""
 
 import json
 import sys
@@ -43,14 +43,14 @@ def check_network(model: str, options: Mapping[str, Any]) -> None:
     builder = StoreBuilder(Store.default(), torch.device(config.device), Observers([]))
     denoiser = denoiser_of(builder.obtain(config.main), "main")
     try:
-        found = check_denoiser(denoiser, examples, condition, seed=options["seed"])
+        check = check_denoiser(denoiser, examples, condition, seed=options["seed"])
     except (DenoiserError, ConditionError) as error:
         raise UsageError(f"{model}: {error}") from None
     if options["as_json"]:
-        click.echo(json.dumps({"model": model, "task": short(config.task), **found.to_dict()}, indent=1))
+        click.echo(json.dumps({"model": model, "task": short(config.task), **check.to_dict()}, indent=1))
     else:
-        _tell(model, config, found)
-    if found.verdict == "wrong":
+        _tell(model, config, check)
+    if check.verdict == "wrong":
         sys.exit(1)
 
 
@@ -72,20 +72,21 @@ def _examples(path: str | None, config: RunConfig) -> tuple[torch.Tensor | None,
     return arms[name].samples, arms[name].condition
 
 
-def _tell(model: str, config: RunConfig, found: Check) -> None:
+def _tell(model: str, config: RunConfig, check: Check) -> None:
     console = Console()
-    if found.levels:
+    if check.levels:
         rows = [
-            [f"{one.sigma:.4g}", f"{one.error:.4g}", f"{one.gaussian:.4g}", f"{one.ratio:.3g}"] for one in found.levels
+            [f"{level.sigma:.4g}", f"{level.error:.4g}", f"{level.gaussian:.4g}", f"{level.ratio:.3g}"]
+            for level in check.levels
         ]
-        title = f"{model}, {found.examples} examples of {short(config.task)}, standard deviation {found.sd:.4g}"
+        title = f"{model}, {check.examples} examples of {short(config.task)}, standard deviation {check.sd:.4g}"
         print_table(console, title, ["sigma", "error", "Gaussian", "ratio"], rows, words=0)
-    if found.alternatives:
-        others = [[one.what, f"{one.ratio:.3g}", one.code] for one in found.alternatives[:SHOWN]]
+    if check.alternatives:
+        others = [[level.what, f"{level.ratio:.3g}", level.code] for level in check.alternatives[:SHOWN]]
         print_table(console, "What else it may be", ["tried", "ratio", "written"], others, words=1)
     for line in (
-        f"{found.verdict}: {found.diagnosis}",
-        *([f"write: {found.code}"] if found.code else []),
-        *found.notes,
+        f"{check.verdict}: {check.diagnosis}",
+        *([f"write: {check.code}"] if check.code else []),
+        *check.notes,
     ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What cite does: the references of a run folder, read from its configuration."""
+"""``guideplug cite``: the references of a run folder, read from its configuration."""
 
 from pathlib import Path
 

@@ -24,22 +24,26 @@ class Command(click.Command):
         Raises:
             UsageError: an option that holds one value is given several times.
         """
-        given = list(args)  # parsing empties the list
+        typed = list(args)  # parsing empties the list
         rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
-            self._check_once(ctx, given)
+            self._check_once(ctx, typed)
         return rest
 
-    def _check_once(self, ctx: click.Context, given: list[str]) -> None:
+    def _check_once(self, ctx: click.Context, typed: list[str]) -> None:
         parser = self.make_parser(ctx)
-        single = [one for one in self.get_params(ctx) if isinstance(one, click.Option) and times_of(one) == "once"]
+        single = [
+            parameter
+            for parameter in self.get_params(ctx)
+            if isinstance(parameter, click.Option) and times_of(parameter) == "once"
+        ]
         for option in single:
             if not option.is_flag:
                 parser.add_option(option, option.opts, dest=option.name, action="append")
             elif option.secondary_opts:  # of --curves and --no-curves the last would win
                 for name, value in ((option.opts[0], True), (option.secondary_opts[0], False)):
                     parser.add_option(option, [name], dest=option.name, action="append_const", const=value)
-        values, _, _ = parser.parse_args(args=given)
+        values, _, _ = parser.parse_args(args=typed)
         for option in single:
             several = values.get(option.name)
             if isinstance(several, list) and len(several) > 1:
@@ -78,5 +82,5 @@ def _arms(ctx: click.Context) -> set[str]:
     """The options that `guideplug compare` takes for each arm."""
     commands: Mapping[str, click.Command] = getattr(ctx.find_root().command, "commands", {})
     compare = commands.get("compare")
-    options = [] if compare is None else [one for one in compare.params if isinstance(one, click.Option)]
-    return {name for one in options if times_of(one) == "arms" for name in one.opts}
+    options = [] if compare is None else [option for option in compare.params if isinstance(option, click.Option)]
+    return {name for option in options if times_of(option) == "arms" for name in option.opts}

@@ -1,4 +1,4 @@
-"""What run and sample do: from options to an experiment, and from its outcome to words."""
+"""``guideplug run`` and ``sample``: options to an experiment, its outcome to printed lines."""
 
 import json
 import shlex
@@ -63,7 +63,7 @@ def run_command(config: str | None, options: Mapping[str, Any]) -> None:
 
 
 def _resumed(options: Mapping[str, Any], folder: RunFolder) -> Resolved:
-    """The run of a folder as it began; where torch is another, that is noted."""
+    """The run of a folder as it began; another version of torch is noted."""
     before, record = read_file(folder.config), folder.record() if folder.begun else {}
 
     def check(run: Resolved) -> Resolved:
@@ -76,7 +76,7 @@ def _resumed(options: Mapping[str, Any], folder: RunFolder) -> Resolved:
 
 
 def sample_command(path: str | None, options: Mapping[str, Any]) -> None:
-    """``guideplug sample``: of a run, or of a network of the user's own."""
+    """``guideplug sample``: a run's network, or one of the user's own."""
     guard(options)
     request = _request({**options, "sample_seed": options["seed"], "seed": None}, None)
     run = _of_own_network(request) if path is None else _of_run(RunFolder.existing(Path(path)), request)
@@ -115,7 +115,7 @@ def _request(options: Mapping[str, Any], file: ConfigFile | None) -> Request:
 
 
 def observers_given(options: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The observers of the command line as a configuration's values, where it says who watches."""
+    """The observers of the command line as configuration values; empty without the option."""
     return {} if options["observers"] is None else {"observers": list(options["observers"])}
 
 
@@ -157,7 +157,7 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    if any(one.primary for one in outcome.verdicts):
+    if any(verdict.primary for verdict in outcome.verdicts):
         say("* primary metric of its aspect: the words below rest on these alone; intervals are over samples")
     say(guidance_sentence(config, outcome))
     say(selection_sentence(config, outcome))

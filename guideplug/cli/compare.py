@@ -1,4 +1,4 @@
-"""What compare does: a grid resolved, worked through, and told."""
+"""``guideplug compare``: a grid resolved, carried out and printed."""
 
 import sys
 import tomllib
@@ -72,9 +72,9 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
 def _request(
     values: dict[str, Any], own: Mapping[str, Any], plugins: list[str], options: Mapping[str, Any]
 ) -> GridRequest:
-    given = {key: options[key] for key in DIRECT if options.get(key) is not None} | observers_given(options)
-    if "duration" in given:
-        _check_duration(given["duration"])
+    typed = {key: options[key] for key in DIRECT if options.get(key) is not None} | observers_given(options)
+    if "duration" in typed:
+        _check_duration(typed["duration"])
     for key, value in options["sets"]:
         head = key.partition(".")[0]
         if head == "seed":
@@ -83,7 +83,7 @@ def _request(
             raise UsageError(f"--set {key}: a comparison has several; write options in the expressions of --{head}")
     models = {**values.pop("models", {}), **dict(options["models"])}
     sets = [*(_key_and_value(text) for text in own.get("sets", [])), *options["sets"]]
-    run = Request(values={"threads": 1, **values, **given, "plugins": plugins}, models=models, sets=sets)
+    run = Request(values={"threads": 1, **values, **typed, "plugins": plugins}, models=models, sets=sets)
     request = GridRequest(run)
     changes: dict[str, Any] = {key: own[key] for key in own if key != "sets"}
     for key in ("guiders", "selectors"):
@@ -110,26 +110,26 @@ def _key_and_value(text: Any) -> tuple[str, str]:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-    what = f"--seeds {shell_quote(text)}"
+    option = f"--seeds {shell_quote(text)}"
     advice = "give whole numbers of at least 0 joined by commas, as in 0,1,2"
     if not text.strip():
-        raise UsageError(f"{what} holds no seed: {advice}")
+        raise UsageError(f"{option} holds no seed: {advice}")
     seeds: list[int] = []
     for part in text.split(","):
         try:
             seed = int(part)
         except ValueError:
-            raise UsageError(f"{what}: {part.strip()!r} is no whole number: {advice}") from None
+            raise UsageError(f"{option}: {part.strip()!r} is no whole number: {advice}") from None
         if seed < 0:
-            raise UsageError(f"{what}: seed {seed} is below 0: {advice}")
+            raise UsageError(f"{option}: seed {seed} is below 0: {advice}")
         if seed in seeds:
-            raise UsageError(f"{what}: seed {seed} is there twice: give each once")
+            raise UsageError(f"{option}: seed {seed} is there twice: give each once")
         seeds.append(seed)
     return tuple(seeds)
 
 
 def _check_duration(text: str) -> None:
-    """A comparison counts iterations; anything else is answered in the words in which it was typed."""
+    """Refuse a duration that is not in iterations, quoting the text as typed."""
     try:
         unit: str | None = Duration.of(text).unit
     except ValueError as error:
@@ -142,15 +142,15 @@ def _check_duration(text: str) -> None:
             f"--duration {shell_quote(text)} is no number of iterations: write the unit too, as in {advice}"
         )
     if unit != "it":
-        what = "examples" if unit == "ex" else "a time"
+        measure = "examples" if unit == "ex" else "a time"
         raise UsageError(
-            f"--duration {text} is {what}: a comparison counts iterations, so that all trainings have the same "
+            f"--duration {text} is {measure}: a comparison counts iterations, so that all trainings have the same "
             "snapshots; give 4096it, say"
         )
 
 
 def _check_ranges(where: str, texts: Sequence[str]) -> None:
-    """A range that has no numbers is told with the option or the key that it was given to."""
+    """Refuse a range without numbers, naming its option or key."""
     count = 0
     for text in texts:
         try:
@@ -199,7 +199,7 @@ def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]
             cleared(folder, ("cells",))
             clear_litter(folder / "figures")
             with event_scope([EventLog(folder / "events.jsonl")], grid.first.observers, observed, plan) as observers:
-                found = compare(
+                comparison = compare(
                     grid,
                     registry,
                     folder,
@@ -208,7 +208,7 @@ def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]
                     say=progress or (lambda line: None),
                     observers=observers,
                 )
-            files = write_report(found, folder, grid.request.published)
+            files = write_report(comparison, folder, grid.request.published)
     except Interrupted as stopped:
         leave()
         sys.exit(stopped.exit_code)
@@ -221,11 +221,11 @@ def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]
     if as_json:
         click.echo((folder / "compare.json").read_text())
         return
-    tell(found)
+    tell(comparison)
     drawn = len(files) - 4
     if not drawn:
         advice = "; give --moments 8" if len(grid.moments) == 1 else ""
-        click.echo(f"{why_none(found)}{advice}")
+        click.echo(f"{why_none(comparison)}{advice}")
     names = ", ".join(str(file.relative_to(folder)) for file in files[:4])
     figures = f", {counted(drawn, 'figure')}" if drawn else ""
     if page is not None:

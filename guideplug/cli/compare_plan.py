@@ -1,4 +1,4 @@
-"""What compare --dry-run prints: the configuration, what there is to do, what the store has, an estimate of time."""
+"""``compare --dry-run``: the configuration, the work, the share in the store, an estimate of time."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ __all__ = ["dry_run", "found_trainings", "pointless"]
 
 
 def dry_run(grid: Grid, store: Store, jobs: int) -> None:
-    """Print what a comparison would do."""
+    """Print the plan of a comparison."""
     torch.set_num_threads(grid.first.threads)
     mains: list[Recipe] = list(grid.trainings.values())
     others = _others(grid)
@@ -29,17 +29,17 @@ def dry_run(grid: Grid, store: Store, jobs: int) -> None:
     ends = f"{counted(len(mains), 'training')} of {grid.steps[-1]:,} iterations, {each}"
     whole = len(found_trainings(grid, store))
     click.echo(f"# {ends}; {_share(whole, len(mains))}")
-    if short := sum(store.find(identity(one)) is not None for one in mains) - whole:
+    if short := sum(store.find(identity(recipe)) is not None for recipe in mains) - whole:
         click.echo(f"# {counted(short, 'training')} in the store with other snapshots: done once more for these")
     if others:
-        there = sum(store.find(identity(one)) is not None for one in others)
-        click.echo(f"# {counted(len(others), 'training')} of references and guides; {_share(there, len(others))}")
+        num_stored = sum(store.find(identity(recipe)) is not None for recipe in others)
+        click.echo(f"# {counted(len(others), 'training')} of references and guides; {_share(num_stored, len(others))}")
     budgets = min(3, len(grid.steps))  # each may choose one that is no moment
     cells = len(mains) * min(len(grid.moments) + budgets if grid.request.curves else budgets, len(grid.steps))
     sampled = f"{cells * len(grid.request.guiders):,} times {grid.first.samples:,} samples to measure"
     click.echo(f"# up to {sampled}")
-    missing = [one for one in mains if not _complete(one, grid, store)]
-    missing += [one for one in others if store.find(identity(one)) is None]
+    missing = [recipe for recipe in mains if not _complete(recipe, grid, store)]
+    missing += [recipe for recipe in others if store.find(identity(recipe)) is None]
     seconds = _seconds(missing)
     beside = min(jobs, len(missing))
     several = f" in {beside} processes, if each has a core" if beside > 1 else ""
@@ -50,13 +50,13 @@ def dry_run(grid: Grid, store: Store, jobs: int) -> None:
 
 
 def pointless(grid: Grid) -> list[str]:
-    """What a comparison of one seed or one arm cannot give, said before any work."""
-    found = []
+    """Notes on what a comparison of one seed or one arm cannot give, printed before any work."""
+    notes = []
     if len(grid.request.seeds) == 1:
-        found.append("one seed: no interval can be given; give --seeds 0,1,2")
+        notes.append("one seed: no interval can be given; give --seeds 0,1,2")
     if len(grid.request.guiders) * len(grid.request.selectors) == 1:
-        found.append("one arm: there is nothing to compare it with; give --guider or --selector several times")
-    return found
+        notes.append("one arm: there is nothing to compare it with; give --guider or --selector several times")
+    return notes
 
 
 def found_trainings(grid: Grid, store: Store) -> set[tuple[str, int]]:
@@ -75,10 +75,10 @@ def _complete(recipe: Recipe, grid: Grid, store: Store) -> bool:
 def _others(grid: Grid) -> list[Recipe]:
     """The trainings under references and guides, each once, that are no arm's own."""
     mains = {identity(recipe) for recipe in grid.trainings.values()}
-    found: dict[str, Recipe] = {}
+    recipes: dict[str, Recipe] = {}
     for recipe in _recipes(grid):
-        found.setdefault(identity(recipe), recipe)
-    return [recipe for key, recipe in found.items() if key not in mains]
+        recipes.setdefault(identity(recipe), recipe)
+    return [recipe for key, recipe in recipes.items() if key not in mains]
 
 
 def _recipes(grid: Grid) -> Iterator[Recipe]:
@@ -87,8 +87,8 @@ def _recipes(grid: Grid) -> Iterator[Recipe]:
             yield recipe
 
 
-def _share(there: int, count: int) -> str:
-    return f"{'none' if not there else 'all' if there == count else there} of them in the store already"
+def _share(num_stored: int, count: int) -> str:
+    return f"{'none' if not num_stored else 'all' if num_stored == count else num_stored} of them in the store already"
 
 
 def _seconds(recipes: Sequence[Recipe]) -> float:

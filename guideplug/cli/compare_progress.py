@@ -1,6 +1,6 @@
-"""How a comparison tells where it is: one line that is rewritten on a terminal, about ten lines in all elsewhere.
+"""The progress of a comparison: one rewritten line on a terminal, about ten lines in all elsewhere.
 
-The work (`guideplug.compare.work`) says a line for each thing that is done; those lines are counted here.
+The work (`guideplug.compare.work`) emits one line per finished training or measurement; they are counted here.
 """
 
 import re
@@ -22,16 +22,16 @@ QUARTERS = 4
 
 
 class CompareProgress:
-    """Told of each line of the work; tells where it is, and for how long it will last.
+    """Called with each line of the work; prints the position and an estimate of the time left.
 
     Args:
-        console: where.
-        found: the (selector, seed) of trainings that were in the store before.
-        trainings: how many there are.
+        console: the console printed on.
+        stored: the (selector, seed) of trainings that were in the store before.
+        trainings: number of trainings.
     """
 
-    def __init__(self, console: Console, found: Collection[tuple[str, int]], trainings: int) -> None:
-        self._console, self._found = console, found
+    def __init__(self, console: Console, stored: Collection[tuple[str, int]], trainings: int) -> None:
+        self._console, self._found = console, stored
         self._begin = self._phase_began = time.monotonic()
         self._phase = ""
         self._found_now = self._offset = 0
@@ -48,7 +48,7 @@ class CompareProgress:
             self._bar.start()
 
     def __call__(self, line: str) -> None:
-        """A thing that is done."""
+        """Count one line of the work."""
         if price := PRICE.fullmatch(line):
             self._prices.append(float(price["ms"]))
             self._phase_began = time.monotonic()
@@ -58,24 +58,24 @@ class CompareProgress:
             self._say(line)
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._bar is not None:
             self._bar.stop()
 
-    def _counted(self, what: str, done: int, total: int, which: str) -> None:
-        if what != self._phase:
-            self._phase, self._offset = what, done - 1
-            if what == "measured":
+    def _counted(self, phase: str, done: int, total: int, which: str) -> None:
+        if phase != self._phase:
+            self._phase, self._offset = phase, done - 1
+            if phase == "measured":
                 self._say_prices()
                 if self._offset:
                     self._say(f"{self._offset} of {total} measurements are there")
             if self._bar is not None and self._task is not None:
-                self._bar.reset(self._task, total=total, description=PHASES[what], left="")
-        training = TRAINING.fullmatch(which) if what == "trained" else None
+                self._bar.reset(self._task, total=total, description=PHASES[phase], left="")
+        training = TRAINING.fullmatch(which) if phase == "trained" else None
         if training is not None and (training["selector"], int(training["seed"])) in self._found:
             self._found_now += 1
-        worked = done - self._offset - (self._found_now if what == "trained" else 0)
-        still = len(self._found) - self._found_now if what == "trained" else 0
+        worked = done - self._offset - (self._found_now if phase == "trained" else 0)
+        still = len(self._found) - self._found_now if phase == "trained" else 0
         left = ""
         if worked > 0 and total - done - still > 0:
             each = (time.monotonic() - self._phase_began) / worked
@@ -84,19 +84,19 @@ class CompareProgress:
             self._bar.update(self._task, completed=done, left=left)
         quarter = QUARTERS * done // total > QUARTERS * (done - 1) // total
         if done == total or (quarter and self._bar is None):
-            self._say(self._where(what, done, total, left))
-        if done == total and what == "trained":
+            self._say(self._where(phase, done, total, left))
+        if done == total and phase == "trained":
             self._phase_began = time.monotonic()
             if self._bar is not None and self._task is not None:
                 self._bar.update(self._task, description="prices of iterations", left="")
 
-    def _where(self, what: str, done: int, total: int, left: str) -> str:
-        if what == "measured":
+    def _where(self, phase: str, done: int, total: int, left: str) -> str:
+        if phase == "measured":
             return f"measured {done} of {total}{left and ', ' + left}"
         if not self._found_now:
             return f"trained {done} of {total}{left and ', ' + left}"
-        made = done - self._found_now
-        trained = f"trained {made}, " if made else ""
+        num_trained = done - self._found_now
+        trained = f"trained {num_trained}, " if num_trained else ""
         return f"{done} of {total} trainings: {trained}found {self._found_now} in the store{left and ', ' + left}"
 
     def _say_prices(self) -> None:
@@ -113,7 +113,7 @@ class CompareProgress:
 
 
 def lasting(seconds: float) -> str:
-    """A time that is not known well."""
+    """A rough time: 75 s, 12 min, 3.4 h."""
     if seconds < 100:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""What a comparison prints at its end: tables that fit the terminal, and what can be told of the arms, in few lines.
+"""The printed result of a comparison: tables that fit the terminal, and the sentences on the arms, in few lines.
 
 Metrics go down and arms across where all arms fit beside each other; else arms go down, and metrics across in as many
 tables as they need, those of an aspect together. Budgets that choose the same snapshots share their tables. What stands
@@ -23,31 +23,31 @@ from guideplug.config import NONE
 __all__ = ["counted", "grouped", "tell"]
 
 WIDTH = 120
-"""Columns, where there is no terminal that says how many it has; nothing is wider in one that has more."""
+"""Columns without a terminal, and the most on a wider one."""
 FEW = 6
-"""Up to so many arms have their names in sentences; more have letters."""
+"""Most arms that sentences call by name; more get letters."""
 MOST = 12
-"""Lines of sentences."""
+"""Most lines of sentences."""
 
 
-def tell(found: Comparison) -> None:
+def tell(comparison: Comparison) -> None:
     """Print the tables and the sentences."""
     console = Console()
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
-    letters = dict(zip(found.arms, _letters(), strict=False)) if len(found.arms) > FEW else {}
-    names = {pair: _name(found, *pair) for pair in found.arms}
-    if common := _common(found):
+    letters = dict(zip(comparison.arms, _letters(), strict=False)) if len(comparison.arms) > FEW else {}
+    names = {pair: _name(comparison, *pair) for pair in comparison.arms}
+    if common := _common(comparison):
         click.echo(common)
     labels = {pair: f"{letters[pair]}  {name}" if letters else name for pair, name in names.items()}
     if _needs_letters(list(labels.values()), width):
-        letters = letters or dict(zip(found.arms, _letters(), strict=False))
+        letters = letters or dict(zip(comparison.arms, _letters(), strict=False))
         for pair, name in names.items():
             click.echo(f"  {letters[pair]}  {name}")
         labels = dict(letters)
-    for budgets in _alike(found):
-        for title, header, rows in _tables(found, budgets, labels, width):
+    for budgets in _alike(comparison):
+        for title, header, rows in _tables(comparison, budgets, labels, width):
             print_table(Console(width=width), title, header, rows, words=1)
-    for line in grouped(found, letters or names):
+    for line in grouped(comparison, letters or names):
         click.echo(line)
 
 
@@ -65,21 +65,21 @@ def _letters() -> Iterator[str]:
         yield from map("".join, itertools.product(string.ascii_uppercase, repeat=length))
 
 
-def _name(found: Comparison, guider: str, selector: str) -> str:
+def _name(comparison: Comparison, guider: str, selector: str) -> str:
     """An arm's name without what all arms have in common."""
-    if len(found.selectors) == 1 < len(found.guiders):
+    if len(comparison.selectors) == 1 < len(comparison.guiders):
         return "unguided" if guider == NONE else guider
-    if len(found.guiders) == 1 < len(found.selectors):
+    if len(comparison.guiders) == 1 < len(comparison.selectors):
         return "no selection" if selector == NONE else selector
     return arm(guider, selector)
 
 
-def _common(found: Comparison) -> str:
-    if len(found.selectors) == 1 < len(found.guiders):
-        (selector,) = found.selectors
+def _common(comparison: Comparison) -> str:
+    if len(comparison.selectors) == 1 < len(comparison.guiders):
+        (selector,) = comparison.selectors
         return f"Every arm is trained with {'no selection' if selector == 'none' else selector}."
-    if len(found.guiders) == 1 < len(found.selectors):
-        (guider,) = found.guiders
+    if len(comparison.guiders) == 1 < len(comparison.selectors):
+        (guider,) = comparison.guiders
         return f"Every arm samples {'unguided' if guider == 'none' else f'with {guider}'}."
     return ""
 
@@ -92,13 +92,13 @@ def _needs_letters(names: Sequence[str], width: int) -> bool:
 # Tables
 
 
-def _alike(found: Comparison) -> list[tuple[Budget, ...]]:
+def _alike(comparison: Comparison) -> list[tuple[Budget, ...]]:
     """The budgets, those together that choose the same snapshots and miss the same arms."""
     groups: list[tuple[Budget, ...]] = []
     for budget in BUDGETS:
         for index, group in enumerate(groups):
-            same = found.chosen(group[0]) == found.chosen(budget)
-            if same and found.missed(group[0]).keys() == found.missed(budget).keys():
+            same = comparison.chosen(group[0]) == comparison.chosen(budget)
+            if same and comparison.missed(group[0]).keys() == comparison.missed(budget).keys():
                 groups[index] = (*group, budget)
                 break
         else:
@@ -113,17 +113,17 @@ def _at(budgets: Sequence[Budget]) -> str:
     return " and ".join([", ".join([first, *rest[:-1]]), *rest[-1:]])
 
 
-def _title(found: Comparison, budgets: Sequence[Budget]) -> str:
-    limits = ", ".join(budget_of(found, budget) for budget in budgets)
-    return f"{_at(budgets)}{',' if len(budgets) == 1 else ':'} {limits}; {counted(len(found.seeds), 'seed')}"
+def _title(comparison: Comparison, budgets: Sequence[Budget]) -> str:
+    limits = ", ".join(budget_of(comparison, budget) for budget in budgets)
+    return f"{_at(budgets)}{',' if len(budgets) == 1 else ':'} {limits}; {counted(len(comparison.seeds), 'seed')}"
 
 
 def _tables(
-    found: Comparison, budgets: Sequence[Budget], labels: Mapping[Arm, str], width: int
+    comparison: Comparison, budgets: Sequence[Budget], labels: Mapping[Arm, str], width: int
 ) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Title, header and rows of each table of some budgets."""
-    title = _title(found, budgets)
-    header, *rows = _arms_down(found, budgets, labels)
+    title = _title(comparison, budgets)
+    header, *rows = _arms_down(comparison, budgets, labels)
     paid = len(_paid(budgets))
     across = [list(column) for column in zip(header, *rows, strict=True)]
     turned = [*across[1 + paid :], *across[1 : 1 + paid]]
@@ -131,7 +131,7 @@ def _tables(
     if len(labels) <= FEW and table_width(heads, turned) <= width:
         yield title, heads, turned
         return
-    parts = _parted(found, across[1 + paid :], across[: 1 + paid], width)
+    parts = _parted(comparison, across[1 + paid :], across[: 1 + paid], width)
     for index, columns in enumerate(parts):
         lines = [list(line) for line in zip(*columns, strict=True)]
         part = f" (table {index + 1} of {len(parts)})" if len(parts) > 1 else ""
@@ -142,20 +142,20 @@ def _paid(budgets: Sequence[Budget]) -> list[str]:
     return ["step", *(budget for budget in budgets if budget != "iterations")]
 
 
-def _arms_down(found: Comparison, budgets: Sequence[Budget], labels: Mapping[Arm, str]) -> list[list[str]]:
+def _arms_down(comparison: Comparison, budgets: Sequence[Budget], labels: Mapping[Arm, str]) -> list[list[str]]:
     """The whole table, its header first: arm, step, what was spent, a metric a column; true samples on top."""
-    metrics = found.metrics
+    metrics = comparison.metrics
     heads = ["arm", *_paid(budgets), *(f"{metric} {ARROWS[facts['better']]}" for metric, facts in metrics.items())]
     rows = [heads]
-    if any(found.truth.get(metric) is not None for metric in metrics):
+    if any(comparison.truth.get(metric) is not None for metric in metrics):
         blank = [""] * len(_paid(budgets))
-        rows.append(["true samples", *blank, *(number(found.truth.get(metric)) for metric in metrics)])
+        rows.append(["true samples", *blank, *(number(comparison.truth.get(metric)) for metric in metrics)])
     for (guider, selector), label in labels.items():
-        steps = [one.step for (name, _), one in found.chosen(budgets[0]).items() if name == selector]
-        mark = spent(found, selector, budgets[0]).partition(" †")[1]
-        cost = [spent(found, selector, budget).removesuffix(" †") for budget in budgets if budget != "iterations"]
+        steps = [snapshot.step for (name, _), snapshot in comparison.chosen(budgets[0]).items() if name == selector]
+        mark = spent(comparison, selector, budgets[0]).partition(" †")[1]
+        cost = [spent(comparison, selector, budget).removesuffix(" †") for budget in budgets if budget != "iterations"]
         values = [
-            cell(list(found.values(guider, selector, metric, budgets[0]).values()), len(found.seeds))
+            cell(list(comparison.values(guider, selector, metric, budgets[0]).values()), len(comparison.seeds))
             for metric in metrics
         ]
         rows.append([label, f"{sum(steps) / len(steps):,.0f}{mark}", *cost, *values])
@@ -163,7 +163,7 @@ def _arms_down(found: Comparison, budgets: Sequence[Budget], labels: Mapping[Arm
 
 
 def _parted(
-    found: Comparison, columns: Sequence[list[str]], first: list[list[str]], width: int
+    comparison: Comparison, columns: Sequence[list[str]], first: list[list[str]], width: int
 ) -> list[list[list[str]]]:
     """The columns of metrics in tables that fit, each after arm and spending; aspects that are too wide are torn."""
 
@@ -172,7 +172,7 @@ def _parted(
         return table_width(lines[0], lines[1:]) <= width
 
     aspects: dict[str, list[list[str]]] = {}
-    for facts, column in zip(found.metrics.values(), columns, strict=True):
+    for facts, column in zip(comparison.metrics.values(), columns, strict=True):
         aspects.setdefault(facts["aspect"], []).append(column)
     parts = [list(first)]
     for together in aspects.values():
@@ -189,56 +189,56 @@ def _parted(
 # Words
 
 
-def grouped(found: Comparison, names: Mapping[Arm, str], most: int = MOST) -> list[str]:
-    """The sentences; where they are more than ``most``, arms of which the same is told come together."""
-    lines = sentences(found, names)
-    if len(lines) <= most and len(found.arms) <= FEW:
+def grouped(comparison: Comparison, names: Mapping[Arm, str], most: int = MOST) -> list[str]:
+    """The sentences; beyond ``most`` lines, arms with the same summary share a line."""
+    lines = sentences(comparison, names)
+    if len(lines) <= most and len(comparison.arms) <= FEW:
         return lines
     openings = tuple(WHAT.values())
     kept = [line for line in lines if not line.startswith(openings)]
-    told = [line for budgets in _alike(found) for line in _grouped_at(found, budgets, names)]
-    return _cut(told, kept[:-1], kept[-1:], most)
+    summaries = [line for budgets in _alike(comparison) for line in _grouped_at(comparison, budgets, names)]
+    return _cut(summaries, kept[:-1], kept[-1:], most)
 
 
-def _cut(told: list[str], notes: list[str], last: list[str], most: int) -> list[str]:
-    """What is told and what is to be known of it, with room for both, and the last line: how far all that carries."""
-    if len(told) + len(notes) + len(last) <= most:
-        return [*told, *notes, *last]
+def _cut(summaries: list[str], notes: list[str], last: list[str], most: int) -> list[str]:
+    """The first summaries and notes, with room for both, and the last line, on how far they hold."""
+    if len(summaries) + len(notes) + len(last) <= most:
+        return [*summaries, *notes, *last]
     room = max(most - 1 - len(last), 0)
-    shown = told[: max(room - len(notes), 2 * room // 3)]
+    shown = summaries[: max(room - len(notes), 2 * room // 3)]
     shown += notes[: room - len(shown)]
-    return [*shown, f"{len(told) + len(notes) - len(shown)} more in tables.md", *last]
+    return [*shown, f"{len(summaries) + len(notes) - len(shown)} more in tables.md", *last]
 
 
-def _grouped_at(found: Comparison, budgets: Sequence[Budget], names: Mapping[Arm, str]) -> Iterator[str]:
-    """What is told at some budgets beside each arm that others are compared with."""
-    for base in dict.fromkeys(other for _, other in found.pairs):
-        beside = [one for one, other in found.pairs if other == base]
-        yield from _grouped_beside(found, budgets, names, base, beside)
+def _grouped_at(comparison: Comparison, budgets: Sequence[Budget], names: Mapping[Arm, str]) -> Iterator[str]:
+    """The summaries at some budgets, for each arm that others are compared with."""
+    for base in dict.fromkeys(other for _, other in comparison.pairs):
+        beside = [pair for pair, other in comparison.pairs if other == base]
+        yield from _grouped_beside(comparison, budgets, names, base, beside)
 
 
 def _grouped_beside(
-    found: Comparison, budgets: Sequence[Budget], names: Mapping[Arm, str], base: Arm, others: Sequence[Arm]
+    comparison: Comparison, budgets: Sequence[Budget], names: Mapping[Arm, str], base: Arm, others: Sequence[Arm]
 ) -> Iterator[str]:
-    """What is told of some arms beside one, most arms first; then those of which nothing is."""
+    """The summaries of some arms compared with one, most arms first; then the arms without a difference."""
     budget = budgets[0]
-    missed = found.missed(budget)
+    missed = comparison.missed(budget)
     groups: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
     without: dict[str, list[str]] = {}
     for pair in others:
         if {base[1], pair[1]} & missed.keys():
             continue
-        said = told(found, pair, base, budget)
-        at = opening(_at(budgets), for_shared(found, pair, base))
-        if len(said.without) == len(found.metrics):
+        summary = told(comparison, pair, base, budget)
+        at = opening(_at(budgets), for_shared(comparison, pair, base))
+        if len(summary.without) == len(comparison.metrics):
             without.setdefault(at, []).append(names[pair])
             continue
-        groups.setdefault((at, tuple(said.better), tuple(said.worse)), []).append(names[pair])
+        groups.setdefault((at, tuple(summary.better), tuple(summary.worse)), []).append(names[pair])
     alike = {key[0]: arms for key, arms in groups.items() if key[1:] == ((), ())}
     clear = {key: arms for key, arms in groups.items() if key[1:] != ((), ())}
     for (at, better_in, worse_in), arms in sorted(clear.items(), key=lambda item: -len(item[1])):
         parts = [
-            f"{word} in {'every metric' if len(where) == len(found.metrics) > 1 else ', '.join(where)}"
+            f"{word} in {'every metric' if len(where) == len(comparison.metrics) > 1 else ', '.join(where)}"
             for word, where in (("better", better_in), ("worse", worse_in))
             if where
         ]

@@ -83,17 +83,17 @@ def _open_quote(line: str) -> bool:
 
 
 def use_bash() -> None:
-    """Let bash be answered by the class above, in place of click's."""
+    """Use the class above for bash, in place of click's."""
     add_completion_class(_Bash)
 
 
 def print_script(shell: str | None) -> None:
     """``guideplug completion``: the script for a shell, by default the user's."""
     use_bash()
-    found = Path(os.environ.get("SHELL", "")).name if shell is None else shell
-    cls = get_completion_class(found) if found in SHELLS else None
+    name = Path(os.environ.get("SHELL", "")).name if shell is None else shell
+    cls = get_completion_class(name) if name in SHELLS else None
     if cls is None:
-        raise UsageError(f"the shell {found!r} is none that can be completed in: name one, {', '.join(SHELLS)}")
+        raise UsageError(f"the shell {name!r} is none that can be completed in: name one, {', '.join(SHELLS)}")
     click.echo(cls(click.Group(), {}, "guideplug", VARIABLE).source())
 
 
@@ -103,15 +103,15 @@ def _names(kinds: Iterable[str]) -> list[str]:
 
 
 def _items(begun: str, names: Sequence[str], part: str) -> list[CompletionItem]:
-    wanted = part.replace("_", "-").lower()
-    return [CompletionItem(begun + name) for name in names if name.startswith(wanted)]
+    prefix = part.replace("_", "-").lower()
+    return [CompletionItem(begun + name) for name in names if name.startswith(prefix)]
 
 
 def _split(incomplete: str) -> tuple[str, str]:
-    """What of an expression is written, and the name that is begun."""
-    found = re.fullmatch(r"(.*[(\[,=\s])?([^(\[,=\s]*)", incomplete, re.DOTALL)
-    assert found is not None
-    return found[1] or "", found[2]
+    """The finished part of an expression, and the name that is begun."""
+    match = re.fullmatch(r"(.*[(\[,=\s])?([^(\[,=\s]*)", incomplete, re.DOTALL)
+    assert match is not None
+    return match[1] or "", match[2]
 
 
 def expressions(kind: str, also: Sequence[str], incomplete: str) -> list[CompletionItem]:

@@ -1,4 +1,4 @@
-"""What run --dry-run prints: the configuration, what will happen to each network, and an estimate of the time."""
+"""``run --dry-run``: the configuration, the plan of each network, and an estimate of the time."""
 
 import json
 import tomllib
@@ -15,24 +15,24 @@ __all__ = ["dry_run"]
 
 
 def dry_run(config: RunConfig, store: Store, *, as_json: bool) -> None:
-    """Print what a run would do."""
+    """Print the plan of a run."""
     torch.set_num_threads(config.threads)
     networks = planned_networks(config, store)
-    estimates = {role: recipe.estimate() for role, recipe, what in networks if what in ("trained", "resumed")}
+    estimates = {role: recipe.estimate() for role, recipe, plan in networks if plan in ("trained", "resumed")}
     if as_json:
-        plan = [
-            {"role": role, "recipe": recipe.name, "plan": what, "seconds": estimates.get(role)}
-            for role, recipe, what in networks
+        rows = [
+            {"role": role, "recipe": recipe.name, "plan": plan, "seconds": estimates.get(role)}
+            for role, recipe, plan in networks
         ]
-        click.echo(json.dumps({"config": tomllib.loads(to_toml(config)), "networks": plan}, indent=1))
+        click.echo(json.dumps({"config": tomllib.loads(to_toml(config)), "networks": rows}, indent=1))
         return
     click.echo(to_toml(config))
-    for role, recipe, what in networks:
+    for role, recipe, plan in networks:
         seconds = estimates.get(role)
         network = getattr(recipe, "denoiser", None)
         about = "" if network is None else f" ({short(network)})"
         length = f", {recipe.iterations} iterations" if recipe.iterations else ""
         time_ = f", about {seconds:.0f} s" if seconds is not None else ""
-        click.echo(f"# {role}{about} will be {what}{length if what != 'found' else ''}{time_}")
+        click.echo(f"# {role}{about} will be {plan}{length if plan != 'found' else ''}{time_}")
     known = [seconds for seconds in estimates.values() if seconds is not None]
     click.echo(f"# training takes about {sum(known):.0f} s here; sampling and metrics come on top")

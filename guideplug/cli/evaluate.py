@@ -1,4 +1,4 @@
-"""What evaluate does: samples from a file, measured beside true ones."""
+"""``guideplug evaluate``: samples from a file, measured beside true ones."""
 
 import json
 from collections.abc import Mapping
@@ -56,9 +56,9 @@ def evaluate_command(path: str, options: Mapping[str, Any]) -> None:
         with drawn_whole(figure) as aside:
             task.figure([*truth[:1], *arms], aside)
     if options["as_json"]:
-        found = {"samples": {arm.name: len(arm.samples) for arm in arms}, "task": short(task), "arms": table}
-        found |= {"differences": {one.metric: one.record() for one in judged}}
-        click.echo(json.dumps(found | {"figure": None if figure is None else str(figure)}, indent=1))
+        record = {"samples": {arm.name: len(arm.samples) for arm in arms}, "task": short(task), "arms": table}
+        record |= {"differences": {verdict.metric: verdict.record() for verdict in judged}}
+        click.echo(json.dumps(record | {"figure": None if figure is None else str(figure)}, indent=1))
         return
     console = Console()
     print_table(console, f"{short(task)}, {path}, {count:,} samples", *table_rows(table, metrics, judged))

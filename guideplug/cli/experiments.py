@@ -1,4 +1,4 @@
-"""The commands that do experiments, and their options; what they do is in the modules beside this one."""
+"""The commands of experiments and their options; their work is in the modules beside this one."""
 
 from typing import Any
 

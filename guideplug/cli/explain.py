@@ -1,4 +1,4 @@
-"""What explain does: a guider's formula, and what each evaluation along a trajectory will call."""
+"""``guideplug explain``: a guider's formula, and the network calls of each evaluation along a trajectory."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ from guideplug.sample import Evaluation, Sampler, planned_evaluations
 __all__ = ["explain_command"]
 
 MANY = 16
-"""Parts of a trajectory that are printed; of more, the first ones and how many there are."""
+"""Most parts of a trajectory that are printed; of the others, only their number."""
 
 Costs = Mapping[str, Count]
 
@@ -46,19 +46,18 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
 
     streams = SampleStreams(config.sample_seed, range(1))
     start = config.task.start(streams, config.sampler.sigmas(point)[0])
-    asked = [
+    evaluations, unguided = (
         planned_evaluations(config.sampler, denoiser, start.x, start.condition, streams) for denoiser in (point, main)
-    ]
+    )
     roles = list(dict.fromkeys(["main", *names.values()]))
-    evaluations, unguided = asked
     explained = _Explained(
         config,
         formula(point, names),
         len(config.sampler.sigmas(point)) - 1,
         evaluations,
-        [_by_role(one.counts, names) for one in evaluations],
+        [_by_role(evaluation.counts, names) for evaluation in evaluations],
         roles,
-        _total(one.counts for one in unguided),
+        _total(evaluation.counts for evaluation in unguided),
         {role: sum(parameter.numel() for parameter in network.parameters()) for role, network in networks.items()},
     )
     if options["as_json"]:
@@ -79,13 +78,13 @@ def _of_steps(sampler: Sampler, steps: int, reader: Reader) -> Sampler:
 
 @attrs.frozen
 class _Explained:
-    """What is said of a guider.
+    """The facts printed about a guider.
 
     Args:
         formula: its normal form.
         steps: of the sampler.
         evaluations: of one trajectory.
-        costs: what each of them calls, by role.
+        costs: calls of each evaluation, by role.
         roles: the main one first.
         unguided: the same trajectory of the main network alone, in all.
         parameters: of each role's network.
@@ -102,21 +101,21 @@ class _Explained:
 
     @property
     def totals(self) -> dict[str, Count]:
-        """What is called in all, by role."""
-        return {role: _total({role: one[role]} for one in self.costs if role in one) for role in self.roles}
+        """Calls in all, by role."""
+        return {role: _total({role: costs[role]} for costs in self.costs if role in costs) for role in self.roles}
 
     def skipped(self, role: str) -> int:
-        """How many evaluations leave a network out."""
-        return sum(role not in one for one in self.costs)
+        """Number of evaluations that leave a network out."""
+        return sum(role not in costs for costs in self.costs)
 
     @property
     def source(self) -> str | None:
-        """Where the guider comes from."""
+        """The guider's source."""
         source = None if self.config.guider is None else self.config.guider.source
         return None if source is None else str(source)
 
     def as_json(self) -> dict[str, Any]:
-        """All of it."""
+        """All facts, as JSON data."""
         assert self.config.guider is not None
         return {
             "guider": short(self.config.guider),
@@ -130,26 +129,26 @@ class _Explained:
             "unguided": _plain(self.unguided),
             "trajectory": [
                 {
-                    "sigma": one.sigma,
-                    "toward": one.toward,
+                    "sigma": evaluation.sigma,
+                    "toward": evaluation.toward,
                     "networks": {role: _plain(count) for role, count in costs.items()},
-                    "off": list(one.off),
-                    "gradients": list(one.gradients),
+                    "off": list(evaluation.off),
+                    "gradients": list(evaluation.gradients),
                 }
-                for one, costs in zip(self.evaluations, self.costs, strict=True)
+                for evaluation, costs in zip(self.evaluations, self.costs, strict=True)
             ],
         }
 
     def lines(self) -> list[str]:
-        """All of it, for people, but not more of the trajectory than can be read."""
+        """The printed lines, with at most `MANY` parts of the trajectory."""
         guider = self.config.guider
         assert guider is not None
         totals, number = self.totals, len(self.evaluations)
         first, last = self.evaluations[0].sigma, self.evaluations[-1].sigma
-        said = [f"{short(guider)}: {guider.summary()}", f"  D(x) = {self.formula}"]
+        lines = [f"{short(guider)}: {guider.summary()}", f"  D(x) = {self.formula}"]
         if self.source:
-            said.append(f"  source: {self.source}")
-        said.append(
+            lines.append(f"  source: {self.source}")
+        lines.append(
             f"  {short(self.config.sampler)} on {short(self.config.task)}: {_counted(self.steps, 'step')}, "
             f"{_counted(number, 'evaluation')} from sigma {first:.3g} to {last:.3g}"
         )
@@ -162,47 +161,47 @@ class _Explained:
         if len(parts) > MANY:
             rows.append(["...", f"{len(parts) - MANY} more parts: --json"])
         rows.append(["in all", f"{number:,}", *(_cost(totals[role]) for role in called), ""])
-        said += [f"    {line}" for line in _aligned(rows)]
-        said += [f"  {role}: {self._network(role)}" for role in self.roles]
-        slopes = Counter(slope for one in self.evaluations for slope in one.gradients)
-        said += [f"  {slope}: taken in {times} of {number} evaluations" for slope, times in slopes.items()]
+        lines += [f"    {line}" for line in _aligned(rows)]
+        lines += [f"  {role}: {self._network(role)}" for role in self.roles]
+        slopes = Counter(slope for evaluation in self.evaluations for slope in evaluation.gradients)
+        lines += [f"  {slope}: taken in {times} of {number} evaluations" for slope, times in slopes.items()]
         outputs, alone = sum(count.outputs for count in totals.values()), self.unguided.outputs
         compared = "as many as" if outputs == alone else f"{outputs / alone:.3g} times the {alone:,} of"
-        said.append(f"  {outputs:,} outputs a sample in all, {compared} main without guidance")
-        return said
+        lines.append(f"  {outputs:,} outputs a sample in all, {compared} main without guidance")
+        return lines
 
     def _network(self, role: str) -> str:
-        """What a role's network is, and how often it is left out."""
+        """A role's network, and how often it is left out."""
         recipe = self.config.recipes.get(role)
         if recipe is None:
-            found = "the guider's own"
+            text = "the guider's own"
         else:
             network = architecture(recipe)
-            found = recipe.name + ("" if network is None else f" {short(network)}")
-            found += f", {_counted(self.parameters[role], 'parameter')}"
+            text = recipe.name + ("" if network is None else f" {short(network)}")
+            text += f", {_counted(self.parameters[role], 'parameter')}"
         skipped, number = self.skipped(role), len(self.evaluations)
         if not skipped:
-            return found
-        return f"{found}; {'never called' if skipped == number else f'skipped in {skipped} of {number} evaluations'}"
+            return text
+        return f"{text}; {'never called' if skipped == number else f'skipped in {skipped} of {number} evaluations'}"
 
 
 def _by_role(counts: Mapping[NetworkNode, Count], names: Mapping[NetworkNode, str]) -> dict[str, Count]:
-    found: dict[str, Count] = {}
+    totals: dict[str, Count] = {}
     for leaf, count in counts.items():
-        total = found.setdefault(names[leaf], Count())
+        total = totals.setdefault(names[leaf], Count())
         total.calls, total.outputs = total.calls + count.calls, total.outputs + count.outputs
         total.gradients += count.gradients
-    return found
+    return totals
 
 
 def _plain(count: Count) -> dict[str, int]:
-    """As JSON has it: gradients where there are some."""
-    found = {"calls": count.calls, "outputs": count.outputs}
-    return found | {"gradients": count.gradients} if count.gradients else found
+    """JSON data; gradients only where there are some."""
+    record = {"calls": count.calls, "outputs": count.outputs}
+    return record | {"gradients": count.gradients} if count.gradients else record
 
 
 def _total(costs: Iterable[Mapping[Any, Count]]) -> Count:
-    counts = [count for one in costs for count in one.values()]
+    counts = [count for row in costs for count in row.values()]
     return Count(
         sum(count.calls for count in counts),
         sum(count.outputs for count in counts),
@@ -212,27 +211,27 @@ def _total(costs: Iterable[Mapping[Any, Count]]) -> Count:
 
 def _parts(evaluations: Sequence[Evaluation], costs: Sequence[Costs]) -> list[tuple[str, int, Costs, Sequence[str]]]:
     """Neighbouring evaluations that call the same for the same reason: levels, how many, what they call, what is 0."""
-    found: list[tuple[str, int, Costs, Sequence[str]]] = []
+    parts: list[tuple[str, int, Costs, Sequence[str]]] = []
     pairs = zip(evaluations, costs, strict=True)
     for (called, off), group in itertools.groupby(pairs, lambda pair: (pair[1], pair[0].off)):
-        levels = [f"{one.sigma:.3g}" for one, _ in group]
+        levels = [f"{evaluation.sigma:.3g}" for evaluation, _ in group]
         span = levels[0] if levels[0] == levels[-1] else f"{levels[0]} to {levels[-1]}"
-        found.append((span, len(levels), called, off))
-    return found
+        parts.append((span, len(levels), called, off))
+    return parts
 
 
 def _cost(count: Count | None) -> str:
     """Calls, outputs where they are more, and gradients that go back through them."""
     if count is None:
         return "skipped"
-    said = [_counted(count.calls, "call")]
-    said += [_counted(count.outputs, "output")] if count.outputs != count.calls else []
-    said += [_counted(count.gradients, "gradient")] if count.gradients else []
-    return ", ".join(said)
+    terms = [_counted(count.calls, "call")]
+    terms += [_counted(count.outputs, "output")] if count.outputs != count.calls else []
+    terms += [_counted(count.gradients, "gradient")] if count.gradients else []
+    return ", ".join(terms)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

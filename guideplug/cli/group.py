@@ -1,4 +1,4 @@
-"""Groups of commands, which answer what a user can fix in one line, with its exit code."""
+"""Groups of commands that print errors a user can fix in one line, with their exit code."""
 
 import errno
 from typing import Any
@@ -11,25 +11,25 @@ from guideplug.errors import GuideplugError, UsageError, nearest, visible
 __all__ = ["Group"]
 
 REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-"""What a system says when it refuses to write: nothing that a traceback would explain."""
+"""Error numbers of refused writes, which no traceback explains."""
 
 
 LONGEST = 1600
-"""Characters of a message."""
+"""Most characters of a message."""
 
 
 class _Misuse(click.UsageError):
-    """A wrong command line, told in one line."""
+    """A wrong command line, printed in one line."""
 
     def show(self, file: Any = None) -> None:
         """Print the line."""
         command = self.ctx.command_path if self.ctx is not None else "guideplug"
-        said = " ".join(self.format_message().split()).rstrip(".")
-        click.echo(f"error: {said}; see {command} --help", err=True)
+        message = " ".join(self.format_message().split()).rstrip(".")
+        click.echo(f"error: {message}; see {command} --help", err=True)
 
 
 class Group(click.Group):
-    """A group that answers errors a user can fix in one line, with their exit code."""
+    """A group that prints errors a user can fix in one line, with their exit code."""
 
     command_class = Command
 
@@ -50,14 +50,14 @@ class Group(click.Group):
         except (MemoryError, RuntimeError) as error:
             if not _is_lack_of_memory(error):
                 raise
-            said = visible(str(error).partition("\n")[0])
-            click.echo(f"error: not enough memory ({said}): ask for fewer or smaller things", err=True)
+            message = visible(str(error).partition("\n")[0])
+            click.echo(f"error: not enough memory ({message}): ask for fewer or smaller things", err=True)
             ctx.exit(1)
         except OSError as error:
             if error.errno not in REFUSALS:
                 raise
-            what = f"{error.filename or 'a file'} cannot be written ({error.strerror})"
-            click.echo(f"error: {what}; what was written before is whole", err=True)
+            refusal = f"{error.filename or 'a file'} cannot be written ({error.strerror})"
+            click.echo(f"error: {refusal}; what was written before is whole", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
@@ -71,15 +71,15 @@ class Group(click.Group):
 
 
 def _cropped(text: str) -> str:
-    """A message without the middle of a value that somebody made very long."""
+    """A message without the middle of a very long value."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:
     """Whether an allocation was refused, by Python, numpy, torch or a device, or one that no machine could count."""
-    said = str(error)
+    message = str(error)
     return isinstance(error, MemoryError) or any(
-        text in said for text in ("t allocate memory", "out of memory", "Storage size calculation overflowed")
+        text in message for text in ("t allocate memory", "out of memory", "Storage size calculation overflowed")
     )
 
 

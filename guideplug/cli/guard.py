@@ -1,4 +1,4 @@
-"""Code in commands: what the line names may run, what a file names is asked for."""
+"""Code in commands: code named on the command line may run, code named by a file needs consent."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

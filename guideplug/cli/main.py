@@ -1,4 +1,4 @@
-"""The commands; what they do is in the modules beside this one, imported when it is needed."""
+"""The root command and its subcommands; their work is in the modules beside this one, imported when needed."""
 
 import os
 import sys

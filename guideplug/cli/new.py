@@ -1,4 +1,4 @@
-"""What new does: a plugin's distribution written, and what to do with it."""
+"""``guideplug new``: a plugin's distribution written, and the next commands."""
 
 from pathlib import Path
 

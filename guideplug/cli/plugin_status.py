@@ -1,4 +1,4 @@
-"""How far a plugin is looked after: by the classifier "Development Status" in the metadata of its distribution."""
+"""How far a plugin is maintained: by the classifier "Development Status" in the metadata of its distribution."""
 
 import importlib.metadata
 from typing import Final

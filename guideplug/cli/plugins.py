@@ -1,4 +1,4 @@
-"""What ``guideplug plugins list`` and ``plugins show`` print: what is installed, and what it offers."""
+"""``guideplug plugins list`` and ``plugins show``: installed plugins and their strategies."""
 
 import json
 from typing import Any
@@ -41,8 +41,8 @@ def list_plugins(files: tuple[str, ...], as_json: bool) -> None:
             offers.setdefault(offer.kind, []).append(offer.name)
         offered = "; ".join(f"{kind} {', '.join(names)}" for kind, names in offers.items()) or "nothing"
         click.echo(f"{head}: {offered}")
-    for what, *names in conflicts:
-        click.echo(f"conflict: {what} is offered by {' and '.join(names)}; uninstall one of them")
+    for strategy, *names in conflicts:
+        click.echo(f"conflict: {strategy} is offered by {' and '.join(names)}; uninstall one of them")
 
 
 def _plugin_data(plugin: Plugin) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def _plugin_data(plugin: Plugin) -> dict[str, Any]:
 
 
 def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
-    """``guideplug plugins show``: of a plugin, or of whatever is called so."""
+    """``guideplug plugins show``: a plugin, or the strategies of that name."""
     registry = Registry.installed(files)
     canonical = name.replace("_", "-")
     plugins = [plugin for plugin in registry.plugins if plugin.name == canonical]

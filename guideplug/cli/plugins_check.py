@@ -1,4 +1,4 @@
-"""What plugins check prints: the laws that hold for what a plugin offers, those that do not, why, and what to do."""
+"""``guideplug plugins check``: the laws that a plugin's strategies keep or break, the reason, and the fix."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ __all__ = ["check_plugins"]
 
 
 @attrs.frozen
-class _Wanted:
+class _Target:
     """A plugin to check, or one strategy of it."""
 
     plugin: Plugin
@@ -29,27 +29,27 @@ class _Wanted:
 def check_plugins(name: str | None, files: tuple[str, ...], as_json: bool) -> None:
     """``guideplug plugins check``: of one plugin, of one file, or of all; exit code 1 when a law does not hold."""
     registry = Registry.installed(files)
-    wanted = _wanted(registry, name, len(files))
-    costs = imported({one.plugin.name: one.plugin.origin for one in wanted if not one.plugin.broken})
+    targets = _targets(registry, name, len(files))
+    costs = imported({target.plugin.name: target.plugin.origin for target in targets if not target.plugin.broken})
     kit, every, failed = Kit(registry, files), list[dict[str, Any]](), 0
     detailed = name is not None or bool(files)
-    for one in wanted:
-        plugin, begin, found = one.plugin, time.perf_counter(), list[Checked]()
+    for target in targets:
+        plugin, begin, results = target.plugin, time.perf_counter(), list[Checked]()
         if not as_json:
             click.echo(f"{plugin.name} ({plugin})")
             for text in plugin.old:
                 click.echo(f"  written for plugin API 1: {text}")
-        for checked in kit.check(plugin, costs.get(plugin.name), one.only):
-            found.append(checked)
+        for checked in kit.check(plugin, costs.get(plugin.name), target.only):
+            results.append(checked)
             failed += sum(not finding.holds for finding in checked.findings)
             if not as_json:
                 _print(checked, detailed)
         seconds = time.perf_counter() - begin
         row = {"name": plugin.name, "api_1": plugin.old, "seconds": round(seconds, 3)}
-        row["checked"] = [_data(item) for item in found]
+        row["checked"] = [_data(item) for item in results]
         every.append(row if plugin.broken else {**row, "code": code_data(plugin)})
         if not as_json:
-            if detailed and one.only is None and not plugin.broken:
+            if detailed and target.only is None and not plugin.broken:
                 print_code(plugin)
             click.echo(f"  {seconds:.1f} s")
     if as_json:
@@ -60,8 +60,8 @@ def check_plugins(name: str | None, files: tuple[str, ...], as_json: bool) -> No
         sys.exit(1)
 
 
-def _wanted(registry: Registry, name: str | None, files: int) -> list[_Wanted]:
-    """What is to be checked: what is called so; or the local files; or all that is installed.
+def _targets(registry: Registry, name: str | None, files: int) -> list[_Target]:
+    """The plugins or strategies of a name; without one the local files, or all installed plugins.
 
     Raises:
         UnknownName: nothing is called that.
@@ -69,33 +69,35 @@ def _wanted(registry: Registry, name: str | None, files: int) -> list[_Wanted]:
     """
     plugins = registry.plugins[1:]  # the core is the first
     if name is None:
-        chosen = [_Wanted(plugin) for plugin in (plugins[-files:] if files else plugins) if not plugin.disabled]
-        if not chosen:
+        targets = [_Target(plugin) for plugin in (plugins[-files:] if files else plugins) if not plugin.disabled]
+        if not targets:
             raise PluginError("no plugin is here to check: install one, or name a file with --plugin FILE.py")
-        return chosen
+        return targets
     called = name.replace("_", "-").lower()
-    chosen = [
-        _Wanted(plugin)
+    targets = [
+        _Target(plugin)
         for plugin in plugins
         if called in (plugin.name.replace("_", "-"), plugin.distribution.replace("_", "-").lower())
     ]
-    chosen = chosen or [
-        _Wanted(plugin, called) for plugin in plugins if any(offer.name == called for offer in plugin.offers)
+    targets = targets or [
+        _Target(plugin, called) for plugin in plugins if any(offer.name == called for offer in plugin.offers)
     ]
-    if not chosen:
+    if not targets:
         known = {plugin.name for plugin in plugins} | {offer.name for plugin in plugins for offer in plugin.offers}
         raise UnknownName(
             f"no installed plugin, and nothing of one, is called {name!r}{nearest(called, known)}; see guideplug "
             "plugins list, or name a file with --plugin FILE.py"
         )
-    for one in chosen:
-        if one.plugin.disabled:
-            raise PluginError(f"plugin {one.plugin.name!r} is disabled by GUIDEPLUG_DISABLE: take it out to check it")
-    return chosen
+    for target in targets:
+        if target.plugin.disabled:
+            raise PluginError(
+                f"plugin {target.plugin.name!r} is disabled by GUIDEPLUG_DISABLE: take it out to check it"
+            )
+    return targets
 
 
 def _marks() -> tuple[str, str]:
-    """What stands before a law that holds, and before one that does not; words where the terminal knows no signs."""
+    """The marks of a kept and of a broken law; words where the terminal cannot encode signs."""
     try:
         "✓✗".encode(getattr(sys.stdout, "encoding", None) or "ascii")
     except (UnicodeEncodeError, LookupError):

@@ -1,4 +1,4 @@
-"""What plugins check says of a plugin's files: which networks and samples depend on, and which show and measure."""
+"""A plugin's files in ``plugins check``: code that networks and samples depend on, and the rest."""
 
 import sys
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ from guideplug.store.source import Part, core_scope, parts
 __all__ = ["code_data", "print_code"]
 
 MOST = 6
-"""So many definitions are named in a line."""
+"""Most definitions named in a line."""
 
 
 def code_data(plugin: Plugin) -> dict[str, Any]:
-    """As JSON: by file what networks or samples depend on and what not; why all of a package counts, where it does."""
-    found, opaque = _parts(plugin)
-    return {"files": {one.file: {"decides": one.counts, "not": one.left} for one in found}, "whole": opaque}
+    """JSON data: by file, code that networks or samples depend on and the rest; why a whole package counts."""
+    files, opaque = _parts(plugin)
+    return {"files": {file.file: {"decides": file.counts, "not": file.left} for file in files}, "whole": opaque}
 
 
 def print_code(plugin: Plugin) -> None:
-    """As lines: one for each file."""
-    found, opaque = _parts(plugin)
-    if not found:
+    """Print one line per file."""
+    files, opaque = _parts(plugin)
+    if not files:
         return
     click.echo("  code that networks or samples depend on")
     for reason in opaque:
         click.echo(f"    all of the package, since names do not say what runs: {reason}")
-    for one in found:
-        click.echo(f"    {one.file}: {_of(one)}")
+    for file in files:
+        click.echo(f"    {file.file}: {_of(file)}")
 
 
 def _parts(plugin: Plugin) -> tuple[list[Part], list[str]]:

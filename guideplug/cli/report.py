@@ -1,4 +1,4 @@
-"""What report does: the page of a run, of several, of a comparison or of a study."""
+"""``guideplug report``: the page of a run, of several, of a comparison or of a study."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ def page_told(folder: Path, registry: Registry | None = None, before: Callable[[
     try:
         before()
         return str(write_page(folder, registry=registry))
-    except Exception as error:  # what is done is done: no page spoils it
+    except Exception as error:  # a failed page must not fail finished work
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         click.echo(f"warning: the page of {folder} could not be written ({reason})", err=True)
         return None

@@ -1,4 +1,4 @@
-"""What ``guideplug store`` prints and does: what has been trained, whether it is whole, and what is to go."""
+"""``guideplug store``: the list of trained networks, their verification, and their removal."""
 
 import json
 import sys
@@ -48,7 +48,7 @@ def _entry_data(entry: Entry | tuple[Path, str]) -> dict[str, Any]:
     recipe = entry.recipe.get("recipe")
     if not isinstance(recipe, dict):
         return {"identity": entry.identity, "damage": "its record names no recipe"}
-    made = entry.facts.get("made")
+    finished_at = entry.facts.get("made")
     return {
         "identity": entry.identity,
         "recipe": recipe.get("name"),
@@ -58,7 +58,7 @@ def _entry_data(entry: Entry | tuple[Path, str]) -> dict[str, Any]:
         "iterations": entry.facts.get("iterations"),
         "seconds": entry.facts.get("seconds"),
         "bytes": entry.size,
-        "made": None if made is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(made)),
+        "made": None if finished_at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(finished_at)),
     }
 
 
@@ -136,12 +136,12 @@ def prune_store(
         whole = isinstance(entry, Entry)
         identity = entry.identity if isinstance(entry, Entry) else entry[0].name
         known.append(identity)
-        made = entry.facts.get("made", 0) if isinstance(entry, Entry) else 0
+        finished_at = entry.facts.get("made", 0) if isinstance(entry, Entry) else 0
         if everything or any(identity.startswith(start) for start in identities):
             doomed[identity] = "chosen"
         elif damaged and (not whole or (isinstance(entry, Entry) and entry.damage())):
             doomed[identity] = "damaged"
-        elif older is not None and time.time() - made > older * 86400:
+        elif older is not None and time.time() - finished_at > older * 86400:
             doomed[identity] = "old"
     for start in identities:
         if not any(identity.startswith(start) for identity in known):
@@ -155,7 +155,7 @@ def prune_store(
         click.echo(f"{'would remove' if dry_run else 'removed'} {identity[:12]} ({why})")
         if not dry_run:
             store.remove(identity)
-    for identity in () if dry_run else store.half_removed():  # by somebody who was killed
+    for identity in () if dry_run else store.half_removed():  # by a killed process
         if not store.in_use(identity):
             store.tidy(identity)
     if not doomed and not left:

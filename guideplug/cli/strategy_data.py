@@ -13,11 +13,11 @@ from guideplug.config import Strategy, format_value, write
 __all__ = ["strategy_data", "type_name"]
 
 
-def strategy_data(what: type[Strategy] | str, kind: str, name: str) -> dict[str, Any]:
+def strategy_data(strategy: type[Strategy] | str, kind: str, name: str) -> dict[str, Any]:
     """A strategy's kind, name, summary, source and options; of a preset what it stands for."""
-    if isinstance(what, str):
-        return {"kind": kind, "name": name, "preset": what}
-    cls = cast(Any, what)
+    if isinstance(strategy, str):
+        return {"kind": kind, "name": name, "preset": strategy}
+    cls = cast(Any, strategy)
     attrs.resolve_types(cls)
     options = []
     for attribute in attrs.fields(cls):
@@ -36,8 +36,8 @@ def strategy_data(what: type[Strategy] | str, kind: str, name: str) -> dict[str,
     return {
         "kind": kind,
         "name": name,
-        "summary": what.summary(),
-        "source": None if what.source is None else str(what.source),
+        "summary": strategy.summary(),
+        "source": None if strategy.source is None else str(strategy.source),
         "options": options,
     }
 

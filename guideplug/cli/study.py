@@ -1,4 +1,4 @@
-"""What study does: list what there is, carry one out, tell what it found."""
+"""``guideplug study``: the list of studies, or one carried out, with its findings printed."""
 
 import json
 import sys
@@ -73,7 +73,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
         folder = RunFolder.create(out, f"study-{study.name}", parts=("trials",)).path
     with at_work_in(folder):
         if resume is None:
-            named = {"observers": [format_value(write(one)) for one in observers]} if observers else {}
+            named = {"observers": [format_value(write(observer)) for observer in observers]} if observers else {}
             table = {"study": format_value(write(study)), **named, **plan.common}
             with whole_file(folder / CONFIG) as file:
                 file.write(tomli_w.dumps(table).encode())
@@ -81,20 +81,20 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
 
 
 def _list(registry: Registry, *, as_json: bool) -> None:
-    found: dict[str, str] = {}
+    summaries: dict[str, str] = {}
     for name in registry.names(Study.kind):
-        what = registry.find(Study.kind, name)
-        found[name] = f"a preset for {what}" if isinstance(what, str) else what.summary()
+        study = registry.find(Study.kind, name)
+        summaries[name] = f"a preset for {study}" if isinstance(study, str) else study.summary()
     if as_json:
-        click.echo(json.dumps([{"name": name, "summary": said} for name, said in found.items()], indent=1))
+        click.echo(json.dumps([{"name": name, "summary": summary} for name, summary in summaries.items()], indent=1))
         return
-    if not found:
+    if not summaries:
         click.echo("no installed plugin brings a study")
         return
-    width = max(map(len, found))
-    for name, said in found.items():
-        click.echo(f"{name:<{width}}  {said}")
-    first = next(iter(found))
+    width = max(map(len, summaries))
+    for name, summary in summaries.items():
+        click.echo(f"{name:<{width}}  {summary}")
+    first = next(iter(summaries))
     click.echo(f"run one with guideplug study {first}; its options: guideplug plugins show {first}")
 
 
@@ -111,7 +111,7 @@ def _study(expression: str, sets: tuple[tuple[str, str], ...], registry: Registr
 
 
 def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
-    """The study of a folder, what its runs have in common, and its plugin files."""
+    """The study of a folder, the values its runs share, and its plugin files."""
     path = folder / CONFIG
     check_unchanged(path)
     try:
@@ -128,13 +128,13 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
 
 
 def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
-    """Print what a study would do."""
+    """Print the plan of a study."""
     torch.set_num_threads(plan.configs[0].threads)
     missing = [recipe for _, recipe in plan.networks if store.find(identity(recipe)) is None]
     estimates = [recipe.estimate() for recipe in missing]
     known = [seconds for seconds in estimates if seconds is not None]
     if as_json:
-        found = {
+        record = {
             "study": format_value(write(plan.study)),
             "axes": plan.axes,
             "trials": len(plan.trials),
@@ -143,7 +143,7 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
             "seconds": sum(known),
             "without estimate": len(estimates) - len(known),
         }
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps(record, indent=1))
         return
     click.echo(f'study = "{format_value(write(plan.study))}"')
     for name, axis in plan.axes.items():
@@ -178,11 +178,11 @@ def _go(
             cleared(folder, ("trials",))
             listeners = [EventLog(folder / "events.jsonl"), *([] if progress is None else [progress])]
             with event_scope(listeners, observers, observed, {"study": plan.expression}) as tell:
-                found = run_study(plan, registry, folder, store, jobs=options["jobs"], observers=tell)
+                findings = run_study(plan, registry, folder, store, jobs=options["jobs"], observers=tell)
             _close(progress)
             try:
-                report = plan.study.report(found)
-                files = write_report(plan, found, report, folder)
+                report = plan.study.report(findings)
+                files = write_report(plan, findings, report, folder)
             except ValueError as error:
                 raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
     except Interrupted as stopped:
@@ -196,7 +196,7 @@ def _go(
     if as_json:
         click.echo((folder / "study.json").read_text())
         return
-    _tell(found, report)
+    _tell(findings, report)
     if page is not None:
         click.echo(f"page: {page}")
     click.echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
@@ -207,7 +207,7 @@ def _close(progress: StudyProgress | None) -> None:
         progress.close()
 
 
-def _tell(found: Findings, report: Report) -> None:
+def _tell(findings: Findings, report: Report) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
@@ -218,5 +218,5 @@ def _tell(found: Findings, report: Report) -> None:
             turned = zip(header, *rows, strict=True)  # its rows fit where its columns do not
             header, *rows = map(list, turned)
         print_table(console, name, header, rows, words=words)
-    for sentence in [*report.sentences, *failures(found)]:
+    for sentence in [*report.sentences, *failures(findings)]:
         click.echo(f"- {sentence}")

@@ -14,8 +14,8 @@ class Whole(click.ParamType):  # type: ignore[type-arg]
 
     name = "whole number"
 
-    def __init__(self, least: int, what: str, example: int) -> None:
-        self.least, self.what, self.example = least, what, example
+    def __init__(self, least: int, quantity: str, example: int) -> None:
+        self.least, self.what, self.example = least, quantity, example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number.
@@ -29,9 +29,9 @@ class Whole(click.ParamType):  # type: ignore[type-arg]
             number = None
         if number is None or number < self.least:
             option = param.opts[0] if param is not None else "an option"
-            given = str(value) or repr(value)
+            text = str(value) or repr(value)
             wrong = "no whole number" if number is None else f"below {self.least}"
             raise UsageError(
-                f"{option} {given} is {wrong}: give the number of {self.what}, as in {option} {self.example}"
+                f"{option} {text} is {wrong}: give the number of {self.what}, as in {option} {self.example}"
             )
         return number

@@ -36,10 +36,10 @@ def read(text: str, kind: Any) -> Any:
 def test_each_method_of_api_1_is_warned_of_where_it_is_written() -> None:
     with pytest.warns(DeprecationWarning, match="plugin API 1") as warned:
         registry = Registry.installed([str(OLD)])
-    said = [str(one.message) for one in warned if "plugin API 1" in str(one.message)]
-    assert [text.removeprefix("plugin API 1: ").split()[0] for text in said] == list(METHODS)
-    assert all("write" in text or "step=None" in text for text in said)
-    assert all(Path(one.filename) == OLD for one in warned if "plugin API 1" in str(one.message))
+    messages = [str(warning.message) for warning in warned if "plugin API 1" in str(warning.message)]
+    assert [text.removeprefix("plugin API 1: ").split()[0] for text in messages] == list(METHODS)
+    assert all("write" in text or "step=None" in text for text in messages)
+    assert all(Path(warning.filename) == OLD for warning in warned if "plugin API 1" in str(warning.message))
     assert [text.split()[0] for text in registry.plugins[-1].old] == list(METHODS)
 
 
@@ -153,14 +153,14 @@ def test_what_is_written_for_neither_is_refused_in_one_line(tmp_path: Path, sour
 
 def _overridden(registry: Registry) -> list[tuple[str, str, str]]:
     """(hook, class, method) for every method of a kind that some offered class has itself, one class for each."""
-    found: dict[tuple[str, str], tuple[str, str, str]] = {}
+    methods: dict[tuple[str, str], tuple[str, str, str]] = {}
     for hook, kind in KINDS.items():
         for cls in registry.classes(kind):
             for name, declared in inspect.getmembers(kind, inspect.isfunction):
                 own = inspect.getattr_static(cls, name)
                 if not name.startswith("_") and inspect.isfunction(own) and own is not declared:
-                    found.setdefault((hook, name), (hook, cls.name, name))
-    return sorted(found.values())
+                    methods.setdefault((hook, name), (hook, cls.name, name))
+    return sorted(methods.values())
 
 
 @pytest.mark.parametrize("spoil", ["more", "fewer", "value"])

@@ -143,7 +143,7 @@ def mnist(folder: Path) -> Known:
 
 def networks(outside: Path | None) -> dict[str, Callable[[], Known]]:
     """The networks, by name."""
-    found: dict[str, Callable[[], Known]] = {
+    makers: dict[str, Callable[[], Known]] = {
         "mixture-mlp": lambda: ours("v", VPSchedule(), "mixture", 1000),
         "tree-mlp": lambda: ours("flow", FlowSchedule(time_scale=1000), "tree(classes=both, labels=true)", 600),
         "points-mlp": points,
@@ -153,10 +153,10 @@ def networks(outside: Path | None) -> dict[str, Callable[[], Known]]:
     if outside is not None:
         for predicts in ("epsilon", "v"):
             if (outside / f"unet-{predicts}.pth").is_file():
-                found[f"unet-{predicts}"] = lambda predicts=predicts: unet(outside, predicts)
+                makers[f"unet-{predicts}"] = lambda predicts=predicts: unet(outside, predicts)
         if (outside / "mnist-vit.pth").is_file():
-            found["mnist-vit"] = lambda: mnist(outside)
-    return found
+            makers["mnist-vit"] = lambda: mnist(outside)
+    return makers
 
 
 def main() -> None:
@@ -170,14 +170,14 @@ def main() -> None:
             continue
         begin, known = time.perf_counter(), make()
         print(f"\n{name}: {known.predicts}, {known.schedule}; {time.perf_counter() - begin:.0f} s", flush=True)
-        for way, cure, check in wrong_ways(known):
+        for way, cure, measure in wrong_ways(known):
             begin = time.perf_counter()
-            found = check()
-            named = not cure or cure in found.code
-            best = found.alternatives[0]
+            check = measure()
+            named = not cure or cure in check.code
+            best = check.alternatives[0]
             print(
-                f"| {name} | {way} | {found.ratio:.3g} | {found.verdict} | {'yes' if named else 'no'} | "
-                f"{found.diagnosis} {found.code} | {best.what} {best.ratio:.3g} | {'; '.join(found.notes)} | "
+                f"| {name} | {way} | {check.ratio:.3g} | {check.verdict} | {'yes' if named else 'no'} | "
+                f"{check.diagnosis} {check.code} | {best.what} {best.ratio:.3g} | {'; '.join(check.notes)} | "
                 f"{time.perf_counter() - begin:.1f} s",
                 flush=True,
             )

@@ -204,9 +204,9 @@ def main() -> None:
         beside = str(Path(sys.executable).with_name("guideplug"))
         record(Path(sys.argv[2]).resolve(), sys.argv[3] if len(sys.argv) > 3 else beside, sys.argv[4:])
     elif sys.argv[1:2] == ["compare"] and len(sys.argv) == 4:
-        found = list(different(Path(sys.argv[2]), Path(sys.argv[3])))
-        print("\n".join(found) or f"{len(COMMANDS)} commands: nothing differs")
-        sys.exit(1 if found else 0)
+        lines = list(different(Path(sys.argv[2]), Path(sys.argv[3])))
+        print("\n".join(lines) or f"{len(COMMANDS)} commands: nothing differs")
+        sys.exit(1 if lines else 0)
     else:
         sys.exit(__doc__)
 

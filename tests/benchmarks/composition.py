@@ -46,10 +46,10 @@ def compare(title: str, networks: dict[str, Leaf], x: Tensor, condition: Tensor,
     }
     show(f"one evaluation, {title}", medians(rounds, ways), "bare calls")
 
-    asked: list[tuple[Tensor, float]] = []
+    calls: list[tuple[Tensor, float]] = []
 
     def note(leaf: nn.Module, inputs: tuple[Tensor, float], output: Tensor) -> None:
-        asked.append((inputs[0].clone(), inputs[1]))
+        calls.append((inputs[0].clone(), inputs[1]))
 
     heun, start = Heun(num_steps=8), 5.0 * x
 
@@ -60,7 +60,7 @@ def compare(title: str, networks: dict[str, Leaf], x: Tensor, condition: Tensor,
     walk(guided)()
     watch.remove()
     ways = {
-        "bare calls": lambda: [bare(x, sigma) for x, sigma in asked],
+        "bare calls": lambda: [bare(x, sigma) for x, sigma in calls],
         "blend of three": walk(BLEND.guide(main, networks)),
     }
     show(f"8 Heun steps, {title}", medians(max(rounds // 4, 5), ways), "bare calls")
@@ -112,9 +112,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=30)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    print(f"torch {torch.__version__}, {given.threads} threads, medians")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(f"torch {torch.__version__}, {arguments.threads} threads, medians")
     with torch.no_grad():
-        on_the_tree(4 * given.rounds)
-        on_a_large_network(4 * given.rounds)
+        on_the_tree(4 * arguments.rounds)
+        on_a_large_network(4 * arguments.rounds)

@@ -95,11 +95,11 @@ def rates(repetitions: int, seed: int, methods: Sequence[str]) -> list[tuple[int
             for length in LENGTHS:
                 for rising in (False, True):
                     values = curves(repetitions, seeds, candidates, length, rising, generator)
-                    found = {}
+                    rejections = {}
                     for name in methods:
                         some = values[:2_000] if name == "nested bootstrap" else values
-                        found[name] = float(METHODS[name](some, generator).mean())
-                    rows.append((seeds, candidates, length, rising, found))
+                        rejections[name] = float(METHODS[name](some, generator).mean())
+                    rows.append((seeds, candidates, length, rising, rejections))
     return rows
 
 
@@ -108,11 +108,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     print(f"| seeds | candidates | correlation length | noise | {' | '.join(METHODS)} |")
     print(f"|---|---|---|---|{'---|' * len(METHODS)}")
-    for seeds, candidates, length, rising, found in rates(given.repetitions, given.seed, list(METHODS)):
-        cells = " | ".join(f"{100 * rate:.1f} %" for rate in found.values())
+    for seeds, candidates, length, rising, rejections in rates(arguments.repetitions, arguments.seed, list(METHODS)):
+        cells = " | ".join(f"{100 * rate:.1f} %" for rate in rejections.values())
         print(f"| {seeds} | {candidates} | {length:g} | {'rising' if rising else 'even'} | {cells} |")
 
 

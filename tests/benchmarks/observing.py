@@ -58,7 +58,7 @@ def listeners(folder: Path, registry: Registry) -> dict[str, Observers]:
         return ProgressBars(Console(file=io.StringIO(), force_terminal=True, width=120))
 
     reader = Reader(registry)
-    found = {
+    kinds = {
         "nobody": Observers(),
         "event log": Observers([log("one")]),
         "event log, progress bars": Observers([log("two"), bars()]),
@@ -71,10 +71,10 @@ def listeners(folder: Path, registry: Registry) -> dict[str, Observers]:
     ):
         if name in registry.names("observer"):
             chosen: Observer = reader.expression(name, Observer)
-            found[way].open([chosen], RunInfo(folder))
+            kinds[way].open([chosen], RunInfo(folder))
         else:
-            found.pop(way)
-    return found
+            kinds.pop(way)
+    return kinds
 
 
 def main() -> None:
@@ -128,7 +128,7 @@ def measure(training: Training, ways: dict[str, Observers], place: Path, rounds:
     lines = [f"tree, batch 4096, {torch.get_num_threads()} threads; an iteration takes {1000 * alone:.1f} ms (median)"]
     lines.append(f"{'who watches':40}{'ratio of blocks':>22}{'spent in listeners':>20}{'a step event':>16}")
     for name, seconds in blocks.items():
-        ratios = sorted(one / other for one, other in zip(seconds, blocks["nobody"], strict=True))
+        ratios = sorted(block / base for block, base in zip(seconds, blocks["nobody"], strict=True))
         quarter = len(ratios) // 4
         spread = f"{statistics.median(ratios):.3f} ({ratios[quarter]:.3f}-{ratios[-1 - quarter]:.3f})"
         event = clocks[name].seconds / (rounds * steps / CHECK_EVERY)

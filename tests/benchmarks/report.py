@@ -30,19 +30,19 @@ def _made() -> ModuleType:
 
 def main() -> None:
     """Measure, print, and fail where a budget is exceeded."""
-    made = _made()
+    fakes = _made()
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         folders = []
         for seed in range(RUNS):
             shape = (2,) if seed % 2 else (3, 64, 64)
-            folders.append(made.run_folder(root / f"run-{seed}", seed=seed, shape=shape))
-            (folders[-1] / "figures" / "toy.png").write_bytes(made.picture(1000, 400, seed=seed))
+            folders.append(fakes.run_folder(root / f"run-{seed}", seed=seed, shape=shape))
+            (folders[-1] / "figures" / "toy.png").write_bytes(fakes.picture(1000, 400, seed=seed))
         begin, busy = time.perf_counter(), time.process_time()
         page = write_report_of(folders, root / "report.html")
         seconds, busy = time.perf_counter() - begin, time.process_time() - busy
         largest = max((folder / "report.html").stat().st_size for folder in folders)
-        bare = made.run_folder(root / "bare")
+        bare = fakes.run_folder(root / "bare")
         for name in ("sweep.npz", "figures/toy.png", "events.jsonl"):
             (bare / name).unlink()
         without = write_page(bare).stat().st_size

@@ -48,9 +48,9 @@ def training(task: Task, selector: Selector | None, streams: int = 0) -> Trainin
     )
 
 
-def advance(one: Training) -> Callable[[], object]:
+def advance(loop: Training) -> Callable[[], object]:
     """One more iteration."""
-    return lambda: one.run(until=Duration(one.step + 1, "it"))
+    return lambda: loop.run(until=Duration(loop.step + 1, "it"))
 
 
 def iterations(rounds: int) -> None:
@@ -69,10 +69,10 @@ def iterations(rounds: int) -> None:
         if task.size() is not None:
             arms["full jest, the reference's losses known"] = (jest, 16)
         trainings = {name: training(task, selector, streams) for name, (selector, streams) in arms.items()}
-        for one in trainings.values():
-            one.run(until=Duration(5, "it"))
-        found = medians(rounds, {name: advance(one) for name, one in trainings.items()})
-        show(f"one training iteration of {title}", found, "no selection")
+        for loop in trainings.values():
+            loop.run(until=Duration(5, "it"))
+        seconds = medians(rounds, {name: advance(loop) for name, loop in trainings.items()})
+        show(f"one training iteration of {title}", seconds, "no selection")
 
 
 def snapshots(rounds: int) -> None:
@@ -80,18 +80,18 @@ def snapshots(rounds: int) -> None:
     task, main = Tree(), Tree().recipe("main", None)
     assert isinstance(main, Train)
     recipe = main
-    one = training(task, None)
+    loop = training(task, None)
     with tempfile.TemporaryDirectory() as folder:
 
         def iterations(count: int = 41) -> None:
-            one.run(until=Duration(one.step + count, "it"))
+            loop.run(until=Duration(loop.step + count, "it"))
 
         def and_a_snapshot() -> None:
             iterations()
-            write_tensors(Path(folder) / "snapshot.safetensors", one.weights(recipe.options.ema[0]))
+            write_tensors(Path(folder) / "snapshot.safetensors", loop.weights(recipe.options.ema[0]))
 
-        found = medians(rounds, {"41 iterations": iterations, "and a snapshot": and_a_snapshot})
-    show("a hundredth of the tree's training", found, "41 iterations")
+        seconds = medians(rounds, {"41 iterations": iterations, "and a snapshot": and_a_snapshot})
+    show("a hundredth of the tree's training", seconds, "41 iterations")
 
 
 def selection(rounds: int) -> None:
@@ -149,17 +149,17 @@ def guidance(rounds: int) -> None:
 
     heun = Heun()
     start = 5.0 * torch.randn(4096, 2, generator=torch.Generator().manual_seed(0))
-    asked: list[tuple[torch.Tensor, torch.Tensor]] = []  # what the networks are asked along the guided trajectory
+    calls: list[tuple[torch.Tensor, torch.Tensor]] = []  # the inputs of the main network along the guided trajectory
 
     def note(leaf: Leaf, inputs: tuple[torch.Tensor, float], output: torch.Tensor) -> None:
-        asked.append((inputs[0].clone(), torch.full((4096,), inputs[1])))
+        calls.append((inputs[0].clone(), torch.full((4096,), inputs[1])))
 
     watch = strong.register_forward_hook(note)
     heun.sample(guided, start)
     watch.remove()
 
     def bare() -> None:
-        for x, levels in asked:
+        for x, levels in calls:
             strong.denoise(x, levels, None)
             small.denoise(x, levels, None)
 
@@ -174,22 +174,22 @@ def guidance(rounds: int) -> None:
 def streams(rounds: int) -> None:
     """Random streams of 163,840 samples."""
     many = SampleStreams(0, np.arange(163_840))
-    found = medians(
+    seconds = medians(
         rounds,
         {"two normals a sample": lambda: many.normal((2,), "noise"), "one uniform": lambda: many.uniform((), "u")},
     )
-    show("a draw from 163,840 streams", found, "two normals a sample")
+    show("a draw from 163,840 streams", seconds, "two normals a sample")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=30)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    print(f"torch {torch.__version__}, {given.threads} threads, medians of {given.rounds} rounds or more")
-    iterations(given.rounds)
-    snapshots(max(given.rounds // 3, 5))
-    selection(given.rounds)
-    guidance(given.rounds)
-    streams(given.rounds)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(f"torch {torch.__version__}, {arguments.threads} threads, medians of {arguments.rounds} rounds or more")
+    iterations(arguments.rounds)
+    snapshots(max(arguments.rounds // 3, 5))
+    selection(arguments.rounds)
+    guidance(arguments.rounds)
+    streams(arguments.rounds)

@@ -39,8 +39,8 @@ def main() -> None:
         name: (lambda name=name, arguments=arguments: started(name, arguments, cold))
         for name, arguments in COMMANDS.items()
     }
-    found = medians(numbers[0] if numbers else 10, ways)
-    show(f"From a new process{', files not in memory' if cold else ''}", found, "import torch")
+    seconds = medians(numbers[0] if numbers else 10, ways)
+    show(f"From a new process{', files not in memory' if cold else ''}", seconds, "import torch")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ def medians(rounds: int, ways: dict[str, Callable[[], object]]) -> dict[str, flo
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def show(title: str, found: dict[str, float], against: str) -> None:
+def show(title: str, seconds: dict[str, float], against: str) -> None:
     """A table of medians and of ratios to one of them."""
     print(f"\n{title}")
-    for name, value in found.items():
-        print(f"  {name:<44} {value:9.3f} ms   {value / found[against]:6.3f} x {against}")
+    for name, value in seconds.items():
+        print(f"  {name:<44} {value:9.3f} ms   {value / seconds[against]:6.3f} x {against}")

@@ -72,7 +72,7 @@ def in_turns(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[st
             call()
             if turn >= 0:
                 times[name].append(1000 * (time.perf_counter() - start))
-    return {name: sorted(found) for name, found in times.items()}
+    return {name: sorted(seconds) for name, seconds in times.items()}
 
 
 def main() -> None:
@@ -108,7 +108,7 @@ def main() -> None:
     for name, (slow, fast) in rows.items():
         times = in_turns({"slow": slow, "fast": fast}, arguments.repeats)
         middle, tenth = arguments.repeats // 2, math.floor(arguments.repeats / 10)
-        cells = [f"{found[middle]:.2f} ({found[tenth]:.2f})" for found in times.values()]
+        cells = [f"{seconds[middle]:.2f} ({seconds[tenth]:.2f})" for seconds in times.values()]
         ratio = times["slow"][middle] / times["fast"][middle]
         print(f"{name:40}{cells[0]:>20}{cells[1]:>20}{ratio:>8.1f}")
 

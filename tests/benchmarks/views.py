@@ -43,8 +43,8 @@ class Attention(nn.Module):
         """Tokens (B, T, width) in and out."""
         q, k, v = self.into(tokens).unflatten(-1, (3, 8, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         mixed = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        found: Tensor = self.out(mixed)
-        return found
+        out: Tensor = self.out(mixed)
+        return out
 
 
 class Block(nn.Module):
@@ -177,8 +177,8 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--share", type=float, default=1.0, help="of the width; a small network shows the milliseconds")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    print(f"torch {torch.__version__}, {given.threads} threads, medians")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(f"torch {torch.__version__}, {arguments.threads} threads, medians")
     with torch.no_grad():
-        main(given.rounds, given.share)
+        main(arguments.rounds, arguments.share)

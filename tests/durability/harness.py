@@ -94,10 +94,10 @@ class Child:
     def kill(self, number: int = signal.SIGKILL) -> None:
         os.kill(self.pid, number)
 
-    def until(self, there: Callable[[], bool]) -> None:
+    def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something is there, while it runs."""
         deadline = time.monotonic() + 120
-        while not there():
+        while not condition():
             assert time.monotonic() < deadline, self.said
             assert self.nursery.ask(wait=self.pid, seconds=0.02)["code"] is None, self.said
 
@@ -162,10 +162,10 @@ class Place:
         assert code == 0, child.said
 
 
-def same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+def same(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Two outcomes must be the same."""
-    for key in expected.keys() | found.keys():
-        assert found.get(key) == expected.get(key), f"{key} differs"
+    for key in expected.keys() | actual.keys():
+        assert actual.get(key) == expected.get(key), f"{key} differs"
 
 
 # What must be the same, and what must not be there
@@ -174,27 +174,25 @@ def same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
 def outcome(place: Place) -> dict[str, Any]:
     """All that must be the same to the bit."""
     out = place.out
-    found: dict[str, Any] = {"store": _networks(place.store)}
+    kept: dict[str, Any] = {"store": _networks(place.store)}
     if (out / "metrics.json").is_file():
         metrics = json.loads((out / "metrics.json").read_text())
-        found["metrics"] = {key: value for key, value in metrics.items() if key not in ("seconds", "found")}
-        found["samples"] = _arrays(out / "samples.npz")
-        found["weights"] = {path.name: path.read_bytes() for path in (out / "denoisers").glob("*.safetensors")}
-        found["config"] = (out / "config.toml").read_text()
-        found["figures"] = {path.name: path.read_bytes() for path in (out / "figures").iterdir()}
+        kept["metrics"] = {key: value for key, value in metrics.items() if key not in ("seconds", "found")}
+        kept["samples"] = _arrays(out / "samples.npz")
+        kept["weights"] = {path.name: path.read_bytes() for path in (out / "denoisers").glob("*.safetensors")}
+        kept["config"] = (out / "config.toml").read_text()
+        kept["figures"] = {path.name: path.read_bytes() for path in (out / "figures").iterdir()}
     if (out / "compare.json").is_file():
         cells = {path.name: json.loads(path.read_text()) for path in (out / "cells").glob("*.json")}
         compared = json.loads((out / "compare.json").read_text())
         rows = sorted(compared["rows"], key=lambda row: json.dumps(row, sort_keys=True))
-        found |= {"cells": cells, "rows": rows, "truth": compared["truth"], "metrics": compared["metrics"]}
-        found["seen"] = sorted(
-            (row["selector"], row["seed"], row["step"], row["seen"]) for row in compared["trainings"]
-        )
+        kept |= {"cells": cells, "rows": rows, "truth": compared["truth"], "metrics": compared["metrics"]}
+        kept["seen"] = sorted((row["selector"], row["seed"], row["step"], row["seen"]) for row in compared["trainings"])
     if (out / "study.json").is_file():
-        found["study"] = json.loads((out / "study.json").read_text())
-        found["trials"] = {path.name: json.loads(path.read_text()) for path in (out / "trials").glob("*.json")}
-        found["kept"] = {path.name: _arrays(path) for path in (out / "trials").glob("*.npz")}
-    return found
+        kept["study"] = json.loads((out / "study.json").read_text())
+        kept["trials"] = {path.name: json.loads(path.read_text()) for path in (out / "trials").glob("*.json")}
+        kept["kept"] = {path.name: _arrays(path) for path in (out / "trials").glob("*.npz")}
+    return kept
 
 
 def _arrays(path: Path) -> dict[str, bytes]:
@@ -285,10 +283,10 @@ class Moments:
             places.setdefault(name, []).append(number)
         rounds = [random_.sample(numbers, len(numbers)) for numbers in places.values()]
         random_.shuffle(rounds)
-        found: list[int] = []
-        while len(found) < count and any(rounds):
-            found += [numbers.pop() for numbers in rounds if numbers]
-        return found[:count]
+        chosen: list[int] = []
+        while len(chosen) < count and any(rounds):
+            chosen += [numbers.pop() for numbers in rounds if numbers]
+        return chosen[:count]
 
 
 def kill_and_go_on(moments: Moments, place: Place, number: int | None, random_: random.Random) -> int:

@@ -61,9 +61,9 @@ class Points:
         def wrapped(*args: Any, **options: Any) -> Any:
             called = name(*args)
             self.pass_(f"before {called}")
-            found = function(*args, **options)
+            result = function(*args, **options)
             self.pass_(f"after {called}")
-            return found
+            return result
 
         return wrapped
 
@@ -130,9 +130,9 @@ def child(request: dict[str, Any]) -> None:
         os.dup2(handle, target)
     if request.get("limit"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["limit"], request["limit"]))
-    asked = {name: request.get(name) for name in ("trace", "die", "refuse", "hang", "compiled")}
+    orders = {name: request.get(name) for name in ("trace", "die", "refuse", "hang", "compiled")}
     if request.get("often"):
-        arm(Points(**asked))
+        arm(Points(**orders))
     if request.get("clock"):
         steps = iter(range(10**9))
         begin = time.time()
@@ -154,8 +154,8 @@ def child(request: dict[str, Any]) -> None:
 def waited(pid: int, seconds: float) -> int | None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
+        exited, status = os.waitpid(pid, os.WNOHANG)
+        if exited:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.005)
     return None
@@ -172,16 +172,16 @@ def warmed(arguments: list[str]) -> None:
 
     from guideplug.cli.main import main
 
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as said:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as output:
         os.environ["GUIDEPLUG_STORE"] = f"{folder}/store"
         with contextlib.suppress(SystemExit):
             main([*arguments, "--out", f"{folder}/out"], prog_name="guideplug")
-            raise RuntimeError(said.getvalue())
+            raise RuntimeError(output.getvalue())
     assert len(os.listdir("/proc/self/task")) == 1, "a process with threads must not fork"  # noqa: PTH208
 
 
-def answer(what: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
+def answer(reply: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(reply) + "\n")
     sys.stdout.flush()
 
 

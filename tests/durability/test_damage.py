@@ -85,24 +85,26 @@ REFUSED: list[tuple[str, str, Callable[[Path], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("when", "what", "harm"), MADE_AGAIN, ids=lambda one: getattr(one, "__name__", one))
+@pytest.mark.parametrize(("when", "target", "harm"), MADE_AGAIN, ids=lambda value: getattr(value, "__name__", value))
 def test_it_is_made_again(
-    request: Any, tmp_path: Path, run: Moments, when: str, what: str, harm: Callable[[Path], None]
+    request: Any, tmp_path: Path, run: Moments, when: str, target: str, harm: Callable[[Path], None]
 ) -> None:
     place = copied(request.getfixturevalue(when), tmp_path)
-    (path,) = tmp_path.glob(what)
+    (path,) = tmp_path.glob(target)
     harm(path)
     place.finish(COMMANDS["run"])
     same(outcome(place), run.expected)
-    check_whole(place, log="events" not in what)
+    check_whole(place, log="events" not in target)
 
 
-@pytest.mark.parametrize(("when", "what", "harm", "words"), REFUSED, ids=lambda one: getattr(one, "__name__", one))
+@pytest.mark.parametrize(
+    ("when", "target", "harm", "words"), REFUSED, ids=lambda value: getattr(value, "__name__", value)
+)
 def test_it_is_refused_and_the_advice_helps(
-    request: Any, tmp_path: Path, run: Moments, when: str, what: str, harm: Callable[[Path], None], words: str
+    request: Any, tmp_path: Path, run: Moments, when: str, target: str, harm: Callable[[Path], None], words: str
 ) -> None:
     place = copied(request.getfixturevalue(when), tmp_path)
-    (path,) = tmp_path.glob(what)
+    (path,) = tmp_path.glob(target)
     harm(path)
     others = {file: file.read_bytes() for file in place.out.rglob("*") if file.is_file() and file.name != "run.json"}
     for file in ("events.jsonl", "checksums.sha256"):

@@ -9,12 +9,12 @@ import pytest
 from harness import COMMANDS, Moments, Nursery, Place, check_whole, outcome, same
 
 
-def line_of(said: str) -> str:
+def line_of(output: str) -> str:
     """The error, which must be one line, the last."""
-    assert "Traceback" not in said
-    assert "warning" not in said
-    (error,) = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert said.splitlines()[-1] == error
+    assert "Traceback" not in output
+    assert "warning" not in output
+    (error,) = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert output.splitlines()[-1] == error
     return error
 
 
@@ -77,10 +77,10 @@ def test_a_small_disk(small: Place, run: Moments) -> None:
     check_whole(small)
 
 
-@pytest.mark.parametrize("what", ["out", "store"])
-def test_a_folder_that_became_read_only(place: Place, run: Moments, what: str) -> None:
+@pytest.mark.parametrize("name", ["out", "store"])
+def test_a_folder_that_became_read_only(place: Place, run: Moments, name: str) -> None:
     assert place.go_on(COMMANDS["run"], often=True, die=run.names.index("before event sample") + 1).wait() == -9
-    folder = place.root / what
+    folder = place.root / name
     bound = subprocess.run(["mount", "--bind", folder, folder], capture_output=True, check=False)
     if bound.returncode:
         pytest.skip("no folder can be made read-only here: that takes root, to whom permissions mean nothing")

@@ -14,11 +14,11 @@ QUICK = {"run": (8, 2), "compare": (2, 1), "study": (3, 1)}
 def test_killed_at_any_moment_it_goes_on_to_the_same_bits(nursery: Nursery, name: str, tmp_path: Path) -> None:
     points, times = QUICK[name]
     seed = random.SystemRandom().randrange(10**6)
-    said: list[str] = [f"seed {seed}"]
+    log: list[str] = [f"seed {seed}"]
     try:
-        kills = sum(tries(nursery, name, tmp_path, points=points, times=times, seed=seed, say=said.append))
+        kills = sum(tries(nursery, name, tmp_path, points=points, times=times, seed=seed, say=log.append))
     except AssertionError as error:
-        raise AssertionError("\n".join([*said, str(error)])) from error
+        raise AssertionError("\n".join([*log, str(error)])) from error
     assert kills >= points
 
 

@@ -85,7 +85,7 @@ def started(place: Path, name: str) -> "subprocess.Popen[str]":
 
 def workers_of(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(one) for one in children if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def alive(pid: int) -> bool:
@@ -106,10 +106,10 @@ def test_no_process_stays_behind(tmp_path: Path, name: str, number: signal.Signa
         workers = workers_of(process.pid)
         assert len(workers) == 2
         process.send_signal(number)
-        _, said = process.communicate(timeout=60)
+        _, output = process.communicate(timeout=60)
         assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
         if number == signal.SIGTERM:
-            assert said == GO_ON.format(name)
+            assert output == GO_ON.format(name)
         until = time.monotonic() + AT_ONCE
         while any(map(alive, workers)):
             assert time.monotonic() < until

@@ -1,4 +1,4 @@
-"""What all this is, in seconds: the algebra on a closed-form density, and guidance between two tiny networks."""
+"""The demo, in seconds: the algebra on a closed-form density, and guidance between two tiny networks."""
 
 from guideplug.cli.demo.picture import draw_picture
 from guideplug.cli.demo.story import story

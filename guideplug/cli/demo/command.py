@@ -1,4 +1,4 @@
-"""What demo does: the trial, its story, its picture, and the next command."""
+"""``guideplug demo``: the trial, its story, its picture, and the next command."""
 
 import json
 import os

@@ -17,7 +17,7 @@ def story(demo: Demo) -> list[str]:
 def _algebra(demo: Demo) -> list[str]:
     checks, (low, high) = demo.checks, demo.interval
     same = "the base bit for bit" if checks.same_at_one else "NOT the base's bits"
-    asked = "is not asked" if checks.outputs_at_one == 1 else "IS asked"
+    guide_at_one = "is not asked" if checks.outputs_at_one == 1 else "IS asked"
     nowhere = "the ones inside it" if checks.gated == checks.within else f"NOT the {len(checks.within)} inside it"
     return [
         "2. How it is written: denoisers are points, differences directions, and what comes out is again a denoiser.",
@@ -28,7 +28,7 @@ def _algebra(demo: Demo) -> list[str]:
         f"     one evaluation: {_cost(checks.calls, checks.outputs)}; the textbook formula to {checks.error:.0e}",
         f"     a negative prompt, base.under(label) for unconditional(): "
         f"{_cost(checks.negative_calls, checks.negative_outputs)}",
-        f"     weight 1: {same}, and the guide {asked}",
+        f"     weight 1: {same}, and the guide {guide_at_one}",
         f"     Gate({low:g}, {high:g}) * (...): the guide is asked at {len(checks.gated)} of {checks.levels} noise "
         f"levels, {nowhere}",
     ]
@@ -71,8 +71,8 @@ def _verdict(demo: Demo) -> list[str]:
 
 def _change(before: Row, after: Row) -> str:
     return " and ".join(
-        f"{what} {_word(old, new)} ({old:.1%} -> {new:.1%})"
-        for what, old, new in (
+        f"{measure} {_word(old, new)} ({old:.1%} -> {new:.1%})"
+        for measure, old, new in (
             ("fidelity", before.inside, after.inside),
             ("coverage", before.coverage, after.coverage),
         )

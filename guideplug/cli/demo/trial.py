@@ -1,4 +1,4 @@
-"""What the demo does: it checks the algebra on exact denoisers, trains two small networks, and samples with both.
+"""The demo's trial: the algebra checked on exact denoisers, two small networks trained, and samples of both.
 
 Guidance is written here as the algebra has it; the guiders of the plugins are these expressions with options:
 
@@ -43,7 +43,7 @@ MAIN, WEAK = Schooling(64, 2000), Schooling(32, 300)
 
 @frozen
 class Checks:
-    """What was found of classifier-free guidance on the exact denoiser, each in one evaluation of a batch.
+    """Measurements of classifier-free guidance on the exact denoiser, each in one evaluation of a batch.
 
     Args:
         formula: its normal form.
@@ -91,7 +91,7 @@ class Row:
 
 @frozen
 class Demo:
-    """Everything that the demo found; ``rows`` are true samples, weak, unguided, guided, guided in the interval."""
+    """The results of the demo; ``rows`` are true samples, weak, unguided, guided, guided in the interval."""
 
     checks: Checks
     cfg_weight: float
@@ -120,15 +120,15 @@ class MLPDenoiser(Leaf):
             self.biases.append(drawn[:, -1] / inputs**0.5)
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
-        """The expected clean points, (B, 2); a condition is not looked at."""
+        """The expected clean points, (B, 2); the condition is ignored."""
         sigma = sigma[:, None]
         total = (sigma**2 + SPACE.sigma_data**2).sqrt()
         hidden = torch.cat([x / total, sigma.log() / 4, sigma / total], 1)
         *inner, last = zip(self.weights, self.biases, strict=True)
         for weight, bias in inner:
             hidden = functional.silu(functional.linear(hidden, weight, bias))
-        found = functional.linear(hidden, *last)
-        denoised: Tensor = (SPACE.sigma_data / total) ** 2 * x + sigma * SPACE.sigma_data / total * found
+        output = functional.linear(hidden, *last)
+        denoised: Tensor = (SPACE.sigma_data / total) ** 2 * x + sigma * SPACE.sigma_data / total * output
         return denoised
 
 
@@ -153,7 +153,7 @@ def trained(schooling: Schooling, role: str, truth: Spirals, seed: int) -> MLPDe
 
 @torch.no_grad()
 def sampled(denoiser: Denoiser, x: Tensor) -> Tensor:
-    """Where the probability-flow equation takes x (B, 2), by Heun's method (arXiv:2206.00364, algorithm 1)."""
+    """The end of the probability-flow equation from x (B, 2), by Heun's method (arXiv:2206.00364, algorithm 1)."""
     for sigma, after in itertools.pairwise(LEVELS):
         slope = (x - denoiser(x, sigma, toward=after)) / sigma
         ahead = x + (after - sigma) * slope
@@ -167,7 +167,7 @@ def sampled(denoiser: Denoiser, x: Tensor) -> Tensor:
 def demonstrate(
     main: Schooling = MAIN, weak: Schooling = WEAK, *, samples: int = 4096, seed: int = 0
 ) -> tuple[Demo, Mapping[str, Tensor]]:
-    """Everything that the demo shows, and the samples of each row, (N, 2)."""
+    """The results of the demo, and the samples of each row, (N, 2)."""
     begin = time.perf_counter()
     truth = Spirals()
     base, guide = trained(main, "main", truth, seed), trained(weak, "weak", truth, seed + 1)
@@ -216,7 +216,7 @@ def _row(name: str, x: Tensor, truth: Spirals, outline: float, calls: Mapping[st
 
 @torch.no_grad()
 def checked(base: Spirals, x: Tensor) -> Checks:
-    """What holds of classifier-free guidance on the exact denoiser, looked at one after the other."""
+    """Measure classifier-free guidance on the exact denoiser."""
     label = torch.arange(len(x)) % 2
     negative = base.under(1 - label)
     guided = base + (CFG_WEIGHT - 1) * (base - base.unconditional())
@@ -228,14 +228,14 @@ def checked(base: Spirals, x: Tensor) -> Checks:
             denoised = point(x, sigma, label)
         return denoised, counts[base].calls, counts[base].outputs / len(x)
 
-    found, calls, outputs = counted(guided, 0.5)
+    denoised, calls, outputs = counted(guided, 0.5)
     null = torch.full_like(label, NULL_LABEL)
     textbook = CFG_WEIGHT * base(x, 0.5, label) - (CFG_WEIGHT - 1) * base(x, 0.5, null)
     _, negative_calls, negative_outputs = counted(base + (CFG_WEIGHT - 1) * (base - negative), 0.5)
     plain, _, outputs_at_one = counted(at_one, 0.5)
     return Checks(
         formula=formula(guided, {base: "base"}),
-        error=float((found - textbook).abs().max()),
+        error=float((denoised - textbook).abs().max()),
         calls=calls,
         outputs=outputs,
         negative_calls=negative_calls,

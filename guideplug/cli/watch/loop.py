@@ -1,4 +1,4 @@
-"""Watching: look at the log, show what it says, wait, until the run ends or the watcher has seen enough."""
+"""The loop of ``guideplug watch``: read the log, show its state, wait, until the run ends or the user stops."""
 
 import os
 import platform
@@ -61,7 +61,7 @@ def _watch(watch: "_Watch", console: Console, *, once: bool, interval: float) ->
 
 @attrs.define
 class _Watch:
-    """A folder, and what is known of the run in it."""
+    """A run's folder and its state so far."""
 
     folder: Path
     state: State = attrs.field(factory=State)
@@ -75,14 +75,14 @@ class _Watch:
         self._heard -= self._silent_before()
 
     def _silent_before(self) -> float:
-        """How long the log had been still: by this clock, which may differ from the one that dates files."""
+        """Seconds since the log's last change; the clock that dates files may differ."""
         try:
             return max(time.time() - (self.folder / EVENTS).stat().st_mtime, 0.0)
         except OSError:
             return 0.0
 
     def look(self) -> None:
-        """Read what is new."""
+        """Read the new events."""
         first = not self.state.run
         events, anew = self._tail.read()
         if anew:
@@ -123,46 +123,46 @@ class _Watch:
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing to wait for."""
+        """Whether the run has ended."""
         return self.state.status != "running" or self.life.gone
 
     def until_it_ends(self, interval: float, show: Callable[[], None]) -> None:
-        """Look again and again."""
+        """Look at intervals until the run ends."""
         while not self.over:
             time.sleep(interval)
             self.look()
             show()
 
     def shown(self, console: Console) -> RenderableType:
-        """As it looks now."""
+        """The view of the present state."""
         return view(self.state, self.folder.resolve().name, self.life, console.width, console.height)
 
 
 @attrs.define
 class _Lines:
-    """A line for whatever happens, where there is no terminal."""
+    """One line per event, without a terminal."""
 
     watch: _Watch
     console: Console
-    _said: str = ""
+    _verdict: str = ""
 
     def say(self) -> None:
-        """What is new."""
+        """Print the new lines."""
         if self.watch.cut:
             self._print("the log was cut back: the run goes on from an earlier state")
         for line in self.watch.news:
             self._print(line)
         verdict = self.watch.life.verdict
-        if verdict and not self._said:
+        if verdict and not self._verdict:
             self._print(verdict)
-        self._said = verdict
+        self._verdict = verdict
 
     def _print(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _there(process: int) -> bool:
-    """Whether a process of this machine is there."""
+    """Whether a process of this machine exists."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

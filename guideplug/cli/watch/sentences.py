@@ -1,18 +1,18 @@
-"""What an event says, as a line; and numbers as people say them."""
+"""One line per event; durations and amounts in words."""
 
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["amount", "lasting", "told"]
+__all__ = ["amount", "event_line", "lasting"]
 
 
-def told(name: str, data: Mapping[str, Any]) -> str:
-    """A line for an event, "" for one that says nothing new."""
+def event_line(name: str, data: Mapping[str, Any]) -> str:
+    """The line of an event; "" for one that adds nothing."""
     match name:
         case "run":
             return f"{data.get('kind', 'run')} {'goes on' if data.get('resumed') else 'begins'}"
         case "found":
-            return f"{data['role']}: {_found(data)}"
+            return f"{data['role']}: {_origin(data)}"
         case "train":
             begins = f"goes on from step {data['step']:,}" if data["step"] else "begins"
             return f"training {data['role']} {begins}: {amount(data['total'], data['unit'])}"
@@ -55,7 +55,7 @@ def told(name: str, data: Mapping[str, Any]) -> str:
     return ""
 
 
-def _found(data: Mapping[str, Any]) -> str:
+def _origin(data: Mapping[str, Any]) -> str:
     if "path" in data:
         without = f", names without {data['prefix']!r}" if data.get("prefix") else ""
         return f"loaded from {data['path']}{without}"
@@ -73,7 +73,7 @@ def amount(number: float, unit: str) -> str:
 
 
 def progress(done: float, total: float, unit: str) -> str:
-    """So much of so much."""
+    """The part done of the total, in the unit."""
     if unit == "ex" and total >= 1e6:
         return f"{done / 1e6:.3g} of {total / 1e6:.4g} Mex"
     return f"{done:,.0f} of {total:,.0f} {unit}"

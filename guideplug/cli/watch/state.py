@@ -1,4 +1,4 @@
-"""What a run's events say of it so far.
+"""The state of a run, from its events so far.
 
 Rates come from the seconds that trainings count by themselves, so that neither a clock that is set nor one of another
 machine matters; only what has no such count, the progress of sampling and of a comparison, is clocked by the log.
@@ -10,18 +10,18 @@ from typing import Any
 
 import attrs
 
-from guideplug.cli.watch.sentences import told
+from guideplug.cli.watch.sentences import event_line
 
 __all__ = ["OFTEN", "Count", "Network", "Point", "State"]
 
 WINDOW = 12
-"""Over how many of the last points a rate is taken."""
+"""Number of last points that a rate is taken over."""
 LINES = 50
-"""How many lines are kept."""
+"""Most lines kept."""
 OFTEN = ("step", "sample", "checkpoint")
-"""Events that come again and again, whose lines are not kept."""
+"""Frequent events, whose lines are not kept."""
 PHASES = {"network": "networks", "trial": "trials", "training": "trainings", "cell": "measurements"}
-"""What a study and a comparison count."""
+"""The phases that a study and a comparison count, by event."""
 
 
 @attrs.frozen
@@ -54,17 +54,17 @@ class Network:
     checkpoint: int | None = None
     points: list[Point] = attrs.field(factory=list)
 
-    def rate(self, what: Callable[[Point], float | None]) -> float | None:
-        """How much of something a second, lately."""
+    def rate(self, quantity: Callable[[Point], float | None]) -> float | None:
+        """A quantity per second over the last points."""
         last = self.points[-WINDOW:]
         if len(last) < 2 or last[-1].seconds <= last[0].seconds:
             return None
-        begin, end = what(last[0]), what(last[-1])
+        begin, end = quantity(last[0]), quantity(last[-1])
         return None if begin is None or end is None else (end - begin) / (last[-1].seconds - last[0].seconds)
 
     @property
     def left(self) -> float | None:
-        """Seconds left, at the rate of late."""
+        """Seconds left, at the recent rate."""
         rate = self.rate(lambda point: point.reached)
         return None if not rate else max(self.total - self.reached, 0.0) / rate
 
@@ -76,7 +76,7 @@ class Network:
 
 @attrs.define
 class Count:
-    """So many are done of so many, and when the first and the last of them were told."""
+    """Done, of how many in all, and the log times of the first and the last."""
 
     done: int
     total: int
@@ -86,7 +86,7 @@ class Count:
 
     @property
     def left(self) -> float | None:
-        """Seconds left, as long as others took."""
+        """Seconds left, at the mean rate so far."""
         took = self.last - self.first
         if self.done <= self.begun or took < 0:
             return None
@@ -95,7 +95,7 @@ class Count:
 
 @attrs.define
 class State:
-    """What is known of a run. `add` events to it."""
+    """The state of a run; `add` takes its events."""
 
     run: dict[str, Any] = attrs.field(factory=dict)
     status: str = "running"
@@ -113,12 +113,12 @@ class State:
     odd: int = 0
 
     def add(self, event: Mapping[str, Any]) -> str:
-        """One event, and what it says as a line; what cannot be understood is counted and passed over."""
+        """Take one event and return its line; a malformed one is counted and skipped."""
         name, data = str(event["event"]), {key: _printable(value) for key, value in event.items()}
         try:
             before, self.time = self.time, float(data.get("time", 0.0))
             self.gap = max(self.gap, self.time - before if before is not None else 0.0)
-            line = told(name, data)
+            line = event_line(name, data)
             self._take(name, data)
         except (KeyError, TypeError, ValueError, AttributeError):
             self.odd += 1
@@ -209,7 +209,7 @@ def _number(value: Any) -> float | None:
 
 
 def _printable(value: Any) -> Any:
-    """Texts without what would steer a terminal."""
+    """Texts without control characters of a terminal."""
     if isinstance(value, str):
         return "".join(letter if letter.isprintable() else "?" for letter in value)
     if isinstance(value, dict):

@@ -12,11 +12,11 @@ from typing import Any
 __all__ = ["Tail"]
 
 ANCHOR = 4096
-"""How many of the bytes read last are looked at again."""
+"""Number of last bytes that are compared at the next reading."""
 
 
 class Tail:
-    """What a log has to say since it was read last."""
+    """The new events of a log since its last reading."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -28,14 +28,14 @@ class Tail:
             with self._path.open("rb") as file:
                 start = self._offset - len(self._anchor)
                 file.seek(start)
-                found = file.read()
-                anew = not found.startswith(self._anchor)
+                data = file.read()
+                anew = not data.startswith(self._anchor)
                 if anew:
                     file.seek(0)
-                    found, self._offset, self._anchor = file.read(), 0, b""
+                    data, self._offset, self._anchor = file.read(), 0, b""
         except OSError:
             return [], False  # replaced this very moment, or a file system that lags: next time
-        text = found[len(self._anchor) :]
+        text = data[len(self._anchor) :]
         whole = text[: text.rfind(b"\n") + 1]
         self._offset += len(whole)
         self._anchor = (self._anchor + whole)[-ANCHOR:]
@@ -45,7 +45,7 @@ class Tail:
 def _event(line: bytes) -> dict[str, Any] | None:
     """The event of a line; None where it is damaged."""
     try:
-        found = json.loads(line)
+        event = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("event"), str) else None
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None

@@ -1,4 +1,4 @@
-"""How a state looks: as wide as the terminal, as high as it allows, what matters most on top."""
+"""The view of a state: as wide as the terminal, at most as high, the most important on top."""
 
 from collections.abc import Sequence
 
@@ -15,18 +15,18 @@ __all__ = ["Life", "view"]
 
 STYLES = {"finished": "bold green", "running": "bold cyan", "interrupted": "bold yellow", "failed": "bold red"}
 NARROW = 60
-"""Below how many columns less is said."""
+"""Columns below which details are left out."""
 LABEL = 9
 """Columns of the numbers beside a curve."""
 
 
 @attrs.frozen
 class Life:
-    """Signs of life: for how long nothing was heard, and what that means.
+    """Signs of life: seconds of silence, and the verdict.
 
     Args:
         silent: seconds without a line in the log.
-        verdict: "" while that is no wonder.
+        verdict: "" while the silence is ordinary.
         gone: whether the process is known to be gone.
     """
 
@@ -36,7 +36,7 @@ class Life:
 
 
 def view(state: State, name: str, life: Life, width: int, height: int) -> RenderableType:
-    """All of it."""
+    """The whole view."""
     rows: list[RenderableType] = [*_head(state, name, life, width), *_failures(state)]
     training = state.networks.get(state.training)
     if training is not None and training.points:
@@ -46,7 +46,7 @@ def view(state: State, name: str, life: Life, width: int, height: int) -> Render
     if state.networks and not state.phases:
         rows += _networks(list(state.networks.values()), width)
     for counts, label in ((state.phases, ""), (state.arms, "sampling ")):
-        rows += [_bar(f"{label}{what}", count, width) for what, count in counts.items()]
+        rows += [_bar(f"{label}{part}", count, width) for part, count in counts.items()]
     if state.metrics:
         rows += [Text(), _metrics(state, 3 if width < NARROW else 4)]
     return Group(*rows, *_last(state, height - _height(rows, state) - 1))
@@ -158,8 +158,8 @@ def _bar(label: str, count: Count, width: int) -> Text:
 
 def _networks(networks: Sequence[Network], width: int) -> list[RenderableType]:
     ready = sum(network.status in ("found", "trained") for network in networks)
-    found = ", ".join(f"{network.role} {network.status}" for network in networks)
-    return [_line("networks ", f"{ready} of {len(networks)}" + (f": {found}" if width >= NARROW else ""))]
+    states = ", ".join(f"{network.role} {network.status}" for network in networks)
+    return [_line("networks ", f"{ready} of {len(networks)}" + (f": {states}" if width >= NARROW else ""))]
 
 
 def _metrics(state: State, digits: int) -> Table:
@@ -169,8 +169,8 @@ def _metrics(state: State, digits: int) -> Table:
     for arm in state.metrics:
         table.add_column(Text(arm), justify="right", no_wrap=True, overflow="ellipsis")
     for name in names:
-        found = [values.get(name) for values in state.metrics.values()]
-        table.add_row(Text(name), *("-" if value is None else f"{value:.{digits}g}" for value in found))
+        row = [values.get(name) for values in state.metrics.values()]
+        table.add_row(Text(name), *("-" if value is None else f"{value:.{digits}g}" for value in row))
     return table
 
 
