@@ -11,6 +11,7 @@ hash of sources decides is left out of the comparison: seconds, processes, hosts
 of weights are compared byte by byte.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -102,7 +103,7 @@ COMMANDS = {
 
 BY_CLOCK = {
     "seconds", "time", "started", "process", "host", "phases", "platform", "versions", "busy", "git", "identity",
-    "networks", "code", "sha256", "decides", "command", "plugins", "hidden_seconds", "at",
+    "networks", "code", "sha256", "decides", "command", "plugins", "hidden_seconds", "at", "made",
 }  # fmt: skip
 """Keys of JSON files whose values a clock, the machine or the sources decide."""
 
@@ -141,7 +142,14 @@ def plain(text: str) -> list[str]:
     text = re.sub(r"\b(about )?[\d.,]+ ?(s|ms|min|h|seconds?|minutes?|hours?|MB|kB|GB|it/s|steps/s)\b", "AMOUNT", text)
     text = re.sub(r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?\b", "DATE", text)
     text = re.sub(r" +", " ", text)
-    return [line.rstrip() for line in text.splitlines() if not line.lstrip().startswith("[")]
+    return [line.rstrip() for line in text.splitlines() if not line.lstrip().startswith(("[", "seconds: "))]
+
+
+def printed(text: str) -> Any:
+    """What a command printed, JSON by its values; without sentences at equal time, which a clock decides."""
+    with contextlib.suppress(ValueError):
+        return settled(json.loads(text))
+    return [line for line in plain(text) if "At equal" not in line and "more in tables.md" not in line]
 
 
 def settled(value: Any) -> Any:
@@ -153,6 +161,13 @@ def settled(value: Any) -> Any:
     return plain(value) if isinstance(value, str) else value
 
 
+def unshared(lines: Any, others: Any) -> str:
+    """What two outputs do not share, its beginning."""
+    if not (isinstance(lines, list) and isinstance(others, list)):
+        return "other values"
+    return str([line for line in [*lines, *others] if (line in lines) != (line in others)][:6])
+
+
 def different(before: Path, after: Path) -> Iterator[str]:
     """What differs between two records, a line for each file."""
     for name in COMMANDS:
@@ -160,9 +175,9 @@ def different(before: Path, after: Path) -> Iterator[str]:
         if old["exit"] != new["exit"]:
             yield f"{name}: exit {old['exit']}, then {new['exit']}"
         for stream in ("out", "error"):
-            lines, others = plain(old[stream]), plain(new[stream])
+            lines, others = printed(old[stream]), printed(new[stream])
             if lines != others:
-                yield f"{name}, {stream}: {sorted(set(lines) ^ set(others))[:6]}"
+                yield f"{name}, {stream}: {unshared(lines, others)}"
     skipped = {"printed", "store", "cache"}
     files = {
         path.relative_to(folder)
@@ -171,6 +186,8 @@ def different(before: Path, after: Path) -> Iterator[str]:
         if path.is_file() and path.relative_to(folder).parts[0] not in skipped
     }
     for path in sorted(files):
+        if "cells" in path.parts and not ((before / path).is_file() and (after / path).is_file()):
+            continue  # at which steps equal time is measured, the clock decides
         if not ((before / path).is_file() and (after / path).is_file()):
             yield f"{path}: {'gone' if (before / path).is_file() else 'new'}"
         elif not same(before / path, after / path):
@@ -179,7 +196,7 @@ def different(before: Path, after: Path) -> Iterator[str]:
 
 def same(before: Path, after: Path) -> bool:
     """Whether two files of one name say the same."""
-    if before.name in ("costs.json", "compare.json", "checksums.sha256", "log.jsonl") or "tables" in before.parts:
+    if before.name in ("costs.json", "compare.json", "checksums.sha256", "tables.md", "values.csv"):
         return True  # what equal time is, the clock decides; the cells are compared
     if before.suffix == ".json":
         old, new = (json.loads(path.read_text()) for path in (before, after))
@@ -196,7 +213,7 @@ def same(before: Path, after: Path) -> bool:
 def events(path: Path) -> list[Any]:
     """The events of a log but those that come when the clock says."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [settled(line) for line in lines if line.get("event") not in ("checkpoint", "wait")]
+    return [settled(line) for line in lines if line.get("event") not in ("checkpoint", "sample", "wait")]
 
 
 def main() -> None:
