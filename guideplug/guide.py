@@ -51,15 +51,15 @@ class Guider(Strategy):
         Raises:
             GuideplugError: two guiders in it use one role for different networks.
         """
-        found: dict[str, Recipe | str | None] = {}
+        recipes: dict[str, Recipe | str | None] = {}
         for guider in inner_guiders(self):
             for role, recipe in guider.needs(task, main).items():
-                if found.setdefault(role, recipe) != recipe:
+                if recipes.setdefault(role, recipe) != recipe:
                     raise RecipeError(
                         f"guider {self.name!r}: the role {role!r} is used for two different networks; give one of its "
                         f"guiders another role, as in model=other where {guider.name} has that option"
                     )
-        return found
+        return recipes
 
     def content(self) -> str:
         """What decides the guidance beyond the options: hashes of the files and of the code that they name.

@@ -115,8 +115,8 @@ class Observers:
     def _report(self, name: str, event: str, error: BaseException) -> None:
         """Whatever a stranger's observer does, the run is not its business."""
         _check_ours(error)
-        said = " ".join(str(error).split())
-        reason = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        message = " ".join(str(error).split())
+        reason = f"{type(error).__name__}: {message}" if message else type(error).__name__
         sys.stderr.write(f"warning: observer {name} failed at {event!r} ({reason}) and is left out; the run goes on\n")
         self("observer", observer=name, at=event, error=reason)
 

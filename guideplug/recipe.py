@@ -351,10 +351,10 @@ def architecture(recipe: Recipe) -> Any:
 
     None where a recipe does not say.
     """
-    found: Any = recipe
-    while found is not None and not hasattr(found, "denoiser"):
-        found = getattr(found, "of", None)
-    return getattr(found, "denoiser", None)
+    inner: Any = recipe
+    while inner is not None and not hasattr(inner, "denoiser"):
+        inner = getattr(inner, "of", None)
+    return getattr(inner, "denoiser", None)
 
 
 def extras_under(recipe: Recipe) -> Iterator[Extra]:

@@ -198,12 +198,12 @@ class _Planner(Denoiser):
         self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
     ) -> Tensor:
         level, after = _highest(sigma), None if toward is None else _highest(toward)
-        asked, given = sigma if isinstance(sigma, Tensor) else level, condition is not None
-        costs = calls(self._planned, asked, conditional=given, toward=toward, step=step, x=x, condition=condition)
+        levels, given = sigma if isinstance(sigma, Tensor) else level, condition is not None
+        costs = calls(self._planned, levels, conditional=given, toward=toward, step=step, x=x, condition=condition)
         counts = {
             leaf: Count(one.calls, one.outputs * len(x) // self._samples, one.gradients) for leaf, one in costs.items()
         }
-        slopes = tuple(taken(self._planned, asked, conditional=given, toward=toward, step=step))
+        slopes = tuple(taken(self._planned, levels, conditional=given, toward=toward, step=step))
         within = None if step is None else (_highest(step[0]), _highest(step[1]))
         off = () if isinstance(sigma, Tensor) else switched_off(self._planned, level, after, step)
         self.evaluations.append(Evaluation(level, after, counts, tuple(off), slopes, within))

@@ -237,13 +237,13 @@ def checked_selection(selection: Selection, count: int, selector: Selector) -> S
         raise SelectionError(f"{where} indices of type {indices.dtype}: return int64 indices")
     if len(indices) == 0:
         raise SelectionError(f"{where} no indices for {count} candidates: return at least one")
-    found = indices.cpu().numpy()
-    low, high = int(found.min()), int(found.max())
+    chosen = indices.cpu().numpy()
+    low, high = int(chosen.min()), int(chosen.max())
     if low < 0 or high >= count:
         raise SelectionError(f"{where} index {low if low < 0 else high}, out of range for {count} candidates")
     taken = np.zeros(count, dtype=bool)
-    taken[found] = True
-    duplicates = len(found) - int(taken.sum())
+    taken[chosen] = True
+    duplicates = len(chosen) - int(taken.sum())
     if duplicates:
         raise SelectionError(f"{where} {duplicates} duplicate indices: each at most once")
     weights = selection.weights

@@ -110,14 +110,14 @@ class Findings:
 
     def by(self, axis: str, metric: str) -> dict[Hashable, float]:
         """A metric by an axis on which each row stands alone, such as the seed."""
-        found: dict[Hashable, float] = {}
+        values: dict[Hashable, float] = {}
         for row in self.rows:
             value = row.metrics.get(metric)
-            if row.axes[axis] in found:
+            if row.axes[axis] in values:
                 raise ValueError(f"several rows have {axis} {row.axes[axis]!r}: choose some by the other axes first")
             if value is not None:
-                found[row.axes[axis]] = value
-        return found
+                values[row.axes[axis]] = value
+        return values
 
     def truth(self, metric: str) -> float | None:
         """A metric of true samples, where it has a value; those of the first row."""

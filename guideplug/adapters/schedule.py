@@ -267,5 +267,5 @@ class FlowSchedule(NoiseSchedule):
         return self.time_scale * (1 if self.data_at else sigma) / (1 + sigma)
 
     def sigma(self, time: Tensor) -> Tensor:
-        told = time / self.time_scale
-        return (1 - told) / told if self.data_at else told / (1 - told)
+        share = time / self.time_scale
+        return (1 - share) / share if self.data_at else share / (1 - share)

@@ -149,9 +149,9 @@ class Adapted(Leaf):
         except torch.OutOfMemoryError:
             raise
         except (TypeError, IndexError, RuntimeError, ValueError) as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())
+            message = " ".join(f"{type(error).__name__}: {error}".split())
             raise DenoiserError(
-                f"while calling {_name(network)}({_arguments(x_t, time, condition)}): {said}"
+                f"while calling {_name(network)}({_arguments(x_t, time, condition)}): {message}"
             ) from error
         prediction = _tensor_of(output, network)
         if prediction.shape != x_t.shape:

@@ -73,20 +73,20 @@ def compared(answer: Answer, trial: Trial, own: Tensor, null: Condition, seed: i
         for by in (1, -1):
             written = f"labels {'+' if by > 0 else '-'} 1"
             others.append((f"with {written}", _shifted(condition, by), f"labels = {written}"))
-    found: list[tuple[Alternative, float]] = []
+    losses: list[tuple[Alternative, float]] = []
     for what, other, code in others:
         errors = _errors(answer, trial, other)
         if errors is not None:
-            found.append(_judged(trial, own, errors, what, code))
-    used = bool(found) and found[0][1] < -STANDARD_ERRORS
+            losses.append(_judged(trial, own, errors, what, code))
+    used = bool(losses) and losses[0][1] < -STANDARD_ERRORS
     if not used and _whole(condition):
         renamed = _renamed(answer, trial, own)
-        found += [] if renamed is None else [renamed]
-    better = [one for one, distance in found if distance > STANDARD_ERRORS]
+        losses += [] if renamed is None else [renamed]
+    better = [one for one, distance in losses if distance > STANDARD_ERRORS]
     best = min(better, key=lambda one: one.ratio, default=None)
     here = geometric_mean(trial.ratios(own))
     gain = 0.0 if best is None else 1 - best.ratio / here
-    return Labels(tuple(one for one, _ in found), best, gain, used)
+    return Labels(tuple(one for one, _ in losses), best, gain, used)
 
 
 def _judged(trial: Trial, own: Tensor, errors: Tensor, what: str, code: str) -> tuple[Alternative, float]:

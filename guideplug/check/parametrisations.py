@@ -57,69 +57,70 @@ class _Told:
 def parametrisations(adapted: Adapted, trial: Trial) -> Iterator[Alternative]:
     """The ratios of a wrapped network as anything else than it was wrapped as; what cannot be is left out."""
     name = type(adapted.network).__name__ if isinstance(adapted.network, torch.nn.Module) else "network"
-    for told in _schedules(adapted, trial):
+    for noise_input in _schedules(adapted, trial):
         try:
-            predicted = _predicted(adapted, told, trial)
+            predicted = _predicted(adapted, noise_input, trial)
         except GuideplugError:  # the network does not take such times
             continue
-        for predicts in told.only:
-            if told.same and predicts == adapted.predicts:
+        for predicts in noise_input.only:
+            if noise_input.same and predicts == adapted.predicts:
                 continue
             try:
                 schedule_of(
-                    predicts, None if predicts == "edm" else told.schedule, sigma_data=1.0, sigma_min=None,
+                    predicts, None if predicts == "edm" else noise_input.schedule, sigma_data=1.0, sigma_min=None,
                     sigma_max=None,
                 )  # fmt: skip
             except ValueError:  # the prediction does not go with the schedule
                 continue
-            ratios = trial.ratios(trial.errors(_denoised(predicts, told, predicted, trial)))
-            further = f"schedule={'schedule' if told.written == UNWRITTEN else told.written}"
+            ratios = trial.ratios(trial.errors(_denoised(predicts, noise_input, predicted, trial)))
+            further = f"schedule={'schedule' if noise_input.written == UNWRITTEN else noise_input.written}"
             if predicts == "edm":
-                further = f"sigma_data={_sigma_data(told):.3g}"
+                further = f"sigma_data={_sigma_data(noise_input):.3g}"
             yield Alternative(
-                what=_what(adapted, predicts, told),
+                what=_what(adapted, predicts, noise_input),
                 ratio=geometric_mean(ratios),
                 ratios=tuple(ratios),
-                code=f"wrap({_network(name, told)}, {adapted.space.shape}, predicts={json.dumps(predicts)}, {further})",
-                changes=(predicts != adapted.predicts) + (not told.same),
+                code=f"wrap({_network(name, noise_input)}, {adapted.space.shape}, "
+                f"predicts={json.dumps(predicts)}, {further})",
+                changes=(predicts != adapted.predicts) + (not noise_input.same),
             )
 
 
-def _network(name: str, told: _Told) -> str:
+def _network(name: str, noise_input: _Told) -> str:
     """The network as an argument of `wrap`: where no schedule says its time's scale, a function does."""
-    if told.scale == 1.0 or hasattr(told.schedule, "time_scale"):
+    if noise_input.scale == 1.0 or hasattr(noise_input.schedule, "time_scale"):
         return name
-    return f"lambda x, time, *rest: {name}(x, {told.scale:g} * time, *rest)"
+    return f"lambda x, time, *rest: {name}(x, {noise_input.scale:g} * time, *rest)"
 
 
-def _what(adapted: Adapted, predicts: Prediction, told: _Told) -> str:
+def _what(adapted: Adapted, predicts: Prediction, noise_input: _Told) -> str:
     """``as epsilon``, ``with VPSchedule()``, or both."""
     parts = [f"as {predicts}"] if predicts != adapted.predicts else []
     if predicts == "edm":
-        return f"as edm with sigma_data {_sigma_data(told):.3g}"
-    if not told.same and told.scale != 1.0:
-        parts.append(f"with its time {'multiplied by' if told.scale > 1 else 'divided by'} 1000")
-    elif not told.same:
-        parts.append(f"with {told.written}")
+        return f"as edm with sigma_data {_sigma_data(noise_input):.3g}"
+    if not noise_input.same and noise_input.scale != 1.0:
+        parts.append(f"with its time {'multiplied by' if noise_input.scale > 1 else 'divided by'} 1000")
+    elif not noise_input.same:
+        parts.append(f"with {noise_input.written}")
     return " ".join(parts)
 
 
-def _sigma_data(told: _Told) -> float:
-    return float(told.schedule.sigma_data)  # type: ignore[attr-defined]
+def _sigma_data(noise_input: _Told) -> float:
+    return float(noise_input.schedule.sigma_data)  # type: ignore[attr-defined]
 
 
-def _predicted(adapted: Adapted, told: _Told, trial: Trial) -> list[Tensor]:
+def _predicted(adapted: Adapted, noise_input: _Told, trial: Trial) -> list[Tensor]:
     """What the network says at each level."""
-    found = []
+    predictions = []
     with torch.no_grad():
         for sigma, noise in zip(trial.sigmas, trial.noise, strict=True):
             level = torch.full((len(trial),), sigma, device=noise.device)
             x = trial.clean + sigma * noise
-            alpha = told.schedule.alpha(level).reshape(-1, *[1] * (x.ndim - 1))
-            time = told.schedule.time(level)
-            time = time if told.scale == 1.0 else told.scale * time
-            found.append(adapted.predict(alpha * x, time, _condition(adapted, trial), x.dtype).float())
-    return found
+            alpha = noise_input.schedule.alpha(level).reshape(-1, *[1] * (x.ndim - 1))
+            time = noise_input.schedule.time(level)
+            time = time if noise_input.scale == 1.0 else noise_input.scale * time
+            predictions.append(adapted.predict(alpha * x, time, _condition(adapted, trial), x.dtype).float())
+    return predictions
 
 
 def _condition(adapted: Adapted, trial: Trial) -> Condition:
@@ -128,13 +129,13 @@ def _condition(adapted: Adapted, trial: Trial) -> Condition:
     return trial.condition
 
 
-def _denoised(predicts: Prediction, told: _Told, predicted: list[Tensor], trial: Trial) -> list[Tensor]:
-    found = []
+def _denoised(predicts: Prediction, noise_input: _Told, predicted: list[Tensor], trial: Trial) -> list[Tensor]:
+    denoised = []
     for sigma, noise, prediction in zip(trial.sigmas, trial.noise, predicted, strict=True):
         level = torch.tensor([sigma], device=noise.device)
-        _, skip, out = (float(one) for one in coefficients(predicts, told.schedule, level))
-        found.append(skip * (trial.clean + sigma * noise) + out * prediction)
-    return found
+        _, skip, out = (float(one) for one in coefficients(predicts, noise_input.schedule, level))
+        denoised.append(skip * (trial.clean + sigma * noise) + out * prediction)
+    return denoised
 
 
 def _schedules(adapted: Adapted, trial: Trial) -> Iterator[_Told]:

@@ -16,7 +16,7 @@ from guideplug.cli.table import print_table, table_width
 from guideplug.compare import Comparison
 from guideplug.compare.digits import cell, number
 from guideplug.compare.result import BUDGETS, Arm, Budget
-from guideplug.compare.sentences import WHAT, arm, for_shared, opening, sentences, told
+from guideplug.compare.sentences import WHAT, arm, for_shared, judge, opening, sentences
 from guideplug.compare.tables import ARROWS, budget_of, spent
 from guideplug.config import NONE
 
@@ -228,7 +228,7 @@ def _grouped_beside(
     for pair in others:
         if {base[1], pair[1]} & missed.keys():
             continue
-        summary = told(comparison, pair, base, budget)
+        summary = judge(comparison, pair, base, budget)
         at = opening(_at(budgets), for_shared(comparison, pair, base))
         if len(summary.without) == len(comparison.metrics):
             without.setdefault(at, []).append(names[pair])

@@ -103,10 +103,10 @@ def measure_prices(
     for work in works.values():
         for _ in range(WARM_UP):
             _advance(work)
-    found: list[dict[str, Price]] = []
-    while len(found) < blocks and not (found and all(price.calm for price in found[-1].values())):
-        found.append(_block(works, rounds, clock, generator))
-    return min(found, key=lambda prices: max((price.spread for price in prices.values()), default=0.0))
+    measured: list[dict[str, Price]] = []
+    while len(measured) < blocks and not (measured and all(price.calm for price in measured[-1].values())):
+        measured.append(_block(works, rounds, clock, generator))
+    return min(measured, key=lambda prices: max((price.spread for price in prices.values()), default=0.0))
 
 
 def _block(
@@ -121,11 +121,11 @@ def _block(
             begin = clock()
             works[name].run(until=Duration(works[name].step + 1, "it"))
             times[name].append(clock() - begin)
-    found = {}
+    seconds_of = {}
     for name, taken in times.items():
         low, middle, high = statistics.quantiles(taken, n=4)
-        found[name] = Price(middle, low, high)
-    return found
+        seconds_of[name] = Price(middle, low, high)
+    return seconds_of
 
 
 def _advance(work: Work) -> None:

@@ -50,13 +50,13 @@ def looks(guiders: Sequence[str], selectors: Sequence[str]) -> dict[tuple[str, s
     """A look for each arm; no two are equal (strokes and marks together make 56)."""
     by_guider = len(selectors) < len(guiders)
     colours = _colours(len(guiders if by_guider else selectors))
-    found = {}
+    styles = {}
     for i, guider in enumerate(guiders):
         for j, selector in enumerate(selectors):
             colour, other = (i, j) if by_guider else (j, i)
             mark = other + colour if len(colours) > 10 else other  # neighbours in a colour map are hard to tell apart
-            found[guider, selector] = Look(colours[colour], STROKES[other % len(STROKES)], MARKS[mark % len(MARKS)])
-    return found
+            styles[guider, selector] = Look(colours[colour], STROKES[other % len(STROKES)], MARKS[mark % len(MARKS)])
+    return styles
 
 
 def _colours(count: int) -> list[Any]:
@@ -186,13 +186,13 @@ def _curve(comparison: Comparison, guider: str, selector: str, metric: str) -> l
     trainings = {
         (training.seed, training.step): training for training in comparison.trainings if training.selector == selector
     }
-    found: dict[int, dict[int, float]] = {}
+    values_at: dict[int, dict[int, float]] = {}
     for row in comparison.rows:
         value = row.metrics.get(metric)
         if (row.guider, row.selector) == (guider, selector) and value is not None:
-            found.setdefault(row.step, {})[row.seed] = value
+            values_at.setdefault(row.step, {})[row.seed] = value
     points = []
-    for step, values in sorted(found.items()):
+    for step, values in sorted(values_at.items()):
         if len(values) < len(comparison.seeds):
             continue
         at = [trainings[seed, step] for seed in values]

@@ -89,11 +89,11 @@ class Grid:
     @property
     def trainings(self) -> dict[tuple[str, int], MainRecipe]:
         """The main recipe of each selector and seed."""
-        found: dict[tuple[str, int], MainRecipe] = {}
+        recipes: dict[tuple[str, int], MainRecipe] = {}
         for (_, selector, seed), config in self.configs.items():
             assert isinstance(config.main, MainRecipe)  # by `resolve_grid`
-            found[selector, seed] = config.main
-        return found
+            recipes[selector, seed] = config.main
+        return recipes
 
     @property
     def first(self) -> RunConfig:
@@ -216,12 +216,12 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
 
 def _spread(texts: Sequence[str]) -> list[str]:
     """Expressions with their ranges spread out."""
-    found: list[str] = []
+    expressions: list[str] = []
     for text in texts:
-        found += expand_ranges(text)
-        if len(found) > MOST_RUNS:
+        expressions += expand_ranges(text)
+        if len(expressions) > MOST_RUNS:
             raise ConfigError(f"the ranges of {text} and of those before it stand for more than {MOST_RUNS:,} arms")
-    return found
+    return expressions
 
 
 def _evenly(steps: int, count: int) -> tuple[int, ...]:
@@ -248,8 +248,8 @@ def _named(strategy: Any) -> str:
 def _check_roles(request: GridRequest, configs: Mapping[tuple[str, str, int], RunConfig]) -> None:
     """A role that no run of the grid has is a mistake, as in a single run."""
     known = {"main", *(role for config in configs.values() for role in config.models)}
-    asked = [*request.run.models, *(key.split(".")[1] for key, _ in request.run.sets if key.startswith("models."))]
-    for role in asked:
+    roles = [*request.run.models, *(key.split(".")[1] for key, _ in request.run.sets if key.startswith("models."))]
+    for role in roles:
         if role not in known:
             raise RecipeError(
                 f"nothing in this comparison has a role {role!r}; its roles are {', '.join(sorted(known))}"

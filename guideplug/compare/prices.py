@@ -63,13 +63,13 @@ def measured_prices(grid: Grid, store: Store, folder: Path, say: Callable[[str],
         return Prices(_read(path, names), names)
     torch.set_num_threads(grid.first.threads)
     builder = StoreBuilder(store, torch.device(grid.first.device), Observers())
-    found = Prices(measure_prices({key: builder.begin(recipe) for key, recipe in recipes.items()}), names)
-    rows = {key: {"of": names[key], **attrs.asdict(price)} for key, price in found.of.items()}
+    prices = Prices(measure_prices({key: builder.begin(recipe) for key, recipe in recipes.items()}), names)
+    rows = {key: {"of": names[key], **attrs.asdict(price)} for key, price in prices.of.items()}
     with whole_file(path) as file:
         file.write(json.dumps(rows, indent=1).encode())
-    for line in found.lines():
+    for line in prices.lines():
         say(line)
-    return found
+    return prices
 
 
 def _works(grid: Grid) -> tuple[dict[str, Recipe], dict[str, str]]:

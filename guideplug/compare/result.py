@@ -153,7 +153,7 @@ class Comparison:
         Every selector with each baseline under the same guider; every guider with the first one under the same
         selector.
         """
-        found = [
+        arms = [
             ((guider, selector), (guider, baseline))
             for baseline in self.baselines
             for guider in self.guiders
@@ -161,7 +161,7 @@ class Comparison:
             if selector != baseline and not (selector == self.selectors[0] and baseline != self.selectors[0])
         ]
         first, *others = self.guiders
-        return [*found, *(((guider, one), (first, one)) for one in self.selectors for guider in others)]
+        return [*arms, *(((guider, one), (first, one)) for one in self.selectors for guider in others)]
 
     def spent(self, training: Training, budget: Budget) -> float:
         """What a training had spent of a budget."""
@@ -188,10 +188,10 @@ class Comparison:
     @cached_property
     def _each(self) -> list[list[Training]]:
         """The snapshots of each training, in the order of their steps."""
-        found: dict[tuple[str, int], list[Training]] = {}
+        trainings: dict[tuple[str, int], list[Training]] = {}
         for one in self.trainings:
-            found.setdefault((one.selector, one.seed), []).append(one)
-        return [sorted(training, key=lambda one: one.step) for training in found.values()]
+            trainings.setdefault((one.selector, one.seed), []).append(one)
+        return [sorted(training, key=lambda one: one.step) for training in trainings.values()]
 
     @cached_property
     def _limits(self) -> dict[Budget, float]:
@@ -215,7 +215,7 @@ class Comparison:
 
     def _missing(self, budget: Budget) -> dict[str, Miss]:
         limit, chosen = self.limit(budget), self.chosen(budget)
-        found: dict[str, Miss] = {}
+        misses: dict[str, Miss] = {}
         for training in self._each:
             nearest = chosen[training[0].selector, training[0].seed]
             spent = self.spent(nearest, budget)
@@ -225,16 +225,16 @@ class Comparison:
             below = max((one.step for one in training if self.spent(one, budget) <= limit), default=0)
             above = min(one.step for one in training if one.step > below)  # a training ends at the budget or above it
             miss = Miss(nearest.selector, budget, nearest.seed, spent, reference, limit, above - below)
-            if miss.selector not in found or abs(miss.off) > abs(found[miss.selector].off):
-                found[miss.selector] = miss
-        return found
+            if miss.selector not in misses or abs(miss.off) > abs(misses[miss.selector].off):
+                misses[miss.selector] = miss
+        return misses
 
     @cached_property
     def _rows(self) -> dict[Arm, list[Row]]:
-        found: dict[Arm, list[Row]] = {}
+        rows_of: dict[Arm, list[Row]] = {}
         for row in self.rows:
-            found.setdefault((row.guider, row.selector), []).append(row)
-        return found
+            rows_of.setdefault((row.guider, row.selector), []).append(row)
+        return rows_of
 
     def values(self, guider: str, selector: str, metric: str, budget: Budget) -> dict[int, float]:
         """A metric for each seed, at a budget; seeds without a value are left out."""

@@ -8,7 +8,7 @@ from guideplug.compare.digits import seconds
 from guideplug.compare.result import BUDGETS, Arm, Budget, Comparison, Miss
 from guideplug.config import NONE
 
-__all__ = ["WHAT", "amount", "arm", "for_shared", "opening", "remarks", "sentences", "told"]
+__all__ = ["WHAT", "Verdict", "amount", "arm", "for_shared", "judge", "opening", "remarks", "sentences"]
 
 WHAT: Mapping[Budget, str] = {
     "time": "At equal time",
@@ -73,7 +73,7 @@ def sentences(comparison: Comparison, names: Mapping[Arm, str] | None = None) ->
 
 
 @attrs.define
-class Told:
+class Verdict:
     """The metrics in which an arm is better than another, worse, those that cannot tell, and without interval."""
 
     better: list[str] = attrs.field(factory=list)
@@ -82,18 +82,18 @@ class Told:
     without: list[str] = attrs.field(factory=list)
 
 
-def told(comparison: Comparison, one: Arm, other: Arm, budget: Budget) -> Told:
+def judge(comparison: Comparison, one: Arm, other: Arm, budget: Budget) -> Verdict:
     """What the intervals of an arm beside another support, metric by metric."""
-    found = Told()
+    verdict = Verdict()
     for metric, facts in comparison.metrics.items():
         difference = comparison.difference(one, other, metric, budget)
         if difference is None:
-            found.without.append(metric)
+            verdict.without.append(metric)
         elif not difference.clear:
-            found.open.append(metric)
+            verdict.open.append(metric)
         else:  # of a metric that should be near the truth it is the distance, and lower is better
-            (found.better if (difference.mean > 0) == (facts["better"] == "higher") else found.worse).append(metric)
-    return found
+            (verdict.better if (difference.mean > 0) == (facts["better"] == "higher") else verdict.worse).append(metric)
+    return verdict
 
 
 def _of_budget(comparison: Comparison, budget: Budget, names: Mapping[Arm, str]) -> Iterator[str]:
@@ -104,18 +104,18 @@ def _of_budget(comparison: Comparison, budget: Budget, names: Mapping[Arm, str])
     for one, other in comparison.pairs:
         if {one[1], other[1]} & missed.keys():
             continue
-        said = told(comparison, one, other, budget)
+        verdict = judge(comparison, one, other, budget)
         at = opening(WHAT[budget], for_shared(comparison, one, other))
-        if not said.better and not said.worse:
-            alike.setdefault((len(said.without), other, at), []).append(names[one])
+        if not verdict.better and not verdict.worse:
+            alike.setdefault((len(verdict.without), other, at), []).append(names[one])
             continue
         parts = [
             f"is {word} than {names[other]} in {', '.join(metrics)}"
-            for word, metrics in (("better", said.better), ("worse", said.worse))
+            for word, metrics in (("better", verdict.better), ("worse", verdict.worse))
             if metrics
         ]
-        rest = f"; {len(said.open)} of {count} metrics cannot tell" if said.open else ""
-        rest += f"; {len(said.without)} of {count} have no interval" if said.without else ""
+        rest = f"; {len(verdict.open)} of {count} metrics cannot tell" if verdict.open else ""
+        rest += f"; {len(verdict.without)} of {count} have no interval" if verdict.without else ""
         yield f"{at}, {names[one]} {' and '.join(parts)}{rest}."
     for (without, other, at), arms in alike.items():
         if without == count:
@@ -130,16 +130,16 @@ def _of_budget(comparison: Comparison, budget: Budget, names: Mapping[Arm, str])
 
 def remarks(comparison: Comparison) -> list[str]:
     """What is unusual about a comparison: budgets missed, prices of a busy machine, unknown costs, schedules."""
-    found = [_missed(comparison, miss) for budget in BUDGETS for miss in comparison.missed(budget).values()]
+    sentences = [_missed(comparison, miss) for budget in BUDGETS for miss in comparison.missed(budget).values()]
     if comparison.busy:
-        found.append(f"The machine was busy while iterations were measured: {'; '.join(comparison.busy)}.")
+        sentences.append(f"The machine was busy while iterations were measured: {'; '.join(comparison.busy)}.")
     for selector, names in comparison.unknown.items():
         if names:
-            found.append(
+            sentences.append(
                 f"What {selector} scores with comes from {', '.join(names)}: nobody knows what its training took, and "
                 "it counts as 0."
             )
-    return [*found, *_of_sharing(comparison), *_of_selecting(comparison), *_of_schedule(comparison)]
+    return [*sentences, *_of_sharing(comparison), *_of_selecting(comparison), *_of_schedule(comparison)]
 
 
 def _of_sharing(comparison: Comparison) -> Iterator[str]:

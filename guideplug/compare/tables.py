@@ -69,12 +69,12 @@ def _table(comparison: Comparison, budget: Budget, published: Sequence[Published
     if any(comparison.truth.get(metric) is not None for metric in metrics):
         lines.append(_row(["true samples", "", *(number(comparison.truth.get(metric)) for metric in metrics)]))
     for guider, selector in comparison.arms:
-        found = {metric: list(comparison.values(guider, selector, metric, budget).values()) for metric in metrics}
-        cells = [cell(found[metric], len(comparison.seeds)) for metric in metrics]
+        values = {metric: list(comparison.values(guider, selector, metric, budget).values()) for metric in metrics}
+        cells = [cell(values[metric], len(comparison.seeds)) for metric in metrics]
         lines.append(_row([arm(guider, selector), spent(comparison, selector, budget), *cells]))
         known = {metric: theirs[guider, selector, metric] for metric in metrics if (guider, selector, metric) in theirs}
         if known:
-            lines.append(_row(["published", "", *(_theirs(known.get(metric), found[metric]) for metric in metrics)]))
+            lines.append(_row(["published", "", *(_theirs(known.get(metric), values[metric]) for metric in metrics)]))
     if comparison.missed(budget):
         lines += [
             "",
@@ -126,11 +126,11 @@ def _phases(comparison: Comparison) -> list[str]:
     shares = ("data", "score", "select", "learn")
     heads = [*(f"{name}, %" for name in shares), "evaluations in scoring", "iterations on, %", "effective sample size"]
     lines = _head(["of a training's clocked time", *heads])
-    for selector, found in comparison.phases.items():
-        cells = [f"{100 * found[name]:.1f}" for name in shares]
-        size = f"{found['effective']:.3f}" if "effective" in found else "-"
-        on = f"{100 * found['selecting']:.1f}"
-        lines.append(_row([selector, *cells, f"{found['evaluations']:,.0f}", on, size]))
+    for selector, seconds_of in comparison.phases.items():
+        cells = [f"{100 * seconds_of[name]:.1f}" for name in shares]
+        size = f"{seconds_of['effective']:.3f}" if "effective" in seconds_of else "-"
+        on = f"{100 * seconds_of['selecting']:.1f}"
+        lines.append(_row([selector, *cells, f"{seconds_of['evaluations']:,.0f}", on, size]))
     return lines
 
 
@@ -155,11 +155,11 @@ def _differences(comparison: Comparison) -> list[str]:
 
 
 def _difference(comparison: Comparison, one: Arm, other: Arm, metric: str, budget: Budget) -> str:
-    found = comparison.difference(one, other, metric, budget)
-    if found is None:
+    difference = comparison.difference(one, other, metric, budget)
+    if difference is None:
         missed = {one[1], other[1]} & comparison.missed(budget).keys()
         return MISSED if missed else "no interval"
-    mark = "**" if found.clear else ""
+    mark = "**" if difference.clear else ""
     about = f" {SHARED}" if for_shared(comparison, one, other) else ""
-    fewer = f" (n {found.count})" if found.count < len(comparison.seeds) else ""
-    return f"{mark}{found.mean:+.4g} [{found.low:+.4g}, {found.high:+.4g}]{mark}{fewer}{about}"
+    fewer = f" (n {difference.count})" if difference.count < len(comparison.seeds) else ""
+    return f"{mark}{difference.mean:+.4g} [{difference.low:+.4g}, {difference.high:+.4g}]{mark}{fewer}{about}"

@@ -74,11 +74,11 @@ def compare(
     tell = Observers() if observers is None else observers
     facts: dict[tuple[str, int], Mapping[str, Any]] = {}
     with _work(grid, registry, store, jobs, tell) as run:
-        for (selector, seed, _), found in run("train", [(*key, grid.steps[-1]) for key in grid.trainings]):
-            facts[selector, seed] = found
-            say(f"trained {len(facts)} of {len(grid.trainings)}: {selector}, seed {seed}, {found['seconds']:.1f} s")
+        for (selector, seed, _), trained in run("train", [(*key, grid.steps[-1]) for key in grid.trainings]):
+            facts[selector, seed] = trained
+            say(f"trained {len(facts)} of {len(grid.trainings)}: {selector}, seed {seed}, {trained['seconds']:.1f} s")
             which = f"{selector}, seed {seed}"
-            tell("training", done=len(facts), total=len(grid.trainings), which=which, seconds=found["seconds"])
+            tell("training", done=len(facts), total=len(grid.trainings), which=which, seconds=trained["seconds"])
     prices = measured_prices(grid, store, folder, say)
     trainings = [one for key in grid.trainings for one in _snapshots(grid, *key, facts[key], prices)]
     request = grid.request
@@ -104,24 +104,26 @@ def compare(
         shared_guides=shared_guides(grid),
         shared_references=shared_references(grid),
     )
-    wanted = _wanted(grid, plan)
-    there = [cell for cell in wanted if _path(grid, folder, cell).is_file()]
+    cells_wanted = _wanted(grid, plan)
+    there = [cell for cell in cells_wanted if _path(grid, folder, cell).is_file()]
     anew = [cell for cell in there if _read(_path(grid, folder, cell)).get("code") != _code(grid, registry, cell)]
     if anew:
         text = measured_anew(len(anew), "cell", "of networks, guiders or metrics")
         say(f"warning: {text}")
         tell("warning", text=text)
-    missing = [cell for cell in wanted if cell not in there or cell in anew]
-    done = len(wanted) - len(missing)
+    missing = [cell for cell in cells_wanted if cell not in there or cell in anew]
+    done = len(cells_wanted) - len(missing)
     with _work(grid, registry, store, jobs, tell) as run:
         for cell, values in run("measure", missing) if missing else ():
             with whole_file(_path(grid, folder, cell)) as file:
                 file.write(json.dumps(values, indent=1, allow_nan=False).encode())
             done += 1
-            say(f"measured {done} of {len(wanted)}: {cell[0]}, seed {cell[1]}, step {cell[2]}")
+            say(f"measured {done} of {len(cells_wanted)}: {cell[0]}, seed {cell[1]}, step {cell[2]}")
             metrics = {guider: one["metrics"] for guider, one in values["guiders"].items()}
-            tell("cell", done=done, total=len(wanted), selector=cell[0], seed=cell[1], at=cell[2], metrics=metrics)
-    cells = {cell: _read(_path(grid, folder, cell)) for cell in wanted}
+            tell(
+                "cell", done=done, total=len(cells_wanted), selector=cell[0], seed=cell[1], at=cell[2], metrics=metrics
+            )
+    cells = {cell: _read(_path(grid, folder, cell)) for cell in cells_wanted}
     rows = [
         Row(guider, selector, seed, step, values["metrics"], values["evaluations"])
         for (selector, seed, step), guiders in cells.items()
@@ -130,12 +132,12 @@ def compare(
     return attrs.evolve(plan, rows=rows, truth=next(iter(cells.values()))["truth"])
 
 
-def _wanted(grid: Grid, found: Comparison) -> list[Cell]:
+def _wanted(grid: Grid, comparison: Comparison) -> list[Cell]:
     """The snapshots to measure: those that a budget chooses, and for the curves those of the moments."""
-    chosen = {one for budget in BUDGETS for one in found.chosen(budget).values()}
+    chosen = {one for budget in BUDGETS for one in comparison.chosen(budget).values()}
     if grid.request.curves:
-        chosen |= {training for training in found.trainings if training.step in grid.moments}
-    return [(one.selector, one.seed, one.step) for one in found.trainings if one in chosen]
+        chosen |= {training for training in comparison.trainings if training.step in grid.moments}
+    return [(one.selector, one.seed, one.step) for one in comparison.trainings if one in chosen]
 
 
 def _path(grid: Grid, folder: Path, cell: Cell) -> Path:
@@ -198,12 +200,12 @@ def _phases(trainings: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         {name: taken / max(sum(one["phases"].values()), 1e-12) for name, taken in one["phases"].items()}
         for one in trainings
     ]
-    found = {name: statistics.fmean(one[name] for one in shares) for name in shares[0]}
+    means = {name: statistics.fmean(one[name] for one in shares) for name in shares[0]}
     ends = [one["history"][-1] for one in trainings]
-    found["evaluations"] = statistics.fmean(one["evaluations"] for one in trainings)
-    found["selecting"] = statistics.fmean(end["selecting"] / end["step"] for end in ends)
+    means["evaluations"] = statistics.fmean(one["evaluations"] for one in trainings)
+    means["selecting"] = statistics.fmean(end["selecting"] / end["step"] for end in ends)
     sizes = [one["effective_sample_size"] for one in trainings]
-    return found if None in sizes else {**found, "effective": statistics.fmean(sizes)}
+    return means if None in sizes else {**means, "effective": statistics.fmean(sizes)}
 
 
 def _needs_end(grid: Grid) -> str | None:
@@ -254,7 +256,7 @@ class _Worker:
     def measure(self, cell: Cell) -> dict[str, Any]:
         """The metrics of a snapshot with every guider."""
         selector, seed, step = cell
-        found: dict[str, Any] = {}
+        record: dict[str, Any] = {}
         with asked_to_leave() as stop:
             builder = StoreBuilder(self.store, torch.device(self.grid.first.device), Observers(), stop=stop)
             for guider in self.grid.request.guiders:
@@ -265,9 +267,9 @@ class _Worker:
                 }
                 point = models["main"] if config.guider is None else guided(config.guider, models)
                 _, metrics, evaluations = self.bench.sampled(config, point, guider, stop)
-                found[guider] = {"metrics": metrics, "evaluations": evaluations}
+                record[guider] = {"metrics": metrics, "evaluations": evaluations}
             truth = self.bench.truth(self.grid.first, stop).metrics
-        return {"code": _code(self.grid, self.registry, cell), "guiders": found, "truth": truth}
+        return {"code": _code(self.grid, self.registry, cell), "guiders": record, "truth": truth}
 
 
 def _worker_of(request: GridRequest, plugins: Sequence[str], root: str) -> _Worker:

@@ -77,11 +77,11 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
         "chosen": chosen,
         "missed": missed,
         "differences": [
-            {"budget": budget, "arm": one, "beside": other, "metric": metric, **attrs.asdict(found)}
+            {"budget": budget, "arm": one, "beside": other, "metric": metric, **attrs.asdict(difference)}
             for budget in BUDGETS
             for one, other in comparison.pairs
             for metric in comparison.metrics
-            if (found := comparison.difference(one, other, metric, budget)) is not None
+            if (difference := comparison.difference(one, other, metric, budget)) is not None
         ],
         "words": sentences(comparison),
     }

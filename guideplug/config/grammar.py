@@ -147,8 +147,8 @@ def _tokens(text: str) -> list[_Token]:
                 raise _Unbalanced(f"unmatched '{piece}' {at_column(text, token.start)}", "..." + text)
             opened = open_.pop()
             if _CLOSING[opened.kind] != piece:
-                wanted = f"expected '{_CLOSING[opened.kind]}' for the '{opened.kind}' of column {opened.start + 1}"
-                raise ExpressionError(f"{wanted}, not '{piece}', {at_column(text, token.start)}")
+                expected = f"expected '{_CLOSING[opened.kind]}' for the '{opened.kind}' of column {opened.start + 1}"
+                raise ExpressionError(f"{expected}, not '{piece}', {at_column(text, token.start)}")
     if open_:
         rest = text.rstrip(" \t\n")
         whole = rest + (" ..." if rest.endswith(",") else "") + _close(open_)

@@ -166,23 +166,23 @@ def _piece(value: Value, text: str) -> str:
     return visible(text[slice(*value.span)])
 
 
-def _numbers(found: Range, text: str) -> list[float | int]:
+def _numbers(spread: Range, text: str) -> list[float | int]:
     """The numbers of a range, in decimals as they are written: 0.1 three times is 0.3."""
-    typed = text[slice(*found.span)]
-    said = f"the range {typed}"
-    whole = all(isinstance(part, int) for part in (found.start, found.stop, found.step))
+    typed = text[slice(*spread.span)]
+    message = f"the range {typed}"
+    whole = all(isinstance(part, int) for part in (spread.start, spread.stop, spread.step))
     with localcontext(Context(prec=400)):  # an integer that fits into a float has up to 309 digits
-        start, stop, step = (Decimal(repr(part)) for part in (found.start, found.stop, found.step))
+        start, stop, step = (Decimal(repr(part)) for part in (spread.start, spread.stop, spread.step))
         if problem := _empty(typed, start, stop, step):
-            raise ConfigError(f"{said} has no number: {problem}")
+            raise ConfigError(f"{message} has no number: {problem}")
         steps = (stop - start) / step
         if steps >= MOST:
             count = f"{int(steps) + 1:,}" if steps < 1e15 else "far too many"
-            raise ConfigError(f"{said} has {count} numbers: give a larger step")
+            raise ConfigError(f"{message} has {count} numbers: give a larger step")
         kind = int if whole else float
         numbers = [kind(start + number * step) for number in range(int(steps) + 1)]
     if len(set(numbers)) < len(numbers):
-        raise ConfigError(f"{said} has numbers that differ by less than a float can tell: give a larger step")
+        raise ConfigError(f"{message} has numbers that differ by less than a float can tell: give a larger step")
     return numbers
 
 

@@ -89,21 +89,21 @@ class Reader:
         if _is(expected, Mapping):
             return self._mapping(value, get_args(expected), path)
         if expected is type(None):
-            return _constant(value, path, "none", lambda found: found is None)
+            return _constant(value, path, "none", lambda tree: tree is None)
         if expected is bool:
-            return _constant(value, path, "true or false", lambda found: isinstance(found, bool))
+            return _constant(value, path, "true or false", lambda tree: isinstance(tree, bool))
         if expected is int:
-            return _constant(value, path, "a whole number", lambda found: type(found) is int)
+            return _constant(value, path, "a whole number", lambda tree: type(tree) is int)
         if expected is float:
-            return float(_constant(value, path, "a number", lambda found: type(found) in (int, float)))
+            return float(_constant(value, path, "a number", lambda tree: type(tree) in (int, float)))
         if expected is str:
             return _text(value, path)
         if expected is Expression:
             typed = value.value if isinstance(value, Constant) else value
-            found = parse(typed) if isinstance(typed, str) else value
-            if not isinstance(found, Call | Word):
+            tree = parse(typed) if isinstance(typed, str) else value
+            if not isinstance(tree, Call | Word):
                 _wrong(value, path, "an expression, such as cfg(weight=2)")
-            return Expression(format_value(found))
+            return Expression(format_value(tree))
         if expected is Duration:
             return self._duration(value, path)
         if isinstance(expected, type) and expected in self.named:
@@ -118,11 +118,11 @@ class Reader:
         raise TypeError(f"{path}: options of type {expected!r} cannot be configured")
 
     def _union(self, value: object, choices: tuple[Any, ...], path: str) -> Any:
-        found = value.value if isinstance(value, Constant) else value
+        constant = value.value if isinstance(value, Constant) else value
         plain = isinstance(value, str)  # of TOML, which has no null: there, none is a text
-        if means_none(found) and (plain or str not in choices):
-            found = None
-        if found is None and type(None) in choices:
+        if means_none(constant) and (plain or str not in choices):
+            constant = None
+        if constant is None and type(None) in choices:
             return None
         rest = [choice for choice in choices if choice is not type(None)]
         errors: list[ConfigError | UnknownName] = []
@@ -131,40 +131,40 @@ class Reader:
                 return self.read(value, choice, path)
             except (ConfigError, UnknownName) as error:
                 errors.append(error)
-        wanted = [error.wanted for error in errors if isinstance(error, _Unexpected)]
-        if len(wanted) == len(errors) > 1:
-            _wrong(value, path, " or ".join(wanted))
-        if wanted and isinstance(errors[-1], UnknownName):
-            raise UnknownName(f"{path} is {_shown(value)}: expected {' or '.join(wanted)}, and {errors[-1]}")
+        expected = [error.wanted for error in errors if isinstance(error, _Unexpected)]
+        if len(expected) == len(errors) > 1:
+            _wrong(value, path, " or ".join(expected))
+        if expected and isinstance(errors[-1], UnknownName):
+            raise UnknownName(f"{path} is {_shown(value)}: expected {' or '.join(expected)}, and {errors[-1]}")
         raise errors[-1]
 
     def _knows(self, value: object, kind: Any) -> bool:
         """Whether the name that a value begins with is one of a kind of strategies."""
         if not (isinstance(kind, type) and issubclass(kind, Strategy)):
             return False
-        found = parse(value) if isinstance(value, str) and value.strip() else value
-        if not isinstance(found, Call | Word):
+        tree = parse(value) if isinstance(value, str) and value.strip() else value
+        if not isinstance(tree, Call | Word):
             return False
-        name = found.name if isinstance(found, Call) else found.text
+        name = tree.name if isinstance(tree, Call) else tree.text
         return name in self.named.get(kind, ()) or strategy_name(name) in self.catalog.names(kind.kind)
 
     def _choice(self, value: object, choices: tuple[Any, ...], path: str) -> Any:
-        found = value.text if isinstance(value, Word) else value.value if isinstance(value, Constant) else value
-        if found in choices and type(found) in {type(choice) for choice in choices}:
-            return found
+        word = value.text if isinstance(value, Word) else value.value if isinstance(value, Constant) else value
+        if word in choices and type(word) in {type(choice) for choice in choices}:
+            return word
         listed = ", ".join(map(str, choices))
-        raise ConfigError(f"{path} is {_shown(value)}: choose one of {listed}{nearest(str(found), map(str, choices))}")
+        raise ConfigError(f"{path} is {_shown(value)}: choose one of {listed}{nearest(str(word), map(str, choices))}")
 
     def _tuple(self, value: object, items: tuple[Any, ...], path: str) -> tuple[Any, ...]:
-        found = value.items if isinstance(value, ListValue) else value
-        if not isinstance(found, list | tuple):
+        members = value.items if isinstance(value, ListValue) else value
+        if not isinstance(members, list | tuple):
             _wrong(value, path, "a list in square brackets")
         if len(items) == 2 and items[1] is Ellipsis:
-            return tuple(self.read(item, items[0], f"{path}[{i}]") for i, item in enumerate(found))
-        if len(found) != len(items):
-            raise ConfigError(f"{path} is {_shown(value)}: it takes {len(items)} values, not {len(found)}")
+            return tuple(self.read(item, items[0], f"{path}[{i}]") for i, item in enumerate(members))
+        if len(members) != len(items):
+            raise ConfigError(f"{path} is {_shown(value)}: it takes {len(items)} values, not {len(members)}")
         return tuple(
-            self.read(item, kind, f"{path}[{i}]") for i, (item, kind) in enumerate(zip(found, items, strict=True))
+            self.read(item, kind, f"{path}[{i}]") for i, (item, kind) in enumerate(zip(members, items, strict=True))
         )
 
     def _mapping(self, value: object, items: tuple[Any, ...], path: str) -> dict[str, Any]:
@@ -195,15 +195,15 @@ class Reader:
                 f"{path} is {_shown(value)}: zip(...) makes ranges go side by side in guideplug compare and in "
                 f"studies; give one {kind.kind} here"
             )
-        found = self.catalog.find(kind.kind, value.name)
-        if isinstance(found, str):
-            preset = self.read(parse(found), kind, path)
+        entry = self.catalog.find(kind.kind, value.name)
+        if isinstance(entry, str):
+            preset = self.read(parse(entry), kind, path)
             if value.args:
-                raise ConfigError(f"{path}: {value.name} is a preset for {found}: name its options")
+                raise ConfigError(f"{path}: {value.name} is a preset for {entry}: name its options")
             for keyword in value.kwargs:
                 preset = self.replaced(preset, keyword.name, keyword.value, path)
             return preset
-        return self._build(found, value, path, value.name)
+        return self._build(entry, value, path, value.name)
 
     def _build(self, cls: type, call: Call, path: str, name: str) -> Any:
         fields = _fields(cls)
@@ -368,12 +368,12 @@ def _call(table: Mapping[str, object], path: str) -> Call:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _value(found: object) -> Any:
-    if isinstance(found, list):
-        return ListValue(tuple(_value(item) for item in found))
-    if isinstance(found, bool | int | float) or found is None:
-        return Constant(found)
-    return found  # a string or a table, read as the expected type decides
+def _value(raw: object) -> Any:
+    if isinstance(raw, list):
+        return ListValue(tuple(_value(item) for item in raw))
+    if isinstance(raw, bool | int | float) or raw is None:
+        return Constant(raw)
+    return raw  # a string or a table, read as the expected type decides
 
 
 def _text(value: object, path: str) -> str:
@@ -386,11 +386,11 @@ def _text(value: object, path: str) -> str:
     return _wrong(value, path, "a text")
 
 
-def _constant(value: object, path: str, wanted: str, fits: typing.Callable[[Any], bool]) -> Any:
-    found = value.value if isinstance(value, Constant) else value
-    if not fits(found):
-        _wrong(value, path, wanted)
-    return found
+def _constant(value: object, path: str, expected: str, fits: typing.Callable[[Any], bool]) -> Any:
+    plain = value.value if isinstance(value, Constant) else value
+    if not fits(plain):
+        _wrong(value, path, expected)
+    return plain
 
 
 def _shown(value: object) -> str:
@@ -404,10 +404,10 @@ def _shown(value: object) -> str:
 class _Unexpected(ConfigError):
     """A value of another type than an option has."""
 
-    def __init__(self, value: object, path: str, wanted: str) -> None:
-        super().__init__(f"{path} is {_shown(value)}: expected {wanted}")
-        self.wanted = wanted
+    def __init__(self, value: object, path: str, expected: str) -> None:
+        super().__init__(f"{path} is {_shown(value)}: expected {expected}")
+        self.wanted = expected
 
 
-def _wrong(value: object, path: str, wanted: str) -> typing.NoReturn:
-    raise _Unexpected(value, path, wanted)
+def _wrong(value: object, path: str, expected: str) -> typing.NoReturn:
+    raise _Unexpected(value, path, expected)

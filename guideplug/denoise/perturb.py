@@ -158,8 +158,8 @@ def _hook(module: nn.Module, touch: Touch, visit: Visit, hooks: ExitStack) -> No
 
 def _first(arguments: Arguments) -> Tensor | None:
     args, kwargs = arguments
-    found = args[0] if args else kwargs.get("hidden_states", next(iter(kwargs.values()), None))
-    return found if isinstance(found, Tensor) else None
+    hidden = args[0] if args else kwargs.get("hidden_states", next(iter(kwargs.values()), None))
+    return hidden if isinstance(hidden, Tensor) else None
 
 
 # Skipping

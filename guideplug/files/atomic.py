@@ -223,15 +223,15 @@ def _name(root: Path, path: Path) -> str:
 
 
 def _noted(folder: Path) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    names_of: dict[str, list[str]] = {}
     with contextlib.suppress(FileNotFoundError):
         if (folder / CHECKSUMS).stat().st_size > MOST_NOTED:
             raise DamagedFile(f"{folder / CHECKSUMS} is larger than any list of ours: remove it, or use another folder")
         for line in (folder / CHECKSUMS).read_text(errors="replace").splitlines():
             digest, _, name = line.partition("  ")
             if len(digest) == 64 and name:
-                found.setdefault(name, []).append(digest)
-    return found
+                names_of.setdefault(name, []).append(digest)
+    return names_of
 
 
 def _settled(file: Path, noted: list[str] | None) -> list[str]:

@@ -79,10 +79,10 @@ def read_text(path: Path, most: int) -> str:
         ValueError: another kind of file, too large, or no UTF-8.
     """
     with open_file(path) as file:
-        found = file.read(most + 1)
-    if len(found) > most:
+        content = file.read(most + 1)
+    if len(content) > most:
         raise ValueError(f"it is larger than {most:,} bytes")
-    return found.decode()
+    return content.decode()
 
 
 def parse_toml(path: Path) -> dict[str, Any]:
@@ -96,11 +96,11 @@ def parse_toml(path: Path) -> dict[str, Any]:
     if _MANY_PARTS.search(text):
         raise ValueError("it has a key of more than 40 parts")
     try:
-        found = tomllib.loads(text)
+        table = tomllib.loads(text)
     except RecursionError:
         raise ValueError(f"it is nested more than {MOST_NESTED} levels deep") from None
-    _check(found)
-    return found
+    _check(table)
+    return table
 
 
 def read_json_file(path: Path) -> Any:
@@ -120,11 +120,11 @@ def parse_json(text: str) -> Any:
         ValueError: no JSON, nested too deeply, or a number that is too large.
     """
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except RecursionError:
         raise ValueError(f"it is nested more than {MOST_NESTED} levels deep") from None
-    _check(found)
-    return found
+    _check(value)
+    return value
 
 
 def _check(value: Any) -> None:
@@ -207,8 +207,8 @@ def _unzipped(file: IO[bytes], size: int) -> Iterator[tuple[str, NDArray[Any]]]:
 def _array(file: IO[bytes], size: int) -> NDArray[Any]:
     _check_array(file, size)
     file.seek(0)
-    found: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-    return found
+    array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
 
 
 def _check_array(file: IO[bytes], size: int) -> None:

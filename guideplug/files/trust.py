@@ -149,12 +149,12 @@ def _list() -> Path:
 
 def _remembered() -> dict[str, set[str]]:
     """The digests under which each file has run before."""
-    found: dict[str, set[str]] = {}
+    digests: dict[str, set[str]] = {}
     with contextlib.suppress(OSError, ValueError):  # a list that cannot be read remembers nothing
         for line in read_text(_list(), MOST).splitlines():
             digest, _, path = line.partition(" ")
-            found.setdefault(path, set()).add(digest)
-    return found
+            digests.setdefault(path, set()).add(digest)
+    return digests
 
 
 def _remember(known: str, digest: str) -> None:

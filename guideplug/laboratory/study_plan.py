@@ -100,18 +100,18 @@ def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> P
 def _networks(
     trials: Sequence[Trial], configs: Sequence[RunConfig]
 ) -> tuple[list[tuple[str, Recipe]], list[frozenset[int]]]:
-    found: dict[str, tuple[str, Recipe]] = {}
+    networks: dict[str, tuple[str, Recipe]] = {}
     needs: list[set[str]] = []
     for trial, config in zip(trials, configs, strict=True):
         needs.append(set())
         for role, recipe in config.recipes.items():
             for kept in _kept(recipe):
                 key = identity(kept)
-                found.setdefault(key, (f"{role} of {trial}", kept))
+                networks.setdefault(key, (f"{role} of {trial}", kept))
                 needs[-1].add(key)
-    keys = sorted(found, key=lambda key: len(needed_for([found[key][1]]).trainings))
+    keys = sorted(networks, key=lambda key: len(needed_for([networks[key][1]]).trainings))
     places = {key: place for place, key in enumerate(keys)}
-    return [found[key] for key in keys], [frozenset(places[key] for key in asked) for asked in needs]
+    return [networks[key] for key in keys], [frozenset(places[key] for key in keys_of_trial) for keys_of_trial in needs]
 
 
 def fingerprint(config: RunConfig) -> str:
@@ -140,10 +140,10 @@ def _resolved(study: Study, trial: Trial, registry: Registry, common: Mapping[st
     request = Request(values={**common, **run}, models=models, sets=tuple(trial.sets.items()), spare_roles=True)
     with _told_where(study, trial):
         config = resolve(request, registry)
-        asked = {key.split(".")[1] for key in trial.sets if key.startswith("models.")}
-        if asked and not asked & config.recipes.keys():
+        roles = {key.split(".")[1] for key in trial.sets if key.startswith("models.")}
+        if roles and not roles & config.recipes.keys():
             there = ", ".join(sorted(config.recipes))
-            raise RecipeError(f"options are set of {' and '.join(sorted(asked))}, and its roles are {there}")
+            raise RecipeError(f"options are set of {' and '.join(sorted(roles))}, and its roles are {there}")
         return config
 
 

@@ -74,10 +74,10 @@ def run_study(
     missing = [number for number, file in enumerate(files) if not file.is_file()]
     anew = []
     for number in sorted({*range(len(files))} - {*missing}):
-        found = _same(plan, number, files[number])
-        if plan.trials[number].keep and not found["failed"] and not files[number].with_suffix(".npz").is_file():
+        trial_result = _same(plan, number, files[number])
+        if plan.trials[number].keep and not trial_result["failed"] and not files[number].with_suffix(".npz").is_file():
             missing.append(number)
-        elif found.get("measures") != code_that_measures(plan.configs[number], registry):
+        elif trial_result.get("measures") != code_that_measures(plan.configs[number], registry):
             anew.append(number)
     if anew:
         tell("warning", text=measured_anew(len(anew), "trial", "of metrics"))
@@ -85,10 +85,10 @@ def run_study(
     if missing:
         with _work(plan, registry, folder, store, jobs, tell) as run:
             named = plan.networks
-            asked = sorted(set[int]().union(*(plan.needs[number] for number in missing)))
-            wanted = [number for number in asked if store.find(identity(named[number][1])) is None]
-            for done, (number, seconds) in enumerate(run("make", wanted), len(asked) - len(wanted) + 1):
-                tell("network", done=done, total=len(asked), which=named[number][0], seconds=seconds)
+            numbers = sorted(set[int]().union(*(plan.needs[number] for number in missing)))
+            unmade = [number for number in numbers if store.find(identity(named[number][1])) is None]
+            for done, (number, seconds) in enumerate(run("make", unmade), len(numbers) - len(unmade) + 1):
+                tell("network", done=done, total=len(numbers), which=named[number][0], seconds=seconds)
             for done, (number, seconds) in enumerate(run("measure", missing), len(files) - len(missing) + 1):
                 tell(
                     "trial",
@@ -114,31 +114,31 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _same(plan: Plan, number: int, path: Path) -> dict[str, Any]:
     """What an earlier trial gave; refused if it was another run: other options, networks, or code."""
-    trial, found = plan.trials[number], _read(path)
-    if found.get("axes") != dict(trial.axes) or found.get("run") != fingerprint(plan.configs[number]):
+    trial, record = plan.trials[number], _read(path)
+    if record.get("axes") != dict(trial.axes) or record.get("run") != fingerprint(plan.configs[number]):
         raise RunError(
             f"{path} is not of the run that {trial} is now: the study, a plugin, or a version has changed since; "
             f"remove {path.parent} and resume, or start the study anew in another folder"
         )
-    return found
+    return record
 
 
 def _gathered(plan: Plan, registry: Registry, folder: Path, store: Store) -> Findings:
     rows = []
     bench = Bench(registry)
     for number, (trial, config) in enumerate(zip(plan.trials, plan.configs, strict=True)):
-        found = _read(_path(folder, number))
+        record = _read(_path(folder, number))
         rows.append(
             Measured(
                 axes=trial.axes,
                 task=config.task,
-                metrics=found["metrics"],
-                truth=found["truth"],
-                evaluations=found["evaluations"],
+                metrics=record["metrics"],
+                truth=record["truth"],
+                evaluations=record["evaluations"],
                 samples=functools.partial(_kept, _path(folder, number).with_suffix(".npz"), str(trial)),
                 references=functools.partial(_references, bench, config),
                 obtain=functools.partial(_obtained, store, config.recipes, config.device),
-                failed=found["failed"],
+                failed=record["failed"],
             )
         )
     better = {metric.name: metric.better for config in plan.configs for metric in metrics_of(config.task, registry)}
@@ -150,16 +150,16 @@ def _kept(path: Path, trial: str) -> Arm:
     advice = "remove it and resume, and it is measured again"
     check_unchanged(path, advice)
     try:
-        found = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
+        arrays = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
     except FileNotFoundError:
         raise ValueError(f"the samples of {trial} were not kept: say Trial(..., keep=True)") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is damaged ({error}): {advice}") from None
-    if "samples" not in found:
+    if "samples" not in arrays:
         raise RunError(f"{path} is damaged (it has no samples): {advice}")
-    condition: Condition = found.get("condition")
-    parts = {name.removeprefix("condition."): part for name, part in found.items() if name.startswith("condition.")}
-    return Arm(trial, found["samples"], parts or condition)
+    condition: Condition = arrays.get("condition")
+    parts = {name.removeprefix("condition."): part for name, part in arrays.items() if name.startswith("condition.")}
+    return Arm(trial, arrays["samples"], parts or condition)
 
 
 def _references(bench: Bench, config: RunConfig) -> Sequence[Arm]:
@@ -209,7 +209,7 @@ class _Worker:
             models = {role: denoiser_of(builder.obtain(recipe), role) for role, recipe in config.recipes.items()}
             point = models["main"] if config.guider is None else guided(config.guider, models)
             truth = self.bench.truth(config, stop).metrics
-            found: dict[str, Any] = {
+            record: dict[str, Any] = {
                 "axes": dict(trial.axes),
                 "run": fingerprint(config),
                 "measures": code_that_measures(config, self.bench.registry),
@@ -219,14 +219,14 @@ class _Worker:
             try:
                 arm, metrics, evaluations = self.bench.sampled(config, point, str(trial), stop)
             except DivergenceError as error:  # a finding, too: a weight may be too large
-                found |= {"metrics": dict.fromkeys(truth), "evaluations": 0.0, "failed": str(error)}
+                record |= {"metrics": dict.fromkeys(truth), "evaluations": 0.0, "failed": str(error)}
             else:
-                found |= {"metrics": metrics, "evaluations": evaluations}
+                record |= {"metrics": metrics, "evaluations": evaluations}
                 if trial.keep:
                     with whole_file(path.with_suffix(".npz")) as file:
                         np.savez(file, **_arrays(arm))
         with whole_file(path) as file:
-            file.write((json.dumps(found, indent=1, allow_nan=False) + "\n").encode())
+            file.write((json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
         return time.perf_counter() - begin
 
     @property
@@ -235,10 +235,10 @@ class _Worker:
 
 
 def _arrays(arm: Arm) -> dict[str, Any]:
-    found = {"samples": arm.samples.numpy()}
+    arrays = {"samples": arm.samples.numpy()}
     if isinstance(arm.condition, Tensor):
-        return {**found, "condition": arm.condition.numpy()}
-    return found | {f"condition.{name}": part.numpy() for name, part in (arm.condition or {}).items()}
+        return {**arrays, "condition": arm.condition.numpy()}
+    return arrays | {f"condition.{name}": part.numpy() for name, part in (arm.condition or {}).items()}
 
 
 def _worker_of(

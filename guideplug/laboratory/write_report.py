@@ -21,18 +21,18 @@ FEW = 3
 """Failed trials that are named."""
 
 
-def write_report(plan: Plan, found: Findings, report: Report, folder: Path) -> list[Path]:
+def write_report(plan: Plan, findings: Findings, report: Report, folder: Path) -> list[Path]:
     """Write a study's files; their paths, the Markdown first.
 
     Raises:
         ValueError: two files of the study would have one name.
     """
-    tables = {**report.tables, EVERYTHING: _everything(found)}
+    tables = {**report.tables, EVERYTHING: _everything(findings)}
     if EVERYTHING in report.tables:
         raise ValueError(f"its table {EVERYTHING!r} has the name of the table of all trials")
-    texts = {f"{plan.study.name}.md": markdown(plan, found, report)}
+    texts = {f"{plan.study.name}.md": markdown(plan, findings, report)}
     texts |= {f"{name}.csv": table.csv() for name, table in tables.items()}
-    texts["study.json"] = json.dumps(_plain(plan, found, report), indent=1, allow_nan=False) + "\n"
+    texts["study.json"] = json.dumps(_plain(plan, findings, report), indent=1, allow_nan=False) + "\n"
     for name, text in texts.items():
         with whole_file(folder / name) as file:
             file.write(text.encode())
@@ -44,9 +44,9 @@ def write_report(plan: Plan, found: Findings, report: Report, folder: Path) -> l
     return [*(folder / name for name in texts), *figures]
 
 
-def markdown(plan: Plan, found: Findings, report: Report) -> str:
+def markdown(plan: Plan, findings: Findings, report: Report) -> str:
     """The tables and sentences of a study."""
-    sentences = [*report.sentences, *failures(found)]
+    sentences = [*report.sentences, *failures(findings)]
     parts = [f"# {plan.expression}", plan.study.summary()]
     for name, table in report.tables.items():
         parts += [f"## {name}", "\n".join(_lines(table))]
@@ -55,14 +55,14 @@ def markdown(plan: Plan, found: Findings, report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def failures(found: Findings) -> list[str]:
+def failures(findings: Findings) -> list[str]:
     """What is said of trials that have no values, for their sampling diverged."""
-    failed = [row for row in found.rows if row.failed]
+    failed = [row for row in findings.rows if row.failed]
     if not failed:
         return []
     few = "; ".join(f"{where(row.axes)}: {row.failed}" for row in failed[:FEW])
     more = f"; and {len(failed) - FEW} more, see study.json" if len(failed) > FEW else ""
-    return [f"{len(failed)} of {len(found.rows)} trials diverged and have no values: {few}{more}"]
+    return [f"{len(failed)} of {len(findings.rows)} trials diverged and have no values: {few}{more}"]
 
 
 def _lines(table: Table) -> list[str]:
@@ -86,10 +86,10 @@ def _shown(value: Value, most: int) -> str:
     return number(value) if isinstance(value, float) else f"{value:,}"
 
 
-def _everything(found: Findings) -> Table:
+def _everything(findings: Findings) -> Table:
     """Every trial with its axes and metrics, as they were measured."""
-    axes = list(found.rows[0].axes)
-    metrics = [name for name in found.better if any(row.metrics.get(name) is not None for row in found.rows)]
+    axes = list(findings.rows[0].axes)
+    metrics = [name for name in findings.better if any(row.metrics.get(name) is not None for row in findings.rows)]
     columns = [*axes, *metrics, "outputs a sample"]
     rows = [
         [
@@ -97,19 +97,19 @@ def _everything(found: Findings) -> Table:
             *(row.metrics.get(name) for name in metrics),
             row.evaluations,
         ]
-        for row in found.rows
+        for row in findings.rows
     ]
     return Table(columns, rows)
 
 
-def _plain(plan: Plan, found: Findings, report: Report) -> dict[str, Any]:
+def _plain(plan: Plan, findings: Findings, report: Report) -> dict[str, Any]:
     return {
         "study": plan.expression,
-        "better": dict(found.better),
-        "truth": dict(found.rows[0].truth),
+        "better": dict(findings.better),
+        "truth": dict(findings.rows[0].truth),
         "trials": [
             {"axes": dict(row.axes), "metrics": dict(row.metrics), "evaluations": row.evaluations, "failed": row.failed}
-            for row in found.rows
+            for row in findings.rows
         ],
         "tables": {
             name: {"columns": list(table.columns), "rows": [[_listed(value) for value in row] for row in table.rows]}

@@ -77,10 +77,10 @@ class PythonRef:
             TrustError: in a command, its file is one that the user has neither named nor trusted.
         """
         function, module = self.place.rpartition(":")[2], self._module()
-        found = getattr(module, function, None)
-        if not callable(found):
+        attribute = getattr(module, function, None)
+        if not callable(attribute):
             raise RecipeError(f"{self.who}: {module.__name__} ({module.__file__}) has no function {function!r}")
-        loaded: Callable[..., Any] = found
+        loaded: Callable[..., Any] = attribute
         return loaded
 
     def digest(self) -> str:
@@ -244,7 +244,7 @@ def _from_file(path: Path) -> ModuleType:
 
 def raised(error: BaseException) -> str:
     """What was raised, and the line of the user's code that it came from."""
-    said = " ".join(f"{type(error).__name__}: {error}".split())
+    message = " ".join(f"{type(error).__name__}: {error}".split())
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) != Path(__file__)]
     own = [frame for frame in frames if "importlib" not in frame.filename]
-    return f"{said}, in {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else said
+    return f"{message}, in {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else message

@@ -84,23 +84,26 @@ class Resampled(DataRecipe):
         assert isinstance(others, DataModule)
         inside = self._groups(others) == number
         count = len(module.numbers)
-        wanted = round(self.share * count)
+        target = round(self.share * count)
         generator = torch.Generator().manual_seed(derived_seed("resampled", self.seed))
         parts = []
-        for members, taken, said in ((inside, wanted, "none"), (~inside, count - wanted, "every one")):
+        for members, taken, extent in (
+            (inside, target, "none"),
+            (~inside, count - target, "every one"),
+        ):
             if taken and not bool(members.any()):
                 raise RecipeError(
                     f"resampled: a share of {self.share:g} of {self.task.groups()[number]!r} cannot be reached: "
-                    f"{said} of the {len(inside)} samples is in that group"
+                    f"{extent} of the {len(inside)} samples is in that group"
                 )
             parts.append(_taken(members.nonzero().flatten(), taken, generator))
         module.others = others
         module.numbers.copy_(torch.cat(parts))
-        return {"data": f"{count} of {len(inside)} samples, {wanted} of them {self.task.groups()[number]}"}
+        return {"data": f"{count} of {len(inside)} samples, {target} of them {self.task.groups()[number]}"}
 
     def _groups(self, data: DataModule) -> Tensor:
         """The number of each item's group, int64 (N,), on the CPU."""
-        found = []
+        masks = []
         for ids in torch.split(torch.arange(data.size()), BATCH):
             x, condition = data.items(ids)
             x, condition = x.cpu(), on_device(condition, torch.device("cpu"))
@@ -110,8 +113,8 @@ class Resampled(DataRecipe):
                 raise RecipeError(
                     f"resampled: task {self.task.name!r} cannot tell the groups of samples apart: it needs group_of"
                 )
-            found.append(groups.cpu())
-        return torch.cat(found)
+            masks.append(groups.cpu())
+        return torch.cat(masks)
 
     def content(self) -> str:
         """The fingerprint of the task, which tells the groups apart."""

@@ -67,8 +67,8 @@ class TrainingRecipe(Averaged):
         until, unit = self.options.duration.amount, self.options.duration.unit
         seconds = round(training.counters.total_seconds, 3)
         builder.progress(training.step, until, reached=training.reached(unit), unit=unit, seconds=seconds)
-        wanted: dict[str, Extra] = {one.file: one for one in (*builder.expected(self), *self.extras())}
-        moments = _by_step([one for one in wanted.values() if isinstance(one, Average) and one.at is not None])
+        extras: dict[str, Extra] = {one.file: one for one in (*builder.expected(self), *self.extras())}
+        moments = _by_step([one for one in extras.values() if isinstance(one, Average) and one.at is not None])
 
         def each(now: Training) -> None:
             if now.step in moments:

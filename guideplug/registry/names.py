@@ -52,8 +52,12 @@ def remember(offers: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
     """Write down what plugins offer, for each the names by kind; what cannot be written is not remembered."""
     stamps = dict(_installed())
     plugins = [
-        {"plugin": plugin, "stamp": stamps.get(plugin), "names": {kind: list(names) for kind, names in found.items()}}
-        for plugin, found in offers.items()
+        {
+            "plugin": plugin,
+            "stamp": stamps.get(plugin),
+            "names": {kind: list(names) for kind, names in names_of.items()},
+        }
+        for plugin, names_of in offers.items()
     ]
     text = json.dumps({"plugins": plugins})
     with contextlib.suppress(OSError):

@@ -229,7 +229,7 @@ class Registry:
 
     def names(self, kind: str) -> list[str]:
         """The names known for a kind, presets included, sorted."""
-        return sorted(name for found, name in self._offers if found == kind)
+        return sorted(name for offered, name in self._offers if offered == kind)
 
     def find(self, kind: str, name: str) -> type[Strategy] | str:
         """The class of a strategy, or the expression of a preset.
@@ -264,8 +264,8 @@ class Registry:
 
     def classes(self, kind: type[S]) -> list[type[S]]:
         """The strategies of a kind that can be found by name."""
-        found = [self._offers[(kind.kind, name)] for name in self.names(kind.kind)]
-        return [cast(type[S], offers[0].what) for offers in found if len(offers) == 1 and not _is_text(offers[0])]
+        registered = [self._offers[(kind.kind, name)] for name in self.names(kind.kind)]
+        return [cast(type[S], offers[0].what) for offers in registered if len(offers) == 1 and not _is_text(offers[0])]
 
     def plugin(self, name: str) -> Plugin:
         """A plugin by its name.
@@ -309,10 +309,10 @@ def _check_api(plugin: Plugin, module: ModuleType) -> None:
 
 def _by_kind(plugin: Plugin) -> dict[str, list[str]]:
     """The names of what a plugin offers."""
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for offer in plugin.offers:
-        found.setdefault(offer.kind, []).append(offer.name)
-    return found
+        names.setdefault(offer.kind, []).append(offer.name)
+    return names
 
 
 def _is_text(offer: Offer) -> bool:

@@ -32,31 +32,31 @@ def chart(
 
 def banded(curves: Iterable[Sequence[tuple[float, float]]]) -> list[list[float | None]]:
     """Mean and population standard deviation of several curves, where at least one has a point."""
-    found: dict[float, list[float]] = {}
+    values_at: dict[float, list[float]] = {}
     for curve in curves:
         for x, y in curve:
-            found.setdefault(x, []).append(y)
+            values_at.setdefault(x, []).append(y)
     return [
         [x, statistics.fmean(values), statistics.pstdev(values) if len(values) > 1 else None]
-        for x, values in sorted(found.items())
+        for x, values in sorted(values_at.items())
     ]
 
 
 def steps(events: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[tuple[float, float]]]:
     """The curve of a quantity for each role, thinned to what a page can show."""
-    found: dict[str, dict[float, float]] = {}
+    values_of: dict[str, dict[float, float]] = {}
     for event in events:
         if event.get("event") == "step":
             x, y = as_number(event.get("step")), as_number(event.get(key))
             if x is not None and y is not None:
-                found.setdefault(str(event.get("role", "?")), {})[x] = y
-    return {role: _thinned(sorted(points.items())) for role, points in found.items()}
+                values_of.setdefault(str(event.get("role", "?")), {})[x] = y
+    return {role: _thinned(sorted(points.items())) for role, points in values_of.items()}
 
 
 def training_charts(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The curves of a run's trainings; those that stay the same all along say nothing, and are left out."""
-    found = []
-    for key, title, said, log in QUANTITIES:
+    charts = []
+    for key, title, label, log in QUANTITIES:
         curves = steps(events, key)
         if key == "kept":
             curves = {role: points for role, points in curves.items() if any(y < 1 for _, y in points)}
@@ -65,8 +65,8 @@ def training_charts(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
         if curves:
             series = [{"name": role, "points": banded([points])} for role, points in curves.items()]
             positive = all(y > 0 for points in curves.values() for _, y in points)
-            found.append(chart(title, {"": plot("training step", said, series, log=log and positive)}))
-    return found
+            charts.append(chart(title, {"": plot("training step", label, series, log=log and positive)}))
+    return charts
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -115,29 +115,29 @@ def _json(path: Path, missing: list[str], absent: str = "it is not there") -> Ma
         missing.append(f"{path.name} is missing: {absent}.")
         return {}
     try:
-        found = json.loads(_bytes(path))
+        value = json.loads(_bytes(path))
     except (OSError, ValueError, RecursionError) as error:
         missing.append(f"{path.name} is damaged ({_why(error)}).")
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         missing.append(f"{path.name} is damaged (no JSON object).")
         return {}
-    return found
+    return value
 
 
 def _events(path: Path, missing: list[str]) -> list[Mapping[str, Any]]:
     if not path.is_file():
         missing.append("events.jsonl is missing: there are no curves.")
         return []
-    found: list[Mapping[str, Any]] = []
+    events: list[Mapping[str, Any]] = []
     for line in _text(path, missing).splitlines():
         try:
             event = json.loads(line)
         except (ValueError, RecursionError):
             continue  # the last line of a run that was killed
         if isinstance(event, dict):
-            found.append(event)
-    return found
+            events.append(event)
+    return events
 
 
 def _sweep(path: Path, missing: list[str]) -> Mapping[str, NDArray[Any]]:
@@ -169,9 +169,9 @@ def _figure(folder: Path) -> tuple[str, bytes] | None:
     """The first picture of a run."""
     try:
         for path in sorted(folder.glob("*.png")):
-            found = _bytes(path)
-            if not path.name.startswith(".") and found.startswith(PNG):
-                return path.name, found
+            content = _bytes(path)
+            if not path.name.startswith(".") and content.startswith(PNG):
+                return path.name, content
     except (OSError, ValueError):
         pass
     return None

@@ -39,19 +39,19 @@ def page_of_runs(runs: Sequence[ReadRun], links: Sequence[str | None]) -> str:
     rows = []
     figures = [(run.path / "figures", name, link) for run, name, link in zip(runs, names, links, strict=True)]
     for run, name, label, link in zip(runs, names, labels, links, strict=True):
-        arms = {arm: as_table(found) for arm, found in as_table(run.metrics.get("arms")).items()}
-        drawn = {arm: found for arm, found in arms.items() if arm in ("unguided", "guided")} or {"-": {}}
-        for arm, found in drawn.items():
+        arms = {arm: as_table(truth) for arm, truth in as_table(run.metrics.get("arms")).items()}
+        drawn = {arm: truth for arm, truth in arms.items() if arm in ("unguided", "guided")} or {"-": {}}
+        for arm, truth in drawn.items():
             what = run.words.get("guider") if arm == "guided" and run.words.get("guider") else arm
-            values = [_value(as_number(found.get(metric))) for metric in metrics]
+            values = [_value(as_number(truth.get(metric))) for metric in metrics]
             seed = run.words.get("seed")
             cells = [_cell(name, href=link), _cell(str(what)), _cell(str(seed if seed is not None else "-"), seed)]
             rows.append({"arm": label, "cells": [*cells, _cell(run.status), *values]})
     truths = {json.dumps(as_table(as_table(run.metrics.get("arms")).get("truth")), sort_keys=True) for run in runs}
     foot = []
     if len(truths) == 1:
-        found = as_table(as_table(runs[0].metrics.get("arms")).get("truth"))
-        foot = [[_cell("true samples"), *[_cell("")] * 3, *(_value(as_number(found.get(name))) for name in metrics)]]
+        truth = as_table(as_table(runs[0].metrics.get("arms")).get("truth"))
+        foot = [[_cell("true samples"), *[_cell("")] * 3, *(_value(as_number(truth.get(name))) for name in metrics)]]
     tables = [{"caption": "Metrics of every run", "note": "", "columns": columns, "rows": rows, "foot": foot}]
     return rendered(
         "several.html",
@@ -73,35 +73,37 @@ def page_of_comparison(folder: Path) -> str:
     Raises:
         RunError: ``compare.json`` is missing, or is none.
     """
-    found = _read(folder / "compare.json")
-    rows, trainings = _tables(found.get("rows")), _tables(found.get("trainings"))
-    metrics = {name: str(as_table(facts).get("better", "")) for name, facts in as_table(found.get("metrics")).items()}
+    comparison = _read(folder / "compare.json")
+    rows, trainings = _tables(comparison.get("rows")), _tables(comparison.get("trainings"))
+    metrics = {
+        name: str(as_table(facts).get("better", "")) for name, facts in as_table(comparison.get("metrics")).items()
+    }
     arms = list(dict.fromkeys((str(row.get("guider")), str(row.get("selector"))) for row in rows))
     selectors = len({selector for _, selector in arms})
     named = {arm: _arm(*arm, selectors) for arm in arms}
-    chosen = as_table(found.get("chosen"))
+    chosen = as_table(comparison.get("chosen"))
     tables = [
-        _budget(budget, said, _tables(chosen.get(budget)), rows, named, metrics, as_table(found.get("truth")))
-        for budget, said in BUDGETS.items()
+        _budget(budget, title, _tables(chosen.get(budget)), rows, named, metrics, as_table(comparison.get("truth")))
+        for budget, title in BUDGETS.items()
         if chosen.get(budget)
     ]
     for budget, table in zip(BUDGETS, tables, strict=False):
-        missed = [str(miss.get("selector")) for miss in _tables(as_table(found.get("missed")).get(budget))]
+        missed = [str(miss.get("selector")) for miss in _tables(as_table(comparison.get("missed")).get(budget))]
         if missed:
-            told = f"{MISSED} not near the budget, so that nothing is concluded: {', '.join(missed)}."
-            table["note"] = f"{table['note']} {told}".strip()
+            note = f"{MISSED} not near the budget, so that nothing is concluded: {', '.join(missed)}."
+            table["note"] = f"{table['note']} {note}".strip()
         for line in table["rows"]:
             if line["selector"] in missed:
                 line["cells"][1]["text"] += f" {MISSED}"
-        shared = [*as_table(found.get("shared_guides")), *as_table(found.get("shared_references"))]
+        shared = [*as_table(comparison.get("shared_guides")), *as_table(comparison.get("shared_references"))]
         if shared:
             alone = f"Trainings share networks, and intervals are about those alone: {', '.join(shared)}."
             table["note"] = f"{table['note']} {alone}".strip()
     return rendered(
         "several.html",
         kind="comparison",
-        title=f"Comparison of {len(arms)} arms over {len(found.get('seeds') or [])} seeds",
-        lead=[str(line) for line in found.get("words") or []],
+        title=f"Comparison of {len(arms)} arms over {len(comparison.get('seeds') or [])} seeds",
+        lead=[str(line) for line in comparison.get("words") or []],
         tables=tables,
         charts=_curves_of_comparison(rows, trainings, named, metrics),
         figures=_figures([(folder, "at the budgets", None)]),
@@ -117,17 +119,17 @@ def page_of_study(folder: Path) -> str:
     Raises:
         RunError: ``study.json`` is missing, or is none.
     """
-    found = _read(folder / "study.json")
-    better = {name: str(way) for name, way in as_table(found.get("better")).items()}
-    trials = _tables(found.get("trials"))
-    tables = [_of_study(str(name), as_table(table), better) for name, table in as_table(found.get("tables")).items()]
+    study = _read(folder / "study.json")
+    better = {name: str(way) for name, way in as_table(study.get("better")).items()}
+    trials = _tables(study.get("trials"))
+    tables = [_of_study(str(name), as_table(table), better) for name, table in as_table(study.get("tables")).items()]
     tables.append(_trials(trials, better))
-    names = [str(name) for name in found.get("figures") or []]
+    names = [str(name) for name in study.get("figures") or []]
     return rendered(
         "several.html",
         kind="study",
-        title=f"Study {str(found.get('study', folder.name)).partition('(')[0]}",
-        lead=[str(line) for line in found.get("words") or []],
+        title=f"Study {str(study.get('study', folder.name)).partition('(')[0]}",
+        lead=[str(line) for line in study.get("words") or []],
         tables=tables,
         charts=_curves_of_study(trials, better),
         figures=_figures([(folder, Path(name).stem, None) for name in names], names),
@@ -173,13 +175,11 @@ def _config(path: Path) -> str:
         return ""
 
 
-def _figures(
-    wanted: Sequence[tuple[Path, str, str | None]], names: Sequence[str] | None = None
-) -> list[dict[str, Any]]:
+def _figures(files: Sequence[tuple[Path, str, str | None]], names: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Pictures of folders, as long as they fit: the first of each, or those named."""
-    found: list[dict[str, Any]] = []
+    figures: list[dict[str, Any]] = []
     left = MOST_OF_FIGURES
-    for place, (folder, title, link) in enumerate(wanted):
+    for place, (folder, title, link) in enumerate(files):
         try:
             # A file is named by data: only a plain name, of this very folder, is looked at.
             paths = sorted(folder.glob("*.png")) if names is None else [folder / Path(names[place]).name]
@@ -188,8 +188,8 @@ def _figures(
             data = b""
         if data.startswith(PNG):
             left -= len(data)
-            found.append({"title": title, "data": image(data), "href": link})
-    return found
+            figures.append({"title": title, "data": image(data), "href": link})
+    return figures
 
 
 # Several runs
@@ -212,13 +212,13 @@ def _labels(runs: Sequence[ReadRun]) -> list[str]:
     if len(tasks) == 1:
         labels = [label.removeprefix(f"{run.words.get('task')}, ") for run, label in zip(runs, labels, strict=True)]
     bare = [_but_seeds(run.config) for run in runs]
-    found = []
+    rows = []
     for number_of_run, label in enumerate(labels):
         others = [bare[place] for place, other in enumerate(labels) if other == label]
         kinds = list(dict.fromkeys(others))
         kind = kinds.index(bare[number_of_run]) + 1
-        found.append(label if len(kinds) == 1 else f"{label} ({kind})")
-    return found
+        rows.append(label if len(kinds) == 1 else f"{label} ({kind})")
+    return rows
 
 
 def _but_seeds(config: str) -> str:
@@ -228,14 +228,14 @@ def _but_seeds(config: str) -> str:
 
 
 def _metrics_of(runs: Iterable[ReadRun]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    signs: dict[str, str] = {}
     for run in runs:
         listed = run.words.get("metrics")
         for metric in _tables(listed):
-            found[str(metric.get("name"))] = str(metric.get("better", ""))
+            signs[str(metric.get("name"))] = str(metric.get("better", ""))
         for values in as_table(run.metrics.get("arms")).values():
             for name in as_table(values):
-                found.setdefault(str(name), "")
+                signs.setdefault(str(name), "")
     shown = {
         name
         for run in runs
@@ -243,32 +243,32 @@ def _metrics_of(runs: Iterable[ReadRun]) -> dict[str, str]:
         for name, value in as_table(as_table(run.metrics.get("arms")).get(arm)).items()
         if value is not None
     }
-    return {name: better for name, better in found.items() if name in shown}
+    return {name: better for name, better in signs.items() if name in shown}
 
 
 def _said_of_runs(runs: Sequence[ReadRun]) -> list[str]:
     unfinished = [run for run in runs if run.status != "finished"]
     tasks = list(dict.fromkeys(str(run.words.get("task", "an unknown task")) for run in runs))
-    said = [f"Runs of {', '.join(tasks)}."]
+    sentences = [f"Runs of {', '.join(tasks)}."]
     if unfinished:
-        said.append(
+        sentences.append(
             f"{len(unfinished)} of {len(runs)} have not finished: {', '.join(r.path.name for r in unfinished)}."
         )
-    return said
+    return sentences
 
 
 def _curves_of_runs(runs: Sequence[ReadRun], labels: Sequence[str]) -> list[dict[str, Any]]:
     plots = {}
-    for key, said in (("loss", "loss of the main network"), ("effective_sample_size", "effective sample size")):
+    for key, caption in (("loss", "loss of the main network"), ("effective_sample_size", "effective sample size")):
         curves: dict[str, list[list[tuple[float, float]]]] = {label: [] for label in labels}
         for run, label in zip(runs, labels, strict=True):
-            found = steps(run.events, key).get("main")
-            if found:
-                curves[label].append(found)
-        series = [{"name": label, "points": banded(found)} for label, found in curves.items() if found]
+            values = steps(run.events, key).get("main")
+            if values:
+                curves[label].append(values)
+        series = [{"name": label, "points": banded(values)} for label, values in curves.items() if values]
         if series:
-            positive = all(y > 0 for found in curves.values() for curve in found for _, y in curve)
-            plots[said] = plot("training step", said, series, log=key == "loss" and positive)
+            positive = all(y > 0 for values in curves.values() for curve in values for _, y in curve)
+            plots[caption] = plot("training step", caption, series, log=key == "loss" and positive)
     if not plots:
         return []
     note = "Lines are means over the seeds of an arm, bands one standard deviation to each side."
@@ -287,7 +287,7 @@ def _arm(guider: str, selector: str, selectors: int) -> str:
 
 def _budget(
     budget: str,
-    said: str,
+    title: str,
     chosen: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
     named: Mapping[tuple[str, str], str],
@@ -305,7 +305,7 @@ def _budget(
             and (selector, row.get("seed"), row.get("step")) in taken
         ]
         values = [
-            _mean([value for found in mine if (value := as_number(found.get(name))) is not None], seeds)
+            _mean([value for measured in mine if (value := as_number(measured.get(name))) is not None], seeds)
             for name in metrics
         ]
         spent = [as_number(one.get("spent")) for one in chosen if str(one.get("selector")) == selector]
@@ -317,7 +317,7 @@ def _budget(
         *(_column(name, numeric=True, better=better) for name, better in metrics.items()),
     ]
     foot = [[_cell("true samples"), _cell(""), *(_value(as_number(truth.get(name))) for name in metrics)]]
-    caption = f"At {said}"
+    caption = f"At {title}"
     note = f"Mean ± standard deviation over {seeds} seeds." if seeds > 1 else ""
     return {"caption": caption, "note": note, "columns": columns, "rows": lines, "foot": foot}
 
@@ -345,15 +345,17 @@ def _curves_of_comparison(
     if max(counts.values(), default=0) < 2:
         return []
     plots = {}
-    for metric, (along, said) in itertools.product(metrics, ALONG.items()):
+    for metric, (along, caption) in itertools.product(metrics, ALONG.items()):
         series = []
         for arm, label in named.items():
             points = []
-            for (other, step), found in places.items():
+            for (other, step), per_seed in places.items():
                 if other != arm:
                     continue
-                values = [v for row in found if (v := as_number(as_table(row.get("metrics")).get(metric))) is not None]
-                keys = [(arm[1], row.get("seed"), step) for row in found]
+                values = [
+                    v for row in per_seed if (v := as_number(as_table(row.get("metrics")).get(metric))) is not None
+                ]
+                keys = [(arm[1], row.get("seed"), step) for row in per_seed]
                 xs = [x for key in keys if key in spent and (x := as_number(spent[key].get(along))) is not None]
                 if values and xs:
                     spread = statistics.pstdev(values) if len(values) > 1 else None
@@ -361,7 +363,7 @@ def _curves_of_comparison(
             if points:
                 series.append({"name": label, "points": sorted(points)})
         if series:
-            plots[f"{metric}|{said}"] = plot(said, f"{metric} {ARROWS.get(metrics[metric], '')}".strip(), series)
+            plots[f"{metric}|{caption}"] = plot(caption, f"{metric} {ARROWS.get(metrics[metric], '')}".strip(), series)
     if not plots:
         return []
     shown = [name for name in metrics if any(key.startswith(f"{name}|") for key in plots)]

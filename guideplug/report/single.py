@@ -80,13 +80,13 @@ def _facts(run: ReadRun) -> list[tuple[str, str]]:
         outputs = sum(as_number(as_table(count).get("outputs")) or 0 for count in as_table(counts).values())
         if samples:
             per_arm.append(f"{arm} {outputs / samples:g}")
-    found = [
+    facts = [
         ("Samples", f"{samples:,.0f} an arm" if samples else ""),
         ("Training", f"{steps:,.0f} steps" + (f", {_duration(trained)}" if trained else "") if steps else ""),
         ("Outputs a sample", ", ".join(per_arm)),
         ("Seed", _text(run.words.get("seed"))),
     ]
-    return [(name, said) for name, said in found if said]
+    return [(name, text) for name, text in facts if text]
 
 
 def _figure(run: ReadRun) -> dict[str, str] | None:
@@ -107,7 +107,7 @@ def _figure(run: ReadRun) -> dict[str, str] | None:
 def _alt(run: ReadRun, arms: Sequence[str]) -> str:
     """What the figure would show, in numbers: of each aspect's first metric."""
     values = as_table(run.metrics.get("arms"))
-    said, aspects = [], set()
+    sentences, aspects = [], set()
     for metric in _known_metrics(run):
         if metric["aspect"] in aspects:
             continue
@@ -115,24 +115,24 @@ def _alt(run: ReadRun, arms: Sequence[str]) -> str:
         each = ", ".join(f"{arm} {number(value)}" for arm, value in known if value is not None)
         if each:
             aspects.add(metric["aspect"])
-            said.append(f"{metric['name']} ({BETTER.get(metric['better'], '')}): {each}")
-    return f"Samples side by side: {', '.join(arms)}. {'; '.join(said)}."
+            sentences.append(f"{metric['name']} ({BETTER.get(metric['better'], '')}): {each}")
+    return f"Samples side by side: {', '.join(arms)}. {'; '.join(sentences)}."
 
 
 def _known_metrics(run: ReadRun) -> list[dict[str, str]]:
     """The metrics in the order of the table; what is measured and not described comes last."""
     listed = run.words.get("metrics")
-    found = [
+    metrics = [
         {key: str(as_table(item).get(key, "")) for key in ("name", "better", "aspect")}
         for item in (listed if isinstance(listed, list) else [])
     ]
-    names = {item["name"] for item in found}
+    names = {item["name"] for item in metrics}
     for values in as_table(run.metrics.get("arms")).values():
         for name in as_table(values):
             if name not in names:
                 names.add(name)
-                found.append({"name": name, "better": "", "aspect": ""})
-    return found
+                metrics.append({"name": name, "better": "", "aspect": ""})
+    return metrics
 
 
 def _metrics(run: ReadRun) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _metrics(run: ReadRun) -> dict[str, Any]:
     rows = []
     for metric in _known_metrics(run):
         name = metric["name"]
-        values = {arm: as_number(found.get(name)) for arm, found in arms.items()}
+        values = {arm: as_number(measured.get(name)) for arm, measured in arms.items()}
         if all(value is None for value in values.values()):
             continue
         row: dict[str, Any] = {
@@ -178,8 +178,8 @@ def _evaluations(run: ReadRun) -> list[dict[str, Any]]:
 
 
 def _seconds(run: ReadRun) -> list[dict[str, Any]]:
-    found = {name: as_number(value) for name, value in as_table(run.metrics.get("seconds")).items()}
-    shown = {name: value for name, value in found.items() if value is not None and value >= 0.005}
+    seconds = {name: as_number(value) for name, value in as_table(run.metrics.get("seconds")).items()}
+    shown = {name: value for name, value in seconds.items() if value is not None and value >= 0.005}
     most = max(shown.values(), default=1.0)
     return [
         {"name": PHASES.get(name, name), "seconds": f"{value:,.2f}", "share": f"{100 * value / most:.1f}"}
@@ -194,7 +194,7 @@ def _provenance(run: ReadRun) -> list[tuple[str, str]]:
     if started is not None and 0 <= started < 1e11:
         when = datetime.datetime.fromtimestamp(started, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     seeds = ", ".join(f"{name} {value}" for name, value in _plain(record.get("seeds")) if value)
-    found = [
+    facts = [
         ("Folder", str(run.path)),
         ("Command", _text(record.get("command"))),
         ("Started", when),
@@ -205,18 +205,18 @@ def _provenance(run: ReadRun) -> list[tuple[str, str]]:
         ("Seeds", seeds),
         ("Git commit of the working folder", _text(record.get("git"))),
     ]
-    return [(name, said) for name, said in found if said]
+    return [(name, text) for name, text in facts if text]
 
 
 def _plugins(run: ReadRun) -> list[str]:
     listed = run.record.get("plugins")
-    found = []
+    rows = []
     for plugin in listed if isinstance(listed, list) else []:
         facts = as_table(plugin)
         broken = f" (broken: {facts['broken']})" if facts.get("broken") else ""
         digest = f" sha256 {str(facts['sha256'])[:16]}…" if facts.get("sha256") else ""
-        found.append(f"{facts.get('from') or facts.get('name')}{digest}{broken}")
-    return found
+        rows.append(f"{facts.get('from') or facts.get('name')}{digest}{broken}")
+    return rows
 
 
 def _plain(value: Any) -> list[tuple[str, str]]:

@@ -58,10 +58,10 @@ def _points(samples: Array, truth: Array, option: str, weights: list[float]) -> 
 
     apart = _nearest(truth, truth, leave_out=True)
     spread = float(np.sqrt(truth.var(0).sum())) or 1.0
-    said = []
+    sentences = []
     for weight, points in zip(weights, samples, strict=True):
         wide = float(np.sqrt(points.var(0).sum())) / spread
-        said.append(
+        sentences.append(
             f"At {option} {weight:g}, samples are {_nearest(points, truth):.3g} from the nearest true sample in the "
             f"mean (true ones from each other {apart:.3g}), and spread {wide:.2f} times as wide as true ones."
         )
@@ -72,7 +72,7 @@ def _points(samples: Array, truth: Array, option: str, weights: list[float]) -> 
         "middle": middle.tolist(),
         "half": half,
         "view": [*((seen_low + seen_high) / 2).tolist(), seen],
-        "said": said,
+        "said": sentences,
     }
 
 

@@ -221,11 +221,11 @@ class StoreBuilder(OldWorkshop):
     def _with_extras(self, recipe: Recipe, extras: Sequence[Extra]) -> Entry:
         """The entry of a recipe, with further files; where one of them is missing all that are wanted are made."""
         entry = self._entry(recipe)
-        wanted = {one.file: one for one in (*self.expected(recipe), *recipe.extras(), *extras)}
-        urgent = [one.file for one in extras] or wanted
+        extras_of = {one.file: one for one in (*self.expected(recipe), *recipe.extras(), *extras)}
+        urgent = [one.file for one in extras] or extras_of
         if all(file in entry.files for file in urgent):
             return entry
-        missing = [one for file, one in wanted.items() if file not in entry.files]
+        missing = [one for file, one in extras_of.items() if file not in entry.files]
         with self._making_of(recipe, identity(recipe)):
             recipe.make_extras(missing, self, lambda file, tensors: self._store.add(self._entry(recipe), file, tensors))
         return self._entry(recipe)

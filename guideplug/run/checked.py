@@ -51,19 +51,19 @@ def check_lines(built: Mapping[str, Built], task: Task, samples: int) -> Iterato
             continue
         which = f"the network of the role {role!r} ({item.recipe.name})"
         try:
-            found = _found(item.module, task, min(max(samples, FEWEST), MOST))
+            check = _found(item.module, task, min(max(samples, FEWEST), MOST))
         except Exception as error:  # a run goes on that could without the check
             reason = " ".join(f"{error}".split()) or type(error).__name__
             yield f"{which} was not checked: {reason}"
             continue
-        if found.verdict != "right" and (role == "main" or found.code):
-            code = f" Write {found.code}." if found.code else ""
-            yield f"{which} looks {found.verdict}. {found.diagnosis}{code} See guideplug check (docs/adapters.md)"
+        if check.verdict != "right" and (role == "main" or check.code):
+            code = f" Write {check.code}." if check.code else ""
+            yield f"{which} looks {check.verdict}. {check.diagnosis}{code} See guideplug check (docs/adapters.md)"
 
 
 def _found(module: Leaf, task: Task, count: int) -> Check:
     examples = task_examples(task, count)
     if examples is None:
         return check_denoiser(module)
-    found = glance(module, *examples, most=count)
-    return found if found.verdict == "right" else check_denoiser(module, *examples, most=count)
+    check = glance(module, *examples, most=count)
+    return check if check.verdict == "right" else check_denoiser(module, *examples, most=count)

@@ -78,9 +78,9 @@ def strategies_in(value: Any) -> Iterator[Strategy]:
         for attribute in attrs.fields(type(value)):
             yield from strategies_in(getattr(value, attribute.name))
     elif isinstance(value, Mapping):
-        yield from (found for item in value.values() for found in strategies_in(item))
+        yield from (strategy for item in value.values() for strategy in strategies_in(item))
     elif isinstance(value, list | tuple):
-        yield from (found for item in value for found in strategies_in(item))
+        yield from (strategy for item in value for strategy in strategies_in(item))
 
 
 def _origins(config: RunConfig) -> Iterator[str]:
@@ -123,11 +123,11 @@ def _key(source: Source, taken: set[str]) -> str:
     titled = [word for word in re.findall(r"[a-z0-9]+", _plain(source.title)) if word not in SMALL_WORDS]
     first = re.split(r",|;|\band\b|\bet al\b", source.authors)[0].split()
     name = "" if source.authors[:1].islower() or not first else re.sub(r"[^a-z]", "", _plain(first[-1]))
-    key = wanted = f"{name or 'anonymous'}{source.year}{titled[0] if titled else ''}"
+    key = plain_key = f"{name or 'anonymous'}{source.year}{titled[0] if titled else ''}"
     number = 1
     while key in taken:
         number += 1
-        key = f"{wanted}-{number}"
+        key = f"{plain_key}-{number}"
     taken.add(key)
     return key
 

@@ -239,7 +239,7 @@ class Experiment:
             seconds["weights"] = time.perf_counter() - begin
             self.folder.write_arrays(sweep, "sweep.npz")
         facts = built["main"].facts
-        found = {
+        record = {
             "arms": values,
             "differences": {one.metric: one.record() for one in judged},
             "seconds": seconds,
@@ -255,8 +255,8 @@ class Experiment:
             "found": [role for role, item in built.items() if item.found and item.recipe.stored],
             "warnings": self._warnings,
         }
-        self.folder.write_json("metrics.json", found)
-        return Outcome(self.folder.path, found, metrics, figure, animation)
+        self.folder.write_json("metrics.json", record)
+        return Outcome(self.folder.path, record, metrics, figure, animation)
 
     def _warn(self, observers: Observers, texts: Iterable[str]) -> None:
         """Tell what is suspicious at once, and keep it for ``metrics.json``."""
@@ -378,21 +378,21 @@ def _evaluations(counts: Tally, models: Mapping[str, Leaf]) -> dict[str, dict[st
     named: dict[NetworkNode, str] = {
         model: role for role, model in models.items() if isinstance(model, Leaf)
     }  # main comes last, and wins
-    found = {role: Count() for role in models if role in named.values()}
+    totals = {role: Count() for role in models if role in named.values()}
     for network, count in counts.counts.items():
-        total = found.setdefault(named.get(network, network.role), Count())
+        total = totals.setdefault(named.get(network, network.role), Count())
         total.calls, total.outputs = total.calls + count.calls, total.outputs + count.outputs
         total.gradients += count.gradients
     return {
         role: {"calls": count.calls, "outputs": count.outputs}
         | ({"gradients": count.gradients} if count.gradients else {})
-        for role, count in found.items()
+        for role, count in totals.items()
     }
 
 
 def _git_commit() -> str | None:
     try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        process = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
+    return process.stdout.strip()

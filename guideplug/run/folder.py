@@ -36,14 +36,14 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     check_unchanged(path)
     try:
-        found = read_json_file(path)
+        value = read_json_file(path)
     except FileNotFoundError:
         raise RunError(f"{path} is missing: {path.parent} is not a whole run folder") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is damaged ({error}): start the run again in another folder") from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise RunError(f"{path} is damaged (no JSON object): start the run again in another folder")
-    return found
+    return value
 
 
 class RunFolder:

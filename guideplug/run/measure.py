@@ -73,8 +73,8 @@ class Bench:
         if key not in self._truths:
             arms = config.task.truth(config.samples, config.sampler, config.sample_seed)
             context = Context(config.task, {arm.name: arm for arm in arms}, config.sampler, config.sample_seed)
-            found = measured(arms[0], metrics_of(config.task, self.registry), context, stop)
-            self._truths[key] = Truth(arms, context, found)
+            metrics = measured(arms[0], metrics_of(config.task, self.registry), context, stop)
+            self._truths[key] = Truth(arms, context, metrics)
         return self._truths[key]
 
     def sampled(
@@ -93,6 +93,6 @@ class Bench:
             each=lambda arm, done, total: stop(),
         )
         context = attrs.evolve(truth.context, cache=dict(truth.context.cache))
-        found = measured(drawn[name], metrics_of(config.task, self.registry), context, stop)
+        metrics = measured(drawn[name], metrics_of(config.task, self.registry), context, stop)
         outputs = sum(count.outputs for count in tallies[name].counts.values())
-        return drawn[name], found, outputs / config.samples
+        return drawn[name], metrics, outputs / config.samples

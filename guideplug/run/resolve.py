@@ -153,14 +153,14 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
         if means_none(given) and key not in ("guider", "selector"):
             raise ConfigError(f"{key} is none: a run has one; name it, or leave it to the task")
         try:
-            found = None if given is None or means_none(given) else reader.read(given, kind, key)
+            value_read = None if given is None or means_none(given) else reader.read(given, kind, key)
         except ExpressionError as error:
             raise ExpressionError(f"{key}: {error}") from None
         for rest, value in changes[key]:
-            if found is None:
+            if value_read is None:
                 raise ConfigError(f"--set {key}.{rest}: no {key} is chosen; give --{key}")
-            found = reader.replaced(found, rest, value, key)
-        return found
+            value_read = reader.replaced(value_read, rest, value, key)
+        return value_read
 
     if "task" not in raw and "default" not in registry.names("task"):
         raise ConfigError(f"no task is chosen: give --task; known: {', '.join(registry.names('task')) or 'none'}")
@@ -201,8 +201,8 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     needed: dict[str, Recipe] = {}
     if guider is not None:
         trained = main if isinstance(main, MainRecipe) else plain
-        wanted = {**{role: None for role in guider.may_use() if role in models}, **guider.needs(task, trained)}
-        needed = roles.needed(wanted, f"guider {guider.name!r}")
+        needs = {**{role: None for role in guider.may_use() if role in models}, **guider.needs(task, trained)}
+        needed = roles.needed(needs, f"guider {guider.name!r}")
         if request.file is not None:
             before = _earlier_guider(request.file.values.get("guider"), reader)
             _check_networks_of_file(request.file, request.models, guider, renewed_roles(before, guider, task, trained))
@@ -316,8 +316,8 @@ def _check_plan(selector: Selector, batch: int) -> None:
 def _processors() -> int:
     """Processors that this process may use, or fewer where OMP_NUM_THREADS says so."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(there, int(asked)) if asked.isdecimal() and int(asked) > 0 else there
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(there, int(limit)) if limit.isdecimal() and int(limit) > 0 else there
 
 
 def _model_changes(sets: Sequence[tuple[tuple[str, str], Value, str]]) -> dict[str, list[tuple[str, Value]]]:

@@ -43,7 +43,7 @@ class Roles:
 
     def needed(self, needs: Mapping[str, Recipe | str | None], who: str) -> dict[str, Recipe]:
         """The recipes of what a strategy needs: the user's, else its own, which may be an expression."""
-        found: dict[str, Recipe] = {}
+        recipes: dict[str, Recipe] = {}
         for role, default in needs.items():
             if role == "main":
                 raise RecipeError(f"{who} asks for the role 'main', which is the network itself: name another role")
@@ -55,16 +55,16 @@ class Roles:
                     f"{who} needs a network for its role {role!r}, and task {self._main.task.name!r} has no recipe for "
                     f"it: give --model {role}=PATH, or a recipe such as --model {role}='train(duration=512it)'"
                 )
-            found[role] = recipe
-        return found
+            recipes[role] = recipe
+        return recipes
 
     def named(self, role: str, default: Recipe | str | None = None) -> Any:
         """The recipe of one role."""
         if role == "main" and "main" not in self._given:
             return self._main
         if role in self.known:
-            asked = default is not None and role not in self._given and not self.changed.get(role)
-            if asked and self._read(role, default) != self.known[role]:
+            has_default = default is not None and role not in self._given and not self.changed.get(role)
+            if has_default and self._read(role, default) != self.known[role]:
                 raise RecipeError(f"the role {role!r} is used for two different networks: name one of them otherwise")
             return self.known[role]
         if role in self._open:
@@ -148,8 +148,8 @@ class Roles:
         if default is None or isinstance(default, Recipe):
             return None if default is None else type(default)
         tree = parse(default)
-        found = self._reader.catalog.find(Recipe.kind, tree.name) if isinstance(tree, Call) else None
-        return found if isinstance(found, type) and issubclass(found, Recipe) else None
+        cls = self._reader.catalog.find(Recipe.kind, tree.name) if isinstance(tree, Call) else None
+        return cls if isinstance(cls, type) and issubclass(cls, Recipe) else None
 
 
 class _Names(Mapping[str, Recipe]):
@@ -165,8 +165,8 @@ class _Names(Mapping[str, Recipe]):
         return role in self._names()
 
     def __getitem__(self, role: str) -> Recipe:
-        found: Recipe = self._roles.named(role)
-        return found
+        recipe: Recipe = self._roles.named(role)
+        return recipe
 
     def __iter__(self) -> Any:
         return iter(dict.fromkeys(self._names()))
@@ -195,5 +195,5 @@ def _architecture_beside(path: str, reader: Reader, default: Network) -> Network
     text = read_json(beside).get("denoiser")
     if not isinstance(text, str):
         return default
-    found: Network = reader.expression(text, Network, str(beside))
-    return found
+    network: Network = reader.expression(text, Network, str(beside))
+    return network

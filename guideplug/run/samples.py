@@ -36,15 +36,15 @@ def read_arms(path: Path, task: Task) -> list[Arm]:
         raise UsageError(f"{path} holds no samples: give an array (N, {_shape(task)}) under any name")
     condition = _condition(arrays)
     start = None if "start" not in arrays else _checked(f"{path}: start", arrays["start"], task)
-    found = []
+    arms = []
     for name, array in samples.items():
         values = _checked(f"{path}: {name}", array, task)
         where = f"{path}: {name} has {len(array)} samples"
         for part, beside in arrays.items():
             if part not in samples and len(beside) != len(array):
                 raise UsageError(f"{where}, {part} has {len(beside)} rows: give one for each sample")
-        found.append(Arm(name, values, condition, start))
-    return found
+        arms.append(Arm(name, values, condition, start))
+    return arms
 
 
 def check_condition(given: Condition, expected: Condition, path: str, task: Task) -> None:

@@ -48,12 +48,12 @@ def words_of(folder: Path, registry: Registry | None = None) -> dict[str, Any]:
     known = registry if registry is not None else _installed()
     # Nothing is run, so neither the run's device nor its networks' files need be there.
     config = resolve(Request(values={"device": "cpu"}, file=file, check_files=False), known)
-    found = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else None
+    metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else None
     table = metrics_of(config.task, known)
     figure = run.figure(config.task.name)
-    if found is None:
+    if metrics is None:
         return _plain_words(config, known, str(file.values.get("device", "")))
-    return _words(config, Outcome(folder, found, table, figure), known)
+    return _words(config, Outcome(folder, metrics, table, figure), known)
 
 
 @functools.cache

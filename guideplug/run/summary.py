@@ -94,8 +94,8 @@ def _composition(counts: Mapping[str, Sequence[Any]] | None) -> list[str]:
     if not clear:
         return []
     clear = sorted(clear, key=lambda name: -abs(math.log(max(ratios[name], 1e-9))))[:MOST_GROUPS]
-    said = ", ".join(f"{name} ×{ratios[name]:.2f}" for name in sorted(clear, key=lambda name: -ratios[name]))
-    return [f"against a blind choice: {said}"]
+    shares = ", ".join(f"{name} ×{ratios[name]:.2f}" for name in sorted(clear, key=lambda name: -ratios[name]))
+    return [f"against a blind choice: {shares}"]
 
 
 def cost_sentences(outcome: Outcome) -> list[str]:
@@ -109,8 +109,8 @@ def cost_sentences(outcome: Outcome) -> list[str]:
         lines.append(f"{arm}: {each} outputs a sample, in {calls} network calls")
     seconds = outcome.metrics["seconds"]
     shown = ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items() if value >= 0.05)
-    found = outcome.metrics["found"]
-    note = f" (training seconds of {' and '.join(found)} as they were when the store got them)" if found else ""
+    roles = outcome.metrics["found"]
+    note = f" (training seconds of {' and '.join(roles)} as they were when the store got them)" if roles else ""
     return [*lines, f"seconds: {shown or 'less than 0.1'}{note}"]
 
 
@@ -143,12 +143,12 @@ def next_commands(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -
 def notes(config: RunConfig) -> list[str]:
     """What may surprise: a guide of another architecture than the network that it guides."""
     main = architecture(config.main)
-    found = []
+    lines = []
     for role, recipe in config.models.items():
         other = architecture(recipe)
         if main is not None and other is not None and other.name != main.name and recipe != config.main:
-            found.append(
+            lines.append(
                 f"note: {role} is a {other.name}, and main is {short(main)}; if it should be a version of main, give "
                 f"--model {role}=PATH or a recipe"
             )
-    return found
+    return lines

@@ -67,21 +67,21 @@ class Strength:
         off = OFF[self.option]
         reach = self.value - off or 1.0
         half = NUM_WEIGHTS // 2
-        found = {off + reach * step / half for step in range(NUM_WEIGHTS) if step != half}
-        return sorted({round(value, 6) for value in found} | {self.value})
+        weights = {off + reach * step / half for step in range(NUM_WEIGHTS) if step != half}
+        return sorted({round(value, 6) for value in weights} | {self.value})
 
 
 def strength(guider: Guider | None) -> Strength | str:
     """What a slider moves of a guider; or why there is nothing that it could move, in words."""
     if guider is None:
         return "The run has no guider, so there is no weight to slide."
-    found = list(_strengths(guider, ()))
-    if len(found) > 1:
-        names = " and ".join(option for _, option, _ in found)
+    strengths = list(_strengths(guider, ()))
+    if len(strengths) > 1:
+        names = " and ".join(option for _, option, _ in strengths)
         return f"{short(guider)} has several weights ({names}), so there is no one weight to slide."
-    if not found:
+    if not strengths:
         return f"{short(guider)} has no weight that is one number, so there is nothing to slide."
-    ((path, option, value),) = found
+    ((path, option, value),) = strengths
     if not isinstance(value, float) or not math.isfinite(value):
         return f"The weight of {short(guider)} follows a schedule, so there is no one number to slide."
     return Strength(guider, path, option, value)
@@ -99,10 +99,10 @@ def swept(
     None where there is nothing to slide, or nothing is wanted. A weight at which samples diverge is left out, and named
     in ``failed``.
     """
-    found = strength(config.guider)
-    if isinstance(found, str) or config.weights == ():
+    moved = strength(config.guider)
+    if isinstance(moved, str) or config.weights == ():
         return None
-    weights = found.values() if config.weights is None else sorted({*config.weights, found.value})
+    weights = moved.values() if config.weights is None else sorted({*config.weights, moved.value})
     own = drawn["guided"].samples
     count = _count(own, len(weights))
     if count < min(FEWEST, len(own)):
@@ -110,11 +110,11 @@ def swept(
     samples: dict[float, NDArray[Any]] = {}
     failed = []
     for weight in weights:
-        if weight == found.value:
+        if weight == moved.value:
             samples[weight] = own[:count].numpy()
             continue
         with contextlib.suppress(ValueError):
-            guider = found.at(weight)
+            guider = moved.at(weight)
             try:
                 arms, _ = draw_arms(
                     {"guided": guided(guider, models)},
@@ -137,9 +137,9 @@ def swept(
                 else:
                     failed.append(weight)
     return {
-        "option": np.array(found.option),
+        "option": np.array(moved.option),
         "weights": np.array(list(samples), dtype=np.float64),
-        "own": np.array(found.value),
+        "own": np.array(moved.value),
         "failed": np.array(failed, dtype=np.float64),
         "samples": np.stack(list(samples.values())),
         "truth": truth.samples[:count].numpy(),

@@ -50,16 +50,16 @@ def examples_of(cls: type[Strategy], folder: Path, others: Sequence[Strategy] = 
                 f"{cls.name} has the option {attribute.name!r} without a default: return a value for it from the "
                 f"class method example, as in {{{attribute.name!r}: ...}}"
             )
-    refused, made = "", False
+    refused, succeeded = "", False
     for chosen in itertools.islice(itertools.product(*choices), 64):
         try:
             instance = cls(**given, **dict(zip((a.name for a in missing), chosen, strict=True)))
         except Exception as error:  # what a constructor raises is its own business; the next values may please it
             refused = refused or " ".join(f"{type(error).__name__}: {error}".split())
         else:
-            made = True
+            succeeded = True
             yield instance
-    if not made:
+    if not succeeded:
         raise PluginError(f"{cls.name} refuses the values that were tried ({refused}): return others from example")
 
 

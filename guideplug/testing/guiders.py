@@ -100,11 +100,11 @@ def _needs(guided: Guided) -> None:
     task = Normal(shape=guided.cases[0].main.space.shape)
     main = task.recipe("main", None)
     assert main is not None
-    said = {*guided.guider.needs(task, main), *guided.guider.may_use()}
+    named = {*guided.guider.needs(task, main), *guided.guider.may_use()}
     for case in guided.cases:
-        asked = _Asked(case.others)
-        guided.guider.guide(case.main, asked)
-        must(asked.roles <= said, f"it asks for {', '.join(sorted(asked.roles - said))}")
+        models = _Asked(case.others)
+        guided.guider.guide(case.main, models)
+        must(models.roles <= named, f"it asks for {', '.join(sorted(models.roles - named))}")
 
 
 @GUIDER.add("inputs are not changed", "compute out of place: x * 2, not x.mul_(2) or x *= 2; copies by clone()")
@@ -116,10 +116,10 @@ def _inputs_stay(guided: Guided) -> None:
             levels = torch.full((BATCH,), sigma)
             case.guided(guided.guider)(case.x, levels, case.condition)
             must(same(levels, torch.full((BATCH,), sigma)), "the tensor of levels was changed")
-        changed, found = not same(x, case.x), not same(condition, case.condition)
+        changed, condition_changed = not same(x, case.x), not same(condition, case.condition)
         case.x.copy_(x)  # for the laws after this one
         must(not changed, "x was changed")
-        must(not found, "the condition was changed")
+        must(not condition_changed, "the condition was changed")
         must(all(map(torch.equal, weights, case.main.parameters())), "the network's parameters were changed")
 
 
@@ -342,8 +342,8 @@ def _affine(guided: Guided) -> None:
             off = _at(guided, case, 1.0, sigma)
             away = _at(guided, case, 3.0, sigma) - off
             for weight in (2.0, -1.0, 0.0):
-                found, expected = _at(guided, case, weight, sigma) - off, away * (weight - 1) / 2
-                must(close(found, expected), f"weight {weight:g} at sigma {sigma} is not on the line of 1 and 3")
+                actual, expected = _at(guided, case, weight, sigma) - off, away * (weight - 1) / 2
+                must(close(actual, expected), f"weight {weight:g} at sigma {sigma} is not on the line of 1 and 3")
 
 
 SAME = "use the option as it is in the expression: a schedule is multiplied as a number is"

@@ -91,15 +91,15 @@ IMPORT: Laws[Imported] = Laws()
 
 
 @IMPORT.add("it can be imported by itself", "say in pyproject.toml what it needs", premise=True)
-def _imports(found: Imported) -> None:
-    must(not found.error, found.error)
+def _imports(module: Imported) -> None:
+    must(not module.error, module.error)
 
 
 @IMPORT.add("its import brings in nothing slow", "import it inside of the function that uses it")
-def _light(found: Imported) -> None:
-    must(not found.heavy, f"it imports {', '.join(found.heavy)}")
+def _light(module: Imported) -> None:
+    must(not module.heavy, f"it imports {', '.join(module.heavy)}")
 
 
 @IMPORT.add(f"its import takes less than {SECONDS:g} s", "do no work when the module is imported, but when it is used")
-def _quick(found: Imported) -> None:
-    must(found.seconds < SECONDS, f"{found.seconds:.1f} s")
+def _quick(module: Imported) -> None:
+    must(module.seconds < SECONDS, f"{module.seconds:.1f} s")

@@ -118,8 +118,8 @@ class Kit:
     def _example(self, plugin: Plugin, cls: type[Strategy], folder: Path) -> Strategy:
         """The first instance that works with what it was given, or the first of all."""
         others = [*self._made.get(plugin.name, ()), *self._tasks(plugin, folder)]
-        found = list(examples_of(cls, folder, others))
-        return next((strategy for strategy in found if _plans(strategy)), found[0])
+        examples = list(examples_of(cls, folder, others))
+        return next((strategy for strategy in examples if _plans(strategy)), examples[0])
 
     def _preset(self, offer: Offer) -> Iterator[Finding]:
         law, fix = "the preset is an expression that can be read", "write it as users would, with names that are here"
@@ -184,13 +184,13 @@ class Kit:
         def trained(kind: Conditioning) -> Mapping[str, Any]:
             return {role: LineDenoiser(POINTS, 1 + number) for number, role in enumerate(needed)}
 
-        found = [
+        guiders = [
             Guided(make, partial(models, (2,)), (2,)),
             Guided(make, partial(models, (1, 8, 8)), (1, 8, 8)),
             Guided(make, partial(models, (2, 8, 8)), (2, 8, 8), Smooth),
             Guided(make, trained, (2,), lambda kind: LineDenoiser(POINTS, 0)),
         ]
-        return next((guided for guided in found if _accepts(guided)), found[0])
+        return next((guided for guided in guiders if _accepts(guided)), guiders[0])
 
     def _makes_weight(self, recipe: "Recipe | str | None") -> bool:
         """Whether a recipe makes a weight instead of a network: it says what else reads such a module from a file."""
@@ -208,12 +208,12 @@ LOADS = "it is loaded, and offers what keeps the rules of hooks"
 
 def _timed(what: str, tried: str, laws: Callable[[], Iterator[Finding]]) -> Checked:
     begin = time.perf_counter()
-    found: list[Finding] = []
+    findings: list[Finding] = []
     try:
-        found.extend(laws())
+        findings.extend(laws())
     except Exception as error:  # what comes before a law, such as finding a task for a network
-        found.append(Finding("it can be tried", reason_of(error), "see what it says"))
-    return Checked(what, tried, found, time.perf_counter() - begin)
+        findings.append(Finding("it can be tried", reason_of(error), "see what it says"))
+    return Checked(what, tried, findings, time.perf_counter() - begin)
 
 
 def _measured(metric: Metric, task: Task) -> Iterator[Finding]:

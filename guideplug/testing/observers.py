@@ -158,9 +158,9 @@ def _writes(observing: Observing) -> None:
 
 @OBSERVER.add("nothing is printed on standard output", "write to standard error: --json owns the output")
 def _silent(observing: Observing) -> None:
-    with redirect_stdout(io.StringIO()) as said:
+    with redirect_stdout(io.StringIO()) as printed:
         _takes(observing)
-    must(not said.getvalue(), f"it printed {said.getvalue()[:40]!r}")
+    must(not printed.getvalue(), f"it printed {printed.getvalue()[:40]!r}")
 
 
 def _generators() -> str:

@@ -25,8 +25,8 @@ class RewardCase:
 
     def scores(self) -> tuple[Tensor, Tensor]:
         """The samples as they were asked, and their scores."""
-        asked = self.x0.detach().clone().requires_grad_()
-        return asked, self.reward.score(asked, self.condition)
+        x = self.x0.detach().clone().requires_grad_()
+        return x, self.reward.score(x, self.condition)
 
 
 REWARD: Laws[RewardCase] = Laws()
@@ -52,8 +52,8 @@ def _draws_nothing(case: RewardCase) -> None:
 
 @REWARD.add("samples are left as they are", "compute out of place: x0 * 2, not x0.mul_(2)")
 def _samples_stay(case: RewardCase) -> None:
-    asked, _ = case.scores()
-    must(torch.equal(asked.detach(), case.x0))
+    x, _ = case.scores()
+    must(torch.equal(x.detach(), case.x0))
 
 
 @REWARD.add("each sample has one number", "return scores (B,): sum or average over the other axes", premise=True)
@@ -74,8 +74,8 @@ def _gradient(case: RewardCase) -> None:
 
 
 def _slope(case: RewardCase) -> Tensor:
-    asked, scores = case.scores()
-    return torch.autograd.grad(scores[0], asked)[0]
+    x, scores = case.scores()
+    return torch.autograd.grad(scores[0], x)[0]
 
 
 @REWARD.add("the gradient is finite", "take roots and logarithms of what is bounded away from 0")

@@ -203,8 +203,8 @@ def _toward(sampling: Sampling) -> None:
     "pass step=(start, end), the levels of the grid that the step goes between, in all evaluations of the step",
 )
 def _step(sampling: Sampling) -> None:
-    for (start, end), asked in sampling.of_steps:
-        for at in asked:
+    for (start, end), pairs in sampling.of_steps:
+        for at in pairs:
             must(at.step == (start, end), f"from {start:g} to {end:g} it is {at.step} at sigma {float(at.sigma):g}")
 
 

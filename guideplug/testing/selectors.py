@@ -115,8 +115,8 @@ def _losses_stay(selecting: Selecting) -> None:
         plan = selector.plan(selecting.batch, state)
         losses, before = _losses(plan, step), _losses(plan, step)
         _, state = selector.select(losses, state, torch.Generator().manual_seed(step))
-        for found, expected in ((losses.learner, before.learner), (losses.reference, before.reference)):
-            must(found is None or (expected is not None and torch.equal(found, expected)))
+        for actual, expected in ((losses.learner, before.learner), (losses.reference, before.reference)):
+            must(actual is None or (expected is not None and torch.equal(actual, expected)))
 
 
 @SELECTOR.add("no draw from a global generator", "draw from the generator that select is given")
@@ -194,15 +194,15 @@ def _importance(selecting: Selecting, draws: int = 300) -> None:
         reference[:scored] if plan.reference is not None else None,
     )
     features = torch.stack([torch.ones(plan.count), learner, reference]).double()
-    found: list[Tensor] = []
+    frequencies: list[Tensor] = []
     for draw in range(draws):
         selection, _ = selector.select(losses, state, torch.Generator().manual_seed(draw))
         assert selection.importance is not None
         factors = selection.importance()
         one_each = factors.shape == selection.indices.shape and bool(torch.isfinite(factors).all())
         must(one_each, "it is not one finite number for each index")
-        found.append((features[:, selection.indices] * factors.double()).mean(1))
-    estimates = torch.stack(found)
+        frequencies.append((features[:, selection.indices] * factors.double()).mean(1))
+    estimates = torch.stack(frequencies)
     allowed = 5 * estimates.std(0) / draws**0.5 + 1e-5
     off = (estimates.mean(0) - features.mean(1)).abs()
     must(bool((off <= allowed).all()), f"off by {float((off / allowed).max()):.1f} times what chance explains")

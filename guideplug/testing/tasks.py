@@ -64,9 +64,9 @@ def _space(case: TaskCase) -> None:
 @TASK.add("examples have the shape of the data", "return x and target of shape (B, *space.shape)", premise=True)
 def _examples(case: TaskCase) -> None:
     examples = case.examples()
-    for name, found in (("x", examples.x), ("target", examples.target)):
-        must(tuple(found.shape) == case.shape, f"{name} has shape {tuple(found.shape)}, not {case.shape}")
-        must(bool(found.isfinite().all()), f"{name} is not finite")
+    for name, tensor in (("x", examples.x), ("target", examples.target)):
+        must(tuple(tensor.shape) == case.shape, f"{name} has shape {tuple(tensor.shape)}, not {case.shape}")
+        must(bool(tensor.isfinite().all()), f"{name} is not finite")
 
 
 @TASK.add(

@@ -53,20 +53,20 @@ class FiniteData:
     def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
         """The samples (B, *) and conditions of some items, on the CPU."""
         if isinstance(self.dataset, TensorDataset):
-            found: Any = [tensor[ids] for tensor in self.dataset.tensors]
-            found = found if len(found) > 1 else found[0]
+            parts: Any = [tensor[ids] for tensor in self.dataset.tensors]
+            parts = parts if len(parts) > 1 else parts[0]
         elif hasattr(self.dataset, "__getitems__"):
-            found = self._batch(self.dataset.__getitems__(ids.tolist()))
+            parts = self._batch(self.dataset.__getitems__(ids.tolist()))
         else:
-            found = self._batch([self.dataset[index] for index in ids.tolist()])
-        if isinstance(found, Tensor):
-            return found, None
-        if isinstance(found, list | tuple) and len(found) == 2 and isinstance(found[0], Tensor):
-            condition = found[1]
+            parts = self._batch([self.dataset[index] for index in ids.tolist()])
+        if isinstance(parts, Tensor):
+            return parts, None
+        if isinstance(parts, list | tuple) and len(parts) == 2 and isinstance(parts[0], Tensor):
+            condition = parts[1]
             if isinstance(condition, Tensor) or (
                 isinstance(condition, Mapping) and all(isinstance(part, Tensor) for part in condition.values())
             ):
-                return found[0], condition
+                return parts[0], condition
         raise ConfigError(
             f"{type(self.dataset).__name__} yields items that are neither x nor (x, condition): "
             "return a tensor, or a tensor and a label, tensor or dict of tensors"

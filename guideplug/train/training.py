@@ -189,8 +189,8 @@ class Training:
             return
         group, counters = group.cpu(), self.counters
         for counts, members in ((counters.offered, group), (counters.selected, group[selection.indices.cpu()])):
-            found = torch.bincount(members, minlength=len(names)).tolist()
-            counts[:] = [a + b for a, b in zip(counts or [0] * len(names), found, strict=True)]
+            per_group = torch.bincount(members, minlength=len(names)).tolist()
+            counts[:] = [a + b for a, b in zip(counts or [0] * len(names), per_group, strict=True)]
 
     @property
     def composition(self) -> dict[str, Any] | None:

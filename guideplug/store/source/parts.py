@@ -35,7 +35,7 @@ def parts(roots: Iterable[tuple[ModuleType, str]], core: Scope) -> tuple[list[Pa
         if at is not None:
             reach.start(*at, name)
             scopes[at[0]] = None
-    found, opaque = list[Part](), list[str]()
+    collected, opaque = list[Part](), list[str]()
     for scope in scopes:
         lines = reach.scopes[scope].lines
         opaque += reach.scopes[scope].opaque
@@ -46,8 +46,8 @@ def parts(roots: Iterable[tuple[ModuleType, str]], core: Scope) -> tuple[list[Pa
             counts = tuple(name for name in there if (label, name) in lines)
             left = tuple(name for name in there if name not in counts and name.partition(".")[0] in (name, *counts))
             if there or any(file == label for file, _ in lines):
-                found.append(Part(label, counts, left))
-    return found, list(dict.fromkeys(opaque))
+                collected.append(Part(label, counts, left))
+    return collected, list(dict.fromkeys(opaque))
 
 
 def _definitions(module: Module) -> list[str]:

@@ -295,8 +295,8 @@ def reached(
         at = None if module is None else scope_of(module)
         if at is not None and at[0].name != core.name:
             reach.start(*at, name)
-    for scope, found in reach.scopes.items():
+    for scope, files in reach.scopes.items():
         known = names.setdefault(scope.name, Reached())
-        known.lines |= found.lines
-        known.opaque += found.opaque
+        known.lines |= files.lines
+        known.opaque += files.opaque
     return names
