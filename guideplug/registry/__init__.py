@@ -1,1 +1,1 @@
-"""Plugins: the hooks that they implement, what they offer, and the names remembered of them."""
+"""Plugins: their hooks, their offers, and the cache of their names."""

@@ -1,7 +1,7 @@
-"""The names that installed plugins offer, remembered between processes: a shell completes them without loading torch.
+"""A cache of the names that installed plugins offer: a shell completes them without loading torch.
 
-Every registry of the installed plugins writes them, to a file in the platform's cache folder. What is remembered of a
-plugin counts for as long as its distribution has the same version and its metadata were written at the same time.
+Every registry of the installed plugins writes it to a file in the platform's cache folder. The names of a plugin are
+valid as long as its distribution has the same version and the same time of installation.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ GROUP = "guideplug"
 
 
 def disabled() -> list[str]:
-    """What ``GUIDEPLUG_DISABLE`` names: plugins and distributions, separated by commas; in canonical spelling."""
-    given = os.environ.get("GUIDEPLUG_DISABLE", "").replace(",", " ").split()
-    return list(dict.fromkeys(name.replace("_", "-").lower() for name in given))
+    """The plugins and distributions in ``GUIDEPLUG_DISABLE``, separated by commas; in canonical spelling."""
+    listed = os.environ.get("GUIDEPLUG_DISABLE", "").replace(",", " ").split()
+    return list(dict.fromkeys(name.replace("_", "-").lower() for name in listed))
 
 
 def _file() -> Path:
-    """One file for each environment that plugins are installed in."""
+    """The cache file of this Python environment."""
     from platformdirs import user_cache_path
 
     environment = hashlib.sha256(sys.prefix.encode()).hexdigest()[:12]
@@ -35,11 +35,11 @@ def _file() -> Path:
 
 
 def _installed() -> Iterator[tuple[str, list[Any]]]:
-    """Each installed plugin, and what its distribution is known by: name, version, and when it was installed."""
+    """Each installed plugin, and the stamp of its distribution: name, version, time of installation."""
     for point in importlib.metadata.entry_points(group=GROUP):
         distribution = point.dist
         if distribution is not None:
-            # The folder of the metadata, where there is one: what is installed anew has a new one.
+            # The metadata folder, if any: an installation creates a new one.
             folder = getattr(distribution, "_path", None)
             try:
                 written = Path(folder).stat().st_mtime_ns if folder is not None else 0
@@ -49,7 +49,7 @@ def _installed() -> Iterator[tuple[str, list[Any]]]:
 
 
 def remember(offers: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
-    """Write down what plugins offer, for each the names by kind; what cannot be written is not remembered."""
+    """Write the names that plugins offer, per plugin by kind; a failed write is ignored."""
     stamps = dict(_installed())
     plugins = [
         {
@@ -71,7 +71,7 @@ def remember(offers: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
 
 
 def known(*, without_disabled: bool = True) -> dict[str, dict[str, list[str]]]:
-    """What is remembered of the plugins that are installed, and of the core: for each, the names by kind."""
+    """The cached names of the installed plugins and of the core, per plugin by kind."""
     try:
         plugins = json.loads(_file().read_text(encoding="utf-8"))["plugins"]
         stamps, left_out = dict(_installed()), set(disabled()) if without_disabled else set()

@@ -1,8 +1,8 @@
 """The registry: which plugins are installed, what they offer, and which are broken.
 
 Entry points of the group ``guideplug`` are loaded one at a time. A plugin that cannot be imported, misspells a hook,
-was written for another API version, or offers a class that breaks the rules is listed with its reason, and stops only
-a run that asks for something of its. Two distributions that offer one name make that name unusable until one goes.
+was written for another API version, or offers an invalid class is listed with the reason, and stops only runs that
+need it. A name offered by two distributions is unusable until one of them is uninstalled.
 Plugins that ``GUIDEPLUG_DISABLE`` names, or whose distribution it names, are listed and not loaded.
 """
 
@@ -85,14 +85,14 @@ class Plugin:
     offers: list[Offer] = attrs.field(factory=list)
     digest: str = ""
     old: list[str] = attrs.field(factory=list)
-    """What of it is written for plugin API 1, and what to write instead."""
+    """Parts written for plugin API 1, and their replacements."""
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}" if self.version else f"the local file {self.origin}"
 
 
 class Registry:
-    """The plugins that are there. A fresh one holds the core's own recipes; `load_installed` brings the installed."""
+    """The plugins in use. A new registry holds the core's own recipes; `load_installed` adds the installed plugins."""
 
     def __init__(self) -> None:
         self.plugins: list[Plugin] = []
@@ -100,7 +100,7 @@ class Registry:
         self._pluggy.add_hookspecs(hookspecs)
         self._offers: dict[tuple[str, str], list[Offer]] = {}
         core = Plugin("core", "guideplug", _version("guideplug"), "the core")
-        # The core's own recipes, offered as a plugin offers its own: nothing else here knows them.
+        # The core's recipes are offered as those of a plugin; nothing else here names them.
         recipes = (Train, FineTune, Load, Snapshot, Synthetic, Augmented, Resampled, ImportedDenoiser, Degraded)
         strategies = (*recipes, ImportedNetwork, Constant, InverseSqrt, Cosine, LogNormal, LogUniform)
         core.offers = [Offer(cls.kind, cls.name, core.name, cls) for cls in strategies]
@@ -111,7 +111,7 @@ class Registry:
         """A registry of all installed plugins, and of local files.
 
         Raises:
-            PluginError: a local file that was named cannot be used.
+            PluginError: a local file cannot be used.
             TrustError: in a command, a file that its user has neither named nor trusted.
         """
         registry = cls()
@@ -121,31 +121,31 @@ class Registry:
         return registry
 
     def load_installed(self) -> None:
-        """Load the entry points of every installed distribution; broken and disabled ones are listed."""
+        """Load the entry points of every installed distribution; broken and disabled plugins are listed."""
         left_out, met = names.disabled(), set()
         for point in sorted(importlib.metadata.entry_points(group=names.GROUP), key=lambda point: point.name):
             distribution = point.dist
             name, version = (distribution.name, distribution.version) if distribution else (point.value, "?")
             plugin = Plugin(point.name, name, version, point.value)
-            called = {one.replace("_", "-").lower() for one in (plugin.name, name)} | {"all", "*"}
+            called = {text.replace("_", "-").lower() for text in (plugin.name, name)} | {"all", "*"}
             met |= called
             if called.isdisjoint(left_out):
                 self._load(plugin, point.load)
             else:
                 plugin.disabled = True
                 self._add(plugin)
-        for unknown in (one for one in left_out if one not in met | _told):
-            _told.add(unknown)
+        for unknown in (text for text in left_out if text not in met | _warned):
+            _warned.add(unknown)
             near = nearest(unknown, met - {"*"})
             sys.stderr.write(f"warning: GUIDEPLUG_DISABLE names {unknown!r}{near}, which is no installed plugin\n")
         if not left_out:
             names.remember({plugin.name: _by_kind(plugin) for plugin in self.plugins})
 
     def load_file(self, path: Path) -> None:
-        """Load a local Python file as a plugin. It is code, and runs as such.
+        """Load a local Python file as a plugin; its code is executed.
 
         Raises:
-            PluginError: no such file, or it cannot be used; the reason.
+            PluginError: the file is missing or unusable; the reason.
         """
         if not path.is_file():
             raise PluginError(f"--plugin {path}: no such file")
@@ -175,7 +175,7 @@ class Registry:
             self._register(plugin, module)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # a plugin may do anything while it is imported, sys.exit included
+        except BaseException as error:  # an import may raise anything, SystemExit included
             plugin.broken = _reason(error)
             plugin.offers = []
         self._add(plugin)
@@ -203,9 +203,9 @@ class Registry:
             if name.startswith("guideplug_") and callable(value) and not marked:
                 raise PluginError(f"{name} is not marked as a hook: put @guideplug.hook above it")
 
-    def _take(self, plugin: Plugin, hook: str, given: Any) -> None:
+    def _take(self, plugin: Plugin, hook: str, offered: Any) -> None:
         if hook == "guideplug_presets":
-            for kind, presets in dict(given).items():
+            for kind, presets in dict(offered).items():
                 kinds = [known.kind for known in KINDS.values()]
                 if kind not in kinds:
                     raise PluginError(
@@ -215,7 +215,7 @@ class Registry:
                     _check_free(name, hook)
                     plugin.offers.append(Offer(kind, strategy_name(name), plugin.name, str(text)))
         else:
-            for cls in given:
+            for cls in offered:
                 _check_class(cls, KINDS[hook], hook)
                 check_signatures(cls, KINDS[hook])
                 plugin.offers.append(Offer(KINDS[hook].kind, cls.name, plugin.name, cls))
@@ -225,7 +225,7 @@ class Registry:
         for offer in plugin.offers:
             self._offers.setdefault((offer.kind, offer.name), []).append(offer)
 
-    # Looking up
+    # Lookup
 
     def names(self, kind: str) -> list[str]:
         """The names known for a kind, presets included, sorted."""
@@ -235,7 +235,7 @@ class Registry:
         """The class of a strategy, or the expression of a preset.
 
         Raises:
-            UnknownName: nothing is called that; the nearest names, and broken plugins, are named.
+            UnknownName: there is no such name; the message lists near names and broken plugins.
             PluginError: two plugins offer the name.
         """
         name = strategy_name(name)
@@ -263,7 +263,7 @@ class Registry:
         raise UnknownName(f"no {kind} is called {name!r}{near}{listed}{blame}; see guideplug plugins list")
 
     def classes(self, kind: type[S]) -> list[type[S]]:
-        """The strategies of a kind that can be found by name."""
+        """The strategies of a kind with a unique name."""
         registered = [self._offers[(kind.kind, name)] for name in self.names(kind.kind)]
         return [cast(type[S], offers[0].what) for offers in registered if len(offers) == 1 and not _is_text(offers[0])]
 
@@ -284,12 +284,12 @@ class Registry:
         return [offers for offers in self._offers.values() if len(offers) > 1]
 
 
-_told: set[str] = set()
+_warned: set[str] = set()
 """Unknown names of ``GUIDEPLUG_DISABLE`` that this process has warned of."""
 
 
 def _check_api(plugin: Plugin, module: ModuleType) -> None:
-    """Refuse a module that is written for another API, and one that says the newest and is not."""
+    """Refuse a module for another API version, and one that declares the newest and uses an older one."""
     version = getattr(module, "GUIDEPLUG_API", None)
     plugin.old = api1.notes(module.__name__)
     if version is None:
@@ -320,7 +320,7 @@ def _is_text(offer: Offer) -> bool:
 
 
 def _check_class(cls: Any, kind: type[Strategy], hook: str) -> None:
-    """Refuse a class that breaks the rules of strategies, naming the rule."""
+    """Refuse a class that breaks a rule of strategies; the message names the rule."""
     if not inspect.isclass(cls) or not issubclass(cls, kind):
         raise PluginError(f"{hook} returned {cls!r}: return subclasses of guideplug.{kind.__name__}")
     where = f"{hook}: {cls.__qualname__}"
@@ -341,13 +341,13 @@ def _check_class(cls: Any, kind: type[Strategy], hook: str) -> None:
 
 
 def _check_free(name: str, where: str) -> None:
-    """Refuse a name that means something else in expressions."""
+    """Refuse a name that is reserved in expressions."""
     if strategy_name(name) == PAIRED:
         raise PluginError(f"{where}: the name {name!r} is taken, zip(...) makes ranges go side by side: give another")
 
 
 def _is_name(name: str) -> bool:
-    """Whether a name is one that expressions can call, in its canonical spelling."""
+    """Whether expressions can call a name, in its canonical spelling."""
     try:
         return Call(name).name == name.lower()
     except ValueError:
@@ -355,7 +355,7 @@ def _is_name(name: str) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """One line: what went wrong, and where in the plugin."""
+    """One line: the error, and its place in the plugin."""
     text = (str(error).splitlines() or [""])[0]
     if isinstance(error, PluginError | ExpressionError):
         return text

@@ -1,4 +1,4 @@
-"""Whether the methods of a plugin's class can be called as their kind's are, found when it is loaded."""
+"""Check at loading that the methods of a plugin's class accept the calls of their kind."""
 
 import inspect
 from collections.abc import Callable
@@ -11,13 +11,13 @@ __all__ = ["check_signatures"]
 
 
 def check_signatures(cls: type[Strategy], kind: type[Strategy]) -> None:
-    """Refuse a class with a method that cannot be called as the abstract class of its kind says.
+    """Refuse a class with a method that does not accept the calls of the abstract class of its kind.
 
     Raises:
-        PluginError: the class, the method, how it is called and how it would have to be.
+        PluginError: the class, the method, its signature and the required one.
     """
     for name in dir(kind):
-        declared, defined = (inspect.getattr_static(one, name) for one in (kind, cls))
+        declared, defined = (inspect.getattr_static(owner, name) for owner in (kind, cls))
         if name.startswith("_") or defined is declared:
             continue
         where = f"{cls.__qualname__}.{name}"
@@ -34,14 +34,15 @@ def check_signatures(cls: type[Strategy], kind: type[Strategy]) -> None:
 
 
 def _takes(method: Callable[..., Any], declared: Callable[..., Any]) -> bool:
-    """Whether a method takes what the declared one takes: all of it, and no more than that must be given."""
+    """Whether a method accepts the declared arguments, with and without the optional ones."""
     parameters = list(inspect.signature(declared).parameters.values())
-    named = [one for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY]
-    placed = [one for one in parameters if one not in named]
-    for given in (parameters, [one for one in parameters if one.default is inspect.Parameter.empty]):
+    named = [parameter for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    placed = [parameter for parameter in parameters if parameter not in named]
+    for passed in (parameters, [parameter for parameter in parameters if parameter.default is inspect.Parameter.empty]):
         try:
             inspect.signature(method).bind(
-                *[None for one in placed if one in given], **{one.name: None for one in named if one in given}
+                *[None for parameter in placed if parameter in passed],
+                **{parameter.name: None for parameter in named if parameter in passed},
             )
         except TypeError:
             return False
@@ -51,5 +52,5 @@ def _takes(method: Callable[..., Any], declared: Callable[..., Any]) -> bool:
 def _arguments(method: Callable[..., Any]) -> str:
     """The arguments of a method without itself and without types, as in ``(base, models)``."""
     parameters = list(inspect.signature(method).parameters.values())[1:]
-    plain = [one.replace(annotation=inspect.Parameter.empty) for one in parameters]
+    plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
     return str(inspect.Signature(plain))
