@@ -28,8 +28,8 @@ def draw_arms(
 
     Args:
         arms: denoisers by name.
-        task: what says where samples start.
-        count, seed, batch: how many samples, from which seed, how many at once.
+        task: gives the starts of samples.
+        count, seed, batch: number of samples, seed of their streams, samples per batch.
         each: called after each step with the arm, the steps done and the steps in all; after each batch where the
             sampler has a ``sample`` of its own.
     """
@@ -57,7 +57,7 @@ def draw_arms(
 
 
 def _of_batch(each: Callable[[str, int, int], None], arm: str, number: int, batches: int) -> Callable[[int, int], None]:
-    """The progress of one of several batches as that of the arm."""
+    """The progress of the arm from that of one of its batches."""
     return lambda step, steps: each(arm, number * steps + step, batches * steps)
 
 

@@ -1,7 +1,7 @@
-"""Where recipes are followed: modules are found in the store, or made and kept there.
+"""A `guideplug.Builder` with a store: modules are read from the store, or made and stored.
 
-Who else wants a module that is being made waits for it. What recipes say of their work while it lasts, and what is kept
-of it, is `guideplug.run.making`.
+Other processes that need a module being made wait for it. Progress and checkpoints of a module being made are in
+`guideplug.run.making`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ __all__ = ["Built", "StoreBuilder"]
 
 @attrs.frozen
 class Built:
-    """A module that a recipe gave, and how."""
+    """A module made by a recipe, with its provenance."""
 
     module: nn.Module
     recipe: Recipe
@@ -43,9 +43,9 @@ class StoreBuilder(OldWorkshop):
     Args:
         store: where networks are kept.
         device: where modules are put.
-        observers: told of every event.
-        fresh: make every network anew, once, though the store has it.
-        stop: called after every step; what it raises ends the work between two steps, with its state saved.
+        observers: receive every event.
+        fresh: make every network anew, once, even if it is stored.
+        stop: called after every step; an exception from it ends the work between two steps, with the state saved.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class StoreBuilder(OldWorkshop):
         self._roles: dict[str, str] = {}
 
     def expect(self, recipes: Mapping[str, Recipe], extras: Iterable[Extra] = ()) -> None:
-        """Say beforehand what will be wanted: names for messages, and further files to keep beside modules."""
+        """Announce recipes: names for messages, and further files to keep beside modules."""
         for role, recipe in recipes.items():
             self._roles.setdefault(identity(recipe), role)
             self._extras += extras_under(recipe)
@@ -91,19 +91,19 @@ class StoreBuilder(OldWorkshop):
         return self._built[key]
 
     def begin(self, recipe: Recipe) -> Any:
-        """The training of a recipe at its beginning; nothing of it is kept."""
+        """The training of a recipe at its first step; nothing is stored."""
         with self._making_of(recipe, identity(recipe)):
             return recipe.begin(self)
 
     def complete(self, recipe: Recipe) -> None:
-        """See to it that the further files expected of a recipe's module are there, making what is missing."""
+        """Make the missing ones of the further files expected of a recipe's module."""
         self._with_extras(recipe, ())
 
     def _role(self, key: str) -> str:
         return self._roles.get(key, f"helper {key[:6]}")
 
     def _settled(self, recipe: Recipe) -> Recipe:
-        """The recipe with trainings that had a time limit replaced by what they reached."""
+        """The recipe with the durations of time-limited trainings replaced by the iterations reached."""
         for before, reached in self._reached:
             if recipe == before:
                 return reached
@@ -163,21 +163,21 @@ class StoreBuilder(OldWorkshop):
 
     @contextmanager
     def _held(self, key: str) -> Iterator[None]:
-        """Hold an entry of the store, and tell if somebody else does."""
-        told = False
+        """Lock an entry of the store; emit ``wait`` once if another process holds it."""
+        reported = False
 
         def waiting() -> None:
-            nonlocal told
-            if not told:
+            nonlocal reported
+            if not reported:
                 self._observers("wait", role=self._role(key))
-            told = True
+            reported = True
             self._stop()
 
         with self._store.locked(key, waiting):
             self._store.tidy(key)
             yield
 
-    # What recipes ask for: `guideplug.Builder`
+    # The interface for recipes: `guideplug.Builder`
 
     @property
     def device(self) -> torch.device:
@@ -186,7 +186,7 @@ class StoreBuilder(OldWorkshop):
 
     @property
     def role(self) -> str:
-        """What messages call the module that is being made."""
+        """The name in messages of the module being made."""
         return self._making[-1].role
 
     def obtain(self, recipe: Recipe) -> nn.Module:
@@ -194,38 +194,38 @@ class StoreBuilder(OldWorkshop):
         return self.build(recipe).module
 
     def checkpoint(self, work: Resumable) -> bool:
-        """Keep the state of some work from here on, and go on from what an earlier try left."""
+        """Save the state of resumable work from now on, and restore that of an earlier try."""
         return self._making[-1].checkpoint(work)
 
     def progress(self, *arguments: Any, **details: Any) -> None:
-        """Say how far the module that is being made has come: (step, total, loss)."""
+        """Report the progress of the module being made: (step, total, loss)."""
         self._making[-1].progress(*without_recipe(arguments), **details)
 
     def stop_if_asked(self) -> None:
-        """End the work here if that is asked for."""
+        """End the work here if a stop was requested."""
         self._stop()
 
     def keep(self, file: str, tensors: Mapping[str, Tensor]) -> Path:
-        """Keep a further file beside the module that is being made."""
+        """Keep a further file beside the module being made."""
         return self._making[-1].keep(file, tensors)
 
     def expected(self, recipe: Recipe) -> Sequence[Extra]:
-        """The further files that other recipes will ask of a recipe's module."""
-        return [one for one in self._extras if one.of == recipe]
+        """The further files that other recipes need of a recipe's module."""
+        return [extra for extra in self._extras if extra.of == recipe]
 
     def stored(self, extras: Sequence[Extra]) -> Iterator[Mapping[str, Tensor]]:
-        """The tensors of further files of one stored module, each read when its turn comes."""
+        """The tensors of further files of one stored module, read lazily."""
         entry = self._with_extras(extras[0].of, extras)
-        return (entry.tensors(one.file) for one in extras)
+        return (entry.tensors(extra.file) for extra in extras)
 
     def _with_extras(self, recipe: Recipe, extras: Sequence[Extra]) -> Entry:
-        """The entry of a recipe, with further files; where one of them is missing all that are wanted are made."""
+        """The entry of a recipe with further files; if one is missing, all missing ones are made."""
         entry = self._entry(recipe)
-        extras_of = {one.file: one for one in (*self.expected(recipe), *recipe.extras(), *extras)}
-        urgent = [one.file for one in extras] or extras_of
+        extras_of = {extra.file: extra for extra in (*self.expected(recipe), *recipe.extras(), *extras)}
+        urgent = [extra.file for extra in extras] or extras_of
         if all(file in entry.files for file in urgent):
             return entry
-        missing = [one for file, one in extras_of.items() if file not in entry.files]
+        missing = [extra for file, extra in extras_of.items() if file not in entry.files]
         with self._making_of(recipe, identity(recipe)):
             recipe.make_extras(missing, self, lambda file, tensors: self._store.add(self._entry(recipe), file, tensors))
         return self._entry(recipe)

@@ -81,14 +81,14 @@ def run(
         models: networks for roles: a file, a recipe's expression, or a recipe.
         sets: single options by their keys: ``{"train.lr": 1e-3, "threads": 1}``; texts are read as expressions.
         device: ``"cpu"``, ``"cuda"``; by default CUDA where there is one.
-        observers: who watches, such as ``"tensorboard"``.
+        observers: observers of the run, such as ``"tensorboard"``.
         plugins: local plugin files.
         out: a new folder for the results; by default one under ``runs/``.
         resume: the folder of an interrupted run, to go on with it; leave out ``config`` and ``out``.
-        fresh: train every network anew, though the store has it.
+        fresh: train every network anew, even if it is stored.
         store: the folder where trained networks are kept; by default that of the command.
         progress: whether to show bars, or lines where there is no terminal.
-        listeners: told of each event of this process's run; unlike observers they are in no configuration.
+        listeners: receive each event of this process's run; unlike observers they are in no configuration.
 
     Raises:
         GuideplugError: what is wrong, where, and what to do: before any work, or what failed in it; the folder is kept.
@@ -96,18 +96,18 @@ def run(
     """
     if resume is not None and (out is not None or config is not None):
         raise UsageError("resume names the folder and its configuration: give no out and no config")
-    given = {
+    arguments = {
         "guider": guider, "task": task, "denoiser": denoiser, "selector": selector, "sampler": sampler,
         "batch": batch, "duration": duration, "seed": seed, "samples": samples, "device": device,
     }  # fmt: skip
-    values = {key: _text(value) for key, value in given.items() if value is not None}
+    values = {key: _text(value) for key, value in arguments.items() if value is not None}
     if observers is not None:
         values["observers"] = [_text(observer) for observer in observers]
     if plugins:
         values["plugins"] = [str(path) for path in plugins]
     networks = {role: _text(model) for role, model in (models or {}).items()}
     pairs = [(key, _written(key, value)) for key, value in (sets or {}).items()]
-    instances = [*given.values(), *(observers or ()), *(models or {}).values()]
+    instances = [*arguments.values(), *(observers or ()), *(models or {}).values()]
     command = _command({**values, "models": networks, "sets": dict(pairs), "config": config, "out": out})
 
     folder = None if resume is None else resumable(Path(resume))
@@ -141,7 +141,7 @@ def run(
 
 
 def _done(experiment: Experiment) -> Outcome:
-    """Run it; a signal that stops it then does what it does in this process at any other time."""
+    """Run the experiment; then pass a stopping signal on to this process's own handler."""
     try:
         with interruptible():
             return experiment.run()
@@ -149,7 +149,7 @@ def _done(experiment: Experiment) -> Outcome:
         number = interrupted.exit_code - 128
     with _noting(f"go on with guideplug.run(resume={str(experiment.folder.path)!r})"):
         signal.raise_signal(number)
-        raise KeyboardInterrupt  # whoever handles the signal here goes on, but this run does not
+        raise KeyboardInterrupt  # this run stops even if the handler returns
 
 
 @contextlib.contextmanager
@@ -163,7 +163,7 @@ def _noting(text: str) -> Iterator[None]:
 
 
 def _text(value: Any) -> Any:
-    """A strategy as its expression, with every option; a path as text; else what it is."""
+    """A strategy as its expression with every option; a path as text; other values unchanged."""
     if isinstance(value, Strategy):
         return format_value(write(value))
     return str(value) if isinstance(value, Path) else value
@@ -180,7 +180,7 @@ def _written(key: str, value: Any) -> str:
 
 
 def _check_classes(value: Any, registry: Registry) -> None:
-    """Refuse a strategy whose class is not the one that its expression means: another would be run in its place."""
+    """Refuse a strategy whose expression names another class, which would be run in its place."""
     for strategy in strategies_in(value):
         offered = registry.find(strategy.kind, strategy.name)
         if offered is not type(strategy):
@@ -192,7 +192,7 @@ def _check_classes(value: Any, registry: Registry) -> None:
 
 
 def _command(values: Mapping[str, Any]) -> str:
-    """The call as it could be written, for the record."""
+    """The call as Python source, for the record."""
     written = {key: value for key, value in values.items() if value is not None and value != {}}
     return f"guideplug.run({', '.join(f'{key}={_plain(value)!r}' for key, value in written.items())})"
 

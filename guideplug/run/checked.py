@@ -1,6 +1,6 @@
-"""Networks that a run did not train, checked on its task's data before it samples: are they what they are said to be?
+"""Check of the networks that a run did not train, on its task's data before sampling.
 
-The check changes no random stream of the run, and never ends it: what it finds is a line each.
+The check changes no random stream of the run and never ends it: each defect is one line.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,7 +52,7 @@ def check_lines(built: Mapping[str, Built], task: Task, samples: int) -> Iterato
         which = f"the network of the role {role!r} ({item.recipe.name})"
         try:
             check = _found(item.module, task, min(max(samples, FEWEST), MOST))
-        except Exception as error:  # a run goes on that could without the check
+        except Exception as error:  # the check never ends a run
             reason = " ".join(f"{error}".split()) or type(error).__name__
             yield f"{which} was not checked: {reason}"
             continue

@@ -1,4 +1,4 @@
-"""What a run rests on, as BibTeX: an entry for each source, and what in the run it is the source of.
+"""The sources of a run as BibTeX: an entry per source, and which parts of the run it is the source of.
 
 Entries are written as biblatex and BibTeX both read them. Text is escaped; ``url`` and ``eprint`` are verbatim in both.
 """
@@ -19,7 +19,7 @@ from guideplug.run.resolve import RunConfig
 __all__ = ["bibtex", "strategies_in"]
 
 CITED_KINDS = ("task", "denoiser", "guider", "selector", "sampler")
-"""Strategies that one may expect a reference for, and whose lack of one is said."""
+"""Kinds of strategy that should have a reference; a missing one is reported."""
 ESCAPED = str.maketrans(
     {
         **{character: f"\\{character}" for character in "&%_#$"},
@@ -84,7 +84,7 @@ def strategies_in(value: Any) -> Iterator[Strategy]:
 
 
 def _origins(config: RunConfig) -> Iterator[str]:
-    """Where to ask on: networks that were loaded from the folders of other runs."""
+    """Where other references are: the folders of runs that networks were loaded from."""
     for role, recipe in config.recipes.items():
         if recipe.loaded_from:
             folder = Path(recipe.loaded_from).parent.parent
@@ -111,7 +111,7 @@ def _entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
 
 
 def _authors(text: str) -> str:
-    """The authors joined by "and"; what is no list of names is kept as one."""
+    """The authors joined by "and"; text that is no list of names is kept whole."""
     if text[:1].islower():
         return f"{{{_escaped(text)}}}"
     names = [name.strip() for part in re.split(r",|;|\band\b", text) for name in re.split(r"\b(?=et al\b)", part)]
@@ -138,7 +138,7 @@ def _plain(text: str) -> str:
 
 
 def _address(url: str) -> str:
-    """What equal addresses have in common: arXiv's number, else the address without what does not matter."""
+    """A key by which equal addresses match: the arXiv number, else the address in normal form."""
     preprint = ARXIV.search(url)
     return f"arxiv {preprint[1].lower()}" if preprint is not None else re.sub(r"^https?://(www\.)?|/$", "", url)
 

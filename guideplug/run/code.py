@@ -1,4 +1,4 @@
-"""The code that a run's samples depend on, and that which measures them: for what is resumed and what is compared."""
+"""Hashes of the code that samples, and the code that metrics, depend on: for resumed runs and comparisons."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ MEASURED_BY = "truth", "metrics"
 
 
 def code_of(config: RunConfig) -> Mapping[str, str]:
-    """Hashes of what decides in each top-level module that a run's networks, guider, sampler and task come from."""
+    """Hashes of the deciding code per top-level module of a run's networks, guider, sampler and task."""
     strategies = (*config.recipes.values(), config.task, config.guider, config.selector, config.sampler)
     return dict(sorted(code_behind(strategies).items()))
 
@@ -31,7 +31,7 @@ def code_that_measures(config: RunConfig, registry: Registry) -> str:
 
 
 def measured_anew(count: int, what: str, code: str) -> str:
-    """The line about what an earlier try had measured, with other code."""
+    """A message about values that an earlier try measured with other code."""
     some = f"1 {what} was" if count == 1 else f"{count} {what}s were"
     return f"{some} measured with other code {code}, and {'is' if count == 1 else 'are'} measured anew"
 

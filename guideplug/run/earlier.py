@@ -1,4 +1,4 @@
-"""What an earlier run's folder decides of a new one: it is resumed as it was, or its networks are guided anew."""
+"""Use of an earlier run's folder: resume the run unchanged, or sample its networks with another guider."""
 
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -30,14 +30,14 @@ __all__ = [
 GUIDED_ANEW = "name it on the command line to guide with it as it is now, or put it back"
 
 
-# A run that goes on
+# Resumed runs
 
 
 def resumable(path: Path) -> RunFolder:
-    """The folder of a run that has not ended.
+    """The folder of an unfinished run.
 
     Raises:
-        UsageError: it has, or there is none, or something in it is a link.
+        UsageError: the run has ended, there is none, or the folder holds a link.
     """
     folder = RunFolder.existing(path)
     if folder.begun and folder.record().get("status") == "finished":
@@ -47,7 +47,7 @@ def resumable(path: Path) -> RunFolder:
 
 
 def no_links(folder: Path) -> None:
-    """Refuse to go on in a folder with links in it, which lead to where a run must not write.
+    """Refuse to write into a folder that holds links, which may lead outside of it.
 
     Raises:
         UsageError: the first link.
@@ -58,13 +58,13 @@ def no_links(folder: Path) -> None:
 
 
 def check_same(run: Resolved, folder: Path, before: ConfigFile, record: Mapping[str, Any]) -> None:
-    """Refuse to resume under another configuration or with other code, naming what differs; anybody may watch.
+    """Refuse to resume under another configuration or with other code, naming the differences; observers may differ.
 
     Args:
-        run: what is to go on.
-        folder: whose run it is.
+        run: the run to resume.
+        folder: its folder.
         before: the folder's configuration.
-        record: its ``run.json``; empty where the run was killed before it wrote one.
+        record: its ``run.json``; empty if the run was killed before writing one.
 
     Raises:
         UsageError: the configuration, or the code of a module, is another.
@@ -87,12 +87,12 @@ def check_same(run: Resolved, folder: Path, before: ConfigFile, record: Mapping[
 
 
 def other_torch(record: Mapping[str, Any]) -> str | None:
-    """What to note where a run began with another torch, whose bits differ."""
+    """A note if the run began with another version of torch, whose bits differ."""
     before = record.get("versions", {}).get("torch", torch.__version__)
     if before == torch.__version__:
         return None
-    what = f"the run began with torch {before}, and this is {torch.__version__}"
-    return f"{what}: its bits will not be those of an undisturbed run"
+    change = f"the run began with torch {before}, and this is {torch.__version__}"
+    return f"{change}: its bits will not be those of an undisturbed run"
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[tuple[str, Any, Any]]:
@@ -107,15 +107,15 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "
     return rows
 
 
-# Networks that are guided anew
+# Networks sampled with another guider
 
 
 def request_of_networks(folder: RunFolder, request: Request) -> Request:
-    """A request with a run's configuration, and its networks for whoever means the same ones.
+    """A request with a run's configuration, and its networks as spare models for roles that mean the same ones.
 
     Args:
         folder: of the run.
-        request: what is asked for beside it, which wins.
+        request: values that override it.
 
     Raises:
         UsageError: the run has no network yet, or the request names what only the run decides.
@@ -147,7 +147,7 @@ def check_networks(run: Resolved, record: Mapping[str, Any], request: Request) -
     Args:
         run: what is to be sampled.
         record: ``run.json``.
-        request: what was asked for beside the folder.
+        request: the request beside the folder.
 
     Raises:
         RunError: which plugin or guider.
@@ -158,7 +158,7 @@ def check_networks(run: Resolved, record: Mapping[str, Any], request: Request) -
 
 
 def _same_plugins(record: Mapping[str, Any], registry: Registry, named: Iterable[str], advice: str) -> None:
-    """Refuse local plugins that have changed since, as far as anything depends on them, and that are not named."""
+    """Refuse local plugins that have changed since, are depended on, and are not named anew."""
     local = {plugin.name: plugin for plugin in registry.plugins if plugin.digest}
     fresh = {Path(file).stem for file in named}
     for row in _rows(record, "plugins"):

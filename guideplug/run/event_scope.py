@@ -1,4 +1,4 @@
-"""Who is told of a comparison or a study: its event log and its observers, from its beginning to its end."""
+"""The listeners of a comparison or a study, open from its beginning to its end."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ __all__ = ["event_scope"]
 def event_scope(
     listeners: Iterable[Listener], observers: Iterable[Observer], observed: RunInfo, plan: Mapping[str, Any]
 ) -> Iterator[Observers]:
-    """Listeners, the event log first: told ``run`` with a plan, what the block tells, ``end`` with how it ended."""
+    """Listeners, the event log first: ``run`` with a plan, the events of the block, ``end`` with the status."""
     tell = Observers(listeners)
     tell.open(observers, observed)
     where = {"process": os.getpid(), "host": platform.node()}

@@ -45,7 +45,7 @@ __all__ = ["Experiment", "Outcome", "folder_name"]
 
 @attrs.frozen
 class Outcome:
-    """What a run found: the content of ``metrics.json``, and what the summary is written from."""
+    """The results of a run: the content of ``metrics.json``, and the inputs of the summary."""
 
     folder: Path
     metrics: Mapping[str, Any]
@@ -68,7 +68,7 @@ class Experiment:
         registry: for further metrics.
         store: where networks are kept.
         folder: where the results go.
-        listeners: who is told of events beside the event log and the configuration's observers, such as progress bars.
+        listeners: receive events beside the event log and the configuration's observers, such as progress bars.
         kind: "run", or "sample" where the networks of another run are guided.
         fresh: train every network anew.
         command: the command line, for the record.
@@ -85,10 +85,10 @@ class Experiment:
     _warnings: list[str] = attrs.field(factory=list, init=False)
 
     def run(self) -> Outcome:
-        """Do it all.
+        """Carry out the run.
 
         Raises:
-            GuideplugError: what failed; the folder is kept and says so.
+            GuideplugError: what failed; the folder is kept and records the failure.
             UsageError: another process is at work in the folder.
             Interrupted: SIGINT or SIGTERM; the folder can be resumed.
         """
@@ -103,17 +103,17 @@ class Experiment:
             except WriteError as error:
                 raise RunError(f"{error}; {self._resume}") from None
             except OSError as error:
-                what = f"a file cannot be written ({error.strerror or error}: {error.filename})"
-                raise RunError(f"{what}; {self._resume}") from None
+                failure = f"a file cannot be written ({error.strerror or error}: {error.filename})"
+                raise RunError(f"{failure}; {self._resume}") from None
 
     def _observed(self, stop: StopToken) -> Outcome:
-        """Do it, with a record of how it ended."""
+        """Carry out the run, and record its final status."""
         cleared(self.folder.path, ("denoisers", "figures"))
         resumed = self.folder.config.is_file()
         if not resumed:
             self.folder.write_text(self.folder.config, to_toml(self.config))
         record = self._record()
-        if self.folder.begun:  # resumed: it is repeated by the command that began it
+        if self.folder.begun:  # resumed: keep the command that began the run
             record["command"] = self.folder.record().get("command", self.command)
         self.folder.write_json("run.json", {**record, "status": "running"})
         observers = Observers([EventLog(self.folder.events), *self.listeners])
@@ -137,13 +137,15 @@ class Experiment:
             with defer_signals():
                 observers("end", status=status, error=failed)
                 observers.close()
-                with nullcontext() if status == "finished" else suppress(WriteError):  # what failed is told, not this
+                with (
+                    nullcontext() if status == "finished" else suppress(WriteError)
+                ):  # report the first failure, not this one
                     self.folder.update_record(status=status)
         return outcome
 
     @property
     def resume(self) -> str:
-        """The command that goes on with it."""
+        """The command that resumes the run."""
         return f"guideplug run --resume {shell_quote(str(self.folder.path))}"
 
     @property
@@ -151,7 +153,7 @@ class Experiment:
         return f"go on with {self.resume}"
 
     def _leave(self) -> None:
-        """The last words of a process that cannot stop by itself: a signal came, and it is in one long computation."""
+        """Close the run of a process that a signal cannot stop, as it is in one long computation."""
         sys.stderr.write(f"interrupted; go on with: {self.resume}\n")
         sys.stderr.flush()
         for listener in self.listeners:
@@ -159,11 +161,11 @@ class Experiment:
         self.folder.update_record(status="interrupted")
 
     def _plan(self) -> dict[str, Any]:
-        """What there will be to see, and which process it is: for those who see nothing but events."""
+        """The plan of the run and its process, for listeners that see events alone."""
         config = self.config
         strategies = {"task": config.task, "guider": config.guider, "selector": config.selector}
         return {
-            **{name: None if one is None else short(one) for name, one in strategies.items()},
+            **{name: None if strategy is None else short(strategy) for name, strategy in strategies.items()},
             "roles": list(config.recipes),
             "arms": ["unguided"] if config.guider is None else ["unguided", "guided"],
             "samples": config.samples,
@@ -241,7 +243,7 @@ class Experiment:
         facts = built["main"].facts
         record = {
             "arms": values,
-            "differences": {one.metric: one.record() for one in judged},
+            "differences": {verdict.metric: verdict.record() for verdict in judged},
             "seconds": seconds,
             "evaluations": {arm: _evaluations(counts, models) for arm, counts in tallies.items()},
             "examples": {key: facts.get(key) for key in ("seen", "scored", "backpropagated")},
@@ -259,13 +261,13 @@ class Experiment:
         return Outcome(self.folder.path, record, metrics, figure, animation)
 
     def _warn(self, observers: Observers, texts: Iterable[str]) -> None:
-        """Tell what is suspicious at once, and keep it for ``metrics.json``."""
+        """Emit a warning per text, and keep the texts for ``metrics.json``."""
         for text in texts:
             self._warnings.append(text)
             observers("warning", text=text)
 
     def _animation(self, arms: Sequence[Arm]) -> Path | None:
-        """The task's animation, where it draws one."""
+        """The task's animation, if it draws one."""
         config, path = self.config, self.folder.figure(self.config.task.name).with_suffix(".gif")
         moving = [arm for arm in arms if arm.start is not None and arm.denoiser is not None]
         with drawn_whole(path) as aside:
@@ -273,7 +275,7 @@ class Experiment:
         return path if drew else None
 
     def _replace_time_limits(self, built: Mapping[str, Built]) -> None:
-        """A time limit in the configuration becomes what was reached, at once, for a resumed run to go on from."""
+        """Replace time limits in the configuration by the iterations reached, at once, for a resumed run."""
         reached = {role: item.recipe for role, item in built.items()}
         models = {**self.config.recipes, **reached}
         main = models.pop("main")
@@ -284,7 +286,7 @@ class Experiment:
             self.folder.write_text(self.folder.config, to_toml(self.config))
 
     def _write_networks(self, built: Mapping[str, Built]) -> None:
-        """Write the networks into the folder, each with a sheet that says what it is."""
+        """Write the networks into the folder, each with its description."""
         networks = {}
         for role, item in built.items():
             denoiser = architecture(item.recipe)
@@ -353,7 +355,7 @@ class Experiment:
 
 
 def folder_name(config: RunConfig) -> str:
-    """What a run's folder is called beside the time: its task, its guider and its selector."""
+    """The name of a run's folder without the time: task, guider and selector."""
     main = config.main
     selector = main.selector if isinstance(main, MainRecipe) else None
     parts = [config.task, config.guider, selector]
@@ -361,7 +363,7 @@ def folder_name(config: RunConfig) -> str:
 
 
 def _training_seconds(built: Mapping[str, Built]) -> dict[str, float]:
-    """Seconds that each training took when it was made, which may have been in an earlier run."""
+    """Seconds of each training, which may have run in an earlier run."""
     main = built["main"].facts
     others = {item.identity: item.facts.get("seconds", 0.0) for role, item in built.items() if role != "main"}
     phases = main.get("phases", {})
@@ -374,10 +376,10 @@ def _training_seconds(built: Mapping[str, Built]) -> dict[str, float]:
 
 
 def _evaluations(counts: Tally, models: Mapping[str, Leaf]) -> dict[str, dict[str, int]]:
-    """Calls, outputs and gradients by role, and by what it calls itself for a network that a guider brought."""
+    """Calls, outputs and gradients by role; a guider's own network is listed by its own name."""
     named: dict[NetworkNode, str] = {
         model: role for role, model in models.items() if isinstance(model, Leaf)
-    }  # main comes last, and wins
+    }  # main comes last, and overrides
     totals = {role: Count() for role in models if role in named.values()}
     for network, count in counts.counts.items():
         total = totals.setdefault(named.get(network, network.role), Count())

@@ -1,9 +1,9 @@
-"""A run's folder: what is in it, and that it is whole.
+"""A run's folder: its files, and their integrity.
 
     config.toml   run.json   events.jsonl   metrics.json   samples.npz   sweep.npz   denoisers/   figures/
 
-Files appear whole or not at all. ``events.jsonl`` grows; when a run is resumed, what its log says beyond the state that
-it resumes from is cut off. What killed writers left is swept away when the folder is worked in again.
+Files appear whole or not at all. ``events.jsonl`` grows; on resuming, events after the restored state
+are removed from it. Leftovers of killed writers are removed on resuming.
 """
 
 import datetime
@@ -32,7 +32,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         RunError: it is missing or damaged.
-        DamagedFile: it is not what was written.
+        DamagedFile: its checksum differs.
     """
     check_unchanged(path)
     try:
@@ -54,7 +54,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, out: Path | None, name: str, parts: Sequence[str] = ("denoisers", "figures")) -> "RunFolder":
-        """A new, empty run folder with some folders in it: ``out``, or one named by the time under ``runs/``.
+        """A new run folder with empty subfolders: ``out``, or one named by the time under ``runs/``.
 
         Raises:
             UsageError: it is not empty, or cannot be written.
@@ -97,7 +97,7 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether there is a record of the run: one that is killed at once has a configuration alone."""
+        """Whether ``run.json`` exists: a run killed at its start has a configuration alone."""
         return (self.path / "run.json").is_file()
 
     @property
@@ -114,7 +114,7 @@ class RunFolder:
         """The weights of a role.
 
         Raises:
-            UsageError: the role is no name, and might be a path that leads elsewhere.
+            UsageError: the role is no name, and could be a path out of the folder.
         """
         if not is_name(role):
             raise UsageError(f"the role {role!r} is no name: write a letter, then letters, digits, - or _")
@@ -148,7 +148,7 @@ class RunFolder:
 
 
 def _unbegun(folder: Path, parts: Sequence[str]) -> bool:
-    """Whether a folder is empty, or was left so by one that was killed before it wrote its first file."""
+    """Whether a folder is empty, or holds only leftovers of a run killed before its first file."""
     return all(
         path.name == CHECKSUMS
         or LITTER.fullmatch(path.name)
@@ -163,13 +163,13 @@ def _unused(path: Path) -> Path:
 
 
 AFTER_TRAINING = ("sample", "sampled", "measure", "metrics", "figure", "end")
-"""Events that a resumed run has again, whatever it resumes from."""
+"""Events that a resumed run emits again, from any state."""
 SECONDS_BETWEEN_SAMPLES = 1.0
-"""How often the progress of sampling is logged, at the most; its end is, too."""
+"""Least interval between logged progress events of sampling; the last one is always logged."""
 
 
 def _line(event: dict[str, Any]) -> str:
-    """An event as a line of JSON, which knows no infinity: a number that is not finite is null."""
+    """An event as a line of JSON; non-finite numbers are null."""
     try:
         return json.dumps(event, default=str, allow_nan=False) + "\n"
     except ValueError:
@@ -185,9 +185,9 @@ def _finite(value: Any) -> Any:
 
 
 class EventLog(Listener):
-    """Writes each event as a line of JSON, at once; of the progress of sampling a line a second.
+    """Write each event as a line of JSON, at once; the progress of sampling at most once per second.
 
-    A line that a full disk refuses waits for the next event: a log has no torn line, and no gap while its run goes on.
+    A line that a full disk refuses is kept until the next event: the log has no partial line, and no gap in a live run.
     """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
@@ -198,7 +198,7 @@ class EventLog(Listener):
         self._open()
 
     def on_event(self, event: str, data: dict[str, Any]) -> None:
-        """One line; when a training starts, lines of its beyond its first step are cut off first."""
+        """Write one line; at the start of a training, first remove its lines after that step."""
         if event == "sample":
             now = time.monotonic()
             if data["done"] < data["total"] and now - self._sampled < SECONDS_BETWEEN_SAMPLES:
@@ -237,7 +237,7 @@ class EventLog(Listener):
             os.ftruncate(self._handle, self._size)
 
     def _rewind(self, keep: Callable[[dict[str, Any]], bool]) -> None:
-        """Keep the whole lines that may stay; a torn last line goes."""
+        """Keep the complete lines that remain valid; drop a partial last line."""
         if not self._path.is_file():
             return
         text = self._path.read_text(errors="replace")

@@ -1,8 +1,8 @@
-"""Stopping at once, and where it is worth it after the step in progress: SIGINT and SIGTERM.
+"""SIGINT and SIGTERM: stop at once, or after the training step in progress.
 
-A signal raises `Interrupted` where the process is, since every file is written whole or not at all. In a training it
-waits for the end of the step, whose state is then saved; a second signal does not wait. A process that is deep in one
-long call of compiled code, where Python cannot raise, is ended by a thread that watches.
+A signal raises `Interrupted` at the current instruction, since files are written atomically. In a training it takes
+effect at the end of the step, when the state is saved; a second signal takes effect at once. A watchdog thread ends a
+process that is in a long call of compiled code, where Python cannot raise.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ __all__ = ["Interrupted", "StopToken", "defer_signals", "handle_signals", "inter
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 0.7
-"""Seconds that one call of compiled code gets to end after a signal."""
+"""Seconds allowed to a call of compiled code after a signal."""
 
 
 class Interrupted(BaseException):
-    """The run was asked to stop; the exit code is that of the signal. Not an error, so not an `Exception`."""
+    """The run was asked to stop; carries the signal's exit code. Not an error, so not an `Exception`."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__(exit_code)
@@ -30,7 +30,7 @@ class Interrupted(BaseException):
 
 
 class StopToken:
-    """Whether the run was asked to stop: call it where a signal may have been put off."""
+    """Whether a stop was requested: call it where a signal may have been deferred."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -43,14 +43,14 @@ class StopToken:
 
 
 _open: list[StopToken] = []
-"""The one that this process is asked through, where there is one: signals are the process's."""
+"""The token of this process, if any: signals belong to the process."""
 _unhurried = 0
-"""How many blocks wait for their own moment to stop."""
+"""Number of open blocks that defer signals."""
 
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """A block in which a first signal is only noted: who runs it calls the `StopToken` when all is saved."""
+    """A block that defers the first signal: call the `StopToken` once the state is saved."""
     global _unhurried
     _unhurried += 1
     try:
@@ -61,10 +61,10 @@ def defer_signals() -> Iterator[None]:
 
 @contextmanager
 def handle_signals(leave: Callable[[], None] = lambda: None) -> Iterator[StopToken]:
-    """Turn SIGINT and SIGTERM into `Interrupted`; a block inside another shares its answer.
+    """Turn SIGINT and SIGTERM into `Interrupted`; nested blocks share one token.
 
     Args:
-        leave: what is done for a process that cannot raise, before it is ended; it is called in another thread.
+        leave: called in another thread before a process that cannot raise is ended.
     """
     with _handled(lambda stop: _watched(stop, leave)) as stop:
         yield stop
@@ -72,14 +72,14 @@ def handle_signals(leave: Callable[[], None] = lambda: None) -> Iterator[StopTok
 
 @contextmanager
 def interruptible() -> Iterator[StopToken]:
-    """`handle_signals` in somebody else's process: a long call of compiled code is waited for, as in Python."""
+    """`handle_signals` in a host process: a long call of compiled code is waited for, as in Python."""
     with _handled(lambda stop: contextlib.nullcontext()) as stop:
         yield stop
 
 
 @contextmanager
 def _handled(watch: Callable[[StopToken], contextlib.AbstractContextManager[None]]) -> Iterator[StopToken]:
-    """Handle the signals in the block, which a watch is beside; in the main thread alone, where Python lets one."""
+    """Handle the signals in the block, beside a watchdog; in the main thread alone, as Python requires."""
     if threading.current_thread() is not threading.main_thread():
         yield StopToken()
         return
@@ -107,7 +107,7 @@ def _handled(watch: Callable[[StopToken], contextlib.AbstractContextManager[None
 
 @contextmanager
 def _watched(stop: StopToken, leave: Callable[[], None]) -> Iterator[None]:
-    """End this process if a signal has no effect for a while: the main thread is then in compiled code."""
+    """End this process if a signal has no effect in time: the main thread is in compiled code."""
     if os.name != "posix":  # pragma: no cover - elsewhere a signal waits for the end of the call
         yield
         return
@@ -132,7 +132,7 @@ def _watched(stop: StopToken, leave: Callable[[], None]) -> Iterator[None]:
 
     watcher = threading.Thread(target=watch, name="signals", daemon=True)
     watcher.start()
-    before = signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)  # told at once, whatever the main thread is at
+    before = signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)  # written at once, in any state of the main thread
     try:
         yield
     finally:

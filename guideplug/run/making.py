@@ -1,8 +1,8 @@
-"""One module that is being made: what its recipe says of its progress, and what is kept of it until it is stored.
+"""A module being made: its progress, and its checkpoint until it is stored.
 
-Work that has a state leaves it beside its future entry from time to time and before it stops, so that a later try goes
-on where it was. The state names the further files that were written before it, with their checksums: where one of them
-is damaged or gone the work begins anew, and writes them all again.
+Resumable work saves its state beside its future entry, periodically and before it stops; a later try resumes from it.
+The state lists the further files written before it, with their checksums: if one is damaged or missing, the work
+restarts and writes all of them again.
 """
 
 import json
@@ -30,14 +30,14 @@ SECONDS_BETWEEN_STATES = 20.0
 
 @attrs.define
 class Making:
-    """A module that is being made.
+    """A module being made.
 
     Args:
-        role: what messages call it.
-        observers: told of every event.
-        stop: called after every step; what it raises ends the work between two steps, with its state saved.
-        place: the folder of the unfinished entry; None where nothing is kept.
-        until_stored: what lasts until the module is in the store.
+        role: its name in messages.
+        observers: receive every event.
+        stop: called after every step; an exception from it ends the work between two steps, with the state saved.
+        place: the folder of the unfinished entry; None if nothing is kept.
+        until_stored: closed when the module is in the store.
     """
 
     role: str
@@ -53,7 +53,7 @@ class Making:
     _saved: float = 0.0
 
     def checkpoint(self, work: Resumable) -> bool:
-        """Keep the state of some work from here on, and let it load what an earlier try left; whether there was one."""
+        """Save the state of resumable work from now on, and restore that of an earlier try; whether there was one."""
         if self.place is None:
             return False
         self._work = work
@@ -84,7 +84,7 @@ class Making:
         return True
 
     def progress(self, step: int, total: float, loss: float | None = None, **details: Any) -> None:
-        """Tell observers how far it has come, keep its state if it is time, and stop if that is asked for."""
+        """Report progress to observers, save the state when due, and stop if that was requested."""
         now = time.monotonic()
         first = self._begun is None
         begun = self._begun = now if self._begun is None else self._begun
@@ -94,9 +94,9 @@ class Making:
             self.observers("train", **{**common, "seconds": self._seconds, **details})
             self._saved = time.monotonic()
             if self._work is not None:
-                self.until_stored.enter_context(defer_signals())  # a signal waits until what was done is saved
+                self.until_stored.enter_context(defer_signals())  # a signal waits until the state is saved
             return
-        if loss is not None:  # before the state, which says that it was told
+        if loss is not None:  # before the state, which records that the event was emitted
             usual = {
                 **common, "loss": loss, "lr": None, "kept": 1.0, "effective_sample_size": None,
                 "switched_off_at": None, "seen": None, "backpropagated": None, "seconds": self._seconds, "phases": {},
@@ -122,7 +122,7 @@ class Making:
         self.observers("checkpoint", role=self.role, step=self._step, seconds=seconds)
 
     def keep(self, file: str, tensors: Mapping[str, Tensor]) -> Path:
-        """Keep a further file; where it lies until the module is stored."""
+        """Keep a further file; its path until the module is stored."""
         if self.place is None:
             raise StoreError(f"{file} of {self.role!r} cannot be kept: its recipe is not stored")
         path = self.place / file
@@ -131,7 +131,7 @@ class Making:
         return path
 
     def ended(self) -> None:
-        """Tell observers that it is done, if they were told that it began."""
+        """Emit the end event if the start event was emitted."""
         if self._begun is not None:
             self.observers("trained", role=self.role, step=self._step, seconds=self._seconds)
 

@@ -18,10 +18,10 @@ __all__ = ["Bench", "Truth", "measured", "metrics_of"]
 
 
 def metrics_of(task: Task, registry: Registry) -> list[Metric]:
-    """What is measured on a task, in the order of the table.
+    """The metrics of a task, in the order of the table.
 
     Raises:
-        ConfigError: two of them have one name.
+        ConfigError: two metrics have the same name.
     """
     further = (cls() for cls in registry.classes(cast(Any, Metric)))
     known: dict[str, Metric] = {}
@@ -42,7 +42,7 @@ def _class(metric: Metric) -> str:
 def measured(
     arm: Arm, metrics: Sequence[Metric], context: Context, each: Callable[[], None] = lambda: None
 ) -> dict[str, float | None]:
-    """An arm's value by each metric, None where it has none or is not finite; ``each`` is called after every metric."""
+    """An arm's value per metric, None if missing or not finite; ``each`` is called after every metric."""
     values: dict[str, float | None] = {}
     for metric in metrics:
         value = metric.measure(arm, context)
@@ -53,7 +53,7 @@ def measured(
 
 @attrs.frozen
 class Truth:
-    """The reference arms of a task, best first, what metrics share about them, and the metrics of the first."""
+    """The reference arms of a task, best first, the metrics' shared context, and the metrics of the first arm."""
 
     arms: Sequence[Arm]
     context: Context
@@ -62,13 +62,13 @@ class Truth:
 
 @attrs.define
 class Bench:
-    """Where many denoisers are sampled and measured in turn; reference arms are drawn once for all that share them."""
+    """Sampling and measurement of many denoisers; shared reference arms are drawn once."""
 
     registry: Registry
     _truths: "dict[tuple[object, ...], Truth]" = attrs.field(factory=dict, init=False)
 
     def truth(self, config: RunConfig, stop: Callable[[], None] = lambda: None) -> Truth:
-        """What the samples of a run are measured against."""
+        """The reference for the samples of a run."""
         key = config.task, config.samples, config.sampler, config.sample_seed
         if key not in self._truths:
             arms = config.task.truth(config.samples, config.sampler, config.sample_seed)
@@ -80,7 +80,7 @@ class Bench:
     def sampled(
         self, config: RunConfig, point: Denoiser, name: str, stop: Callable[[], None] = lambda: None
     ) -> tuple[Arm, dict[str, float | None], float]:
-        """The samples of a denoiser, their metrics, and network outputs for each sample."""
+        """The samples of a denoiser, their metrics, and network outputs per sample."""
         truth = self.truth(config, stop)
         drawn, tallies = draw_arms(
             {name: point},

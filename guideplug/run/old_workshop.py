@@ -1,4 +1,4 @@
-"""What recipes that were written for plugin API 1 still get: the methods of its `Workshop`, with a warning."""
+"""The `Workshop` methods of plugin API 1, for recipes written for it, with a warning."""
 
 import warnings
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ def without_recipe(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 class OldWorkshop:
-    """The methods of a workshop that named kinds of recipes: each recipe does that work itself now."""
+    """The methods of a workshop that named kinds of recipes: each recipe now does that work itself."""
 
     def train(self, recipe: Any, module: nn.Module) -> Mapping[str, Any]:
         """See `guideplug.recipes.training_recipe.TrainingRecipe.train`."""

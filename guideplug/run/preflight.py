@@ -1,4 +1,4 @@
-"""Before the work: what will be done, and whether it can work together, tried on untrained networks."""
+"""Preflight: the plan of a run, tried on untrained networks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -37,9 +37,9 @@ class Preflight:
 
 
 def preflight(config: RunConfig, registry: Registry) -> Preflight:
-    """A run's networks, untrained, guided and asked for two samples: what cannot work together fails before work.
+    """Draw two guided samples from a run's untrained networks: incompatible parts fail before any work.
 
-    So are the guiders and samplers of every recipe that the run refers to (`Recipe.evaluates`).
+    The guiders and samplers of every recipe of the run are tried as well (`Recipe.evaluates`).
 
     Args:
         config: the run.
@@ -73,7 +73,7 @@ def _preflight(config: RunConfig) -> Preflight:
 
 
 def _try_alone(config: RunConfig, built: Mapping[str, Any], sigma: float, toward: float) -> None:
-    """Ask each network alone, so that one that fails is named."""
+    """Evaluate each network alone, so that a failing one is named."""
     start = start_of(config.task, sigma, config.sample_seed)
     with torch.no_grad():
         for role, network in built.items():
@@ -108,14 +108,14 @@ class _Untrained:
         return module
 
     def denoiser(self, recipe: Recipe, role: str) -> Any:
-        """The denoiser of a recipe that is no role of the run, or has its name there already."""
+        """The denoiser of a recipe that is no role of the run, or has its role name already."""
         if any(known == recipe for known, _ in self._built):
             return self.module(recipe)
         return denoiser_of(self.module(recipe), role)
 
 
 def _try_planned(role: str, recipe: Recipe, untrained: _Untrained, tried: list[Recipe]) -> None:
-    """Try what making a recipe's module evaluates, and what making those does that it refers to."""
+    """Try the evaluations of making a recipe's module, and of the recipes that it refers to."""
     if recipe in tried:
         return
     tried.append(recipe)
@@ -157,10 +157,7 @@ def guided(guider: Guider, models: Mapping[str, Denoiser]) -> Denoiser:
 
 
 def denoiser_of(module: nn.Module, role: str) -> Any:
-    """The module that a role's recipe gave, if it is a denoiser, which learns its role, for messages.
-
-    Or a guidance weight, for a guider that asks for one in a role.
-    """
+    """A role's module, a denoiser with its role set for messages, or a guidance weight."""
     if isinstance(module, Weight) and role != "main":
         return module
     if not isinstance(module, Leaf):
@@ -170,15 +167,15 @@ def denoiser_of(module: nn.Module, role: str) -> Any:
 
 
 def planned_networks(config: RunConfig, store: Store) -> list[tuple[str, Recipe, str]]:
-    """Each role, its recipe, and what will happen: "found", "trained", "resumed", "loaded"."""
+    """Each role, its recipe, and its status: "found", "trained", "resumed", "loaded"."""
     plan: dict[str, tuple[str, Recipe, str]] = {}
     for role, recipe in config.recipes.items():
         key = identity(recipe)
         if not recipe.stored:
-            what = "loaded"
+            status = "loaded"
         elif store.find(key) is not None:
-            what = "found"
+            status = "found"
         else:
-            what = "resumed" if (store.root / f"{key}.partial").is_dir() else "trained"
-        plan.setdefault(key, (role, recipe, what))
+            status = "resumed" if (store.root / f"{key}.partial").is_dir() else "trained"
+        plan.setdefault(key, (role, recipe, status))
     return list(plan.values())

@@ -1,7 +1,7 @@
-"""From a request to a run that can begin: plugins loaded, configuration resolved and tried, each of them once.
+"""From a request to a run that can begin: load plugins, resolve the configuration, try it, each once.
 
-Whoever starts a run comes this way: `run`, `sample`, `explain`, and the call from Python. `compare` and `study` resolve
-and try many runs of one registry. What only reads a configuration, such as `cite`, stops at `resolved`.
+Used by `run`, `sample`, `explain`, and the call from Python. `compare` and `study` resolve and try many runs with one
+registry. Commands that only read a configuration, such as `cite`, use `resolved`.
 """
 
 from collections.abc import Callable, Iterable
@@ -43,11 +43,11 @@ def _unchanged(run: Resolved) -> Resolved:
 
 
 def prepare(request: Request, check: Callable[[Resolved], Resolved] = _unchanged) -> Prepared:
-    """The run that a request means, resolved and tried on untrained networks; nothing is trained, nothing written.
+    """The run of a request, resolved and tried on untrained networks; nothing is trained or written.
 
     Args:
-        request: what the user asked for.
-        check: what else has to hold of the resolved run, or changes in it, before any network is built.
+        request: the user's request.
+        check: a further check of the resolved run, or a change to it, before any network is built.
 
     Raises:
         GuideplugError: what is wrong with the configuration, a plugin, or how the parts work together.
@@ -57,32 +57,32 @@ def prepare(request: Request, check: Callable[[Resolved], Resolved] = _unchanged
 
 
 def resolved(request: Request) -> Resolved:
-    """The configuration that a request means, and its plugins, those of its file and those that it names itself.
+    """The configuration of a request, with the plugins of its file and its own.
 
     Raises:
         GuideplugError: what is wrong with the configuration or with a plugin.
     """
     written = [] if request.file is None else request.file.values.get("plugins", [])
-    given = request.values.get("plugins", ())
-    plugins = plugin_files(written, given)
-    if given:
+    requested = request.values.get("plugins", ())
+    plugins = plugin_files(written, requested)
+    if requested:
         request = attrs.evolve(request, values={**request.values, "plugins": plugins})
     registry = Registry.installed(plugins)
     return Resolved(registry, resolve(request, registry))
 
 
 def plugin_files(written: object, given: Iterable[str] = ()) -> list[str]:
-    """The paths of local plugins, each once: those that a configuration names, and those that are given beside it.
+    """The distinct paths of local plugins: those of a configuration, and further ones.
 
     Args:
         written: the value of the configuration's key; one that is no list of texts is refused where it is resolved.
         given: further paths.
 
     Raises:
-        UsageError: what is given is no path.
+        UsageError: a text is no path.
     """
     texts = [path for path in written if isinstance(path, str)] if isinstance(written, list) else []
     try:
         return list(dict.fromkeys(str(Path(path).resolve()) for path in (*texts, *given)))
-    except (OSError, ValueError, RuntimeError) as error:  # a name that no file has, or links in a circle
+    except (OSError, ValueError, RuntimeError) as error:  # an impossible file name, or circular links
         raise UsageError(f"plugins: {error}: give the path of a .py file") from None

@@ -1,4 +1,4 @@
-"""Progress: bars with time left on a terminal, a plain line now and then elsewhere."""
+"""Progress: bars with the time left on a terminal, plain lines at intervals elsewhere."""
 
 import time
 from typing import Any
@@ -22,7 +22,7 @@ from guideplug.observe import Listener
 __all__ = ["REFRESHES", "ProgressBars", "ProgressLines", "progress"]
 
 REFRESHES = 2.0
-"""How often a second bars are drawn anew: it takes 3 to 4 ms of the processor, which at ten times a second is felt."""
+"""Redraws of the bars per second: each takes 3 to 4 ms of the processor."""
 
 ARMS = {"unguided": "sampling unguided", "guided": "sampling guided"}
 
@@ -33,7 +33,7 @@ def progress(console: Console) -> Listener:
 
 
 class _Notes(ProgressColumn):
-    """The loss and what selection keeps, where there are such."""
+    """The loss and the share that selection keeps, where known."""
 
     def render(self, task: Task) -> Text:
         return Text(str(task.fields.get("notes", "")), style="dim")
@@ -58,7 +58,7 @@ class ProgressBars(Listener):
         self._progress.start()
 
     def on_event(self, event: str, data: dict[str, Any]) -> None:
-        """Move the bar that the event is about."""
+        """Advance the bar of the event."""
         if event == "found":
             self._progress.console.print(found_line(data), markup=False, highlight=False)
         elif event == "train":
@@ -80,12 +80,12 @@ class ProgressBars(Listener):
         self._progress.update(self._tasks[name], completed=min(int(done), int(total)), notes=text)
 
     def close(self) -> None:
-        """Leave the bars as they are."""
+        """Stop drawing the bars."""
         self._progress.stop()
 
 
 class ProgressLines(Listener):
-    """A plain line when something begins, ends, and every so often between."""
+    """A plain line per start, per end, and at intervals between."""
 
     SECONDS_BETWEEN = 15.0
 
@@ -95,7 +95,7 @@ class ProgressLines(Listener):
         self._arms: set[str] = set()
 
     def on_event(self, event: str, data: dict[str, Any]) -> None:
-        """Say it, if it is worth a line."""
+        """Print a line if the event calls for one."""
         now = time.monotonic()
         if event == "found":
             self._say(found_line(data))
@@ -137,11 +137,11 @@ def found_line(data: dict[str, Any]) -> str:
 
 
 def waiting_line(data: dict[str, Any]) -> str:
-    """One line for a network that somebody else is making."""
+    """One line for a network that another process is making."""
     return f"waiting for another process, which is making {data['role']}"
 
 
 def notes(data: dict[str, Any]) -> str:
-    """The loss, and the share of examples that selection keeps where it keeps not all."""
+    """The loss, and the share of examples that selection keeps if below 1."""
     kept = f", keeps {data['kept']:.0%}" if data["kept"] < 0.995 else ""
     return f"loss {data['loss']:.4g}{kept}"

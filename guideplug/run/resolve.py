@@ -1,4 +1,4 @@
-"""A run's configuration: what is asked for, resolved down to every option, and written so that it can be repeated.
+"""A run's configuration: a request resolved to every option, and written as TOML that repeats the run.
 
 Values come from, in order of precedence: ``--set``, the other options of the command line, a TOML file, the task's
 defaults. The result names every option of every strategy, and the recipe of every network.
@@ -71,12 +71,12 @@ class Request:
         values: by key, as texts or plain values; strategies as expressions.
         models: for roles, a path or a recipe's expression.
         sets: ``(key, text)`` pairs of ``--set``.
-        spare_models: for roles, networks that are there, for whoever needs the role.
-        spare_guider: the guider that the spare networks were made for: a role for which the run's own guider asks for
-            another network has no use for the spare one.
+        spare_models: for roles, networks that are used if a strategy needs the role.
+        spare_guider: the guider that the spare networks were made for; a spare network is ignored in a role for which
+            the run's guider needs another network.
         file: a configuration file, whose values the others override.
-        check_files: whether the files that recipes load must be there and fit.
-        spare_roles: whether roles that nothing needs may be named, as where one request serves several runs.
+        check_files: whether the files that recipes load must exist and match.
+        spare_roles: whether roles that no strategy needs may be named, as in one request for several runs.
     """
 
     values: Mapping[str, Any] = attrs.field(factory=dict)
@@ -112,7 +112,7 @@ class RunConfig:
 
     @property
     def recipes(self) -> dict[str, Recipe]:
-        """The recipes of all roles, the main one last: what it needs comes first."""
+        """The recipes of all roles, the main one last, after its prerequisites."""
         return {**self.models, "main": self.main}
 
 
@@ -149,11 +149,11 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     changes = {key: [(rest, value) for (head, rest), value, _ in sets if head == key and rest] for key in STRATEGIES}
 
     def strategy(key: str, kind: type, default: object) -> Any:
-        given = raw.get(key, default)
-        if means_none(given) and key not in ("guider", "selector"):
+        chosen = raw.get(key, default)
+        if means_none(chosen) and key not in ("guider", "selector"):
             raise ConfigError(f"{key} is none: a run has one; name it, or leave it to the task")
         try:
-            value_read = None if given is None or means_none(given) else reader.read(given, kind, key)
+            value_read = None if chosen is None or means_none(chosen) else reader.read(chosen, kind, key)
         except ExpressionError as error:
             raise ExpressionError(f"{key}: {error}") from None
         for rest, value in changes[key]:
@@ -213,8 +213,8 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     for role in [*models, *roles.changed]:
         if role not in {"main", *roles.known} and not request.spare_roles:
             known = ", ".join(sorted(roles.known)) or "none beside main"
-            given = f"--model {role}" if role in models else f"--set models.{role}"
-            raise RecipeError(f"{given}: nothing in this run has a role {role!r}; its roles are {known}")
+            flag = f"--model {role}" if role in models else f"--set models.{role}"
+            raise RecipeError(f"{flag}: nothing in this run has a role {role!r}; its roles are {known}")
     for role in {*(main.models if isinstance(main, MainRecipe) else ()), *needed}:
         if not is_name(role):
             raise RecipeError(f"the role {role!r} is no name: write a letter, then letters, digits, - or _")
@@ -228,7 +228,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             ("threads", min(4, _processors())),
         )
     }
-    if request.check_files:  # the size of a sample may stand in a file
+    if request.check_files:  # the shape of a sample may come from a file
         _check_room("samples", numbers["samples"], task)
         _check_room("batch", options.batch, task)
     try:
@@ -255,7 +255,7 @@ def _earlier_guider(expression: Any, reader: Reader) -> Guider | None:
 
 
 def renewed_roles(before: Guider | None, guider: Guider | None, task: Task, main: Recipe) -> set[str]:
-    """The roles for which a guider asks for another network than an earlier guider does, in one and the same run."""
+    """The roles for which a guider needs another network than an earlier guider, in the same run."""
     if before is None or guider is None:
         return set()
     needs = before.needs(task, main)
@@ -283,7 +283,7 @@ def _whole(reader: Reader, raw: Mapping[str, Any], key: str, default: int) -> in
 
 
 def _weights(reader: Reader, report: Mapping[str, Any]) -> tuple[float, ...] | None:
-    """The weights of the report's slider: the empty list for no slider, None for a choice."""
+    """The weights of the report's slider: empty for no slider, None for automatic ones."""
     for key in report:
         if key != "weights":
             raise ConfigError(f"[report] has an unknown key {key!r}{nearest(key, ('weights',))}; known: weights")
@@ -296,12 +296,12 @@ def _weights(reader: Reader, report: Mapping[str, Any]) -> tuple[float, ...] | N
     return weights
 
 
-def _check_room(what: str, count: int, task: Task) -> None:
-    """Refuse what this machine's memory could not even hold once, before work begins."""
+def _check_room(key: str, count: int, task: Task) -> None:
+    """Refuse samples that exceed this machine's memory, before work begins."""
     size, memory = 4 * count * math.prod(task.space.shape), installed_memory()
     if size > memory:
         raise ConfigError(
-            f"{what} is {count:,}: of task {task.name!r} they take {size / 1e9:,.0f} GB, and this machine has "
+            f"{key} is {count:,}: of task {task.name!r} they take {size / 1e9:,.0f} GB, and this machine has "
             f"{memory / 1e9:,.0f} GB of memory: give fewer"
         )
 
@@ -314,10 +314,10 @@ def _check_plan(selector: Selector, batch: int) -> None:
 
 
 def _processors() -> int:
-    """Processors that this process may use, or fewer where OMP_NUM_THREADS says so."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors available to this process, limited by OMP_NUM_THREADS."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(there, int(limit)) if limit.isdecimal() and int(limit) > 0 else there
+    return min(available, int(limit)) if limit.isdecimal() and int(limit) > 0 else available
 
 
 def _model_changes(sets: Sequence[tuple[tuple[str, str], Value, str]]) -> dict[str, list[tuple[str, Value]]]:
@@ -360,7 +360,7 @@ def read_file(path: Path) -> ConfigFile:
 
 
 def read_toml(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """The values of a TOML file with some keys; those of a run's configuration that are tables are checked to be such.
+    """The values of a TOML file with known keys; values of table keys must be tables.
 
     Raises:
         ConfigError: it is missing, not TOML, or has an unknown key.
@@ -406,13 +406,13 @@ def to_toml(config: RunConfig) -> str:
 
 
 def observers_table(config: RunConfig) -> dict[str, Any]:
-    """Who watches, as the values of the configuration's TOML: nothing where nobody does."""
+    """Observers as values of the configuration's TOML; empty without observers."""
     observers = [format_value(write(observer)) for observer in config.observers]
     return {"observers": observers} if observers else {}
 
 
 def to_table(config: RunConfig) -> dict[str, Any]:
-    """What decides a run, as the values of its TOML."""
+    """The values that decide a run, as in its TOML."""
     main = config.main
     plain = isinstance(main, MainRecipe) and main.task == config.task and main.on is None and main.start is None
     table: dict[str, Any] = {"task": format_value(write(config.task))}
@@ -443,7 +443,7 @@ def to_table(config: RunConfig) -> dict[str, Any]:
 def _table(instance: Any, main: Recipe | None = None) -> dict[str, Any]:
     """The options of a strategy as a TOML table; strategies inside it as expressions, groups of options as tables.
 
-    The main recipe inside it is written as ``main``, so that it stays what the file says of it elsewhere.
+    The main recipe inside it is written as ``main``, so that the file defines it once.
     """
     value = write(instance) if main is None else _naming(write(instance), write(main), "main")
     assert isinstance(value, Call)
@@ -451,18 +451,18 @@ def _table(instance: Any, main: Recipe | None = None) -> dict[str, Any]:
     return named | {keyword.name: _plain(keyword.value) for keyword in value.kwargs}
 
 
-def _naming(value: Value, what: Value, name: str) -> Value:
-    """The value with a name in the places of what is called so."""
+def _naming(value: Value, target: Value, name: str) -> Value:
+    """The value with each occurrence of ``target`` replaced by a name."""
     match value:
-        case Call() if value == what:
+        case Call() if value == target:
             return Word(name)
         case Call():
             kwargs = tuple(
-                dataclasses.replace(keyword, value=_naming(keyword.value, what, name)) for keyword in value.kwargs
+                dataclasses.replace(keyword, value=_naming(keyword.value, target, name)) for keyword in value.kwargs
             )
             return dataclasses.replace(value, kwargs=kwargs)
         case ListValue(items):
-            return ListValue(tuple(_naming(item, what, name) for item in items))
+            return ListValue(tuple(_naming(item, target, name) for item in items))
     return value
 
 

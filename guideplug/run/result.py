@@ -1,4 +1,4 @@
-"""What a run gives to whoever called it from Python: metrics, files, and a summary in words."""
+"""The result of a run called from Python: metrics, files, and a summary in words."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +19,8 @@ class RunResult:
     """A finished run; shown as its table, what guidance did and what selection did.
 
     Args:
-        outcome: what the run found.
-        config: everything resolved, time limits as what was reached.
+        outcome: the run's results.
+        config: the resolved configuration, with time limits replaced by the iterations reached.
     """
 
     outcome: Outcome
@@ -38,7 +38,7 @@ class RunResult:
 
     @property
     def figure(self) -> Path:
-        """The samples of all arms, drawn."""
+        """The figure with the samples of all arms."""
         return self.outcome.figure
 
     def __repr__(self) -> str:
@@ -55,7 +55,7 @@ class RunResult:
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    """Rows of cells under each other, words to the left and numbers to the right."""
+    """Rows of cells in aligned columns, words left and numbers right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

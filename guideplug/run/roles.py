@@ -36,13 +36,13 @@ class Roles:
         self.known: dict[str, Recipe] = {}
 
     def main_is(self, main: MainRecipe) -> None:
-        """From here on "main" in a recipe is the main network as it is trained, with its selector."""
+        """From now on "main" in a recipe is the main network as trained, with its selector."""
         self._main = main
         if "main" in self.known:
             self.known["main"] = main
 
     def needed(self, needs: Mapping[str, Recipe | str | None], who: str) -> dict[str, Recipe]:
-        """The recipes of what a strategy needs: the user's, else its own, which may be an expression."""
+        """The recipes of the roles that a strategy needs: the user's, else its own, which may be an expression."""
         recipes: dict[str, Recipe] = {}
         for role, default in needs.items():
             if role == "main":
@@ -80,7 +80,7 @@ class Roles:
         self._open.pop()
         if recipe is not None:
             try:
-                if self._check_files or recipe.stored:  # those that are not stored look at files, or run code
+                if self._check_files or recipe.stored:  # a check of an unstored recipe reads files, or runs code
                     recipe.check()
             except (CheckpointError, ValueError) as error:
                 raise RecipeError(f"--model {role}: {error}") from None
@@ -88,49 +88,51 @@ class Roles:
         return recipe
 
     def _read(self, role: str, default: Recipe | str | None) -> Recipe | None:
-        given = self._given.get(role, default)
-        if isinstance(given, MainRecipe) and given.start == self._main.start:
-            return given.with_options(start=None)  # a guide that is like main does not begin from main's weights
-        if given is None or isinstance(given, Recipe):
-            return given
+        model = self._given.get(role, default)
+        if isinstance(model, MainRecipe) and model.start == self._main.start:
+            return model.with_options(start=None)  # a guide like main does not start from main's weights
+        if model is None or isinstance(model, Recipe):
+            return model
         path = f"models.{role}"
         like = self._like(default)
-        if role in self._given and isinstance(given, str) and _is_path(given):
-            if given.endswith(".py"):
-                raise RecipeError(f"--model {role}={given} is code: name the function, as in python('{given}:build')")
+        if role in self._given and isinstance(model, str) and _is_path(model):
+            if model.endswith(".py"):
+                raise RecipeError(f"--model {role}={model} is code: name the function, as in python('{model}:build')")
             own = self._kind(default)
-            read = None if own is None else own.from_file(str(Path(given).absolute()))
+            read = None if own is None else own.from_file(str(Path(model).absolute()))
             if read is not None:
                 return read
-            beside = _architecture_beside(given, self._reader, like.denoiser)
-            return like.reading(str(Path(given).absolute()), beside)
+            beside = _architecture_beside(model, self._reader, like.denoiser)
+            return like.reading(str(Path(model).absolute()), beside)
         names = _Names(self)
         inherited = {(Recipe.kind, "seed"): like.seed}
         unstated = self._unstated(like)
         reader = attrs.evolve(self._reader, named={Recipe: names}, unstated=unstated, inherited=inherited)
         try:
-            recipe: Recipe = reader.read(given, Recipe, path)
+            recipe: Recipe = reader.read(model, Recipe, path)
         except ExpressionError as error:
             raise ExpressionError(f"{path}: {error}") from None
         except UnknownName as error:
-            raise UnknownName(f"{path} is {given!r}, neither a file nor a recipe: {error}") from None
+            raise UnknownName(f"{path} is {model!r}, neither a file nor a recipe: {error}") from None
         recipe = self._filled(recipe)
-        return recipe.with_roles({name: one for name, one in self.known.items() if name not in ("main", role)})
+        return recipe.with_roles(
+            {name: known_recipe for name, known_recipe in self.known.items() if name not in ("main", role)}
+        )
 
     def _like(self, default: Recipe | str | None) -> MainRecipe:
         return default if isinstance(default, MainRecipe) else self._main
 
     def _unstated(self, like: MainRecipe) -> dict[str, Any]:
-        """What options without a default are where they are not given: those of a training, and of the run."""
+        """Values of unstated options without a default: those of a training, and of the run."""
         unstated = {attribute.name: getattr(like, attribute.name) for attribute in attrs.fields(cast(Any, type(like)))}
-        del unstated["on"]  # what a fine-tune is trained on is to be said
+        del unstated["on"]  # a fine-tune must state its data
         main = self.known.get("main", self._main)
         return unstated | {"of": main, "sampler": self._sampler, "selector": None, "models": {}}
 
     def _filled(self, recipe: Recipe) -> Recipe:
-        """The recipe, with the networks of guiders that samples of the main network are drawn with, as a run has them.
+        """The recipe with the run's networks for guiders that draw samples of the main network.
 
-        Samples of another network keep what they name: the roles of the run are the main network's.
+        Recipes that sample another network keep their own: the roles of the run belong to the main network.
         """
         changes: dict[str, Any] = {}
         for attribute in attrs.fields(cast(Any, type(recipe))):
@@ -144,7 +146,7 @@ class Roles:
         return filled
 
     def _kind(self, default: Recipe | str | None) -> type[Recipe] | None:
-        """The class of the recipe that a role has unless the user says otherwise."""
+        """The class of a role's default recipe."""
         if default is None or isinstance(default, Recipe):
             return None if default is None else type(default)
         tree = parse(default)
@@ -153,7 +155,7 @@ class Roles:
 
 
 class _Names(Mapping[str, Recipe]):
-    """The roles as names that a recipe may refer to; each is resolved when it is looked up."""
+    """Role names that a recipe may refer to; resolved on lookup."""
 
     def __init__(self, roles: Roles) -> None:
         self._roles = roles
@@ -180,17 +182,17 @@ def _is_path(text: str) -> bool:
         return True
     try:
         return Path(text).exists()
-    except (OSError, ValueError):  # no path can be that text, so it is an expression
+    except (OSError, ValueError):  # the text is no valid path, so it is an expression
         return False
 
 
 def _architecture_beside(path: str, reader: Reader, default: Network) -> Network:
-    """The denoiser that a run wrote beside its checkpoint, if the file is one of a run's."""
+    """The denoiser written beside a run's checkpoint, if the file is such a checkpoint."""
     beside = Path(path).with_suffix(".json")
     try:
         if not beside.is_file():
             return default
-    except OSError:  # a name that no file can have
+    except OSError:  # an invalid file name
         return default
     text = read_json(beside).get("denoiser")
     if not isinstance(text, str):

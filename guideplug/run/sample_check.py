@@ -1,4 +1,4 @@
-"""What is suspicious about samples, as sentences that say what to do.
+"""Suspicious properties of samples, as sentences with advice.
 
     start      the spread of the starts is not that of noise at the sampler's first level
     wide       more than 5 % of an arm lie twice as far from the data's mean as any true sample, or its standard
@@ -29,7 +29,7 @@ START = 1.1
 
 
 def suspicious_samples(config: RunConfig, drawn: Mapping[str, Arm], truth: Arm) -> list[str]:
-    """What is suspicious about the arms of a run, one sentence each; none where nothing is.
+    """A sentence per suspicious property of a run's arms.
 
     Args:
         config: the run's.
@@ -84,7 +84,7 @@ def _wide(arm: Arm, true: Tensor) -> list[str]:
 
 
 def _unguided(config: RunConfig, unguided: Arm, guided: Arm) -> list[str]:
-    """Why guided samples are the unguided ones, unless the guider's own weight is off."""
+    """A warning if guided samples equal the unguided ones, unless the guider's own weight is off."""
     base, point = unguided.denoiser, guided.denoiser
     if base is None or point is None or list(base.terms) == list(point.terms):
         return []
@@ -115,7 +115,7 @@ def _why(config: RunConfig, base: Denoiser, point: Denoiser, arm: Arm) -> str:
 
 
 def _off_everywhere(config: RunConfig, base: Denoiser, point: Denoiser) -> bool:
-    """Whether the guided denoiser asks at every level what the unguided one asks."""
+    """Whether the guided denoiser makes the unguided one's calls at every level."""
     streams = SampleStreams(config.sample_seed, range(1), torch.device(config.device))
     start = config.task.start(streams, config.sampler.sigmas(base)[0])
     plans = [

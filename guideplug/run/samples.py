@@ -1,4 +1,4 @@
-"""Samples in a file, from a run or from anywhere: read with every check, as arms to be measured."""
+"""Samples from a file of a run or of any origin: checked, and read as arms to measure."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,10 +21,10 @@ PREFIX = "condition."
 
 
 def read_arms(path: Path, task: Task) -> list[Arm]:
-    """The arms in a file: ``.npy`` with one array (N, *), or ``.npz`` with one array for each arm.
+    """The arms in a file: ``.npy`` with one array (N, *), or ``.npz`` with an array per arm.
 
-    In an ``.npz``, "condition" or "condition.NAME" are what the samples were drawn under, and "start" the noise that
-    they came from. Nothing in the file is executed: arrays of objects, which are pickles, are refused.
+    In an ``.npz``, "condition" or "condition.NAME" hold the conditions of the samples, and "start" their initial
+    noise. Nothing in the file is executed: arrays of objects, which are pickles, are refused.
 
     Raises:
         UsageError: no such file, another format, or arrays that are no samples of the task.
@@ -48,10 +48,10 @@ def read_arms(path: Path, task: Task) -> list[Arm]:
 
 
 def check_condition(given: Condition, expected: Condition, path: str, task: Task) -> None:
-    """Refuse a condition of another kind than the task's; none at all is left to the metrics.
+    """Refuse a condition of another kind than the task's; a missing one is left to the metrics.
 
     Raises:
-        UsageError: what the file has, and what the task's samples are drawn under.
+        UsageError: the file's kind of condition, and the task's.
     """
     if given is not None and _kind(given) != _kind(expected):
         raise UsageError(
@@ -60,7 +60,7 @@ def check_condition(given: Condition, expected: Condition, path: str, task: Task
 
 
 def _kind(condition: Condition) -> str:
-    """A condition in words: what each row is."""
+    """The kind of a condition's rows, in words."""
     if condition is None:
         return "none"
     if isinstance(condition, Mapping):
@@ -71,8 +71,8 @@ def _kind(condition: Condition) -> str:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
-        what = "is a folder: give a samples file in it, such as samples.npz" if path.is_dir() else "does not exist"
-        raise UsageError(f"{path} {what}")
+        problem = "is a folder: give a samples file in it, such as samples.npz" if path.is_dir() else "does not exist"
+        raise UsageError(f"{path} {problem}")
     check_unchanged(path)
     try:
         arrays = read_arrays(path)

@@ -1,8 +1,8 @@
-"""What a run says of itself, kept as data: ``words.json`` in its folder.
+"""The texts of a run, stored as data: ``words.json`` in its folder.
 
-Which way a metric is better, the sentences, the citations and the next commands come from the run's plugins. Kept in a
-file, a page needs none of them: it can be made elsewhere, years later, and making it executes nothing that the folder
-names. Of a folder without that file they are worked out with what is installed.
+Directions of metrics, sentences, citations and next commands come from the run's plugins. Stored in a file, they let a
+page be made without the plugins, on any machine, without executing code that the folder names. For a folder without the
+file they are computed with the installed plugins.
 """
 
 import functools
@@ -36,17 +36,17 @@ def keep_words(config: RunConfig, outcome: Outcome, registry: Registry) -> None:
 
 
 def words_of(folder: Path, registry: Registry | None = None) -> dict[str, Any]:
-    """The words of a run: those in its folder, else worked out anew from its configuration and its metrics.
+    """The texts of a run: those in its folder, else computed from its configuration and its metrics.
 
     Raises:
-        GuideplugError: they are not there, and cannot be worked out with what is installed.
+        GuideplugError: they are missing, and cannot be computed with the installed plugins.
     """
     if (folder / WORDS).is_file():
         return read_json(folder / WORDS)
     run = RunFolder.existing(folder)
     file = read_file(run.config)
     known = registry if registry is not None else _installed()
-    # Nothing is run, so neither the run's device nor its networks' files need be there.
+    # Nothing is run, so the run's device and its networks' files may be missing.
     config = resolve(Request(values={"device": "cpu"}, file=file, check_files=False), known)
     metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else None
     table = metrics_of(config.task, known)
@@ -58,7 +58,7 @@ def words_of(folder: Path, registry: Registry | None = None) -> dict[str, Any]:
 
 @functools.cache
 def _installed() -> Registry:
-    """Installed plugins alone: what a folder names is not loaded on its word."""
+    """Installed plugins alone: code that a folder names is not loaded."""
     return Registry.installed()
 
 
@@ -75,7 +75,7 @@ def _words(config: RunConfig, outcome: Outcome, registry: Registry) -> dict[str,
 
 
 def _plain_words(config: RunConfig, registry: Registry, device: str) -> dict[str, Any]:
-    """What is known before anything is done."""
+    """Texts that the configuration alone decides."""
     main, slides = config.main, strength(config.guider)
     if isinstance(slides, str):
         reason = slides

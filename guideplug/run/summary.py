@@ -1,4 +1,4 @@
-"""What a run says at its end: the table, what guidance did, what selection did, what it cost, what to try next."""
+"""The summary of a run: the table, the effects of guidance and of selection, costs, next commands."""
 
 import contextlib
 import math
@@ -19,9 +19,9 @@ __all__ = ["cost_sentences", "guidance_sentence", "next_commands", "notes", "sel
 
 ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
 LEAST = 0.8
-"""A group selected at less than this ratio to a blind choice, or more than its inverse, is named."""
+"""Groups selected below this ratio to a blind choice, or above its inverse, are named."""
 ENOUGH = 100
-"""Only groups of which a blind choice would have taken so many are compared: the ratio is then good to a tenth."""
+"""Least expected count of a group under a blind choice; its ratio is then accurate to a tenth."""
 MOST_GROUPS = 4
 
 
@@ -32,35 +32,35 @@ def table_rows(
 
     The aspect of a primary metric has a star.
     """
-    differences = {one.metric: one for one in judged}
+    differences = {verdict.metric: verdict for verdict in judged}
     header = ["metric", "aspect", *arms, *(["difference, 95 %"] if judged else [])]
     rows = []
     for metric in metrics:
-        one = differences.get(metric.name)
+        verdict = differences.get(metric.name)
         row = [
             f"{metric.name} {ARROWS[metric.better]}",
-            f"{metric.aspect} *" if one is not None and one.primary else metric.aspect,
+            f"{metric.aspect} *" if verdict is not None and verdict.primary else metric.aspect,
             *(number(arms[arm].get(metric.name)) for arm in arms),
         ]
-        rows.append([*row, *([] if not judged else ["" if one is None else signed(one.difference)])])
+        rows.append([*row, *([] if not judged else ["" if verdict is None else signed(verdict.difference)])])
     return header, rows
 
 
 def guidance_sentence(config: RunConfig, outcome: Outcome) -> str:
-    """What guidance did to fidelity, to coverage, and to both at once."""
+    """The effects of guidance on fidelity, on coverage, and on both at once."""
     if config.guider is None:
         return "No guider was chosen: samples are unguided."
-    what = guidance(outcome.verdicts)
-    if not what:
+    effects = guidance(outcome.verdicts)
+    if not effects:
         return (
             f"What guidance ({short(config.guider)}) did is not judged: task {config.task.name!r} names no primary "
             "metric that has an interval here."
         )
-    return f"Guidance ({short(config.guider)}): {what}. One seed: another may say otherwise."
+    return f"Guidance ({short(config.guider)}): {effects}. One seed: another may say otherwise."
 
 
 def selection_sentence(config: RunConfig, outcome: Outcome) -> str:
-    """What selection did: when it stopped, and how far from random it was."""
+    """The effect of selection: when it stopped, and its distance from random choice."""
     main = config.main
     if not isinstance(main, MainRecipe):
         return f"No selector took part: the main network was not trained from scratch here ({main.name})."
@@ -80,15 +80,15 @@ def selection_sentence(config: RunConfig, outcome: Outcome) -> str:
 
 
 def _composition(counts: Mapping[str, Sequence[Any]] | None) -> list[str]:
-    """Which groups of the data were selected clearly more or less often than a blind choice would have."""
+    """The groups of the data selected clearly more or less often than by a blind choice."""
     if counts is None:
         return []
     groups, offered, selected = counts["groups"], counts["offered"], counts["selected"]
     share = sum(selected) / max(sum(offered), 1)
     ratios = {
-        name: taken / (share * given)
-        for name, given, taken in zip(groups, offered, selected, strict=True)
-        if share * given >= ENOUGH
+        name: taken / (share * count)
+        for name, count, taken in zip(groups, offered, selected, strict=True)
+        if share * count >= ENOUGH
     }
     clear = [name for name, ratio in ratios.items() if not LEAST <= ratio <= 1 / LEAST]
     if not clear:
@@ -115,11 +115,15 @@ def cost_sentences(outcome: Outcome) -> list[str]:
 
 
 def _next_guider(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -> str:
-    """What to try next: half as strong where guidance lost more than it won, else stronger; or a part of a whole."""
+    """The next guider to try: half as strong after a net loss, else 1.5 times as strong; or an inner guider."""
     guider = config.guider
     if guider is None:
         return next(iter(guiders), "autoguidance")
-    factor = 0.5 if sum(one.gain for one in outcome.verdicts if one.primary and one.aspect != "accuracy") < 0 else 1.5
+    factor = (
+        0.5
+        if sum(verdict.gain for verdict in outcome.verdicts if verdict.primary and verdict.aspect != "accuracy") < 0
+        else 1.5
+    )
     for option, off in (("weight", 1.0), ("omega", 0.0)):
         strength = getattr(guider, option, None)
         if isinstance(strength, float) and strength != off:
@@ -141,7 +145,7 @@ def next_commands(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -
 
 
 def notes(config: RunConfig) -> list[str]:
-    """What may surprise: a guide of another architecture than the network that it guides."""
+    """Notes on unusual settings: a guide of another architecture than the network that it guides."""
     main = architecture(config.main)
     lines = []
     for role, recipe in config.models.items():

@@ -1,4 +1,4 @@
-"""The same samples at several guidance weights: what a report's slider moves through.
+"""The same samples at several guidance weights, for a report's slider.
 
     x(w) = sampler(guider at weight w, same noise),   w from off to about twice the run's weight
 
@@ -29,19 +29,19 @@ from guideplug.task import Arm
 __all__ = ["Strength", "strength", "swept"]
 
 OFF = {"weight": 1.0, "omega": 0.0}
-"""Options that say how strong guidance is, and the value at which it is off."""
+"""Options that set the strength of guidance, and the value at which it is off."""
 NUM_WEIGHTS = 9
 POINTS, FEW_POINTS = 512, 128
 IMAGES, FEW_IMAGES = 36, 16
-"""Samples at each weight: so many, but for a run that draws few, whose own sampling this should not exceed."""
+"""Largest number of samples per weight; fewer for a run that draws few, so as not to exceed its own sampling."""
 MOST_NUMBERS = 2_400_000
-"""Numbers of all weights together, so that a page stays below 5 MB."""
+"""Largest total of numbers over all weights, which keeps a page below 5 MB."""
 FEWEST = 4
 
 
 @attrs.frozen
 class Strength:
-    """The one option of a guider that says how strong it is, perhaps within the guiders that it is made of.
+    """The single option that sets a guider's strength, possibly of an inner guider.
 
     Args:
         guider: the whole.
@@ -55,7 +55,7 @@ class Strength:
     value: float
 
     def at(self, value: float) -> Guider:
-        """The whole guider with another value there.
+        """The whole guider with another value of the option.
 
         Raises:
             ValueError: the guider takes no such value.
@@ -63,7 +63,7 @@ class Strength:
         return _changed(self.guider, self.path, self.option, value)
 
     def values(self) -> list[float]:
-        """From off to twice as far as the run's value, which is among them."""
+        """Values from off to twice the run's distance from it, the run's value included."""
         off = OFF[self.option]
         reach = self.value - off or 1.0
         half = NUM_WEIGHTS // 2
@@ -72,7 +72,7 @@ class Strength:
 
 
 def strength(guider: Guider | None) -> Strength | str:
-    """What a slider moves of a guider; or why there is nothing that it could move, in words."""
+    """The strength that a slider varies; or the reason why there is none, in words."""
     if guider is None:
         return "The run has no guider, so there is no weight to slide."
     strengths = list(_strengths(guider, ()))
@@ -96,8 +96,8 @@ def swept(
 ) -> dict[str, NDArray[Any]] | None:
     """The arrays of ``sweep.npz``: option, weights (W), samples (W, K, *), truth (K, *), own (), failed (F).
 
-    None where there is nothing to slide, or nothing is wanted. A weight at which samples diverge is left out, and named
-    in ``failed``.
+    None without a strength to vary, or if no slider is requested. Weights at which samples diverge are left out, and
+    listed in ``failed``.
     """
     moved = strength(config.guider)
     if isinstance(moved, str) or config.weights == ():
@@ -147,7 +147,7 @@ def swept(
 
 
 def _count(samples: torch.Tensor, weights: int) -> int:
-    """How many samples are drawn at each weight."""
+    """The number of samples drawn per weight."""
     most, few = (POINTS, FEW_POINTS) if samples.ndim == 2 else (IMAGES, FEW_IMAGES)
     share = max(few, len(samples) // max(1, weights - 1))
     return min(len(samples), most, share, MOST_NUMBERS // max(1, weights * samples[0].numel()))

@@ -1,10 +1,9 @@
-"""What will be evaluated, evaluated once on untrained networks and two samples.
+"""Trial evaluations before any work, on untrained networks and two samples.
 
-A sampling: the denoiser at the sampler's first two levels; the sampler's whole trajectory, with a closed form in the
-denoiser's place; and the denoiser at the first evaluation of every further kind: one that calls other networks,
-switches off other weights or takes other gradients than those before it.
+Sampling: the denoiser at the sampler's first two levels; the sampler's whole trajectory on a closed-form denoiser; and
+the denoiser at the first evaluation of each further kind (other networks called, other weights off, other gradients).
 
-A batch: the denoiser at a tensor of levels, under the conditions that training examples have.
+Batch: the denoiser at a tensor of levels, under the conditions of training examples.
 """
 
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from guideplug.train.examples import NoisyExamples, equal_conditions, with_dropp
 __all__ = ["first_levels", "objecting", "start_of", "try_batch", "try_sampling"]
 
 COUNT = 2
-"""Samples that everything is tried on."""
+"""Number of samples per trial evaluation."""
 
 
 def first_levels(sampler: Sampler, point: Denoiser, task: Task) -> tuple[float, float]:
@@ -54,24 +53,24 @@ def try_sampling(point: Denoiser, guider: Guider | None, sampler: Sampler, task:
     Raises:
         GuideplugError: what is wrong with which of them.
     """
-    what = "network" if guider is None else "guider"
-    who = f"{'the network' if guider is None else f'guider {short(guider)}'} for task {task.name!r}"
+    part = "network" if guider is None else "guider"
+    subject = f"{'the network' if guider is None else f'guider {short(guider)}'} for task {task.name!r}"
     with torch.no_grad():
         known = first_levels(sampler, point, task)
-        with objecting(who, f"choose another {what}"):
-            _try_at(point, who, task, seed, *known, known)
+        with objecting(subject, f"choose another {part}"):
+            _try_at(point, subject, task, seed, *known, known)
         start, streams = start_of(task, known[0], seed), SampleStreams(seed, range(COUNT))
         with objecting(f"sampler {short(sampler)} for task {task.name!r}", "choose another sampler"):
             evaluations = planned_evaluations(sampler, point, start.x, start.condition, streams)
-        for one in _first_of_each_kind(evaluations):
-            if (one.sigma, one.toward) != known:
-                with objecting(who, f"choose another {what}"):
-                    _try_at(point, who, task, seed, one.sigma, one.toward, one.step)
+        for evaluation in _first_of_each_kind(evaluations):
+            if (evaluation.sigma, evaluation.toward) != known:
+                with objecting(subject, f"choose another {part}"):
+                    _try_at(point, subject, task, seed, evaluation.sigma, evaluation.toward, evaluation.step)
 
 
 def _try_at(
     point: Denoiser,
-    who: str,
+    subject: str,
     task: Task,
     seed: int,
     sigma: float,
@@ -82,8 +81,8 @@ def _try_at(
     try:
         value = point.trajectory()(start.x, sigma, start.condition, toward=toward, step=step)
     except DenoiserError as error:
-        raise DenoiserError(f"{who}: {error}") from None
-    _check_shape(value, start.x, who)
+        raise DenoiserError(f"{subject}: {error}") from None
+    _check_shape(value, start.x, subject)
     slopes = taken(point, sigma, conditional=start.condition is not None, toward=toward, step=step)
     if slopes and not bool(torch.isfinite(value).all()):
         raise DenoiserError(
@@ -93,20 +92,25 @@ def _try_at(
 
 
 def _first_of_each_kind(evaluations: list[Evaluation]) -> Iterator[Evaluation]:
-    """The first evaluation of each kind, for each knows other ways to fail."""
+    """The first evaluation of each kind; kinds fail in different ways."""
     kinds = set()
-    for one in evaluations:
-        kind = frozenset(one.counts), tuple(one.off), tuple(one.gradients), one.toward is None
+    for evaluation in evaluations:
+        kind = (
+            frozenset(evaluation.counts),
+            tuple(evaluation.off),
+            tuple(evaluation.gradients),
+            evaluation.toward is None,
+        )
         if kind not in kinds:
             kinds.add(kind)
-            yield one
+            yield evaluation
 
 
 def try_batch(point: Denoiser, planned: PlannedBatch) -> None:
     """Try a denoiser on training examples.
 
     Raises:
-        ConfigError: what is wrong, and whether that is the guider's doing.
+        ConfigError: what is wrong, and whether the guider causes it.
     """
     sigma = torch.tensor(planned.levels)
     toward = None if planned.toward is None else torch.tensor(planned.toward)
@@ -122,13 +126,13 @@ def try_batch(point: Denoiser, planned: PlannedBatch) -> None:
         why = _reason(error)
         if toward is None and _works_toward(point, drawn, sigma / 2):
             why = f"it asks for the level that a sampler steps to, and a training has none ({why})"
-        who = f"{planned.user} cannot use guider {short(planned.guider)}"
-        raise ConfigError(f"{who}: {why}; give it another guider") from error
+        subject = f"{planned.user} cannot use guider {short(planned.guider)}"
+        raise ConfigError(f"{subject}: {why}; give it another guider") from error
 
 
 @torch.no_grad()
 def _answer_batch(point: Denoiser, drawn: NoisyExamples, toward: Tensor | None) -> None:
-    """Ask a denoiser as training does, each network under its own null condition where one is dropped."""
+    """Evaluate a denoiser as training does, each network under its own null condition where one is dropped."""
     x, sigma = drawn.examples.x, drawn.sigma
     conditions = [with_dropped_conditions(drawn, leaf).condition for leaf in point.leaves()] or [
         drawn.examples.condition
@@ -139,18 +143,19 @@ def _answer_batch(point: Denoiser, drawn: NoisyExamples, toward: Tensor | None) 
 
 
 def _works_toward(point: Denoiser, drawn: NoisyExamples, toward: Tensor) -> bool:
-    """Whether a denoiser that failed answers when it is told where a step goes."""
+    """Whether a denoiser that failed succeeds when given the level that a step ends at."""
     try:
         _answer_batch(point, drawn, toward)
-    except Exception:  # whatever it is, it is not the level that is missing
+    except Exception:  # another fault than the missing level
         return False
     return True
 
 
-def _check_shape(value: Tensor, x: Tensor, who: str) -> None:
+def _check_shape(value: Tensor, x: Tensor, subject: str) -> None:
     if value.shape != x.shape:
         raise DenoiserError(
-            f"{who} gives denoised samples of shape {tuple(value.shape)} for x of shape {tuple(x.shape)}: return x's"
+            f"{subject} gives denoised samples of shape {tuple(value.shape)} for x of shape {tuple(x.shape)}: "
+            "return x's"
         )
 
 

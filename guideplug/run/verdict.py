@@ -1,4 +1,4 @@
-"""What guidance did, judged by intervals: to fidelity, to coverage, to both at once, to the nearness to training data.
+"""The effects of guidance, judged by intervals: on fidelity, coverage, both at once, nearness to training data.
 
 A task names its primary metrics beforehand (`Task.primary`), at most one per aspect. Guided and unguided samples
 start from the same noise, so their difference is resampled in pairs (`guideplug.metrics.paired_bootstrap`). A verdict
@@ -33,7 +33,7 @@ WORDS = {
         "the distance to training data not told apart",
     ),
 }
-"""What is said of each aspect: better, worse, not told apart. Accuracy is left out: guidance is meant to leave it."""
+"""Words per aspect: better, worse, undecided. Accuracy is left out: guidance is not meant to change it."""
 GAINS = {"better": 1, "worse": -1, "not told apart": 0}
 
 
@@ -62,7 +62,7 @@ class Verdict:
         return f"{self.metric} {number(self.before)} -> {number(self.after)}, {signed(self.difference)}"
 
     def record(self) -> dict[str, Any]:
-        """What ``metrics.json`` keeps."""
+        """The verdict as in ``metrics.json``."""
         return {
             "difference": self.difference.mean,
             "low": self.difference.low,
@@ -103,7 +103,7 @@ def verdicts(
         primary: the names of its primary ones.
         before, after: the arms; sample i of one and of the other are a pair.
         values: by arm and metric, those of "truth" among them.
-        context: what metrics share.
+        context: shared context of the metrics.
     """
     if len(before.samples) != len(after.samples) or len(before.samples) < 2:  # no pairs
         return []
@@ -167,11 +167,11 @@ def _gain(difference: Difference, better: str) -> int:
 
 
 def guidance(judged: Sequence[Verdict]) -> str:
-    """What guidance did to each aspect, by its primary metric."""
+    """The effect of guidance per aspect, by its primary metric."""
     parts = []
     for aspect, (better, worse, neither) in WORDS.items():
         words = {1: better, -1: worse, 0: neither}
-        for one in judged:
-            if one.primary and one.aspect == aspect:
-                parts.append(f"{words[one.gain]} ({one})")
+        for verdict in judged:
+            if verdict.primary and verdict.aspect == aspect:
+                parts.append(f"{words[verdict.gain]} ({verdict})")
     return "; ".join(parts)
