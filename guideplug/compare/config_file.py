@@ -48,7 +48,7 @@ OWN_KEYS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "sets": (_texts, 'texts in square brackets, as in ["models.weak.seed=0"]'),
     "published": (_rows, "tables, [[published]]"),
 }
-"""The keys that a comparison has beside those of a run; what each may be, and how to say so."""
+"""The keys of a comparison beside those of a run; the valid values of each, and their description."""
 
 
 @attrs.frozen
@@ -56,8 +56,8 @@ class GridFile:
     """A comparison's TOML that has been read.
 
     Args:
-        values: all that is in it.
-        own: the grid's own, each checked.
+        values: all its values.
+        own: the grid's own values, each checked.
     """
 
     values: Mapping[str, Any] = attrs.field(factory=dict)
@@ -65,12 +65,12 @@ class GridFile:
 
     @property
     def run(self) -> dict[str, Any]:
-        """The values that its runs have in common."""
+        """The values common to its runs."""
         return {key: value for key, value in self.values.items() if key not in OWN_KEYS}
 
 
 def read_grid(path: Path) -> GridFile:
-    """The values of a comparison's TOML, each of a type that it may have.
+    """The values of a comparison's TOML, with their types checked.
 
     Raises:
         ConfigError: it is missing, not TOML, has an unknown key, or a value of the wrong type.
@@ -89,7 +89,7 @@ def read_grid(path: Path) -> GridFile:
 
 
 def _published(row: Mapping[str, Any], where: str) -> Published:
-    """A row of ``[[published]]``, every value of it checked."""
+    """A row of ``[[published]]``, with every value checked."""
     fields = [field.name for field in attrs.fields(Published)]
     for key in row:
         if key not in fields:

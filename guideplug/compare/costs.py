@@ -1,18 +1,17 @@
 """Seconds of an iteration of each kind of work, measured alone and side by side.
 
-Trainings of a comparison may run beside each other, and beside whatever else a machine does; their own seconds say
-little then. So the cost of an iteration is measured apart: fresh trainings advance in turn, one iteration each, in an
-order drawn anew for every round, in one process with nothing else of ours running; the median over the rounds is the
-price. Before each of its iterations a training's selector is put back to its first state, so that it is on in all of
-them. A training's time at a step is then
+Trainings of a comparison may run in parallel, and beside other load, so their own seconds are unreliable. The cost of
+an iteration is measured separately: fresh trainings advance in turn, one iteration each, in a random order per round,
+in one process; the median over the rounds is the price. A training's selector is reset before each of its iterations,
+so that it is on in all of them. A training's time at a step is then
 
     steps with the selector on * price of such a step + the others * price of a step without selection
 
-which is the same whatever ran beside it. The price of a step without selection is that of a fresh training without a
-selector, and trainings that do the same work share one price: no arm is cheaper for having been measured twice.
+which does not depend on parallel load. The price of a step without selection is that of a fresh training without a
+selector, and trainings that do the same work share one price.
 
-Rounds whose times scatter are repeated, and the quietest block of them counts; where even that one scatters, the prices
-say so.
+Blocks of rounds are repeated while their times scatter, and the block with the least scatter counts; if it scatters
+too, the price is marked as busy.
 """
 
 import random
@@ -31,15 +30,15 @@ __all__ = ["Cost", "Price", "Work", "measure_prices", "seconds_at"]
 
 ROUNDS, WARM_UP = 40, 5
 BLOCKS = 4
-"""How many times the rounds are done at most, until the times scatter little."""
+"""Largest number of blocks of rounds."""
 CALM = 0.15
-"""The range between the quartiles, as a share of the median, up to which a price counts as measured on a calm machine.
+"""Largest interquartile range, as a share of the median, of a price measured on a calm machine.
 
 A second process on two cores slows an iteration by about 12 %; one that comes and goes moves a quartile by as much."""
 
 
 class Work(Protocol):
-    """What is measured: a `guideplug.train.Training`."""
+    """The measured work: a `guideplug.train.Training`."""
 
     @property
     def step(self) -> int:
@@ -47,7 +46,7 @@ class Work(Protocol):
 
     @property
     def selector(self) -> Selector | None:
-        """What selects."""
+        """The selector."""
 
     selector_state: Any
 
@@ -65,7 +64,7 @@ class Price:
 
     @property
     def spread(self) -> float:
-        """The range between the quartiles as a share of the median."""
+        """The interquartile range as a share of the median."""
         return (self.high - self.low) / self.seconds if self.seconds > 0 else 0.0
 
     @property
@@ -90,14 +89,14 @@ def measure_prices(
     clock: Callable[[], float] = time.perf_counter,
     generator: random.Random | None = None,
 ) -> dict[str, Price]:
-    """The price of an iteration of each work, side by side.
+    """The price of an iteration of each work, measured in turn.
 
     Args:
         works: fresh trainings, by name; each stands for one kind of iteration.
         rounds: iterations of each in a block.
         blocks: the most blocks of rounds.
-        clock: what tells the time.
-        generator: draws the order in each round; by default always the same orders.
+        clock: the clock, in seconds.
+        generator: draws the order in each round; by default with a fixed seed.
     """
     generator = generator or random.Random(0)
     for work in works.values():
@@ -134,7 +133,7 @@ def _advance(work: Work) -> None:
 
 
 def _put_back(work: Work) -> None:
-    """Let the selector begin anew: one that has gone off is on again."""
+    """Reset the selector's state: one that has switched off is on again."""
     if work.selector is not None:
         work.selector_state = work.selector.init()
 

@@ -1,4 +1,4 @@
-"""Numbers as comparisons print them: small ones keep their digits, and a short time is no 0.0 s."""
+"""Format of numbers in comparisons: small numbers and short times keep two significant digits."""
 
 import statistics
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def seconds(value: float) -> str:
 
 
 def cell(values: Sequence[float], count: int = 1) -> str:
-    """Mean ± population standard deviation; of one value the value alone, and of fewer than ``count`` how many."""
+    """Mean ± population standard deviation; one value alone; with the number of values if fewer than ``count``."""
     if not values:
         return "-"
     spread = f" ± {number(statistics.pstdev(values))}" if len(values) > 1 else ""

@@ -1,4 +1,4 @@
-"""A comparison at a glance: every metric at every budget, a dot for each seed of each arm, a bar at their mean."""
+"""Overview figure of a comparison: every metric at every budget, a dot per seed and arm, a bar at the mean."""
 
 import statistics
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ __all__ = ["draw_dots"]
 
 ARROWS = {"higher": "higher is better", "lower": "lower is better", "truth": "near true samples is better"}
 WIDTH, ROW = 12.0, 0.2
-"""Inches: of the figure, and of an arm's line."""
+"""Inches: width of the figure, height of an arm's line."""
 
 
 def draw_dots(comparison: Comparison, path: Path, metrics: Sequence[str] = ()) -> None:
     """Write a PNG: a row of panels for each metric, a panel for each budget, a line for each arm.
 
-    What misses a budget is drawn hollow. Names stand at the left alone, and a metric has one scale for all budgets.
+    Arms that miss a budget are drawn hollow. Names are at the left alone; a metric has one scale for all budgets.
 
     Args:
-        comparison: what was found.
-        path: where to.
-        metrics: those to draw; all of them unless given.
+        comparison: the results.
+        path: the PNG's path.
+        metrics: the metrics to draw; by default all.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second to import
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # takes half a second to import
     from matplotlib.figure import Figure
 
     arms, metrics = comparison.arms, metrics or list(comparison.metrics)

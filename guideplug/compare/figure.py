@@ -1,8 +1,8 @@
 """A metric against seconds, examples and iterations: a line for each arm, with a band of one standard deviation.
 
-Colours tell the guiders apart where there are more of them than selectors, else the selectors; more than ten run
-through a colour map, so that a range of weights reads as one. Strokes and marks tell the others apart. The grey line
-is the budget, and a ring on a curve the snapshot that the tables take there; a cross where it misses the budget.
+Colours distinguish the guiders if there are more of them than selectors, else the selectors; more than ten are taken
+from a colour map, so that a range of weights is ordered. Strokes and marks distinguish the others. The grey line is the
+budget; a ring on a curve is the snapshot in the tables, a cross one that misses the budget.
 """
 
 import statistics
@@ -31,15 +31,15 @@ STROKES = (
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 WIDTH = 13.5
 LETTERS = 190
-"""How many letters of the legend fit beside each other."""
+"""Letters per row of the legend."""
 TALL = 14
-"""Rows of the legend below the panels; one that needs more stands at their right."""
+"""Largest number of legend rows below the panels; a longer legend is at their right."""
 BETTER = {"higher": "higher is better", "lower": "lower is better", "truth": "near true samples is better"}
 
 
 @attrs.frozen
 class Look:
-    """How an arm's line is drawn: a colour of matplotlib's, a stroke, a mark."""
+    """Style of an arm's line: a matplotlib colour, a stroke, a mark."""
 
     colour: Any
     stroke: Any
@@ -47,14 +47,14 @@ class Look:
 
 
 def looks(guiders: Sequence[str], selectors: Sequence[str]) -> dict[tuple[str, str], Look]:
-    """A look for each arm; no two are equal (strokes and marks together make 56)."""
+    """A distinct style per arm (strokes and marks make 56 combinations)."""
     by_guider = len(selectors) < len(guiders)
     colours = _colours(len(guiders if by_guider else selectors))
     styles = {}
     for i, guider in enumerate(guiders):
         for j, selector in enumerate(selectors):
             colour, other = (i, j) if by_guider else (j, i)
-            mark = other + colour if len(colours) > 10 else other  # neighbours in a colour map are hard to tell apart
+            mark = other + colour if len(colours) > 10 else other  # neighbouring colours of a map are too similar
             styles[guider, selector] = Look(colours[colour], STROKES[other % len(STROKES)], MARKS[mark % len(MARKS)])
     return styles
 
@@ -68,7 +68,7 @@ def _colours(count: int) -> list[Any]:
 
 
 def draw_curves(comparison: Comparison, metric: str, path: Path) -> bool:
-    """Write a PNG; whether there was anything to draw: a metric with values at two snapshots or more."""
+    """Write a PNG; False if no metric has values at two snapshots or more."""
     curves = {
         (guider, selector): _curve(comparison, guider, selector, metric)
         for selector in comparison.selectors
@@ -104,14 +104,14 @@ def draw_curves(comparison: Comparison, metric: str, path: Path) -> bool:
 
 
 def why_none(comparison: Comparison) -> str:
-    """Why no metric of a comparison has a curve."""
+    """The reason why no metric of a comparison has a curve."""
     if len({row.step for row in comparison.rows}) < 2:
         return "no curves: one snapshot an arm"
     return "no curves: no metric has values at two snapshots of an arm"
 
 
 def _sheet(pairs: Sequence[tuple[str, str]]) -> tuple[Any, dict[str, Any]]:
-    """A figure with room for the legend of all arms, and where that stands: below, or at the right if it is tall."""
+    """A figure with room for the legend of all arms, and the legend's place: below, or at the right if it is tall."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second to import
     from matplotlib.figure import Figure
 
@@ -159,7 +159,7 @@ def _draw(
 
 
 def _keep_near(panels: Sequence[Any], points: Sequence[dict[str, float]], truth: float) -> None:
-    """Limit the y axis to the arms where true samples would more than double it, and say where those are."""
+    """Limit the y axis to the arms if true samples would more than double it, and print the value of those."""
     low = min(point["mean"] - point["std"] for point in points)
     high = max(point["mean"] + point["std"] for point in points)
     span = high - low
@@ -182,7 +182,7 @@ def _keep_near(panels: Sequence[Any], points: Sequence[dict[str, float]], truth:
 
 
 def _curve(comparison: Comparison, guider: str, selector: str, metric: str) -> list[dict[str, float]]:
-    """The points of an arm's line: means over the seeds at each step, where every seed has a value."""
+    """The points of an arm's line: means over the seeds at each step, if every seed has a value."""
     trainings = {
         (training.seed, training.step): training for training in comparison.trainings if training.selector == selector
     }

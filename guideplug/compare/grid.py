@@ -1,4 +1,4 @@
-"""What is compared: a grid of guiders, selectors and seeds over one run's configuration.
+"""The grid of a comparison: guiders, selectors and seeds over one run's configuration.
 
 Each selector and seed is one training, each guider a way of sampling from it. The configuration is a run's, with lists
 in place of the guider, the selector and the seed:
@@ -33,7 +33,7 @@ MOST_RUNS = 10_000
 
 @attrs.frozen
 class Published:
-    """Somebody else's number for a cell of a table: mean and standard deviation over seeds."""
+    """A published number for a cell of a table: mean and standard deviation over seeds."""
 
     budget: str
     guider: str
@@ -45,18 +45,18 @@ class Published:
 
 @attrs.frozen
 class GridRequest:
-    """A comparison as it was asked for.
+    """The request of a comparison.
 
     Args:
-        run: what all runs have in common; its guider, selector and seed are the grid's.
-        guiders, selectors: expressions, "none" for none; ranges are spread out.
+        run: the values common to all runs; guider, selector and seed come from the grid.
+        guiders, selectors: expressions, "none" for none; ranges are expanded.
         seeds: of the trainings.
-        moments: how many moments along each training are measured, for the curves.
-        snapshots: how many snapshots along each training are kept for budgets to choose from; None for 100, or as many
-            as take 1 GB, but at least the moments.
+        moments: number of moments along each training that are measured for the curves.
+        snapshots: number of snapshots per training that budgets choose from; None for 100, or as many as take 1 GB, but
+            at least the moments.
         curves: whether every snapshot is measured, or only those that the tables need.
         charge_reference: whether the training of a selector's reference counts as its time.
-        published: numbers to print beside ours.
+        published: numbers to print beside the results.
     """
 
     run: Request
@@ -75,10 +75,10 @@ class Grid:
     """A comparison, resolved.
 
     Args:
-        request: what was asked for, its expressions written shortly, ranges spread out.
+        request: the request, its expressions in short form, ranges expanded.
         configs: the run of each (guider, selector, seed).
         steps: the snapshots along each training, in optimiser steps; the last is its end.
-        moments: those of them that are measured for the curves.
+        moments: the steps that are measured for the curves.
     """
 
     request: GridRequest
@@ -97,11 +97,11 @@ class Grid:
 
     @property
     def first(self) -> RunConfig:
-        """Any of the runs, for what they have in common."""
+        """The first run, for values common to all."""
         return next(iter(self.configs.values()))
 
     def at(self, guider: str, selector: str, seed: int, step: int) -> dict[str, Recipe]:
-        """A run's recipes with a snapshot for its main network, "main" first; what is made of it is of the snapshot."""
+        """A run's recipes with a snapshot as its main network, "main" first; recipes based on main use the snapshot."""
         config = self.configs[guider, selector, seed]
         main = config.main
         snapshot: Recipe = main if step == self.steps[-1] else main.moment(Duration(step, "it"))
@@ -110,7 +110,7 @@ class Grid:
 
 
 def _of_snapshot(value: Any, main: Recipe, snapshot: Recipe, step: int) -> Any:
-    """A recipe in which the main one is replaced by its snapshot; a snapshot of it is none of a later moment."""
+    """A recipe with the main one replaced by its snapshot; a snapshot of main must not be of a later moment."""
     if isinstance(value, Mapping):
         return {name: _of_snapshot(item, main, snapshot, step) for name, item in value.items()}
     if not isinstance(value, Recipe):
@@ -126,7 +126,7 @@ def _of_snapshot(value: Any, main: Recipe, snapshot: Recipe, step: int) -> Any:
 
 
 def prepare_grid(request: GridRequest, registry: Registry) -> Grid:
-    """The comparison that a request means, every run of it resolved, and every arm tried on untrained networks.
+    """The comparison of a request, with every run resolved, and every arm tried on untrained networks.
 
     Raises:
         GuideplugError: what is wrong, where, and what to do; nothing has been run.
@@ -138,7 +138,7 @@ def prepare_grid(request: GridRequest, registry: Registry) -> Grid:
 
 
 def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
-    """The comparison that a request means, every run of it resolved.
+    """The comparison of a request, with every run resolved.
 
     Raises:
         UsageError: what is wrong, where, and what to do; nothing has been run.
@@ -195,9 +195,9 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
     }
     for row in settled.published:
         for name, names in known.items():
-            if (given := getattr(row, name)) not in names:
+            if (value := getattr(row, name)) not in names:
                 raise ConfigError(
-                    f"published: this comparison has no {name} {given!r}{nearest(given, names)}: {', '.join(names)}"
+                    f"published: this comparison has no {name} {value!r}{nearest(value, names)}: {', '.join(names)}"
                 )
     moments = _evenly(steps, request.moments)
     kept = _evenly(steps, _many(main) if request.snapshots is None else request.snapshots)
@@ -207,7 +207,7 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
         for step in grid.steps:
             try:
                 grid.at(*key, step)
-            except ValueError as error:  # a snapshot that cannot be had so early, for a role
+            except ValueError as error:  # no snapshot exists so early, for a role
                 if step in moments or request.snapshots is not None:
                     raise RecipeError(f"after {step} of {steps} iterations: {error}") from None
                 lacking.add(step)
@@ -215,7 +215,7 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
 
 
 def _spread(texts: Sequence[str]) -> list[str]:
-    """Expressions with their ranges spread out."""
+    """Expressions with their ranges expanded."""
     expressions: list[str] = []
     for text in texts:
         expressions += expand_ranges(text)
@@ -231,13 +231,13 @@ def _evenly(steps: int, count: int) -> tuple[int, ...]:
 
 
 def _many(main: MainRecipe) -> int:
-    """How many snapshots are kept where nobody says: 100, or as many as take 1 GB."""
+    """Default number of snapshots: 100, or as many as take 1 GB."""
     size: int = sum(tensor.numel() * tensor.element_size() for tensor in main.build().state_dict().values())
     return max(min(SNAPSHOTS, MOST_BYTES // max(size, 1)), 1)
 
 
 def _settled(row: Published, called: Mapping[str, str]) -> Published:
-    """A published number under the names that the grid has for its arm."""
+    """A published number under the grid's names of its arm."""
     return attrs.evolve(row, guider=called.get(row.guider, row.guider), selector=called.get(row.selector, row.selector))
 
 
@@ -246,7 +246,7 @@ def _named(strategy: Any) -> str:
 
 
 def _check_roles(request: GridRequest, configs: Mapping[tuple[str, str, int], RunConfig]) -> None:
-    """A role that no run of the grid has is a mistake, as in a single run."""
+    """Refuse a role that no run of the grid has, as in a single run."""
     known = {"main", *(role for config in configs.values() for role in config.models)}
     roles = [*request.run.models, *(key.split(".")[1] for key, _ in request.run.sets if key.startswith("models."))]
     for role in roles:

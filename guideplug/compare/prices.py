@@ -1,7 +1,7 @@
-"""The prices of a comparison's iterations: what there is to measure, measured once, kept in ``costs.json``.
+"""The prices of a comparison's iterations, measured once and kept in ``costs.json``.
 
-Arms with a selector need two, that of an iteration with the selector on and that of the same training without one;
-references are priced by their own iterations, in the same rounds. Trainings that do the same work share a price.
+An arm with a selector has two prices: of an iteration with the selector on, and of the same training without one.
+References are priced by their own iterations, in the same rounds. Trainings that do the same work share a price.
 """
 
 import json
@@ -28,7 +28,7 @@ __all__ = ["Prices", "measured_prices"]
 
 @attrs.frozen
 class Prices:
-    """Prices by the work of an iteration (`guideplug.compare.trainings.iteration_of`), and what to call each."""
+    """Prices by the work of an iteration (`guideplug.compare.trainings.iteration_of`), and the name of each."""
 
     of: Mapping[str, Price]
     names: Mapping[str, str]
@@ -47,12 +47,12 @@ class Prices:
 
     @property
     def busy(self) -> list[str]:
-        """Those that were measured on a busy machine, in words."""
+        """The prices measured on a busy machine, in words."""
         return [line for line, price in zip(self.lines(), self.of.values(), strict=True) if not price.calm]
 
 
 def measured_prices(grid: Grid, store: Store, folder: Path, say: Callable[[str], None]) -> Prices:
-    """The prices of all iterations of a comparison: measured now, unless they were before.
+    """The prices of all iterations of a comparison, measured now unless they are stored.
 
     Raises:
         RunError: the file of prices is damaged, or of another comparison.
@@ -73,7 +73,7 @@ def measured_prices(grid: Grid, store: Store, folder: Path, say: Callable[[str],
 
 
 def _works(grid: Grid) -> tuple[dict[str, Recipe], dict[str, str]]:
-    """What there is to measure, and what to call it; all seeds do the same work."""
+    """The work to measure, with names; all seeds do the same work."""
     recipes: dict[str, Recipe] = {}
     names: dict[str, str] = {}
 

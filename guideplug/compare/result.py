@@ -1,14 +1,13 @@
-"""What a comparison found: a row for each guider, selector, seed and snapshot, and the snapshots that budgets choose.
+"""The results of a comparison: a row per guider, selector, seed and snapshot, and the snapshot per budget.
 
 - equal iterations: the end of each training.
 - equal examples: the smallest number of back-propagated examples that any training ends with; of each training the
   snapshot nearest to that number.
 - equal time: the smallest total of seconds (`guideplug.compare.costs`) of any training; of each the snapshot nearest to
-  it. The training of a selector's reference is reported beside it, and counted in where that was asked for.
+  it. The training of a selector's reference is reported separately, and included on request.
 
-The nearest snapshot is not the budget itself: it may lie before or after it. Where that of any training is further from
-the budget than `NEAR`, its selector misses the budget: the arm stays in the tables, marked, and nothing is concluded
-from it.
+The nearest snapshot may lie before or after the budget. If that of any training is further from the budget than `NEAR`,
+its selector misses the budget: the arm stays in the tables, marked, and no conclusion is drawn from it.
 """
 
 import math
@@ -28,23 +27,23 @@ Arm: TypeAlias = tuple[str, str]
 Budget: TypeAlias = Literal["time", "examples", "iterations"]
 BUDGETS: tuple[Budget, ...] = get_args(Budget)
 NEAR = 0.03
-"""How far from a budget, before or after it, what a training has spent may be, as a share of the budget.
+"""Largest distance of a training's spending from a budget, as a share of the budget.
 
-The hundred snapshots that are kept by default are this near to any budget from a sixth of a training on, and the price
-of an iteration is hardly known better. A difference of spending of more than this may itself be what a metric shows."""
+The default 100 snapshots are this near to any budget from a sixth of a training on, and the price of an iteration is
+hardly more accurate. A larger difference in spending may itself explain a difference in a metric."""
 
 
 @attrs.frozen
 class Training:
-    """One training, at one of its snapshots: what it had cost by then.
+    """A training at one of its snapshots, and its cost up to there.
 
     Args:
         selector, seed: which training.
         step: optimiser steps.
         seconds: of training, by the price of iterations measured alone.
-        clocked: as it was clocked, beside whatever ran then.
-        reference: seconds that the trainings of the networks it selects with took, by the price of their iterations.
-        reference_clocked: as they were clocked when they were trained.
+        clocked: seconds of training by the clock, under the load at the time.
+        reference: seconds of the trainings of its scoring networks, by the price of their iterations.
+        reference_clocked: their seconds by the clock.
         seen, scored, backpropagated: examples.
     """
 
@@ -74,15 +73,15 @@ class Row:
 
 @attrs.frozen
 class Miss:
-    """A budget that a selector's trainings are not near, told of the training that is furthest from it.
+    """A budget that a selector's trainings miss, for the training furthest from it.
 
     Args:
         selector, seed: which training.
         budget: which budget.
-        spent: what its snapshot nearest to the budget has spent.
-        reference: of that its reference; 0 where that is not charged.
+        spent: the spending of its snapshot nearest to the budget.
+        reference: the reference's share of it; 0 if not charged.
         limit: the budget.
-        apart: optimiser steps between its snapshots around the budget; more snapshots are nearer where it is above 1.
+        apart: optimiser steps between its snapshots around the budget; above 1, more snapshots would be nearer.
     """
 
     selector: str
@@ -95,28 +94,28 @@ class Miss:
 
     @property
     def off(self) -> float:
-        """How much more than the budget is spent, as a share of it; below 0 where it is less."""
+        """Excess of the spending over the budget, as a share of it; negative if below."""
         return (self.spent - self.limit) / self.limit if self.limit > 0 else math.inf
 
 
 @attrs.frozen
 class Comparison:
-    """Everything that a comparison found.
+    """The results of a comparison.
 
     Args:
         guiders, selectors, seeds: the grid.
         trainings: one for each selector, seed and snapshot.
-        rows: what was measured.
+        rows: the measurements.
         truth: the metrics of true samples.
-        metrics: names, which way is better ("higher", "lower", "truth"), and the aspect of each.
+        metrics: names, with the better direction ("higher", "lower", "truth") and the aspect of each.
         charge_reference: whether a reference's training counts as time.
         costs: the price of an iteration with each selector, and of its iterations without selection.
-        unknown: of each selector, what it scores with whose cost nobody knows; it counts as 0.
-        busy: the prices that were measured on a busy machine, in words.
-        phases: of each selector, the shares of its trainings' clocked time, and evaluations in scoring: means.
-        needs_end: the name of the learning rate's schedule where it needs to know a training's end, or None.
-        shared_guides, shared_references: of each guider and selector that has some, the roles whose networks trainings
-            of several seeds share (`guideplug.compare.shared`).
+        unknown: per selector, its scoring networks of unknown cost, which counts as 0.
+        busy: the prices measured on a busy machine, in words.
+        phases: per selector, the shares of its trainings' clocked time, and evaluations in scoring: means.
+        needs_end: the name of the learning rate's schedule if it depends on a training's end, or None.
+        shared_guides, shared_references: per guider and selector that has some, the roles whose networks trainings of
+            several seeds share (`guideplug.compare.shared`).
     """
 
     guiders: Sequence[str]
@@ -142,13 +141,13 @@ class Comparison:
 
     @property
     def baselines(self) -> list[str]:
-        """The selectors that others are compared with: the first, and random selection."""
+        """The selectors that others are compared with: the first one, and random selection."""
         blind = [name for name in self.selectors[1:] if name.partition("(")[0] == "random"]
         return [self.selectors[0], *blind]
 
     @property
     def pairs(self) -> list[tuple[Arm, Arm]]:
-        """What is compared, each arm with another that differs from it in one thing.
+        """The compared arms, each with another that differs from it in one thing.
 
         Every selector with each baseline under the same guider; every guider with the first one under the same
         selector.
@@ -161,10 +160,10 @@ class Comparison:
             if selector != baseline and not (selector == self.selectors[0] and baseline != self.selectors[0])
         ]
         first, *others = self.guiders
-        return [*arms, *(((guider, one), (first, one)) for one in self.selectors for guider in others)]
+        return [*arms, *(((guider, selector), (first, selector)) for selector in self.selectors for guider in others)]
 
     def spent(self, training: Training, budget: Budget) -> float:
-        """What a training had spent of a budget."""
+        """The amount of a budget that a training had spent."""
         if budget == "iterations":
             return training.step
         if budget == "examples":
@@ -172,7 +171,7 @@ class Comparison:
         return training.seconds + (training.reference if self.charge_reference else 0.0)
 
     def limit(self, budget: Budget) -> float:
-        """How much of a budget every training has: the least that any of them ends with."""
+        """The budget that every training reaches: the least amount that any of them ends with."""
         return self._limits[budget]
 
     def chosen(self, budget: Budget) -> Mapping[tuple[str, int], Training]:
@@ -183,31 +182,34 @@ class Comparison:
         """The selectors with a training whose snapshot nearest to a budget is more than `NEAR` off it."""
         return self._missed[budget]
 
-    # Asked for once for each cell of each table, so worked out once.
+    # Cached, as every cell of every table uses them.
 
     @cached_property
     def _each(self) -> list[list[Training]]:
         """The snapshots of each training, in the order of their steps."""
         trainings: dict[tuple[str, int], list[Training]] = {}
-        for one in self.trainings:
-            trainings.setdefault((one.selector, one.seed), []).append(one)
-        return [sorted(training, key=lambda one: one.step) for training in trainings.values()]
+        for snapshot in self.trainings:
+            trainings.setdefault((snapshot.selector, snapshot.seed), []).append(snapshot)
+        return [sorted(training, key=lambda snapshot: snapshot.step) for training in trainings.values()]
 
     @cached_property
     def _limits(self) -> dict[Budget, float]:
         return {
-            budget: min(max(self.spent(one, budget) for one in training) for training in self._each)
+            budget: min(max(self.spent(snapshot, budget) for snapshot in training) for training in self._each)
             for budget in BUDGETS
         }
 
     @cached_property
     def _chosen(self) -> dict[Budget, dict[tuple[str, int], Training]]:
-        return {budget: {(one.selector, one.seed): one for one in self._nearest(budget)} for budget in BUDGETS}
+        return {
+            budget: {(snapshot.selector, snapshot.seed): snapshot for snapshot in self._nearest(budget)}
+            for budget in BUDGETS
+        }
 
     def _nearest(self, budget: Budget) -> Iterator[Training]:
         limit = self.limit(budget)
         for training in self._each:
-            yield min(training, key=lambda one: abs(self.spent(one, budget) - limit))
+            yield min(training, key=lambda snapshot: abs(self.spent(snapshot, budget) - limit))
 
     @cached_property
     def _missed(self) -> dict[Budget, dict[str, Miss]]:
@@ -222,8 +224,10 @@ class Comparison:
             if abs(spent - limit) <= NEAR * limit:
                 continue
             reference = nearest.reference if self.charge_reference and budget == "time" else 0.0
-            below = max((one.step for one in training if self.spent(one, budget) <= limit), default=0)
-            above = min(one.step for one in training if one.step > below)  # a training ends at the budget or above it
+            below = max((snapshot.step for snapshot in training if self.spent(snapshot, budget) <= limit), default=0)
+            above = min(
+                snapshot.step for snapshot in training if snapshot.step > below
+            )  # a training ends at the budget or above it
             miss = Miss(nearest.selector, budget, nearest.seed, spent, reference, limit, above - below)
             if miss.selector not in misses or abs(miss.off) > abs(misses[miss.selector].off):
                 misses[miss.selector] = miss
@@ -249,12 +253,12 @@ class Comparison:
     def difference(self, arm: Arm, other: Arm, metric: str, budget: Budget) -> Difference | None:
         """The paired difference of an arm to another; for a metric that should be near the truth, of distances.
 
-        None for fewer than two seeds in which both have a value, for a distance to a truth that has none, where one of
-        the two misses the budget, and where `confidence_interval` has none.
+        None with fewer than two common seeds, without a value of the truth, if one of the two misses the budget, and if
+        `confidence_interval` gives none.
         """
         if {arm[1], other[1]} & self.missed(budget).keys():
             return None
-        ours, first = (self.values(*one, metric, budget) for one in (arm, other))
+        ours, first = (self.values(*compared, metric, budget) for compared in (arm, other))
         if self.metrics[metric]["better"] == "truth":
             truth = self.truth.get(metric)
             if truth is None:

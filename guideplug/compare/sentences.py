@@ -1,4 +1,4 @@
-"""What a comparison's intervals support, in words, and what they do not."""
+"""The conclusions that a comparison's intervals support, in words, and their limits."""
 
 from collections.abc import Iterator, Mapping
 
@@ -18,9 +18,9 @@ WHAT: Mapping[Budget, str] = {
 
 
 HARDLY = 0.02
-"""The share of iterations with the selector on below which its trainings say little about it."""
+"""Share of iterations with the selector on, below which its trainings say little about it."""
 BLIND = 0.98
-"""The effective sample size, as a share, above which a choice is nearly random."""
+"""Effective sample size, as a share, above which selection is nearly random."""
 
 
 def arm(guider: str, selector: str) -> str:
@@ -34,12 +34,12 @@ def _selection(selector: str) -> str:
 
 
 def amount(value: float, budget: Budget) -> str:
-    """How much of a budget, with its unit."""
+    """An amount of a budget, with its unit."""
     return seconds(value) if budget == "time" else f"{value:,.0f} {budget}"
 
 
 def for_shared(comparison: Comparison, *arms: Arm) -> str:
-    """What an interval of arms is about alone where they rest on networks that trainings share; empty where none."""
+    """The shared networks that an interval of arms is restricted to; empty without any."""
     guides = {role for guider, _ in arms for role in comparison.shared_guides.get(guider, ())}
     references = {role for _, selector in arms for role in comparison.shared_references.get(selector, ())}
     parts = [
@@ -51,16 +51,16 @@ def for_shared(comparison: Comparison, *arms: Arm) -> str:
 
 
 def opening(at: str, shared: str) -> str:
-    """How a sentence begins: the budgets, and what it is about alone."""
+    """The opening of a sentence: the budgets, and the shared networks that it is restricted to."""
     return f"{at} and {shared}" if shared else at
 
 
 def sentences(comparison: Comparison, names: Mapping[Arm, str] | None = None) -> list[str]:
-    """For each budget what can be told of arms beside others that differ in one thing, and how far all that carries.
+    """Conclusions per budget on arms that differ in one thing, and their limits.
 
     Args:
-        comparison: what was found.
-        names: what to call the arms; by default what they are.
+        comparison: the results.
+        names: names of the arms; by default their expressions.
     """
     names = names or {pair: arm(*pair) for pair in comparison.arms}
     if len(comparison.seeds) < 2:
@@ -74,7 +74,7 @@ def sentences(comparison: Comparison, names: Mapping[Arm, str] | None = None) ->
 
 @attrs.define
 class Verdict:
-    """The metrics in which an arm is better than another, worse, those that cannot tell, and without interval."""
+    """The metrics in which an arm is better than another, worse, undecided, and without an interval."""
 
     better: list[str] = attrs.field(factory=list)
     worse: list[str] = attrs.field(factory=list)
@@ -83,7 +83,7 @@ class Verdict:
 
 
 def judge(comparison: Comparison, one: Arm, other: Arm, budget: Budget) -> Verdict:
-    """What the intervals of an arm beside another support, metric by metric."""
+    """The verdict on an arm beside another, metric by metric."""
     verdict = Verdict()
     for metric, facts in comparison.metrics.items():
         difference = comparison.difference(one, other, metric, budget)
@@ -91,13 +91,13 @@ def judge(comparison: Comparison, one: Arm, other: Arm, budget: Budget) -> Verdi
             verdict.without.append(metric)
         elif not difference.clear:
             verdict.open.append(metric)
-        else:  # of a metric that should be near the truth it is the distance, and lower is better
+        else:  # for "truth" metrics the difference is of distances, and lower is better
             (verdict.better if (difference.mean > 0) == (facts["better"] == "higher") else verdict.worse).append(metric)
     return verdict
 
 
 def _of_budget(comparison: Comparison, budget: Budget, names: Mapping[Arm, str]) -> Iterator[str]:
-    """Arms of which nothing can be told come together in one sentence for each that they are compared with."""
+    """Sentences at a budget; undecided arms share one sentence per arm that they are compared with."""
     missed = comparison.missed(budget)
     alike: dict[tuple[int, Arm, str], list[str]] = {}
     count = len(comparison.metrics)
@@ -125,11 +125,11 @@ def _of_budget(comparison: Comparison, budget: Budget, names: Mapping[Arm, str])
         yield f"{at}, no metric can tell {', '.join(arms)} from {names[other]}: every interval holds 0{rest}."
 
 
-# What to know about the numbers
+# Limits of the numbers
 
 
 def remarks(comparison: Comparison) -> list[str]:
-    """What is unusual about a comparison: budgets missed, prices of a busy machine, unknown costs, schedules."""
+    """Warnings about a comparison: missed budgets, prices of a busy machine, unknown costs, schedules."""
     sentences = [_missed(comparison, miss) for budget in BUDGETS for miss in comparison.missed(budget).values()]
     if comparison.busy:
         sentences.append(f"The machine was busy while iterations were measured: {'; '.join(comparison.busy)}.")
@@ -143,7 +143,7 @@ def remarks(comparison: Comparison) -> list[str]:
 
 
 def _of_sharing(comparison: Comparison) -> Iterator[str]:
-    """Networks that serve trainings of several seeds; of one seed there is no interval to be careful with."""
+    """Networks that trainings of several seeds share; none for one seed, which has no interval."""
     if len(comparison.seeds) < 2:
         return
     for name, of in (("guide", comparison.shared_guides), ("reference", comparison.shared_references)):
@@ -156,7 +156,7 @@ def _of_sharing(comparison: Comparison) -> Iterator[str]:
 
 
 def _of_selecting(comparison: Comparison) -> Iterator[str]:
-    """Selectors that hardly selected, or by chance alone; random ones do not pretend to."""
+    """Selectors that hardly selected, or nearly at random; random baselines are left out."""
     for selector, facts in comparison.phases.items():
         if selector == NONE or selector in comparison.baselines:
             continue
@@ -171,8 +171,8 @@ def _of_selecting(comparison: Comparison) -> Iterator[str]:
 
 
 def _missed(comparison: Comparison, miss: Miss) -> str:
-    what, limit = WHAT[miss.budget].lower(), amount(miss.limit, miss.budget)
-    who = "No selection" if miss.selector == NONE else miss.selector
+    at, limit = WHAT[miss.budget].lower(), amount(miss.limit, miss.budget)
+    subject = "No selection" if miss.selector == NONE else miss.selector
     off = f"{100 * abs(miss.off):.3g} % {'more' if miss.off > 0 else 'less'} than"
     spent = f"with seed {miss.seed} it has spent {amount(miss.spent, miss.budget)}, {off} the budget of {limit}"
     advice = "give more --snapshots"
@@ -183,17 +183,17 @@ def _missed(comparison: Comparison, miss: Miss) -> str:
         spent += ", and one iteration is all that lies between its snapshots there"
         advice = "give a longer --duration"
     others = "; no selector is told of beside it there" if miss.selector == comparison.selectors[0] else ""
-    return f"{who} is not comparable {what}: {spent}; {advice}{others}."
+    return f"{subject} is not comparable {at}: {spent}; {advice}{others}."
 
 
 def _of_schedule(comparison: Comparison) -> list[str]:
     if comparison.needs_end is None:
         return []
-    ends = {(one.selector, one.seed): one.step for one in comparison.chosen("iterations").values()}
+    ends = {(snapshot.selector, snapshot.seed): snapshot.step for snapshot in comparison.chosen("iterations").values()}
     early = [
         WHAT[budget].lower()
         for budget in BUDGETS
-        if any(one.step < ends[key] for key, one in comparison.chosen(budget).items())
+        if any(snapshot.step < ends[key] for key, snapshot in comparison.chosen(budget).items())
     ]
     if not early:
         return []
@@ -204,7 +204,7 @@ def _of_schedule(comparison: Comparison) -> list[str]:
 
 
 def _caution(comparison: Comparison) -> str:
-    """How many intervals would leave out 0 by chance: each counts once, though several budgets chose its snapshots."""
+    """The number of intervals expected to exclude 0 by chance; equal snapshots at several budgets count once."""
     distinct = set()
     for budget in BUDGETS:
         steps: dict[str, list[tuple[int, int]]] = {}

@@ -1,9 +1,8 @@
 """Networks that trainings of different seeds share: the guides of guiders, the references of selectors.
 
-By default a network's seed is that of the training it serves, and an interval over seeds is about trainings and guides
-together. Where one guide serves several trainings (``--set models.weak.seed=0``, ``--model weak=FILE``), guide and
-training are crossed: the interval is about that guide alone. A fine-tuned copy of a shared network is shared too, for
-what it stands on is.
+By default a network has the seed of its training, and an interval over seeds covers trainings and guides together. If
+one guide serves several trainings (``--set models.weak.seed=0``, ``--model weak=FILE``), guide and training are
+crossed: the interval is about that guide alone. A fine-tuned copy of a shared network counts as shared.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +17,7 @@ __all__ = ["shared_guides", "shared_references"]
 
 
 def shared_guides(grid: Grid) -> dict[str, tuple[str, ...]]:
-    """Of each guider with some, the roles whose networks trainings of several seeds share."""
+    """The roles per guider whose networks trainings of several seeds share; guiders with none are left out."""
     by_guider: dict[str, dict[int, RunConfig]] = {}
     for (guider, selector, seed), config in grid.configs.items():
         if config.guider is not None and selector == grid.request.selectors[0]:
@@ -27,7 +26,7 @@ def shared_guides(grid: Grid) -> dict[str, tuple[str, ...]]:
 
 
 def shared_references(grid: Grid) -> dict[str, tuple[str, ...]]:
-    """Of each selector with some, the roles whose networks trainings of several seeds share."""
+    """The roles per selector whose networks trainings of several seeds share; selectors with none are left out."""
     by_selector: dict[str, list[Mapping[str, set[str]]]] = {}
     for (selector, _), main in grid.trainings.items():
         own = _networks(plain(main))
@@ -41,7 +40,7 @@ def _with_some(of: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
 
 
 def _guides(config: RunConfig) -> Mapping[str, set[str]]:
-    """The networks that a run's guider rests on beside the main one, by role."""
+    """The networks of a run's guider beside the main one, by role."""
     assert config.guider is not None  # by `shared_guides`
     roles = {*config.guider.needs(config.task, config.main), *config.guider.may_use()}
     own = _networks(plain(config.main))
@@ -49,7 +48,7 @@ def _guides(config: RunConfig) -> Mapping[str, set[str]]:
 
 
 def _shared(trainings: Iterable[Mapping[str, set[str]]]) -> tuple[str, ...]:
-    """The roles in which a network is there for two trainings, in their order."""
+    """The roles in which two trainings have the same network, in order."""
     met: dict[str, set[str]] = {}
     shared: dict[str, None] = {}
     for roles in trainings:
@@ -61,7 +60,7 @@ def _shared(trainings: Iterable[Mapping[str, set[str]]]) -> tuple[str, ...]:
 
 
 def _networks(recipe: Recipe, but: Recipe | None = None) -> set[str]:
-    """The identities of the networks that a recipe makes and stands on, but for one and what that stands on."""
+    """The identities of a recipe's network and its prerequisites, except ``but`` and its prerequisites."""
     return set(_identities(recipe, but))
 
 

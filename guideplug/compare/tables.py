@@ -1,4 +1,4 @@
-"""A comparison as tables in Markdown: a row for each arm, a column for each metric; what trainings had cost; words."""
+"""Markdown tables of a comparison: a row per arm, a column per metric; costs of trainings; sentences."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +12,13 @@ __all__ = ["ARROWS", "MISSED", "budget_of", "markdown", "spent"]
 
 ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
 MISSED = "†"
-"""Marks what is not comparable at a budget; the sentences say why."""
+"""Mark of arms that are not comparable at a budget; the sentences give the reason."""
 SHARED = "‡"
-"""Marks an interval that is about a guide or a reference which trainings share."""
+"""Mark of an interval that is about a guide or a reference which trainings share."""
 
 
 def markdown(comparison: Comparison, published: Sequence[Published] = ()) -> str:
-    """The tables: a row for each arm, a column for each metric, for each budget; then what they say."""
+    """The tables per budget, with a row per arm and a column per metric; then the sentences."""
     seeds = len(comparison.seeds)
     parts = [
         f"# Comparison over {seeds} seeds: mean ± population standard deviation"
@@ -38,15 +38,15 @@ def markdown(comparison: Comparison, published: Sequence[Published] = ()) -> str
 
 
 def spent(comparison: Comparison, selector: str, budget: Budget) -> str:
-    """What the trainings of a selector had spent at a budget, a mean over the seeds; marked where they miss it."""
-    of = [one for (name, _), one in comparison.chosen(budget).items() if name == selector]
+    """The spending of a selector's trainings at a budget, a mean over the seeds; marked if they miss it."""
+    of = [snapshot for (name, _), snapshot in comparison.chosen(budget).items() if name == selector]
     mark = f" {MISSED}" if selector in comparison.missed(budget) else ""
-    mean = statistics.fmean(comparison.spent(one, budget) for one in of)
+    mean = statistics.fmean(comparison.spent(snapshot, budget) for snapshot in of)
     return f"{amount(mean, budget) if budget == 'time' else f'{mean:,.0f}'}{mark}"
 
 
 def budget_of(comparison: Comparison, budget: Budget) -> str:
-    """How much of a budget there is, in words."""
+    """The amount of a budget, in words."""
     limit = comparison.limit(budget)
     if budget == "time":
         charged = ", references included" if comparison.charge_reference else ""
@@ -85,7 +85,7 @@ def _table(comparison: Comparison, budget: Budget, published: Sequence[Published
 
 
 def _theirs(row: Published | None, ours: Sequence[float]) -> str:
-    """Their number, and how far ours is from it in units of their standard deviation."""
+    """A published number, and the distance of the measured mean from it in published standard deviations."""
     if row is None:
         return ""
     gap = f" ({(statistics.fmean(ours) - row.mean) / row.std:+.1f} std)" if ours and row.std > 0 else ""
@@ -95,23 +95,23 @@ def _theirs(row: Published | None, ours: Sequence[float]) -> str:
 def _stood(comparison: Comparison) -> list[str]:
     """Steps, seconds and examples at each budget, means over the seeds; the price of an iteration."""
     counts: Mapping[str, Callable[[Training], float]] = {
-        "step": lambda one: one.step,
-        "drawn": lambda one: one.seen,
-        "scored": lambda one: one.scored,
-        "back-propagated": lambda one: one.backpropagated,
+        "step": lambda snapshot: snapshot.step,
+        "drawn": lambda snapshot: snapshot.seen,
+        "scored": lambda snapshot: snapshot.scored,
+        "back-propagated": lambda snapshot: snapshot.backpropagated,
     }
     heads = ["", "selector", "seconds", "seconds of references", *counts, "ms an iteration", "ms once it is off"]
     lines = _head(heads)
     for budget in BUDGETS:
         chosen = comparison.chosen(budget)
         for selector in comparison.selectors:
-            of = [one for (name, _), one in chosen.items() if name == selector]
-            reference = seconds(statistics.fmean(one.reference for one in of)).removesuffix(" s")
+            of = [snapshot for (name, _), snapshot in chosen.items() if name == selector]
+            reference = seconds(statistics.fmean(snapshot.reference for snapshot in of)).removesuffix(" s")
             cost, unknown = comparison.costs[selector], comparison.unknown.get(selector)
             cells = [
                 WHAT[budget],
                 selector,
-                seconds(statistics.fmean(one.seconds for one in of)).removesuffix(" s"),
+                seconds(statistics.fmean(snapshot.seconds for snapshot in of)).removesuffix(" s"),
                 reference if not unknown else "unknown" if reference == "0" else f"{reference} + unknown",
                 *(f"{statistics.fmean(map(count, of)):,.0f}" for count in counts.values()),
                 f"{1000 * cost.on.seconds:.3g}",

@@ -1,8 +1,8 @@
-"""Which trainings a comparison pays for: those of its arms, and those under the networks that selectors score with.
+"""The trainings that a comparison counts: those of its arms, and those that selectors' scoring networks depend on.
 
-A reference need not be a training itself: a snapshot is a share of one, a fine-tuned network stands on another, samples
-are drawn from a third. What such a recipe cost is what the distinct trainings under it cost, each as far as it was
-needed. What a loaded file or a plugin's own recipe cost nobody knows: it is named, and counts as 0.
+A reference may depend on trainings indirectly: by a snapshot, a fine-tuning, or drawn samples. Its cost is that of the
+distinct trainings that it depends on, each up to the needed step. The cost of a loaded file or of a plugin's own recipe
+is unknown: it is named, and counts as 0.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,11 +19,11 @@ __all__ = ["Needed", "iteration_of", "needed_for", "plain"]
 
 @attrs.frozen
 class Needed:
-    """The trainings under some recipes.
+    """The trainings that recipes depend on.
 
     Args:
         trainings: each with the step up to which it is needed, None for its end; no training twice.
-        unknown: the names of recipes whose cost nobody knows.
+        unknown: the names of recipes of unknown cost.
     """
 
     trainings: tuple[tuple[Recipe, int | None], ...]
@@ -31,7 +31,7 @@ class Needed:
 
 
 def needed_for(recipes: Iterable[Recipe]) -> Needed:
-    """The distinct trainings under recipes, in the order in which they can be made."""
+    """The distinct trainings that recipes depend on, prerequisites first."""
     trainings: dict[str, tuple[Recipe, int | None]] = {}
     unknown: dict[str, None] = {}
 
@@ -57,12 +57,12 @@ def plain(recipe: Recipe) -> Recipe:
 
 
 def iteration_of(recipe: Recipe) -> str:
-    """A name for the work of one iteration: equal for trainings that differ only in seeds and in how long they are."""
+    """A key of the work of one iteration: equal for trainings that differ only in seeds and duration."""
     return identity(_seedless(recipe.with_duration(Duration(1, "it"))))
 
 
 def _seedless(value: Any) -> Any:
-    """A recipe with every seed in it 0."""
+    """A recipe with every seed replaced by 0."""
     if isinstance(value, Mapping):
         return {name: _seedless(item) for name, item in value.items()}
     if not isinstance(value, Recipe):

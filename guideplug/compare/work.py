@@ -1,11 +1,11 @@
-"""The work of a comparison: trainings, costs, measurements; each kept when it is done, so that a killed one goes on.
+"""The work of a comparison: trainings, costs, measurements; each is stored when done, so that a killed one resumes.
 
     trainings   one for each selector and seed, in the store, with a snapshot at every step of the grid
     prices      of an iteration of each kind of training, alone and side by side: costs.json
     cells       the metrics of one selector, seed and snapshot with every guider: cells/SELECTOR-SEED-STEP.json
 
-Trainings and cells run in ``jobs`` processes. What a process computes depends on its cell and on the threads of each,
-so the number of processes changes no number but clocked seconds.
+Trainings and cells run in ``jobs`` processes. Results depend on the cell and the threads per process, not on the number
+of processes; clocked seconds do.
 """
 
 import json
@@ -55,7 +55,7 @@ def compare(
     say: Say = lambda line: None,
     observers: Observers | None = None,
 ) -> Comparison:
-    """Do what is not done yet, and gather it.
+    """Do the remaining work, and collect the results.
 
     Args:
         grid: what is compared.
@@ -63,11 +63,11 @@ def compare(
         folder: where cells and costs are kept.
         store: where networks are kept.
         jobs: processes at a time.
-        say: told of each thing that is done.
-        observers: told of ``training`` and ``cell``, and in one process of the steps of trainings.
+        say: receives a line per finished piece of work.
+        observers: receive ``training`` and ``cell``; with one process also the steps of trainings.
 
     Raises:
-        GuideplugError: what failed; what was done before is kept.
+        GuideplugError: what failed; finished work is kept.
         Interrupted: SIGINT or SIGTERM; the comparison can be resumed.
     """
     (folder / "cells").mkdir(exist_ok=True)
@@ -80,7 +80,7 @@ def compare(
             which = f"{selector}, seed {seed}"
             tell("training", done=len(facts), total=len(grid.trainings), which=which, seconds=trained["seconds"])
     prices = measured_prices(grid, store, folder, say)
-    trainings = [one for key in grid.trainings for one in _snapshots(grid, *key, facts[key], prices)]
+    trainings = [snapshot for key in grid.trainings for snapshot in _snapshots(grid, *key, facts[key], prices)]
     request = grid.request
     plan = Comparison(
         guiders=request.guiders,
@@ -104,14 +104,14 @@ def compare(
         shared_guides=shared_guides(grid),
         shared_references=shared_references(grid),
     )
-    cells_wanted = _wanted(grid, plan)
-    there = [cell for cell in cells_wanted if _path(grid, folder, cell).is_file()]
-    anew = [cell for cell in there if _read(_path(grid, folder, cell)).get("code") != _code(grid, registry, cell)]
+    cells_wanted = _cells_to_measure(grid, plan)
+    present = [cell for cell in cells_wanted if _path(grid, folder, cell).is_file()]
+    anew = [cell for cell in present if _read(_path(grid, folder, cell)).get("code") != _code(grid, registry, cell)]
     if anew:
         text = measured_anew(len(anew), "cell", "of networks, guiders or metrics")
         say(f"warning: {text}")
         tell("warning", text=text)
-    missing = [cell for cell in cells_wanted if cell not in there or cell in anew]
+    missing = [cell for cell in cells_wanted if cell not in present or cell in anew]
     done = len(cells_wanted) - len(missing)
     with _work(grid, registry, store, jobs, tell) as run:
         for cell, values in run("measure", missing) if missing else ():
@@ -119,7 +119,7 @@ def compare(
                 file.write(json.dumps(values, indent=1, allow_nan=False).encode())
             done += 1
             say(f"measured {done} of {len(cells_wanted)}: {cell[0]}, seed {cell[1]}, step {cell[2]}")
-            metrics = {guider: one["metrics"] for guider, one in values["guiders"].items()}
+            metrics = {guider: record["metrics"] for guider, record in values["guiders"].items()}
             tell(
                 "cell", done=done, total=len(cells_wanted), selector=cell[0], seed=cell[1], at=cell[2], metrics=metrics
             )
@@ -132,12 +132,14 @@ def compare(
     return attrs.evolve(plan, rows=rows, truth=next(iter(cells.values()))["truth"])
 
 
-def _wanted(grid: Grid, comparison: Comparison) -> list[Cell]:
-    """The snapshots to measure: those that a budget chooses, and for the curves those of the moments."""
-    chosen = {one for budget in BUDGETS for one in comparison.chosen(budget).values()}
+def _cells_to_measure(grid: Grid, comparison: Comparison) -> list[Cell]:
+    """The snapshots to measure: those chosen by budgets, and for curves those of the moments."""
+    chosen = {training for budget in BUDGETS for training in comparison.chosen(budget).values()}
     if grid.request.curves:
         chosen |= {training for training in comparison.trainings if training.step in grid.moments}
-    return [(one.selector, one.seed, one.step) for one in comparison.trainings if one in chosen]
+    return [
+        (training.selector, training.seed, training.step) for training in comparison.trainings if training in chosen
+    ]
 
 
 def _path(grid: Grid, folder: Path, cell: Cell) -> Path:
@@ -167,12 +169,12 @@ def _read(path: Path) -> Any:
 
 
 def _snapshots(grid: Grid, selector: str, seed: int, facts: Mapping[str, Any], prices: Prices) -> Iterator[Training]:
-    """What a training had cost at each step of the grid, and its references."""
+    """The costs of a training and its references at each step of the grid."""
     recipe = grid.trainings[selector, seed]
     history = [Moment(**row) for row in facts["history"]]
     references = [Moment(**row) for row in facts["references"]]
     needed = [training for training, _ in needed_for(recipe.models.values()).trainings]
-    paid = sum(seconds_at(moment, prices.cost(one)) for one, moment in zip(needed, references, strict=True))
+    paid = sum(seconds_at(moment, prices.cost(training)) for training, moment in zip(needed, references, strict=True))
     cost = prices.cost(recipe)
     for step in grid.steps:
         moment = moment_at(history, step)
@@ -191,20 +193,20 @@ def _snapshots(grid: Grid, selector: str, seed: int, facts: Mapping[str, Any], p
 
 
 def _phases(trainings: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The share of each phase in the clocked time of trainings, and what selecting was like: means over them.
+    """The share of each phase in the clocked time of trainings, and facts of selection: means over the trainings.
 
-    ``evaluations`` in scoring; ``selecting``, the share of iterations with the selector on; where it chose by chance,
-    ``effective``, the effective sample size of its choices.
+    ``evaluations`` in scoring; ``selecting``, the share of iterations with the selector on; for random selection,
+    ``effective``, the effective sample size.
     """
     shares = [
-        {name: taken / max(sum(one["phases"].values()), 1e-12) for name, taken in one["phases"].items()}
-        for one in trainings
+        {name: taken / max(sum(training["phases"].values()), 1e-12) for name, taken in training["phases"].items()}
+        for training in trainings
     ]
-    means = {name: statistics.fmean(one[name] for one in shares) for name in shares[0]}
-    ends = [one["history"][-1] for one in trainings]
-    means["evaluations"] = statistics.fmean(one["evaluations"] for one in trainings)
+    means = {name: statistics.fmean(share[name] for share in shares) for name in shares[0]}
+    ends = [training["history"][-1] for training in trainings]
+    means["evaluations"] = statistics.fmean(training["evaluations"] for training in trainings)
     means["selecting"] = statistics.fmean(end["selecting"] / end["step"] for end in ends)
-    sizes = [one["effective_sample_size"] for one in trainings]
+    sizes = [training["effective_sample_size"] for training in trainings]
     return means if None in sizes else {**means, "effective": statistics.fmean(sizes)}
 
 
@@ -218,7 +220,7 @@ def _needs_end(grid: Grid) -> str | None:
 
 @attrs.define
 class _Worker:
-    """What a process works with."""
+    """The state of a worker process."""
 
     grid: Grid
     registry: Registry
@@ -227,7 +229,7 @@ class _Worker:
     observers: Observers
 
     def train(self, cell: Cell) -> dict[str, Any]:
-        """Train, or find trained, a selector's network of a seed, with its snapshots; where it stood at each."""
+        """Train a selector's network of a seed with snapshots, unless it is stored; its facts, and its references'."""
         selector, seed, _ = cell
         config, recipe = (
             self.grid.configs[self.grid.request.guiders[0], selector, seed],
@@ -235,12 +237,12 @@ class _Worker:
         )
         with asked_to_leave() as stop:
             builder = StoreBuilder(self.store, torch.device(config.device), self.observers, stop=stop)
-            extras = [  # of its own snapshots, and of those that guide it
+            extras = [  # of its own snapshots, and of its guides'
                 extra
                 for guider in self.grid.request.guiders
                 for step in self.grid.steps
-                for one in self.grid.at(guider, selector, seed, step).values()
-                for extra in one.asks_for()
+                for role_recipe in self.grid.at(guider, selector, seed, step).values()
+                for extra in role_recipe.asks_for()
             ]
             builder.expect({f"{selector}, seed {seed}": recipe}, extras)
             references = []
@@ -263,7 +265,7 @@ class _Worker:
                 config = self.grid.configs[guider, selector, seed]
                 recipes = self.grid.at(guider, selector, seed, step)
                 models: dict[str, Leaf] = {
-                    role: denoiser_of(builder.obtain(one), role) for role, one in recipes.items()
+                    role: denoiser_of(builder.obtain(recipe), role) for role, recipe in recipes.items()
                 }
                 point = models["main"] if config.guider is None else guided(config.guider, models)
                 _, metrics, evaluations = self.bench.sampled(config, point, guider, stop)
@@ -282,7 +284,7 @@ def _worker_of(request: GridRequest, plugins: Sequence[str], root: str) -> _Work
 
 @contextmanager
 def _work(grid: Grid, registry: Registry, store: Store, jobs: int, observers: Observers) -> Iterator[Run]:
-    """What works on cells, in this process or in several, and gives each when it is done."""
+    """A function that runs a worker's method on cells, in this process or in several, and yields each result."""
     if jobs > 1:
         arguments = grid.request, list(grid.first.plugins), str(store.root)
         with workers(jobs, _worker_of, arguments, label=lambda cell: f"{cell[0]}, seed {cell[1]}") as run:
@@ -290,4 +292,4 @@ def _work(grid: Grid, registry: Registry, store: Store, jobs: int, observers: Ob
         return
     torch.set_num_threads(grid.first.threads)
     worker = _Worker(grid, registry, store, Bench(registry), observers)
-    yield lambda what, cells: ((cell, getattr(worker, what)(cell)) for cell in cells)
+    yield lambda method, cells: ((cell, getattr(worker, method)(cell)) for cell in cells)

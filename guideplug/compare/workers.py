@@ -1,7 +1,7 @@
-"""Processes that work on cells: each has a worker, and a pipe of its own to the one that asks.
+"""Worker processes for cells, each with its own pipe to the parent process.
 
-A process that is asked to stop finishes its step, saves what it was at, and leaves; one that takes too long is killed.
-None of them shares a lock with another, so one that dies, or is killed for the memory it takes, leaves nobody waiting.
+On a stop request a process finishes its step, saves its state, and exits; one that takes too long is killed. Processes
+share no lock, so the death of one, such as for lack of memory, blocks no other.
 """
 
 import multiprocessing
@@ -25,22 +25,22 @@ from guideplug.run.interrupt import Interrupted, StopToken, handle_signals
 __all__ = ["Cell", "Run", "asked_to_leave", "workers"]
 
 Cell: TypeAlias = Any
-"""What a piece of work is known by; it can be pickled."""
+"""The key of a piece of work; it can be pickled."""
 Run: TypeAlias = Callable[[str, Sequence[Cell]], Iterator[tuple[Cell, Any]]]
-"""Asks for a method of the worker to be called with each cell, and gives every answer when it is there."""
+"""Calls a method of the worker with each cell, and yields the results as they arrive."""
 
 PATIENCE = 10.0
-"""Seconds that processes get for leaving when they are asked to."""
+"""Seconds allowed to processes for exiting on request."""
 ASK_EVERY = 0.1
-"""Seconds between looks at whether this process was asked to stop."""
+"""Seconds between checks for a stop request."""
 
 _employed = False
-"""Whether this process is one of several, which leaves when it is asked to stop."""
+"""Whether this process is a worker process, which exits on a stop request."""
 
 
 @contextmanager
 def asked_to_leave() -> Iterator[StopToken]:
-    """`handle_signals`; where this process is one of several and was asked, it leaves when the block ends, however."""
+    """`handle_signals`; a worker process with a stop request exits at the end of the block in any case."""
     stop = StopToken()
     try:
         with handle_signals() as stop:
@@ -58,7 +58,7 @@ class _Remote(Exception):
 
 
 def _sendable(error: Exception) -> tuple[Exception, str]:
-    """An error and its traceback; where it cannot be pickled, what it says."""
+    """An error and its traceback; an error that cannot be pickled becomes a `RuntimeError` with its text."""
     text = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))
@@ -68,7 +68,7 @@ def _sendable(error: Exception) -> tuple[Exception, str]:
 
 
 def _leave_with_parent() -> None:
-    """Ask this process to stop when the one that made it is no more, however it ended."""
+    """Send this process SIGTERM when its parent process has ended."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -76,21 +76,21 @@ def _leave_with_parent() -> None:
 
 
 def _serve(pipe: Connection, make: Callable[..., Any], arguments: Sequence[Any]) -> None:
-    """What a process does: sit down, answer questions until there are no more."""
+    """The loop of a worker process: receive cells, send results, until the pipe is closed."""
     global _employed
     _employed = True
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks has it too, and says when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent receives it too, and requests the stop
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     worker = None
     while True:
         try:
-            what, cell = pipe.recv()
+            method, cell = pipe.recv()
         except EOFError:
             return
         try:
             worker = worker or make(*arguments)
-            answer = True, getattr(worker, what)(cell)
+            answer = True, getattr(worker, method)(cell)
         except Exception as error:
             answer = False, _sendable(error)
         try:
@@ -110,29 +110,29 @@ class _Worker:
 def workers(
     jobs: int, make: Callable[..., Any], arguments: Sequence[Any], label: Callable[[Cell], str] = str
 ) -> Iterator[Run]:
-    """What works on cells in ``jobs`` other processes.
+    """A function that runs a worker's method on cells in ``jobs`` other processes.
 
     Args:
-        jobs: processes.
-        make: makes a process's worker; it is called there.
-        arguments: of it.
-        label: how a cell is called in messages.
+        jobs: number of processes.
+        make: makes a process's worker, within that process.
+        arguments: the arguments of ``make``.
+        label: the name of a cell in messages.
 
     Raises:
-        Exception: what a worker raised, with its traceback; the others are stopped, and keep what they were at.
+        Exception: what a worker raised, with its traceback; the others are stopped, and save their state.
         RunError: a process died.
         Interrupted: SIGINT or SIGTERM.
     """
     spawned: list[_Worker] = []
     with handle_signals() as stop:
         try:
-            yield lambda what, cells: _dispatch(spawned, jobs, make, arguments, label, what, cells, stop)
+            yield lambda method, cells: _dispatch(spawned, jobs, make, arguments, label, method, cells, stop)
         finally:
             _shutdown(spawned)
 
 
 def _spawn(make: Callable[..., Any], arguments: Sequence[Any]) -> _Worker:
-    """A new process; no Ctrl-C reaches it before it is ready for one."""
+    """A new process; SIGINT is blocked until it is ready."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -151,7 +151,7 @@ def _dispatch(
     make: Callable[..., Any],
     arguments: Sequence[Any],
     label: Callable[[Cell], str],
-    what: str,
+    method: str,
     cells: Sequence[Cell],
     stop: StopToken,
 ) -> Iterator[tuple[Cell, Any]]:
@@ -163,7 +163,7 @@ def _dispatch(
             if worker.cell is None and left:
                 worker.cell = left.pop()
                 try:
-                    worker.pipe.send((what, worker.cell))
+                    worker.pipe.send((method, worker.cell))
                 except BrokenPipeError:
                     raise _died(worker, label) from None
         busy = {worker.pipe: worker for worker in spawned if worker.cell is not None}
@@ -178,13 +178,13 @@ def _dispatch(
                 error.__cause__ = _Remote(text)
                 raise error
             cell, worker.cell = worker.cell, None
-            assert cell is not None  # it was busy
+            assert cell is not None  # the worker was busy
             yield cell, answer
         stop()
 
 
 def _died(worker: _Worker, label: Callable[[Cell], str]) -> BaseException:
-    """What a process's end means: it was asked to stop by somebody, or it was killed."""
+    """The error for a process that has ended: by a stop request, or killed."""
     worker.process.join(PATIENCE)
     code = worker.process.exitcode
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -199,7 +199,7 @@ def _died(worker: _Worker, label: Callable[[Cell], str]) -> BaseException:
 
 
 def _shutdown(spawned: Sequence[_Worker]) -> None:
-    """End every process: one that is idle ends at once, one at work between two steps, one that does not is killed."""
+    """End every process: idle ones at once, busy ones between two steps; those that do not end are killed."""
     for worker in spawned:
         worker.process.terminate()
     until = time.monotonic() + PATIENCE

@@ -1,4 +1,4 @@
-"""A comparison as files: tables in Markdown, every value in CSV, everything in JSON, a figure for each metric."""
+"""Files of a comparison: tables in Markdown, every value in CSV, everything in JSON, a figure per metric."""
 
 import csv
 import io
@@ -43,7 +43,7 @@ def write_report(comparison: Comparison, folder: Path, published: Sequence[Publi
 
 
 def _csv(comparison: Comparison) -> str:
-    """One line for each value, with what its training had cost."""
+    """A line per value, with the cost of its training."""
     trainings = {(training.selector, training.seed, training.step): training for training in comparison.trainings}
     chosen = {budget: set(comparison.chosen(budget).values()) for budget in BUDGETS}
     text = io.StringIO()
