@@ -1,4 +1,4 @@
-"""Where studies are carried out: trials resolved, networks trained once, samples measured, all of it kept; reports."""
+"""Studies: trials resolved, networks trained once, samples measured, results stored; reports."""
 
 from guideplug.laboratory.study_plan import Plan, planned
 from guideplug.laboratory.work import run_study

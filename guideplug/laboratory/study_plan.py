@@ -1,4 +1,4 @@
-"""A study's trials, each resolved to a run, and tried on untrained networks before anything is trained."""
+"""The plan of a study: its trials resolved to runs, and tried on untrained networks before any training."""
 
 import hashlib
 import json
@@ -21,20 +21,20 @@ from guideplug.study import Study, Trial
 __all__ = ["Plan", "fingerprint", "planned"]
 
 _SEEDS = re.compile(r"seed ?= ?[0-9]+")
-"""Runs that differ in seeds alone are tried once."""
+"""Seeds in a configuration: runs that differ in them alone are tried once."""
 
 
 @attrs.frozen
 class Plan:
-    """A study, ready to be carried out.
+    """A study that is ready to run.
 
     Args:
-        study: with its options.
-        trials: what it lists.
-        configs: the run of each.
-        networks: the distinct networks that the store keeps, with a name for each; what others stand on comes first.
-        needs: for each trial the numbers of the networks that it needs.
-        common: what its runs have in common, such as the device.
+        study: the study, with its options.
+        trials: its trials.
+        configs: the run of each trial.
+        networks: the distinct stored networks with their names, prerequisites first.
+        needs: per trial, the indices of the networks that it needs.
+        common: the values common to all runs, such as the device.
     """
 
     study: Study
@@ -46,25 +46,25 @@ class Plan:
 
     @property
     def expression(self) -> str:
-        """The study as it is typed, with the options that are not its defaults."""
+        """The expression of the study, with its non-default options."""
         return short(self.study)
 
     @property
     def axes(self) -> dict[str, list[object]]:
-        """The values of each axis, each once."""
+        """The distinct values of each axis."""
         return {name: list(dict.fromkeys(trial.axes[name] for trial in self.trials)) for name in self.trials[0].axes}
 
 
 def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> Plan:
-    """The runs of a study's trials, every one resolved, and tried on untrained networks.
+    """The plan of a study, with every trial resolved, and tried on untrained networks.
 
     Args:
         study: the study.
         registry: the plugins.
-        common: keys of a run's configuration that all trials share, unless one says otherwise.
+        common: keys of a run's configuration for all trials, which a trial may override.
 
     Raises:
-        UsageError: what is wrong with which trial; nothing has been run.
+        UsageError: the trial and its fault; nothing has been run.
     """
     try:
         trials = list(study.trials())
@@ -88,7 +88,7 @@ def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> P
         key = _SEEDS.sub("", to_toml(config))
         if key not in tried:
             tried.add(key)
-            with _told_where(study, trial):
+            with _naming_trial(study, trial):
                 preflight(config, registry)
     for name in ("threads", "device"):
         different = list(dict.fromkeys(getattr(config, name) for config in configs))
@@ -115,7 +115,7 @@ def _networks(
 
 
 def fingerprint(config: RunConfig) -> str:
-    """A hash of all that decides what a trial gives, the device apart: its configuration, networks, and their code."""
+    """A hash of all that decides a trial's result but the device: configuration, networks, and their code."""
     table = {key: value for key, value in to_table(config).items() if key != "device"}
     networks = {role: identity(recipe) for role, recipe in config.recipes.items()}
     code = code_behind((config.task, config.guider, config.sampler))
@@ -124,7 +124,7 @@ def fingerprint(config: RunConfig) -> str:
 
 
 def _kept(recipe: Recipe) -> Iterator[Recipe]:
-    """What the store keeps of a recipe: itself, or what it stands on where making it is no work."""
+    """The stored recipes of a recipe: itself, or those that it depends on if it is not stored."""
     if recipe.stored:
         yield recipe
         return
@@ -138,18 +138,18 @@ def _resolved(study: Study, trial: Trial, registry: Registry, common: Mapping[st
     if not isinstance(models, Mapping):
         raise ConfigError(f"study {study.name!r}, {trial}: models is {models!r}: give a mapping of roles")
     request = Request(values={**common, **run}, models=models, sets=tuple(trial.sets.items()), spare_roles=True)
-    with _told_where(study, trial):
+    with _naming_trial(study, trial):
         config = resolve(request, registry)
         roles = {key.split(".")[1] for key in trial.sets if key.startswith("models.")}
         if roles and not roles & config.recipes.keys():
-            there = ", ".join(sorted(config.recipes))
-            raise RecipeError(f"options are set of {' and '.join(sorted(roles))}, and its roles are {there}")
+            known = ", ".join(sorted(config.recipes))
+            raise RecipeError(f"options are set of {' and '.join(sorted(roles))}, and its roles are {known}")
         return config
 
 
 @contextmanager
-def _told_where(study: Study, trial: Trial) -> Iterator[None]:
-    """Objections name the study and the trial."""
+def _naming_trial(study: Study, trial: Trial) -> Iterator[None]:
+    """Name the study and the trial in errors."""
     try:
         yield
     except GuideplugError as error:

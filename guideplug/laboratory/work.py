@@ -1,10 +1,9 @@
-"""The work of a study: networks, then trials; each kept when it is done, so that a killed study goes on.
+"""The work of a study: networks, then trials; each is stored when done, so that a killed study resumes.
 
-    networks    every distinct one that the trials ask for, in the store
-    trials      samples and their metrics: trials/NUMBER.json, and NUMBER.npz where a figure wants the samples
+    networks    every distinct network of the trials, in the store
+    trials      samples and their metrics: trials/NUMBER.json, and NUMBER.npz if a figure needs the samples
 
-Both run in ``jobs`` processes. What a process computes depends on its trial and its threads alone, so the number of
-processes changes no number.
+Both run in ``jobs`` processes. Results depend on the trial and the threads per process, not on the number of processes.
 """
 
 import functools
@@ -55,18 +54,18 @@ def run_study(
     jobs: int = 1,
     observers: Observers | None = None,
 ) -> Findings:
-    """Do what is not done yet, and gather it.
+    """Do the remaining work, and collect the results.
 
     Args:
         plan: the study.
         registry: the plugins.
-        folder: where trials are kept, with a folder ``trials`` in it.
+        folder: the study's folder, with a folder ``trials``.
         store: where networks are kept.
         jobs: processes at a time.
-        observers: told of ``network`` and ``trial``, and in one process of trainings.
+        observers: receive ``network`` and ``trial``; with one process also the events of trainings.
 
     Raises:
-        GuideplugError: what failed; what was done before is kept.
+        GuideplugError: what failed; finished work is kept.
         Interrupted: SIGINT or SIGTERM; the study can be resumed.
     """
     tell = Observers() if observers is None else observers
@@ -107,13 +106,13 @@ def _path(folder: Path, number: int) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What a trial gave."""
+    """The record of a trial."""
     check_unchanged(path, "remove it and resume, and it is measured again")
     return read_json(path)
 
 
 def _same(plan: Plan, number: int, path: Path) -> dict[str, Any]:
-    """What an earlier trial gave; refused if it was another run: other options, networks, or code."""
+    """The record of an earlier trial; refused if its run has other options, networks, or code."""
     trial, record = plan.trials[number], _read(path)
     if record.get("axes") != dict(trial.axes) or record.get("run") != fingerprint(plan.configs[number]):
         raise RunError(
@@ -176,7 +175,7 @@ def _obtained(store: Store, recipes: Mapping[str, Any], device: str, role: str) 
 
 @attrs.define
 class _Worker:
-    """What a process works with; a trial and a network are known by their numbers."""
+    """The state of a worker process; trials and networks are known by their indices."""
 
     plan: Plan
     folder: Path
@@ -186,11 +185,11 @@ class _Worker:
 
     @cached_property
     def extras(self) -> list[Extra]:
-        """All that the study's networks ask of each other, so that a training keeps them at once."""
+        """All further files that the study's networks need of each other, kept during training."""
         return [extra for _, recipe in self.plan.networks for extra in extras_under(recipe)]
 
     def make(self, number: int) -> float:
-        """Make a network, or find it made; seconds it took."""
+        """Make a network unless it is stored; the seconds spent."""
         begin = time.perf_counter()
         name, recipe = self.plan.networks[number]
         with asked_to_leave() as stop:
@@ -200,7 +199,7 @@ class _Worker:
         return time.perf_counter() - begin
 
     def measure(self, number: int) -> float:
-        """Sample and measure a trial, and keep what it gave; seconds it took."""
+        """Sample and measure a trial, and write its record; the seconds spent."""
         begin = time.perf_counter()
         trial, config = self.plan.trials[number], self.plan.configs[number]
         path = _path(self.folder, number)
@@ -218,7 +217,7 @@ class _Worker:
             }
             try:
                 arm, metrics, evaluations = self.bench.sampled(config, point, str(trial), stop)
-            except DivergenceError as error:  # a finding, too: a weight may be too large
+            except DivergenceError as error:  # a result as well: the weight may be too large
                 record |= {"metrics": dict.fromkeys(truth), "evaluations": 0.0, "failed": str(error)}
             else:
                 record |= {"metrics": metrics, "evaluations": evaluations}
@@ -253,7 +252,7 @@ def _worker_of(
 
 @contextmanager
 def _work(plan: Plan, registry: Registry, folder: Path, store: Store, jobs: int, observers: Observers) -> Iterator[Run]:
-    """What works on networks and trials, in this process or in several, and gives each when it is done."""
+    """A function that runs a worker's method on networks or trials, in this process or in several."""
     if jobs > 1:
         plugins = plan.configs[0].plugins
         arguments = plan.expression, dict(plan.common), list(plugins), str(folder), str(store.root)
@@ -262,4 +261,4 @@ def _work(plan: Plan, registry: Registry, folder: Path, store: Store, jobs: int,
         return
     torch.set_num_threads(plan.configs[0].threads)
     worker = _Worker(plan, folder, store, Bench(registry), observers)
-    yield lambda what, numbers: ((number, getattr(worker, what)(number)) for number in numbers)
+    yield lambda method, numbers: ((number, getattr(worker, method)(number)) for number in numbers)

@@ -1,4 +1,4 @@
-"""A study as files: its tables as CSV and Markdown, its figures, and everything that was measured as CSV and JSON.
+"""Files of a study: tables as CSV and Markdown, figures, and all measurements as CSV and JSON.
 
 STUDY.md   TABLE.csv ...   FIGURE.png ...   trials.csv   study.json
 """
@@ -16,9 +16,9 @@ from guideplug.study import Findings, Report, Table, Value, where
 __all__ = ["failures", "markdown", "shown", "write_report"]
 
 EVERYTHING = "trials"
-"""The name of the table of all trials, which a study's own tables may not have."""
+"""The reserved name of the table of all trials."""
 FEW = 3
-"""Failed trials that are named."""
+"""Largest number of failed trials that are named."""
 
 
 def write_report(plan: Plan, findings: Findings, report: Report, folder: Path) -> list[Path]:
@@ -56,7 +56,7 @@ def markdown(plan: Plan, findings: Findings, report: Report) -> str:
 
 
 def failures(findings: Findings) -> list[str]:
-    """What is said of trials that have no values, for their sampling diverged."""
+    """Sentences on trials without values, whose sampling diverged."""
     failed = [row for row in findings.rows if row.failed]
     if not failed:
         return []
@@ -87,7 +87,7 @@ def _shown(value: Value, most: int) -> str:
 
 
 def _everything(findings: Findings) -> Table:
-    """Every trial with its axes and metrics, as they were measured."""
+    """Every trial with its axes and measured metrics."""
     axes = list(findings.rows[0].axes)
     metrics = [name for name in findings.better if any(row.metrics.get(name) is not None for row in findings.rows)]
     columns = [*axes, *metrics, "outputs a sample"]
