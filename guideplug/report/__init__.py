@@ -1,4 +1,4 @@
-"""One page for a run, for several, for a comparison or a study: HTML that needs neither a network nor a server."""
+"""HTML pages of a run, several runs, a comparison or a study, without a network or a server."""
 
 from guideplug.report.pages import write_page, write_report_of
 

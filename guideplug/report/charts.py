@@ -1,4 +1,4 @@
-"""Curves as a page holds them: named series of points, each a mean and, over several seeds, its spread."""
+"""Curves of a page: named series of points, each a mean and, over several seeds, its spread."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,23 +15,23 @@ QUANTITIES = (
     ("kept", "Selected share", "share of the examples drawn that were trained on, so far", False),
     ("effective_sample_size", "Effective sample size", "share of the super-batch, mean so far", False),
 )
-"""Keys of the event ``step``: title, what the axis says, and whether it is logarithmic."""
+"""Keys of the event ``step``: title, label of the axis, whether it is logarithmic."""
 
 
 def plot(x: str, y: str, series: Sequence[Mapping[str, Any]], *, log: bool = False) -> dict[str, Any]:
-    """Curves over one another. A series has ``name``, and ``points``: x, mean, standard deviation or None."""
+    """Curves in one plot. A series has ``name``, and ``points``: x, mean, standard deviation or None."""
     return {"x": x, "y": y, "log": log, "series": list(series)}
 
 
 def chart(
     title: str, plots: Mapping[str, Mapping[str, Any]], selects: Sequence[Mapping[str, Any]] = (), note: str = ""
 ) -> dict[str, Any]:
-    """A figure that shows one of several plots, by what is chosen: keys are the choices, joined by ``|``."""
+    """A figure that shows one of several plots; keys are the selected options, joined by ``|``."""
     return {"title": title, "plots": dict(plots), "selects": list(selects), "note": note}
 
 
 def banded(curves: Iterable[Sequence[tuple[float, float]]]) -> list[list[float | None]]:
-    """Mean and population standard deviation of several curves, where at least one has a point."""
+    """Mean and population standard deviation of several curves at every x of any of them."""
     values_at: dict[float, list[float]] = {}
     for curve in curves:
         for x, y in curve:
@@ -43,7 +43,7 @@ def banded(curves: Iterable[Sequence[tuple[float, float]]]) -> list[list[float |
 
 
 def steps(events: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[tuple[float, float]]]:
-    """The curve of a quantity for each role, thinned to what a page can show."""
+    """The curve of a quantity per role, thinned to `MOST_POINTS`."""
     values_of: dict[str, dict[float, float]] = {}
     for event in events:
         if event.get("event") == "step":
@@ -54,7 +54,7 @@ def steps(events: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[tuple
 
 
 def training_charts(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The curves of a run's trainings; those that stay the same all along say nothing, and are left out."""
+    """The curves of a run's trainings; constant ones are left out."""
     charts = []
     for key, title, label, log in QUANTITIES:
         curves = steps(events, key)

@@ -1,7 +1,7 @@
-"""Templates to text: everything escaped, one policy that lets nothing be fetched and no other script run.
+"""Templates to HTML: all text escaped, and a content security policy that forbids fetches and foreign scripts.
 
-Texts come from files that anyone may have written. Jinja escapes them in markup; data for scripts stand as JSON without
-<, > and & in elements that are no scripts; and the page's policy allows only the scripts whose hashes it names.
+Texts are untrusted. Jinja escapes them in markup; data for scripts are JSON without <, > and & in elements that are no
+scripts; the policy allows only scripts with the listed hashes.
 """
 
 import base64
@@ -18,7 +18,7 @@ from markupsafe import Markup
 __all__ = ["embedded", "image", "rendered"]
 
 SCRIPTS = ("theme.js", "echarts.min.js", "page.js")
-"""In the order in which they stand in a page; the first one before anything is shown."""
+"""In the order of the page; the first one runs before anything is shown."""
 CLOSED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
@@ -31,7 +31,7 @@ def rendered(template: str, **content: Any) -> str:
 
 
 def embedded(value: Any) -> Markup:
-    """Data as JSON that no text in it can end or leave; numbers that JSON lacks become null."""
+    """Data as JSON that no text in it can close; non-finite numbers become null."""
     text = json.dumps(_finite(value), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     for character, closed in CLOSED.items():
         text = text.replace(character, closed)
@@ -39,7 +39,7 @@ def embedded(value: Any) -> Markup:
 
 
 def image(png: bytes) -> str:
-    """A picture as an address that holds it."""
+    """A PNG as a data URL."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 

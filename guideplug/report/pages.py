@@ -1,4 +1,4 @@
-"""Which folder gets which page, and that it appears whole."""
+"""Write the page of a folder, atomically."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -19,15 +19,15 @@ COMPARISON, STUDY, RUN = "compare.json", "study.json", "run.json"
 
 
 def write_page(folder: Path, out: Path | None = None, registry: Registry | None = None) -> Path:
-    """Write the page of one folder, of a run, a comparison or a study; its path.
+    """Write the page of the folder of a run, a comparison or a study; its path.
 
     Args:
-        folder: whose.
-        out: where to; by default ``report.html`` in the folder.
-        registry: of the plugins that the run was made with, where they are loaded.
+        folder: the folder.
+        out: the page's path; by default ``report.html`` in the folder.
+        registry: the run's plugins, if they are loaded.
 
     Raises:
-        GuideplugError: it is the folder of nothing that has a page, or the file cannot be written.
+        GuideplugError: the folder is of another kind, or the file cannot be written.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} does not exist: give the folder of a run, a comparison or a study")
@@ -45,7 +45,7 @@ def write_page(folder: Path, out: Path | None = None, registry: Registry | None 
 
 
 def write_report_of(folders: Sequence[Path], out: Path | None = None, registry: Registry | None = None) -> Path:
-    """Write the page of one folder, or of several runs: one for all, and one in each run's folder that it links to.
+    """Write the page of one folder, or of several runs: a common page, and a linked page in each run's folder.
 
     Raises:
         GuideplugError: a folder is not that of a run, or the file cannot be written.
@@ -63,7 +63,7 @@ def write_report_of(folders: Sequence[Path], out: Path | None = None, registry: 
         try:
             _written(page, page_of_run(run))
         except (GuideplugError, OSError):
-            links.append(None)  # a folder that cannot be written to has no page to link to
+            links.append(None)  # a read-only folder has no page to link to
         else:
             relative = os.path.relpath(page.resolve(), target.resolve().parent)
             links.append(quote(Path(relative).as_posix()))

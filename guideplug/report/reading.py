@@ -1,7 +1,6 @@
-"""A run's folder read as it is: whole, unfinished, failed or of an older version; what cannot be read is said.
+"""Read a run's folder in any state: finished, unfinished, failed or of an older version; list unreadable files.
 
-Nothing in a folder is executed, and nothing in it is trusted: numbers are checked to be numbers, texts are only ever
-shown as texts.
+Nothing in a folder is executed or trusted: numbers are checked, texts are shown as texts alone.
 """
 
 import io
@@ -23,22 +22,22 @@ from guideplug.run.stored_text import words_of
 __all__ = ["ReadRun", "as_number", "as_table", "read_run"]
 
 LARGEST = 64_000_000
-"""Bytes of a file that are read at most."""
+"""Largest size of a file that is read, in bytes."""
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @attrs.frozen
 class ReadRun:
-    """What a run's folder holds.
+    """The content of a run's folder.
 
     Args:
         path: the folder.
-        record, metrics, words: ``run.json``, ``metrics.json``, ``words.json``; empty where they are missing.
+        record, metrics, words: ``run.json``, ``metrics.json``, ``words.json``; empty if missing.
         config: the text of ``config.toml``.
         events: the lines of ``events.jsonl``.
         sweep: the arrays of ``sweep.npz``.
         figure: the name and the bytes of the figure.
-        missing: what could not be read, in sentences.
+        missing: a sentence per unreadable file.
     """
 
     path: Path
@@ -53,12 +52,12 @@ class ReadRun:
 
     @property
     def status(self) -> str:
-        """How the run ended, as it says itself."""
+        """The status in the run's record."""
         return str(self.record.get("status", "unknown"))
 
 
 def read_run(path: Path, registry: Registry | None = None) -> ReadRun:
-    """Everything in a run's folder that a page shows."""
+    """The content of a run's folder that a page shows."""
     missing: list[str] = []
     record = _json(path / "run.json", missing)
     metrics = _json(path / "metrics.json", missing, "no samples were measured")
@@ -141,7 +140,7 @@ def _events(path: Path, missing: list[str]) -> list[Mapping[str, Any]]:
 
 
 def _sweep(path: Path, missing: list[str]) -> Mapping[str, NDArray[Any]]:
-    """The samples at several weights; nothing of a file that does not hold what it should."""
+    """The samples at several weights; empty for an invalid file."""
     try:
         with np.load(io.BytesIO(_bytes(path)), allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("option", "weights", "own", "failed", "samples", "truth")}
@@ -149,7 +148,7 @@ def _sweep(path: Path, missing: list[str]) -> Mapping[str, NDArray[Any]]:
         if CHECKSUMS in str(error):
             missing.append(f"{path.name} is damaged ({error}).")
         return {}
-    except Exception:  # absent, damaged, or of another kind: a page without a slider
+    except Exception:  # missing, damaged, or of another kind: no slider
         return {}
     samples, weights = arrays["samples"], arrays["weights"]
     numbers = [arrays[name] for name in ("weights", "own", "failed", "samples", "truth")]

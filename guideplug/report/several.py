@@ -1,4 +1,4 @@
-"""What the page of several runs, of a comparison, or of a study shows: tables that sort, and curves that are chosen."""
+"""Content of the pages of several runs, comparisons and studies: sortable tables, and selectable curves."""
 
 import itertools
 import json
@@ -30,7 +30,7 @@ Cell = dict[str, Any]
 
 
 def page_of_runs(runs: Sequence[ReadRun], links: Sequence[str | None]) -> str:
-    """The page of several runs, with the addresses of their own pages."""
+    """The page of several runs, with links to their own pages."""
     names = _names(runs)
     labels = _labels(runs)
     metrics = _metrics_of(runs)
@@ -42,10 +42,10 @@ def page_of_runs(runs: Sequence[ReadRun], links: Sequence[str | None]) -> str:
         arms = {arm: as_table(truth) for arm, truth in as_table(run.metrics.get("arms")).items()}
         drawn = {arm: truth for arm, truth in arms.items() if arm in ("unguided", "guided")} or {"-": {}}
         for arm, truth in drawn.items():
-            what = run.words.get("guider") if arm == "guided" and run.words.get("guider") else arm
+            drawn_by = run.words.get("guider") if arm == "guided" and run.words.get("guider") else arm
             values = [_value(as_number(truth.get(metric))) for metric in metrics]
             seed = run.words.get("seed")
-            cells = [_cell(name, href=link), _cell(str(what)), _cell(str(seed if seed is not None else "-"), seed)]
+            cells = [_cell(name, href=link), _cell(str(drawn_by)), _cell(str(seed if seed is not None else "-"), seed)]
             rows.append({"arm": label, "cells": [*cells, _cell(run.status), *values]})
     truths = {json.dumps(as_table(as_table(run.metrics.get("arms")).get("truth")), sort_keys=True) for run in runs}
     foot = []
@@ -57,7 +57,7 @@ def page_of_runs(runs: Sequence[ReadRun], links: Sequence[str | None]) -> str:
         "several.html",
         kind="runs",
         title=f"{len(runs)} runs",
-        lead=_said_of_runs(runs),
+        lead=_lead_of_runs(runs),
         tables=tables,
         charts=_curves_of_runs(runs, labels),
         figures=_figures(figures),
@@ -71,7 +71,7 @@ def page_of_comparison(folder: Path) -> str:
     """The page of a comparison's folder.
 
     Raises:
-        RunError: ``compare.json`` is missing, or is none.
+        RunError: ``compare.json`` is missing or invalid.
     """
     comparison = _read(folder / "compare.json")
     rows, trainings = _tables(comparison.get("rows")), _tables(comparison.get("trainings"))
@@ -117,7 +117,7 @@ def page_of_study(folder: Path) -> str:
     """The page of a study's folder.
 
     Raises:
-        RunError: ``study.json`` is missing, or is none.
+        RunError: ``study.json`` is missing or invalid.
     """
     study = _read(folder / "study.json")
     better = {name: str(way) for name, way in as_table(study.get("better")).items()}
@@ -176,12 +176,12 @@ def _config(path: Path) -> str:
 
 
 def _figures(files: Sequence[tuple[Path, str, str | None]], names: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Pictures of folders, as long as they fit: the first of each, or those named."""
+    """Figures of folders, up to `MOST_OF_FIGURES` bytes: the first of each, or the named ones."""
     figures: list[dict[str, Any]] = []
     left = MOST_OF_FIGURES
     for place, (folder, title, link) in enumerate(files):
         try:
-            # A file is named by data: only a plain name, of this very folder, is looked at.
+            # Names come from data: only the file name within the folder is used.
             paths = sorted(folder.glob("*.png")) if names is None else [folder / Path(names[place]).name]
             data = next((path.read_bytes() for path in paths if path.stat().st_size <= left), b"")
         except OSError:
@@ -196,7 +196,7 @@ def _figures(files: Sequence[tuple[Path, str, str | None]], names: Sequence[str]
 
 
 def _names(runs: Sequence[ReadRun]) -> list[str]:
-    """The folders' names; as much of their paths as tells them apart."""
+    """The folders' names; the shortest ends of their paths that are distinct."""
     paths = [run.path.resolve() for run in runs]
     for depth in range(1, 8):
         names = ["/".join(path.parts[-depth:]) for path in paths]
@@ -206,7 +206,7 @@ def _names(runs: Sequence[ReadRun]) -> list[str]:
 
 
 def _labels(runs: Sequence[ReadRun]) -> list[str]:
-    """What each run is, whatever its seed: runs that are the same but for that are one arm."""
+    """A label per run, without its seed: runs that differ in the seed alone are one arm."""
     labels = [title_of(run) if run.words.get("task") else run.path.name for run in runs]
     tasks = {str(run.words.get("task")) for run in runs}
     if len(tasks) == 1:
@@ -246,7 +246,7 @@ def _metrics_of(runs: Iterable[ReadRun]) -> dict[str, str]:
     return {name: better for name, better in signs.items() if name in shown}
 
 
-def _said_of_runs(runs: Sequence[ReadRun]) -> list[str]:
+def _lead_of_runs(runs: Sequence[ReadRun]) -> list[str]:
     unfinished = [run for run in runs if run.status != "finished"]
     tasks = list(dict.fromkeys(str(run.words.get("task", "an unknown task")) for run in runs))
     sentences = [f"Runs of {', '.join(tasks)}."]
@@ -294,7 +294,7 @@ def _budget(
     metrics: Mapping[str, str],
     truth: Mapping[str, Any],
 ) -> dict[str, Any]:
-    taken = {(str(one.get("selector")), one.get("seed"), one.get("step")) for one in chosen}
+    taken = {(str(snapshot.get("selector")), snapshot.get("seed"), snapshot.get("step")) for snapshot in chosen}
     seeds = len({seed for _, seed, _ in taken})
     lines = []
     for (guider, selector), label in named.items():
@@ -308,7 +308,7 @@ def _budget(
             _mean([value for measured in mine if (value := as_number(measured.get(name))) is not None], seeds)
             for name in metrics
         ]
-        spent = [as_number(one.get("spent")) for one in chosen if str(one.get("selector")) == selector]
+        spent = [as_number(snapshot.get("spent")) for snapshot in chosen if str(snapshot.get("selector")) == selector]
         paid = _paid(budget, [amount for amount in spent if amount is not None])
         lines.append({"arm": label, "selector": selector, "cells": [_cell(label), paid, *values]})
     columns = [
@@ -323,7 +323,7 @@ def _budget(
 
 
 def _paid(budget: str, spent: Sequence[float]) -> Cell:
-    """What an arm has spent of a budget, a mean over its seeds."""
+    """The amount of a budget that an arm has spent, a mean over its seeds."""
     if not spent:
         return _cell("-")
     mean = statistics.fmean(spent)
@@ -336,8 +336,10 @@ def _curves_of_comparison(
     named: Mapping[tuple[str, str], str],
     metrics: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    spent = {(str(one.get("selector")), one.get("seed"), one.get("step")): one for one in trainings}
-    # Arms share their moments' steps; along another axis each moment stands at the mean of its seeds.
+    spent = {
+        (str(training.get("selector")), training.get("seed"), training.get("step")): training for training in trainings
+    }
+    # Arms share the steps of their moments; along another axis a moment is at the mean over its seeds.
     places: dict[tuple[tuple[str, str], Any], list[Mapping[str, Any]]] = {}
     for row in rows:
         places.setdefault(((str(row.get("guider")), str(row.get("selector"))), row.get("step")), []).append(row)
@@ -377,10 +379,10 @@ def _curves_of_comparison(
 
 def _of_study(name: str, table: Mapping[str, Any], better: Mapping[str, str]) -> dict[str, Any]:
     titles = [str(column) for column in table.get("columns") or []]
-    given = [row for row in table.get("rows") or [] if isinstance(row, list)]
-    most = max((len(value) for row in given for value in row if isinstance(value, list)), default=1)
+    raw_rows = [row for row in table.get("rows") or [] if isinstance(row, list)]
+    most = max((len(value) for row in raw_rows for value in row if isinstance(value, list)), default=1)
     rows: list[list[Cell]] = []
-    for row in given:
+    for row in raw_rows:
         cells = []
         for value in row:
             if isinstance(value, list):

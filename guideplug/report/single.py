@@ -1,4 +1,4 @@
-"""What the page of one run shows."""
+"""Content of the page of one run."""
 
 import datetime
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ LARGEST_FIGURE = 2_500_000
 
 
 def page_of_run(run: ReadRun) -> str:
-    """The page."""
+    """The page of a run, as HTML."""
     slider = slider_of(run.sweep) if run.sweep else str(run.words.get("no_slider") or "There are none in its folder.")
     return rendered(
         "run.html",
@@ -105,7 +105,7 @@ def _figure(run: ReadRun) -> dict[str, str] | None:
 
 
 def _alt(run: ReadRun, arms: Sequence[str]) -> str:
-    """What the figure would show, in numbers: of each aspect's first metric."""
+    """Alternative text of the figure: the values of each aspect's first metric."""
     values = as_table(run.metrics.get("arms"))
     sentences, aspects = [], set()
     for metric in _known_metrics(run):
@@ -120,7 +120,7 @@ def _alt(run: ReadRun, arms: Sequence[str]) -> str:
 
 
 def _known_metrics(run: ReadRun) -> list[dict[str, str]]:
-    """The metrics in the order of the table; what is measured and not described comes last."""
+    """The metrics in the order of the table; undescribed ones last."""
     listed = run.words.get("metrics")
     metrics = [
         {key: str(as_table(item).get(key, "")) for key in ("name", "better", "aspect")}
@@ -151,14 +151,14 @@ def _metrics(run: ReadRun) -> dict[str, Any]:
             "aspect": metric["aspect"],
             "values": [(number(value), value) for value in values.values()],
         }
-        one = as_table(differences.get(name))
-        mean, low, high = (as_number(one.get(key)) for key in ("difference", "low", "high"))
+        difference = as_table(differences.get(name))
+        mean, low, high = (as_number(difference.get(key)) for key in ("difference", "low", "high"))
         if mean is not None and low is not None and high is not None:
             row |= {
                 "difference": signed(Difference(mean, low, high, 0)),
                 "key": mean,
-                "verdict": str(one.get("verdict", "")),
-                "primary": one.get("primary") is True,
+                "verdict": str(difference.get("verdict", "")),
+                "primary": difference.get("primary") is True,
             }
         rows.append(row)
     return {"arms": list(arms), "rows": rows, "differs": bool(differences)}
@@ -224,7 +224,7 @@ def _plain(value: Any) -> list[tuple[str, str]]:
 
 
 def _lines(value: Any) -> list[str]:
-    """A text or a list of texts as a list of texts."""
+    """A list of texts from one text or several."""
     if value is None:
         return []
     return [str(line) for line in value] if isinstance(value, list) else [str(value)]

@@ -1,7 +1,7 @@
-"""The samples of several weights as a page holds them: whole numbers of 8 or 16 bits, and what is said of each weight.
+"""Data of the slider: the samples at several weights as integers of 8 or 16 bits, and a sentence per weight.
 
-Points of the plane as they are; images as grids; anything else as its first two principal components about the truth,
-and said to be that. Quantised to 1 / 65,535 of the range of points, 1 / 255 of that of images.
+Points of the plane unchanged; images as grids; other samples as their first two principal components about the truth,
+with a note. Quantised to 1 / 65,535 of the range of points, 1 / 255 of that of images.
 """
 
 import base64
@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 
 def slider_of(sweep: Mapping[str, Array]) -> dict[str, Any] | str:
-    """What the slider's script needs; or why there is none, in words."""
+    """The data of the slider's script; or the reason why there is none, in words."""
     samples, truth = sweep["samples"].astype(np.float64), sweep["truth"].astype(np.float64)
     shape = samples.shape[2:]
     weights = [float(weight) for weight in sweep["weights"]]
@@ -77,7 +77,7 @@ def _points(samples: Array, truth: Array, option: str, weights: list[float]) -> 
 
 
 def _nearest(points: Array, others: Array, *, leave_out: bool = False) -> float:
-    """The mean distance to the nearest of the others."""
+    """The mean distance to the nearest other point."""
     squares = ((points[:, None] - others[None]) ** 2).sum(-1)
     if leave_out:
         np.fill_diagonal(squares, np.inf)
