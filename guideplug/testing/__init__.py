@@ -3,8 +3,8 @@
     from guideplug.testing import check_guider
     def test_laws(): check_guider(MyGuider)
 
-Each check raises `AssertionError` naming the law that does not hold. They use closed-form Gaussians, so they take no
-training and well under a second. ``guideplug plugins check`` tries all laws on whatever a plugin offers.
+Each check raises `AssertionError` naming the violated law. Checks use closed-form Gaussians: no training, well under a
+second. ``guideplug plugins check`` tries all laws on the offers of a plugin.
 """
 
 from guideplug.testing.guided import models_for

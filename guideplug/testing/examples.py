@@ -1,7 +1,7 @@
-"""Instances of strategies to try laws on: what a class says in `Strategy.example`, defaults, the smallest of a kind.
+"""Instances of strategies for laws, from `Strategy.example`, defaults, and toys.
 
-Options that must be given and that `example` leaves out are filled in by their type: strategies by those of
-`guideplug.testing.toys`, numbers by 1, 2, ... in their order.
+Required options that `example` leaves out are filled in by type: strategies from `guideplug.testing.toys`, numbers by
+1, 2, ... in order.
 """
 
 import itertools
@@ -24,7 +24,7 @@ __all__ = ["examples_of", "required", "suited"]
 
 
 def required(cls: type[Strategy]) -> list["attrs.Attribute[Any]"]:
-    """The options of a class that must be given."""
+    """The required options of a class."""
     attrs.resolve_types(cast(Any, cls))
     return [a for a in attrs.fields(cast(Any, cls)) if a.init and a.default is attrs.NOTHING]
 
@@ -35,13 +35,13 @@ def examples_of(cls: type[Strategy], folder: Path, others: Sequence[Strategy] = 
     Args:
         cls: the class.
         folder: where `Strategy.example` may write files.
-        others: instances that may be put where an option wants a strategy that ours are not good for.
+        others: further instances for options that require a strategy, beside the toys.
 
     Raises:
-        PluginError: it cannot be made; why, and what to say in `example`.
+        PluginError: the class cannot be instantiated; the reason, and a value for `example`.
     """
-    given = dict(cls.example(folder))
-    missing = [attribute for attribute in required(cls) if attribute.name not in given]
+    options = dict(cls.example(folder))
+    missing = [attribute for attribute in required(cls) if attribute.name not in options]
     numbers = itertools.count(1)
     choices = [list(_values(attribute, others, numbers)) for attribute in missing]
     for attribute, values in zip(missing, choices, strict=True):
@@ -53,8 +53,8 @@ def examples_of(cls: type[Strategy], folder: Path, others: Sequence[Strategy] = 
     refused, succeeded = "", False
     for chosen in itertools.islice(itertools.product(*choices), 64):
         try:
-            instance = cls(**given, **dict(zip((a.name for a in missing), chosen, strict=True)))
-        except Exception as error:  # what a constructor raises is its own business; the next values may please it
+            instance = cls(**options, **dict(zip((a.name for a in missing), chosen, strict=True)))
+        except Exception as error:  # a constructor may raise anything; try the next values
             refused = refused or " ".join(f"{type(error).__name__}: {error}".split())
         else:
             succeeded = True
@@ -88,7 +88,7 @@ def _parts(kind: Any) -> tuple[Any, ...]:
 
 
 def suited(network: Network, tasks: Iterable[Task]) -> Task:
-    """The first of some tasks, or of ours, that a network builds a denoiser for.
+    """The first of some tasks, or of the toys, that a network builds a denoiser for.
 
     Raises:
         PluginError: there is none.
@@ -97,7 +97,7 @@ def suited(network: Network, tasks: Iterable[Task]) -> Task:
     for task in (*tasks, Normal(), Normal(shape=(1, 8, 8))):
         try:
             network.build(task)
-        except Exception as error:  # a network says in its own way for which tasks it is
+        except Exception as error:  # a network may refuse a task by any exception
             refused = refused or " ".join(str(error).split())
         else:
             return task

@@ -1,4 +1,4 @@
-"""A guider under test: networks to guide, and what they are asked, for every kind of condition."""
+"""A guider under test: networks and inputs for every kind of condition."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -17,7 +17,7 @@ __all__ = ["Case", "Guided", "models_for"]
 
 
 class _Models(dict[str, Denoiser]):
-    """A closed-form denoiser for whatever role is asked for, each different."""
+    """A distinct closed-form denoiser for any role."""
 
     def __init__(self, conditioning: Conditioning, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class _Models(dict[str, Denoiser]):
 def models_for(
     guider: Guider, conditioning: Conditioning = "none", *, shape: tuple[int, ...] = (2,)
 ) -> Mapping[str, Denoiser]:
-    """A closed-form denoiser for every role that a guider asks for or may use, each different."""
+    """A distinct closed-form denoiser for every role that a guider needs or may use."""
     models = _Models(conditioning, shape)
     for role in guider.may_use():
         models[role]
@@ -44,7 +44,7 @@ def models_for(
 
 @attrs.frozen(eq=False)
 class Case:
-    """A network to guide, others, and what they are asked."""
+    """A network to guide, other networks, and inputs."""
 
     main: Leaf
     others: Any
@@ -55,14 +55,14 @@ class Case:
         return guider.guide(self.main, self.others)
 
     def as_kind(self, *, dtype: torch.dtype | None = None, device: str | None = None) -> "Case":
-        """The same with numbers of another type, or on another device; what is one network stays one."""
+        """A copy with another dtype, or on another device; shared networks stay shared."""
         main, others = converted({"main": self.main, "others": self.others}, dtype=dtype, device=device).values()
         x = converted(self.x, dtype=dtype, device=device)
         return Case(cast(Leaf, main), others, x, converted(self.condition, dtype=dtype, device=device))
 
 
 class Guided:
-    """A guider under test: what makes it, and cases of every kind of condition. Arguments as of `check_guider`."""
+    """A guider under test: its factory, and cases of every kind of condition. Arguments as of `check_guider`."""
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ from guideplug.testing.toys import Normal
 __all__ = ["GUIDER", "check_guider"]
 
 LEVELS = (7.0, 2.0, 0.5, 0.02)
-"""A trajectory, for what remembers earlier steps."""
+"""Levels of a trajectory, for guiders with memory."""
 
 GUIDER: Laws[Guided] = Laws()
 
@@ -45,7 +45,7 @@ def check_guider(
     """The laws of a guider, under every kind of condition.
 
     For all: it guides without changing its inputs or drawing from global generators; each network is called at most
-    once an evaluation, and once more for each perturbed view and each other shape; the result does not depend on the
+    once per evaluation, and once more for each perturbed view and each other shape; the result does not depend on the
     order of the batch or on how it is split; repeated, it is the same, on the device and of the type of its inputs. If
     it has an option ``weight``: 1 is the base, bit for bit, and calls no guide; 0 does not call a base that does not
     count; the result is affine in it; where its type says that it takes schedules, a schedule is the number that it
@@ -72,8 +72,8 @@ def _is_a_denoiser(guided: Guided) -> None:
         must(bool(result.isfinite().all()), "the result is not finite")
 
 
-class _Asked(Mapping[str, Any]):
-    """Networks by role, and which roles were asked for."""
+class _RecordedRoles(Mapping[str, Any]):
+    """Networks by role, with a record of the roles looked up."""
 
     def __init__(self, of: Mapping[str, Any]) -> None:
         self._of = of
@@ -102,7 +102,7 @@ def _needs(guided: Guided) -> None:
     assert main is not None
     named = {*guided.guider.needs(task, main), *guided.guider.may_use()}
     for case in guided.cases:
-        models = _Asked(case.others)
+        models = _RecordedRoles(case.others)
         guided.guider.guide(case.main, models)
         must(models.roles <= named, f"it asks for {', '.join(sorted(models.roles - named))}")
 
@@ -243,7 +243,7 @@ def _types(guided: Guided) -> None:
 )
 def _device(guided: Guided) -> None:
     for case in guided.cases:
-        # What a tensor of the meta device is worth is not known, so whoever looks, or mixes devices, is refused.
+        # A tensor on the meta device has no values: reading it, or mixing devices, raises.
         other = case.as_kind(device="meta")
         result = other.guided(guided.guider)(other.x, 0.5, other.condition)
         must(result.device.type == "meta", f"x on another device gave a result on {result.device}")
@@ -294,7 +294,7 @@ def _nearly_off(guided: Guided) -> None:
 
 
 class _Elsewhere(Leaf):
-    """A network that answers something else than another one, under every condition."""
+    """A network with other outputs than another one, under every condition."""
 
     def __init__(self, of: Leaf) -> None:
         super().__init__(of.space)
@@ -325,7 +325,7 @@ class _Elsewhere(Leaf):
 def _guide_alone(guided: Guided) -> None:
     for case in guided.cases:
         if next(case.main.parameters(), None) is not None:
-            continue  # what is made of parameters is no function of answers
+            continue  # a result made from parameters is no function of outputs
         elsewhere = attrs.evolve(case, main=_Elsewhere(case.main))
         for sigma in SIGMAS:
             with tally() as counts:

@@ -1,6 +1,6 @@
-"""What importing a plugin costs: every command that looks at plugins imports all of them.
+"""The cost of importing a plugin: every command that looks at plugins imports all of them.
 
-Each is imported in a process of its own, forked from one that has imported the core, so that none pays for another.
+Each is imported in its own process, forked from one that has imported the core, so that costs are separate.
 """
 
 import json
@@ -16,12 +16,12 @@ from guideplug.testing.law import Laws, must
 __all__ = ["IMPORT", "SECONDS", "Imported", "imported"]
 
 SECONDS = 0.5
-"""Of one processor, what an import may take beyond the core's."""
+"""Largest processor seconds of an import beyond the core's."""
 HEAVY = (
     "datasets", "diffusers", "matplotlib.pyplot", "numba", "ot", "pandas", "scipy", "skimage", "sklearn", "tensorboard",
     "tensorflow", "timm", "torchvision", "transformers", "wandb",
 )  # fmt: skip
-"""What is to be imported where it is used."""
+"""Slow packages, to be imported where they are used."""
 
 PROGRAM = """
 import importlib, importlib.util, json, os, sys, time
@@ -66,7 +66,7 @@ sys.__stdout__.write(json.dumps(answers))
 
 @frozen
 class Imported:
-    """What an import took and brought in."""
+    """The cost of an import, and the slow packages that it imported."""
 
     seconds: float = 0.0
     heavy: tuple[str, ...] = ()
@@ -74,9 +74,9 @@ class Imported:
 
 
 def imported(targets: Mapping[str, str]) -> dict[str, Imported]:
-    """What the import of each module, or file, costs; by name."""
-    given = json.dumps([HEAVY, dict(targets)])
-    done = subprocess.run([sys.executable, "-c", PROGRAM], input=given, capture_output=True, text=True, check=False)
+    """The cost of importing each module or file, by name."""
+    request = json.dumps([HEAVY, dict(targets)])
+    done = subprocess.run([sys.executable, "-c", PROGRAM], input=request, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["the process ended"])[-1]
         return {name: Imported(error=reason) for name in targets}

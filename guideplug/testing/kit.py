@@ -1,4 +1,4 @@
-"""Everything that a plugin offers, held to the laws of its kind: what ``guideplug plugins check`` prints."""
+"""Laws tried on everything that a plugin offers, for ``guideplug plugins check``."""
 
 import tempfile
 import time
@@ -50,13 +50,13 @@ __all__ = ["Checked", "Kit"]
 
 @attrs.frozen
 class Checked:
-    """What was found of one thing that a plugin offers.
+    """The findings on one offer of a plugin.
 
     Args:
         what: its kind and name; or ``plugin``, for the plugin itself.
         tried: the instance that laws were tried on, as an expression.
-        findings: law by law.
-        seconds: how long it took.
+        findings: one per law.
+        seconds: the duration of the check.
     """
 
     what: str
@@ -66,10 +66,10 @@ class Checked:
 
 
 class Kit:
-    """Tries the laws on what plugins of a registry offer.
+    """Try the laws on the offers of a registry's plugins.
 
     Args:
-        registry: where other strategies are looked up.
+        registry: the plugins, also for looking up other strategies.
         files: the local plugins in it.
     """
 
@@ -78,12 +78,12 @@ class Kit:
         self._made: dict[str, list[Strategy]] = {}
 
     def check(self, plugin: Plugin, cost: Imported | None, only: str | None = None) -> Iterator[Checked]:
-        """What a plugin offers, one after the other.
+        """Check the offers of a plugin, one after the other.
 
         Args:
-            plugin: which; one that is broken has a single finding.
-            cost: what its import costs, as `guideplug.testing.imports.imported` has measured it; None to pass it by.
-            only: the name of a strategy, for that alone.
+            plugin: the plugin; a broken one has a single finding.
+            cost: the cost of its import from `guideplug.testing.imports.imported`; None to skip it.
+            only: the name of a single strategy to check.
         """
         if plugin.broken:
             yield Checked("plugin", plugin.name, [Finding(LOADS, plugin.broken, "repair it, or uninstall it")])
@@ -95,28 +95,28 @@ class Kit:
                 yield from self._offer(plugin, offer)
 
     def _offer(self, plugin: Plugin, offer: Offer) -> Iterator[Checked]:
-        what = f"{offer.kind} {offer.name}"
+        title = f"{offer.kind} {offer.name}"
         if isinstance(offer.what, str):
-            yield _timed(what, offer.what, partial(self._preset, offer))
+            yield _timed(title, offer.what, partial(self._preset, offer))
             return
         with tempfile.TemporaryDirectory() as folder, ExitStack() as seeds:
-            # A plugin that draws globally is told so; it must not change what whoever called draws next.
+            # A global draw of a plugin is a finding; it must not change the caller's generators.
             seeds.enter_context(torch.random.fork_rng(devices=[]))
             place = Path(folder)
             try:
                 strategy = self._example(plugin, offer.what, place)
-            except Exception as error:  # whatever a class method of a plugin raises
+            except Exception as error:  # a plugin's class method may raise anything
                 fix = "let the class method example return the options that must be given"
-                yield Checked(what, offer.name, [Finding("an example can be made", reason_of(error), fix)])
+                yield Checked(title, offer.name, [Finding("an example can be made", reason_of(error), fix)])
                 return
             self._made.setdefault(plugin.name, []).append(strategy)
-            yield _timed(what, short(cast(Any, strategy)), partial(self._laws, plugin, strategy, place))
+            yield _timed(title, short(cast(Any, strategy)), partial(self._laws, plugin, strategy, place))
             if isinstance(strategy, Task):
                 for metric in strategy.metrics():
                     yield _timed(f"metric {metric.name}", f"on {strategy.name}", partial(_measured, metric, strategy))
 
     def _example(self, plugin: Plugin, cls: type[Strategy], folder: Path) -> Strategy:
-        """The first instance that works with what it was given, or the first of all."""
+        """The first instance that can plan with its inner strategies, or the first of all."""
         others = [*self._made.get(plugin.name, ()), *self._tasks(plugin, folder)]
         examples = list(examples_of(cls, folder, others))
         return next((strategy for strategy in examples if _plans(strategy)), examples[0])
@@ -160,17 +160,17 @@ class Kit:
             yield from STUDY.findings(StudyCase(strategy, self._files))
 
     def _tasks(self, plugin: Plugin, folder: Path) -> Iterator[Task]:
-        """An instance of each task: the plugin's own ones first."""
+        """An instance of each task, the plugin's own first."""
         others = [other for other in self._registry.plugins if other is not plugin]
         for offer in (offer for owner in (plugin, *others) for offer in owner.offers if offer.kind == Task.kind):
             if isinstance(offer.what, type):
                 try:
                     yield cast(Task, next(examples_of(offer.what, folder)))
-                except Exception:  # it is told about where the task itself is checked
+                except Exception:  # reported by the check of the task itself
                     continue
 
     def _guided(self, guider: Guider) -> Guided:
-        """A guider with networks that suit it: closed forms of points, of images, of images of any size; or trained."""
+        """A guider with suitable networks: closed forms of points, of images, of images of any size; or trained."""
         needed = _needed(guider)
 
         def make(**options: Any) -> Guider:
@@ -193,7 +193,7 @@ class Kit:
         return next((guided for guided in guiders if _accepts(guided)), guiders[0])
 
     def _makes_weight(self, recipe: "Recipe | str | None") -> bool:
-        """Whether a recipe makes a weight instead of a network: it says what else reads such a module from a file."""
+        """Whether a recipe makes a weight instead of a network, judged by its own `from_file`."""
         try:
             call = parse(recipe) if isinstance(recipe, str) else recipe
             cls = self._registry.find(Recipe.kind, call.name) if isinstance(call, Call) else type(call)
@@ -206,14 +206,14 @@ POINTS = Space((2,))
 LOADS = "it is loaded, and offers what keeps the rules of hooks"
 
 
-def _timed(what: str, tried: str, laws: Callable[[], Iterator[Finding]]) -> Checked:
+def _timed(title: str, tried: str, laws: Callable[[], Iterator[Finding]]) -> Checked:
     begin = time.perf_counter()
     findings: list[Finding] = []
     try:
         findings.extend(laws())
-    except Exception as error:  # what comes before a law, such as finding a task for a network
+    except Exception as error:  # raised before any law, such as while finding a task for a network
         findings.append(Finding("it can be tried", reason_of(error), "see what it says"))
-    return Checked(what, tried, findings, time.perf_counter() - begin)
+    return Checked(title, tried, findings, time.perf_counter() - begin)
 
 
 def _measured(metric: Metric, task: Task) -> Iterator[Finding]:
@@ -229,30 +229,30 @@ def _reward_case(reward: Reward) -> RewardCase:
 
 
 def _needed(guider: Guider) -> Mapping[str, "Recipe | str | None"]:
-    """What it needs, for the first task that it is for."""
+    """The needs of a guider for the first task that it accepts."""
     for shape in ((2,), (1, 8, 8), (2, 8, 8)):
         task = Normal(shape=shape)
         try:
             return guider.needs(task, cast(Recipe, task.recipe("main", None)))
-        except Exception:  # the law about needs tells it
+        except Exception:  # reported by the law about needs
             continue
     return {}
 
 
 def _accepts(guided: Guided) -> bool:
-    """Whether the guider guides such networks, rather than saying that it is for others."""
+    """Whether the guider accepts such networks."""
     try:
         for case in guided.cases:
             case.guided(guided.guider)(case.x, 0.5, case.condition)
     except GuideplugError:
         return False
-    except Exception:  # a bug: told by the laws
+    except Exception:  # a bug, reported by the laws
         return True
     return True
 
 
 def _plans(strategy: Strategy) -> bool:
-    """Whether a selector can do something with those in it; others say so when they are made."""
+    """Whether a selector can plan with its inner selectors; other kinds are checked at construction."""
     if not isinstance(strategy, Selector):
         return True
     try:

@@ -1,7 +1,7 @@
-"""A law: a name, what to do about it, and a test that raises where it does not hold.
+"""A law: a name, a fix, and a test that raises if it is violated.
 
-A check of one line, such as `guideplug.testing.check_guider`, raises for the first law that does not hold.
-``guideplug plugins check`` tries each by itself and prints what it found.
+A check such as `guideplug.testing.check_guider` raises for the first violated law. ``guideplug plugins check`` tries
+each law separately and prints the findings.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,8 +28,8 @@ class Finding:
 
     Args:
         law: its name.
-        reason: None where it holds; else what was found instead, which may be empty.
-        fix: what to do where it does not.
+        reason: None if it holds; else the violation, which may be empty.
+        fix: advice if it does not hold.
     """
 
     law: str
@@ -38,7 +38,7 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """Whether it does."""
+        """Whether the law holds."""
         return self.reason is None
 
 
@@ -59,19 +59,19 @@ class Laws(Generic[Subject]):
 
     @property
     def names(self) -> list[str]:
-        """What they are called."""
+        """The names of the laws."""
         return [law.name for law in self._laws]
 
     def add(
         self, name: str, fix: str, *, where: Callable[[Subject], bool] = lambda subject: True, premise: bool = False
     ) -> Callable[[Test], Test]:
-        """Decorates the test of a law, a function of the subject.
+        """Decorate the test of a law, a function of the subject.
 
         Args:
             name: the law in words.
-            fix: what to do where it does not hold.
-            where: which subjects it concerns.
-            premise: whether the laws after it mean nothing where it does not hold.
+            fix: advice if it does not hold.
+            where: the subjects that it concerns.
+            premise: whether later laws are skipped if it does not hold.
         """
 
         def decorate(test: Test) -> Test:
@@ -81,7 +81,7 @@ class Laws(Generic[Subject]):
         return decorate
 
     def check(self, subject: Subject) -> None:
-        """Raise `AssertionError` naming the first law that does not hold; what a test raises itself is left alone."""
+        """Raise `AssertionError` naming the first violated law; other exceptions of a test pass unchanged."""
         for law in self._laws:
             try:
                 if law.concerns(subject):
@@ -91,7 +91,7 @@ class Laws(Generic[Subject]):
                 raise AssertionError(f"this does not hold: {law.name}{reason}") from error
 
     def findings(self, subject: Subject) -> Iterator[Finding]:
-        """What holds and what does not, law by law; whatever is raised is a law that does not hold."""
+        """A finding per law; any exception counts as a violation."""
         for law in self._laws:
             try:
                 if not law.concerns(subject):
@@ -106,7 +106,7 @@ class Laws(Generic[Subject]):
 
 
 def reason_of(error: Exception) -> str:
-    """One line: what was raised, and in which line of which file outside of this package, if in any."""
+    """One line: the exception, and its file and line outside of this package, if any."""
     text = " ".join(str(error).split())
     if isinstance(error, AssertionError):
         return text

@@ -1,4 +1,4 @@
-"""What the tests of laws share: how near is equal, who drew from a global generator, inputs of other kinds."""
+"""Shared parts of law tests: tolerances, global draws, inputs of other dtypes and devices."""
 
 import copy
 import random
@@ -15,7 +15,7 @@ from guideplug.testing.law import must
 __all__ = ["BATCH", "SIGMAS", "close", "converted", "no_global_draws", "same"]
 
 TOLERANCE = 1e-4
-"""For results that are equal but for the order of floating-point operations, in float32 and relative to their size."""
+"""Relative float32 tolerance for results that differ in the order of operations alone."""
 SIGMAS = (0.02, 0.5, 7.0)
 BATCH = 6
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def close(a: Tensor, b: Tensor) -> bool:
-    """Whether two results are equal but for rounding."""
+    """Whether two results are equal up to rounding."""
     return a.shape == b.shape and bool(torch.allclose(a, b.to(a.dtype), rtol=TOLERANCE, atol=TOLERANCE))
 
 
@@ -47,7 +47,7 @@ def _states() -> dict[str, Any]:
 
 @contextmanager
 def no_global_draws() -> Iterator[None]:
-    """Fails if the block drew from a global generator."""
+    """Fail if the block draws from a global generator."""
     before = _states()
     yield
     for name, state in _states().items():
@@ -55,7 +55,7 @@ def no_global_draws() -> Iterator[None]:
 
 
 def converted(value: T, *, dtype: torch.dtype | None = None, device: str | None = None) -> T:
-    """A copy of networks, conditions and tensors with floating-point numbers of another type, or on another device."""
+    """A copy of networks, conditions and tensors with another floating-point dtype, or on another device."""
     moved: Any = copy.deepcopy(value)
     if isinstance(moved, torch.nn.Module):
         return cast(T, moved.to(device=device, dtype=dtype))

@@ -1,4 +1,4 @@
-"""The laws of a metric: a number of the samples alone, which points the way that it says."""
+"""The laws of a metric: a number of the samples alone, with the declared direction."""
 
 import math
 from functools import cached_property
@@ -30,12 +30,12 @@ class Measuring:
 
     @cached_property
     def true(self) -> Arm:
-        """True samples that are none of the reference arms."""
+        """True samples beside the reference arms."""
         return next(arm for arm in self.task.truth(TRUE, self.sampler, 1) if arm.name == "truth")
 
     @property
     def arms(self) -> dict[str, Arm]:
-        """Copies: true samples; one of them over and over; and some too far from all."""
+        """Copies: true samples; one of them repeated; and some far from all."""
         true = self.true
         return {
             TRULY: evolve(true, samples=true.samples.clone()),
@@ -52,13 +52,13 @@ class Measuring:
         return torch.randn(self.true.samples.shape, generator=torch.Generator().manual_seed(0))
 
     def context(self) -> Context:
-        """What metrics share, nothing computed before."""
+        """A fresh shared context of metrics."""
         references = {arm.name: evolve(arm, samples=arm.samples.clone()) for arm in self._tasked.truth}
         return Context(self.task, references, self.sampler, 0)
 
     @cached_property
     def values(self) -> dict[str, float | None]:
-        """The value of each arm, measured one after the other as in a run."""
+        """The value per arm, measured in turn as in a run."""
         context = self.context()
         return {name: self.metric.measure(arm, context) for name, arm in self.arms.items()}
 
@@ -67,7 +67,7 @@ METRIC: Laws[Measuring] = Laws()
 
 
 def check_metric(metric: Metric, task: Task) -> None:
-    """The laws of a metric, on samples of a task: a number of the samples alone, which points the way that it says.
+    """The laws of a metric, on samples of a task: a number of the samples alone, with the declared direction.
 
     Args:
         metric: the metric.
@@ -108,8 +108,8 @@ def _finite(measuring: Measuring) -> None:
 def _repeats(measuring: Measuring) -> None:
     context = measuring.context()
     for name, arm in measuring.arms.items():
-        one, two = measuring.values[name], measuring.metric.measure(arm, context)
-        must(one == two or (one != one and two != two), f"of {name} it is {one}, and then {two}")
+        first, second = measuring.values[name], measuring.metric.measure(arm, context)
+        must(first == second or (first != first and second != second), f"of {name} it is {first}, and then {second}")
 
 
 @METRIC.add(
@@ -117,7 +117,7 @@ def _repeats(measuring: Measuring) -> None:
     "let resampler(...)(weights)[r] be measure(...) of an arm in which sample i stands weights[r, i] times",
 )
 def _resamples(measuring: Measuring) -> None:
-    """As they are, and drawn with replacement; starts are left out, for the repeated ones are other starts."""
+    """Check with equal weights, and with weights of draws with replacement; without starts, which repeats change."""
     arm = evolve(measuring.arms[TRULY], name="as they are", start=None)
     count = len(arm.samples)
     drawn = torch.randint(count, (3, count), generator=torch.Generator().manual_seed(1))
@@ -147,8 +147,8 @@ def _samples_stay(measuring: Measuring) -> None:
     arm, context, before = measuring.arms[TRULY], measuring.context(), measuring.context().references
     measuring.metric.measure(arm, context)
     must(torch.equal(arm.samples, measuring.true.samples))
-    for name, one in context.references.items():
-        must(torch.equal(before[name].samples, one.samples), f"those of the reference {name!r} were")
+    for name, reference in context.references.items():
+        must(torch.equal(before[name].samples, reference.samples), f"those of the reference {name!r} were")
 
 
 @METRIC.add(
@@ -157,7 +157,7 @@ def _samples_stay(measuring: Measuring) -> None:
     where=lambda measuring: measuring.metric.better in ("higher", "lower"),
 )
 def _direction(measuring: Measuring) -> None:
-    """Fidelity is lost by noise and coverage by repeating one sample, so neither may be better than true samples."""
+    """Noise loses fidelity, and a repeated sample loses coverage: neither may be better than true samples."""
     worse = {
         "fidelity": "samples with noise of 3 standard deviations",
         "both": "samples with noise of 3 standard deviations",

@@ -1,4 +1,4 @@
-"""The laws of a network: built by its seed alone, right shapes and types, rows that do not know of each other."""
+"""The laws of a network: built by its seed alone, right shapes and dtypes, independent rows."""
 
 from functools import cached_property
 
@@ -16,7 +16,7 @@ __all__ = ["NETWORK", "NetworkCase", "check_network"]
 
 
 class NetworkCase:
-    """A network under test, and a domain that it is for, such as a task."""
+    """A network under test, and a suitable domain, such as a task."""
 
     def __init__(self, network: Network, domain: Domain) -> None:
         self.network, self.domain = network, domain
@@ -27,11 +27,11 @@ class NetworkCase:
 
     @cached_property
     def start(self) -> Start:
-        """What it is asked."""
+        """Its input."""
         return self.domain.start(SampleStreams(0, range(BATCH)), self.domain.space.sigma_max)
 
     def answer(self, sigma: float = 1.0, built: Leaf | None = None) -> Tensor:
-        """Its answer at a level."""
+        """Its output at a level."""
         with torch.no_grad():
             denoised: Tensor = (built or self.build())(self.start.x.clone(), sigma, self.start.condition)
         return denoised
@@ -41,7 +41,7 @@ NETWORK: Laws[NetworkCase] = Laws()
 
 
 def check_network(network: Network, domain: Domain) -> None:
-    """The laws of a network: built by its seed alone, right shapes and types, rows that do not know of each other."""
+    """The laws of a network: built by its seed alone, right shapes and dtypes, independent rows."""
     STRATEGY.check(network)
     NETWORK.check(NetworkCase(network, domain))
 

@@ -1,4 +1,4 @@
-"""The laws of observers: they stand every event, change nothing of the process, and leave nothing behind."""
+"""The laws of observers: they accept every event, do not change the process, and leave nothing open."""
 
 import io
 import os
@@ -32,8 +32,8 @@ def events_of_a_run(folder: Path, *, first: int = 0, last: int = 4) -> Iterator[
 
     Args:
         folder: the run's folder; a figure is drawn there.
-        first: where the training goes on, in steps of 32.
-        last: where it ends.
+        first: the first step of the training; steps are 32 apart.
+        last: its last step.
     """
     figure = folder / "made-up.png"
     figure.write_bytes(PNG)
@@ -77,12 +77,12 @@ def events_of_a_run(folder: Path, *, first: int = 0, last: int = 4) -> Iterator[
 
 @frozen
 class Observing:
-    """An observer under test, and a made-up run that is interrupted and goes on."""
+    """An observer under test, and the events of a run that is interrupted and resumed."""
 
     observer: Observer
 
     def watched(self, folder: Path) -> None:
-        """Let it watch the whole run, in both its tries, and an event of a later version."""
+        """Pass it the events of the run, interrupted and resumed, and an unknown event."""
         for first, last, resumed in ((0, 2, False), (1, 4, True)):
             listener = self.observer.open(_observed(folder, resumed=resumed))
             try:
@@ -102,9 +102,9 @@ OBSERVER: Laws[Observing] = Laws()
 
 
 def check_observer(observer: Observer) -> None:
-    """The laws of an observer, on a made-up run that is interrupted and goes on.
+    """The laws of an observer, on the events of a run that is interrupted and resumed.
 
-    It raises at no event, also at none that it does not know; it writes into the run's folder alone (the working folder
+    It raises at no event, unknown ones included; it writes into the run's folder alone (the working folder
     is looked at), prints nothing on the output, changes no random generator, and leaves no thread when it is closed.
     """
     check_strategy(observer)
@@ -152,8 +152,8 @@ def _writes(observing: Observing) -> None:
         observing.watched(Path(place) / "run")
         beside = {path.name for path in Path(place).iterdir()} - {"run"}
         must(not beside, f"beside it are {', '.join(sorted(beside))}")
-    there = {path.name for path in set(Path.cwd().iterdir()) - here}
-    must(not there, f"in the working folder are {', '.join(sorted(there))}")
+    created = {path.name for path in set(Path.cwd().iterdir()) - here}
+    must(not created, f"in the working folder are {', '.join(sorted(created))}")
 
 
 @OBSERVER.add("nothing is printed on standard output", "write to standard error: --json owns the output")

@@ -1,4 +1,4 @@
-"""Closed-form denoisers to check everything else against.
+"""Closed-form denoisers, the oracles of other checks.
 
 Data N(m, s^2 I) have the denoiser D(x; sigma) = (s^2 x + sigma^2 m) / (s^2 + sigma^2); the probability-flow equation
 takes x at sigma to m + (x - m) s / sqrt(s^2 + sigma^2) at 0. Here m may depend on the condition: a label, an embedding,
@@ -30,8 +30,8 @@ class GaussianDenoiser(Leaf):
     Args:
         mean: a number that makes different denoisers different.
         std: s, the standard deviation of the data.
-        dimension: how many coordinates x (B, dimension) has.
-        conditioning: what m depends on besides ``mean``.
+        dimension: number of coordinates of x (B, dimension).
+        conditioning: the kind of condition that m depends on beside ``mean``.
         shape: instead of a dimension, the shape of a sample, such as (1, 8, 8).
     """
 
@@ -90,7 +90,7 @@ class GaussianDenoiser(Leaf):
         return self.conditioning != "none"
 
     def perturbations(self) -> Mapping[str, Perturbation]:
-        """Every kind that guiders of ours ask for: each makes it the denoiser of wider data."""
+        """Every kind that the project's guiders use; each gives the denoiser of wider data."""
         return dict.fromkeys(("skip-layer", "identity-attention", "blurred-queries", "dropout"), self._wider)
 
     @contextmanager
@@ -102,7 +102,7 @@ class GaussianDenoiser(Leaf):
             self.std = std
 
     def end_point(self, x: Tensor, sigma: float, condition: Condition = None) -> Tensor:
-        """Where the probability-flow equation takes x (B, *) at ``sigma`` to, at 0."""
+        """The solution at 0 of the probability-flow equation from x (B, *) at ``sigma``."""
         if condition is None and self.has_null:
             condition = self.null_condition(len(x), x.device)
         mean = self.mean_of(condition, x)

@@ -1,4 +1,4 @@
-"""The laws of a recipe: what it builds is decided by its options, and so is the identity that it is kept under."""
+"""The laws of a recipe: its options decide its module and the identity that it is stored under."""
 
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ RECIPE: Laws[Recipe] = Laws()
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """The laws of a recipe: what it builds is decided by its options, and so is its identity. Nothing is made."""
+    """The laws of a recipe: its options decide its module and its identity. Nothing is made."""
     STRATEGY.check(recipe)
     RECIPE.check(recipe)
 
@@ -52,7 +52,7 @@ def _repeats(recipe: Recipe) -> None:
 )
 def _says_what_it_evaluates(recipe: Recipe) -> None:
     planned = list(recipe.evaluates())
-    must(all(isinstance(one, PlannedSampling | PlannedBatch) for one in planned), "evaluates() yields something else")
+    must(all(isinstance(item, PlannedSampling | PlannedBatch) for item in planned), "evaluates() yields something else")
     options = (getattr(recipe, attribute.name) for attribute in attrs.fields(cast(Any, type(recipe))))
     used = [value for value in options if isinstance(value, Guider | Sampler)]
     must(bool(planned) or not used, f"it has {' and '.join(short(value) for value in used)}, and evaluates() is empty")

@@ -1,4 +1,4 @@
-"""The law of a recipe that trains by itself: stopped after any step, it goes on to the same weights."""
+"""The law of a recipe with its own training: stopped after any step and resumed, it gives the same weights."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ class _Stopped(BaseException):
 
 
 class _StopAfter:
-    """Ends the work when it has been asked so often."""
+    """A stop after a number of calls."""
 
     def __init__(self, steps: int) -> None:
         self.left = steps
@@ -32,30 +32,32 @@ class _StopAfter:
 
 
 def check_resumes(recipe: Recipe, steps: Sequence[int] = (1, 2, 3)) -> None:
-    """Make a recipe's module undisturbed, and again and again stopped after some steps: the weights are the same.
+    """Make a recipe's module uninterrupted, and stopped and resumed several times: the weights are the same.
 
     Args:
         recipe: a short one, of a few steps.
-        steps: how many steps each try makes before it is stopped; the last try is not stopped.
+        steps: steps per try before it is stopped; the last try is not stopped.
 
     Raises:
-        AssertionError: the weights differ, or a try began anew.
+        AssertionError: the weights differ, or a try did not resume.
     """
     with TemporaryDirectory() as whole, TemporaryDirectory() as stopped:
-        undisturbed = _made(recipe, Path(whole), None)
+        undisturbed = _weights_after(recipe, Path(whole), None)
         for count in steps:
             before = _saved(Path(stopped))
-            assert _made(recipe, Path(stopped), count) is None, f"{recipe.name} ends before {count} further steps: stop"
+            assert _weights_after(recipe, Path(stopped), count) is None, (
+                f"{recipe.name} ends before {count} further steps: stop"
+            )
             assert _saved(Path(stopped)) != before, f"{recipe.name} kept no state: call builder.checkpoint"
-        resumed = _made(recipe, Path(stopped), None)
+        resumed = _weights_after(recipe, Path(stopped), None)
     assert undisturbed is not None
     assert resumed is not None
     different = [name for name, value in undisturbed.items() if not torch.equal(value, resumed[name])]
     assert not different, f"{recipe.name} stopped and resumed has other {', '.join(different)}: draw by step alone"
 
 
-def _made(recipe: Recipe, folder: Path, stop_after: int | None) -> dict[str, Tensor] | None:
-    """The weights, or None where it was stopped."""
+def _weights_after(recipe: Recipe, folder: Path, stop_after: int | None) -> dict[str, Tensor] | None:
+    """The weights, or None if it was stopped."""
     stop = (lambda: None) if stop_after is None else _StopAfter(stop_after)
     try:
         module = StoreBuilder(Store(folder), torch.device("cpu"), Observers(), stop=stop).obtain(recipe)

@@ -1,4 +1,4 @@
-"""The laws of a reward: a finite number for each sample, of that sample alone, with a gradient."""
+"""The laws of a reward: a finite number per sample, of that sample alone, with a gradient."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ __all__ = ["REWARD", "RewardCase", "check_reward"]
 
 @frozen(eq=False)
 class RewardCase:
-    """A reward under test, and clean samples that it is for."""
+    """A reward under test, and suitable clean samples."""
 
     reward: Reward
     x0: Tensor
     condition: Condition = None
 
     def scores(self) -> tuple[Tensor, Tensor]:
-        """The samples as they were asked, and their scores."""
+        """The evaluated samples, and their scores."""
         x = self.x0.detach().clone().requires_grad_()
         return x, self.reward.score(x, self.condition)
 
@@ -37,8 +37,8 @@ def check_reward(reward: Reward, x0: Tensor, condition: Condition = None) -> Non
 
     Args:
         reward: the reward.
-        x0: clean samples that it is for, (B, *), B > 1.
-        condition: theirs.
+        x0: suitable clean samples (B, *), B > 1.
+        condition: their condition.
     """
     STRATEGY.check(reward)
     REWARD.check(RewardCase(reward, x0, condition))

@@ -1,4 +1,4 @@
-"""The laws of a sampler: a Gaussian comes out right; levels and draws, and what is asked, are as they should be."""
+"""The laws of a sampler: correct samples of a Gaussian, valid levels and draws, planned calls."""
 
 import math
 from functools import cached_property
@@ -21,7 +21,7 @@ MANY, FEW = 2048, 8
 
 
 class _Watched(Denoiser):
-    """A denoiser that notes what it is asked."""
+    """A denoiser that records its calls."""
 
     def __init__(self, of: Denoiser) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class _Watched(Denoiser):
 
 
 class Sampling:
-    """A sampler under test, and the samples that it draws of a Gaussian."""
+    """A sampler under test, and its samples of a Gaussian."""
 
     def __init__(self, sampler: Sampler) -> None:
         self.sampler, self.denoiser = sampler, GaussianDenoiser(0.4, 0.5)
@@ -69,7 +69,7 @@ class Sampling:
 
     @cached_property
     def watched(self) -> _Watched:
-        """A denoiser that was sampled from under a condition."""
+        """A recording denoiser, after sampling under a condition."""
         watched = _Watched(GaussianDenoiser(0.4, 0.5, conditioning="labels"))
         condition = example_condition("labels", FEW, torch.Generator().manual_seed(0))
         self.sampler.sample(watched, self.start(FEW), condition, SampleStreams(0, range(FEW)))
@@ -77,7 +77,7 @@ class Sampling:
 
     @cached_property
     def of_steps(self) -> list[tuple[tuple[float, float], list[WeightInput]]]:
-        """The levels that each step goes between, and what was asked in it."""
+        """The levels of each step, and its calls."""
         watched = _Watched(self.denoiser)
         steps, level, known = [], self.sigmas[0], 0
         streams = SampleStreams(0, range(FEW))
@@ -94,7 +94,7 @@ def check_sampler(sampler: Sampler) -> None:
     """The laws of a sampler.
 
     A Gaussian's mean and spread, no leak between samples, draws from the samples' streams alone, levels that fall to 0
-    and are passed on with what they are on the way to, and no call that was not planned.
+    and are passed on with the next level, and no unplanned call.
     """
     STRATEGY.check(sampler)
     SAMPLER.check(Sampling(sampler))
@@ -124,11 +124,11 @@ def _draws_from_streams(sampling: Sampling) -> None:
 
 @SAMPLER.add("the same start and streams give the same samples", "keep nothing between trajectories")
 def _repeats(sampling: Sampling) -> None:
-    one, two = (
+    first, second = (
         sampling.sampler.sample(sampling.denoiser, sampling.start(FEW), None, SampleStreams(0, range(FEW)))
         for _ in range(2)
     )
-    must(torch.equal(one, two))
+    must(torch.equal(first, second))
 
 
 @SAMPLER.add("samples of a Gaussian have its mean", "look at the last steps: the end is the clean sample, at sigma 0")
@@ -191,7 +191,7 @@ def _toward(sampling: Sampling) -> None:
         assert toward is not None
         must(isinstance(toward, float) and toward in grid, f"toward is {toward!r}, no level of the grid")
         must(float(toward) < sigma, f"toward is {toward!r} at sigma {sigma:g}, not below it")
-        start = sigma if at.step is None else min(sigma, float(at.step[0]))  # noise may have raised it
+        start = sigma if at.step is None else min(sigma, float(at.step[0]))  # noise may have raised the level
         between = [level for level in grid if float(toward) < level < start]
         must(not between, f"toward is {toward!r} at sigma {sigma:g}, and {max(between, default=0):g} lies between them")
     after = sampling.watched.asked[-1].toward

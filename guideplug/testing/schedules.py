@@ -20,7 +20,7 @@ SPACES = (Space((2,)), Space((2,), sigma_data=1.0, sigma_min=0.03, sigma_max=5.0
 def check_weights(schedule: WeightSchedule) -> None:
     """The laws of a weight schedule: finite, never below its bound, the same for a float and a tensor.
 
-    Also for levels outside the range of its space, and without looking into a tensor.
+    Also for levels outside the range of its space, and without reading a tensor's values.
     """
     STRATEGY.check(schedule)
     SCHEDULE.check(schedule)

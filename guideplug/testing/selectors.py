@@ -1,4 +1,4 @@
-"""The laws of a selector: what it may return, decided by the generator and the state alone."""
+"""The laws of a selector: valid selections, decided by the generator and the state alone."""
 
 import copy
 import json
@@ -17,6 +17,8 @@ from guideplug.testing.strategies import STRATEGY
 __all__ = ["SELECTOR", "Selecting", "check_selector"]
 
 STEPS = 3
+DRAWS = 300
+"""Selections that importance is tried with."""
 
 
 @frozen
@@ -29,7 +31,7 @@ class Selecting:
 
 @frozen
 class _Step:
-    """What a selector was asked in a step, and what it answered."""
+    """The input of a selector in a step, and its output."""
 
     plan: CandidateRequest
     selection: Selection
@@ -37,7 +39,7 @@ class _Step:
 
 
 def _losses(plan: CandidateRequest, step: int, *, more: bool = False) -> Losses:
-    """Losses as planned, or with ``more`` those of both networks whatever the plan."""
+    """Losses as planned, or with ``more`` those of both networks for any plan."""
     generator = torch.Generator().manual_seed(step)
     learner, reference = torch.rand(2, plan.count, generator=generator)
     scored = plan.count if plan.scored is None else plan.scored
@@ -65,7 +67,7 @@ def check_selector(selector: Selector, *, batch: int = 256) -> None:
     """The laws of a selector.
 
     Valid indices, the plan kept, decided by the generator and the planned losses alone, state as JSON and never changed
-    in place; and where it says importance, that estimates means over all candidates without bias.
+    in place; a selection's importance, if any, estimates means over all candidates without bias.
     """
     STRATEGY.check(selector)
     SELECTOR.check(Selecting(selector, batch))
@@ -130,10 +132,10 @@ def _draws_from_its_own(selecting: Selecting) -> None:
     "keep what it remembers in the state that select returns, never in the strategy or the module",
 )
 def _repeats(selecting: Selecting) -> None:
-    for number, (one, two) in enumerate(zip(_steps(selecting), _steps(selecting), strict=True)):
-        must(one.plan == two.plan, f"step {number} was planned in another way")
-        must(torch.equal(one.selection.indices, two.selection.indices), f"step {number} chose others")
-        must(one.state == two.state, f"step {number} left another state")
+    for number, (first, second) in enumerate(zip(_steps(selecting), _steps(selecting), strict=True)):
+        must(first.plan == second.plan, f"step {number} was planned in another way")
+        must(torch.equal(first.selection.indices, second.selection.indices), f"step {number} chose others")
+        must(first.state == second.state, f"step {number} left another state")
 
 
 @SELECTOR.add(
@@ -141,12 +143,12 @@ def _repeats(selecting: Selecting) -> None:
     "begin select with losses = self.planned(losses, state)",
 )
 def _only_what_is_planned(selecting: Selecting) -> None:
-    for number, (one, two) in enumerate(zip(_steps(selecting), _steps(selecting, more=True), strict=True)):
-        p, q = one.selection.probabilities, two.selection.probabilities
-        must(torch.equal(one.selection.indices, two.selection.indices), f"step {number} chose others")
+    for number, (first, second) in enumerate(zip(_steps(selecting), _steps(selecting, more=True), strict=True)):
+        p, q = first.selection.probabilities, second.selection.probabilities
+        must(torch.equal(first.selection.indices, second.selection.indices), f"step {number} chose others")
         must((p is None) == (q is None), f"step {number} said probabilities once only")
         must(p is None or q is None or torch.equal(p, q), f"step {number} chose by other probabilities")
-        must(one.state == two.state, f"step {number} left another state")
+        must(first.state == second.state, f"step {number} left another state")
 
 
 @SELECTOR.add("the state is not changed in place", "return a new mapping: {**state, 'steps': state['steps'] + 1}")
@@ -182,8 +184,8 @@ def _says_importance(selecting: Selecting) -> None:
     "return factors proportional to 1 / (how likely the choice was), as docs/concepts.md has them",
     where=lambda selecting: selecting.selector.has_importance(),
 )
-def _importance(selecting: Selecting, draws: int = 300) -> None:
-    """Means of three features over all candidates against their estimates from many selections."""
+def _importance(selecting: Selecting) -> None:
+    """Compare means of three features over all candidates with their estimates from many selections."""
     selector, state = selecting.selector, selecting.selector.init()
     plan = selector.plan(selecting.batch, state)
     learner, reference = torch.rand(2, plan.count, generator=torch.Generator().manual_seed(23))
@@ -195,7 +197,7 @@ def _importance(selecting: Selecting, draws: int = 300) -> None:
     )
     features = torch.stack([torch.ones(plan.count), learner, reference]).double()
     frequencies: list[Tensor] = []
-    for draw in range(draws):
+    for draw in range(DRAWS):
         selection, _ = selector.select(losses, state, torch.Generator().manual_seed(draw))
         assert selection.importance is not None
         factors = selection.importance()
@@ -203,6 +205,6 @@ def _importance(selecting: Selecting, draws: int = 300) -> None:
         must(one_each, "it is not one finite number for each index")
         frequencies.append((features[:, selection.indices] * factors.double()).mean(1))
     estimates = torch.stack(frequencies)
-    allowed = 5 * estimates.std(0) / draws**0.5 + 1e-5
+    allowed = 5 * estimates.std(0) / DRAWS**0.5 + 1e-5
     off = (estimates.mean(0) - features.mean(1)).abs()
     must(bool((off <= allowed).all()), f"off by {float((off / allowed).max()):.1f} times what chance explains")

@@ -1,4 +1,4 @@
-"""What every strategy owes: it is a final, frozen attrs class, and says and writes what it is."""
+"""The laws of every strategy: a final, frozen attrs class with a description, that can be written and read."""
 
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ KINDS = (Guider, WeightSchedule, Selector, Sampler, Network, Task, Recipe, Rewar
 
 
 def check_strategy(strategy: Strategy) -> None:
-    """What every strategy owes: frozen, options with help, equal after being written and read."""
+    """The laws of every strategy: frozen, options with help, equal after being written and read."""
     STRATEGY.check(strategy)
 
 
@@ -64,7 +64,7 @@ def _described(strategy: Strategy) -> None:
 @STRATEGY.add(
     "it equals itself after being written as an expression and read",
     "options are numbers, texts, durations, lists, mappings or strategies, as annotated; no field(eq=False)",
-    where=lambda strategy: not isinstance(strategy, Metric),  # no configuration has one
+    where=lambda strategy: not isinstance(strategy, Metric),  # occurs in no configuration
 )
 def _written(strategy: Strategy) -> None:
     cls = type(strategy)
@@ -73,7 +73,7 @@ def _written(strategy: Strategy) -> None:
 
 
 class _Known:
-    """A catalog of the installed strategies and those that a strategy under test is made of."""
+    """A catalog of the installed strategies and those within a strategy under test."""
 
     def __init__(self, strategy: Strategy) -> None:
         self._registry = Registry.installed()

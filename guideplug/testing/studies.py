@@ -1,4 +1,4 @@
-"""The laws of studies: trials that can be run, and a report of whatever they give."""
+"""The laws of studies: trials that can be run, and a report of any results."""
 
 import tempfile
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from guideplug.testing.strategies import STRATEGY
 __all__ = ["STUDY", "StudyCase", "check_study"]
 
 FEW = 16
-"""Samples of made-up arms."""
+"""Number of samples of random arms."""
 
 
 class StudyCase:
-    """A study under test, and what it says of made-up numbers."""
+    """A study under test, and its report of random numbers."""
 
     def __init__(self, study: Study, plugins: Sequence[str] = ()) -> None:
         self.study, self._plugins = study, list(plugins)
@@ -55,7 +55,7 @@ class StudyCase:
 
     @cached_property
     def report(self) -> Report:
-        """What it says of them."""
+        """Its report of them."""
         return self.study.report(self.findings)
 
 
@@ -63,7 +63,7 @@ STUDY: Laws[StudyCase] = Laws()
 
 
 def check_study(study: Study, *, plugins: Sequence[str] = ()) -> Report:
-    """The laws of a study: every trial resolves, and the report of made-up numbers has tables and draws its figures.
+    """The laws of a study: every trial resolves, and the report of random numbers has tables and draws its figures.
 
     Nothing is trained: networks are as they are built, samples are noise, metrics are random numbers.
 

@@ -20,11 +20,11 @@ from guideplug.testing.toys import Straight
 __all__ = ["TASK", "TaskCase", "check_task"]
 
 TRUE = 96
-"""True samples that figures and metrics are tried with."""
+"""Number of true samples for figures and metrics."""
 
 
 class TaskCase:
-    """A task under test, how many examples are drawn of it, and a sampler for its reference arms."""
+    """A task under test, the number of examples to draw, and a sampler for its reference arms."""
 
     def __init__(self, task: Task, count: int = 12, sampler: Sampler | None = None) -> None:
         self.task, self.count, self.sampler = task, count, sampler or Straight()
@@ -38,7 +38,7 @@ class TaskCase:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of examples."""
+        """The shape of examples."""
         return self.count, *self.task.space.shape
 
     @cached_property
@@ -83,7 +83,7 @@ def _primary(case: TaskCase) -> None:
         aspect = metrics[name].aspect
         must(aspect not in aspects, f"{name!r} and {aspects.get(aspect)!r} are both of {aspect}")
         aspects[aspect] = name
-        arms = [case.truth[0], *exact]  # what is measured from the same noise has no value for true samples
+        arms = [case.truth[0], *exact]  # metrics of samples from the same noise have no value for true samples
         must(any(metrics[name].resampler(arm, context) is not None for arm in arms), f"{name!r} has no resampler")
 
 
@@ -120,8 +120,12 @@ def _draws_from_streams(case: TaskCase) -> None:
 
 @TASK.add("equal streams give equal examples", "decide all draws by the streams; keep nothing between calls")
 def _repeats(case: TaskCase) -> None:
-    one, two = case.examples(), case.examples()
-    must(torch.equal(one.x, two.x) and torch.equal(one.target, two.target) and same(one.condition, two.condition))
+    first, second = case.examples(), case.examples()
+    must(
+        torch.equal(first.x, second.x)
+        and torch.equal(first.target, second.target)
+        and same(first.condition, second.condition)
+    )
 
 
 @TASK.add("another step gives other examples", "draw from the generators of the streams that draw is given")
@@ -199,7 +203,10 @@ def _truth(case: TaskCase) -> None:
         must(2 <= len(arm.samples) <= TRUE, f"{TRUE} samples were asked for, {arm.name!r} has {len(arm.samples)}")
         must(bool(arm.samples.isfinite().all()), f"{arm.name!r} is not finite")
     again = case.task.truth(TRUE, case.sampler, 0)
-    must(all(close(one.samples, two.samples) for one, two in zip(case.truth, again, strict=True)), "they differ")
+    must(
+        all(close(first.samples, second.samples) for first, second in zip(case.truth, again, strict=True)),
+        "they differ",
+    )
 
 
 @TASK.add("metrics have distinct names", "name each of them for itself")

@@ -1,4 +1,4 @@
-"""The smallest strategy of each kind, to put where a strategy under test wants another."""
+"""A minimal strategy of each kind, for strategies under test that require another."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -245,4 +245,4 @@ TOYS: Mapping[type[Strategy], tuple[Strategy, ...]] = {
     Network: (Line(),),
     Task: (Normal(),),
 }
-"""What there is of each kind."""
+"""The toys of each kind."""
