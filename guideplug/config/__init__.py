@@ -15,6 +15,7 @@ from guideplug.config.strategy import (
     non_negative,
     option,
     positive,
+    strategies_in,
 )
 from guideplug.config.structure import Catalog, Reader, replace_option, short, write
 from guideplug.config.tree import PAIRED, format_value
@@ -43,6 +44,7 @@ __all__ = [
     "replace_option",
     "shell_quote",
     "short",
+    "strategies_in",
     "without_ranges",
     "write",
 ]

@@ -15,7 +15,7 @@ import stat
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -95,11 +95,7 @@ def parse_toml(path: Path) -> dict[str, Any]:
     text = read_text(path, MOST_TOML)
     if _MANY_PARTS.search(text):
         raise ValueError("it has a key of more than 40 parts")
-    try:
-        table = tomllib.loads(text)
-    except RecursionError:
-        raise ValueError(f"it is nested more than {MOST_NESTED} levels deep") from None
-    _check(table)
+    table: dict[str, Any] = _parsed(text, tomllib.loads)
     return table
 
 
@@ -119,8 +115,13 @@ def parse_json(text: str) -> Any:
     Raises:
         ValueError: no JSON, nested too deeply, or a number that is too large.
     """
+    return _parsed(text, json.loads)
+
+
+def _parsed(text: str, parse: Callable[[str], Any]) -> Any:
+    """The value of a text, within the limits of `_check`."""
     try:
-        value = json.loads(text)
+        value = parse(text)
     except RecursionError:
         raise ValueError(f"it is nested more than {MOST_NESTED} levels deep") from None
     _check(value)

@@ -16,6 +16,7 @@ from guideplug.errors import DivergenceError, RecipeError
 from guideplug.recipe import Builder, Extra, Recipe
 from guideplug.recipes.averages import Average, Averaged, stored_averages
 from guideplug.recipes.data import DataModule
+from guideplug.recipes.network import named_denoiser
 from guideplug.recipes.snapshot import Snapshot
 from guideplug.task import Task
 from guideplug.train import CHECK_EVERY, Training
@@ -169,13 +170,7 @@ class TrainingRecipe(Averaged):
         duration = self.options.duration
         if duration.unit == "s":
             return duration.amount
-        module = self.build()
-        if not isinstance(module, Leaf):
-            raise RecipeError(
-                f"the recipe of the role {self.name!r} gives a {type(module).__name__}, which is no denoiser"
-            )
-        module.role = self.name
-        training = Training(module, self.estimated_on, self.options, seed=self.seed)
+        training = Training(named_denoiser(self.build(), self.name), self.estimated_on, self.options, seed=self.seed)
         training.run(until=Duration(TRIED, "it"))
         begin = time.perf_counter()
         training.run(until=Duration(TRIED + TIMED, "it"))

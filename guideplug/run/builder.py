@@ -92,7 +92,7 @@ class StoreBuilder(OldWorkshop):
 
     def begin(self, recipe: Recipe) -> Any:
         """The training of a recipe at its first step; nothing is stored."""
-        with self._making_of(recipe, identity(recipe)):
+        with self._making_of(identity(recipe)):
             return recipe.begin(self)
 
     def complete(self, recipe: Recipe) -> None:
@@ -122,7 +122,7 @@ class StoreBuilder(OldWorkshop):
 
     def _unstored(self, recipe: Recipe, key: str) -> Built:
         module = recipe.build()
-        with self._making_of(recipe, key):
+        with self._making_of(key):
             facts = recipe.make(module, self)
         self._observers("found", role=self._role(key), recipe=recipe.name, **facts)
         return Built(module.to(self._device), recipe, key, True, facts)
@@ -139,7 +139,7 @@ class StoreBuilder(OldWorkshop):
                 self._store.remove(key)
             module = recipe.build().to(self._device)
             with ExitStack() as until_stored:
-                with self._making_of(recipe, key, self._store.workplace(key), until_stored):
+                with self._making_of(key, self._store.workplace(key), until_stored):
                     facts = recipe.make(module, self)
                 reached = recipe
                 if recipe.open_ended:
@@ -150,9 +150,7 @@ class StoreBuilder(OldWorkshop):
             return Built(module, reached, entry.identity, False, facts)
 
     @contextmanager
-    def _making_of(
-        self, recipe: Recipe, key: str, place: Path | None = None, until_stored: ExitStack | None = None
-    ) -> Iterator[None]:
+    def _making_of(self, key: str, place: Path | None = None, until_stored: ExitStack | None = None) -> Iterator[None]:
         making = Making(self._role(key), self._observers, self._stop, place, until_stored or ExitStack())
         self._making.append(making)
         try:
@@ -226,7 +224,7 @@ class StoreBuilder(OldWorkshop):
         if all(file in entry.files for file in urgent):
             return entry
         missing = [extra for file, extra in extras_of.items() if file not in entry.files]
-        with self._making_of(recipe, identity(recipe)):
+        with self._making_of(identity(recipe)):
             recipe.make_extras(missing, self, lambda file, tensors: self._store.add(self._entry(recipe), file, tensors))
         return self._entry(recipe)
 

@@ -13,13 +13,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from guideplug.config import Strategy, format_value, short, write
+from guideplug.config import Strategy, format_value, short, strategies_in, write
 from guideplug.errors import ConfigError, UsageError
 from guideplug.guide import Guider
 from guideplug.observe import Listener, Observer
 from guideplug.recipe import Recipe
 from guideplug.registry.registry import Registry
-from guideplug.run.citation import strategies_in
 from guideplug.run.earlier import check_same, other_torch, resumable
 from guideplug.run.experiment import Experiment, Outcome, folder_name
 from guideplug.run.folder import RunFolder
@@ -194,8 +193,4 @@ def _check_classes(value: Any, registry: Registry) -> None:
 def _command(values: Mapping[str, Any]) -> str:
     """The call as Python source, for the record."""
     written = {key: value for key, value in values.items() if value is not None and value != {}}
-    return f"guideplug.run({', '.join(f'{key}={_plain(value)!r}' for key, value in written.items())})"
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
+    return f"guideplug.run({', '.join(f'{key}={_text(value)!r}' for key, value in written.items())})"

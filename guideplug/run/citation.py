@@ -7,16 +7,13 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import attrs
-
-from guideplug.config import Source, Strategy
+from guideplug.config import Source, Strategy, strategies_in
 from guideplug.registry.registry import Registry
 from guideplug.run.measure import metrics_of
 from guideplug.run.resolve import RunConfig
 
-__all__ = ["bibtex", "strategies_in"]
+__all__ = ["bibtex"]
 
 CITED_KINDS = ("task", "denoiser", "guider", "selector", "sampler")
 """Kinds of strategy that should have a reference; a missing one is reported."""
@@ -68,19 +65,6 @@ def _used(config: RunConfig, registry: Registry) -> Iterator[Strategy]:
     chosen = [config.task, getattr(main, "denoiser", None), config.guider, getattr(main, "selector", None)]
     yield from strategies_in([*chosen, config.sampler, config.recipes])
     yield from metrics_of(config.task, registry)
-
-
-def strategies_in(value: Any) -> Iterator[Strategy]:
-    """The strategies in a value: itself, and those in options, mappings and lists."""
-    if isinstance(value, Strategy):
-        yield value
-    if attrs.has(type(value)):
-        for attribute in attrs.fields(type(value)):
-            yield from strategies_in(getattr(value, attribute.name))
-    elif isinstance(value, Mapping):
-        yield from (strategy for item in value.values() for strategy in strategies_in(item))
-    elif isinstance(value, list | tuple):
-        yield from (strategy for item in value for strategy in strategies_in(item))
 
 
 def _origins(config: RunConfig) -> Iterator[str]:

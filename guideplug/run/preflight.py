@@ -8,11 +8,12 @@ from attrs import frozen
 from torch import nn
 
 from guideplug.config import short
-from guideplug.denoise import Denoiser, Leaf, Weight
+from guideplug.denoise import Denoiser, Weight
 from guideplug.errors import ConditionError, ConfigError, DenoiserError, DivergenceError, GuideplugError, RecipeError
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe, architecture, nested_recipes
 from guideplug.recipes import PlannedBatch, PlannedSampling
+from guideplug.recipes.network import named_denoiser
 from guideplug.recipes.python_ref import ImportedNetwork, raised
 from guideplug.registry.registry import Registry
 from guideplug.run.measure import metrics_of
@@ -160,10 +161,7 @@ def denoiser_of(module: nn.Module, role: str) -> Any:
     """A role's module, a denoiser with its role set for messages, or a guidance weight."""
     if isinstance(module, Weight) and role != "main":
         return module
-    if not isinstance(module, Leaf):
-        raise RecipeError(f"the recipe of the role {role!r} gives a {type(module).__name__}, which is no denoiser")
-    module.role = role
-    return module
+    return named_denoiser(module, role)
 
 
 def planned_networks(config: RunConfig, store: Store) -> list[tuple[str, Recipe, str]]:

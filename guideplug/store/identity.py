@@ -12,13 +12,13 @@ import importlib.metadata
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from guideplug.config import Duration, Strategy
+from guideplug.config import Duration, Strategy, strategies_in
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
 from guideplug.reward import Reward
@@ -46,7 +46,7 @@ def code_behind(values: Iterable[Any], named: Iterable[str] = ()) -> dict[str, s
         values: strategies, with those among their options.
         named: methods whose code counts though it decides no network, such as a task's ``truth``.
     """
-    classes = {type(strategy) for value in values for strategy in _strategies(value)}
+    classes = {type(strategy) for value in values for strategy in strategies_in(value)}
     return code_of_classes(classes, named)
 
 
@@ -80,20 +80,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):  # equal numbers have one text, and JSON has none for infinity
         return int(value) if value.is_integer() else value if math.isfinite(value) else str(value)
     return value
-
-
-def _strategies(value: Any) -> Iterator[Strategy]:
-    if isinstance(value, Strategy):
-        yield value
-    if attrs.has(type(value)):
-        for attribute in attrs.fields(type(value)):
-            yield from _strategies(getattr(value, attribute.name))
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _strategies(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _strategies(item)
 
 
 @functools.cache

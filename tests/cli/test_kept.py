@@ -49,15 +49,15 @@ def test_a_finished_run_is_not_resumed(cli: Any) -> None:
 
 
 def test_an_interrupted_run_is_refused_under_other_code(cli: Any) -> None:
-    said = cli.error("run", "--resume", "interrupted")
-    assert "the code of guideplug" in said
-    assert "is not what the run began with" in said
+    message = cli.error("run", "--resume", "interrupted")
+    assert "the code of guideplug" in message
+    assert "is not what the run began with" in message
 
 
 def test_an_interrupted_comparison_goes_on_under_the_same_file_names(cli: Any) -> None:
     """A cell is known by its place in the grid: number of the guider, number of the training, step."""
-    said = cli("compare", "--resume", "comparison", code=1).stderr.splitlines()[-1]
-    assert "remove it and resume" in said  # costs of iterations are those of the code that they were measured with
+    message = cli("compare", "--resume", "comparison", code=1).stderr.splitlines()[-1]
+    assert "remove it and resume" in message  # costs of iterations are those of the code that they were measured with
     Path("comparison/costs.json").unlink()
     kept = {path.name for path in Path("comparison/cells").iterdir()}
     assert kept == {"0-0-4.json", "0-0-8.json"}
@@ -72,8 +72,8 @@ def test_an_interrupted_comparison_goes_on_under_the_same_file_names(cli: Any) -
 def test_a_study_is_shown_and_resumed(cli: Any) -> None:
     kept = json.loads(Path("study/study.json").read_text())
     cli("report", "study")
-    said = cli("study", "--resume", "study", "--trust", code=1).stderr.splitlines()[-1]
-    assert "remove study/trials and resume" in said  # a trial is of the code that it was measured with
+    message = cli("study", "--resume", "study", "--trust", code=1).stderr.splitlines()[-1]
+    assert "remove study/trials and resume" in message  # a trial is of the code that it was measured with
     shutil.rmtree("study/trials")
     again = json.loads(cli("study", "--resume", "study", "--trust", "--json").stdout)
     assert again["tables"] == kept["tables"]

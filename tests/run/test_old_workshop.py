@@ -53,7 +53,7 @@ def made(recipe: Recipe, folder: Path, log: Log | None = None) -> nn.Module:
     folder.mkdir(exist_ok=True)
     builder = StoreBuilder(Store(folder), torch.device("cpu"), Observers([log] if log else []))
     module = recipe.build()
-    with builder._making_of(recipe, "0" * 64, folder):
+    with builder._making_of("0" * 64, folder):
         recipe.make(module, builder)
     return module
 
