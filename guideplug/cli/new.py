@@ -23,7 +23,8 @@ def new_plugin(name: str, kind: Kind, out: str | None) -> None:
         click.echo(f"  {path}")
     place, module = _local(folder), _local(written[0])
     guided = " --guider autoguidance" if kind == "task" else ""
-    run = f"guideplug run --{kind} {canonical}{guided}"
+    chosen = f"--model main={canonical}" if kind == "recipe" else f"--{kind} {canonical}"
+    run = f"guideplug run {chosen}{guided}"
     click.echo("next:")
     click.echo(f"  pip install -e {place}")
     click.echo(f"  pytest {place}")

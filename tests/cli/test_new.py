@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -137,8 +138,10 @@ def test_the_next_commands_fit_the_kind_and_the_place(kind: str, cli: Any) -> No
     assert f"  pip install -e '{place}'" in lines
     assert f"  pytest '{place}'" in lines
     (run, local) = [line for line in lines if line.startswith("  guideplug run")]
-    assert run == f"  guideplug run --{kind} mine{' --guider autoguidance' if kind == 'task' else ''}"
+    chosen = {"task": "--task mine --guider autoguidance", "recipe": "--model main=mine"}.get(kind, f"--{kind} mine")
+    assert run == f"  guideplug run {chosen}"
     assert local == f"{run} --plugin '{place}/src/guideplug_mine.py'"
+    cli(*shlex.split(local)[1:], "--dry-run")  # as it is printed
 
 
 # Refusals
