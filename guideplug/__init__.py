@@ -62,6 +62,11 @@ if TYPE_CHECKING:
     from guideplug.errors import ConfigError as ConfigError
     from guideplug.errors import DenoiserError as DenoiserError
     from guideplug.errors import GuideplugError as GuideplugError
+    from guideplug.executors import Executor as Executor
+    from guideplug.executors import Job as Job
+    from guideplug.executors import JobResult as JobResult
+    from guideplug.executors import Pool as Pool
+    from guideplug.executors import WorkerSource as WorkerSource
     from guideplug.files.reading import file_digest as file_digest
     from guideplug.files.reading import read_arrays as read_arrays
     from guideplug.files.tensors import fill_module as fill_module
@@ -157,6 +162,7 @@ _ROOMS = {
     ],
     "denoise.perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
+    "executors": ["Executor", "Job", "JobResult", "Pool", "WorkerSource"],
     "files.reading": ["file_digest", "read_arrays"],
     "files.tensors": ["fill_module", "read_tensors"],
     "guide": ["Guider", "opposite", "weight_of"],

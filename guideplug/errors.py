@@ -20,6 +20,7 @@ __all__ = [
     "TrustError",
     "UnknownName",
     "UsageError",
+    "WorkerLost",
     "nearest",
     "visible",
 ]
@@ -79,6 +80,10 @@ class WriteError(GuideplugError):
 
 class RunError(GuideplugError):
     """A run failed; its folder is kept."""
+
+
+class WorkerLost(RunError):
+    """A process that worked on a job ended before the job did; the message names the job."""
 
 
 class DivergenceError(RunError):

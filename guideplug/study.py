@@ -1,9 +1,8 @@
 """Studies: scripted experiments, as grids of runs and what is said of them.
 
 A study lists its trials, each a run's configuration at a place on the study's axes, and makes a report of what they
-gave. Whoever carries it out (`guideplug.laboratory`) resolves every trial, finds or trains its networks, samples,
-measures and keeps; so a study has no loop of its own, a killed one goes on, and trials that share a network train it
-once.
+gave. `guideplug.experiments.studies` resolves every trial, finds or trains its networks, samples, measures and keeps;
+so a study has no loop of its own, a killed one goes on, and trials that share a network train it once.
 """
 
 import abc

@@ -8,7 +8,7 @@ import pytest
 from attrs import frozen
 
 from guideplug import ConfigError, Findings, Registry, Report, Snapshot, Study, Table, Train, Trial, option
-from guideplug.laboratory import planned, run_study
+from guideplug.experiments.studies import planned, run_study
 from guideplug.store import Store
 from guideplug_tree import Tree
 

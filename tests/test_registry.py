@@ -16,7 +16,7 @@ from guideplug.guide import Guider
 from guideplug.observe import Listener, Observer, Observers, RunInfo
 from guideplug.recipes import Train
 from guideplug.registry.registry import Registry
-from guideplug.run.interrupt import Interrupted, handle_signals
+from guideplug.executors.interrupt import Interrupted, handle_signals
 from guideplug.select import Selector
 
 SELECTOR = """

@@ -16,11 +16,11 @@ from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table, table_width
 from guideplug.config import short
 from guideplug.errors import UsageError
+from guideplug.executors.interrupt import Interrupted
 from guideplug.guide import Guider
 from guideplug.run.earlier import check_networks, check_same, other_torch, request_of_networks, resumable
 from guideplug.run.experiment import Experiment, Outcome, folder_name
 from guideplug.run.folder import RunFolder
-from guideplug.run.interrupt import Interrupted
 from guideplug.run.prepare import Resolved, prepare
 from guideplug.run.progress import progress
 from guideplug.run.resolve import ConfigFile, Request, RunConfig, read_file

@@ -1,6 +1,5 @@
 """``guideplug compare``: a grid resolved, carried out and printed."""
 
-import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,23 +10,34 @@ import click
 from rich.console import Console
 
 from guideplug.cli.commands import observers_given
-from guideplug.cli.compare_plan import dry_run, found_trainings, pointless
-from guideplug.cli.compare_progress import CompareProgress
+from guideplug.cli.compare_plan import dry_run, pointless
 from guideplug.cli.compare_tables import counted, tell
+from guideplug.cli.experiment_progress import ExperimentProgress
+from guideplug.cli.experiment_scope import executor_of, experiment_scope
 from guideplug.cli.guard import guard
 from guideplug.cli.report import page_told
-from guideplug.compare import Grid, GridFile, GridRequest, compare, prepare_grid, read_grid, to_toml, write_report
-from guideplug.compare.figure import why_none
-from guideplug.compare.grid import MOST_RUNS
 from guideplug.config import Duration, expand_ranges, shell_quote, short
-from guideplug.errors import ConfigError, ExpressionError, RunError, UsageError, WriteError
+from guideplug.errors import ConfigError, ExpressionError, UsageError
+from guideplug.executors import Executor
+from guideplug.experiments.comparison import (
+    Grid,
+    GridFile,
+    GridRequest,
+    compare,
+    prepare_grid,
+    read_grid,
+    to_toml,
+    write_report,
+)
+from guideplug.experiments.comparison.figure import why_none
+from guideplug.experiments.comparison.grid import MOST_RUNS
+from guideplug.experiments.comparison.stored import stored_trainings
 from guideplug.files.atomic import at_work_in, check_unchanged, clear_litter, cleared, whole_file
 from guideplug.observe import RunInfo
 from guideplug.registry.registry import Registry
 from guideplug.run.earlier import differences, no_links
 from guideplug.run.event_scope import event_scope
 from guideplug.run.folder import EventLog, RunFolder
-from guideplug.run.interrupt import Interrupted, handle_signals
 from guideplug.run.prepare import plugin_files
 from guideplug.run.resolve import Request
 from guideplug.store import Store
@@ -54,9 +64,10 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
     before = GridFile() if file is None else read_grid(file)
     plugins = plugin_files(before.values.get("plugins"), options["plugins"])
     registry = Registry.installed(plugins)
+    executor = executor_of(options, registry)
     grid = prepare_grid(_request(before.run, before.own, plugins, options), registry)
     if options["dry_run"]:
-        dry_run(grid, Store.default(), options["jobs"])
+        dry_run(grid, Store.default())
         return
     folder = Path(resume) if resume is not None else _new_folder(grid, options["out"])
     text = to_toml(grid)
@@ -66,7 +77,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
         else:
             with whole_file(folder / CONFIG) as target:
                 target.write(text.encode())
-        _go(grid, registry, folder, options, resumed=resume is not None)
+        _go(grid, registry, executor, folder, options, resumed=resume is not None)
 
 
 def _request(
@@ -173,14 +184,17 @@ def _same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> No
         )
 
 
-def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any], *, resumed: bool) -> None:
+def _go(
+    grid: Grid, registry: Registry, executor: Executor, folder: Path, options: Mapping[str, Any], *, resumed: bool
+) -> None:
     as_json = options["as_json"]
     store = Store.default()
     progress = None
     if not as_json:
         for line in pointless(grid):
             click.echo(line)
-        progress = CompareProgress(Console(), found_trainings(grid, store), len(grid.trainings))
+        progress = ExperimentProgress(Console(), len(stored_trainings(grid, store)))
+    listeners = [] if progress is None else [progress]
     observed = RunInfo(folder.resolve(), "compare", tomllib.loads(to_toml(grid)), resumed)
     plan = {
         "task": short(grid.first.task),
@@ -188,35 +202,13 @@ def _go(grid: Grid, registry: Registry, folder: Path, options: Mapping[str, Any]
         "selectors": list(grid.request.selectors),
         "seeds": list(grid.request.seeds),
     }
-
-    def leave() -> None:
-        if progress is not None:
-            progress.close()
-        click.echo(f"interrupted; go on with: guideplug compare --resume {shell_quote(str(folder))}", err=True)
-
-    try:
-        with handle_signals(leave):
-            cleared(folder, ("cells",))
-            clear_litter(folder / "figures")
-            with event_scope([EventLog(folder / "events.jsonl")], grid.first.observers, observed, plan) as observers:
-                comparison = compare(
-                    grid,
-                    registry,
-                    folder,
-                    store,
-                    jobs=options["jobs"],
-                    say=progress or (lambda line: None),
-                    observers=observers,
-                )
-            files = write_report(comparison, folder, grid.request.published)
-    except Interrupted as stopped:
-        leave()
-        sys.exit(stopped.exit_code)
-    except WriteError as error:
-        raise RunError(f"{error}; go on with guideplug compare --resume {shell_quote(str(folder))}") from None
-    finally:
-        if progress is not None:
-            progress.close()
+    with experiment_scope("compare", folder, progress):
+        cleared(folder, ("cells",))
+        clear_litter(folder / "figures")
+        log = EventLog(folder / "events.jsonl")
+        with event_scope([log, *listeners], grid.first.observers, observed, plan) as observers:
+            comparison = compare(grid, registry, folder, store, executor=executor, observers=observers)
+        files = write_report(comparison, folder, grid.request.published)
     page = page_told(folder)
     if as_json:
         click.echo((folder / "compare.json").read_text())

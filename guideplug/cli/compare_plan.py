@@ -7,15 +7,16 @@ import click
 import torch
 
 from guideplug.cli.compare_tables import counted
-from guideplug.compare import Grid, to_toml
-from guideplug.compare.trainings import iteration_of, needed_for, plain
+from guideplug.experiments.comparison import Grid, to_toml
+from guideplug.experiments.comparison.stored import stored_trainings
+from guideplug.experiments.comparison.trainings import iteration_of, needed_for, plain
 from guideplug.recipe import Recipe
 from guideplug.store import Store, identity
 
-__all__ = ["dry_run", "found_trainings", "pointless"]
+__all__ = ["dry_run", "pointless"]
 
 
-def dry_run(grid: Grid, store: Store, jobs: int) -> None:
+def dry_run(grid: Grid, store: Store) -> None:
     """Print the plan of a comparison."""
     torch.set_num_threads(grid.first.threads)
     mains: list[Recipe] = list(grid.trainings.values())
@@ -27,7 +28,8 @@ def dry_run(grid: Grid, store: Store, jobs: int) -> None:
     where = f"{steps} and the budgets" if grid.request.curves else "the budgets alone"
     each = f"{len(grid.steps)} snapshots each, measured at {where}"
     ends = f"{counted(len(mains), 'training')} of {grid.steps[-1]:,} iterations, {each}"
-    whole = len(found_trainings(grid, store))
+    stored = stored_trainings(grid, store)
+    whole = len(stored)
     click.echo(f"# {ends}; {_share(whole, len(mains))}")
     if short := sum(store.find(identity(recipe)) is not None for recipe in mains) - whole:
         click.echo(f"# {counted(short, 'training')} in the store with other snapshots: done once more for these")
@@ -38,13 +40,10 @@ def dry_run(grid: Grid, store: Store, jobs: int) -> None:
     cells = len(mains) * min(len(grid.moments) + budgets if grid.request.curves else budgets, len(grid.steps))
     sampled = f"{cells * len(grid.request.guiders):,} times {grid.first.samples:,} samples to measure"
     click.echo(f"# up to {sampled}")
-    missing = [recipe for recipe in mains if not _complete(recipe, grid, store)]
+    missing: list[Recipe] = [recipe for key, recipe in grid.trainings.items() if key not in stored]
     missing += [recipe for recipe in others if store.find(identity(recipe)) is None]
-    seconds = _seconds(missing)
-    beside = min(jobs, len(missing))
-    several = f" in {beside} processes, if each has a core" if beside > 1 else ""
     click.echo(
-        f"# training takes about {math.ceil(seconds / max(beside, 1))} s here{several}; what selectors do, the prices "
+        f"# training takes about {math.ceil(_seconds(missing))} s in one process here; what selectors do, the prices "
         "of iterations, sampling and metrics come on top"
     )
 
@@ -57,19 +56,6 @@ def pointless(grid: Grid) -> list[str]:
     if len(grid.request.guiders) * len(grid.request.selectors) == 1:
         notes.append("one arm: there is nothing to compare it with; give --guider or --selector several times")
     return notes
-
-
-def found_trainings(grid: Grid, store: Store) -> set[tuple[str, int]]:
-    """The selector and seed of the main trainings that are in the store with all their snapshots."""
-    return {key for key, recipe in grid.trainings.items() if _complete(recipe, grid, store)}
-
-
-def _complete(recipe: Recipe, grid: Grid, store: Store) -> bool:
-    """Whether a main training is in the store with a snapshot at every step of the grid."""
-    entry = store.find(identity(recipe))
-    return entry is not None and all(
-        any(name.startswith(f"snapshot-{step}it-") for name in entry.files) for step in grid.steps[:-1]
-    )
 
 
 def _others(grid: Grid) -> list[Recipe]:

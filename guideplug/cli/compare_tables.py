@@ -13,12 +13,12 @@ import click
 from rich.console import Console
 
 from guideplug.cli.table import print_table, table_width
-from guideplug.compare import Comparison
-from guideplug.compare.digits import cell, number
-from guideplug.compare.result import BUDGETS, Arm, Budget
-from guideplug.compare.sentences import WHAT, arm, for_shared, judge, opening, sentences
-from guideplug.compare.tables import ARROWS, budget_of, spent
 from guideplug.config import NONE
+from guideplug.experiments.comparison import Comparison
+from guideplug.experiments.comparison.digits import cell, number
+from guideplug.experiments.comparison.result import BUDGETS, Arm, Budget
+from guideplug.experiments.comparison.sentences import WHAT, arm, for_shared, judge, opening, sentences
+from guideplug.experiments.comparison.tables import ARROWS, budget_of, spent
 
 __all__ = ["counted", "grouped", "tell"]
 

@@ -6,7 +6,19 @@ import click
 
 from guideplug.cli.command import Command
 from guideplug.cli.parameters import expression, operand
-from guideplug.cli.shared_options import DEVICE, JOBS, JSON, OBSERVER, OUT, TRUST, local_plugins, models, sampling, sets
+from guideplug.cli.shared_options import (
+    DEVICE,
+    EXECUTOR,
+    JOBS,
+    JSON,
+    OBSERVER,
+    OUT,
+    TRUST,
+    local_plugins,
+    models,
+    sampling,
+    sets,
+)
 from guideplug.cli.whole_number import Whole
 
 __all__ = ["compare", "run", "sample", "study"]
@@ -92,6 +104,7 @@ def run(config: str | None, **options: Any) -> None:
 @models("A role's network: a .safetensors file, or a recipe's expression; by default the task's recipe.")
 @sets("One option, such as train.lr=0.01 or models.weak.seed=0; by default none.")
 @JOBS
+@EXECUTOR
 @OUT
 @click.option("--resume", metavar="FOLDER", help="Go on with an interrupted comparison; by default a new one begins.")
 @click.option(
@@ -124,6 +137,7 @@ def compare(config: str | None, **options: Any) -> None:
 @operand("study", kind="study", metavar="[STUDY]", required=False)
 @sets("One option of the study, such as seeds=[0,1,2].")
 @JOBS
+@EXECUTOR
 @OUT
 @click.option("--resume", metavar="FOLDER", help="Go on with an interrupted study.")
 @click.option("--dry-run", is_flag=True, help="Print what there is to do, what the store has, and an estimate of time.")

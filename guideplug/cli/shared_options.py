@@ -8,13 +8,28 @@ import click
 from guideplug.cli.parameters import expression, files, pairs
 from guideplug.cli.whole_number import Whole
 
-__all__ = ["DEVICE", "JOBS", "JSON", "OBSERVER", "OUT", "TRUST", "local_plugins", "models", "sampling", "sets"]
+__all__ = [
+    "DEVICE",
+    "EXECUTOR",
+    "JOBS",
+    "JSON",
+    "OBSERVER",
+    "OUT",
+    "TRUST",
+    "local_plugins",
+    "models",
+    "sampling",
+    "sets",
+]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 JOBS = click.option(
-    "--jobs", type=Whole(1, "processes at a time", 2), default=1, metavar="N",
-    help="Processes at a time; by default 1.",
+    "--jobs", type=Whole(1, "processes at a time", 2), metavar="N",
+    help="Short for --executor 'processes(N)'; by default 1, this process.",
+)  # fmt: skip
+EXECUTOR = expression(
+    "--executor", kind="executor", help="Where jobs run, such as 'processes(4)'; by default this process.",
 )  # fmt: skip
 OUT = click.option("--out", metavar="FOLDER", help="Where results go; by default a new folder under runs/.")
 TRUST = click.option(

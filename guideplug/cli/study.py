@@ -1,7 +1,6 @@
 """``guideplug study``: the list of studies, or one carried out, with its findings printed."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,23 +11,24 @@ import torch
 from rich.console import Console
 
 from guideplug.cli.commands import observers_given
+from guideplug.cli.experiment_progress import ExperimentProgress
+from guideplug.cli.experiment_scope import executor_of, experiment_scope
 from guideplug.cli.guard import guard
 from guideplug.cli.report import page_told
-from guideplug.cli.study_progress import StudyProgress
 from guideplug.cli.table import print_table, table_width
-from guideplug.config import Reader, format_value, parse, shell_quote, write
-from guideplug.errors import ExpressionError, RunError, UsageError, WriteError
+from guideplug.config import Reader, format_value, parse, write
+from guideplug.errors import ExpressionError, RunError, UsageError
+from guideplug.executors import Executor
+from guideplug.experiments.studies import Plan, failures, planned, run_study, shown, write_report
 from guideplug.files.atomic import at_work_in, check_unchanged, cleared, whole_file
 from guideplug.files.reading import parse_toml
-from guideplug.laboratory import Plan, failures, planned, run_study, shown, write_report
 from guideplug.observe import Observer, RunInfo
 from guideplug.registry.registry import Registry
 from guideplug.run.earlier import no_links
 from guideplug.run.event_scope import event_scope
 from guideplug.run.folder import EventLog, RunFolder
-from guideplug.run.interrupt import Interrupted, handle_signals
 from guideplug.run.prepare import plugin_files
-from guideplug.store import Store, identity
+from guideplug.store import Store
 from guideplug.study import Findings, Report, Study
 
 __all__ = ["study_command"]
@@ -61,6 +61,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     watching = observers_given(options).get("observers", common.pop("observers", []))
     observers: tuple[Observer, ...] = Reader(registry).read(watching, tuple[Observer, ...], "observers")
     study = _study(expression, options["sets"], registry)
+    executor = executor_of(options, registry)
     plan = planned(study, registry, common)
     store = Store.default()
     if options["dry_run"]:
@@ -77,7 +78,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
             table = {"study": format_value(write(study)), **named, **plan.common}
             with whole_file(folder / CONFIG) as file:
                 file.write(tomli_w.dumps(table).encode())
-        _go(plan, registry, store, folder, options, observers, resumed=resume is not None)
+        _go(plan, registry, store, executor, folder, options, observers, resumed=resume is not None)
 
 
 def _list(registry: Registry, *, as_json: bool) -> None:
@@ -130,7 +131,7 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
 def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
     """Print the plan of a study."""
     torch.set_num_threads(plan.configs[0].threads)
-    missing = [recipe for _, recipe in plan.networks if store.find(identity(recipe)) is None]
+    missing = [network.recipe for network in plan.networks.of.values() if store.find(network.key) is None]
     estimates = [recipe.estimate() for recipe in missing]
     known = [seconds for seconds in estimates if seconds is not None]
     if as_json:
@@ -138,8 +139,8 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
             "study": format_value(write(plan.study)),
             "axes": plan.axes,
             "trials": len(plan.trials),
-            "networks": len(plan.networks),
-            "found": len(plan.networks) - len(missing),
+            "networks": len(plan.networks.of),
+            "found": len(plan.networks.of) - len(missing),
             "seconds": sum(known),
             "without estimate": len(estimates) - len(known),
         }
@@ -149,7 +150,7 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
     for name, axis in plan.axes.items():
         click.echo(f"# {name}: {', '.join(map(str, axis))}")
     click.echo(f"# {len(plan.trials):,} trials of {plan.configs[0].samples:,} samples each")
-    click.echo(f"# {len(plan.networks)} networks, of which the store has {len(plan.networks) - len(missing)}")
+    click.echo(f"# {len(plan.networks.of)} networks, of which the store has {len(plan.networks.of) - len(missing)}")
     others = f", without {len(estimates) - len(known)} whose time is not known" if len(known) < len(estimates) else ""
     click.echo(f"# training takes about {sum(known):.0f} s here{others}; sampling and metrics come on top")
 
@@ -158,6 +159,7 @@ def _go(
     plan: Plan,
     registry: Registry,
     store: Store,
+    executor: Executor,
     folder: Path,
     options: Mapping[str, Any],
     observers: Sequence[Observer],
@@ -165,33 +167,20 @@ def _go(
     resumed: bool,
 ) -> None:
     as_json = options["as_json"]
-    progress = None if as_json else StudyProgress(Console())
+    progress = None if as_json else ExperimentProgress(Console())
+    listeners = [] if progress is None else [progress]
     config = {"study": format_value(write(plan.study)), **plan.common}
     observed = RunInfo(folder.resolve(), "study", config, resumed)
-
-    def leave() -> None:
-        _close(progress)
-        click.echo(f"interrupted; go on with: guideplug study --resume {shell_quote(str(folder))}", err=True)
-
-    try:
-        with handle_signals(leave):
-            cleared(folder, ("trials",))
-            listeners = [EventLog(folder / "events.jsonl"), *([] if progress is None else [progress])]
-            with event_scope(listeners, observers, observed, {"study": plan.expression}) as tell:
-                findings = run_study(plan, registry, folder, store, jobs=options["jobs"], observers=tell)
-            _close(progress)
-            try:
-                report = plan.study.report(findings)
-                files = write_report(plan, findings, report, folder)
-            except ValueError as error:
-                raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
-    except Interrupted as stopped:
-        leave()
-        sys.exit(stopped.exit_code)
-    except WriteError as error:
-        raise RunError(f"{error}; go on with guideplug study --resume {shell_quote(str(folder))}") from None
-    finally:
-        _close(progress)
+    with experiment_scope("study", folder, progress):
+        cleared(folder, ("trials",))
+        log = EventLog(folder / "events.jsonl")
+        with event_scope([log, *listeners], observers, observed, {"study": plan.expression}) as events:
+            findings = run_study(plan, registry, folder, store, executor=executor, observers=events)
+        try:
+            report = plan.study.report(findings)
+            files = write_report(plan, findings, report, folder)
+        except ValueError as error:
+            raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
     page = page_told(folder)
     if as_json:
         click.echo((folder / "study.json").read_text())
@@ -200,11 +189,6 @@ def _go(
     if page is not None:
         click.echo(f"page: {page}")
     click.echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
-
-
-def _close(progress: StudyProgress | None) -> None:
-    if progress is not None:
-        progress.close()
 
 
 def _tell(findings: Findings, report: Report) -> None:

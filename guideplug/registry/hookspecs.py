@@ -11,6 +11,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from guideplug.denoise import WeightSchedule
+    from guideplug.executors import Executor
     from guideplug.guide import Guider
     from guideplug.observe import Observer
     from guideplug.recipe import Recipe
@@ -86,6 +87,11 @@ def guideplug_studies() -> "Sequence[type[Study]]":  # type: ignore[empty-body]
 @_spec
 def guideplug_observers() -> "Sequence[type[Observer]]":  # type: ignore[empty-body]
     """Observers of a run's events, such as trackers, that users choose with ``--observer``."""
+
+
+@_spec
+def guideplug_executors() -> "Sequence[type[Executor]]":  # type: ignore[empty-body]
+    """Executors: where the jobs of a comparison or a study run, that users choose with ``--executor``."""
 
 
 @_spec

@@ -23,6 +23,7 @@ from guideplug.config import Strategy
 from guideplug.config.tree import PAIRED, Call, strategy_name
 from guideplug.denoise import WeightSchedule, api1
 from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
+from guideplug.executors import Executor, Processes, Serial
 from guideplug.files.reading import file_digest
 from guideplug.files.trust import allow
 from guideplug.guide import Guider
@@ -55,6 +56,7 @@ KINDS: Mapping[str, type[Strategy]] = {
     "guideplug_metrics": Metric,
     "guideplug_studies": Study,
     "guideplug_observers": Observer,
+    "guideplug_executors": Executor,
 }
 
 _OWN_FOLDER = str(Path(__file__).parents[1]) + os.sep
@@ -100,9 +102,10 @@ class Registry:
         self._pluggy.add_hookspecs(hookspecs)
         self._offers: dict[tuple[str, str], list[Offer]] = {}
         core = Plugin("core", "guideplug", _version("guideplug"), "the core")
-        # The core's recipes are offered as those of a plugin; nothing else here names them.
+        # The core's own strategies are offered as those of a plugin; nothing else here names them.
         recipes = (Train, FineTune, Load, Snapshot, Synthetic, Augmented, Resampled, ImportedDenoiser, Degraded)
-        strategies = (*recipes, ImportedNetwork, Constant, InverseSqrt, Cosine, LogNormal, LogUniform)
+        others = (ImportedNetwork, Constant, InverseSqrt, Cosine, LogNormal, LogUniform, Serial, Processes)
+        strategies = (*recipes, *others)
         core.offers = [Offer(cls.kind, cls.name, core.name, cls) for cls in strategies]
         self._add(core)
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from guideplug.compare.digits import cell, seconds
-from guideplug.compare.tables import MISSED
 from guideplug.errors import RunError
+from guideplug.experiments.comparison.digits import cell, seconds
+from guideplug.experiments.comparison.tables import MISSED
 from guideplug.report.charts import banded, chart, plot, steps
 from guideplug.report.html import image, rendered
 from guideplug.report.reading import LARGEST, PNG, ReadRun, as_number, as_table

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from guideplug.config import Strategy, format_value, short, strategies_in, write
 from guideplug.errors import ConfigError, UsageError
+from guideplug.executors.interrupt import Interrupted, interruptible
 from guideplug.guide import Guider
 from guideplug.observe import Listener, Observer
 from guideplug.recipe import Recipe
@@ -22,7 +23,6 @@ from guideplug.registry.registry import Registry
 from guideplug.run.earlier import check_same, other_torch, resumable
 from guideplug.run.experiment import Experiment, Outcome, folder_name
 from guideplug.run.folder import RunFolder
-from guideplug.run.interrupt import Interrupted, interruptible
 from guideplug.run.prepare import Resolved, prepare
 from guideplug.run.progress import progress as progress_on
 from guideplug.run.resolve import Request, read_file

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from guideplug.executors.interrupt import Interrupted
 from guideplug.observe import Listener, Observer, Observers, RunInfo
-from guideplug.run.interrupt import Interrupted
 
 __all__ = ["event_scope"]
 

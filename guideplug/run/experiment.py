@@ -19,6 +19,7 @@ from torch import Tensor
 from guideplug.config import format_value, shell_quote, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally
 from guideplug.errors import RunError, WriteError
+from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
 from guideplug.files.atomic import at_work_in, cleared, drawn_whole
 from guideplug.files.tensors import write_tensors
 from guideplug.guide import nested_guiders
@@ -30,7 +31,6 @@ from guideplug.run.builder import Built, StoreBuilder
 from guideplug.run.checked import check_lines
 from guideplug.run.code import code_of, code_of_plugin
 from guideplug.run.folder import EventLog, RunFolder
-from guideplug.run.interrupt import Interrupted, StopToken, defer_signals, handle_signals
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.preflight import denoiser_of, guided
 from guideplug.run.resolve import RunConfig, to_table, to_toml

@@ -16,10 +16,10 @@ import attrs
 from torch import Tensor
 
 from guideplug.errors import CheckpointError, StoreError
+from guideplug.executors.interrupt import defer_signals
 from guideplug.files.tensors import file_digest, read_tensors, tensors_digest, write_tensors
 from guideplug.observe import Observers
 from guideplug.recipe import Resumable
-from guideplug.run.interrupt import defer_signals
 from guideplug.store import FURTHER
 
 __all__ = ["STATE", "Making"]

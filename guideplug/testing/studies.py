@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from guideplug.laboratory import Plan, markdown, planned
+from guideplug.experiments.studies import Plan, markdown, planned
 from guideplug.registry.registry import Registry
 from guideplug.rng import SampleStreams
 from guideplug.run.measure import metrics_of

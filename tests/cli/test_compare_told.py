@@ -11,7 +11,7 @@ from rich.console import Console
 
 from guideplug.cli.compare_progress import CompareProgress
 from guideplug.cli.compare_tables import WIDTH, grouped, tell
-from guideplug.compare.result import Comparison, Row, Training
+from guideplug.experiments.comparison.result import Comparison, Row, Training
 
 TOY = Path(__file__).with_name("toy.py")
 TOYS = ("--plugin", TOY, "--task", "toy", "--device", "cpu")

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import pytest
 
-from guideplug.compare.costs import BLOCKS, Cost, Price, measure_prices, seconds_at
+from guideplug.experiments.comparison.costs import BLOCKS, Cost, Price, measure_prices, seconds_at
 from guideplug.train import Moment
 
 

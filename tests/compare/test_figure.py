@@ -8,9 +8,9 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from guideplug.compare.figure import draw_curves, looks, why_none
-from guideplug.compare.result import Comparison, Row, Training
-from guideplug.compare.sentences import arm
+from guideplug.experiments.comparison.figure import draw_curves, looks, why_none
+from guideplug.experiments.comparison.result import Comparison, Row, Training
+from guideplug.experiments.comparison.sentences import arm
 
 
 def named(kind: str, count: int) -> list[str]:

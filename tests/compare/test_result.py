@@ -8,13 +8,13 @@ from typing import Any
 import attrs
 import pytest
 
-from guideplug.compare.costs import Cost, Price
-from guideplug.compare.digits import cell, seconds
-from guideplug.compare.dots import draw_dots
-from guideplug.compare.grid import Published
-from guideplug.compare.result import Comparison, Row, Training
-from guideplug.compare.sentences import arm, sentences
-from guideplug.compare.tables import markdown
+from guideplug.experiments.comparison.costs import Cost, Price
+from guideplug.experiments.comparison.digits import cell, seconds
+from guideplug.experiments.comparison.dots import draw_dots
+from guideplug.experiments.comparison.grid import Published
+from guideplug.experiments.comparison.result import Comparison, Row, Training
+from guideplug.experiments.comparison.sentences import arm, sentences
+from guideplug.experiments.comparison.tables import markdown
 from guideplug.metrics.statistics import confidence_interval
 from guideplug.train import Moment, moment_at
 

@@ -8,8 +8,8 @@ import attrs
 import pytest
 
 from guideplug import Recipe, Registry, Study, Trial
-from guideplug.compare.grid import Grid, GridRequest, resolve_grid
-from guideplug.compare.shared import shared_guides, shared_references
+from guideplug.experiments.comparison.grid import Grid, GridRequest, resolve_grid
+from guideplug.experiments.comparison.shared import shared_guides, shared_references
 from guideplug.config import Strategy, format_value, write
 from guideplug.errors import GuideplugError
 from guideplug.guide import Guider

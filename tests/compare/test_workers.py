@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 import pytest
 
-from guideplug.compare.workers import Cell, asked_to_leave, workers
+from guideplug.experiments.comparison.workers import Cell, asked_to_leave, workers
 from guideplug.errors import DivergenceError, RunError
-from guideplug.run.interrupt import Interrupted
+from guideplug.executors.interrupt import Interrupted
 
 CELLS: list[Cell] = [(name, seed, 0) for name in "ab" for seed in range(3)]
 
@@ -116,7 +116,7 @@ def test_when_one_fails_the_others_save_and_leave(tmp_path: Path, what: str) -> 
 
 
 def test_one_that_does_not_leave_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guideplug.compare.workers.PATIENCE", 0.3)
+    monkeypatch.setattr("guideplug.experiments.comparison.workers.PATIENCE", 0.3)
     with pytest.raises(DivergenceError):
         gather(tmp_path, "stubborn")
     (began,) = tmp_path.glob("began-*")

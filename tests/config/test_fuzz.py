@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guideplug import Guider, Network, Registry, Sampler, Selector, Task, WeightSchedule
-from guideplug.compare.config_file import OWN_KEYS, read_grid
+from guideplug.experiments.comparison.config_file import OWN_KEYS, read_grid
 from guideplug.config import Duration, Reader, along_range, expand_ranges, format_value, without_ranges, write
 from guideplug.errors import GuideplugError
 from guideplug.files.trust import guarded

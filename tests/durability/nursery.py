@@ -187,7 +187,7 @@ def answer(reply: dict[str, Any]) -> None:
 
 def serve() -> None:
     warmed(sys.argv[1:])
-    import guideplug.compare.prices as prices
+    import guideplug.experiments.comparison.prices as prices
 
     prices.measure_prices = functools.partial(prices.measure_prices, rounds=2, blocks=1)  # clocks decide no bit
     answer({"ready": True})

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 import guideplug
 from guideplug import Denoiser, GuideplugError, Guider, Listener, option
 from guideplug.cli.main import main
-from guideplug.run.interrupt import handle_signals, interruptible
+from guideplug.executors.interrupt import handle_signals, interruptible
 from guideplug_autoguidance import Autoguidance
 from guideplug_blend import Blend
 

@@ -25,7 +25,7 @@ from guideplug import (
     TrainingStreams,
     TrainOptions,
 )
-from guideplug.compare.trainings import needed_for
+from guideplug.experiments.comparison.trainings import needed_for
 from guideplug.config import Reader
 from guideplug.errors import GuideplugError, RecipeError
 from guideplug.observe import Observers

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from guideplug.run.interrupt import Interrupted, StopToken, defer_signals, handle_signals
+from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
 
 
 def ended_by(work: Callable[[StopToken], None]) -> int:

@@ -19,7 +19,7 @@ __all__ = ["core_digest", "core_scope", "measuring_digest"]
 
 FOLDER = Path(__file__).parents[2]
 DECIDES_NOTHING = {
-    "check", "cli", "compare", "config", "files", "laboratory", "metrics", "registry", "report", "run", "store",
+    "check", "cli", "config", "executors", "experiments", "files", "metrics", "registry", "report", "run", "store",
     "testing", "__init__.py", "__main__.py", "errors.py", "observe.py", "study.py",
 }  # fmt: skip
 """Rooms that no weight depends on. What `config` reads and what `store` hashes are values, which identities hold."""

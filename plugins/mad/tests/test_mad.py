@@ -10,7 +10,7 @@ import torch
 from attrs import evolve
 
 from guideplug import Augmented, Duration, FineTune, Guider, Sampler, Synthetic, Train, TrainOptions
-from guideplug.compare.trainings import needed_for
+from guideplug.experiments.comparison.trainings import needed_for
 from guideplug.config import Reader
 from guideplug.errors import GuideplugError
 from guideplug.observe import Listener, Observers

@@ -9,7 +9,7 @@ from attrs import evolve
 from torch import nn
 
 from guideplug import Expression, Findings, FineTune, Measured, Registry, Snapshot, Synthetic, Train
-from guideplug.laboratory import markdown, planned, run_study, write_report
+from guideplug.experiments.studies import markdown, planned, run_study, write_report
 from guideplug.store import Store
 from guideplug_studies import Budget
 

@@ -9,7 +9,7 @@ from attrs import evolve
 from torch import nn
 
 from guideplug import Degraded, Expression, Findings, Measured, Registry, Train
-from guideplug.laboratory import markdown, planned, run_study, write_report
+from guideplug.experiments.studies import markdown, planned, run_study, write_report
 from guideplug.store import Store
 from guideplug_studies import Degradations
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from guideplug import Duration, Findings, Measured, Registry, WeightInput
 from guideplug.cli.main import main
-from guideplug.laboratory import planned
+from guideplug.experiments.studies import planned
 from guideplug_studies import Learned
 
 SEEDS = (0, 1, 2, 3)

@@ -13,7 +13,7 @@ from torch import nn
 
 from guideplug import Findings, Measured, Registry
 from guideplug.cli.main import main
-from guideplug.laboratory import planned
+from guideplug.experiments.studies import planned
 from guideplug_studies import Mad
 
 TINY = (

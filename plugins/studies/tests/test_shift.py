@@ -10,7 +10,7 @@ from torch import nn
 
 from guideplug import Findings, Measured, Registry
 from guideplug.cli.main import main
-from guideplug.laboratory import planned
+from guideplug.experiments.studies import planned
 from guideplug_studies import Shift
 
 TINY = "shift(omegas=[0, 1], seeds=[0, 1], duration=6it, budget=2it, batch=32, count=64, samples=256, steps=3)"

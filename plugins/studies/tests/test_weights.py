@@ -11,7 +11,7 @@ from torch import nn
 
 from guideplug import ConfigError, Expression, Findings, Measured, Registry, held_out_interval
 from guideplug.cli.main import main
-from guideplug.laboratory import planned
+from guideplug.experiments.studies import planned
 from guideplug_studies import Weights
 from guideplug_studies.curves import curve, points
 

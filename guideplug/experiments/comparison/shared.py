@@ -7,8 +7,8 @@ crossed: the interval is about that guide alone. A fine-tuned copy of a shared n
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from guideplug.compare.grid import Grid
-from guideplug.compare.trainings import plain
+from guideplug.experiments.comparison.grid import Grid
+from guideplug.experiments.comparison.trainings import plain
 from guideplug.recipe import Recipe, nested_recipes
 from guideplug.run.resolve import RunConfig
 from guideplug.store import identity

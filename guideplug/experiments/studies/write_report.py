@@ -8,9 +8,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from guideplug.compare.digits import cell, number
+from guideplug.experiments.comparison.digits import cell, number
+from guideplug.experiments.studies.study_plan import Plan
 from guideplug.files.atomic import drawn_whole, whole_file
-from guideplug.laboratory.study_plan import Plan
 from guideplug.study import Findings, Report, Table, Value, where
 
 __all__ = ["failures", "markdown", "shown", "write_report"]

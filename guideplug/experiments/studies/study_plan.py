@@ -8,10 +8,9 @@ from contextlib import contextmanager
 
 import attrs
 
-from guideplug.compare.trainings import needed_for
 from guideplug.config import short
 from guideplug.errors import ConfigError, GuideplugError, RecipeError
-from guideplug.recipe import Recipe, nested_recipes
+from guideplug.experiments.networks import Networks
 from guideplug.registry.registry import Registry
 from guideplug.run.preflight import preflight
 from guideplug.run.resolve import Request, RunConfig, resolve, to_table, to_toml
@@ -32,16 +31,16 @@ class Plan:
         study: the study, with its options.
         trials: its trials.
         configs: the run of each trial.
-        networks: the distinct stored networks with their names, prerequisites first.
-        needs: per trial, the indices of the networks that it needs.
+        networks: the distinct stored networks, prerequisites first.
+        needs: per trial, the identities of the networks that it samples with.
         common: the values common to all runs, such as the device.
     """
 
     study: Study
     trials: Sequence[Trial]
     configs: Sequence[RunConfig]
-    networks: Sequence[tuple[str, Recipe]]
-    needs: Sequence[Set[int]]
+    networks: Networks
+    needs: Sequence[Set[str]]
     common: Mapping[str, object]
 
     @property
@@ -94,24 +93,12 @@ def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> P
         different = list(dict.fromkeys(getattr(config, name) for config in configs))
         if len(different) > 1:
             raise ConfigError(f"study {study.name!r}: trials have different {name}, {different}: give all the same")
-    return Plan(study, trials, configs, *_networks(trials, configs), common)
-
-
-def _networks(
-    trials: Sequence[Trial], configs: Sequence[RunConfig]
-) -> tuple[list[tuple[str, Recipe]], list[frozenset[int]]]:
-    networks: dict[str, tuple[str, Recipe]] = {}
-    needs: list[set[str]] = []
-    for trial, config in zip(trials, configs, strict=True):
-        needs.append(set())
-        for role, recipe in config.recipes.items():
-            for kept in _kept(recipe):
-                key = identity(kept)
-                networks.setdefault(key, (f"{role} of {trial}", kept))
-                needs[-1].add(key)
-    keys = sorted(networks, key=lambda key: len(needed_for([networks[key][1]]).trainings))
-    places = {key: place for place, key in enumerate(keys)}
-    return [networks[key] for key in keys], [frozenset(places[key] for key in keys_of_trial) for keys_of_trial in needs]
+    networks = Networks()
+    needs = [
+        frozenset(key for role, recipe in config.recipes.items() for key in networks.add(f"{role} of {trial}", recipe))
+        for trial, config in zip(trials, configs, strict=True)
+    ]
+    return Plan(study, trials, configs, networks, needs, common)
 
 
 def fingerprint(config: RunConfig) -> str:
@@ -121,15 +108,6 @@ def fingerprint(config: RunConfig) -> str:
     code = code_behind((config.task, config.guider, config.sampler))
     text = json.dumps([table, networks, code], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _kept(recipe: Recipe) -> Iterator[Recipe]:
-    """The stored recipes of a recipe: itself, or those that it depends on if it is not stored."""
-    if recipe.stored:
-        yield recipe
-        return
-    for inner in nested_recipes(recipe):
-        yield from _kept(inner)
 
 
 def _resolved(study: Study, trial: Trial, registry: Registry, common: Mapping[str, object]) -> RunConfig:

@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 import tomli_w
 
-from guideplug.compare.grid import Grid, Published
 from guideplug.errors import ConfigError, nearest
+from guideplug.experiments.comparison.grid import Grid, Published
 from guideplug.run.resolve import KEYS, observers_table, read_toml, to_table
 
 __all__ = ["GridFile", "read_grid", "to_toml"]

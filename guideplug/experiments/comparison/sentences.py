@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from guideplug.compare.digits import seconds
-from guideplug.compare.result import BUDGETS, Arm, Budget, Comparison, Miss
 from guideplug.config import NONE
+from guideplug.experiments.comparison.digits import seconds
+from guideplug.experiments.comparison.result import BUDGETS, Arm, Budget, Comparison, Miss
 
 __all__ = ["WHAT", "Verdict", "amount", "arm", "for_shared", "judge", "opening", "remarks", "sentences"]
 

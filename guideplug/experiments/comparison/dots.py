@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from guideplug.compare.result import BUDGETS, Comparison
-from guideplug.compare.sentences import WHAT, arm
+from guideplug.experiments.comparison.result import BUDGETS, Comparison
+from guideplug.experiments.comparison.sentences import WHAT, arm
 
 __all__ = ["draw_dots"]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import attrs
 
-from guideplug.compare.dots import draw_dots
-from guideplug.compare.figure import draw_curves
-from guideplug.compare.grid import Published
-from guideplug.compare.result import BUDGETS, Comparison
-from guideplug.compare.sentences import sentences
-from guideplug.compare.tables import markdown
+from guideplug.experiments.comparison.dots import draw_dots
+from guideplug.experiments.comparison.figure import draw_curves
+from guideplug.experiments.comparison.grid import Published
+from guideplug.experiments.comparison.result import BUDGETS, Comparison
+from guideplug.experiments.comparison.sentences import sentences
+from guideplug.experiments.comparison.tables import markdown
 from guideplug.files.atomic import drawn_whole, whole_file
 
 __all__ = ["write_report"]

@@ -11,14 +11,16 @@ in place of the guider, the selector and the seed:
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from functools import cached_property
 from typing import Any
 
 import attrs
 
-from guideplug.compare.result import BUDGETS
 from guideplug.config import NONE, Duration, expand_ranges, short
 from guideplug.errors import ConfigError, RecipeError, UsageError, nearest
+from guideplug.experiments.comparison.result import BUDGETS
+from guideplug.experiments.networks import Networks
 from guideplug.recipe import MainRecipe, Recipe
 from guideplug.registry.registry import Registry
 from guideplug.run.measure import metrics_of
@@ -94,6 +96,23 @@ class Grid:
             assert isinstance(config.main, MainRecipe)  # by `resolve_grid`
             recipes[selector, seed] = config.main
         return recipes
+
+    @cached_property
+    def networks(self) -> Networks:
+        """All stored networks of the runs, prerequisites first."""
+        networks = Networks()
+        for (_, selector, seed), config in self.configs.items():
+            for role, recipe in config.recipes.items():
+                networks.add(f"{selector if role == 'main' else role}, seed {seed}", recipe)
+        return networks
+
+    def guides(self, selector: str, seed: int, step: int) -> Set[str]:
+        """The identities of the networks of all runs that sampling from a snapshot takes."""
+        needed = Networks()
+        for guider in self.request.guiders:
+            for role, recipe in self.at(guider, selector, seed, step).items():
+                needed.add(role, recipe)
+        return needed.of.keys() & self.networks.of.keys()
 
     @property
     def first(self) -> RunConfig:

@@ -3,10 +3,10 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
-from guideplug.compare.digits import cell, number, seconds
-from guideplug.compare.grid import Published
-from guideplug.compare.result import BUDGETS, NEAR, Arm, Budget, Comparison, Training
-from guideplug.compare.sentences import WHAT, amount, arm, for_shared, sentences
+from guideplug.experiments.comparison.digits import cell, number, seconds
+from guideplug.experiments.comparison.grid import Published
+from guideplug.experiments.comparison.result import BUDGETS, NEAR, Arm, Budget, Comparison, Training
+from guideplug.experiments.comparison.sentences import WHAT, amount, arm, for_shared, sentences
 
 __all__ = ["ARROWS", "MISSED", "budget_of", "markdown", "spent"]
 

@@ -3,8 +3,8 @@
 - equal iterations: the end of each training.
 - equal examples: the smallest number of back-propagated examples that any training ends with; of each training the
   snapshot nearest to that number.
-- equal time: the smallest total of seconds (`guideplug.compare.costs`) of any training; of each the snapshot nearest to
-  it. The training of a selector's reference is reported separately, and included on request.
+- equal time: the smallest total of seconds (`costs`) of any training; of each the snapshot nearest to it. The training
+  of a selector's reference is reported separately, and included on request.
 
 The nearest snapshot may lie before or after the budget. If that of any training is further from the budget than `NEAR`,
 its selector misses the budget: the arm stays in the tables, marked, and no conclusion is drawn from it.
@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias, get_args
 
 import attrs
 
-from guideplug.compare.costs import Cost
+from guideplug.experiments.comparison.costs import Cost
 from guideplug.metrics.statistics import Difference, confidence_interval
 
 __all__ = ["BUDGETS", "NEAR", "Arm", "Budget", "Comparison", "Miss", "Row", "Training"]
@@ -115,7 +115,7 @@ class Comparison:
         phases: per selector, the shares of its trainings' clocked time, and evaluations in scoring: means.
         needs_end: the name of the learning rate's schedule if it depends on a training's end, or None.
         shared_guides, shared_references: per guider and selector that has some, the roles whose networks trainings of
-            several seeds share (`guideplug.compare.shared`).
+            several seeds share (`guideplug.experiments.comparison.shared`).
     """
 
     guiders: Sequence[str]

@@ -12,9 +12,9 @@ from typing import Any
 
 import attrs
 
-from guideplug.compare.digits import number
-from guideplug.compare.result import BUDGETS, Budget, Comparison
-from guideplug.compare.sentences import arm
+from guideplug.experiments.comparison.digits import number
+from guideplug.experiments.comparison.result import BUDGETS, Budget, Comparison
+from guideplug.experiments.comparison.sentences import arm
 
 __all__ = ["Look", "draw_curves", "looks", "why_none"]
 

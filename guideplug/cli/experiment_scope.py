@@ -1,0 +1,65 @@
+"""What the commands of comparisons and studies share: where jobs run, and how the work ends."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from guideplug.cli.experiment_progress import ExperimentProgress
+from guideplug.config import Reader, shell_quote
+from guideplug.errors import RunError, UsageError, WriteError
+from guideplug.executors import Executor, Processes, Serial
+from guideplug.executors.interrupt import Interrupted, handle_signals
+from guideplug.registry.registry import Registry
+
+__all__ = ["executor_of", "experiment_scope"]
+
+
+def executor_of(options: Mapping[str, Any], registry: Registry) -> Executor:
+    """The executor of ``--executor``, or that of ``--jobs``.
+
+    Raises:
+        UsageError: both are given.
+    """
+    jobs, expression = options["jobs"], options["executor"]
+    if expression is None:
+        return Processes(jobs) if jobs is not None and jobs > 1 else Serial()
+    if jobs is not None:
+        raise UsageError(
+            f"--jobs {jobs} is given beside --executor {shell_quote(expression)}: it stands for "
+            f"--executor 'processes({jobs})'; give one or the other"
+        )
+    executor: Executor = Reader(registry).expression(expression, Executor, "executor")
+    return executor
+
+
+@contextmanager
+def experiment_scope(command: str, folder: Path, progress: ExperimentProgress | None) -> Iterator[None]:
+    """Carry out a command's work in a block; if it is interrupted or cannot write, say how to go on, and exit.
+
+    Args:
+        command: the name of the command.
+        folder: the folder that it works in.
+        progress: closed at the end of the block.
+    """
+    go_on = f"go on with: guideplug {command} --resume {shell_quote(str(folder))}"
+
+    def leave() -> None:
+        if progress is not None:
+            progress.close()
+        click.echo(f"interrupted; {go_on}", err=True)
+
+    try:
+        with handle_signals(leave):
+            yield
+    except Interrupted as stopped:
+        leave()
+        sys.exit(stopped.exit_code)
+    except WriteError as error:
+        raise RunError(f"{error}; {go_on}") from None
+    finally:
+        if progress is not None:
+            progress.close()

@@ -1,0 +1,1 @@
+"""Experiments of many runs: comparisons and studies, on one engine of jobs."""

@@ -1,0 +1,252 @@
+"""The work of a comparison: trainings, prices, measurements; each is stored when done, so that a killed one resumes.
+
+    trainings   one for each selector and seed, in the store, with a snapshot at every step of the grid; those of the
+                selectors' references come before
+    prices      of an iteration of each kind of training, alone and side by side: costs.json
+    cells       the metrics of one selector, seed and snapshot with every guider; the guides' trainings come before:
+                cells/SELECTOR-SEED-STEP.json
+
+Results depend on the cell and the threads per process, not on where jobs run; clocked seconds do.
+"""
+
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+
+from guideplug.errors import RunError
+from guideplug.executors import Executor, Job
+from guideplug.experiments.comparison.costs import seconds_at
+from guideplug.experiments.comparison.grid import Grid
+from guideplug.experiments.comparison.prices import Prices, read_prices, write_prices
+from guideplug.experiments.comparison.result import BUDGETS, Comparison, Row, Training
+from guideplug.experiments.comparison.shared import shared_guides, shared_references
+from guideplug.experiments.comparison.stored import stored_trainings
+from guideplug.experiments.comparison.trainings import needed_for
+from guideplug.experiments.comparison.worker import code_of_cell, workers_of
+from guideplug.experiments.engine import Engine, engine_on
+from guideplug.experiments.networks import NetworkJobs
+from guideplug.files.atomic import check_unchanged, whole_file
+from guideplug.files.reading import read_json_file
+from guideplug.observe import Observers
+from guideplug.registry.registry import Registry
+from guideplug.run.code import measured_anew
+from guideplug.run.measure import metrics_of
+from guideplug.store import Store, identity
+from guideplug.train import Moment, moment_at
+
+__all__ = ["compare"]
+
+Cell: TypeAlias = tuple[str, int, int]
+"""Selector, seed, step."""
+Facts: TypeAlias = Mapping[tuple[str, int], Mapping[str, Any]]
+"""What the worker says of each training, by selector and seed."""
+
+
+def compare(
+    grid: Grid,
+    registry: Registry,
+    folder: Path,
+    store: Store,
+    *,
+    executor: Executor,
+    observers: Observers,
+) -> Comparison:
+    """Do the remaining work, and collect the results.
+
+    Args:
+        grid: what is compared.
+        registry: the plugins.
+        folder: where cells and costs are kept.
+        store: where networks are kept.
+        executor: where jobs run.
+        observers: receive ``network``, ``training``, ``price`` and ``cell``; those of this process also ``step``.
+
+    Raises:
+        GuideplugError: what failed; finished work is kept.
+        Interrupted: SIGINT or SIGTERM; the comparison can be resumed.
+    """
+    (folder / "cells").mkdir(exist_ok=True)
+    prices = read_prices(grid, folder)
+    networks = NetworkJobs(grid.networks, store, observers)
+    with engine_on(executor, workers_of(grid, registry, store, observers)) as engine:
+        facts = _trained(grid, store, networks, engine, observers)
+        if prices is None:
+            prices = _priced(grid, folder, engine, observers)
+        comparison = _before_cells(grid, registry, facts, prices)
+        cells = _measured(grid, registry, folder, networks, engine, comparison, observers)
+    rows = [
+        Row(guider, selector, seed, step, values["metrics"], values["evaluations"])
+        for (selector, seed, step), guiders in cells.items()
+        for guider, values in guiders["guiders"].items()
+    ]
+    return attrs.evolve(comparison, rows=rows, truth=next(iter(cells.values()))["truth"])
+
+
+def _trained(grid: Grid, store: Store, networks: NetworkJobs, engine: Engine, observers: Observers) -> Facts:
+    """The facts of every training."""
+    found = stored_trainings(grid, store)
+    keys = {key: f"training of {key[0]}, seed {key[1]}" for key in grid.trainings}
+    mains = {identity(recipe): keys[key] for key, recipe in grid.trainings.items()}
+    below = {key: grid.networks.of[identity(recipe)].under for key, recipe in grid.trainings.items()}
+    before = networks.missing({inner for under in below.values() for inner in under}, mains)
+    jobs = [Job(keys[key], "train", key, networks.before(below[key])) for key in grid.trainings]
+    facts: dict[tuple[str, int], Mapping[str, Any]] = {}
+    for job, value in networks.watched(engine.run([*before, *jobs])):
+        selector, seed = job.arguments
+        facts[selector, seed] = value
+        observers(
+            "training",
+            done=len(facts),
+            total=len(jobs),
+            which=f"{selector}, seed {seed}",
+            seconds=value["seconds"],
+            found=(selector, seed) in found,
+        )
+    return facts
+
+
+def _priced(grid: Grid, folder: Path, engine: Engine, observers: Observers) -> Prices:
+    """The prices of all iterations, measured while nothing else runs, and kept."""
+    ((_, value),) = engine.run([Job("prices of iterations", "price", alone=True)])
+    prices = write_prices(grid, folder, value)
+    for name, price in prices.named():
+        observers("price", which=name, seconds=price.seconds, low=price.low, high=price.high)
+    return prices
+
+
+def _before_cells(grid: Grid, registry: Registry, facts: Facts, prices: Prices) -> Comparison:
+    """The comparison without its measurements."""
+    request = grid.request
+    return Comparison(
+        guiders=request.guiders,
+        selectors=request.selectors,
+        seeds=request.seeds,
+        trainings=[snapshot for key in grid.trainings for snapshot in _snapshots(grid, *key, facts[key], prices)],
+        rows=(),
+        truth={},
+        metrics={
+            metric.name: {"better": metric.better, "aspect": metric.aspect}
+            for metric in metrics_of(grid.first.task, registry)
+        },
+        charge_reference=request.charge_reference,
+        costs={selector: prices.cost(recipe) for (selector, _), recipe in grid.trainings.items()},
+        unknown={
+            selector: needed_for(recipe.models.values()).unknown for (selector, _), recipe in grid.trainings.items()
+        },
+        busy=prices.busy,
+        phases={name: _phases([facts[name, seed] for seed in request.seeds]) for name in request.selectors},
+        needs_end=_needs_end(grid),
+        shared_guides=shared_guides(grid),
+        shared_references=shared_references(grid),
+    )
+
+
+def _measured(
+    grid: Grid,
+    registry: Registry,
+    folder: Path,
+    networks: NetworkJobs,
+    engine: Engine,
+    comparison: Comparison,
+    observers: Observers,
+) -> dict[Cell, Any]:
+    """The records of all cells that the comparison needs; those that are missing, or of other code, are measured."""
+    cells = _cells_to_measure(grid, comparison)
+    present = [cell for cell in cells if _path(grid, folder, cell).is_file()]
+    anew = [
+        cell for cell in present if _read(_path(grid, folder, cell)).get("code") != code_of_cell(grid, registry, *cell)
+    ]
+    if anew:
+        observers("warning", text=measured_anew(len(anew), "cell", "of networks, guiders or metrics"))
+    missing = [cell for cell in cells if cell not in present or cell in anew]
+    guides = {cell: grid.guides(*cell) for cell in missing}
+    before = networks.missing({key for keys in guides.values() for key in keys})
+    jobs = [
+        Job(f"cell of {selector}, seed {seed}, step {step}", "measure", cell, networks.before(guides[cell]))
+        for cell in missing
+        for selector, seed, step in [cell]
+    ]
+    done = len(cells) - len(missing)
+    for job, record in networks.watched(engine.run([*before, *jobs])):
+        with whole_file(_path(grid, folder, job.arguments)) as file:
+            file.write(json.dumps(record, indent=1, allow_nan=False).encode())
+        done += 1
+        selector, seed, step = job.arguments
+        metrics = {guider: values["metrics"] for guider, values in record["guiders"].items()}
+        observers("cell", done=done, total=len(cells), selector=selector, seed=seed, at=step, metrics=metrics)
+    return {cell: _read(_path(grid, folder, cell)) for cell in cells}
+
+
+def _cells_to_measure(grid: Grid, comparison: Comparison) -> list[Cell]:
+    """The snapshots to measure: those chosen by budgets, and for curves those of the moments."""
+    chosen = {training for budget in BUDGETS for training in comparison.chosen(budget).values()}
+    if grid.request.curves:
+        chosen |= {training for training in comparison.trainings if training.step in grid.moments}
+    return [
+        (training.selector, training.seed, training.step) for training in comparison.trainings if training in chosen
+    ]
+
+
+def _path(grid: Grid, folder: Path, cell: Cell) -> Path:
+    selector, seed, step = cell
+    return folder / "cells" / f"{grid.request.selectors.index(selector)}-{seed}-{step}.json"
+
+
+def _read(path: Path) -> Any:
+    advice = "remove it and resume, and it is measured again"
+    check_unchanged(path, advice)
+    try:
+        return read_json_file(path)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged ({error}): {advice}") from None
+
+
+def _snapshots(grid: Grid, selector: str, seed: int, facts: Mapping[str, Any], prices: Prices) -> Iterator[Training]:
+    """The costs of a training and its references at each step of the grid."""
+    recipe = grid.trainings[selector, seed]
+    history = [Moment(**row) for row in facts["history"]]
+    references = [Moment(**row) for row in facts["references"]]
+    needed = [training for training, _ in needed_for(recipe.models.values()).trainings]
+    paid = sum(seconds_at(moment, prices.cost(training)) for training, moment in zip(needed, references, strict=True))
+    cost = prices.cost(recipe)
+    for step in grid.steps:
+        moment = moment_at(history, step)
+        yield Training(
+            selector=selector,
+            seed=seed,
+            step=step,
+            seconds=seconds_at(moment, cost),
+            clocked=moment.seconds,
+            reference=paid + facts["tables"],
+            reference_clocked=sum(moment.seconds for moment in references) + facts["tables"],
+            seen=moment.seen,
+            scored=moment.scored,
+            backpropagated=moment.backpropagated,
+        )
+
+
+def _phases(trainings: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The share of each phase in the clocked time of trainings, and facts of selection: means over the trainings.
+
+    ``evaluations`` in scoring; ``selecting``, the share of iterations with the selector on; for random selection,
+    ``effective``, the effective sample size.
+    """
+    shares = [
+        {name: taken / max(sum(training["phases"].values()), 1e-12) for name, taken in training["phases"].items()}
+        for training in trainings
+    ]
+    means = {name: statistics.fmean(share[name] for share in shares) for name in shares[0]}
+    ends = [training["history"][-1] for training in trainings]
+    means["evaluations"] = statistics.fmean(training["evaluations"] for training in trainings)
+    means["selecting"] = statistics.fmean(end["selecting"] / end["step"] for end in ends)
+    sizes = [training["effective_sample_size"] for training in trainings]
+    return means if None in sizes else {**means, "effective": statistics.fmean(sizes)}
+
+
+def _needs_end(grid: Grid) -> str | None:
+    schedule = next(iter(grid.trainings.values())).options.schedule
+    return schedule.name if schedule.needs_end else None
