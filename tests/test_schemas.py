@@ -68,7 +68,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "sampled": ["sample", str(root / "run"), "--guider", "none"],
         "compared": [
             "compare", *toy, *arms, "--guider", "none", "--guider", "autoguidance", "--selector", "none", "--selector",
-            jest, "--seeds", "0,1", "--moments", "2", "--snapshots", "2",
+            jest, "--seeds", "0,1", "--snapshots", "2",
         ],
         "studied": ["study", "toy-widths", *toy],
     }  # fmt: skip

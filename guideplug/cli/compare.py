@@ -103,9 +103,8 @@ def _request(
         _check_ranges(f"--{key.removesuffix('s')}" if options[key] else f"configuration: {key}", changes.get(key, ()))
     if options["seeds"] is not None:
         changes["seeds"] = _seeds(options["seeds"])
-    for key in ("moments", "snapshots"):
-        if options[key] is not None:
-            changes[key] = options[key]
+    if options["snapshots"] is not None:
+        changes["snapshots"] = options["snapshots"]
     if options["curves"] is not None:
         changes["curves"] = options["curves"]
     if options["charge_reference"]:
@@ -216,7 +215,7 @@ def _go(
     tell(comparison)
     drawn = len(files) - 4
     if not drawn:
-        advice = "; give --moments 8" if len(grid.moments) == 1 else ""
+        advice = "; give --snapshots 8" if len(grid.curve) == 1 else ""
         click.echo(f"{why_none(comparison)}{advice}")
     names = ", ".join(str(file.relative_to(folder)) for file in files[:4])
     figures = f", {counted(drawn, 'figure')}" if drawn else ""

@@ -21,7 +21,7 @@ def dry_run(grid: Grid, store: Store) -> None:
     torch.set_num_threads(grid.first.threads)
     mains: list[Recipe] = list(grid.trainings.values())
     others = _others(grid)
-    steps = ", ".join(map(str, grid.moments))
+    steps = ", ".join(map(str, grid.curve))
     click.echo(to_toml(grid))
     for line in pointless(grid):
         click.echo(f"# {line}")
@@ -36,8 +36,8 @@ def dry_run(grid: Grid, store: Store) -> None:
     if others:
         num_stored = sum(store.find(identity(recipe)) is not None for recipe in others)
         click.echo(f"# {counted(len(others), 'training')} of references and guides; {_share(num_stored, len(others))}")
-    budgets = min(3, len(grid.steps))  # each may choose one that is no moment
-    cells = len(mains) * min(len(grid.moments) + budgets if grid.request.curves else budgets, len(grid.steps))
+    budgets = min(3, len(grid.steps))  # each may choose one that is not of the curve
+    cells = len(mains) * min(len(grid.curve) + budgets if grid.request.curves else budgets, len(grid.steps))
     sampled = f"{cells * len(grid.request.guiders):,} times {grid.first.samples:,} samples to measure"
     click.echo(f"# up to {sampled}")
     missing: list[Recipe] = [recipe for key, recipe in grid.trainings.items() if key not in stored]

@@ -20,6 +20,7 @@ from guideplug.cli.shared_options import (
     sets,
 )
 from guideplug.cli.whole_number import Whole
+from guideplug.errors import UsageError
 
 __all__ = ["compare", "run", "sample", "study"]
 
@@ -50,6 +51,15 @@ def run(config: str | None, **options: Any) -> None:
     from guideplug.cli.commands import run_command
 
     run_command(config, options)
+
+
+def _moments_gone(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    """Refuse an option of earlier versions by its name."""
+    if value is not None:
+        raise UsageError(
+            f"--moments {value} is gone: 8 of the snapshots along each training are measured for the curves; give "
+            "--snapshots N, or leave both out"
+        )
 
 
 @click.command(cls=Command, short_help="Guiders and selectors over seeds, at equal time, examples and iterations.")
@@ -83,19 +93,18 @@ def run(config: str | None, **options: Any) -> None:
     metavar="N",
     help="Samples of each measurement, 2 or more; by default the task's.",
 )
-@click.option(
-    "--moments",
-    type=Whole(1, "moments along each training", 8),
-    metavar="N",
-    help="Moments along each training that are measured for the curves; by default 8.",
-)
+@click.option("--moments", hidden=True, expose_value=False, callback=_moments_gone)
 @click.option(
     "--snapshots",
     type=Whole(1, "snapshots along each training", 100),
     metavar="N",
-    help="Snapshots that budgets choose from; by default 100, or as many as take 1 GB of disk.",
+    help="Snapshots along each training, which budgets choose from; by default 100, or as many as take 1 GB of disk.",
 )
-@click.option("--curves/--no-curves", default=None, help="Measure the moments, the default, or only what tables need.")
+@click.option(
+    "--curves/--no-curves",
+    default=None,
+    help="Measure 8 snapshots of each training, the default, or only what tables need.",
+)
 @click.option(
     "--charge-reference",
     is_flag=True,

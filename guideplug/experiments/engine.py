@@ -4,7 +4,7 @@ The driver lists jobs; the engine submits each when those before it have ended, 
 driver alone writes the experiment's folder, and decides what runs next.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -63,22 +63,22 @@ class Engine:
             TypeError: the value of a job is no plain data.
         """
         self._check(jobs)
-        waiting, running = list(jobs), set[str]()
+        waiting, running = list(jobs), dict[str, Job]()
         while waiting or running:
             while (job := self._next(waiting, running)) is not None:
                 waiting.remove(job)
-                running.add(job.key)
+                running[job.key] = job
                 self.pool.submit(job)
             results = self.pool.wait(SECONDS_BETWEEN_CHECKS)
             for result in sorted(results, key=lambda result: result.error is not None):
                 yield result.job, _value(result)
-                running.remove(result.job.key)
+                del running[result.job.key]
                 self._ended.add(result.job.key)
             self.stop()
 
-    def _next(self, waiting: Sequence[Job], running: set[str]) -> Job | None:
+    def _next(self, waiting: Sequence[Job], running: Mapping[str, Job]) -> Job | None:
         """The job to submit now; a job that runs alone waits for those in progress, and later ones wait for it."""
-        if len(running) >= self.pool.capacity:
+        if len(running) >= self.pool.capacity or any(job.alone for job in running.values()):
             return None
         for job in waiting:
             if job.after <= self._ended:

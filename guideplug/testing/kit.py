@@ -16,6 +16,7 @@ from guideplug.config.grammar import parse
 from guideplug.config.tree import Call
 from guideplug.denoise import Space, WeightSchedule
 from guideplug.errors import ExpressionError, GuideplugError
+from guideplug.executors import Executor
 from guideplug.guide import Guider
 from guideplug.observe import Observer
 from guideplug.recipe import Recipe
@@ -27,6 +28,7 @@ from guideplug.select import Selector
 from guideplug.study import Study
 from guideplug.task import Metric, Network, Task
 from guideplug.testing.examples import examples_of, suited
+from guideplug.testing.executors import EXECUTOR, Executing
 from guideplug.testing.guided import Guided, models_for
 from guideplug.testing.guiders import GUIDER
 from guideplug.testing.imports import IMPORT, Imported
@@ -156,6 +158,8 @@ class Kit:
             yield from METRIC.findings(Measuring(strategy, task))
         elif isinstance(strategy, Observer):
             yield from OBSERVER.findings(Observing(strategy))
+        elif isinstance(strategy, Executor):
+            yield from EXECUTOR.findings(Executing(strategy))
         elif isinstance(strategy, Study):
             yield from STUDY.findings(StudyCase(strategy, self._files))
 

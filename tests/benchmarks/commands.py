@@ -64,7 +64,7 @@ COMMANDS = {
     "--set threads=1 --device cpu --out sample-file",
     "compare-dry": f"compare --task tree {SMALL} --selector none --selector random --seeds 0,1 --dry-run",
     "compare": f"compare --task tree {SMALL} --guider none --guider autoguidance --selector none "
-    "--selector 'jest(num_chunks=4)' --seeds 0,1 --moments 2 --out compare",
+    "--selector 'jest(num_chunks=4)' --seeds 0,1 --snapshots 2 --out compare",
     "compare-resumed": "compare --resume compare",
     "study-list": "study",
     "study-dry": "study weights --dry-run --device cpu --set seeds=[0]",

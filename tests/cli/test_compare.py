@@ -22,7 +22,7 @@ from guideplug.files.tensors import write_tensors
 TOY = Path(__file__).with_name("toy.py")
 GUIDEPLUG = (sys.executable, "-c", "from guideplug.cli import main; main()")
 ARMS = ("--selector", "none", "--selector", "toy-half", "--guider", "none", "--guider", "autoguidance")
-SMALL = ("--plugin", TOY, "--task", "toy", "--device", "cpu", "--moments", "4", "--snapshots", "4", "--seeds", "0,1")
+SMALL = ("--plugin", TOY, "--task", "toy", "--device", "cpu", "--snapshots", "4", "--seeds", "0,1")
 
 
 def numbers(folder: str) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def test_it_leaves_tables_values_and_figures(first: Path) -> None:
 
 def test_budgets_choose_among_all_snapshots_and_curves_are_measured_at_moments(cli: Any) -> None:
     """Half of the examples of a step: 40 steps of it are as many examples as 20 without, a snapshot but no moment."""
-    dense = (*SMALL[: SMALL.index("--moments")], "--moments", "3", "--seeds", "0,1", "--no-curves")
+    dense = (*SMALL[: SMALL.index("--snapshots")], "--seeds", "0,1", "--no-curves")
     cli("compare", *dense, "--selector", "none", "--selector", "toy-half", "--out", "dense")
     found = json.loads(Path("dense/compare.json").read_text())
     assert {row["step"] for row in found["trainings"]} == set(range(1, 41))
@@ -314,7 +314,7 @@ MISTAKES = {
     "a length in examples": (["--duration", "1Mex"], ["--duration 1Mex is examples", "counts iterations"]),
     "a length without unit": (["--duration", "16"], ["--duration 16 is", "as in 16it"]),
     "a length of nothing": (["--duration", "0it"], ["--duration 0it", "must be positive"]),
-    "no moments": (["--moments", "0"], ["--moments 0 is below 1", "as in --moments 8"]),
+    "moments": (["--moments", "4"], ["--moments 4 is gone", "give --snapshots N"]),
     "no samples": (["--samples", "1"], ["--samples 1 is below 2", "as in --samples 4096"]),
     "jobs that are no number": (["--jobs", "x"], ["--jobs x is no whole number", "as in --jobs 2"]),
     "an option of one guider": (["--guider", "cfg", "--set", "guider.weight=2"], ["--set guider.weight", "--guider"]),

@@ -34,7 +34,7 @@ def test_a_study_is_told_and_resumed_with_other_observers(cli: Any) -> None:
 
 
 def test_a_comparison_is_told_and_shown(cli: Any) -> None:
-    small = ("--plugin", TOY, "--task", "toy", "--device", "cpu", "--moments", "2", "--snapshots", "2")
+    small = ("--plugin", TOY, "--task", "toy", "--device", "cpu", "--snapshots", "2")
     cli("compare", *small, "--selector", "toy-half", "--observer", "toy-failing(at=cell)", "--out", "c")
     found = events("c")
     assert [one["event"] for one in (found[0], found[-1])] == ["run", "end"]

@@ -11,7 +11,7 @@ METRIC = ("torch.cdist(arm.samples, CENTRES).min(1).values", "torch.cdist(arm.sa
 FIGURE = ("path.write_bytes(PNG)", "path.write_bytes(PNG + b'')  # as before")
 STUDY = ("study", "toy-widths", "--device", "cpu")
 COMPARISON = (
-    "compare", "--task", "toy", "--device", "cpu", "--moments", "2", "--snapshots", "2", "--seeds", "0,1",
+    "compare", "--task", "toy", "--device", "cpu", "--snapshots", "2", "--seeds", "0,1",
     "--guider", "none", "--guider", "autoguidance", "--selector", "none",
 )  # fmt: skip
 

@@ -30,7 +30,6 @@ GRID = f"""
 task = "toy"
 guiders = ["none", "autoguidance"]
 seeds = [0, 1]
-moments = 1
 snapshots = 1
 samples = 16
 device = "cpu"

@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     ),
     "compare": (
         "compare", *SMALL, "--task", "toy", "--selector", "none", "--selector", "toy-half", "--guider", "none",
-        "--guider", "autoguidance", "--seeds", "0,1", "--duration", "16it", "--moments", "2", "--snapshots", "2",
+        "--guider", "autoguidance", "--seeds", "0,1", "--duration", "16it", "--snapshots", "2",
     ),
     "study": ("study", "toy-widths", *SMALL),
 }  # fmt: skip

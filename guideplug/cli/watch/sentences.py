@@ -43,6 +43,8 @@ def event_line(name: str, data: Mapping[str, Any]) -> str:
             return f"{name} {data['done']:,} of {data['total']:,}: {data['which']}, {lasting(data['seconds'])}"
         case "training":
             return f"trained {data['done']:,} of {data['total']:,}: {data['which']}, {lasting(data['seconds'])}"
+        case "price":
+            return f"an iteration {data['which']} takes {1000 * data['seconds']:.3g} ms"
         case "cell":
             where = f"{data['selector']}, seed {data['seed']}, step {data['at']:,}"
             return f"measured {data['done']:,} of {data['total']:,}: {where}"

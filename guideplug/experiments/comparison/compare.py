@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from guideplug.errors import RunError
-from guideplug.executors import Executor, Job
+from guideplug.executors import Executor, Job, Serial
 from guideplug.experiments.comparison.costs import seconds_at
 from guideplug.experiments.comparison.grid import Grid
 from guideplug.experiments.comparison.prices import Prices, read_prices, write_prices
@@ -52,8 +52,8 @@ def compare(
     folder: Path,
     store: Store,
     *,
-    executor: Executor,
-    observers: Observers,
+    executor: Executor | None = None,
+    observers: Observers | None = None,
 ) -> Comparison:
     """Do the remaining work, and collect the results.
 
@@ -62,17 +62,18 @@ def compare(
         registry: the plugins.
         folder: where cells and costs are kept.
         store: where networks are kept.
-        executor: where jobs run.
+        executor: where jobs run; None for this process.
         observers: receive ``network``, ``training``, ``price`` and ``cell``; those of this process also ``step``.
 
     Raises:
         GuideplugError: what failed; finished work is kept.
         Interrupted: SIGINT or SIGTERM; the comparison can be resumed.
     """
+    observers = observers or Observers()
     (folder / "cells").mkdir(exist_ok=True)
     prices = read_prices(grid, folder)
     networks = NetworkJobs(grid.networks, store, observers)
-    with engine_on(executor, workers_of(grid, registry, store, observers)) as engine:
+    with engine_on(executor or Serial(), workers_of(grid, registry, store, observers)) as engine:
         facts = _trained(grid, store, networks, engine, observers)
         if prices is None:
             prices = _priced(grid, folder, engine, observers)
@@ -182,10 +183,10 @@ def _measured(
 
 
 def _cells_to_measure(grid: Grid, comparison: Comparison) -> list[Cell]:
-    """The snapshots to measure: those chosen by budgets, and for curves those of the moments."""
+    """The snapshots to measure: those chosen by budgets, and for curves those of the grid."""
     chosen = {training for budget in BUDGETS for training in comparison.chosen(budget).values()}
     if grid.request.curves:
-        chosen |= {training for training in comparison.trainings if training.step in grid.moments}
+        chosen |= {training for training in comparison.trainings if training.step in grid.curve}
     return [
         (training.selector, training.seed, training.step) for training in comparison.trainings if training in chosen
     ]

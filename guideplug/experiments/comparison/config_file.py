@@ -9,7 +9,7 @@ import attrs
 import tomli_w
 
 from guideplug.errors import ConfigError, nearest
-from guideplug.experiments.comparison.grid import Grid, Published
+from guideplug.experiments.comparison.grid import CURVE, Grid, Published
 from guideplug.run.resolve import KEYS, observers_table, read_toml, to_table
 
 __all__ = ["GridFile", "read_grid", "to_toml"]
@@ -41,7 +41,6 @@ OWN_KEYS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "guiders": (_texts, 'texts in square brackets, as in ["none", "cfg"]'),
     "selectors": (_texts, 'texts in square brackets, as in ["none", "jest"]'),
     "seeds": (_numbers, "whole numbers in square brackets, as in [0, 1, 2]"),
-    "moments": (_whole, "a whole number"),
     "snapshots": (_whole, "a whole number"),
     "curves": (_yes_or_no, "true or false"),
     "charge_reference": (_yes_or_no, "true or false"),
@@ -75,7 +74,12 @@ def read_grid(path: Path) -> GridFile:
     Raises:
         ConfigError: it is missing, not TOML, has an unknown key, or a value of the wrong type.
     """
-    raw = read_toml(path, (*KEYS, *OWN_KEYS))
+    raw = read_toml(path, (*KEYS, *OWN_KEYS, "moments"))
+    if "moments" in raw:
+        raise ConfigError(
+            f"configuration {path} has the key 'moments', which is gone: {CURVE} of the snapshots are measured for the "
+            "curves; leave it out, and give snapshots, such as snapshots = 100"
+        )
     for key in ("guider", "selector", "seed"):
         if key in raw:
             raise ConfigError(f"configuration {path} has the key {key!r}: a comparison has a list, {key}s = [...]")
@@ -116,7 +120,6 @@ def to_toml(grid: Grid) -> str:
         "guiders": list(request.guiders),
         "selectors": list(request.selectors),
         "seeds": list(request.seeds),
-        "moments": request.moments,
         **({} if request.snapshots is None else {"snapshots": request.snapshots}),
         "curves": request.curves,
         "charge_reference": request.charge_reference,

@@ -6,8 +6,7 @@ in place of the guider, the selector and the seed:
     guiders = ["none", "autoguidance(weight=1.5:3:0.5)"]      a range is an arm for each of its numbers
     selectors = ["none", "early-jest"]
     seeds = [0, 1, 2]
-    moments = 16                                              moments along each training that are measured
-    snapshots = 100                                           snapshots that budgets choose from
+    snapshots = 100                                           along each training; 8 of them are measured for curves
 """
 
 import itertools
@@ -27,9 +26,11 @@ from guideplug.run.measure import metrics_of
 from guideplug.run.preflight import preflight
 from guideplug.run.resolve import Request, RunConfig, resolve
 
-__all__ = ["MOST_RUNS", "Grid", "GridRequest", "Published", "prepare_grid", "resolve_grid"]
+__all__ = ["CURVE", "MOST_RUNS", "Grid", "GridRequest", "Published", "prepare_grid", "resolve_grid"]
 
 SNAPSHOTS, MOST_BYTES = 100, 10**9
+CURVE = 8
+"""Snapshots along each training that are measured for the curves."""
 MOST_RUNS = 10_000
 
 
@@ -53,10 +54,8 @@ class GridRequest:
         run: the values common to all runs; guider, selector and seed come from the grid.
         guiders, selectors: expressions, "none" for none; ranges are expanded.
         seeds: of the trainings.
-        moments: number of moments along each training that are measured for the curves.
-        snapshots: number of snapshots per training that budgets choose from; None for 100, or as many as take 1 GB, but
-            at least the moments.
-        curves: whether every snapshot is measured, or only those that the tables need.
+        snapshots: number of snapshots per training that budgets choose from; None for 100, or as many as take 1 GB.
+        curves: whether 8 snapshots along each training are measured, or only those that the tables need.
         charge_reference: whether the training of a selector's reference counts as its time.
         published: numbers to print beside the results.
     """
@@ -65,7 +64,6 @@ class GridRequest:
     guiders: Sequence[str] = (NONE,)
     selectors: Sequence[str] = (NONE,)
     seeds: Sequence[int] = (0,)
-    moments: int = 8
     snapshots: int | None = None
     curves: bool = True
     charge_reference: bool = False
@@ -80,13 +78,13 @@ class Grid:
         request: the request, its expressions in short form, ranges expanded.
         configs: the run of each (guider, selector, seed).
         steps: the snapshots along each training, in optimiser steps; the last is its end.
-        moments: the steps that are measured for the curves.
+        curve: the snapshots that are measured for the curves.
     """
 
     request: GridRequest
     configs: Mapping[tuple[str, str, int], RunConfig]
     steps: tuple[int, ...]
-    moments: tuple[int, ...]
+    curve: tuple[int, ...]
 
     @property
     def trainings(self) -> dict[tuple[str, int], MainRecipe]:
@@ -164,8 +162,6 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
     """
     if not (request.guiders and request.selectors and request.seeds):
         raise ConfigError("a comparison needs at least one guider, one selector and one seed; none is a guider too")
-    if request.moments < 1:
-        raise ConfigError(f"moments is {request.moments}: give at least 1, which measures the end of each training")
     if request.snapshots is not None and request.snapshots < 1:
         raise ConfigError(f"snapshots is {request.snapshots}: give at least 1, which keeps the end of each training")
     if any(type(seed) is not int or seed < 0 for seed in request.seeds):
@@ -218,16 +214,16 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
                 raise ConfigError(
                     f"published: this comparison has no {name} {value!r}{nearest(value, names)}: {', '.join(names)}"
                 )
-    moments = _evenly(steps, request.moments)
-    kept = _evenly(steps, _many(main) if request.snapshots is None else request.snapshots)
-    grid = Grid(settled, configs, tuple(sorted({*moments, *kept})), moments)
+    snapshots = _evenly(steps, _many(main) if request.snapshots is None else request.snapshots)
+    curve = tuple(snapshots[number - 1] for number in _evenly(len(snapshots), CURVE))
+    grid = Grid(settled, configs, snapshots, curve)
     lacking = set()
     for key in configs:
         for step in grid.steps:
             try:
                 grid.at(*key, step)
             except ValueError as error:  # no snapshot exists so early, for a role
-                if step in moments or request.snapshots is not None:
+                if step in curve or request.snapshots is not None:
                     raise RecipeError(f"after {step} of {steps} iterations: {error}") from None
                 lacking.add(step)
     return attrs.evolve(grid, steps=tuple(step for step in grid.steps if step not in lacking))
@@ -244,7 +240,7 @@ def _spread(texts: Sequence[str]) -> list[str]:
 
 
 def _evenly(steps: int, count: int) -> tuple[int, ...]:
-    """At most ``count`` moments along a training, evenly spaced; the last is its end."""
+    """At most ``count`` of the numbers from 1 to ``steps``, evenly spaced; the last is ``steps``."""
     count = min(count, steps)
     return tuple(-(-steps * number // count) for number in range(1, count + 1))
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from guideplug.denoise import Condition
 from guideplug.errors import RunError
-from guideplug.executors import Executor, Job
+from guideplug.executors import Executor, Job, Serial
 from guideplug.experiments.engine import engine_on
 from guideplug.experiments.networks import NetworkJobs
 from guideplug.experiments.studies.study_plan import Plan, fingerprint
@@ -48,8 +48,8 @@ def run_study(
     folder: Path,
     store: Store,
     *,
-    executor: Executor,
-    observers: Observers,
+    executor: Executor | None = None,
+    observers: Observers | None = None,
 ) -> Findings:
     """Do the remaining work, and collect the results.
 
@@ -58,13 +58,14 @@ def run_study(
         registry: the plugins.
         folder: the study's folder, with a folder ``trials``.
         store: where networks are kept.
-        executor: where jobs run.
+        executor: where jobs run; None for this process.
         observers: receive ``network`` and ``trial``; those of this process also the events of trainings.
 
     Raises:
         GuideplugError: what failed; finished work is kept.
         Interrupted: SIGINT or SIGTERM; the study can be resumed.
     """
+    observers = observers or Observers()
     if missing := _missing(plan, registry, folder, observers):
         networks = NetworkJobs(plan.networks, store, observers)
         before = networks.missing({key for number in missing for key in plan.needs[number]})
@@ -73,7 +74,7 @@ def run_study(
             for number in missing
         ]
         done = len(plan.trials) - len(missing)
-        with engine_on(executor, workers_of(plan, registry, store, observers)) as engine:
+        with engine_on(executor or Serial(), workers_of(plan, registry, store, observers)) as engine:
             for job, value in networks.watched(engine.run([*before, *jobs])):
                 (number,) = job.arguments
                 _write(folder, number, value)

@@ -1,4 +1,4 @@
-"""Processes that work on cells: what they answer, how they fail, and that nobody is left waiting."""
+"""Processes that run jobs: what they return, how they fail, and that none is left."""
 
 import os
 import signal
@@ -9,11 +9,13 @@ from typing import Any
 import attrs
 import pytest
 
-from guideplug.experiments.comparison.workers import Cell, asked_to_leave, workers
-from guideplug.errors import DivergenceError, RunError
-from guideplug.executors.interrupt import Interrupted
+from guideplug.errors import DivergenceError, RunError, WorkerLost
+from guideplug.executors import Job, Processes, Serial, WorkerSource
+from guideplug.executors.interrupt import Interrupted, handle_signals
+from guideplug.experiments.engine import engine_on
+from guideplug.testing import check_executor
 
-CELLS: list[Cell] = [(name, seed, 0) for name in "ab" for seed in range(3)]
+NUMBERS = range(6)
 
 
 @pytest.fixture(autouse=True)
@@ -23,23 +25,23 @@ def _findable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @attrs.define
-class Desk:
+class Worker:
     """Answers, fails, or takes its time, as the cell says."""
 
     folder: Path
     calls: int = 0
 
-    def answer(self, cell: Cell) -> dict[str, Any]:
+    def answer(self, number: int) -> dict[str, Any]:
         self.calls += 1
-        return {"cell": cell, "process": os.getpid(), "calls": self.calls}
+        return {"number": number, "process": os.getpid(), "calls": self.calls}
 
-    def diverge(self, cell: Cell) -> dict[str, Any]:
+    def diverge(self, number: int) -> dict[str, Any]:
         """The first fails while the others work; they ask whether to stop after every step."""
-        if cell == CELLS[0]:
+        if number == 0:
             while not list(self.folder.iterdir()):
                 time.sleep(0.01)
             raise DivergenceError("a diverged")
-        with asked_to_leave() as stop:
+        with handle_signals() as stop:
             self.folder.joinpath(f"began-{os.getpid()}").touch()
             try:
                 while True:
@@ -49,59 +51,65 @@ class Desk:
                 self.folder.joinpath(f"saved-{os.getpid()}").touch()
                 raise
 
-    def end_unasked(self, cell: Cell) -> dict[str, Any]:
+    def end_unasked(self, number: int) -> dict[str, Any]:
         """The others' blocks end by themselves just after they were asked to stop, and nobody looks at the flag."""
-        if cell == CELLS[0]:
-            return self.diverge(cell)
-        with asked_to_leave() as stop:
+        if number == 0:
+            return self.diverge(number)
+        with handle_signals() as stop:
             self.folder.joinpath(f"began-{os.getpid()}").touch()
             while stop.signal is None:
                 time.sleep(0.01)
         self.folder.joinpath("stayed").touch()
         return {}
 
-    def stubborn(self, cell: Cell) -> dict[str, Any]:
-        if cell == CELLS[0]:
-            return self.diverge(cell)
-        with asked_to_leave():
+    def stubborn(self, number: int) -> dict[str, Any]:
+        if number == 0:
+            return self.diverge(number)
+        with handle_signals():
             self.folder.joinpath(f"began-{os.getpid()}").touch()
             time.sleep(600)
         return {}
 
-    def bug(self, cell: Cell) -> dict[str, Any]:
-        return {"never": {}[cell]}
+    def bug(self, number: int) -> dict[str, Any]:
+        return {"never": {}[number]}
 
-    def killed(self, cell: Cell) -> dict[str, Any]:
-        if cell == CELLS[3]:
+    def killed(self, number: int) -> dict[str, Any]:
+        if number == 3:
             os.kill(os.getpid(), signal.SIGKILL)
         return {}
 
-    def asked(self, cell: Cell) -> dict[str, Any]:
+    def asked(self, number: int) -> dict[str, Any]:
         """The one who asks gets a signal while all work."""
-        with asked_to_leave() as stop:
+        with handle_signals() as stop:
             os.kill(os.getppid(), signal.SIGTERM)
             while True:
                 time.sleep(0.01)
                 stop()
 
 
-def refuse(folder: Path) -> Desk:
+def refuse(folder: Path) -> Worker:
     raise RunError("no worker")
 
 
-def gather(folder: Path, what: str, jobs: int = 2, make: Any = Desk) -> dict[Cell, dict[str, Any]]:
-    with workers(jobs, make, (folder,)) as run:
-        return dict(run(what, CELLS))
+def gather(folder: Path, method: str, make: Any = Worker) -> dict[int, dict[str, Any]]:
+    jobs = [Job(f"job {number}", method, (number,)) for number in NUMBERS]
+    with engine_on(Processes(2), WorkerSource(None, make, (folder,))) as engine:
+        return {job.arguments[0]: value for job, value in engine.run(jobs)}
 
 
-def test_every_cell_is_answered_by_processes_that_are_kept(tmp_path: Path) -> None:
-    found = gather(tmp_path, "answer")
-    assert sorted(found) == sorted(CELLS)
-    assert all(answer["cell"] == cell for cell, answer in found.items())
-    processes = {answer["process"] for answer in found.values()}
+@pytest.mark.parametrize("executor", [Serial(), Processes(2)], ids=["serial", "processes"])
+def test_the_laws_hold(executor: Any) -> None:
+    check_executor(executor)
+
+
+def test_every_job_is_run_by_processes_that_are_kept(tmp_path: Path) -> None:
+    values = gather(tmp_path, "answer")
+    assert sorted(values) == list(NUMBERS)
+    assert all(value["number"] == number for number, value in values.items())
+    processes = {value["process"] for value in values.values()}
     assert 1 <= len(processes) <= 2
     assert os.getpid() not in processes
-    assert sum(max(a["calls"] for a in found.values() if a["process"] == one) for one in processes) == len(CELLS)
+    assert sum(max(v["calls"] for v in values.values() if v["process"] == one) for one in processes) == len(NUMBERS)
 
 
 @pytest.mark.parametrize("what", ["diverge", "end_unasked"])
@@ -116,7 +124,7 @@ def test_when_one_fails_the_others_save_and_leave(tmp_path: Path, what: str) -> 
 
 
 def test_one_that_does_not_leave_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guideplug.experiments.comparison.workers.PATIENCE", 0.3)
+    monkeypatch.setattr("guideplug.executors.processes.PATIENCE", 0.3)
     with pytest.raises(DivergenceError):
         gather(tmp_path, "stubborn")
     (began,) = tmp_path.glob("began-*")
@@ -127,15 +135,15 @@ def test_one_that_does_not_leave_is_killed(tmp_path: Path, monkeypatch: pytest.M
 def test_a_bug_keeps_its_traceback(tmp_path: Path) -> None:
     with pytest.raises(KeyError) as caught:
         gather(tmp_path, "bug")
-    assert 'return {"never": {}[cell]}' in str(caught.value.__cause__)
+    assert 'return {"never": {}[number]}' in str(caught.value.__cause__)
 
 
 def test_a_killed_process_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"ended by signal 9 \(SIGKILL\) while it was at \('b', 0, 0\).*--resume"):
+    with pytest.raises(WorkerLost, match=r"ended by signal 9 \(SIGKILL\) while it was at job 3;.*--resume"):
         gather(tmp_path, "killed")
 
 
-def test_a_desk_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_worker_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no worker"):
         gather(tmp_path, "answer", make=refuse)
 

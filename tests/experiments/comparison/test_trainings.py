@@ -7,8 +7,8 @@ import pytest
 from attrs import evolve
 
 from guideplug import FineTune, LogNormal, Recipe, Train, TrainOptions
-from guideplug.experiments.comparison.trainings import iteration_of, needed_for, plain
 from guideplug.config import Duration
+from guideplug.experiments.comparison.trainings import iteration_of, needed_for, plain
 from guideplug.recipes import Load, Snapshot, Synthetic
 from guideplug_edm import Euler
 from guideplug_random import Random

@@ -8,10 +8,10 @@ import attrs
 import pytest
 
 from guideplug import Recipe, Registry, Study, Trial
-from guideplug.experiments.comparison.grid import Grid, GridRequest, resolve_grid
-from guideplug.experiments.comparison.shared import shared_guides, shared_references
 from guideplug.config import Strategy, format_value, write
 from guideplug.errors import GuideplugError
+from guideplug.experiments.comparison.grid import Grid, GridRequest, resolve_grid
+from guideplug.experiments.comparison.shared import shared_guides, shared_references
 from guideplug.guide import Guider
 from guideplug.recipe import nested_recipes
 from guideplug.run.resolve import Request, RunConfig, resolve
@@ -78,7 +78,7 @@ def test_the_seed_of_every_network_of_a_run_is_the_runs(offered: Mapping[type[St
 def grid(sets: tuple[tuple[str, str], ...] = (), models: Mapping[str, str] | None = None, **changes: Any) -> Grid:
     values = {"task": "tree", "device": "cpu", "threads": 1}
     request = GridRequest(run=Request(values, models=models or {}, sets=sets), **{"seeds": (0, 1), **changes})
-    return resolve_grid(attrs.evolve(request, snapshots=4, moments=2), REGISTRY)
+    return resolve_grid(attrs.evolve(request, snapshots=4), REGISTRY)
 
 
 def test_a_comparison_of_everything_shares_nothing_by_default(offered: Mapping[type[Strategy], list[str]]) -> None:
