@@ -53,8 +53,8 @@ def test_it_leaves_tables_values_and_figures(first: Path) -> None:
     assert text.count("| autoguidance with toy-half |") == 3 + 3 * 2  # three budgets, and its differences to two others
 
 
-def test_budgets_choose_among_all_snapshots_and_curves_are_measured_at_moments(cli: Any) -> None:
-    """Half of the examples of a step: 40 steps of it are as many examples as 20 without, a snapshot but no moment."""
+def test_budgets_choose_among_all_snapshots_and_curves_are_measured_at_eight(cli: Any) -> None:
+    """Half of the examples of a step: 40 steps of it are as many examples as 20 without."""
     dense = (*SMALL[: SMALL.index("--snapshots")], "--seeds", "0,1", "--no-curves")
     cli("compare", *dense, "--selector", "none", "--selector", "toy-half", "--out", "dense")
     found = json.loads(Path("dense/compare.json").read_text())
@@ -62,7 +62,7 @@ def test_budgets_choose_among_all_snapshots_and_curves_are_measured_at_moments(c
     chosen = {(row["selector"], row["step"], row["spent"]) for row in found["chosen"]["examples"]}
     assert chosen == {("none", 20, 1280), ("toy-half", 40, 1280)}
     cli("compare", *[one for one in dense if one != "--no-curves"], "--selector", "none", "--out", "curves")
-    assert {row["step"] for row in numbers("curves")["rows"]} == {14, 27, 40}
+    assert {row["step"] for row in numbers("curves")["rows"]} == {5, 10, 15, 20, 25, 30, 35, 40}
 
 
 def test_what_it_measures_is_what_a_run_measures(cli: Any, first: Path) -> None:

@@ -1,15 +1,12 @@
-"""What `guideplug compare` prints: tables that fit, few sentences, where it is, and what there is to do."""
+"""What `guideplug compare` prints: tables that fit, and few sentences."""
 
-import io
 import re
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
-from rich.console import Console
 
-from guideplug.cli.compare_progress import CompareProgress
 from guideplug.cli.compare_tables import WIDTH, grouped, tell
 from guideplug.experiments.comparison.result import Comparison, Row, Training
 
@@ -143,88 +140,3 @@ def test_metrics_are_named_where_not_all_are_told() -> None:
     same = [attrs.evolve(row, metrics={name: float(row.seed) for name in row.metrics}) for row in found.rows]
     alike = "At equal time, examples and iterations, no metric can tell from A: B, C, D, E, F, G, H"
     assert grouped(attrs.evolve(found, rows=same), letters)[0] == alike
-
-
-# Where it is
-
-
-def lines_of(trainings: int, measured: int) -> list[str]:
-    return [
-        *(f"trained {n + 1} of {trainings}: none, seed {n}, 1.0 s" for n in range(trainings)),
-        "an iteration without selection: 1.5 ms (1.4 to 1.6)",
-        "an iteration with jest: 2.5 ms (2.4 to 2.6)",
-        *(f"measured {n + 1} of {measured}: none, seed 0, step {n}" for n in range(measured)),
-    ]
-
-
-def followed(found: set[tuple[str, int]], terminal: bool = False) -> str:
-    file = io.StringIO()
-    told = CompareProgress(Console(file=file, force_terminal=terminal, width=100), found, 12)
-    for line in lines_of(12, 48):
-        told(line)
-    told("something else")
-    told.close()
-    return file.getvalue()
-
-
-def test_about_ten_lines_where_there_is_no_terminal() -> None:
-    lines = [line.split("] ")[1] for line in followed(set()).splitlines()]
-    assert len(lines) == 4 + 1 + 4 + 1
-    assert re.fullmatch(r"trained 3 of 12, about 1 s left", lines[0])
-    assert lines[3:5] == ["trained 12 of 12", "priced 2 kinds of iterations: 1.5 to 2.5 ms each (costs.json)"]
-    assert lines[-2:] == ["measured 48 of 48", "something else"]
-
-
-def test_what_was_found_was_not_trained() -> None:
-    assert "3 of 12 trainings: trained 1, found 2 in the store, about 1 s left" in followed({("none", 0), ("none", 2)})
-    every = {("none", seed) for seed in range(12)}
-    assert "12 of 12 trainings: found 12 in the store\n" in followed(every)
-    assert "trained" not in followed(every)
-
-
-def test_one_line_on_a_terminal() -> None:
-    text = followed(set(), terminal=True)
-    assert re.findall(r"\[ +\d+ s\] ([^\n\r]*)", text) == [
-        "trained 12 of 12",
-        "priced 2 kinds of iterations: 1.5 to 2.5 ms each (costs.json)",
-        "measured 48 of 48",
-        "something else",
-    ]
-
-
-# What there is to do, and what is pointless
-
-
-def test_a_dry_run_counts_what_the_store_has(cli: Any) -> None:
-    arms = (*TOYS, "--selector", "none", "--selector", "toy-half", "--guider", "autoguidance")
-    arms = (*arms, "--snapshots", "2")
-    told = cli("compare", *arms, "--seeds", "0,1", "--moments", "2", "--dry-run").stdout
-    each = "2 snapshots each, measured at 20, 40 and the budgets"
-    assert f"# 4 trainings of 40 iterations, {each}; none of them in the store already" in told
-    assert "# 2 trainings of references and guides; none of them in the store already" in told
-    assert "# up to 8 times 32 samples to measure" in told
-    assert re.search(r"# training takes about \d+ s here; ", told)
-    assert cli.files() == set()
-    cli("compare", *arms, "--seeds", "0", "--moments", "2", "--out", "run")
-    told = cli("compare", *arms, "--seeds", "0,1", "--moments", "2", "--dry-run", "--jobs", "2").stdout
-    assert "measured at 20, 40 and the budgets; 2 of them in the store already" in told
-    assert "# 2 trainings of references and guides; 1 of them in the store already" in told
-    assert "in 2 processes, if each has a core" in told
-    told = cli("compare", *arms, "--seeds", "0", "--moments", "4", "--dry-run").stdout
-    assert "# 2 trainings in the store with other snapshots: done once more for these" in told
-    told = cli("compare", *arms, "--seeds", "0", "--moments", "2", "--out", "again").stdout
-    assert "2 of 2 trainings: found 2 in the store" in told
-
-
-def test_one_arm_and_one_seed_are_told_before_any_work(cli: Any) -> None:
-    seed, arm = "one seed: no interval can be given; give --seeds 0,1,2", "one arm: there is nothing to compare it with"
-    told = cli("compare", *TOYS, "--moments", "1", "--out", "run").stdout
-    assert told.startswith(f"{seed}\n{arm}")
-    assert "1 seeds" not in told
-    assert "no curves: one snapshot an arm; give --moments 8\npage: run/report.html\nfolder: run (tables.md, " in told
-    assert not Path("run/figures").exists()
-    told = cli("compare", *TOYS, "--dry-run").stdout
-    assert f"# {seed}\n# {arm}" in told
-    told = cli("compare", *TOYS, "--dry-run", "--seeds", "0,1", "--selector", "none", "--selector", "random").stdout
-    assert seed not in told
-    assert arm not in told
