@@ -33,7 +33,18 @@ ROOMS = [
 
 ONLY_FOR_TYPES = {
     # Hook specifications name every kind in annotations; a registry is there before torch is imported.
-    "registry": {"denoise", "executors", "guide", "observe", "recipe", "reward", "sample", "select", "study", "task"},
+    "registry": {
+        "denoise",
+        "executors",
+        "guide",
+        "observe",
+        "recipe",
+        "reward",
+        "sample",
+        "select",
+        "study",
+        "task",
+    },  # fmt: skip
 }
 """What a room names in annotations alone, each with its reason; four rooms at most."""
 

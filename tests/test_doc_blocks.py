@@ -9,7 +9,7 @@
 Commands that answer in seconds are executed. ``run``, ``compare`` and ``study`` are carried out with ``--dry-run``, but
 for its estimate of time: configuration, networks and files are resolved, and guided networks are tried.
 ``sample``, which has no such option, stops at the same place. ``demo`` and programs that are not guideplug's are read
-and no more: tests/test_demo.py runs the demo, .ci the others. A line with the comment ``# refused`` must be refused.
+and no more: tests/cli/demo runs the demo, .ci the others. A line with the comment ``# refused`` must be refused.
 """
 
 import doctest

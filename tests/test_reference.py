@@ -18,8 +18,8 @@ import guideplug
 from guideplug import Registry, Strategy, Task, Train, TrainOptions
 from guideplug.cli.main import main
 from guideplug.cli.strategy_data import strategy_data, type_name
-from guideplug.experiments.comparison.config_file import OWN_KEYS
 from guideplug.config import format_value, write
+from guideplug.experiments.comparison.config_file import OWN_KEYS
 from guideplug.run.resolve import KEYS, NUMBERS, STRATEGIES, RunConfig
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"

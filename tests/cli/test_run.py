@@ -407,7 +407,7 @@ def test_a_failing_observer_does_not_touch_the_run(cli: Any, at: str, how: str, 
     guided = [*GUIDED, "--selector", "toy-half"]
     cli.toy(*guided, "--out", "one")
     result = cli.toy(*guided, "--out", "two", "--fresh", "--observer", f"toy-failing(at={at}, how={how})")
-    if at == "open":  # `SystemExit` and the like are in `tests/test_registry.py`
+    if at == "open":  # `SystemExit` and the like are in `tests/test_observe.py`
         assert "failed at 'open'" in result.stderr
     assert result.stderr.count("warning: observer toy-failing failed") == len(result.stderr.splitlines()) == 1
     assert error in result.stderr

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guideplug import Guider, Network, Registry, Sampler, Selector, Task, WeightSchedule
-from guideplug.experiments.comparison.config_file import OWN_KEYS, read_grid
 from guideplug.config import Duration, Reader, along_range, expand_ranges, format_value, without_ranges, write
 from guideplug.errors import GuideplugError
+from guideplug.experiments.comparison.config_file import OWN_KEYS, read_grid
 from guideplug.files.trust import guarded
 from guideplug.recipe import Recipe
 from guideplug.reward import Reward

@@ -1,12 +1,10 @@
 """The affine space's rules, conditions put in place of the given one, functions of denoisers, and refusals."""
 
-import math
-
 import pytest
 import torch
 from torch import nn
 
-from guideplug.denoise import Affine, Combine, Gate, Leaf, Space, Weight, WeightInput, calls, select_rows, tally
+from guideplug.denoise import Affine, Combine, Gate, Leaf, Space, Weight, calls, tally
 from guideplug.errors import ConditionError, DenoiserError
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
 
@@ -346,104 +344,6 @@ class TestCombine:
         assert base.trajectory() is base
 
 
-class TestPlan:
-    """What is evaluated is planned once a trajectory, and again when the condition is another."""
-
-    @pytest.fixture
-    def joined(self, monkeypatch):
-        """How often conditions were put together."""
-        from guideplug.denoise import plan
-
-        found = []
-        plain = plan.concatenate
-        monkeypatch.setattr(plan, "concatenate", lambda conditions: (found.append(1), plain(conditions))[1])
-        return found
-
-    @pytest.mark.parametrize("kind", CONDITIONS[1:])
-    @torch.no_grad()
-    def test_once_a_trajectory_and_once_an_interval(self, joined, kind):
-        base, weak = networks(kind)
-        x, condition = asked(kind)
-        point = base + 2 * (base - base.unconditional()) + Gate(0.5) * (base - weak)
-        path = point.trajectory()
-        for sigma in (3.0, 2.0, 1.0, 0.4, 0.2, 0.1):
-            assert torch.equal(path(x, sigma, condition), point(x, sigma, condition))
-        assert len(joined) == 6 + 2  # the point on its own at every step, its trajectory inside and outside the gate
-
-    @torch.no_grad()
-    def test_lone_functions_are_planned_once_too(self, joined):
-        base, _ = networks("labels")
-        x, labels = asked("labels")
-        path = Combine([base, base.unconditional()], lambda outputs, x, sigma: outputs[0] - outputs[1]).trajectory()
-        for sigma in (3.0, 2.0, 1.0):
-            path(x, sigma, labels)
-        assert len(joined) == 1
-
-    @pytest.mark.parametrize("kind", CONDITIONS[1:])
-    @torch.no_grad()
-    def test_whatever_changes_is_planned_anew(self, kind):
-        """Each change comes alone, after a call with what it changes."""
-        base, _ = networks(kind)
-        point = base + 2 * (base - base.unconditional())
-        path = point.trajectory()
-        x, condition = asked(kind)
-
-        def same(x, condition):
-            return torch.equal(path(x, 1.0, condition), point(x, 1.0, condition))
-
-        assert same(x, condition)
-        assert same(x, select_rows(condition, torch.tensor([2, 0, 1])))  # another object
-        assert same(x, condition)
-        part = next(iter(condition.values())) if isinstance(condition, dict) else condition
-        part[0] = part[1]
-        assert same(x, condition)  # changed in place
-        row = select_rows(condition, slice(0, 1))
-        assert same(x, row)
-        assert same(x[:2], row)  # another batch, for a condition that is repeated
-        assert same(x, None)
-
-    @torch.no_grad()
-    def test_a_part_that_is_put_in_place_of_another_is_seen(self):
-        base, _ = networks("masked")
-        path = (base + 2 * (base - base.unconditional())).trajectory()
-        x, condition = asked("masked")
-        for number in range(20):  # the memory of what is gone may be used for what comes
-            condition["text"] = None
-            condition["text"] = torch.full((3, 5, 4), float(number))
-            fresh = (base + 2 * (base - base.unconditional()))(x, 1.0, condition)
-            assert torch.equal(path(x, 1.0, condition), fresh)
-
-    def test_where_gradients_are_recorded_nothing_is_kept(self):
-        base, _ = networks("embedding")
-        x, condition = asked("embedding")
-        path = (base + 2 * (base - base.unconditional())).trajectory()
-        with torch.no_grad():
-            path(x, 1.0, condition)
-        condition.requires_grad_(True)
-        for _ in range(2):
-            path(x, 1.0, condition).sum().backward()
-        assert float(condition.grad.abs().sum()) > 0
-
-    def test_in_inference_mode_nothing_is_kept(self):
-        base, _ = networks("labels")
-        with torch.inference_mode():
-            x, labels = torch.ones(3, 2), torch.tensor([0, 1, 2])
-            point = base + 2 * (base - base.unconditional())
-            path = point.trajectory()
-            path(x, 1.0, labels)
-            labels[:] = 2
-            assert torch.equal(path(x, 1.0, labels), point(x, 1.0, labels))
-
-    @torch.no_grad()
-    def test_deep_functions_of_functions_are_planned_in_linear_time(self):
-        base, weak = networks()
-        point = Combine([base, weak], lambda outputs, x, sigma: outputs[0])
-        for _ in range(40):
-            point = Combine([point, point + 0.5 * (base - weak)], lambda outputs, x, sigma: outputs[0])
-        x, _ = asked("none")
-        assert torch.equal(point.trajectory()(x, 1.0), base(x, 1.0))
-
-
 class Wrong(Leaf):
     def denoise(self, x, sigma, condition):
         return x[:, :1]
@@ -455,69 +355,6 @@ def test_a_wrong_output_shape_is_refused():
     for point in (wrong, base + 2 * (base - wrong)):
         with pytest.raises(DenoiserError, match=r"Wrong returned shape \(3, 1\) for x of shape \(3, 2\)"):
             point(x, 1.0)
-
-
-class Narrow(Leaf):
-    """NaN outside of the levels that it was made for."""
-
-    def denoise(self, x, sigma, condition):
-        inside = (sigma > 0.5) & (sigma <= 2)
-        return torch.where(inside[:, None], 0.3 * x, math.nan)
-
-
-class TestGates:
-    def gated(self):
-        base, guide = GaussianDenoiser(), Narrow(Space((2,)))
-        return base, guide, base + Gate(0.5, 2.0) * (2 * (base - guide))
-
-    @pytest.mark.parametrize("sigma", [0.1, 0.5, 2.01, 80.0])
-    def test_a_guide_outside_its_gate_is_not_called(self, sigma):
-        base, guide, guided = self.gated()
-        x, _ = asked("none")
-        with tally() as counts:
-            assert torch.equal(guided(x, sigma), base(x, sigma))
-        assert counts[guide].calls == 0
-
-    @pytest.mark.parametrize("sigma", [1, 1.0, 2.0])
-    def test_inside_it_is(self, sigma):
-        base, guide, guided = self.gated()
-        x, _ = asked("none")
-        with tally() as counts:
-            torch.testing.assert_close(guided(x, sigma), 3 * base(x, sigma) - 2 * 0.3 * x)
-        assert counts[guide].calls == 1
-
-    def test_a_tensor_of_levels_calls_it_and_gates_its_rows(self):
-        base, guide, guided = self.gated()
-        x, _ = asked("none", batch=5)
-        sigma = torch.tensor([0.1, 1.0, 0.5, 2.0, 80.0])
-        with tally() as counts:
-            value = guided(x, sigma)
-        assert (counts[guide].calls, counts[guide].outputs) == (1, 5)
-        rows = torch.cat([guided(row, level) for row, level in zip(x.split(1), sigma.tolist(), strict=True)])
-        torch.testing.assert_close(value, rows)
-        assert torch.equal(value[[0, 2, 4]], base(x, sigma)[[0, 2, 4]])
-
-    def test_a_scalar_tensor_is_a_level_for_all(self):
-        _, guide, guided = self.gated()
-        x, _ = asked("none")
-        for level in (1.0, 5.0):
-            with tally() as counts:
-                value = guided(x, torch.tensor(level))
-            torch.testing.assert_close(value, guided(x, level))
-            assert counts[guide].calls == 1
-
-    @pytest.mark.parametrize(("sigma", "inside"), [(0.5, 0), (0.51, 1), (2.0, 1), (2.01, 0)])
-    def test_a_gate_is_open_above_its_low_end_and_up_to_its_high_end(self, sigma, inside):
-        gate = Gate(0.5, 2.0)
-        at = WeightInput(sigma, None, Space((2,)))
-        assert gate(at) == inside
-        assert gate(WeightInput(torch.tensor([sigma]), None, at.space)).tolist() == [inside]
-        assert gate.zero_at(at) == (not inside)
-
-    def test_ends_of_a_gate_are_checked(self):
-        for low, high in [(1.0, 1.0), (2.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (0.0, math.nan)]:
-            with pytest.raises(ValueError, match="give 0 <= low < high"):
-                Gate(low, high)
 
 
 @pytest.mark.parametrize("shape", [(3, 1), (1, 2), (2,), ()])

@@ -6,34 +6,22 @@ file of the kind holds for these: two seconds of processor time and 200 MB above
 """
 
 import hashlib
-import importlib.util
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hostile
 import numpy as np
 import pytest
+from children import Children
+from hostile_folders import STORES
 from safetensors.torch import save_file
 
 from guideplug import Registry
 from guideplug.run.resolve import Request, resolve
 
-
-def neighbour(name: str) -> Any:
-    """A module beside this one; tests are no package."""
-    spec = importlib.util.spec_from_file_location(f"safety_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-hostile, children = neighbour("hostile"), neighbour("children")
 SECONDS, MEGABYTES = 2.0, 200.0
 
 
@@ -53,7 +41,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         ["explain", "autoguidance", "--task", "points('table.csv')"],
         ["store", "verify"],
     ]
-    found = children.Children(folder, warm)
+    found = Children(folder, warm)
     yield found
     found.close()
 
@@ -108,8 +96,8 @@ def test_a_hostile_file_is_refused_in_one_line(name: str, ask: Any, work: Path) 
     assert len(line) < 2000
 
 
-@pytest.mark.parametrize("name", hostile.STORES)
+@pytest.mark.parametrize("name", STORES)
 def test_a_hostile_entry_of_the_store_is_told_and_passed_over(name: str, ask: Any, work: Path) -> None:
-    found = asked(ask, work, hostile.STORES[name], name)
+    found = asked(ask, work, STORES[name], name)
     assert found["code"] in (0, 1)
     assert "0" * 12 in found["stdout"] or "1 of 1 entries are whole" in found["stdout"]

@@ -12,7 +12,7 @@ import pytest
 from guideplug.store.source import core
 from guideplug.store.source.core import core_digest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SAME, ANOTHER = "the same", "another"
 CORE = Path(core.__file__).parents[2]
 

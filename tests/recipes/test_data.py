@@ -25,9 +25,9 @@ from guideplug import (
     TrainingStreams,
     TrainOptions,
 )
-from guideplug.experiments.comparison.trainings import needed_for
 from guideplug.config import Reader
 from guideplug.errors import GuideplugError, RecipeError
+from guideplug.experiments.comparison.trainings import needed_for
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
 from guideplug.run.builder import StoreBuilder

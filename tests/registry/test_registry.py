@@ -1,6 +1,5 @@
 """The registry: what is offered is found, what is broken is listed and stops only who asks for it."""
 
-import copy
 import importlib
 import sys
 import textwrap
@@ -13,10 +12,8 @@ import pytest
 from guideplug.config import Reader
 from guideplug.errors import PluginError, UnknownName
 from guideplug.guide import Guider
-from guideplug.observe import Listener, Observer, Observers, RunInfo
 from guideplug.recipes import Train
 from guideplug.registry.registry import Registry
-from guideplug.executors.interrupt import Interrupted, handle_signals
 from guideplug.select import Selector
 
 SELECTOR = """
@@ -39,6 +36,8 @@ class {cls}(Parent):
     name = "{name}"
     share: float = option(0.5, help="a share")
 """
+
+
 HOOK = """
 @hook
 def guideplug_selectors():
@@ -51,6 +50,7 @@ def plugin(name: str = "mine", cls: str = "Mine", extra: str = "") -> str:
 
 
 TWO = plugin(extra='@frozen\nclass Other(Parent):\n    name = "other"\n').replace("[Mine]", "[Mine, Other]")
+
 
 Install = Callable[..., None]
 
@@ -379,131 +379,3 @@ def test_a_local_file_that_offers_an_installed_name_is_a_conflict(tmp_path: Path
     registry = Registry.installed([str(path)])
     with pytest.raises(PluginError, match=r"guideplug-jest \S+ and the local file .*mine\.py: uninstall one"):
         registry.find("selector", "jest")
-
-
-# Observers
-
-
-OBSERVER = """
-from attrs import frozen
-from guideplug import Listener, RunInfo, Observer, hook, option
-
-seen = []
-
-class Notes(Listener):
-    def __init__(self, step):
-        self.step = step
-    def on_event(self, event, data):
-        seen.append((event, self.step))
-
-@frozen
-class Watcher(Observer):
-    "Notes things."
-    name = "watcher"
-    step: int = option(1, help="how often")
-
-    def open(self, observed):
-        return Notes(self.step)
-
-@hook
-def guideplug_observers():
-    return [Watcher]
-"""
-
-
-def test_observers_are_strategies_that_open_a_listener_for_each_run(tmp_path: Path) -> None:
-    path = tmp_path / "watch.py"
-    path.write_text(OBSERVER)
-    registry = Registry()
-    registry.load_file(path)
-    assert registry.names("observer") == ["watcher"]
-    chosen = Reader(registry).read(["watcher(step=3)", "watcher"], tuple[Observer, ...], "observers")
-    tell = Observers()
-    tell.open(chosen, RunInfo(tmp_path))
-    tell("step", loss=1.0)
-    assert sys.modules["guideplug_local_watch"].seen == [("step", 3), ("step", 1)]
-
-
-class _Notes(Listener):
-    """Notes what it is told, spoils it, and fails where it is told to."""
-
-    def __init__(self, fails_at: str = "", error: BaseException | None = None) -> None:
-        self.events: list[tuple[str, dict[str, Any]]] = []
-        self.fails_at, self.error, self.closed = fails_at, error or RuntimeError("my\nfault"), 0
-
-    def on_event(self, event: str, data: dict[str, Any]) -> None:
-        self.events.append((event, copy.deepcopy(data)))
-        for value in data.values():
-            if isinstance(value, list | dict):
-                value.clear()
-        data.clear()
-        if event == self.fails_at:
-            raise self.error
-
-    def close(self) -> None:
-        self.closed += 1
-        if self.fails_at == "close":
-            raise OSError("no close")
-
-
-def test_a_listener_that_fails_is_reported_once_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    good, bad, late = _Notes(), _Notes("step"), _Notes("close")
-    tell = Observers([good, bad, late])
-    for step in range(4):
-        tell("step", step=step, phases={"data": [step]})
-    tell.close()
-    tell.close()
-    assert [data["step"] for _, data in bad.events] == [0]
-    steps = [data for event, data in good.events if event == "step"]
-    assert steps == [{"step": step, "phases": {"data": [step]}} for step in range(4)]  # whatever others did to it
-    assert (bad.closed, good.closed, late.closed) == (1, 1, 1)
-    said = [data for event, data in good.events if event == "observer"]
-    assert [(data["observer"].rpartition(".")[2], data["at"], data["error"]) for data in said] == [
-        ("_Notes", "step", "RuntimeError: my fault"),
-        ("_Notes", "close", "OSError: no close"),
-    ]
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2
-    assert "failed at 'step' (RuntimeError: my fault)" in lines[0]
-    assert "failed at 'close' (OSError: no close)" in lines[1]
-
-
-def test_an_observer_that_cannot_be_opened_is_left_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    class Never(Observer):
-        name = "never"
-
-        def open(self, observed: RunInfo) -> Listener:
-            raise ImportError("no such library")
-
-    good = _Notes()
-    tell = Observers([good])
-    tell.open([Never()], RunInfo(tmp_path))
-    tell("step", step=1)
-    assert [event for event, _ in good.events] == ["observer", "step"]
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_a_listener_that_fails_at_every_event_does_not_go_on_for_ever(capsys: pytest.CaptureFixture[str]) -> None:
-    class Never(Listener):
-        def on_event(self, event: str, data: dict[str, Any]) -> None:
-            raise RuntimeError(event)
-
-        def close(self) -> None:
-            raise RuntimeError("close")
-
-    tell = Observers([Never(), Never(), Never()])
-    tell("step")
-    tell.close()
-    assert capsys.readouterr().err.count("\n") == 3
-
-
-def test_an_exit_is_a_failure_and_an_interrupt_may_be_the_users(capsys: pytest.CaptureFixture[str]) -> None:
-    Observers([_Notes("step", SystemExit(3))])("step")
-    assert "SystemExit: 3" in capsys.readouterr().err
-    with pytest.raises(KeyboardInterrupt):  # Python's own handler is there: nobody knows who raised it
-        Observers([_Notes("step", KeyboardInterrupt())])("step")
-    with handle_signals() as stop:
-        Observers([_Notes("step", KeyboardInterrupt())])("step")  # the run's handler is: the user did not
-    assert stop.signal is None
-    with pytest.raises(Interrupted), handle_signals():
-        Observers([_Notes("step", Interrupted(130))])("step")

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from guideplug.cli import main
 
-PAGE = Path(__file__).parents[2] / "docs" / "writing-a-plugin.md"
+PAGE = Path(__file__).parents[3] / "docs" / "writing-a-plugin.md"
 TITLED = re.compile(r'^```python title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 WHEEL = "import sys, setuptools.build_meta as backend; print(backend.build_wheel(sys.argv[1]))"
 USED = """
