@@ -54,19 +54,23 @@ def test_an_interrupted_run_is_refused_under_other_code(cli: Any) -> None:
     assert "is not what the run began with" in message
 
 
-def test_an_interrupted_comparison_goes_on_under_the_same_file_names(cli: Any) -> None:
-    """A cell is known by its place in the grid: number of the guider, number of the training, step."""
-    message = cli("compare", "--resume", "comparison", code=1).stderr.splitlines()[-1]
-    assert "remove it and resume" in message  # costs of iterations are those of the code that they were measured with
-    Path("comparison/costs.json").unlink()
-    kept = {path.name for path in Path("comparison/cells").iterdir()}
-    assert kept == {"0-0-4.json", "0-0-8.json"}
-    cli("compare", "--resume", "comparison")
-    names = {path.name for path in Path("comparison/cells").iterdir()}
-    assert kept < names
-    places = [re.fullmatch(r"([01])-([01])-([48])\.json", name) for name in names]
+def test_a_comparison_of_before_is_refused_by_the_key_that_is_gone(cli: Any) -> None:
+    message = cli.error("compare", "--resume", "comparison")
+    assert "has the key 'moments', which is gone" in message
+    assert "give snapshots, such as snapshots = 100" in message
+
+
+def test_cells_have_the_file_names_of_before(cli: Any) -> None:
+    """A cell is known by its place in the grid: number of the selector, seed, step."""
+    before = {path.name for path in Path("comparison/cells").iterdir()}
+    assert before == {"0-0-4.json", "0-0-8.json"}
+    text = Path("comparison/compare.toml").read_text()
+    Path("same.toml").write_text("".join(line for line in text.splitlines(True) if not line.startswith("moments")))
+    cli("compare", "same.toml", "--trust", "--out", "again")
+    names = {path.name for path in Path("again/cells").iterdir()}
+    assert before < names
+    places = [re.fullmatch(r"([01])-([01])-(\d+)\.json", name) for name in names]
     assert all(places), names
-    assert Path("comparison/compare.json").is_file()
 
 
 def test_a_study_is_shown_and_resumed(cli: Any) -> None:
