@@ -17,7 +17,6 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from guideplug.errors import RunError
 from guideplug.executors import Executor, Job, Serial
 from guideplug.experiments.comparison.costs import seconds_at
 from guideplug.experiments.comparison.grid import Grid
@@ -29,8 +28,8 @@ from guideplug.experiments.comparison.trainings import needed_for
 from guideplug.experiments.comparison.worker import code_of_cell, workers_of
 from guideplug.experiments.engine import Engine, engine_on
 from guideplug.experiments.networks import NetworkJobs
-from guideplug.files.atomic import check_unchanged, whole_file
-from guideplug.files.reading import read_json_file
+from guideplug.experiments.records import read_record
+from guideplug.files.atomic import whole_file
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
 from guideplug.run.code import measured_anew
@@ -159,7 +158,9 @@ def _measured(
     cells = _cells_to_measure(grid, comparison)
     present = [cell for cell in cells if _path(grid, folder, cell).is_file()]
     anew = [
-        cell for cell in present if _read(_path(grid, folder, cell)).get("code") != code_of_cell(grid, registry, *cell)
+        cell
+        for cell in present
+        if read_record(_path(grid, folder, cell)).get("code") != code_of_cell(grid, registry, *cell)
     ]
     if anew:
         observers("warning", text=measured_anew(len(anew), "cell", "of networks, guiders or metrics"))
@@ -179,7 +180,7 @@ def _measured(
         selector, seed, step = job.arguments
         metrics = {guider: values["metrics"] for guider, values in record["guiders"].items()}
         observers("cell", done=done, total=len(cells), selector=selector, seed=seed, at=step, metrics=metrics)
-    return {cell: _read(_path(grid, folder, cell)) for cell in cells}
+    return {cell: read_record(_path(grid, folder, cell)) for cell in cells}
 
 
 def _cells_to_measure(grid: Grid, comparison: Comparison) -> list[Cell]:
@@ -195,15 +196,6 @@ def _cells_to_measure(grid: Grid, comparison: Comparison) -> list[Cell]:
 def _path(grid: Grid, folder: Path, cell: Cell) -> Path:
     selector, seed, step = cell
     return folder / "cells" / f"{grid.request.selectors.index(selector)}-{seed}-{step}.json"
-
-
-def _read(path: Path) -> Any:
-    advice = "remove it and resume, and it is measured again"
-    check_unchanged(path, advice)
-    try:
-        return read_json_file(path)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged ({error}): {advice}") from None
 
 
 def _snapshots(grid: Grid, selector: str, seed: int, facts: Mapping[str, Any], prices: Prices) -> Iterator[Training]:

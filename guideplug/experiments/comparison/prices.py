@@ -16,8 +16,8 @@ from guideplug.errors import RunError
 from guideplug.experiments.comparison.costs import Cost, Price, measure_prices
 from guideplug.experiments.comparison.grid import Grid
 from guideplug.experiments.comparison.trainings import iteration_of, needed_for, plain
-from guideplug.files.atomic import check_unchanged, whole_file
-from guideplug.files.reading import read_json_file
+from guideplug.experiments.records import read_record
+from guideplug.files.atomic import whole_file
 from guideplug.recipe import Recipe
 from guideplug.run.builder import StoreBuilder
 
@@ -78,10 +78,10 @@ def read_prices(grid: Grid, folder: Path) -> Prices | None:
         return None
     names = _works(grid)[1]
     advice = "remove it and resume, and iterations are measured again"
-    check_unchanged(path, advice)
+    rows = read_record(path, advice)
     try:
-        return Prices(_prices(read_json_file(path), names), names)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Prices(_prices(rows, names), names)
+    except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be used ({error}): {advice}") from None
 
 

@@ -22,6 +22,7 @@ from guideplug.errors import RunError
 from guideplug.executors import Executor, Job, Serial
 from guideplug.experiments.engine import engine_on
 from guideplug.experiments.networks import NetworkJobs
+from guideplug.experiments.records import AGAIN, read_record
 from guideplug.experiments.studies.study_plan import Plan, fingerprint
 from guideplug.experiments.studies.worker import workers_of
 from guideplug.files.atomic import check_unchanged, whole_file
@@ -30,7 +31,6 @@ from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
 from guideplug.run.builder import StoreBuilder
 from guideplug.run.code import code_that_measures, measured_anew
-from guideplug.run.folder import read_json
 from guideplug.run.measure import Bench, metrics_of
 from guideplug.run.resolve import RunConfig
 from guideplug.store import Store
@@ -123,15 +123,9 @@ def _path(folder: Path, number: int) -> Path:
     return folder / TRIALS / f"{number}.json"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The record of a trial."""
-    check_unchanged(path, "remove it and resume, and it is measured again")
-    return read_json(path)
-
-
 def _same(plan: Plan, number: int, path: Path) -> dict[str, Any]:
     """The record of an earlier trial; refused if its run has other options, networks, or code."""
-    trial, record = plan.trials[number], _read(path)
+    trial, record = plan.trials[number], read_record(path)
     if record.get("axes") != dict(trial.axes) or record.get("run") != fingerprint(plan.configs[number]):
         raise RunError(
             f"{path} is not of the run that {trial} is now: the study, a plugin, or a version has changed since; "
@@ -144,7 +138,7 @@ def _gathered(plan: Plan, registry: Registry, folder: Path, store: Store) -> Fin
     rows = []
     bench = Bench(registry)
     for number, (trial, config) in enumerate(zip(plan.trials, plan.configs, strict=True)):
-        record = _read(_path(folder, number))
+        record = read_record(_path(folder, number))
         rows.append(
             Measured(
                 axes=trial.axes,
@@ -164,16 +158,15 @@ def _gathered(plan: Plan, registry: Registry, folder: Path, store: Store) -> Fin
 
 def _kept(path: Path, trial: str) -> Arm:
     """The samples of a trial, from its file."""
-    advice = "remove it and resume, and it is measured again"
-    check_unchanged(path, advice)
+    check_unchanged(path, AGAIN)
     try:
         arrays = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
     except FileNotFoundError:
         raise ValueError(f"the samples of {trial} were not kept: say Trial(..., keep=True)") from None
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged ({error}): {advice}") from None
+        raise RunError(f"{path} is damaged ({error}): {AGAIN}") from None
     if "samples" not in arrays:
-        raise RunError(f"{path} is damaged (it has no samples): {advice}")
+        raise RunError(f"{path} is damaged (it has no samples): {AGAIN}")
     condition: Condition = arrays.get("condition")
     parts = {name.removeprefix("condition."): part for name, part in arrays.items() if name.startswith("condition.")}
     return Arm(trial, arrays["samples"], parts or condition)
