@@ -156,15 +156,11 @@ def _measured(
 ) -> dict[Cell, Any]:
     """The records of all cells that the comparison needs; those that are missing, or of other code, are measured."""
     cells = _cells_to_measure(grid, comparison)
-    present = [cell for cell in cells if _path(grid, folder, cell).is_file()]
-    anew = [
-        cell
-        for cell in present
-        if read_record(_path(grid, folder, cell)).get("code") != code_of_cell(grid, registry, *cell)
-    ]
+    codes = {cell: read_record(path).get("code") for cell in cells if (path := _path(grid, folder, cell)).is_file()}
+    anew = [cell for cell, code in codes.items() if code != code_of_cell(grid, registry, *cell)]
     if anew:
         observers("warning", text=measured_anew(len(anew), "cell", "of networks, guiders or metrics"))
-    missing = [cell for cell in cells if cell not in present or cell in anew]
+    missing = [cell for cell in cells if cell not in codes or cell in anew]
     guides = {cell: grid.guides(*cell) for cell in missing}
     before = networks.missing({key for keys in guides.values() for key in keys})
     jobs = [
