@@ -155,6 +155,7 @@ class Kit:
             task = next((task for task in tasks if strategy.applies(task)), Normal())
             yield from METRIC.findings(Measuring(strategy, task))
         elif isinstance(strategy, Observer):
+            strategy.check()
             yield from OBSERVER.findings(Observing(strategy))
         elif isinstance(strategy, Study):
             yield from STUDY.findings(StudyCase(strategy, self._files))
