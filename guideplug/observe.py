@@ -6,16 +6,18 @@ raises is reported once, then no longer told, and the run goes on as if it had n
 """
 
 import abc
+import importlib.util
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
 
 from guideplug.config import Strategy, decides_nothing
+from guideplug.errors import ConfigError
 
 __all__ = ["Listener", "Observer", "Observers", "RunInfo"]
 
@@ -65,6 +67,26 @@ class Observer(Strategy):
     """A tracker or the like, chosen by ``--observer``. Final frozen attrs classes; the fields are its options."""
 
     kind: ClassVar[str] = "observer"
+    extras: ClassVar[Mapping[str, str]] = {}
+    """Libraries that `open` imports and that are an extra of its distribution: what to install, by import name, as in
+    ``{"tensorboard": "guideplug-tensorboard[tensorboard]"}``.
+    """
+
+    @classmethod
+    def missing(cls) -> Iterator[str]:
+        """A line for each of the ``extras`` that is not installed, and how to install it."""
+        for library, requirement in cls.extras.items():
+            if importlib.util.find_spec(library) is None:
+                yield f"needs {library}: pip install '{requirement}'"
+
+    def check(self) -> None:
+        """Refuse, before any work, an observer whose library is not installed.
+
+        Raises:
+            ConfigError: which, and how to install it.
+        """
+        for line in self.missing():
+            raise ConfigError(f"observer {self.name!r} {line}")
 
     @abc.abstractmethod
     def open(self, observed: RunInfo) -> Listener:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import guideplug
+from guideplug.registry.registry import Registry
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "guideplug"
@@ -181,12 +182,26 @@ def _named(requirements: list[str]) -> set[str]:
 def test_what_is_imported_is_declared(distribution: Path) -> None:
     """Not left to what other distributions depend on: the core had scipy from scikit-learn once."""
     project = _project(distribution)
-    declared = _named([project["name"], *project["dependencies"]])
+    extras = project.get("optional-dependencies", {}).values() if distribution != ROOT else ()
+    declared = _named([project["name"], *project["dependencies"], *(text for extra in extras for text in extra)])
     for path in sorted((distribution / "src").rglob("*.py")):
         modules = {name.partition(".")[0] for name, typed in imports(path) if not typed}
         for module in modules - sys.stdlib_module_names - (_modules(distribution) if distribution != ROOT else set()):
             brought = _named(DISTRIBUTIONS.get(module, [module]))
             assert brought & declared, f"{path} imports {module}: {project['name']} does not declare {sorted(brought)}"
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
+def test_extras_are_what_its_observers_say_and_what_tests_need(plugin: Path) -> None:
+    project, registry = _project(plugin), Registry.installed()
+    extras: dict[str, list[str]] = project.get("optional-dependencies", {})
+    offers = [offer for other in registry.plugins if other.distribution == project["name"] for offer in other.offers]
+    observers = [offer.what for offer in offers if offer.kind == "observer" and isinstance(offer.what, type)]
+    said = {key: value for observer in observers for key, value in observer.extras.items()}
+    assert said == {library: f"{project['name']}[{library}]" for library in extras}
+    for library, requirements in extras.items():
+        assert any(re.match(rf"{library}\b", requirement) for requirement in requirements)
+        assert set(requirements) <= set(_project(ROOT)["optional-dependencies"]["test"])
 
 
 def test_all_is_every_plugin() -> None:

@@ -33,7 +33,7 @@ DEFAULTS: Mapping[str, str] = {
     "sampler": "the task's",
     "seed": "that of the task's recipe, `0`",
     "samples": "the task's",
-    "threads": "the processors that the process may use, 4 at most",
+    "threads": "1 below a million parameters, else the physical cores",
     "device": "`cuda` where there is one, else `cpu`",
     "duration": "the task's",
     "batch": "the task's",

@@ -39,6 +39,7 @@ def check_network(model: str, options: Mapping[str, Any]) -> None:
     guard(options, model)
     values = {key: options[key] for key in ("task", "denoiser", "device", "plugins")}
     config = resolved(Request(values=values, models={"main": model})).config
+    torch.set_num_threads(config.threads)
     examples, condition = _examples(options["examples"], config)
     builder = StoreBuilder(Store.default(), torch.device(config.device), Observers([]))
     denoiser = denoiser_of(builder.obtain(config.main), "main")

@@ -33,6 +33,7 @@ from guideplug.run.summary import (
     selection_sentence,
     table_rows,
 )
+from guideplug.run.threads import busy_note
 from guideplug.store import Store
 
 __all__ = ["observers_given", "run_command", "sample_command"]
@@ -129,6 +130,8 @@ def _go(experiment: Experiment, as_json: bool) -> None:
     experiment.listeners = [] if as_json else [progress(console)]
     for line in () if as_json else notes(config):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if not as_json and (note := busy_note(config.threads)):
+        click.echo(note, err=True)
     try:
         outcome = experiment.run()
     except Interrupted as interrupted:

@@ -94,7 +94,7 @@ def _request(
             raise UsageError(f"--set {key}: a comparison has several; write options in the expressions of --{head}")
     models = {**values.pop("models", {}), **dict(options["models"])}
     sets = [*(_key_and_value(text) for text in own.get("sets", [])), *options["sets"]]
-    run = Request(values={"threads": 1, **values, **typed, "plugins": plugins}, models=models, sets=sets)
+    run = Request(values={**values, **typed, "plugins": plugins}, models=models, sets=sets)
     request = GridRequest(run)
     changes: dict[str, Any] = {key: own[key] for key in own if key != "sets"}
     for key in ("guiders", "selectors"):

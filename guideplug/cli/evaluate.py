@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 from rich.console import Console
 
 from guideplug.cli.table import print_table
@@ -27,6 +28,7 @@ __all__ = ["evaluate_command"]
 def evaluate_command(path: str, options: Mapping[str, Any]) -> None:
     """``guideplug evaluate``."""
     run = resolved(Request(values={key: options[key] for key in ("task", "sampler", "plugins")}))
+    torch.set_num_threads(run.config.threads)
     task, sampler, seed = run.config.task, run.config.sampler, options["seed"]
     figure = None if options["figure"] is None else _writable(Path(options["figure"]))
     arms = read_arms(Path(path), task)

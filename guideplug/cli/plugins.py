@@ -1,6 +1,7 @@
 """``guideplug plugins list`` and ``plugins show``: installed plugins and their strategies."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -8,7 +9,8 @@ import click
 from guideplug.cli.plugin_status import STATUSES, status
 from guideplug.cli.strategy_data import strategy_data
 from guideplug.errors import UnknownName, nearest
-from guideplug.registry.registry import Plugin, Registry
+from guideplug.observe import Observer
+from guideplug.registry.registry import Offer, Plugin, Registry
 
 __all__ = ["list_plugins", "show_plugin"]
 
@@ -40,9 +42,15 @@ def list_plugins(files: tuple[str, ...], as_json: bool) -> None:
         for offer in plugin.offers:
             offers.setdefault(offer.kind, []).append(offer.name)
         offered = "; ".join(f"{kind} {', '.join(names)}" for kind, names in offers.items()) or "nothing"
-        click.echo(f"{head}: {offered}")
+        click.echo("; ".join([f"{head}: {offered}", *_missing(plugin.offers)]))
     for strategy, *names in conflicts:
         click.echo(f"conflict: {strategy} is offered by {' and '.join(names)}; uninstall one of them")
+
+
+def _missing(offers: Iterable[Offer]) -> list[str]:
+    """Lines on the libraries that observers need and that are not installed."""
+    observers = [offer.what for offer in offers if isinstance(offer.what, type) and issubclass(offer.what, Observer)]
+    return list(dict.fromkeys(line for observer in observers for line in observer.missing()))
 
 
 def _plugin_data(plugin: Plugin) -> dict[str, Any]:
@@ -54,6 +62,7 @@ def _plugin_data(plugin: Plugin) -> dict[str, Any]:
         "origin": plugin.origin,
         "broken": plugin.broken or None,
         "disabled": plugin.disabled,
+        "missing": _missing(plugin.offers),
         "offers": [{"kind": offer.kind, "name": offer.name} for offer in plugin.offers],
     }
 
@@ -93,6 +102,8 @@ def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
             click.echo(f"  a preset for {data['preset']}, whose options it takes{see}")
             continue
         click.echo(f"  {data['summary']}")
+        for line in _missing([offer]):
+            click.echo(f"  {line}")
         if data["source"]:
             click.echo(f"  source: {data['source']}")
         for option in data["options"]:

@@ -46,7 +46,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
             "--resume names the folder, whose study goes on as it is: leave out STUDY, --set, --plugin and --out"
         )
     plugins = plugin_files([], options["plugins"])
-    common: dict[str, Any] = {"threads": 1}
+    common: dict[str, Any] = {}
     if resume is not None:
         expression, common, plugins = _read(resume)
         no_links(resume)
@@ -60,6 +60,8 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
         common["plugins"] = plugins
     watching = observers_given(options).get("observers", common.pop("observers", []))
     observers: tuple[Observer, ...] = Reader(registry).read(watching, tuple[Observer, ...], "observers")
+    for observer in observers:
+        observer.check()
     study = _study(expression, options["sets"], registry)
     executor = executor_of(options, registry)
     plan = planned(study, registry, common)

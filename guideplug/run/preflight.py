@@ -40,15 +40,17 @@ class Preflight:
 def preflight(config: RunConfig, registry: Registry) -> Preflight:
     """Draw two guided samples from a run's untrained networks: incompatible parts fail before any work.
 
-    The guiders and samplers of every recipe of the run are tried as well (`Recipe.evaluates`).
+    The guiders and samplers of every recipe of the run are tried as well (`Recipe.evaluates`), and observers checked.
 
     Args:
         config: the run.
         registry: for further metrics.
 
     Raises:
-        GuideplugError: the objection of the guider, the sampler, a network or a metric.
+        GuideplugError: the objection of an observer, the guider, the sampler, a network or a metric.
     """
+    for observer in config.observers:
+        observer.check()
     metrics_of(config.task, registry)
     try:
         return _preflight(config)

@@ -6,7 +6,6 @@ defaults. The result names every option of every strategy, and the recipe of eve
 
 import dataclasses
 import math
-import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from guideplug.observe import Observer
 from guideplug.recipe import MainRecipe, Recipe
 from guideplug.registry.registry import Registry
 from guideplug.run.roles import Roles
+from guideplug.run.threads import MOST_THREADS, default_threads
 from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.task import Network, Task
@@ -44,7 +44,6 @@ __all__ = [
 
 STRATEGIES = ("task", "denoiser", "guider", "selector", "sampler")
 NUMBERS = ("seed", "samples", "sample_seed", "sample_batch", "threads")
-MOST_THREADS = 1024
 KEYS = (*STRATEGIES, *NUMBERS, "device", "duration", "batch", "train", "models", "report", "observers", "plugins")
 TABLES = ("train", "models", "report")
 
@@ -221,13 +220,10 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     device = _device(str(raw.get("device", "auto")))
     numbers = {
         key: _whole(reader, raw, key, default)
-        for key, default in (
-            ("samples", task.samples()),
-            ("sample_seed", 0),
-            ("sample_batch", 4096),
-            ("threads", min(4, _processors())),
-        )
+        for key, default in (("samples", task.samples()), ("sample_seed", 0), ("sample_batch", 4096), ("threads", 1))
     }
+    if "threads" not in raw:
+        numbers["threads"] = default_threads(main)
     if request.check_files:  # the shape of a sample may come from a file
         _check_room("samples", numbers["samples"], task)
         _check_room("batch", options.batch, task)
@@ -311,13 +307,6 @@ def _check_plan(selector: Selector, batch: int) -> None:
         selector.plan(batch, selector.init())
     except ValueError as error:
         raise ConfigError(f"selector {selector.name!r} with batch {batch}: {error}") from None
-
-
-def _processors() -> int:
-    """Processors available to this process, limited by OMP_NUM_THREADS."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(available, int(limit)) if limit.isdecimal() and int(limit) > 0 else available
 
 
 def _model_changes(sets: Sequence[tuple[tuple[str, str], Value, str]]) -> dict[str, list[tuple[str, Value]]]:

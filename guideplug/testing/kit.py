@@ -157,6 +157,7 @@ class Kit:
             task = next((task for task in tasks if strategy.applies(task)), Normal())
             yield from METRIC.findings(Measuring(strategy, task))
         elif isinstance(strategy, Observer):
+            strategy.check()
             yield from OBSERVER.findings(Observing(strategy))
         elif isinstance(strategy, Executor):
             yield from EXECUTOR.findings(Executing(strategy))

@@ -107,7 +107,11 @@ def check_observer(observer: Observer) -> None:
 
     It raises at no event, unknown ones included; it writes into the run's folder alone (the working folder
     is looked at), prints nothing on the output, changes no random generator, and leaves no thread when it is closed.
+
+    Raises:
+        ConfigError: its library is not installed.
     """
+    observer.check()
     check_strategy(observer)
     OBSERVER.check(Observing(observer))
 

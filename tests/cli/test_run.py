@@ -1,6 +1,7 @@
 """`guideplug run` from beginning to end: the tree and the digits, otherwise a task that costs nothing."""
 
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -448,3 +449,13 @@ def test_a_guider_by_a_gradient_says_what_it_took_and_rests_on(cli):
     (record,) = read("out/run.json")["guiders"]
     assert record["guider"].startswith("classifier(")
     assert len(record["content"]) == 16
+
+
+def test_a_run_on_a_busy_machine_says_so_in_no_file(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.toy("--out", "quiet")
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 0.0, 0.0))
+    (line,) = cli.toy("--out", "busy").stderr.splitlines()
+    assert line.startswith("note: a load of 99 on ")
+    assert line.endswith("and this run needs one: it takes longer than alone")
+    assert not any("a load of" in file.read_text() for file in Path("busy").glob("*.*") if file.suffix != ".npz")
+    assert Path("busy/samples.npz").read_bytes() == Path("quiet/samples.npz").read_bytes()

@@ -177,16 +177,18 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
         )
     configs: dict[tuple[str, str, int], RunConfig] = {}
     called: dict[str, str] = {}
+    threads: dict[str, int] = {}
     for seed in request.seeds:
         for selector in selectors:
             for guider in guiders:
-                values = {**request.run.values, "guider": guider, "selector": selector, "seed": seed}
+                values = {**threads, **request.run.values, "guider": guider, "selector": selector, "seed": seed}
                 config = resolve(attrs.evolve(request.run, values=values, spare_roles=True), registry)
                 key = (_named(config.guider), _named(config.selector), seed)
                 if key in configs:
                     raise ConfigError(f"guider {key[0]!r} with selector {key[1]!r} is there twice: each arm once")
                 configs[key] = config
                 called |= {guider: key[0], selector: key[1]}
+                threads = {"threads": config.threads}  # all trainings are of one network
     _check_roles(request, configs)
     main = next(iter(configs.values())).main
     if not isinstance(main, MainRecipe):
@@ -198,6 +200,7 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
         raise ConfigError(f"duration is {main.options.duration}: a comparison counts iterations; give 4096it, say")
     settled = attrs.evolve(
         request,
+        run=attrs.evolve(request.run, values={**threads, **request.run.values}),
         guiders=tuple(dict.fromkeys(guider for guider, _, _ in configs)),
         selectors=tuple(dict.fromkeys(selector for _, selector, _ in configs)),
         published=tuple(_settled(row, called) for row in request.published),

@@ -60,7 +60,8 @@ def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> P
     Args:
         study: the study.
         registry: the plugins.
-        common: keys of a run's configuration for all trials, which a trial may override.
+        common: keys of a run's configuration for all trials, which a trial may override; the ``threads`` that they do
+            not name are those of the largest network.
 
     Raises:
         UsageError: the trial and its fault; nothing has been run.
@@ -82,6 +83,13 @@ def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> P
             raise ConfigError(f"study {study.name!r}: two trials stand at {trial}")
         places.add(place)
         configs.append(_resolved(study, trial, registry, common))
+    if "threads" not in common:
+        threads = max(config.threads for config in configs)
+        common = {"threads": threads, **common}
+        configs = [
+            config if _names_threads(trial) else attrs.evolve(config, threads=threads)
+            for trial, config in zip(trials, configs, strict=True)
+        ]
     tried: set[str] = set()
     for trial, config in zip(trials, configs, strict=True):
         key = _SEEDS.sub("", to_toml(config))
@@ -99,6 +107,10 @@ def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> P
         for trial, config in zip(trials, configs, strict=True)
     ]
     return Plan(study, trials, configs, networks, needs, common)
+
+
+def _names_threads(trial: Trial) -> bool:
+    return "threads" in trial.run or "threads" in trial.sets
 
 
 def fingerprint(config: RunConfig) -> str:

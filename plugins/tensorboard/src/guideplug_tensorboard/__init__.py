@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from attrs import frozen
 
@@ -35,10 +35,11 @@ class TensorBoard(Observer):
     """TensorBoard files below the run's folder: tensorboard --logdir RUN_FOLDER."""
 
     name = "tensorboard"
+    extras: ClassVar[Mapping[str, str]] = {"tensorboard": "guideplug-tensorboard[tensorboard]"}
     flush: float = option(10.0, help="how often files are written out at least", unit="seconds", validator=positive)
 
     def open(self, observed: RunInfo) -> Listener:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: F401 - its absence is told before the run begins
+        from torch.utils.tensorboard import SummaryWriter  # noqa: F401 - what is wrong with it is told before the run begins
 
         return _Writers(observed, self.flush)
 

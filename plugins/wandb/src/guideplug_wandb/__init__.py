@@ -21,7 +21,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 from attrs import frozen
 
@@ -38,6 +38,7 @@ class WeightsAndBiases(Observer):
     """Weights & Biases: offline below the run's folder, unless mode=online or WANDB_MODE says otherwise."""
 
     name = "wandb"
+    extras: ClassVar[Mapping[str, str]] = {"wandb": "guideplug-wandb[wandb]"}
     project: str = option("guideplug", help="the project that the run is filed under")
     mode: Mode | None = option(None, help="offline, online or disabled; none is $WANDB_MODE, or else offline")
     entity: str | None = option(None, help="the user or team; none is the library's default")
