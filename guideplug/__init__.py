@@ -75,14 +75,27 @@ if TYPE_CHECKING:
     from guideplug.guide import opposite as opposite
     from guideplug.guide import weight_of as weight_of
     from guideplug.metrics import Candidates as Candidates
+    from guideplug.metrics import DensityCoverage as DensityCoverage
     from guideplug.metrics import Difference as Difference
+    from guideplug.metrics import NeighbourBalls as NeighbourBalls
+    from guideplug.metrics import Neighbours as Neighbours
+    from guideplug.metrics import PrecisionRecall as PrecisionRecall
     from guideplug.metrics import confidence_interval as confidence_interval
+    from guideplug.metrics import density_coverage as density_coverage
+    from guideplug.metrics import energy_distance as energy_distance
+    from guideplug.metrics import frechet_distance as frechet_distance
+    from guideplug.metrics import gaussian_wasserstein as gaussian_wasserstein
     from guideplug.metrics import held_out_interval as held_out_interval
+    from guideplug.metrics import nearest_neighbours as nearest_neighbours
+    from guideplug.metrics import neighbour_balls as neighbour_balls
     from guideplug.metrics import paired_bootstrap as paired_bootstrap
+    from guideplug.metrics import precision_recall as precision_recall
     from guideplug.metrics import resampled_coverage as resampled_coverage
     from guideplug.metrics import resampled_energy_distance as resampled_energy_distance
     from guideplug.metrics import resampled_frechet_distance as resampled_frechet_distance
     from guideplug.metrics import resampled_median as resampled_median
+    from guideplug.metrics import sliced_wasserstein as sliced_wasserstein
+    from guideplug.metrics import wasserstein as wasserstein
     from guideplug.noise import LogNormal as LogNormal
     from guideplug.noise import LogUniform as LogUniform
     from guideplug.noise import grid_position as grid_position
@@ -167,8 +180,11 @@ _ROOMS = {
     "files.tensors": ["fill_module", "read_tensors"],
     "guide": ["Guider", "opposite", "weight_of"],
     "metrics": [
-        "Candidates", "Difference", "confidence_interval", "held_out_interval", "paired_bootstrap",
-        "resampled_coverage", "resampled_energy_distance", "resampled_frechet_distance", "resampled_median",
+        "Candidates", "DensityCoverage", "Difference", "NeighbourBalls", "Neighbours", "PrecisionRecall",
+        "confidence_interval", "density_coverage", "energy_distance", "frechet_distance",
+        "gaussian_wasserstein", "held_out_interval", "nearest_neighbours", "neighbour_balls",
+        "paired_bootstrap", "precision_recall", "resampled_coverage", "resampled_energy_distance",
+        "resampled_frechet_distance", "resampled_median", "sliced_wasserstein", "wasserstein",
     ],
     "noise": ["LogNormal", "LogUniform", "grid_position", "sigma_grid"],
     "observe": ["Listener", "Observer", "RunInfo"],

@@ -4,7 +4,7 @@ import abc
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, cast
 
 import torch
 from attrs import Factory, field, frozen
@@ -30,6 +30,8 @@ __all__ = [
     "noised",
     "seeded_build",
 ]
+
+T = TypeVar("T")
 
 
 @frozen
@@ -170,6 +172,12 @@ class Context:
     sampler: Sampler
     seed: int = 0
     cache: dict[str, Any] = field(factory=dict)
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """What ``make`` gives, computed once in a run and kept in ``cache`` under ``key``."""
+        if key not in self.cache:
+            self.cache[key] = make()
+        return cast(T, self.cache[key])
 
 
 class Network(Strategy):

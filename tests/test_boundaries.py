@@ -10,11 +10,13 @@ from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import pytest
 
 import guideplug
+from guideplug import metrics
 from guideplug.registry.registry import Registry
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +62,8 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
             "importlib.import_module",
             "__import__",
         ):
-            known = (CORE / "__init__.py", CORE / "testing" / "__init__.py", CORE / "recipes" / "python_ref.py")
+            lazy = [CORE / "__init__.py", CORE / "metrics" / "__init__.py", CORE / "testing" / "__init__.py"]
+            known = (*lazy, CORE / "recipes" / "python_ref.py")
             assert path in known, f"{path} imports by a computed name"
 
 
@@ -241,6 +244,7 @@ def test_a_plugin_is_an_installable_distribution(plugin: Path) -> None:
         "import guideplug; dir(guideplug); guideplug.__all__",
         "from guideplug import GuideplugError, hook, option",
         "import guideplug; guideplug.run",
+        "import guideplug.metrics; dir(guideplug.metrics); guideplug.metrics.confidence_interval",
         "import guideplug.cli",
         "import guideplug.cli.main",
         "from guideplug.cli import main; main(['--help'], standalone_mode=False)",
@@ -259,8 +263,11 @@ def test_what_is_quick_imports_nothing_heavy(statement: str) -> None:
     assert done.stdout.splitlines()[-1] == "heavy: []"
 
 
-def test_the_lazy_table_agrees_with_what_type_checkers_see() -> None:
-    tree = ast.parse((CORE / "__init__.py").read_text())
+@pytest.mark.parametrize(
+    ("package", "table"), [(guideplug, guideplug._ROOMS), (metrics, metrics._FILES)], ids=["guideplug", "metrics"]
+)
+def test_the_lazy_table_agrees_with_what_type_checkers_see(package: ModuleType, table: dict[str, list[str]]) -> None:
+    tree = ast.parse(Path(cast(str, package.__file__)).read_text())
     (guard,) = [node for node in tree.body if isinstance(node, ast.If)]
     seen: dict[str, set[str]] = {}
     for node in guard.body:
@@ -268,10 +275,10 @@ def test_the_lazy_table_agrees_with_what_type_checkers_see() -> None:
         assert node.module is not None
         for alias in node.names:
             assert alias.asname == alias.name, f"{alias.name} is not re-exported"
-            seen.setdefault(node.module.removeprefix("guideplug."), set()).add(alias.name)
-    assert seen == {room: set(names) for room, names in guideplug._ROOMS.items()}
-    assert sum(map(len, guideplug._ROOMS.values())) == len(set(guideplug.__all__))
-    assert guideplug.__all__ == sorted(guideplug.__all__)
+            seen.setdefault(node.module.removeprefix(f"{package.__name__}."), set()).add(alias.name)
+    assert seen == {room: set(names) for room, names in table.items()}
+    assert sum(map(len, table.values())) == len(set(package.__all__))
+    assert package.__all__ == sorted(package.__all__)
 
 
 @pytest.mark.parametrize("name", guideplug.__all__)
@@ -292,3 +299,5 @@ def test_what_is_not_public_is_not_there() -> None:
         _ = guideplug.Nothing
     with pytest.raises(ImportError, match="cannot import name 'Nothing'"):
         exec("from guideplug import Nothing")
+    with pytest.raises(ImportError, match=r"cannot import name 'Nothing' from 'guideplug\.metrics'"):
+        exec("from guideplug.metrics import Nothing")

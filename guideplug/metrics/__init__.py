@@ -1,23 +1,63 @@
-"""Statistics of measures that any task may use: paired intervals over samples, and measures of resamples."""
+"""Measures that any task and any loop may use: of two sets of points, of resamples, and paired statistics of measures.
 
-from guideplug.metrics.bootstrap import paired_bootstrap
-from guideplug.metrics.held_out import Candidates, held_out_interval
-from guideplug.metrics.resampled import (
-    resampled_coverage,
-    resampled_energy_distance,
-    resampled_frechet_distance,
-    resampled_median,
-)
-from guideplug.metrics.statistics import Difference, confidence_interval
+    from guideplug.metrics import frechet_distance, precision_recall
 
-__all__ = [
-    "Candidates",
-    "Difference",
-    "confidence_interval",
-    "held_out_interval",
-    "paired_bootstrap",
-    "resampled_coverage",
-    "resampled_energy_distance",
-    "resampled_frechet_distance",
-    "resampled_median",
-]
+Imported when they are first used, as the names of `guideplug` are.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from guideplug.metrics.bootstrap import paired_bootstrap as paired_bootstrap
+    from guideplug.metrics.energy import energy_distance as energy_distance
+    from guideplug.metrics.frechet import frechet_distance as frechet_distance
+    from guideplug.metrics.frechet import gaussian_wasserstein as gaussian_wasserstein
+    from guideplug.metrics.held_out import Candidates as Candidates
+    from guideplug.metrics.held_out import held_out_interval as held_out_interval
+    from guideplug.metrics.manifold import DensityCoverage as DensityCoverage
+    from guideplug.metrics.manifold import NeighbourBalls as NeighbourBalls
+    from guideplug.metrics.manifold import PrecisionRecall as PrecisionRecall
+    from guideplug.metrics.manifold import density_coverage as density_coverage
+    from guideplug.metrics.manifold import neighbour_balls as neighbour_balls
+    from guideplug.metrics.manifold import precision_recall as precision_recall
+    from guideplug.metrics.neighbours import Neighbours as Neighbours
+    from guideplug.metrics.neighbours import nearest_neighbours as nearest_neighbours
+    from guideplug.metrics.resampled import resampled_coverage as resampled_coverage
+    from guideplug.metrics.resampled import resampled_energy_distance as resampled_energy_distance
+    from guideplug.metrics.resampled import resampled_frechet_distance as resampled_frechet_distance
+    from guideplug.metrics.resampled import resampled_median as resampled_median
+    from guideplug.metrics.statistics import Difference as Difference
+    from guideplug.metrics.statistics import confidence_interval as confidence_interval
+    from guideplug.metrics.transport import sliced_wasserstein as sliced_wasserstein
+    from guideplug.metrics.transport import wasserstein as wasserstein
+
+_FILES = {
+    "bootstrap": ["paired_bootstrap"],
+    "energy": ["energy_distance"],
+    "frechet": ["frechet_distance", "gaussian_wasserstein"],
+    "held_out": ["Candidates", "held_out_interval"],
+    "manifold": [
+        "DensityCoverage", "NeighbourBalls", "PrecisionRecall", "density_coverage", "neighbour_balls",
+        "precision_recall",
+    ],
+    "neighbours": ["Neighbours", "nearest_neighbours"],
+    "resampled": [
+        "resampled_coverage", "resampled_energy_distance", "resampled_frechet_distance", "resampled_median",
+    ],
+    "statistics": ["Difference", "confidence_interval"],
+    "transport": ["sliced_wasserstein", "wasserstein"],
+}  # fmt: skip
+_WHERE = {name: file for file, names in _FILES.items() for name in names}
+
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'guideplug.metrics' has no attribute {name!r}")
+    return getattr(import_module(f"guideplug.metrics.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

@@ -1,4 +1,4 @@
-"""Metrics beside textbook formulas, at copies, at noise and at degenerate samples; figures."""
+"""Metrics at copies, at noise and at degenerate samples; figures."""
 
 import math
 from pathlib import Path
@@ -13,7 +13,6 @@ from attrs import evolve
 from guideplug import Arm, Context, Task
 from guideplug_edm import Euler
 from guideplug_points import Points
-from guideplug_points.metrics import balls
 
 torch.set_num_threads(1)
 
@@ -28,34 +27,6 @@ def prepared(path: Path, label: str | None = None) -> tuple[Points, Context, Arm
 
 def values(arm: Arm, context: Context) -> dict[str, float | None]:
     return {metric.name: metric.measure(arm, context) for metric in context.task.metrics()}
-
-
-def test_balls_are_those_of_the_definition() -> None:
-    generator = torch.Generator().manual_seed(0)
-    real, found = torch.rand(13, 3, generator=generator).double(), torch.rand(17, 3, generator=generator).double()
-    k = 3
-
-    def radius(rows: torch.Tensor, i: int) -> float:
-        return float(sorted(float((rows[i] - other).norm()) for j, other in enumerate(rows) if j != i)[k - 1])
-
-    in_real = [[float((f - r).norm()) <= radius(real, i) for i, r in enumerate(real)] for f in found]
-    in_found = [[float((f - r).norm()) <= radius(found, j) for j, f in enumerate(found)] for r in real]
-    of_real, of_found = balls(real, found, k)
-    assert of_real.T.tolist() == in_real
-    assert of_found.tolist() == in_found
-
-
-def test_the_energy_distance_is_that_of_the_definition(rings: Path) -> None:
-    task, context, truth = prepared(rings, "ring")
-    arm = Arm("guided", truth.samples[:7] * 1.1, None)
-    a, b = task.table.standard(arm.samples.numpy()), task.table.standard(task.table.heldout)
-
-    def mean(left: np.ndarray, right: np.ndarray, skip: bool) -> float:
-        pairs = [np.linalg.norm(x - y) for i, x in enumerate(left) for j, y in enumerate(right) if not skip or i != j]
-        return float(np.mean(pairs))
-
-    expected = 2 * mean(a, b, False) - mean(a, a, True) - mean(b, b, True)
-    assert values(arm, context)["energy distance"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_held_out_rows_have_good_values_and_no_metric_looks_at_the_units(rings: Path) -> None:

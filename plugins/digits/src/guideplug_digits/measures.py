@@ -7,27 +7,27 @@ classifier trained on the training half (`guideplug_digits.features`).
 
 from typing import final
 
-import numpy as np
-import torch
 from attrs import frozen
-from numpy.typing import NDArray
 from torch import Tensor
 
 from guideplug import (
     Arm,
     Context,
     Metric,
+    NeighbourBalls,
     PerSample,
     Resampler,
     Source,
     Weighted,
+    frechet_distance,
+    nearest_neighbours,
+    neighbour_balls,
     resampled_coverage,
     resampled_frechet_distance,
     resampled_median,
 )
 from guideplug_digits.features import digit_classifier
 from guideplug_digits.images import load_split
-from guideplug_digits.metrics import class_hits, frechet_distance, nearest_neighbour_distances, neighbour_balls
 
 __all__ = ["METRICS"]
 
@@ -46,32 +46,23 @@ DENSITY = Source(
 )
 
 
-def _features(arm: Arm, context: Context) -> NDArray[np.float32]:
-    key = f"features of {arm.name}"
-    if key not in context.cache:
-        context.cache[key] = digit_classifier().features(arm.samples).numpy()
-    found: NDArray[np.float32] = context.cache[key]
-    return found
+def _features(arm: Arm, context: Context) -> Tensor:
+    return context.once(f"features of {arm.name}", lambda: digit_classifier().features(arm.samples))
 
 
-def _reference(context: Context) -> NDArray[np.float32]:
+def _reference(context: Context) -> Tensor:
     """Features of the real images that every arm is compared with."""
-    if "reference" not in context.cache:
-        context.cache["reference"] = digit_classifier().features(load_split().reference.images).numpy()
-    features: NDArray[np.float32] = context.cache["reference"]
-    return features
+    return context.once("reference", lambda: digit_classifier().features(load_split().reference.images))
 
 
-def _balls(arm: Arm, context: Context) -> tuple[Tensor, Tensor] | None:
-    """What `neighbour_balls` gives, both bool (M, N) for N samples; None for too few of them."""
+def _balls(arm: Arm, context: Context) -> NeighbourBalls | None:
+    """The balls of samples and real images; None for too few samples."""
     if len(arm.samples) <= NEIGHBOURS:
         return None
-    key = f"balls of {arm.name}"
-    if key not in context.cache:
-        inside = neighbour_balls(_reference(context), _features(arm, context), NEIGHBOURS)
-        context.cache[key] = tuple(map(torch.from_numpy, inside))
-    balls: tuple[Tensor, Tensor] = context.cache[key]
-    return balls
+    return context.once(
+        f"balls of {arm.name}",
+        lambda: neighbour_balls(_features(arm, context).double(), _reference(context).double(), NEIGHBOURS),
+    )
 
 
 @final
@@ -92,9 +83,7 @@ class FrechetDistance(Metric):
     def resampler(self, arm: Arm, context: Context) -> Resampler | None:
         if len(arm.samples) < 2:
             return None
-        return resampled_frechet_distance(
-            torch.from_numpy(_features(arm, context)), torch.from_numpy(_reference(context))
-        )
+        return resampled_frechet_distance(_features(arm, context), _reference(context))
 
 
 @final
@@ -110,7 +99,7 @@ class Precision(PerSample):
 
     def each(self, arm: Arm, context: Context) -> Tensor | None:
         balls = _balls(arm, context)
-        return None if balls is None else balls[0].any(0).double()
+        return None if balls is None else balls.precise
 
 
 @final
@@ -126,7 +115,7 @@ class Recall(Metric):
 
     def measure(self, arm: Arm, context: Context) -> float | None:
         balls = _balls(arm, context)
-        return None if balls is None else float(balls[1].any(1).double().mean())
+        return None if balls is None else float(balls.recalled.mean())
 
 
 @final
@@ -142,7 +131,7 @@ class Density(PerSample):
 
     def each(self, arm: Arm, context: Context) -> Tensor | None:
         balls = _balls(arm, context)
-        return None if balls is None else balls[0].double().sum(0) / NEIGHBOURS
+        return None if balls is None else balls.densities
 
 
 @final
@@ -158,7 +147,7 @@ class Coverage(Weighted):
 
     def resampler(self, arm: Arm, context: Context) -> Resampler | None:
         balls = _balls(arm, context)
-        return None if balls is None else resampled_coverage(balls[0])
+        return None if balls is None else resampled_coverage(balls.of_true)
 
 
 @final
@@ -174,8 +163,7 @@ class ClassAccuracy(PerSample):
     def each(self, arm: Arm, context: Context) -> Tensor | None:
         if not isinstance(arm.condition, Tensor):
             return None
-        probabilities = digit_classifier().probabilities(arm.samples)
-        return torch.from_numpy(class_hits(probabilities.numpy(), arm.condition.numpy())).double()
+        return (digit_classifier().probabilities(arm.samples).argmax(1) == arm.condition).double()
 
 
 @final
@@ -189,9 +177,8 @@ class NearestTrainingImage(Weighted):
     formula = "median over samples of the Euclidean distance in pixels to the nearest training image"
 
     def resampler(self, arm: Arm, context: Context) -> Resampler:
-        train = load_split().train.images.flatten(1).numpy()
-        distances = nearest_neighbour_distances(arm.samples.flatten(1).numpy(), train)
-        return resampled_median(torch.from_numpy(distances))
+        train = load_split().train.images.flatten(1).double()
+        return resampled_median(nearest_neighbours(arm.samples.flatten(1).double(), train).distances[:, 0])
 
 
 METRICS: tuple[Metric, ...] = (

@@ -3,7 +3,7 @@
 With a density in closed form, what samples are worth is their log density, and their class the one that their exact
 densities make most probable. Distances are taken to fresh true samples (`guideplug_mixture.reference`).
 
-Cost: no calls of a denoiser. Optimal transport by POT (Flamary et al. 2021, https://pythonot.github.io).
+Cost: no calls of a denoiser.
 """
 
 from typing import Any, cast, final
@@ -12,10 +12,21 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Arm, Context, Metric, PerSample, Resampler, Source, Weighted, resampled_energy_distance
-from guideplug_mixture.reference import density_of, levels, once, reference
+from guideplug import (
+    Arm,
+    Context,
+    Metric,
+    PerSample,
+    Resampler,
+    Source,
+    Weighted,
+    energy_distance,
+    resampled_energy_distance,
+    sliced_wasserstein,
+)
+from guideplug_mixture.reference import density_of, levels, reference
 
-__all__ = ["METRICS", "energy_distance"]
+__all__ = ["METRICS"]
 
 NUM_PAIRS = 1024
 """Samples of a class and side whose every pair counts."""
@@ -24,19 +35,14 @@ FLOOR = -50.0
 """log p below this counts as this in the mean, so that a single stray does not decide it."""
 
 
-def energy_distance(a: Tensor, b: Tensor) -> float:
-    """2 E|x - y| - E|x - x'| - E|y - y'| of samples a (N, 2) and b (M, 2), N and M > 1, without bias."""
-    return float(2 * torch.cdist(a, b).mean() - torch.pdist(a).mean() - torch.pdist(b).mean())
-
-
 def _log_density(arm: Arm, context: Context) -> Tensor:
-    return once(context, f"log p of {arm.name}", lambda: density_of(context).log_prob(arm.samples.double()))
+    return context.once(f"log p of {arm.name}", lambda: density_of(context).log_prob(arm.samples.double()))
 
 
 def _classes(arm: Arm, context: Context) -> Tensor:
     """The most probable class of each sample."""
     task = cast(Any, context.task)
-    return once(context, f"classes of {arm.name}", lambda: cast(Tensor, task.group_of(arm.samples)))
+    return context.once(f"classes of {arm.name}", lambda: cast(Tensor, task.group_of(arm.samples)))
 
 
 def _classes_of_true(context: Context) -> Tensor:
@@ -111,7 +117,7 @@ class ClassShares(Weighted):
 
     def resampler(self, arm: Arm, context: Context) -> Resampler:
         count = len(_true_shares(context))
-        true = once(context, "classes", lambda: _classes_of_true(context))
+        true = context.once("classes", lambda: _classes_of_true(context))
         real = torch.bincount(true, minlength=count).double() / len(true)
         classes = _classes(arm, context)
         return lambda weights: (_shares(weights, classes, count) - real).abs().sum(1) / 2
@@ -151,8 +157,8 @@ class ComponentKL(Weighted):
         def components(points: Tensor) -> Tensor:
             return density.responsibilities(points.double()).argmax(1)
 
-        true = once(context, "true components", lambda: components(reference(context)[0]))
-        own = once(context, f"components of {arm.name}", lambda: components(arm.samples))
+        true = context.once("true components", lambda: components(reference(context)[0]))
+        own = context.once(f"components of {arm.name}", lambda: components(arm.samples))
         real = _shares(torch.ones(1, len(true), dtype=torch.float64), true, count, 0.5)
         return lambda weights: (real * (real.log() - _shares(weights, own, count, 0.5).log())).sum(1)
 
@@ -213,7 +219,7 @@ class ClassMMD(Metric):
     )
 
     def measure(self, arm: Arm, context: Context) -> float | None:
-        found, real = _classes(arm, context), once(context, "classes", lambda: _classes_of_true(context))
+        found, real = _classes(arm, context), context.once("classes", lambda: _classes_of_true(context))
         points, _ = reference(context)
         pairs = [(arm.samples[found == label], points[real == label]) for label in range(len(_true_shares(context)))]
         if min(min(len(a), len(b)) for a, b in pairs) < 2:
@@ -241,11 +247,8 @@ class SlicedW2(Metric):
     )
 
     def measure(self, arm: Arm, context: Context) -> float | None:
-        import ot  # most of a second to import, and only metrics need it
-
-        real = reference(context)[0][: len(arm.samples)].double().numpy()
-        found = arm.samples[: len(real)].double().numpy()
-        return float(ot.sliced_wasserstein_distance(found, real, n_projections=128, seed=context.seed))
+        true = reference(context)[0][: len(arm.samples)].double()
+        return sliced_wasserstein(arm.samples[: len(true)].double(), true, seed=context.seed)
 
 
 METRICS: tuple[Metric, ...] = (

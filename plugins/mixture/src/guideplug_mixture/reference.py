@@ -4,9 +4,8 @@ The true samples are others than those of the arm "truth", one set for all arms 
 therefore the noise of counting in that arm.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -15,12 +14,10 @@ from guideplug import Context, SampleStreams
 from guideplug_mixture.data import draw_points
 from guideplug_mixture.density import Gaussians
 
-__all__ = ["density_of", "levels", "once", "reference"]
+__all__ = ["density_of", "levels", "reference"]
 
 NUM_REFERENCE = 16384
 NUM_LEVELS = 65536
-
-T = TypeVar("T")
 
 
 class HasDensity(Protocol):
@@ -28,13 +25,6 @@ class HasDensity(Protocol):
 
     @property
     def density(self) -> Gaussians: ...
-
-
-def once(context: Context, key: str, make: Callable[[], T]) -> T:
-    """What ``make`` gives, made once in a run."""
-    if key not in context.cache:
-        context.cache[key] = make()
-    return cast(T, context.cache[key])
 
 
 def density_of(context: Context) -> Gaussians:
@@ -45,7 +35,7 @@ def density_of(context: Context) -> Gaussians:
 def reference(context: Context) -> tuple[Tensor, Tensor]:
     """16,384 true samples (N, 2), and the number of the group that each is of (N,)."""
     streams = SampleStreams(context.seed, range(NUM_REFERENCE))
-    return once(context, "reference", lambda: draw_points(density_of(context), streams, "reference"))
+    return context.once("reference", lambda: draw_points(density_of(context), streams, "reference"))
 
 
 @lru_cache(maxsize=16)

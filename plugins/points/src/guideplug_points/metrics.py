@@ -4,11 +4,10 @@ Distances are Euclidean over columns in standard deviations of the training rows
 rows, which no network has seen; these, as the arm "truth", with as many training rows: what as many perfect samples
 would get. At most the first 4,096 rows of each side are compared where every pair counts.
 
-Cost: no calls of a denoiser; exact distances. Optimal transport by POT (Flamary et al. 2021, https://pythonot.github.io).
+Cost: no calls of a denoiser; exact distances.
 """
 
-from collections.abc import Callable
-from typing import TypeVar, cast, final
+from typing import cast, final
 
 import torch
 from attrs import frozen
@@ -18,23 +17,27 @@ from guideplug import (
     Arm,
     Context,
     Metric,
+    NeighbourBalls,
+    Neighbours,
     PerSample,
     Resampler,
     Source,
     Weighted,
+    energy_distance,
+    nearest_neighbours,
+    neighbour_balls,
     resampled_coverage,
     resampled_energy_distance,
     resampled_median,
+    sliced_wasserstein,
 )
 from guideplug_points.table import Table
 
-__all__ = ["METRICS", "NUM_ROWS", "HasTable", "balls"]
+__all__ = ["METRICS", "NUM_ROWS", "HasTable"]
 
 NUM_ROWS = 4096
 """Rows of a side whose every pair counts."""
 NEIGHBOURS = 5
-CHUNK = 1 << 22
-"""Distances held at once."""
 
 PRECISION = Source(
     "T. Kynkäänniemi, T. Karras, S. Laine, J. Lehtinen, T. Aila",
@@ -49,19 +52,11 @@ DENSITY = Source(
     "https://arxiv.org/abs/2002.09797",
 )
 
-T = TypeVar("T")
-
 
 class HasTable:
     """What a task has whose samples are rows of a table."""
 
     table: Table
-
-
-def _once(context: Context, key: str, make: Callable[[], T]) -> T:
-    if key not in context.cache:
-        context.cache[key] = make()
-    return cast(T, context.cache[key])
 
 
 def _table(context: Context) -> Table:
@@ -71,65 +66,35 @@ def _table(context: Context) -> Table:
 def _standard(arm: Arm, context: Context) -> Tensor:
     """An arm's samples (N, D), in standard deviations."""
     rows = arm.samples.numpy()
-    return _once(context, f"rows of {arm.name}", lambda: torch.from_numpy(_table(context).standard(rows)))
+    return context.once(f"rows of {arm.name}", lambda: torch.from_numpy(_table(context).standard(rows)))
 
 
 def _reference(arm: Arm, context: Context) -> Tensor:
     """The rows (M, D) that an arm is compared with, in standard deviations."""
     table, truth = _table(context), arm.name == "truth"
-    return _once(
-        context,
+    return context.once(
         "training rows" if truth else "held-out rows",
         lambda: torch.from_numpy(table.standard(table.second() if truth else table.heldout)),
     )
 
 
-def _distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances (N, M), by differences: a copy is at exactly 0."""
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+def _nearest(arm: Arm, context: Context) -> Neighbours:
+    """The 5 nearest training rows of each sample, or fewer."""
 
-
-def _nearest(arm: Arm, context: Context) -> tuple[Tensor, Tensor]:
-    """Distances and numbers of the nearest training rows of each sample, both (N, 5 or fewer)."""
-
-    def find() -> tuple[Tensor, Tensor]:
+    def nearest() -> Neighbours:
         table = _table(context)
         train = torch.from_numpy(table.standard(table.train))
-        parts = torch.split(_standard(arm, context), max(CHUNK // len(train), 1))
-        found = [_distances(part, train).topk(min(NEIGHBOURS, len(train)), largest=False) for part in parts]
-        return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+        return nearest_neighbours(_standard(arm, context), train, min(NEIGHBOURS, len(train)))
 
-    return _once(context, f"nearest of {arm.name}", find)
+    return context.once(f"nearest of {arm.name}", nearest)
 
 
-def balls(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> tuple[Tensor, Tensor]:
-    """Whether each generated row is in each real row's ball, and each real one in each generated one's.
-
-    A row's ball reaches to its k-th nearest neighbour in its own set, itself not counted.
-
-    Args:
-        real: rows (N, D), N > k.
-        generated: rows (M, D), M > k.
-        k: which neighbour.
-
-    Returns:
-        Two matrices, bool (N, M).
-    """
-    distances = _distances(real, generated)  # (N, M)
-    return distances <= _radius(real, k)[:, None], distances <= _radius(generated, k)[None, :]
-
-
-def _radius(rows: Tensor, k: int) -> Tensor:
-    """The distance (N,) of each row to its k-th nearest neighbour."""
-    return _distances(rows, rows).kthvalue(k + 1, dim=1).values
-
-
-def _balls(arm: Arm, context: Context) -> tuple[Tensor, Tensor] | None:
-    """The `balls` of the first rows; None for too few."""
+def _balls(arm: Arm, context: Context) -> NeighbourBalls | None:
+    """The balls of the first rows; None for too few."""
     real, samples = _reference(arm, context)[:NUM_ROWS], _standard(arm, context)[:NUM_ROWS]
     if min(len(real), len(samples)) <= NEIGHBOURS:
         return None
-    return _once(context, f"balls of {arm.name}", lambda: balls(real, samples))
+    return context.once(f"balls of {arm.name}", lambda: neighbour_balls(samples, real, NEIGHBOURS))
 
 
 @final
@@ -144,8 +109,8 @@ class Precision(PerSample):
     formula = "share of samples within the 5th-neighbour ball of at least one held-out row"
 
     def each(self, arm: Arm, context: Context) -> Tensor | None:
-        pair = _balls(arm, context)
-        return None if pair is None else pair[0].any(0).double()
+        balls = _balls(arm, context)
+        return None if balls is None else balls.precise
 
 
 @final
@@ -160,8 +125,8 @@ class Density(PerSample):
     formula = "mean over samples of the number of 5th-neighbour balls of held-out rows they are in, divided by 5"
 
     def each(self, arm: Arm, context: Context) -> Tensor | None:
-        pair = _balls(arm, context)
-        return None if pair is None else pair[0].double().sum(0) / NEIGHBOURS
+        balls = _balls(arm, context)
+        return None if balls is None else balls.densities
 
 
 @final
@@ -181,7 +146,7 @@ class ClassAccuracy(PerSample):
         table = _table(context)
         if not table.classes or not isinstance(arm.condition, Tensor):
             return None
-        voters = torch.from_numpy(table.train_labels)[_nearest(arm, context)[1]]  # (N, 5), nearest first
+        voters = torch.from_numpy(table.train_labels)[_nearest(arm, context).indices]  # (N, 5), nearest first
         votes = torch.zeros(len(voters), len(table.classes))
         votes.scatter_add_(1, voters, torch.ones(voters.shape))
         votes.scatter_add_(1, voters[:, :1], torch.full((len(voters), 1), 0.5))  # a tie goes to the nearest
@@ -200,8 +165,8 @@ class Recall(Metric):
     formula = "share of held-out rows within the 5th-neighbour ball of at least one sample"
 
     def measure(self, arm: Arm, context: Context) -> float | None:
-        pair = _balls(arm, context)
-        return None if pair is None else float(pair[1].any(1).double().mean())
+        balls = _balls(arm, context)
+        return None if balls is None else float(balls.recalled.mean())
 
 
 @final
@@ -216,10 +181,10 @@ class Coverage(Weighted):
     formula = "share of held-out rows whose 5th-neighbour ball holds at least one sample"
 
     def resampler(self, arm: Arm, context: Context) -> Resampler | None:
-        pair = _balls(arm, context)
-        if pair is None:
+        balls = _balls(arm, context)
+        if balls is None:
             return None
-        coverage = resampled_coverage(pair[0])
+        coverage = resampled_coverage(balls.of_true)
         return lambda weights: coverage(weights[:, :NUM_ROWS])
 
 
@@ -240,10 +205,7 @@ class SlicedWasserstein(Metric):
     formula = "sliced 2-Wasserstein distance to the held-out rows (POT), 128 projections, in standard deviations"
 
     def measure(self, arm: Arm, context: Context) -> float | None:
-        import ot  # most of a second to import, and only metrics need it
-
-        found, real = _standard(arm, context).numpy(), _reference(arm, context).numpy()
-        return float(ot.sliced_wasserstein_distance(found, real, n_projections=128, seed=context.seed))
+        return sliced_wasserstein(_standard(arm, context), _reference(arm, context), seed=context.seed)
 
 
 @final
@@ -263,10 +225,10 @@ class EnergyDistance(Metric):
     formula = "2 E|x - y| - E|x - x'| - E|y - y'| between samples and held-out rows, in standard deviations; unbiased"
 
     def measure(self, arm: Arm, context: Context) -> float | None:
-        found, real = _standard(arm, context)[:NUM_ROWS], _reference(arm, context)[:NUM_ROWS]
-        if min(len(found), len(real)) < 2:
+        samples, real = _standard(arm, context)[:NUM_ROWS], _reference(arm, context)[:NUM_ROWS]
+        if min(len(samples), len(real)) < 2:
             return None
-        return float(2 * _distances(found, real).mean() - torch.pdist(found).mean() - torch.pdist(real).mean())
+        return energy_distance(samples, real, compute_mode="donot_use_mm_for_euclid_dist")
 
     def resampler(self, arm: Arm, context: Context) -> Resampler | None:
         samples, real = _standard(arm, context)[:NUM_ROWS], _reference(arm, context)[:NUM_ROWS]
@@ -293,7 +255,7 @@ class NearestTrainingRow(Weighted):
     formula = "median over samples of the distance to the nearest training row, in standard deviations"
 
     def resampler(self, arm: Arm, context: Context) -> Resampler:
-        return resampled_median(_nearest(arm, context)[0][:, 0])
+        return resampled_median(_nearest(arm, context).distances[:, 0])
 
 
 METRICS: tuple[Metric, ...] = (

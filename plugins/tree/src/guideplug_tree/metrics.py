@@ -4,14 +4,12 @@ Two thresholds on log p of the clean tree are in use, and must not be mixed: the
 log p >= -1.597 (98.8 % of true samples), and AJEST's classification score, log p >= -2.12 (99.4 %).
 
 Sources: arXiv:2406.02507 (average loss, L2, outline); arXiv:2509.15267 and its released code (outer loss, mandala,
-classification). Optimal transport by POT (Flamary et al. 2021, https://pythonot.github.io).
+classification).
 """
 
 import abc
-from collections.abc import Callable
-from typing import Any, TypeVar, cast, final
+from typing import Any, cast, final
 
-import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -27,7 +25,10 @@ from guideplug import (
     SampleStreams,
     Task,
     Weighted,
+    energy_distance,
     resampled_energy_distance,
+    sliced_wasserstein,
+    wasserstein,
 )
 from guideplug_tree.mixture import TreeMixture, tree_mixture
 
@@ -46,14 +47,6 @@ NOISE = LogNormal(-2.3, 1.5)
 OUTER_DEPTH = 5
 GRID, CELL, ORIGIN = 101, 0.03, (0.0030, 0.0325)
 
-T = TypeVar("T")
-
-
-def _once(context: Context, key: str, make: Callable[[], T]) -> T:
-    if key not in context.cache:
-        context.cache[key] = make()
-    return cast(T, context.cache[key])
-
 
 def _mixture(context: Context) -> TreeMixture:
     return cast(TreeMixture, cast(Any, context.task).mixture)
@@ -67,11 +60,11 @@ def _reference(context: Context) -> Tensor:
         uniform, normal = streams.uniform((), "reference component"), streams.normal((2,), "reference point")
         return _mixture(context).sample_from(uniform, normal)
 
-    return _once(context, "reference", draw)
+    return context.once("reference", draw)
 
 
 def _log_density(arm: Arm, context: Context) -> Tensor:
-    return _once(context, f"log p of {arm.name}", lambda: _mixture(context).log_prob(arm.samples))
+    return context.once(f"log p of {arm.name}", lambda: _mixture(context).log_prob(arm.samples))
 
 
 @torch.no_grad()
@@ -88,7 +81,7 @@ def _score_loss(denoiser: Denoiser, context: Context, key: str, data: TreeMixtur
         x = clean + sigma[:, None] * streams.normal((2,), f"{key} noise")
         return x, sigma, data.denoise(x, sigma)
 
-    x, sigma, target = _once(context, key, draw)
+    x, sigma, target = context.once(key, draw)
     device = next(iter(denoiser.parameters()), x).device
     try:
         error = denoiser(x.to(device), sigma.to(device)).cpu() - target
@@ -229,8 +222,8 @@ class OutlierShare(PerSample):
     formula = "share of samples with log p(x) below the 1 % quantile of log p over true samples"
 
     def each(self, arm: Arm, context: Context) -> Tensor:
-        quantile = _once(
-            context, "quantile", lambda: float(_mixture(context).log_prob(_reference(context)).quantile(0.01))
+        quantile = context.once(
+            "quantile", lambda: float(_mixture(context).log_prob(_reference(context)).quantile(0.01))
         )
         return (_log_density(arm, context) < quantile).float()
 
@@ -263,7 +256,7 @@ class _OccupancyKL(Weighted):
 
 def _components(name: str, samples: Tensor, context: Context) -> Tensor:
     """The component most responsible for each sample, (N,)."""
-    return _once(context, f"components of {name}", lambda: _mixture(context).assign(samples))
+    return context.once(f"components of {name}", lambda: _mixture(context).assign(samples))
 
 
 @final
@@ -307,11 +300,8 @@ class SlicedWasserstein(Metric):
     formula = "sliced 2-Wasserstein distance of at most 16,384 samples to true ones (POT), 128 projections"
 
     def measure(self, arm: Arm, context: Context) -> float | None:
-        import ot  # most of a second to import, and only metrics need it
-
-        true = _reference(context)[: len(arm.samples)].double().numpy()
-        found = arm.samples[: len(true)].double().numpy()
-        return float(ot.sliced_wasserstein_distance(found, true, n_projections=128, seed=context.seed))
+        true = _reference(context)[: len(arm.samples)].double()
+        return sliced_wasserstein(arm.samples[: len(true)].double(), true, seed=context.seed)
 
 
 @final
@@ -325,12 +315,8 @@ class Wasserstein(Metric):
     formula = "2-Wasserstein distance between the first 2,048 samples and 2,048 true ones, by exact transport (POT)"
 
     def measure(self, arm: Arm, context: Context) -> float | None:
-        import ot  # most of a second to import, and only metrics need it
-
-        count = min(NUM_TRANSPORT_POINTS, len(arm.samples))
-        found, true = arm.samples[:count].double().numpy(), _reference(context)[:count].double().numpy()
-        weights = np.full(count, 1 / count)
-        return float(np.sqrt(ot.emd2(weights, weights, ot.dist(found, true), numItermax=1_000_000)))
+        samples = arm.samples[:NUM_TRANSPORT_POINTS].double()
+        return wasserstein(samples, _reference(context)[: len(samples)].double())
 
 
 @final
@@ -347,9 +333,7 @@ class EnergyDistance(Metric):
         count = min(2 * NUM_TRANSPORT_POINTS, len(arm.samples))
         if count < 2:
             return None
-        found, true = arm.samples[:count].double(), _reference(context)[:count].double()
-        within = _once(context, f"energy {count}", lambda: float(torch.pdist(true).mean()))
-        return float(2 * torch.cdist(found, true).mean() - torch.pdist(found).mean() - within)
+        return energy_distance(arm.samples[:count].double(), _reference(context)[:count].double())
 
     def resampler(self, arm: Arm, context: Context) -> Resampler | None:
         count = min(2 * NUM_TRANSPORT_POINTS, len(arm.samples))
