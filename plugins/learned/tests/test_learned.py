@@ -108,7 +108,8 @@ def test_with_a_weight_network_it_is_the_formula(kind: Conditioning) -> None:
     with pytest.raises(ValueError, match="the level that a step goes towards"):
         point(x, 0.7, condition)
     text = formula(point, {base: "main", weak: "weak"})
-    assert text.startswith("main(x") and ") + omega(c, sigma, toward) (main(x" in text
+    assert text.startswith("main(x")
+    assert ") + omega(c, sigma, toward) (main(x" in text
 
 
 @pytest.mark.parametrize("inner", ["autoguidance", "cfg"])
