@@ -28,6 +28,7 @@ from guideplug.run.stored_text import keep_words
 from guideplug.run.summary import (
     cost_sentences,
     guidance_sentence,
+    metrics_line,
     next_commands,
     notes,
     selection_sentence,
@@ -160,6 +161,7 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
+    say(metrics_line(config))
     if any(verdict.primary for verdict in outcome.verdicts):
         say("* primary metric of its aspect: the words below rest on these alone; intervals are over samples")
     say(guidance_sentence(config, outcome))

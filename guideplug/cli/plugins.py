@@ -110,3 +110,7 @@ def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
             default = "required" if option["required"] else f"default {option['default']}"
             unit = f", {option['unit']}" if option["unit"] else ""
             click.echo(f"  {option['name']} ({option['type']}{unit}; {default}): {option['help']}")
+        for metric in data.get("metrics", ()):
+            click.echo(
+                f"  metric {metric['name']} ({metric['aspect']}; better: {metric['better']}): {metric['formula']}"
+            )

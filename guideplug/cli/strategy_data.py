@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin
 import attrs
 
 from guideplug.config import Strategy, format_value, write
+from guideplug.task import Task
 
 __all__ = ["strategy_data", "type_name"]
 
@@ -39,7 +40,18 @@ def strategy_data(strategy: type[Strategy] | str, kind: str, name: str) -> dict[
         "summary": strategy.summary(),
         "source": None if strategy.source is None else str(strategy.source),
         "options": options,
+        **(
+            {"metrics": _metrics(cls())} if kind == "task" and not any(option["required"] for option in options) else {}
+        ),
     }
+
+
+def _metrics(task: Task) -> list[dict[str, str]]:
+    """A task's metrics: what they compute, what they tell of, and which way is better."""
+    return [
+        {"name": metric.name, "aspect": metric.aspect, "better": metric.better, "formula": metric.formula}
+        for metric in task.metrics()
+    ]
 
 
 def type_name(kind: Any) -> str:

@@ -1,35 +1,62 @@
 """A composed denoiser in words: its formula with numbers, and what one evaluation of it costs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from attrs import evolve
 from torch import Tensor
 
 from guideplug.denoise.condition import Condition, expand
-from guideplug.denoise.node import NetworkNode, Point, Query, Slot
+from guideplug.denoise.factor import Factors, factors, rounded
+from guideplug.denoise.node import NetworkNode, Point, Query, Slot, Terms
 from guideplug.denoise.plan import EvalPoint, collect, planned_batches, planned_calls
 from guideplug.denoise.tally import Count
 from guideplug.denoise.trace import beneath, gradients
-from guideplug.denoise.weight import Polynomial, Weight
+from guideplug.denoise.weight import Weight
 from guideplug.denoise.weight_input import Level, Step, WeightInput
 
 __all__ = ["calls", "formula", "switched_off", "taken"]
 
 
 def formula(point: Point, names: Mapping[NetworkNode, str]) -> str:
-    """The normal form as text: ``3 main(x) - 2 weak(x)``.
+    """The normal form as text, its weights factored: ``main(x) + (ramp(1, 4) - 1) (main(x) - weak(x))``.
+
+    Networks whose coefficients are numbers are a sum, ``3 main(x) - 2 weak(x)``; the others are differences behind
+    their common weight, with the first network as the point that they start from.
 
     Args:
         point: any denoiser.
         names: what to call each network, usually its role.
     """
-    text = ""
-    for query, coefficient in point.terms.items():
-        scale = _scale(coefficient)
-        sign, scale = (" - ", scale[1:]) if scale.startswith("-") else (" + ", scale)
-        text += f"{sign}{scale + ' ' if scale != '1' else ''}{_network(query, names)}"
-    return text.removeprefix(" + ").replace(" - ", "-", 1) if text.startswith(" - ") else text.removeprefix(" + ")
+    texts = {query: _network(query, names) for query in point.terms}
+    numbers, directions = _factored(point.terms)
+    text = _sum(numbers, texts)
+    for weights, direction in directions.items():
+        positive_first = dict(sorted(direction.items(), key=lambda item: item[1] < 0))
+        number = next(iter(positive_first.values())) if len(direction) == 2 else 1.0
+        scale = _scale(number, weights)
+        text += f" + {scale} ({_sum({query: share / number for query, share in positive_first.items()}, texts)})"
+    return text
+
+
+def _factored(coefficients: Terms) -> tuple[dict[Query, float], dict[Factors, dict[Query, float]]]:
+    """The numbers of a sum of networks, and the differences of networks behind each product of weights.
+
+    Coefficients sum to one, so the first network's follows from the others'.
+    """
+    first, *others = coefficients
+    numbers, directions = {first: 1.0}, dict[Factors, dict[Query, float]]()
+    for query in others:
+        number, weights = factors(coefficients[query])
+        into = directions.setdefault(weights, {first: 0.0}) if weights else numbers
+        into[first] -= number
+        into[query] = number
+    return _without_zeros(numbers), {weights: _without_zeros(direction) for weights, direction in directions.items()}
+
+
+def _without_zeros(numbers: Mapping[Query, float]) -> dict[Query, float]:
+    """Those that differ from 0 by more than rounding errors."""
+    return {query: number for query, number in numbers.items() if abs(number) > 1e-12}
 
 
 def calls(
@@ -102,16 +129,35 @@ def _network(query: Query, names: Mapping[NetworkNode, str]) -> str:
     return source.in_formula(f"{names.get(network, type(network).__name__)}({argument})")
 
 
-def _scale(coefficient: Polynomial) -> str:
-    numbers_first = sorted(coefficient.monomials.items(), key=lambda item: len(item[0]) > 0)
-    products = [_product(number, factors) for factors, number in numbers_first]
-    return products[0] if len(products) == 1 else f"({' + '.join(products).replace('+ -', '- ')})"
+def _sum(numbers: Mapping[Query, float], texts: Mapping[Query, str]) -> str:
+    """A sum of networks: ``3 main(x) - 2 weak(x)``."""
+    return _signed(f"{_before(number)}{texts[query]}" for query, number in numbers.items())
+
+
+def _scale(number: float, weights: Factors) -> str:
+    """A number times weights, with the number inside of the first sum where that is shorter."""
+    sums = [_signed(_product(n, factors) for factors, n in products) for products in weights]
+    texts = [text if len(products) == 1 else f"({text})" for products, text in zip(weights, sums, strict=True)]
+    outside = _before(number) + " ".join(texts)
+    if len(weights[0]) == 1:
+        return outside
+    inside = f"({_signed(_product(number * n, factors) for factors, n in weights[0])})"
+    return min(outside, " ".join([inside, *texts[1:]]), key=len)
+
+
+def _signed(products: Iterable[str]) -> str:
+    return " + ".join(products).replace("+ -", "- ")
+
+
+def _before(number: float) -> str:
+    """A number in front of something else; nothing for 1."""
+    return {1.0: "", -1.0: "-"}.get(rounded(number), f"{number:g} ")
 
 
 def _product(number: float, factors: Sequence[Weight]) -> str:
     if not factors:
         return f"{number:g}"
-    return {1.0: "", -1.0: "-"}.get(number, f"{number:g} ") + " ".join(map(_weight, factors))
+    return _before(number) + " ".join(map(_weight, factors))
 
 
 def _weight(weight: Weight) -> str:

@@ -34,8 +34,9 @@ def page_of_runs(runs: Sequence[ReadRun], links: Sequence[str | None]) -> str:
     names = _names(runs)
     labels = _labels(runs)
     metrics = _metrics_of(runs)
-    columns = [_column("run"), _column("arm"), _column("seed", numeric=True), _column("status")]
+    columns = [_column("run"), _column("arm")]
     columns += [_column(name, numeric=True, better=better) for name, better in metrics.items()]
+    columns += [_column("seed", numeric=True), _column("status")]
     rows = []
     figures = [(run.path / "figures", name, link) for run, name, link in zip(runs, names, links, strict=True)]
     for run, name, label, link in zip(runs, names, labels, links, strict=True):
@@ -45,13 +46,15 @@ def page_of_runs(runs: Sequence[ReadRun], links: Sequence[str | None]) -> str:
             drawn_by = run.words.get("guider") if arm == "guided" and run.words.get("guider") else arm
             values = [_value(as_number(truth.get(metric))) for metric in metrics]
             seed = run.words.get("seed")
-            cells = [_cell(name, href=link), _cell(str(drawn_by)), _cell(str(seed if seed is not None else "-"), seed)]
-            rows.append({"arm": label, "cells": [*cells, _cell(run.status), *values]})
+            cells = [_cell(name, href=link), _cell(str(drawn_by)), *values]
+            cells += [_cell(str(seed if seed is not None else "-"), seed), _cell(run.status)]
+            rows.append({"arm": label, "cells": cells})
     truths = {json.dumps(as_table(as_table(run.metrics.get("arms")).get("truth")), sort_keys=True) for run in runs}
     foot = []
     if len(truths) == 1:
         truth = as_table(as_table(runs[0].metrics.get("arms")).get("truth"))
-        foot = [[_cell("true samples"), *[_cell("")] * 3, *(_value(as_number(truth.get(name))) for name in metrics)]]
+        foot = [[_cell("true samples"), _cell(""), *(_value(as_number(truth.get(name))) for name in metrics)]]
+        foot[0] += [_cell("")] * 2
     tables = [{"caption": "Metrics of every run", "note": "", "columns": columns, "rows": rows, "foot": foot}]
     return rendered(
         "several.html",
@@ -94,7 +97,7 @@ def page_of_comparison(folder: Path) -> str:
             table["note"] = f"{table['note']} {note}".strip()
         for line in table["rows"]:
             if line["selector"] in missed:
-                line["cells"][1]["text"] += f" {MISSED}"
+                line["cells"][-1]["text"] += f" {MISSED}"
         shared = [*as_table(comparison.get("shared_guides")), *as_table(comparison.get("shared_references"))]
         if shared:
             alone = f"Trainings share networks, and intervals are about those alone: {', '.join(shared)}."
@@ -310,13 +313,13 @@ def _budget(
         ]
         spent = [as_number(snapshot.get("spent")) for snapshot in chosen if str(snapshot.get("selector")) == selector]
         paid = _paid(budget, [amount for amount in spent if amount is not None])
-        lines.append({"arm": label, "selector": selector, "cells": [_cell(label), paid, *values]})
+        lines.append({"arm": label, "selector": selector, "cells": [_cell(label), *values, paid]})
     columns = [
         _column("arm"),
-        _column(f"spent, {UNITS[budget]}", numeric=True),
         *(_column(name, numeric=True, better=better) for name, better in metrics.items()),
+        _column(f"spent, {UNITS[budget]}", numeric=True),
     ]
-    foot = [[_cell("true samples"), _cell(""), *(_value(as_number(truth.get(name))) for name in metrics)]]
+    foot = [[_cell("true samples"), *(_value(as_number(truth.get(name))) for name in metrics), _cell("")]]
     caption = f"At {title}"
     note = f"Mean ± standard deviation over {seeds} seeds." if seeds > 1 else ""
     return {"caption": caption, "note": note, "columns": columns, "rows": lines, "foot": foot}

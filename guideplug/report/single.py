@@ -123,7 +123,7 @@ def _known_metrics(run: ReadRun) -> list[dict[str, str]]:
     """The metrics in the order of the table; undescribed ones last."""
     listed = run.words.get("metrics")
     metrics = [
-        {key: str(as_table(item).get(key, "")) for key in ("name", "better", "aspect")}
+        {key: str(as_table(item).get(key, "")) for key in ("name", "better", "aspect", "formula")}
         for item in (listed if isinstance(listed, list) else [])
     ]
     names = {item["name"] for item in metrics}
@@ -131,7 +131,7 @@ def _known_metrics(run: ReadRun) -> list[dict[str, str]]:
         for name in as_table(values):
             if name not in names:
                 names.add(name)
-                metrics.append({"name": name, "better": "", "aspect": ""})
+                metrics.append({"name": name, "better": "", "aspect": "", "formula": ""})
     return metrics
 
 
@@ -149,6 +149,7 @@ def _metrics(run: ReadRun) -> dict[str, Any]:
             "arrow": ARROWS.get(metric["better"], ""),
             "better": BETTER.get(metric["better"], ""),
             "aspect": metric["aspect"],
+            "formula": metric["formula"],
             "values": [(number(value), value) for value in values.values()],
         }
         difference = as_table(differences.get(name))

@@ -214,10 +214,12 @@ class Experiment:
         self._warn(observers, suspicious_samples(config, drawn, truth[0]))
         context = Context(config.task, {arm.name: arm for arm in truth}, config.sampler, config.sample_seed)
         metrics = metrics_of(config.task, self.registry)
-        values = {}
+        values: dict[str, dict[str, float | None]] = {}
         for arm in (*truth, *drawn.values()):
-            observers("measure", arm=arm.name)
-            values[arm.name] = measured(arm, metrics, context, stop)
+            values[arm.name] = {}
+            for done, metric in enumerate(metrics):
+                observers("measure", arm=arm.name, metric=metric.name, done=done, total=len(metrics))
+                values[arm.name] |= measured(arm, [metric], context, stop)
             observers("metrics", arm=arm.name, values=values[arm.name])
         seconds["metrics"] = time.perf_counter() - begin
         begin = time.perf_counter()

@@ -40,7 +40,7 @@ class _Notes(ProgressColumn):
 
 
 class ProgressBars(Listener):
-    """A bar for each training and each arm's sampling, with the time left."""
+    """A bar for each training, and for the sampling and the metrics of each arm, with the time left."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -68,7 +68,9 @@ class ProgressBars(Listener):
         elif event == "sample":
             self._bar(ARMS.get(data["arm"], data["arm"]), data["total"], data["done"])
         elif event == "measure":
-            self._progress.console.print(f"[dim]measuring {data['arm']}")
+            self._bar(f"measuring {data['arm']}", data["total"], data["done"], data["metric"])
+        elif event == "metrics":
+            self._bar(f"measuring {data['arm']}", len(data["values"]), len(data["values"]))
         elif event == "wait":
             self._progress.console.print(waiting_line(data), markup=False, highlight=False)
         elif event == "warning":
@@ -117,6 +119,8 @@ class ProgressLines(Listener):
         elif event == "sample" and data["arm"] not in self._arms:
             self._arms.add(data["arm"])
             self._say(ARMS.get(data["arm"], data["arm"]))
+        elif event == "measure" and now - self._said > self.SECONDS_BETWEEN:
+            self._say(measuring_line(data))
 
     def _say(self, line: str) -> None:
         self._said = time.monotonic()
@@ -141,7 +145,12 @@ def waiting_line(data: dict[str, Any]) -> str:
     return f"waiting for another process, which is making {data['role']}"
 
 
+def measuring_line(data: dict[str, Any]) -> str:
+    """One line for a metric that is being measured."""
+    return f"measuring {data['arm']}: {data['metric']}, {data['done'] + 1} of {data['total']}"
+
+
 def notes(data: dict[str, Any]) -> str:
-    """The loss, and the share of examples that selection keeps if below 1."""
-    kept = f", keeps {data['kept']:.0%}" if data["kept"] < 0.995 else ""
+    """The loss, and the share of the examples so far that selection has kept, if below 1."""
+    kept = f", {data['kept']:.0%} kept so far" if data["kept"] < 0.995 else ""
     return f"loss {data['loss']:.4g}{kept}"

@@ -94,7 +94,7 @@ def _plain_words(config: RunConfig, registry: Registry, device: str) -> dict[str
         "seed": main.training_seed,
         "device": device,
         "metrics": [
-            {"name": metric.name, "better": metric.better, "aspect": metric.aspect}
+            {"name": metric.name, "better": metric.better, "aspect": metric.aspect, "formula": metric.formula}
             for metric in metrics_of(config.task, registry)
         ],
         "notes": notes(config),

@@ -15,7 +15,15 @@ from guideplug.run.resolve import RunConfig
 from guideplug.run.verdict import Verdict, guidance, number, signed
 from guideplug.task import Metric
 
-__all__ = ["cost_sentences", "guidance_sentence", "next_commands", "notes", "selection_sentence", "table_rows"]
+__all__ = [
+    "cost_sentences",
+    "guidance_sentence",
+    "metrics_line",
+    "next_commands",
+    "notes",
+    "selection_sentence",
+    "table_rows",
+]
 
 ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
 LEAST = 0.8
@@ -44,6 +52,18 @@ def table_rows(
         ]
         rows.append([*row, *([] if not judged else ["" if verdict is None else signed(verdict.difference)])])
     return header, rows
+
+
+def metrics_line(config: RunConfig) -> str:
+    """Where the table's metrics are explained: by a command, for tasks that it can make without options."""
+    if any(field.default is attrs.NOTHING for field in attrs.fields(cast(Any, type(config.task)))):
+        return "what the metrics mean: the tooltips of their names in the page"
+    return f"what the metrics mean: guideplug plugins show {config.task.name}{_local_plugins(config)}"
+
+
+def _local_plugins(config: RunConfig) -> str:
+    """The options of a command line that load the run's local plugins."""
+    return "".join(f" --plugin {shell_quote(path)}" for path in config.plugins)
 
 
 def guidance_sentence(config: RunConfig, outcome: Outcome) -> str:
@@ -137,10 +157,9 @@ def next_commands(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -
     """Two commands worth trying next."""
     other = _next_guider(config, outcome, guiders)
     shown = other if config.guider is None else short(config.guider)
-    where = "".join(f" --plugin {shell_quote(path)}" for path in config.plugins)
     return [
         f"guideplug sample {shell_quote(str(outcome.folder))} --guider {shell_quote(other)}",
-        f"guideplug explain {shell_quote(shown)} --task {shell_quote(short(config.task))}{where}",
+        f"guideplug explain {shell_quote(shown)} --task {shell_quote(short(config.task))}{_local_plugins(config)}",
     ]
 
 

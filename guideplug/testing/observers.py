@@ -60,7 +60,8 @@ def events_of_a_run(folder: Path, *, first: int = 0, last: int = 4) -> Iterator[
             yield "sample", {"arm": arm, "done": done, "total": 2}
     yield "sampled", {"arms": ["unguided", "guided"], "samples": 8}
     for arm, value in (("truth", 0.0), ("unguided", 0.75), ("guided", 0.5)):
-        yield "measure", {"arm": arm}
+        for done, metric in enumerate(("distance", "no value")):
+            yield "measure", {"arm": arm, "metric": metric, "done": done, "total": 2}
         yield "metrics", {"arm": arm, "values": {"distance": value, "no value": None}}
     yield "figure", {"name": "made-up", "path": str(figure)}
     yield "network", {"done": 1, "total": 1, "which": "main of width 8", "seconds": 1.0}

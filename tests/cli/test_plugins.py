@@ -117,7 +117,9 @@ def test_plugins_show_has_options_defaults_and_sources(cli: Any) -> None:
     assert "num_steps (int; default 32): steps; 2 num_steps - 1 evaluations" in said
     assert "data units" in said
     assert "a preset for early(jest)" in cli("plugins", "show", "early_jest").stdout
-    assert "classes" in cli("plugins", "show", "tree").stdout
+    shown = cli("plugins", "show", "tree").stdout
+    assert "classes" in shown
+    assert "  metric inside outline (fidelity; better: higher): share of samples with log p(x) >= -1.597\n" in shown
 
 
 @pytest.mark.parametrize(

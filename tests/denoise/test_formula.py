@@ -17,6 +17,17 @@ class Omega(Weight):
         return 1.0
 
 
+def named_weight(name):
+    class Named(Weight):
+        def forward(self, at):
+            return 1.0
+
+        def extra_repr(self):
+            return name
+
+    return Named()
+
+
 BASE, WEAK = GaussianDenoiser(0.1), GaussianDenoiser(0.4)
 LABELLED = GaussianDenoiser(0.1, conditioning="labels")
 NAMES = {BASE: "main", WEAK: "weak", LABELLED: "main"}
@@ -46,19 +57,103 @@ NAMES = {BASE: "main", WEAK: "weak", LABELLED: "main"}
             Combine([LABELLED], begin=lambda: lambda o, x, s: o[0], written="f({})").unconditional().trajectory(),
             "f(main(x, null))",
         ),
-        (BASE + Omega() * (BASE - WEAK), "(1 + omega) main(x) - omega weak(x)"),
-        (BASE + Omega() * (WEAK - BASE), "(1 - omega) main(x) + omega weak(x)"),
+        (BASE + Omega() * (BASE - WEAK), "main(x) + omega (main(x) - weak(x))"),
+        (BASE + Omega() * (WEAK - BASE), "main(x) + omega (weak(x) - main(x))"),
         (
             BASE + 2 * Gate(0.2, 1.0) * (BASE - WEAK),
-            "(1 + 2 [0.2 < sigma <= 1]) main(x) - 2 [0.2 < sigma <= 1] weak(x)",
+            "main(x) + 2 [0.2 < sigma <= 1] (main(x) - weak(x))",
         ),
-        (BASE + (Gate(0.1) - 1) * (BASE - WEAK), "[sigma > 0.1] main(x) + (1 - [sigma > 0.1]) weak(x)"),
-        (BASE + Gate(0.1) * (BASE - WEAK), "(1 + [sigma > 0.1]) main(x) - [sigma > 0.1] weak(x)"),
-        (BASE + Gate(0.0, 0.3) * (BASE - WEAK), "(1 + [sigma <= 0.3]) main(x) - [sigma <= 0.3] weak(x)"),
+        (BASE + (Gate(0.1) - 1) * (BASE - WEAK), "main(x) + ([sigma > 0.1] - 1) (main(x) - weak(x))"),
+        (BASE + Gate(0.1) * (BASE - WEAK), "main(x) + [sigma > 0.1] (main(x) - weak(x))"),
+        (BASE + Gate(0.0, 0.3) * (BASE - WEAK), "main(x) + [sigma <= 0.3] (main(x) - weak(x))"),
     ],
 )
 def test_formulas(point, text):
     assert formula(point, NAMES) == text
+
+
+RAMP, FADE, GATE = named_weight("ramp"), named_weight("fade"), Gate(0.1)
+OTHER = GaussianDenoiser(0.7)
+
+
+@pytest.mark.parametrize(
+    ("point", "text"),
+    [
+        (BASE + (RAMP - 1) * GATE * (BASE - WEAK), "main(x) + (ramp - 1) [sigma > 0.1] (main(x) - weak(x))"),
+        (BASE + 2.5 * (2 * RAMP - 3) * (BASE - WEAK), "main(x) + 5 (ramp - 1.5) (main(x) - weak(x))"),
+        (BASE + (3 * RAMP - 1) * (BASE - WEAK), "main(x) + (3 ramp - 1) (main(x) - weak(x))"),
+        (BASE + GATE * (WEAK - OTHER), "main(x) + [sigma > 0.1] (weak(x) - other(x))"),
+        (
+            BASE + (BASE - WEAK) + GATE * (BASE - OTHER),
+            "2 main(x) - weak(x) + [sigma > 0.1] (main(x) - other(x))",
+        ),
+        (
+            BASE + GATE * ((BASE - WEAK) + 0.5 * (BASE - OTHER)),
+            "main(x) + [sigma > 0.1] (1.5 main(x) - weak(x) - 0.5 other(x))",
+        ),
+        (
+            BASE + (RAMP - 1) * (BASE - WEAK) + (FADE - 1) * (BASE - OTHER),
+            "main(x) + (ramp - 1) (main(x) - weak(x)) + (fade - 1) (main(x) - other(x))",
+        ),
+        (BASE + (RAMP - 1) * (FADE - 1) * (BASE - WEAK), "main(x) + (ramp - 1) (fade - 1) (main(x) - weak(x))"),
+        (BASE + (RAMP + FADE - 1) * (BASE - WEAK), "main(x) + (ramp + fade - 1) (main(x) - weak(x))"),
+        (
+            BASE + (RAMP * FADE + 2 * RAMP + FADE + 3) * (BASE - WEAK),
+            "main(x) + (ramp fade + 2 ramp + fade + 3) (main(x) - weak(x))",
+        ),
+        (BASE + (RAMP - 1) * RAMP * (BASE - WEAK), "main(x) + (ramp - 1) ramp (main(x) - weak(x))"),
+    ],
+)
+def test_weights_are_factored(point, text):
+    assert formula(point, {**NAMES, OTHER: "other"}) == text
+
+
+NETWORKS = {BASE: "main", WEAK: "weak", OTHER: "other"}
+VALUES = {"ramp": 3.25, "fade": -0.75, "[sigma > 0.1]": 0.625}
+OUTPUTS = {"main": 1.0, "weak": -17.0, "other": 139.0}
+NUMBERS = st.sampled_from([-2.0, -1.0, -0.3, 1.0, 0.5, 1 / 3, 2.0])
+WEIGHTS = st.recursive(
+    NUMBERS | st.sampled_from([RAMP, FADE, GATE]),
+    lambda inner: (
+        st.tuples(inner, inner).map(lambda pair: pair[0] + pair[1])
+        | st.tuples(inner, inner).map(lambda pair: pair[0] * pair[1])
+    ),
+    max_leaves=4,
+)
+POINTS = st.recursive(
+    st.sampled_from(list(NETWORKS)),
+    lambda inner: st.tuples(inner, WEIGHTS, inner, inner).map(
+        lambda parts: parts[0] + parts[1] * (parts[2] - parts[3])
+    ),
+    max_leaves=6,
+)
+
+
+def value_of(text):
+    """The number that a printed formula is, read as Python with a product where two things stand side by side."""
+    pattern = r"\[sigma > 0.1\]|(?:main|weak|other)\(x\)|ramp|fade|[0-9.]+(?:e[+-]?[0-9]+)?|[()+-]"
+    tokens = re.findall(pattern, text)
+    assert "".join(tokens).replace(" ", "") == text.replace(" ", "")
+    python = ""
+    for before, token in zip(["(", *tokens], tokens, strict=False):
+        product = before not in "(+-" and token not in ")+-"
+        value = VALUES.get(token, OUTPUTS.get(token.removesuffix("(x)"), token))
+        python += ("*" if product else "") + (f"({value})" if value != token else token)
+    return eval(python, {"__builtins__": {}})
+
+
+@settings(deadline=None, max_examples=100, derandomize=True)
+@given(POINTS)
+def test_a_printed_formula_is_the_normal_form(point):
+    expected = magnitude = 0.0
+    for query, coefficient in point.terms.items():
+        for factors, number in coefficient.monomials.items():
+            product = number * OUTPUTS[NETWORKS[query.source]]
+            for weight in factors:
+                product *= VALUES[weight.extra_repr()]
+            expected, magnitude = expected + product, magnitude + abs(product)
+    text = formula(point, NETWORKS)
+    assert value_of(text) == pytest.approx(expected, abs=1e-5 * magnitude), text
 
 
 def test_a_network_without_a_name_goes_by_its_class():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 METRICS = [
-    {"name": "precision", "better": "higher", "aspect": "fidelity"},
+    {"name": "precision", "better": "higher", "aspect": "fidelity", "formula": "share of samples near true ones"},
     {"name": "recall", "better": "higher", "aspect": "coverage"},
     {"name": "distance", "better": "lower", "aspect": "both"},
     {"name": "nearest", "better": "truth", "aspect": "memorisation"},

@@ -64,6 +64,22 @@ def test_a_page_loads_alone_and_fits(kind: str, opened: Any) -> None:
             assert plot.locator("svg path").count() > 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "columns"),
+    [
+        ("points", ["by guidance", "guided − unguided"]),
+        ("comparison", ["precision", "recall"]),
+        ("runs", ["precision", "recall"]),
+    ],
+)
+def test_deciding_columns_are_seen_on_a_phone(kind: str, columns: list[str], opened: Any) -> None:
+    page = opened(kind, 390)
+    table = page.locator("table.sortable:visible").first
+    for column in columns:
+        box = table.locator("thead th", has_text=column).bounding_box()
+        assert box["x"] + box["width"] <= 390, column
+
+
 @pytest.mark.parametrize("kind", ["points", "images", "comparison", "study", "runs"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_serious_stands_in_anyones_way(kind: str, theme: str, opened: Any) -> None:
@@ -113,7 +129,7 @@ def test_samples_glide_where_motion_is_welcome(opened: Any) -> None:
 def test_a_table_sorts_by_mouse_and_by_key(key: str | None, opened: Any) -> None:
     page = opened("points")
     column = page.locator("table.sortable th", has_text="guided − unguided")
-    values = "[...document.querySelectorAll('.sortable tbody tr')].map((row) => Number(row.cells[5].dataset.key))"
+    values = "[...document.querySelectorAll('.sortable tbody tr')].map((row) => Number(row.cells[2].dataset.key))"
     original = page.evaluate(values)
     ordered = []
     for _ in range(3):

@@ -105,6 +105,7 @@ def test_the_page_of_a_run_says_what_its_folder_holds(made: ModuleType, tmp_path
         assert said in page.said, said
     (image,) = [facts for tag, facts in page.elements if tag == "img"]
     assert "precision (higher is better): truth 0.9" in str(image["alt"])
+    assert "share of samples near true ones" in [facts.get("title") for tag, facts in page.elements if tag == "span"]
     slider, *charts = page.data
     assert [chart["title"] for chart in charts] == ["Loss", "Selected share", "Effective sample size"]
     assert [series["name"] for series in charts[0]["plots"][""]["series"]] == ["weak", "main"]

@@ -1,13 +1,16 @@
 """What a run says about its selection."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from attrs import evolve
 
 from guideplug.registry.registry import Registry
 from guideplug.run.resolve import Request, resolve
-from guideplug.run.summary import selection_sentence
+from guideplug.run.summary import metrics_line, selection_sentence
 
 CONFIG = resolve(Request({"task": "tree", "selector": "jest", "device": "cpu"}), Registry.installed())
 
@@ -16,6 +19,15 @@ def said(composition: dict[str, Any] | None) -> str:
     selection = {"effective_sample_size": 0.9, "switched_off_at": None, "iterations": 100, "composition": composition}
     metrics = {"selection": selection, "examples": {"seen": 1000, "backpropagated": 200}}
     return selection_sentence(CONFIG, SimpleNamespace(metrics=metrics))  # type: ignore[arg-type]
+
+
+def test_the_table_says_where_its_metrics_are_explained(tmp_path: Path) -> None:
+    assert metrics_line(CONFIG) == "what the metrics mean: guideplug plugins show tree"
+    assert metrics_line(evolve(CONFIG, plugins=("my task.py",))).endswith(" tree --plugin 'my task.py'")
+    rows = tmp_path / "rows.npy"
+    np.save(rows, np.random.default_rng(0).standard_normal((64, 2)))
+    points = resolve(Request({"task": f'points("{rows}")', "device": "cpu"}), Registry.installed())
+    assert metrics_line(points) == "what the metrics mean: the tooltips of their names in the page"
 
 
 def counts(offered: list[int], selected: list[int]) -> dict[str, Any]:

@@ -18,10 +18,10 @@ def event_line(name: str, data: Mapping[str, Any]) -> str:
             return f"training {data['role']} {begins}: {amount(data['total'], data['unit'])}"
         case "step":
             kept = data.get("kept")
-            keeps = f", keeps {kept:.0%}" if kept is not None and kept < 0.995 else ""
+            share = f", {kept:.0%} kept so far" if kept is not None and kept < 0.995 else ""
             loss = "-" if data["loss"] is None else f"{data['loss']:.4g}"
             return (
-                f"training {data['role']}: {progress(data['reached'], data['total'], data['unit'])}, loss {loss}{keeps}"
+                f"training {data['role']}: {progress(data['reached'], data['total'], data['unit'])}, loss {loss}{share}"
             )
         case "checkpoint":
             return f"saved {data['role']} at step {data['step']:,}"
@@ -32,7 +32,8 @@ def event_line(name: str, data: Mapping[str, Any]) -> str:
         case "sampled":
             return f"sampled {' and '.join(data['arms'])}"
         case "measure":
-            return f"measuring {data['arm']}"
+            metric = f": {data['metric']}, {data['done'] + 1} of {data['total']}" if "metric" in data else ""
+            return f"measuring {data['arm']}{metric}"
         case "metrics":
             values = data["values"].items()
             shown = (f"{key} {'-' if value is None else format(value, '.4g')}" for key, value in values)

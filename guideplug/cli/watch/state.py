@@ -18,7 +18,7 @@ WINDOW = 12
 """Number of last points that a rate is taken over."""
 LINES = 50
 """Most lines kept."""
-OFTEN = ("step", "sample", "checkpoint")
+OFTEN = ("step", "sample", "checkpoint", "measure")
 """Frequent events, whose lines are not kept."""
 PHASES = {"network": "networks", "trial": "trials", "training": "trainings", "cell": "measurements"}
 """The phases that a study and a comparison count, by event."""
@@ -158,7 +158,7 @@ class State:
             self.now = "sampling"
             self._count(self.arms, data["arm"], int(data["done"]), int(data["total"]))
         elif name == "measure":
-            self.now = "measuring"
+            self.now = f"measuring {data['metric']}" if "metric" in data else "measuring"
         elif name == "metrics":
             self.metrics[data["arm"]] = {key: _number(value) for key, value in data["values"].items()}
         elif name in PHASES:

@@ -83,7 +83,7 @@ def _failures(state: State) -> list[Text]:
 
 
 def _curves(network: Network, width: int, height: int, *, under_way: bool) -> list[RenderableType]:
-    """Where a training is, its rates, its loss and what selection keeps."""
+    """Where a training is, its rates, its loss and the share that selection keeps."""
     done = network.status == "trained"
     say = [progress(network.reached, network.total, network.unit)]
     steps, seen = network.rate(lambda point: point.step), network.rate(lambda point: point.seen)
@@ -109,7 +109,7 @@ def _curves(network: Network, width: int, height: int, *, under_way: bool) -> li
     if network.selects:
         kept = [(point.reached, point.kept) for point in network.points if point.kept is not None]
         size = "" if network.effective is None else f", effective sample size {network.effective:.0%}"
-        rows += _chart(f"selects {kept[-1][1]:.0%}{size}", kept, width, 1, "magenta", percent=True)
+        rows += _chart(f"selects {kept[-1][1]:.0%} of late{size}", kept, width, 1, "magenta", percent=True)
     return rows
 
 
@@ -180,5 +180,5 @@ def _last(state: State, room: int) -> list[Text]:
     lines = []
     for time, name, text in state.lines[-count:] if count > 0 else ():
         since = lasting(time - begin) if time >= begin else "before"
-        lines += [] if name in ("observer", "measure", "metrics") else [_line(f"{since:>8}  ", text, "dim")]
+        lines += [] if name in ("observer", "metrics") else [_line(f"{since:>8}  ", text, "dim")]
     return lines

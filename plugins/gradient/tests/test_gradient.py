@@ -390,7 +390,7 @@ def test_explain_tells_the_gradients(own):
     options = ["--task", "tree", "--sampler", "heun(num_steps=4)"]
     said = CliRunner().invoke(main, ["explain", text, *options])
     assert said.exit_code == 0, said.output
-    assert "[sigma <= 1] [main(x) + sigma^2 grad bowl(x0)]" in said.output
+    assert "2 [sigma <= 1] ([main(x) + sigma^2 grad bowl(x0)] - main(x))" in said.output
     found = json.loads(CliRunner().invoke(main, ["explain", text, *options, "--json"]).output)
     taken = sum("sigma^2 grad bowl(x0)" in one["gradients"] for one in found["trajectory"])
     assert 0 < taken < found["evaluations"] == 7

@@ -206,7 +206,7 @@ def test_equal_schedules_are_one_weight_and_their_terms_one():
     away = base - weak
     product = base + Ramp(1.0, 4.0) * Cosine(0.0, 1.0) * away - Cosine(0.0, 1.0) * Ramp(1.0, 4.0) * away
     assert formula(product, names) == "main(x)"
-    assert formula(there, names) == "ramp(1.0, 4.0) main(x) + (1 - ramp(1.0, 4.0)) weak(x)"
+    assert formula(there, names) == "main(x) + (ramp(1.0, 4.0) - 1) (main(x) - weak(x))"
     other = base + Ramp(1.0, 4.0) * (base - weak) - Ramp(1.0, 4.5) * (base - weak)
     assert len(other.terms) == 2
     assert len(list(other.weights)) == 2

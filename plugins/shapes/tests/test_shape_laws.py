@@ -371,4 +371,4 @@ def test_formulas_call_it_by_its_name(template):
 def test_formulas_say_what_a_velocity_of_0_is():
     base, models = networks()
     written = formula(make("cfg-zero({}, zero_above=9)").guide(base, models), {base: "main", models["weak"]: "weak"})
-    assert written.endswith(" + [sigma > 9] x / (1 + sigma)")
+    assert written.endswith(" + [sigma > 9] (x / (1 + sigma) - main(x))")

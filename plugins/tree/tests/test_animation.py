@@ -61,15 +61,15 @@ def test_the_walk_is_the_sampling_of_the_arm() -> None:
     assert torch.allclose(points[-1], arm.samples[:30], atol=1e-4)
 
 
-def test_a_frame_for_each_step_and_the_last_is_held(tmp_path: Path) -> None:
+def test_it_begins_with_its_last_frame_which_is_held(tmp_path: Path) -> None:
     task, sampler, path = Tree(), Euler(num_steps=4), tmp_path / "tree.gif"
     arm = exact(task, sampler, 64)
     assert task.animate([arm, attrs.evolve(arm, name="guided", title="guided: " + "x" * 200)], sampler, SEED, path)
     held = durations(path)
     assert len(held) == 5
-    assert held[-1] >= 2000
-    assert max(held[1:-1]) < held[0]
-    first, *_, last = frames(path)
+    assert held[0] >= 2000
+    assert max(held[2:]) < held[1]
+    last, first, *_ = frames(path)
     assert first.width > 1.3 * first.height  # two panels
     assert first.tobytes() != last.tobytes()
 
@@ -95,7 +95,7 @@ def test_points_have_the_colour_of_where_they_are(hits: bool, tmp_path: Path) ->
     start = exact(task, sampler, 50).start
     assert start is not None
     task.animate([Arm("guided", start, None, start, Constant(end))], sampler, SEED, path)
-    first, *_, last = map(coloured, frames(path))
+    last, first, *_ = map(coloured, frames(path))
     assert first[1] > 4 * first[0]  # noise is outside, wherever it ends
     blue, red = last
     assert (blue > 4 and red == 0) if hits else (red > 4 and blue == 0)

@@ -51,7 +51,7 @@ def draw_figure(table: Table, arms: Sequence[Arm], path: Path) -> None:
         _scatter(panel, points[:NUM_POINTS], arm.condition, table, size)
         title = "held-out rows" if arm.name == "truth" else arm.title
         panel.set_title(title, fontsize=10, color="0.1")
-        noted = f"{len(points):,} rows" + (f", {outside:.1%} outside" if outside else "")
+        noted = f"{len(points):,} rows" + (f", {outside:.1%} off the panel" if outside else "")
         panel.text(0.02, 0.02, noted, transform=panel.transAxes, fontsize=7.5, color="0.4", zorder=4)
         panel.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         panel.set_xlabel(labels[0], fontsize=8.5, color="0.3")

@@ -7,7 +7,7 @@ Cost: one more trajectory of 2,000 samples an arm.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,17 +59,24 @@ class Flow:
 
 
 def draw_animation(mixture: TreeMixture, arms: Sequence[Arm], sampler: Sampler, seed: int, path: Path) -> None:
-    """Write a GIF with a panel for each arm and a frame for each step of the sampler."""
+    """Write a GIF with a panel for each arm and a frame for each step of the sampler.
+
+    It begins with its last frame, so that a preview that stands still shows the samples.
+    """
+    _save(_frames(mixture, [_flow(mixture, arm, sampler, seed) for arm in arms]), path)
+
+
+def _save(frames: "Iterable[Image]", path: Path) -> None:
+    """Write frames, given in the order of time, as a GIF that begins with the last."""
     from PIL import Image
 
-    flows = [_flow(mixture, arm, sampler, seed) for arm in arms]
     palette = Image.new("P", (1, 1))
     palette.putpalette([channel for colour in _colours() for channel in colour])
-    first, *rest = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in _frames(mixture, flows)]
+    *rest, last = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     each = min(max(FLOW_MS // max(len(rest) - 1, 1), 20), 400)
-    durations = [FIRST_MS, *[each] * (len(rest) - 1), LAST_MS]
+    durations = [LAST_MS, FIRST_MS, *[each] * (len(rest) - 1)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    first.save(
+    last.save(
         path, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=True, disposal=1
     )
 

@@ -14,7 +14,7 @@ from guideplug_tree.mixture import TreeMixture
 __all__ = ["INSIDE", "OUTSIDE", "draw_figure", "window"]
 
 NUM_POINTS = 8192
-"""Points drawn of each arm: more only hide each other."""
+"""Most points drawn of each arm, since more only hide each other; shares are of all samples, as metrics are."""
 LETTERS = 50
 """Letters that fit above a panel."""
 WIDEST = 5
@@ -49,13 +49,14 @@ def draw_figure(mixture: TreeMixture, arms: Sequence[Arm], path: Path) -> None:
     panels[0].set_title("truth: log density and outline")
     figure.colorbar(image, ax=panels[0], shrink=0.7, label="log p(x), nats")
     for panel, arm in zip(panels[1:], arms, strict=True):
-        points = arm.samples[:NUM_POINTS]
-        inside = mixture.log_prob(points) >= OUTLINE
+        inside = mixture.log_prob(arm.samples) >= OUTLINE
         for rows, colour, name in ((inside, INSIDE, "inside"), (~inside, OUTSIDE, "outside")):
-            shown = points[rows].numpy()
-            share = f"{name} {float(rows.float().mean()):.1%}"
+            shown = arm.samples[:NUM_POINTS][rows[:NUM_POINTS]].numpy()
+            share = f"{name} {float(rows.float().mean()):.2%}"
             panel.scatter(shown[:, 0], shown[:, 1], s=1.6, c=colour, linewidths=0, alpha=0.7, label=share, zorder=3)
-        panel.set_title(textwrap.fill(f"{arm.title}, {len(points):,} samples", LETTERS), fontsize=10)
+        count, drawn = len(arm.samples), min(len(arm.samples), NUM_POINTS)
+        number = f"{count:,} samples" + (f", {drawn:,} of them drawn" if drawn < count else "")
+        panel.set_title(textwrap.fill(f"{arm.title}, {number}", LETTERS), fontsize=10)
         panel.legend(loc="upper left", markerscale=6, frameon=False, fontsize=9)
         panel.set_aspect("equal")
     for panel in panels:
