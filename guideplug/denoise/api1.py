@@ -21,11 +21,14 @@ __all__ = ["adapt_denoiser", "adapt_schedule", "adapt_weight", "note", "notes", 
 _NOTES = "_guideplug_api_1"
 """Where a module keeps them: as long as it is there itself."""
 
+_noted: dict[str, None] = {}
+"""The names of modules that have kept some."""
+
 
 def notes(module: str) -> list[str]:
     """What is of API 1 in the classes of a module, and of those in it where it is a package."""
-    inside = [other for name, other in list(sys.modules.items()) if f"{name}.".startswith(f"{module}.")]
-    return [text for other in inside for text in vars(other).get(_NOTES, ())]
+    inside = [name for name in _noted if name in sys.modules and f"{name}.".startswith(f"{module}.")]
+    return [text for name in inside for text in vars(sys.modules[name]).get(_NOTES, ())]
 
 
 def note(cls: type, method: FunctionType, text: str) -> None:
@@ -33,6 +36,7 @@ def note(cls: type, method: FunctionType, text: str) -> None:
     what, code = f"{cls.__qualname__}.{method.__name__} {text}", method.__code__
     if module := sys.modules.get(cls.__module__):
         vars(module).setdefault(_NOTES, []).append(what)
+        _noted[cls.__module__] = None
     warnings.warn_explicit(f"plugin API 1: {what}", DeprecationWarning, code.co_filename, code.co_firstlineno)
 
 

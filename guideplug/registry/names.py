@@ -10,11 +10,11 @@ import importlib.metadata
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["GROUP", "disabled", "known", "remember"]
+__all__ = ["GROUP", "disabled", "known", "remember", "stamp_of", "stamps"]
 
 GROUP = "guideplug"
 """The entry-point group of plugins."""
@@ -34,27 +34,31 @@ def _file() -> Path:
     return user_cache_path("guideplug") / f"names-{environment}.json"
 
 
-def _installed() -> Iterator[tuple[str, list[Any]]]:
-    """Each installed plugin, and the stamp of its distribution: name, version, time of installation."""
-    for point in importlib.metadata.entry_points(group=GROUP):
-        distribution = point.dist
-        if distribution is not None:
-            # The metadata folder, if any: an installation creates a new one.
-            folder = getattr(distribution, "_path", None)
-            try:
-                written = Path(folder).stat().st_mtime_ns if folder is not None else 0
-            except OSError:
-                written = 0
-            yield point.name, [distribution.name, distribution.version, written]
+def stamp_of(point: importlib.metadata.EntryPoint) -> list[Any] | None:
+    """The distribution of an installed plugin: name, version, time of installation."""
+    if point.dist is None:
+        return None
+    metadata = point.dist.metadata  # read from its file each time
+    # The metadata folder, if any: an installation creates a new one.
+    folder = getattr(point.dist, "_path", None)
+    try:
+        written = Path(folder).stat().st_mtime_ns if folder is not None else 0
+    except OSError:
+        written = 0
+    return [metadata["Name"], metadata["Version"], written]
 
 
-def remember(offers: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
-    """Write the names that plugins offer, per plugin by kind; a failed write is ignored."""
-    stamps = dict(_installed())
+def stamps() -> dict[str, Any]:
+    """The stamp of every installed plugin."""
+    return {point.name: stamp_of(point) for point in importlib.metadata.entry_points(group=GROUP)}
+
+
+def remember(offers: Mapping[str, Mapping[str, Sequence[str]]], stamped: Mapping[str, Any]) -> None:
+    """Write the names that plugins offer, per plugin by kind, with their stamps; a failed write is ignored."""
     plugins = [
         {
             "plugin": plugin,
-            "stamp": stamps.get(plugin),
+            "stamp": stamped.get(plugin),
             "names": {kind: list(names) for kind, names in names_of.items()},
         }
         for plugin, names_of in offers.items()
@@ -74,11 +78,12 @@ def known(*, without_disabled: bool = True) -> dict[str, dict[str, list[str]]]:
     """The cached names of the installed plugins and of the core, per plugin by kind."""
     try:
         plugins = json.loads(_file().read_text(encoding="utf-8"))["plugins"]
-        stamps, left_out = dict(_installed()), set(disabled()) if without_disabled else set()
+        left_out = set(disabled()) if without_disabled else set()
+        now = stamps()
         return {
             item["plugin"]: item["names"]
             for item in plugins
-            if item["stamp"] == stamps.get(item["plugin"])
+            if item["stamp"] == now.get(item["plugin"])
             and left_out.isdisjoint({"all", "*", item["plugin"], (item["stamp"] or [""])[0]})
         }
     except (OSError, ValueError, KeyError, TypeError):

@@ -126,9 +126,11 @@ class Registry:
     def load_installed(self) -> None:
         """Load the entry points of every installed distribution; broken and disabled plugins are listed."""
         left_out, met = names.disabled(), set()
-        for point in sorted(importlib.metadata.entry_points(group=names.GROUP), key=lambda point: point.name):
-            distribution = point.dist
-            name, version = (distribution.name, distribution.version) if distribution else (point.value, "?")
+        points = sorted(importlib.metadata.entry_points(group=names.GROUP), key=lambda point: point.name)
+        stamps = {}
+        for point in points:
+            stamps[point.name] = names.stamp_of(point)
+            name, version, _ = stamps[point.name] or (point.value, "?", 0)
             plugin = Plugin(point.name, name, version, point.value)
             called = {text.replace("_", "-").lower() for text in (plugin.name, name)} | {"all", "*"}
             met |= called
@@ -142,7 +144,7 @@ class Registry:
             near = nearest(unknown, met - {"*"})
             sys.stderr.write(f"warning: GUIDEPLUG_DISABLE names {unknown!r}{near}, which is no installed plugin\n")
         if not left_out:
-            names.remember({plugin.name: _by_kind(plugin) for plugin in self.plugins})
+            names.remember({plugin.name: _by_kind(plugin) for plugin in self.plugins}, stamps)
 
     def load_file(self, path: Path) -> None:
         """Load a local Python file as a plugin; its code is executed.

@@ -1,5 +1,6 @@
 """Check at loading that the methods of a plugin's class accept the calls of their kind."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from guideplug.errors import PluginError
 __all__ = ["check_signatures"]
 
 
+@functools.lru_cache(maxsize=1024)  # every registry of a process asks the same of the same classes
 def check_signatures(cls: type[Strategy], kind: type[Strategy]) -> None:
     """Refuse a class with a method that does not accept the calls of the abstract class of its kind.
 

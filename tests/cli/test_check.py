@@ -168,8 +168,8 @@ def test_names_are_remembered_for_as_long_as_the_distribution_is_the_same(
     assert "cfg" not in names.known()
     assert "cfg" in names.known(without_disabled=False)
     monkeypatch.delenv("GUIDEPLUG_DISABLE")
-    stamps = dict(names._installed())
-    monkeypatch.setattr(names, "_installed", lambda: iter({**stamps, "cfg": ["guideplug-cfg", "9", 1]}.items()))
+    stamps = {**names.stamps(), "cfg": ["guideplug-cfg", "9", 1]}
+    monkeypatch.setattr(names, "stamps", lambda: stamps)
     assert "cfg" not in names.known()
     assert "blend" in names.known()
     for text in ("", "{", "[]", '{"plugins": [1]}', '{"plugins": [{"plugin": "x"}]}'):
@@ -180,5 +180,5 @@ def test_names_are_remembered_for_as_long_as_the_distribution_is_the_same(
 def test_names_that_cannot_be_written_are_not_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(names, "_file", lambda: tmp_path / "file" / "names.json")
-    names.remember({"cfg": {"guider": ["cfg"]}})
+    names.remember({"cfg": {"guider": ["cfg"]}}, names.stamps())
     assert names.known() == {}

@@ -105,7 +105,7 @@ def test_in_a_real_bash(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(tmp_path)}
     remembered = (
         "from guideplug.registry import names; "
-        f"names.remember({{name: found for name, found in {NAMES!r}.items() if name != 'ramps'}})"
+        f"names.remember({{name: found for name, found in {NAMES!r}.items() if name != 'ramps'}}, names.stamps())"
     )
     subprocess.run([sys.executable, "-c", remembered], env=environment, check=True)
     script = tmp_path / "tab.sh"
