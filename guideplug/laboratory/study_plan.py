@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import attrs
 
 from guideplug.compare.trainings import needed_for
-from guideplug.config import short
+from guideplug.config import short, walk
 from guideplug.errors import ConfigError, GuideplugError, RecipeError
-from guideplug.recipe import Recipe, nested_recipes
+from guideplug.recipe import Recipe
 from guideplug.registry.registry import Registry
 from guideplug.run.preflight import preflight
 from guideplug.run.resolve import Request, RunConfig, resolve, to_table, to_toml
@@ -123,13 +123,9 @@ def fingerprint(config: RunConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _kept(recipe: Recipe) -> Iterator[Recipe]:
+def _kept(recipe: Recipe) -> list[Recipe]:
     """The stored recipes of a recipe: itself, or those that it depends on if it is not stored."""
-    if recipe.stored:
-        yield recipe
-        return
-    for inner in nested_recipes(recipe):
-        yield from _kept(inner)
+    return [part for part in walk(recipe, Recipe, into=lambda part: not part.stored) if part.stored]
 
 
 def _resolved(study: Study, trial: Trial, registry: Registry, common: Mapping[str, object]) -> RunConfig:
