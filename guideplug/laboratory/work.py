@@ -18,11 +18,11 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from guideplug.compare.workers import Run, asked_to_leave, workers
 from guideplug.config import Reader
-from guideplug.denoise import Condition
+from guideplug.denoise import Condition, as_arrays
 from guideplug.errors import DivergenceError, RunError
 from guideplug.files.atomic import check_unchanged, whole_file
 from guideplug.files.reading import read_arrays
@@ -234,10 +234,7 @@ class _Worker:
 
 
 def _arrays(arm: Arm) -> dict[str, Any]:
-    arrays = {"samples": arm.samples.numpy()}
-    if isinstance(arm.condition, Tensor):
-        return {**arrays, "condition": arm.condition.numpy()}
-    return arrays | {f"condition.{name}": part.numpy() for name, part in (arm.condition or {}).items()}
+    return {"samples": arm.samples.numpy(), **as_arrays(arm.condition)}
 
 
 def _worker_of(

@@ -172,10 +172,10 @@ class ClassAccuracy(PerSample):
     formula = "share of samples whose most probable class, by a classifier of real digits, is their condition"
 
     def each(self, arm: Arm, context: Context) -> Tensor | None:
-        if not isinstance(arm.condition, Tensor):
+        if arm.labels is None:
             return None
         probabilities = digit_classifier().probabilities(arm.samples)
-        return torch.from_numpy(class_hits(probabilities.numpy(), arm.condition.numpy())).double()
+        return torch.from_numpy(class_hits(probabilities.numpy(), arm.labels.numpy())).double()
 
 
 @final
