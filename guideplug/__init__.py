@@ -53,7 +53,9 @@ if TYPE_CHECKING:
     from guideplug.denoise import WeightInput as WeightInput
     from guideplug.denoise import WeightSchedule as WeightSchedule
     from guideplug.denoise import formula as formula
+    from guideplug.denoise import per_row as per_row
     from guideplug.denoise import perturbed as perturbed
+    from guideplug.denoise import select_rows as select_rows
     from guideplug.denoise import tally as tally
     from guideplug.denoise.perturb import blurred_queries as blurred_queries
     from guideplug.denoise.perturb import dropped_units as dropped_units
@@ -171,7 +173,7 @@ _ROOMS = {
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "GradientGuided", "Leaf",
         "Level", "LogDensity", "NoiseDomain", "Perturbation", "Space", "Start", "Step", "View", "Weight",
-        "WeightInput", "WeightSchedule", "formula", "perturbed", "tally",
+        "WeightInput", "WeightSchedule", "formula", "per_row", "perturbed", "select_rows", "tally",
     ],
     "denoise.perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],

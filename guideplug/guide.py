@@ -6,7 +6,7 @@ from typing import Any, ClassVar, cast
 
 import attrs
 
-from guideplug.config import Strategy
+from guideplug.config import Strategy, inner, walk
 from guideplug.denoise import Denoiser, WeightSchedule
 from guideplug.errors import ConfigError, RecipeError
 from guideplug.recipe import Recipe
@@ -75,17 +75,12 @@ class Guider(Strategy):
 
 def inner_guiders(guider: Guider) -> Iterator[Guider]:
     """The guiders among a guider's options."""
-    for attribute in attrs.fields(cast(Any, type(guider))):
-        value = getattr(guider, attribute.name)
-        yield from (item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, Guider))
+    return inner(guider, Guider)
 
 
 def nested_guiders(guider: Guider | None) -> Iterator[Guider]:
     """A guider and all those that it is made of; of none, none."""
-    if guider is not None:
-        yield guider
-        for inner in inner_guiders(guider):
-            yield from nested_guiders(inner)
+    return walk(guider, Guider)
 
 
 def weight_of(guider: Guider) -> float | WeightSchedule:

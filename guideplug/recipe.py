@@ -16,7 +16,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from guideplug.config import Duration, Strategy
+from guideplug.config import Duration, Strategy, inner, walk
 from guideplug.denoise.api1 import note, own
 from guideplug.errors import RecipeError
 
@@ -359,23 +359,10 @@ def architecture(recipe: Recipe) -> Any:
 
 def extras_under(recipe: Recipe) -> Iterator[Extra]:
     """The further files that a recipe and those that it refers to ask for."""
-    yield from recipe.asks_for()
-    for inner in nested_recipes(recipe):
-        yield from extras_under(inner)
+    for nested in walk(recipe, Recipe):
+        yield from nested.asks_for()
 
 
 def nested_recipes(recipe: Recipe) -> Iterator[Recipe]:
     """The recipes that this one refers to directly, in the order of its fields."""
-    for attribute in attrs.fields(cast(Any, type(recipe))):
-        yield from _recipes_in(getattr(recipe, attribute.name))
-
-
-def _recipes_in(value: Any) -> Iterator[Recipe]:
-    if isinstance(value, Recipe):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _recipes_in(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _recipes_in(item)
+    return inner(recipe, Recipe)

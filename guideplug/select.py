@@ -7,15 +7,14 @@ the learner's and the reference's losses on them are needed. Nothing is scored t
 
 import abc
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self, TypeAlias, cast
+from typing import Any, ClassVar, Self, TypeAlias
 
-import attrs
 import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug.config import Duration, Strategy
+from guideplug.config import Duration, Strategy, rewrite_inner
 from guideplug.errors import SelectionError
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
@@ -208,12 +207,11 @@ class Selector(Strategy):
         Raises:
             ValueError: it cannot be said for such a duration.
         """
-        changes: dict[str, Any] = {}
-        for attribute in attrs.fields(cast(Any, type(self))):
-            value = getattr(self, attribute.name)
-            if isinstance(value, Selector):
-                changes[attribute.name] = value.lasting(duration)
-        return attrs.evolve(cast(Any, self), **changes) if changes else self
+
+        def lasting(part: Strategy) -> Strategy:
+            return part.lasting(duration) if isinstance(part, Selector) else part
+
+        return rewrite_inner(self, lasting, Strategy)
 
     def has_importance(self) -> bool:
         """Whether each of its selections has `Selection.importance`."""

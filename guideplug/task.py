@@ -11,7 +11,7 @@ from attrs import Factory, field, frozen
 from torch import Tensor
 
 from guideplug.config import Strategy, decides_nothing
-from guideplug.denoise import Condition, Denoiser, Domain, Leaf, Space, Start
+from guideplug.denoise import Condition, Denoiser, Domain, Leaf, Space, Start, labels_of, per_row
 from guideplug.denoise.api1 import note, own, put
 from guideplug.recipe import Recipe
 from guideplug.rng import SampleStreams, TrainingStreams
@@ -59,7 +59,7 @@ def noised(
 ) -> Examples:
     """Examples from clean samples (B, *): noise of level sigma (B,) added, the clean samples as targets."""
     noise = torch.randn(clean.shape, generator=streams.generator("noise"), device=clean.device)
-    return Examples(clean + sigma.reshape(-1, *[1] * (clean.ndim - 1)) * noise, clean, condition, ids)
+    return Examples(clean + per_row(sigma, clean) * noise, clean, condition, ids)
 
 
 @frozen
@@ -81,6 +81,11 @@ class Arm:
     start: Tensor | None = None
     denoiser: Denoiser | None = None
     title: str = field(default=Factory(lambda arm: arm.name, takes_self=True))
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The condition where it is labels (N,), whole numbers; None where it is anything else, or missing."""
+        return labels_of(self.condition)
 
 
 Resampler: TypeAlias = Callable[[Tensor], Tensor]

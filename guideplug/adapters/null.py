@@ -6,7 +6,7 @@ from typing import TypeAlias, final
 import torch
 from torch import Tensor, nn
 
-from guideplug.denoise import Condition, expand, on_device
+from guideplug.denoise import Condition, expand, from_parts, on_device, parts_of
 
 __all__ = ["Null", "null_of"]
 
@@ -20,14 +20,13 @@ class FixedNull(nn.Module):
 
     def __init__(self, row: Tensor | Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.names = tuple(row) if isinstance(row, Mapping) else None
-        for i, part in enumerate(row.values() if isinstance(row, Mapping) else [row]):
+        self.names = tuple(parts_of(row))
+        for i, part in enumerate(parts_of(row).values()):
             self.register_buffer(f"part_{i}", part.detach().clone(), persistent=False)
 
     def forward(self, batch: int, device: torch.device) -> Condition:
         """The null condition of ``batch`` samples."""
-        parts = list(self.buffers())
-        row: Condition = parts[0] if self.names is None else dict(zip(self.names, parts, strict=True))
+        row = from_parts(dict(zip(self.names, self.buffers(), strict=True)))
         return expand(on_device(row, device), batch)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from guideplug.adapters.null import MakeNull, Null, null_of
 from guideplug.adapters.prediction import Prediction, coefficients, schedule_of
 from guideplug.adapters.schedule import NoiseSchedule
-from guideplug.denoise import Condition, Leaf, Perturbation, Space, expand
+from guideplug.denoise import Condition, Leaf, Perturbation, Space, as_arguments, expand, parts_of, per_row
 from guideplug.denoise.perturb import Offer
 from guideplug.errors import ConditionError, DenoiserError
 
@@ -127,8 +127,8 @@ class Adapted(Leaf):
             )
         sigma = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
         alpha, skip, out = coefficients(self.predicts, self.schedule, sigma)
-        prediction = self.predict(_rows(alpha, x) * x, self.schedule.time(sigma), condition, x.dtype)
-        return (_rows(skip, x) * x + _rows(out, x) * prediction).to(x.dtype)
+        prediction = self.predict(per_row(alpha, x) * x, self.schedule.time(sigma), condition, x.dtype)
+        return (per_row(skip, x) * x + per_row(out, x) * prediction).to(x.dtype)
 
     def predict(self, x_t: Tensor, time: Tensor, condition: Condition, dtype: torch.dtype) -> Tensor:
         """What the network says (B, *) of its own input x_t (B, *), made in ``dtype``, at its own time (B,).
@@ -142,8 +142,7 @@ class Adapted(Leaf):
             if time.is_floating_point():
                 time = time.to(torch.promote_types(dtype, torch.float32))
         x_t = x_t.to(dtype)
-        positional = (condition,) if isinstance(condition, Tensor) else ()
-        named = condition if isinstance(condition, Mapping) else {}
+        positional, named = as_arguments(condition)
         try:
             output = network(x_t, time, *positional, **named)
         except torch.OutOfMemoryError:
@@ -188,21 +187,14 @@ class Adapted(Leaf):
         return f"predicts={self.predicts!r}, schedule={self.schedule}"
 
 
-def _rows(values: Tensor, x: Tensor) -> Tensor:
-    """Values (B,), one for each sample of x (B, *)."""
-    return values.reshape(-1, *[1] * (x.ndim - 1))
-
-
 def _name(network: Network) -> str:
     return type(network).__name__ if isinstance(network, nn.Module) else getattr(network, "__name__", "the network")
 
 
 def _arguments(x_t: Tensor, time: Tensor, condition: Condition) -> str:
     """What a network was given: ``x_t (4, 2) float32, time (4,) float32, condition (4,) int64``."""
-    named = {f"{name}=": part for name, part in condition.items()} if isinstance(condition, Mapping) else {}
-    given = {"x_t ": x_t, "time ": time, **named}
-    if isinstance(condition, Tensor):
-        given["condition "] = condition
+    parts = {f"{name}=" if name else "condition ": part for name, part in parts_of(condition).items()}
+    given = {"x_t ": x_t, "time ": time, **parts}
     return ", ".join(f"{name}{tuple(part.shape)} {str(part.dtype)[6:]}" for name, part in given.items())
 
 

@@ -10,7 +10,7 @@ Cost: four calls of the network for each level, and one for each label where the
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import final
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from guideplug.check.measure import Answer, Trial, geometric_mean
 from guideplug.check.result import Alternative
-from guideplug.denoise import Condition, select_rows
+from guideplug.denoise import Condition, mapped, parts_of, select_rows
 from guideplug.errors import GuideplugError
 from guideplug.rng import TrainingStreams
 
@@ -117,7 +117,7 @@ def _renamed(answer: Answer, trial: Trial, own: Tensor) -> tuple[Alternative, fl
         return None
     tried: dict[int, Tensor] = {}
     for name in range(max(0, names[0] - 1), names[-1] + 1):
-        everywhere = _mapped(trial.condition, functools.partial(torch.full_like, fill_value=name))
+        everywhere = _relabelled(trial.condition, functools.partial(torch.full_like, fill_value=name))
         errors = _errors(answer, trial, everywhere)
         if errors is not None:
             tried[name] = (errors / trial.gaussian.mean(1, keepdim=True)).mean(0)
@@ -136,7 +136,7 @@ def _renamed(answer: Answer, trial: Trial, own: Tensor) -> tuple[Alternative, fl
     def rename(part: Tensor) -> Tensor:
         return torch.tensor([known[int(name)] for name in part.tolist()], device=part.device, dtype=part.dtype)
 
-    errors = _errors(answer, trial, _mapped(trial.condition, rename))
+    errors = _errors(answer, trial, _relabelled(trial.condition, rename))
     if errors is None:
         return None
     shifts = {known[name] - name for name in names}
@@ -157,16 +157,13 @@ def _part(trial: Trial, rows: Tensor) -> Trial:
     return evolve(trial, gaussian=trial.gaussian[:, rows])
 
 
-def _mapped(condition: Condition, change: Callable[[Tensor], Tensor]) -> Condition:
+def _relabelled(condition: Condition, change: Callable[[Tensor], Tensor]) -> Condition:
     """The condition with its labels changed."""
-    if isinstance(condition, Mapping):
-        return {name: change(part) if _is_label(part) else part for name, part in condition.items()}
-    return condition if condition is None else change(condition)
+    return mapped(condition, lambda part: change(part) if _is_label(part) else part)
 
 
 def _only(condition: Condition) -> Tensor:
-    parts = condition.values() if isinstance(condition, Mapping) else [condition]
-    return next(part for part in parts if part is not None and _is_label(part))
+    return next(part for part in parts_of(condition).values() if _is_label(part))
 
 
 def _is_label(part: Tensor) -> bool:
@@ -174,13 +171,11 @@ def _is_label(part: Tensor) -> bool:
 
 
 def _whole(condition: Condition) -> bool:
-    parts = condition.values() if isinstance(condition, Mapping) else [condition]
-    return sum(_is_label(part) for part in parts if part is not None) == 1
+    return sum(map(_is_label, parts_of(condition).values())) == 1
 
 
 def _all_same(condition: Condition) -> bool:
-    parts = condition.values() if isinstance(condition, Mapping) else [condition]
-    return all(bool((part == part[:1]).all()) for part in parts if part is not None)
+    return all(bool((part == part[:1]).all()) for part in parts_of(condition).values())
 
 
 def _shifted(condition: Condition, by: int) -> Condition:
@@ -195,4 +190,4 @@ def _shifted(condition: Condition, by: int) -> Condition:
             return part + by
         return low + (part - low + by) % (high - low + 1)
 
-    return _mapped(condition, shift)
+    return _relabelled(condition, shift)

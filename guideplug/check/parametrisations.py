@@ -25,7 +25,7 @@ from guideplug.adapters import (
 from guideplug.adapters.prediction import Prediction, coefficients, schedule_of
 from guideplug.check.measure import Trial, geometric_mean
 from guideplug.check.result import Alternative
-from guideplug.denoise import Condition
+from guideplug.denoise import Condition, per_row
 from guideplug.errors import GuideplugError
 
 __all__ = ["parametrisations", "written"]
@@ -116,7 +116,7 @@ def _predicted(adapted: Adapted, noise_input: _Told, trial: Trial) -> list[Tenso
         for sigma, noise in zip(trial.sigmas, trial.noise, strict=True):
             level = torch.full((len(trial),), sigma, device=noise.device)
             x = trial.clean + sigma * noise
-            alpha = noise_input.schedule.alpha(level).reshape(-1, *[1] * (x.ndim - 1))
+            alpha = per_row(noise_input.schedule.alpha(level), x)
             time = noise_input.schedule.time(level)
             time = time if noise_input.scale == 1.0 else noise_input.scale * time
             predictions.append(adapted.predict(alpha * x, time, _condition(adapted, trial), x.dtype).float())

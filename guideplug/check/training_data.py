@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from guideplug.denoise import Condition, Leaf
+from guideplug.denoise import Condition, Leaf, labels_of
 from guideplug.errors import ConfigError
 from guideplug.rng import TrainingStreams, derived_seed
 from guideplug.task import Examples, Task
@@ -156,16 +156,17 @@ def _constant(x: Tensor) -> list[str]:
 
 
 def _labels(condition: Condition, network: nn.Module | None) -> list[str]:
-    if not isinstance(condition, Tensor) or condition.ndim != 1 or condition.dtype != torch.int64:
+    labels = labels_of(condition)
+    if labels is None or labels.dtype != torch.int64:
         return []
-    low, high = int(condition.min()), int(condition.max())
+    low, high = int(labels.min()), int(labels.max())
     if low < 0:
         return [f"labels of the training data go down to {low}: classes are counted from 0"]
     none = _null_label(network)
-    count = 0 if none is None else int((condition == none).sum())
+    count = 0 if none is None else int((labels == none).sum())
     if count:
         return [
-            f"{count:,} of {len(condition):,} training examples looked at have the label {none}, which the network "
+            f"{count:,} of {len(labels):,} training examples looked at have the label {none}, which the network "
             "takes for no class: give the network another null label, or one class more"
         ]
     known = [part.num_embeddings for part in network.modules() if isinstance(part, nn.Embedding)] if network else []
@@ -180,8 +181,8 @@ def _labels(condition: Condition, network: nn.Module | None) -> list[str]:
 def _null_label(network: Any) -> int | None:
     if not isinstance(network, Leaf) or not network.has_null:
         return None
-    null = network.null_condition(1, torch.device("cpu"))
-    return int(null) if isinstance(null, Tensor) and null.shape == (1,) and not null.is_floating_point() else None
+    null = labels_of(network.null_condition(1, torch.device("cpu")))
+    return int(null) if null is not None and len(null) == 1 else None
 
 
 def _few(size: int | None, numbers: int, network: nn.Module | None, batch: int | None) -> list[str]:

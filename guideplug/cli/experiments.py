@@ -7,17 +7,16 @@ import click
 from guideplug.cli.command import Command
 from guideplug.cli.parameters import expression, operand
 from guideplug.cli.shared_options import (
-    DEVICE,
-    EXECUTOR,
-    JOBS,
-    JSON,
-    OBSERVER,
-    OUT,
-    TRUST,
-    local_plugins,
+    denoiser,
+    dry_run,
+    many_runs,
     models,
+    resume,
+    sampler,
     sampling,
+    seed,
     sets,
+    task,
 )
 from guideplug.cli.whole_number import Whole
 from guideplug.errors import UsageError
@@ -27,17 +26,15 @@ __all__ = ["compare", "run", "sample", "study"]
 
 @click.command(cls=Command, short_help="One experiment: train, select, guide, sample, measure.")
 @click.argument("config", required=False, metavar="[CONFIG.toml]")
-@expression("--task", kind="task", help="The data, such as tree or digits.")
-@expression("--denoiser", kind="denoiser", help="The main network's architecture.")
+@task("The data, such as tree or digits.")
+@denoiser("The main network's architecture.")
 @expression("--selector", kind="selector", none="every example", help="What is trained on, such as early-jest.")
 @click.option("--batch", type=int, metavar="N", help="Examples drawn for a step; a selector's super-batch.")
 @click.option("--duration", metavar="LENGTH", help="How long to train: 512it, 3.3Mex, 90s.")
-@click.option("--seed", type=int, metavar="N", help="Decides initial weights and every draw of the training.")
-@click.option("--resume", metavar="FOLDER", help="Go on with an interrupted run.")
+@seed("Decides initial weights and every draw of the training.")
+@resume("run")
 @click.option("--fresh", is_flag=True, help="Train every network anew, though the store has it.")
-@click.option(
-    "--dry-run", is_flag=True, help="Print the resolved configuration, the networks, and an estimate of time."
-)
+@dry_run("the resolved configuration, the networks")
 @sampling
 def run(config: str | None, **options: Any) -> None:
     """One experiment: train, select, guide, sample, measure.
@@ -64,8 +61,8 @@ def _moments_gone(context: click.Context, option: click.Parameter, value: str | 
 
 @click.command(cls=Command, short_help="Guiders and selectors over seeds, at equal time, examples and iterations.")
 @click.argument("config", required=False, metavar="[CONFIG.toml]")
-@expression("--task", kind="task", help="The data, such as tree or digits; by default tree.")
-@expression("--denoiser", kind="denoiser", help="The main network's architecture; by default the task's.")
+@task("The data, such as tree or digits; by default tree.")
+@denoiser("The main network's architecture; by default the task's.")
 @expression(
     "--guider", "guiders", kind="guider", none="no guidance", times="arms",
     help="An arm's guider; by default none. 'cfg(weight=1:3:0.5)' is an arm for each number.",
@@ -76,9 +73,7 @@ def _moments_gone(context: click.Context, option: click.Parameter, value: str | 
 )  # fmt: skip
 @click.option("--seeds", metavar="N,N,...", help="Seeds of the trainings, joined by commas; by default 0.")
 @click.option(
-    "--duration",
-    metavar="LENGTH",
-    help="How long each training is, in iterations: 4096it; by default the task's.",
+    "--duration", metavar="LENGTH", help="How long each training is, in iterations: 4096it; by default the task's."
 )
 @click.option(
     "--batch",
@@ -86,7 +81,7 @@ def _moments_gone(context: click.Context, option: click.Parameter, value: str | 
     metavar="N",
     help="Examples drawn for a step, a selector's super-batch; by default the task's.",
 )
-@expression("--sampler", kind="sampler", help="How samples are drawn; by default the task's.")
+@sampler("How samples are drawn; by default the task's.")
 @click.option(
     "--samples",
     type=Whole(2, "samples of each measurement", 4096),
@@ -112,20 +107,7 @@ def _moments_gone(context: click.Context, option: click.Parameter, value: str | 
 )
 @models("A role's network: a .safetensors file, or a recipe's expression; by default the task's recipe.")
 @sets("One option, such as train.lr=0.01 or models.weak.seed=0; by default none.")
-@JOBS
-@EXECUTOR
-@OUT
-@click.option("--resume", metavar="FOLDER", help="Go on with an interrupted comparison; by default a new one begins.")
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Print the configuration, what there is to do, what the store has, and an estimate of time.",
-)
-@DEVICE
-@OBSERVER
-@local_plugins("A local plugin; by default none. It is code and runs as such.")
-@TRUST
-@JSON
+@many_runs("comparison", "the configuration, what there is to do, what the store has")
 def compare(config: str | None, **options: Any) -> None:
     """Guiders and selectors over seeds, at equal time, equal examples and equal iterations, from one set of trainings.
 
@@ -145,16 +127,7 @@ def compare(config: str | None, **options: Any) -> None:
 @click.command(cls=Command, short_help="Scripted experiments that plugins bring.")
 @operand("study", kind="study", metavar="[STUDY]", required=False)
 @sets("One option of the study, such as seeds=[0,1,2].")
-@JOBS
-@EXECUTOR
-@OUT
-@click.option("--resume", metavar="FOLDER", help="Go on with an interrupted study.")
-@click.option("--dry-run", is_flag=True, help="Print what there is to do, what the store has, and an estimate of time.")
-@DEVICE
-@OBSERVER
-@local_plugins()
-@TRUST
-@JSON
+@many_runs("study", "what there is to do, what the store has")
 def study(study: str | None, **options: Any) -> None:
     """Scripted experiments that plugins bring; without STUDY, a list of them.
 
@@ -173,9 +146,9 @@ def study(study: str | None, **options: Any) -> None:
 
 @click.command(cls=Command, short_help="Guide a finished run, or a network of your own, without training it.")
 @click.argument("folder", required=False, metavar="[RUN_FOLDER]")
-@expression("--task", kind="task", help="The task that a network of your own is for.")
-@expression("--denoiser", kind="denoiser", help="The architecture of your own checkpoint.")
-@click.option("--seed", type=int, metavar="N", help="Another seed for the samples' noise.")
+@task("The task that a network of your own is for.")
+@denoiser("The architecture of your own checkpoint.")
+@seed("Another seed for the samples' noise.")
 @sampling
 def sample(folder: str | None, **options: Any) -> None:
     """Guide a finished run anew: its networks and options, another guider or sampler. Nothing it has is trained again.

@@ -9,10 +9,10 @@ import click
 
 from guideplug.cli.experiments import compare, run, sample, study
 from guideplug.cli.group import Group
-from guideplug.cli.parameters import expression, operand
+from guideplug.cli.parameters import operand
 from guideplug.cli.plugins_commands import plugins
 from guideplug.cli.scaffold import KINDS, Kind
-from guideplug.cli.shared_options import DEVICE, JSON, TRUST, local_plugins, models
+from guideplug.cli.shared_options import DEVICE, JSON, TRUST, denoiser, local_plugins, models, sampler, seed, task
 from guideplug.cli.store_commands import store
 from guideplug.cli.whole_number import Whole
 
@@ -57,11 +57,11 @@ def watch(folder: str, once: bool, interval: float) -> None:
 
 @main.command(short_help="The metrics of any samples file.")
 @click.argument("samples", metavar="SAMPLES")
-@expression("--task", kind="task", help="The task whose metrics are measured.")
-@expression("--sampler", kind="sampler", help="The sampler of the reference arms, where the task draws some.")
-@click.option("--seed", type=int, default=0, metavar="N", help="Decides the true samples and what metrics draw.")
+@task("The task whose metrics are measured.")
+@sampler("The sampler of the reference arms, where the task draws some.")
+@seed("Decides the true samples and what metrics draw.", default=0)
 @click.option("--figure", metavar="FILE.png", help="Draw the samples beside true ones.")
-@local_plugins("A local plugin.")
+@local_plugins()
 @JSON
 def evaluate(samples: str, **options: Any) -> None:
     """The metrics of any samples file, beside those of true samples.
@@ -76,12 +76,12 @@ def evaluate(samples: str, **options: Any) -> None:
 
 @main.command(short_help="Is a network what it is said to be?")
 @operand("model", kind="network", metavar="MODEL")
-@expression("--task", kind="task", help="The data that the network is for; by default the default task.")
-@expression("--denoiser", kind="denoiser", help="The architecture of a checkpoint; by default the task's.")
+@task("The data that the network is for; by default the default task.")
+@denoiser("The architecture of a checkpoint; by default the task's.")
 @click.option(
     "--examples", metavar="PATH", help="Clean samples, .npy or .npz; by default those that the task trains on."
 )
-@click.option("--seed", type=int, default=0, metavar="N", help="Decides which examples are used, and their noise.")
+@seed("Decides which examples are used, and their noise.", default=0)
 @DEVICE
 @local_plugins()
 @TRUST
@@ -104,14 +104,14 @@ def check(model: str, **options: Any) -> None:
 
 @main.command(short_help="The formula and the cost of a guider.")
 @operand("guider", kind="guider", metavar="GUIDER")
-@expression("--task", kind="task", help="The task whose networks it guides.")
-@expression("--denoiser", kind="denoiser", help="The main network's architecture.")
-@expression("--sampler", kind="sampler", help="The sampler whose evaluations are counted.")
+@task("The task whose networks it guides.")
+@denoiser("The main network's architecture.")
+@sampler("The sampler whose evaluations are counted.")
 @click.option(
     "--steps", type=Whole(1, "steps of the sampler", 18), metavar="N", help="The sampler's steps, its num_steps."
 )
 @models()
-@local_plugins("A local plugin.")
+@local_plugins()
 @TRUST
 @JSON
 def explain(guider: str, **options: Any) -> None:

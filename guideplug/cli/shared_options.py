@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands have, each written once: alone, or in the groups that commands share."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,42 +10,49 @@ from guideplug.cli.whole_number import Whole
 
 __all__ = [
     "DEVICE",
-    "EXECUTOR",
-    "JOBS",
     "JSON",
-    "OBSERVER",
-    "OUT",
     "TRUST",
+    "denoiser",
+    "dry_run",
     "local_plugins",
+    "many_runs",
     "models",
+    "resume",
+    "sampler",
     "sampling",
+    "seed",
     "sets",
+    "task",
 ]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-JOBS = click.option(
-    "--jobs", type=Whole(1, "processes at a time", 2), metavar="N",
-    help="Short for --executor 'processes(N)'; by default 1, this process.",
-)  # fmt: skip
-EXECUTOR = expression(
-    "--executor", kind="executor", help="Where jobs run, such as 'processes(4)'; by default this process.",
-)  # fmt: skip
-OUT = click.option("--out", metavar="FOLDER", help="Where results go; by default a new folder under runs/.")
 TRUST = click.option(
     "--trust", is_flag=True, help="Run code that a file names, though this line does not; it is remembered."
 )
 DEVICE = click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 ...; by default CUDA where there is one.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
-OBSERVER = expression(
-    "--observer", "observers", kind="observer", none="nobody", times="together",
-    help="Who watches, such as tensorboard; by default nobody. Decides nothing.",
-)  # fmt: skip
+OUT = click.option("--out", metavar="FOLDER", help="Where results go; by default a new folder under runs/.")
 
 
-def local_plugins(help: str = "A local plugin. It is code and runs as such.") -> Callable[[Decorated], Decorated]:
-    """``--plugin``: the local plugins of a command."""
-    return files("--plugin", "plugins", metavar="FILE.py", help=help)
+def task(help: str) -> Callable[[Decorated], Decorated]:
+    """``--task``: the data."""
+    return expression("--task", kind="task", help=help)
+
+
+def denoiser(help: str) -> Callable[[Decorated], Decorated]:
+    """``--denoiser``: an architecture."""
+    return expression("--denoiser", kind="denoiser", help=help)
+
+
+def sampler(help: str) -> Callable[[Decorated], Decorated]:
+    """``--sampler``: how samples are drawn."""
+    return expression("--sampler", kind="sampler", help=help)
+
+
+def seed(help: str, default: int | None = None) -> Callable[[Decorated], Decorated]:
+    """``--seed``: a whole number that decides draws."""
+    return click.option("--seed", type=int, default=default, metavar="N", help=help)
 
 
 def models(
@@ -60,24 +67,73 @@ def sets(help: str) -> Callable[[Decorated], Decorated]:
     return pairs("--set", "sets", metavar="KEY=VALUE", help=help)
 
 
-def sampling(command: Any) -> Any:
-    """Options of the commands that sample."""
-    for decorate in reversed(
-        [
-            expression(
-                "--guider", kind="guider", none="no guidance", help="How to guide, such as 'autoguidance(weight=2.1)'."
-            ),
-            expression("--sampler", kind="sampler", help="How samples are drawn, such as 'heun(num_steps=18)'."),
-            models(),
-            sets("One option, such as guider.weight=2.5, train.lr=0.01 or models.weak.seed=1."),
-            click.option("--samples", type=int, metavar="N", help="Samples of each arm."),
-            OUT,
-            DEVICE,
-            OBSERVER,
-            TRUST,
-            local_plugins(),
-            JSON,
-        ]
-    ):
-        command = decorate(command)
-    return command
+def local_plugins(help: str = "A local plugin. It is code and runs as such.") -> Callable[[Decorated], Decorated]:
+    """``--plugin``: the local plugins of a command."""
+    return files("--plugin", "plugins", metavar="FILE.py", help=help)
+
+
+def resume(what: str) -> Callable[[Decorated], Decorated]:
+    """``--resume``: the folder of what was interrupted."""
+    return click.option("--resume", metavar="FOLDER", help=f"Go on with an interrupted {what}.")
+
+
+def dry_run(prints: str) -> Callable[[Decorated], Decorated]:
+    """``--dry-run``: what would be done, and how long it would take."""
+    return click.option("--dry-run", is_flag=True, help=f"Print {prints}, and an estimate of time.")
+
+
+def _grouped(*options: Callable[[Any], Any]) -> Callable[[Decorated], Decorated]:
+    """Several options as one decorator, in this order in help."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_around = _grouped(
+    DEVICE,
+    expression(
+        "--observer", "observers", kind="observer", none="nobody", times="together",
+        help="Who watches, such as tensorboard; by default nobody. Decides nothing.",
+    ),
+    local_plugins(),
+    TRUST,
+    JSON,
+)  # fmt: skip
+"""Options of every command that makes a folder of results: where it computes, who watches, what it runs and prints."""
+
+sampling = _grouped(
+    expression("--guider", kind="guider", none="no guidance", help="How to guide, such as 'autoguidance(weight=2.1)'."),
+    sampler("How samples are drawn, such as 'heun(num_steps=18)'."),
+    models(),
+    sets("One option, such as guider.weight=2.5, train.lr=0.01 or models.weak.seed=1."),
+    click.option("--samples", type=int, metavar="N", help="Samples of each arm."),
+    OUT,
+    _around,
+)
+"""Options of the commands that draw the samples of one run."""
+
+
+def many_runs(what: str, prints: str) -> Callable[[Decorated], Decorated]:
+    """Options of the commands that carry out many runs.
+
+    Args:
+        what: what they are together, such as "comparison".
+        prints: what a dry run prints beside an estimate of time.
+    """
+    return _grouped(
+        click.option(
+            "--jobs", type=Whole(1, "processes at a time", 2), metavar="N",
+            help="Short for --executor 'processes(N)'; by default 1, this process.",
+        ),
+        expression(
+            "--executor", kind="executor", help="Where jobs run, such as 'processes(4)'; by default this process.",
+        ),
+        OUT,
+        resume(what),
+        dry_run(prints),
+        _around,
+    )  # fmt: skip

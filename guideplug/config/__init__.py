@@ -15,10 +15,10 @@ from guideplug.config.strategy import (
     non_negative,
     option,
     positive,
-    strategies_in,
 )
 from guideplug.config.structure import Catalog, Reader, replace_option, short, write
 from guideplug.config.tree import PAIRED, format_value
+from guideplug.config.walk import inner, rewrite, rewrite_inner, walk
 
 __all__ = [
     "NONE",
@@ -36,15 +36,18 @@ __all__ = [
     "expand_ranges",
     "finite",
     "format_value",
+    "inner",
     "means_none",
     "non_negative",
     "option",
     "parse",
     "positive",
     "replace_option",
+    "rewrite",
+    "rewrite_inner",
     "shell_quote",
     "short",
-    "strategies_in",
+    "walk",
     "without_ranges",
     "write",
 ]

@@ -8,7 +8,7 @@ line, the documentation and the error messages tell the same story.
 import abc
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NewType, TypeVar
 
@@ -25,7 +25,6 @@ __all__ = [
     "non_negative",
     "option",
     "positive",
-    "strategies_in",
 ]
 
 Expression = NewType("Expression", str)
@@ -175,16 +174,3 @@ def between(low: float, high: float, *, ends: bool = True) -> Validator:
             _fail(attribute, value, f"between {low:g} and {high:g}{'' if ends else ', both excluded'}")
 
     return check
-
-
-def strategies_in(value: Any) -> Iterator[Strategy]:
-    """The strategies in a value: itself, and those in options, mappings and lists."""
-    if isinstance(value, Strategy):
-        yield value
-    if attrs.has(type(value)):
-        for attribute in attrs.fields(type(value)):
-            yield from strategies_in(getattr(value, attribute.name))
-    elif isinstance(value, Mapping):
-        yield from (strategy for item in value.values() for strategy in strategies_in(item))
-    elif isinstance(value, list | tuple):
-        yield from (strategy for item in value for strategy in strategies_in(item))

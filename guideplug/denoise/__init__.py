@@ -2,12 +2,30 @@
 
 from guideplug.denoise.algebra import Affine, Combine, Denoiser, Direction, Leaf, Perturbation
 from guideplug.denoise.change import Change
-from guideplug.denoise.condition import Condition, concatenate, expand, on_device, select_rows
+from guideplug.denoise.condition import (
+    Condition,
+    as_arguments,
+    as_arrays,
+    concatenate,
+    equal_conditions,
+    expand,
+    from_arrays,
+    from_parts,
+    is_condition,
+    labels_of,
+    mapped,
+    mixed_rows,
+    on_device,
+    parts_of,
+    same_names,
+    select_rows,
+)
 from guideplug.denoise.domain import Domain, NoiseDomain, Start
 from guideplug.denoise.formula import calls, formula, switched_off, taken
 from guideplug.denoise.gate import Gate
 from guideplug.denoise.gradient import GradientGuided, LogDensity
 from guideplug.denoise.node import Fixed, NetworkNode, Query, Slot, Terms
+from guideplug.denoise.rows import per_row
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import Count, Tally, tally
 from guideplug.denoise.view import LeafWrapper, Perturbed, View, perturbed
@@ -46,12 +64,24 @@ __all__ = [
     "Weight",
     "WeightInput",
     "WeightSchedule",
+    "as_arguments",
+    "as_arrays",
     "calls",
     "concatenate",
+    "equal_conditions",
     "expand",
     "formula",
+    "from_arrays",
+    "from_parts",
+    "is_condition",
+    "labels_of",
+    "mapped",
+    "mixed_rows",
     "on_device",
+    "parts_of",
+    "per_row",
     "perturbed",
+    "same_names",
     "select_rows",
     "switched_off",
     "taken",

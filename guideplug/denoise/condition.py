@@ -4,20 +4,83 @@ A condition is None, a tensor, or a mapping of names to tensors, each batch firs
 Nothing here knows what the tensors mean. The one convention is that ``name_mask`` (B, L), a boolean tensor beside
 ``name`` (B, L, *), says which positions of a sequence are there: sequences of unequal length are then padded to the
 longest with zeros and False, so that they can go through a network as one batch.
+
+Which of the three a condition is, is decided here alone: `parts_of` gives its tensors by name, and the other functions
+work on each of them.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeGuard
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
+from guideplug.denoise.rows import per_row
 from guideplug.errors import ConditionError
 
-__all__ = ["Condition", "concatenate", "expand", "on_device", "repeated", "select_rows"]
+__all__ = [
+    "Condition",
+    "as_arguments",
+    "as_arrays",
+    "concatenate",
+    "equal_conditions",
+    "expand",
+    "from_arrays",
+    "from_parts",
+    "is_condition",
+    "labels_of",
+    "mapped",
+    "mixed_rows",
+    "on_device",
+    "parts_of",
+    "repeated",
+    "same_names",
+    "select_rows",
+]
 
 Condition: TypeAlias = Tensor | Mapping[str, Tensor] | None
+
+ARRAY = "condition"
+"""What the array of a tensor is called in a file; those of a mapping have its names behind a dot."""
+
+
+def is_condition(value: object) -> TypeGuard[Condition]:
+    """Whether a value is None, a tensor, or a mapping whose values are tensors."""
+    return (
+        value is None
+        or isinstance(value, Tensor)
+        or (isinstance(value, Mapping) and all(isinstance(part, Tensor) for part in value.values()))
+    )
+
+
+def parts_of(condition: Condition) -> dict[str, Tensor]:
+    """The tensors of a condition by name: a tensor has the name "", and None has no part."""
+    if condition is None:
+        return {}
+    return dict(condition) if isinstance(condition, Mapping) else {"": condition}
+
+
+def from_parts(parts: Mapping[str, Tensor]) -> Condition:
+    """The condition whose `parts_of` are these."""
+    return parts[""] if parts.keys() == {""} else dict(parts) or None
+
+
+def mapped(condition: Condition, change: Callable[[Tensor], Tensor]) -> Condition:
+    """The condition with ``change`` of each of its tensors in their places."""
+    if condition is None:
+        return None
+    if isinstance(condition, Mapping):
+        return {name: change(part) for name, part in condition.items()}
+    return change(condition)
+
+
+def labels_of(condition: Condition) -> Tensor | None:
+    """The condition where it is labels, one tensor (B,) that is not of floating-point numbers; None for all others."""
+    if isinstance(condition, Tensor) and condition.ndim == 1 and not condition.is_floating_point():
+        return condition
+    return None
 
 
 def expand(condition: Condition, batch: int) -> Condition:
@@ -26,11 +89,9 @@ def expand(condition: Condition, batch: int) -> Condition:
     Raises:
         ConditionError: a part is no tensor, has no batch axis, or has a batch that is neither 1 nor ``batch``.
     """
-    if condition is None:
-        return None
     if isinstance(condition, Mapping):
         return {name: _expand_part(part, batch, f"condition {name!r}") for name, part in condition.items()}
-    return _expand_part(condition, batch, "the condition")
+    return None if condition is None else _expand_part(condition, batch, "the condition")
 
 
 def _expand_part(part: Tensor, batch: int, name: str) -> Tensor:
@@ -49,29 +110,61 @@ def _expand_part(part: Tensor, batch: int, name: str) -> Tensor:
 
 def on_device(condition: Condition, device: torch.device) -> Condition:
     """The condition with every part on a device."""
-    if condition is None:
-        return None
-    if isinstance(condition, Mapping):
-        return {name: part.to(device) for name, part in condition.items()}
-    return condition.to(device)
+    return mapped(condition, lambda part: part.to(device))
 
 
 def select_rows(condition: Condition, rows: Tensor | slice) -> Condition:
     """The condition of some samples: ``rows`` indexes the batch axis of every part."""
-    if condition is None:
-        return None
-    if isinstance(condition, Mapping):
-        return {name: part[rows] for name, part in condition.items()}
-    return condition[rows]
+    return mapped(condition, lambda part: part[rows])
 
 
 def repeated(condition: Condition, copies: int) -> Condition:
     """The condition of ``copies`` batches, one after another."""
-    if condition is None:
-        return None
+    return mapped(condition, lambda part: torch.cat([part] * copies))
+
+
+def same_names(one: Condition, other: Condition) -> bool:
+    """Whether both are None, both a tensor, or both mappings with the same names."""
+    return isinstance(one, Mapping) == isinstance(other, Mapping) and parts_of(one).keys() == parts_of(other).keys()
+
+
+def equal_conditions(one: Condition, other: Condition) -> bool:
+    """Whether two conditions are of one kind and have equal rows."""
+    if one is other:
+        return True
+    theirs = parts_of(other)
+    return same_names(one, other) and all(
+        part.dtype == theirs[name].dtype and torch.equal(part, theirs[name]) for name, part in parts_of(one).items()
+    )
+
+
+def mixed_rows(rows: Tensor, one: Condition, other: Condition) -> Condition:
+    """The rows of ``one`` where ``rows`` (B,) is true, and of ``other``, which has the `same_names`, elsewhere."""
+    theirs = parts_of(other)
+    return from_parts(
+        {name: torch.where(per_row(rows, part), part, theirs[name]) for name, part in parts_of(one).items()}
+    )
+
+
+def as_arguments(condition: Condition) -> tuple[tuple[Tensor, ...], Mapping[str, Tensor]]:
+    """How a function takes a condition, after x and the time: a tensor by place, the parts of a mapping by name."""
     if isinstance(condition, Mapping):
-        return {name: torch.cat([part] * copies) for name, part in condition.items()}
-    return torch.cat([condition] * copies)
+        return (), condition
+    return (() if condition is None else (condition,)), {}
+
+
+def as_arrays(condition: Condition) -> dict[str, NDArray[Any]]:
+    """The arrays of a condition on the CPU, as files hold them: "condition", or "condition.NAME" of each part."""
+    return {f"{ARRAY}.{name}" if name else ARRAY: part.numpy() for name, part in parts_of(condition).items()}
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Condition:
+    """The condition of which `as_arrays` are among the arrays; None where there are none of one."""
+    if ARRAY in arrays:
+        return torch.from_numpy(arrays[ARRAY])
+    prefix = f"{ARRAY}."
+    named = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    return from_parts({name: torch.from_numpy(array) for name, array in named.items()})
 
 
 def concatenate(conditions: Sequence[Condition]) -> tuple[bool, Condition]:

@@ -9,15 +9,15 @@ are switched on for what lies beneath it (`guideplug.denoise.trace`) and for not
 unless the caller records one.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from guideplug.denoise.condition import Condition, expand
+from guideplug.denoise.condition import Condition, expand, parts_of
 from guideplug.denoise.node import Point, Query
 from guideplug.denoise.plan import Call, EvalPoint, EvalRequest, Path, Plan, collect
+from guideplug.denoise.rows import per_row
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record_gradient
 from guideplug.denoise.trace import Trace
@@ -64,7 +64,7 @@ class OnePass:
     def _is_recorded(self, point: Point) -> bool:
         """Whether the caller has something to record: the x of a gradient that is taken here is none of it."""
         place = self._place
-        parts = place.condition.values() if isinstance(place.condition, Mapping) else (place.condition,)
+        parts = parts_of(place.condition).values()
         given = [part for part in (place.x, place.sigma, *parts) if isinstance(part, Tensor)]
         return any(tensor.requires_grad for tensor in (*given, *point.parameters()))
 
@@ -95,7 +95,7 @@ class OnePass:
         total: Tensor | None = None
         for coefficient, value in values:
             if isinstance(coefficient, Tensor):
-                rows = coefficient.to(value.dtype).reshape(-1, *[1] * (value.ndim - 1))
+                rows = per_row(coefficient.to(value.dtype), value)
                 # 0 * NaN would be NaN. What is finite stays, for a learned weight of 0 has a gradient.
                 term = rows * torch.where((rows != 0) | value.isfinite(), value, 0)
             elif total is not None:

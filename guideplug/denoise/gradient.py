@@ -25,6 +25,7 @@ from torch import Tensor
 from guideplug.denoise.algebra import Atom, Denoiser
 from guideplug.denoise.condition import Condition, expand
 from guideplug.denoise.node import Fixed, Slot
+from guideplug.denoise.rows import per_row
 from guideplug.denoise.weight_input import Level
 from guideplug.errors import DenoiserError
 
@@ -86,7 +87,7 @@ class GradientGuided(Atom):
                 f"the log-density {self.name} has no gradient: compute it of what it is given, by torch, without "
                 "no_grad, detach or NumPy"
             )
-        moved: Tensor = outputs[0] + (levels**2).reshape(-1, *[1] * (x.ndim - 1)) * slope
+        moved: Tensor = outputs[0] + per_row(levels**2, x) * slope
         return moved
 
     def _condition(self, given: Condition, x: Tensor) -> Condition:

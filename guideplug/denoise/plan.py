@@ -19,7 +19,7 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
-from guideplug.denoise.condition import Condition, concatenate, expand, repeated
+from guideplug.denoise.condition import Condition, concatenate, expand, parts_of, repeated
 from guideplug.denoise.node import Fixed, NetworkNode, Node, Point, Query, Slot
 from guideplug.denoise.weight import Weight
 from guideplug.denoise.weight_input import Level, WeightInput
@@ -200,9 +200,8 @@ class Plan:
             return planned_calls(terms, places)
         x = places[()].x
         assert x is not None
-        parts = tuple(condition.values()) if isinstance(condition, Mapping) else (condition,)
-        names = tuple(condition) if isinstance(condition, Mapping) else None
-        stamp = (x.shape, x.device, names, *(getattr(part, "_version", None) for part in parts))
+        names, parts = tuple(named := parts_of(condition)), tuple(named.values())
+        stamp = (x.shape, x.device, type(condition), names, *(getattr(part, "_version", None) for part in parts))
         same = len(parts) == len(self._parts) and all(map(operator.is_, parts, self._parts))
         if not same or stamp != self._stamp:
             self._calls, self._parts, self._stamp = {}, parts, stamp

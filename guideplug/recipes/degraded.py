@@ -21,7 +21,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from guideplug.config import Source, between, non_negative, option
-from guideplug.denoise import Affine, Condition, Denoiser, Leaf, LeafWrapper
+from guideplug.denoise import Affine, Condition, Denoiser, Leaf, LeafWrapper, per_row
 from guideplug.errors import DenoiserError, RecipeError
 from guideplug.recipe import Builder, Recipe
 from guideplug.rng import KeyedRandom, asked_samples, derived_seed
@@ -103,7 +103,7 @@ class DegradedDenoiser(LeafWrapper):
         draws = KeyedRandom(asked_samples(x), len(x), self._seed)
         if self.noise:
             grown = (1 + self.noise) * sigma
-            spread = (grown**2 - sigma**2).sqrt().reshape(-1, *[1] * (x.ndim - 1))
+            spread = per_row((grown**2 - sigma**2).sqrt(), x)
             x, sigma = x + spread * draws.normal(x.shape[1:]).to(x.dtype), grown
         if not self.dropout:
             return self.of.denoise(x, sigma, condition)

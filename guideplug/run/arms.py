@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from guideplug.denoise import Condition, Denoiser, Domain, Tally, tally
+from guideplug.denoise import Condition, Denoiser, Domain, Tally, concatenate, on_device, tally
+from guideplug.errors import ConditionError
 from guideplug.rng import SampleStreams
 from guideplug.sample import Sampler, end_of
 from guideplug.task import Arm
@@ -62,9 +63,7 @@ def _of_batch(each: Callable[[str, int, int], None], arm: str, number: int, batc
 
 
 def _joined(conditions: Sequence[Condition]) -> Condition:
-    first = conditions[0]
-    if first is None:
-        return None
-    if isinstance(first, Tensor):
-        return torch.cat([part for part in conditions if isinstance(part, Tensor)]).cpu()
-    return {name: torch.cat([part[name] for part in conditions if isinstance(part, Mapping)]).cpu() for name in first}
+    alike, together = concatenate(conditions)
+    if not alike:
+        raise ConditionError("the task starts two batches of samples under conditions of different kinds or shapes")
+    return on_device(together, torch.device("cpu"))

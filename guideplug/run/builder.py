@@ -7,13 +7,13 @@ Other processes that need a module being made wait for it. Progress and checkpoi
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import torch
 from torch import Tensor, nn
 
-from guideplug.config import Duration
+from guideplug.config import Duration, rewrite_inner
 from guideplug.denoise import Leaf
 from guideplug.errors import StoreError
 from guideplug.files.tensors import fill_module
@@ -107,15 +107,7 @@ class StoreBuilder(OldWorkshop):
         for before, reached in self._reached:
             if recipe == before:
                 return reached
-        changes: dict[str, Any] = {}
-        for attribute in attrs.fields(cast(Any, type(recipe))):
-            value = getattr(recipe, attribute.name)
-            if isinstance(value, Recipe):
-                changes[attribute.name] = self._timed(value)
-            elif isinstance(value, Mapping) and any(isinstance(item, Recipe) for item in value.values()):
-                changes[attribute.name] = {name: self._timed(item) for name, item in value.items()}
-        settled: Recipe = attrs.evolve(cast(Any, recipe), **changes) if changes else recipe
-        return settled
+        return rewrite_inner(recipe, self._timed, Recipe)
 
     def _timed(self, recipe: Recipe) -> Recipe:
         return self.build(recipe).recipe if recipe.open_ended else self._settled(recipe)

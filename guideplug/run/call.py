@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from guideplug.config import Strategy, format_value, short, strategies_in, write
+from guideplug.config import Strategy, format_value, short, walk, write
 from guideplug.errors import ConfigError, UsageError
 from guideplug.executors.interrupt import Interrupted, interruptible
 from guideplug.guide import Guider
@@ -180,7 +180,7 @@ def _written(key: str, value: Any) -> str:
 
 def _check_classes(value: Any, registry: Registry) -> None:
     """Refuse a strategy whose expression names another class, which would be run in its place."""
-    for strategy in strategies_in(value):
+    for strategy in walk(value, Strategy):
         offered = registry.find(strategy.kind, strategy.name)
         if offered is not type(strategy):
             raise ConfigError(

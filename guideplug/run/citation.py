@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from guideplug.config import Source, Strategy, strategies_in
+from guideplug.config import Source, Strategy, walk
 from guideplug.registry.registry import Registry
 from guideplug.run.measure import metrics_of
 from guideplug.run.resolve import RunConfig
@@ -63,7 +63,7 @@ def _used(config: RunConfig, registry: Registry) -> Iterator[Strategy]:
     """The strategies of a run: those that may have a reference first, each with what is inside it."""
     main = config.main
     chosen = [config.task, getattr(main, "denoiser", None), config.guider, getattr(main, "selector", None)]
-    yield from strategies_in([*chosen, config.sampler, config.recipes])
+    yield from walk([*chosen, config.sampler, config.recipes], Strategy)
     yield from metrics_of(config.task, registry)
 
 

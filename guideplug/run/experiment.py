@@ -14,10 +14,9 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
-from torch import Tensor
 
 from guideplug.config import format_value, shell_quote, short, write
-from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally
+from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally, as_arrays
 from guideplug.errors import RunError, WriteError
 from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
 from guideplug.files.atomic import at_work_in, cleared, drawn_whole
@@ -311,11 +310,7 @@ class Experiment:
         first = next(iter(drawn.values()))
         if first.start is not None:
             arrays["start"] = first.start.numpy()
-        if isinstance(first.condition, Tensor):
-            arrays["condition"] = first.condition.numpy()
-        elif first.condition is not None:
-            arrays |= {f"condition.{name}": part.numpy() for name, part in first.condition.items()}
-        self.folder.write_arrays(arrays)
+        self.folder.write_arrays(arrays | as_arrays(first.condition))
 
     def _record(self) -> dict[str, Any]:
         main = self.config.main

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import attrs
 
-from guideplug.config import Reader, parse
+from guideplug.config import Reader, parse, rewrite
 from guideplug.config.tree import Call, Value, is_name
 from guideplug.errors import CheckpointError, ExpressionError, RecipeError, UnknownName
 from guideplug.recipe import MainRecipe, Recipe
@@ -114,7 +114,7 @@ class Roles:
             raise ExpressionError(f"{path}: {error}") from None
         except UnknownName as error:
             raise UnknownName(f"{path} is {model!r}, neither a file nor a recipe: {error}") from None
-        recipe = self._filled(recipe)
+        recipe = rewrite(recipe, self._filled, Recipe)
         return recipe.with_roles(
             {name: known_recipe for name, known_recipe in self.known.items() if name not in ("main", role)}
         )
@@ -134,16 +134,10 @@ class Roles:
 
         Recipes that sample another network keep their own: the roles of the run belong to the main network.
         """
-        changes: dict[str, Any] = {}
-        for attribute in attrs.fields(cast(Any, type(recipe))):
-            value = getattr(recipe, attribute.name)
-            if isinstance(value, Recipe):
-                changes[attribute.name] = self._filled(value)
-        filled: Recipe = attrs.evolve(cast(Any, recipe), **changes) if changes else recipe
         left_open = recipe.open_roles
-        if left_open is not None and left_open.of == self.known.get("main", self._main):
-            filled = filled.filled(self.needed(left_open.needs, left_open.who))
-        return filled
+        if left_open is None or left_open.of != self.known.get("main", self._main):
+            return recipe
+        return recipe.filled(self.needed(left_open.needs, left_open.who))
 
     def _kind(self, default: Recipe | str | None) -> type[Recipe] | None:
         """The class of a role's default recipe."""

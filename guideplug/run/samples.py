@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from guideplug.denoise import Condition
+from guideplug.denoise import Condition, from_arrays, parts_of
 from guideplug.errors import UsageError
 from guideplug.files.atomic import check_unchanged
 from guideplug.files.reading import read_arrays
@@ -61,12 +61,13 @@ def check_condition(given: Condition, expected: Condition, path: str, task: Task
 
 def _kind(condition: Condition) -> str:
     """The kind of a condition's rows, in words."""
-    if condition is None:
-        return "none"
-    if isinstance(condition, Mapping):
-        return " and ".join(f"{name}: {_kind(part)}" for name, part in sorted(condition.items()))
-    whole = not (condition.is_floating_point() or condition.is_complex())
-    return f"{'integers' if whole else 'numbers'} of shape (N{''.join(f', {n}' for n in condition.shape[1:])})"
+    parts = sorted(parts_of(condition).items())
+    return " and ".join(f"{name}: {_form(part)}" if name else _form(part) for name, part in parts) or "none"
+
+
+def _form(part: Tensor) -> str:
+    whole = not (part.is_floating_point() or part.is_complex())
+    return f"{'integers' if whole else 'numbers'} of shape (N{''.join(f', {n}' for n in part.shape[1:])})"
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -112,12 +113,9 @@ def _checked(where: str, array: NDArray[Any], task: Task) -> Tensor:
 
 
 def _condition(arrays: Mapping[str, NDArray[Any]]) -> Condition:
-    if "condition" in arrays:
-        return torch.from_numpy(arrays["condition"])
-    parts = {name.removeprefix(PREFIX): array for name, array in arrays.items() if name.startswith(PREFIX)}
-    if "" in parts:
+    if "condition" not in arrays and PREFIX in arrays:
         raise UsageError(f"an array is called {PREFIX!r}: name the part of the condition, as in {PREFIX}text")
-    return {name: torch.from_numpy(array) for name, array in parts.items()} or None
+    return from_arrays(arrays)
 
 
 def _shape(task: Task) -> str:

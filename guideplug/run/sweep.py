@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from guideplug.config import short
+from guideplug.config import rewrite, short, walk
 from guideplug.errors import DivergenceError, GuideplugError
 from guideplug.guide import Guider
 from guideplug.run.arms import draw_arms
@@ -45,12 +45,12 @@ class Strength:
 
     Args:
         guider: the whole.
-        path: the options that lead to the guider which has it, with the place in a list, or None.
+        holder: the guider in it that has the option.
         option, value: its name and what it is in the run.
     """
 
     guider: Guider
-    path: tuple[tuple[str, int | None], ...]
+    holder: Guider
     option: str
     value: float
 
@@ -60,7 +60,11 @@ class Strength:
         Raises:
             ValueError: the guider takes no such value.
         """
-        return _changed(self.guider, self.path, self.option, value)
+
+        def changed(guider: Guider) -> Guider:
+            return attrs.evolve(cast(Any, guider), **{self.option: value}) if guider is self.holder else guider
+
+        return rewrite(self.guider, changed, Guider)
 
     def values(self) -> list[float]:
         """Values from off to twice the run's distance from it, the run's value included."""
@@ -75,16 +79,16 @@ def strength(guider: Guider | None) -> Strength | str:
     """The strength that a slider varies; or the reason why there is none, in words."""
     if guider is None:
         return "The run has no guider, so there is no weight to slide."
-    strengths = list(_strengths(guider, ()))
+    strengths = list(_strengths(guider))
     if len(strengths) > 1:
         names = " and ".join(option for _, option, _ in strengths)
         return f"{short(guider)} has several weights ({names}), so there is no one weight to slide."
     if not strengths:
         return f"{short(guider)} has no weight that is one number, so there is nothing to slide."
-    ((path, option, value),) = strengths
+    ((holder, option, value),) = strengths
     if not isinstance(value, float) or not math.isfinite(value):
         return f"The weight of {short(guider)} follows a schedule, so there is no one number to slide."
-    return Strength(guider, path, option, value)
+    return Strength(guider, holder, option, value)
 
 
 def swept(
@@ -153,30 +157,10 @@ def _count(samples: torch.Tensor, weights: int) -> int:
     return min(len(samples), most, share, MOST_NUMBERS // max(1, weights * samples[0].numel()))
 
 
-def _strengths(
-    guider: Guider, path: tuple[tuple[str, int | None], ...]
-) -> Iterator[tuple[tuple[tuple[str, int | None], ...], str, Any]]:
-    for attribute in attrs.fields(cast(Any, type(guider))):
-        value = getattr(guider, attribute.name)
-        if attribute.name in OFF and value is not None:
-            yield path, attribute.name, float(value) if isinstance(value, int) else value
-        if isinstance(value, Guider):
-            yield from _strengths(value, (*path, (attribute.name, None)))
-        elif isinstance(value, tuple):
-            for place, item in enumerate(value):
-                if isinstance(item, Guider):
-                    yield from _strengths(item, (*path, (attribute.name, place)))
-
-
-def _changed(guider: Guider, path: tuple[tuple[str, int | None], ...], option: str, value: float) -> Guider:
-    if not path:
-        return cast(Guider, attrs.evolve(cast(Any, guider), **{option: value}))
-    (name, place), *rest = path
-    inner = getattr(guider, name)
-    if place is None:
-        changed: Any = _changed(inner, tuple(rest), option, value)
-    else:
-        changed = tuple(
-            _changed(item, tuple(rest), option, value) if number == place else item for number, item in enumerate(inner)
-        )
-    return cast(Guider, attrs.evolve(cast(Any, guider), **{name: changed}))
+def _strengths(guider: Guider) -> Iterator[tuple[Guider, str, Any]]:
+    """Each option that sets a strength: the guider that has it, its name and its value."""
+    for holder in walk(guider, Guider):
+        for attribute in attrs.fields(cast(Any, type(holder))):
+            value = getattr(holder, attribute.name)
+            if attribute.name in OFF and value is not None:
+                yield holder, attribute.name, float(value) if isinstance(value, int) else value

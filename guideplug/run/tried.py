@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from guideplug.config import short
-from guideplug.denoise import Denoiser, Start, taken
+from guideplug.denoise import Denoiser, Start, equal_conditions, taken
 from guideplug.errors import ConfigError, DenoiserError, GuideplugError
 from guideplug.guide import Guider
 from guideplug.recipes import PlannedBatch
@@ -21,7 +21,7 @@ from guideplug.recipes.python_ref import raised
 from guideplug.rng import SampleStreams, TrainingStreams
 from guideplug.sample import Evaluation, Sampler, planned_evaluations
 from guideplug.task import Task
-from guideplug.train.examples import NoisyExamples, equal_conditions, with_dropped_conditions
+from guideplug.train.examples import NoisyExamples, with_dropped_conditions
 
 __all__ = ["first_levels", "objecting", "start_of", "try_batch", "try_sampling"]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from guideplug.config import Duration, Strategy, strategies_in
+from guideplug.config import Duration, Strategy, walk
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
 from guideplug.reward import Reward
@@ -46,7 +46,7 @@ def code_behind(values: Iterable[Any], named: Iterable[str] = ()) -> dict[str, s
         values: strategies, with those among their options.
         named: methods whose code counts though it decides no network, such as a task's ``truth``.
     """
-    classes = {type(strategy) for value in values for strategy in strategies_in(value)}
+    classes = {type(strategy) for value in values for strategy in walk(value, Strategy)}
     return code_of_classes(classes, named)
 
 

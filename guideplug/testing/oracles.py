@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, final
 import torch
 from torch import Tensor
 
-from guideplug.denoise import Condition, Leaf, Perturbation, Space
+from guideplug.denoise import Condition, Leaf, Perturbation, Space, parts_of, per_row
 
 __all__ = ["CONDITIONS", "Conditioning", "GaussianDenoiser", "example_condition"]
 
@@ -57,19 +57,21 @@ class GaussianDenoiser(Leaf):
         offset = torch.full_like(x, self.mean)
         if condition is None or self.conditioning == "none":
             return offset
-        if isinstance(condition, Mapping):
-            tokens = condition["text"].to(x.dtype) * condition["text_mask"][..., None].to(x.dtype)
+        parts = parts_of(condition)
+        if "text" in parts:
+            tokens = parts["text"].to(x.dtype) * parts["text_mask"][..., None].to(x.dtype)
             features = tokens.sum(1)
         elif self.conditioning == "labels":
-            features = (condition[:, None] == torch.arange(NUM_FEATURES, device=x.device)).to(x.dtype)
-            features = features * (condition < NUM_LABELS)[:, None].to(x.dtype)
+            labels = parts[""]
+            features = (labels[:, None] == torch.arange(NUM_FEATURES, device=x.device)).to(x.dtype)
+            features = features * (labels < NUM_LABELS)[:, None].to(x.dtype)
         else:
-            features = condition.to(x.dtype)
+            features = parts[""].to(x.dtype)
         return offset + (features @ self.directions.to(x.dtype)).reshape(-1, *x.shape[1:])
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
         """The expected clean sample, (B, *)."""
-        variance = (sigma**2).reshape(-1, *[1] * (x.ndim - 1))
+        variance = per_row(sigma**2, x)
         denoised: Tensor = (self.std**2 * x + variance * self.mean_of(condition, x)) / (self.std**2 + variance)
         return denoised
 

@@ -1,14 +1,11 @@
 """The laws of a recipe: its options decide its module and the identity that it is stored under."""
 
-from typing import Any, cast
-
-import attrs
 import torch
 from torch import nn
 
-from guideplug.config import short
+from guideplug.config import Strategy, inner, short
 from guideplug.guide import Guider
-from guideplug.recipe import Recipe, nested_recipes
+from guideplug.recipe import Recipe
 from guideplug.recipes import PlannedBatch, PlannedSampling
 from guideplug.sample import Sampler
 from guideplug.store.identity import identity
@@ -53,12 +50,10 @@ def _repeats(recipe: Recipe) -> None:
 def _says_what_it_evaluates(recipe: Recipe) -> None:
     planned = list(recipe.evaluates())
     must(all(isinstance(item, PlannedSampling | PlannedBatch) for item in planned), "evaluates() yields something else")
-    options = (getattr(recipe, attribute.name) for attribute in attrs.fields(cast(Any, type(recipe))))
-    used = [value for value in options if isinstance(value, Guider | Sampler)]
+    used = [value for value in inner(recipe, Strategy) if isinstance(value, Guider | Sampler)]
     must(bool(planned) or not used, f"it has {' and '.join(short(value) for value in used)}, and evaluates() is empty")
 
 
 @RECIPE.add("its identity is the same each time", "what content() says is a hash of what decides the weights")
 def _identity(recipe: Recipe) -> None:
     must(identity(recipe) == identity(recipe))
-    must(all(isinstance(inner, Recipe) for inner in nested_recipes(recipe)))

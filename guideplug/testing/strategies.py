@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import attrs
 
-from guideplug.config import Reader, Strategy, write
+from guideplug.config import Reader, Strategy, walk, write
 from guideplug.denoise import WeightSchedule
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
@@ -77,20 +77,7 @@ class _Known:
 
     def __init__(self, strategy: Strategy) -> None:
         self._registry = Registry.installed()
-        self._classes: dict[tuple[str, str], type[Strategy]] = {}
-        self._note(strategy)
-
-    def _note(self, value: Any) -> None:
-        if isinstance(value, Strategy):
-            self._classes[value.kind, value.name] = type(value)
-        if attrs.has(type(value)):
-            for attribute in attrs.fields(type(value)):
-                self._note(getattr(value, attribute.name))
-        elif isinstance(value, dict):
-            self._note(list(value.values()))
-        elif isinstance(value, list | tuple):
-            for item in value:
-                self._note(item)
+        self._classes = {(inner.kind, inner.name): type(inner) for inner in walk(strategy, Strategy)}
 
     def find(self, kind: str, name: str) -> type[Strategy] | str:
         return self._classes.get((kind, name)) or self._registry.find(kind, name)

@@ -6,9 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from guideplug.denoise import Leaf, Space
+from guideplug.denoise import Leaf, Space, labels_of
 from guideplug.rng import SampleStreams, TrainingStreams
 from guideplug.sample import Sampler
 from guideplug.task import Arm, Context, Examples, Task
@@ -94,12 +93,11 @@ def _primary(case: TaskCase) -> None:
 def _labels(case: TaskCase) -> None:
     task = case.task
     condition = task.start(SampleStreams(0, range(case.count)), task.space.sigma_max).condition
-    labels = isinstance(condition, Tensor) and condition.ndim == 1 and not condition.is_floating_point()
-    must(labels == (task.num_labels is not None), f"num_labels is {task.num_labels}, of starts that have it otherwise")
-    if labels and task.num_labels is not None:
-        assert isinstance(condition, Tensor)
-        most = int(condition.max())
-        must(int(condition.min()) >= 0 and most < task.num_labels, f"a start has {most} of {task.num_labels} labels")
+    labels, count = labels_of(condition), task.num_labels
+    must((labels is None) == (count is None), f"num_labels is {count}, of starts that have it otherwise")
+    if labels is not None and count is not None:
+        most = int(labels.max())
+        must(int(labels.min()) >= 0 and most < count, f"a start has {most} of {count} labels")
 
 
 @TASK.add("levels are not changed", "compute out of place")

@@ -22,6 +22,7 @@ from guideplug.denoise import (
     Weight,
     WeightInput,
     WeightSchedule,
+    per_row,
 )
 from guideplug.guide import Guider
 from guideplug.noise import sigma_grid
@@ -166,7 +167,7 @@ class LineDenoiser(Leaf):
             self.layer = nn.Linear(space.shape[-1], space.shape[-1])
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
-        part = (1 / (1 + sigma**2)).reshape(-1, *[1] * (x.ndim - 1))
+        part = per_row(1 / (1 + sigma**2), x)
         denoised: Tensor = part * (x + self.layer(x))
         return denoised
 

@@ -6,14 +6,13 @@ draws what the undisturbed one drew.
 """
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any, final
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset, default_collate
 
-from guideplug.denoise import Condition, on_device
+from guideplug.denoise import Condition, is_condition, on_device, parts_of
 from guideplug.errors import ConfigError
 from guideplug.rng import TrainingStreams
 from guideplug.task import Examples, noised
@@ -63,9 +62,7 @@ class FiniteData:
             return parts, None
         if isinstance(parts, list | tuple) and len(parts) == 2 and isinstance(parts[0], Tensor):
             condition = parts[1]
-            if isinstance(condition, Tensor) or (
-                isinstance(condition, Mapping) and all(isinstance(part, Tensor) for part in condition.values())
-            ):
+            if condition is not None and is_condition(condition):
                 return parts[0], condition
         raise ConfigError(
             f"{type(self.dataset).__name__} yields items that are neither x nor (x, condition): "
@@ -92,8 +89,7 @@ class FiniteData:
         digest = hashlib.sha256()
         for begin in range(0, self.count, chunk):
             clean, condition = self.items(torch.arange(begin, min(begin + chunk, self.count)))
-            parts = {"": condition} if isinstance(condition, Tensor) else dict(condition or {})
-            for name, tensor in {"x": clean, **parts}.items():
+            for name, tensor in {"x": clean, **parts_of(condition)}.items():
                 digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
                 digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()

@@ -8,14 +8,13 @@
 The streams belong to the data: they are the same whatever the training's seed, so that trainings share a table.
 """
 
-from collections.abc import Mapping
 from typing import Protocol, cast, final
 
 import torch
 from attrs import evolve, frozen
 from torch import Tensor, nn
 
-from guideplug.denoise import Condition, Leaf, on_device
+from guideplug.denoise import Condition, Leaf, equal_conditions, mixed_rows, on_device, per_row, same_names
 from guideplug.errors import ConditionError, RecipeError
 from guideplug.noise import NoiseDistribution
 from guideplug.rng import SampleStreams, TrainingStreams, derived_seed
@@ -32,7 +31,6 @@ __all__ = [
     "NoisyExamples",
     "check_null",
     "dropped",
-    "equal_conditions",
     "finite",
     "with_dropped_conditions",
 ]
@@ -189,7 +187,7 @@ class NoiseStreams:
         sigma = self.noise.quantile(own.uniform((), "noise level")).float()
         clean = clean.to(device)
         noise = own.normal(clean.shape[1:], "noise")
-        x = clean + sigma.reshape(-1, *[1] * (clean.ndim - 1)) * noise
+        x = clean + per_row(sigma, clean) * noise
         drop = own.uniform((), "condition dropout") < self.dropout if self.dropout else None
         examples = Examples(x, clean, on_device(condition, device), ids.to(device))
         return NoisyExamples(examples, sigma, drop, streams.to(device))
@@ -204,17 +202,6 @@ class LossTable(nn.Module):
     def __init__(self, items: int, streams: int) -> None:
         super().__init__()
         self.register_buffer("losses", torch.zeros(items, streams))
-
-
-def equal_conditions(one: Condition, other: Condition) -> bool:
-    """Whether two conditions are of one kind and have equal rows."""
-    if one is other:
-        return True
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.dtype == other.dtype and torch.equal(one, other)
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(equal_conditions(part, other[name]) for name, part in one.items())
-    return False
 
 
 def with_dropped_conditions(drawn: NoisyExamples, network: Leaf) -> Examples:
@@ -250,10 +237,8 @@ def dropped(condition: Condition, null: Condition, drop: Tensor) -> Condition:
     Raises:
         ConditionError: the two are not of one kind.
     """
-    if isinstance(condition, Tensor) and isinstance(null, Tensor):
-        return torch.where(drop.reshape(-1, *[1] * (condition.ndim - 1)), null, condition)
-    if isinstance(condition, Mapping) and isinstance(null, Mapping) and condition.keys() == null.keys():
-        return {name: dropped(part, null[name], drop) for name, part in condition.items()}  # type: ignore[misc]
-    raise ConditionError(
-        "condition_dropout: the network's null condition is not of the kind of the data's conditions; set it to 0"
-    )
+    if condition is None or not same_names(condition, null):
+        raise ConditionError(
+            "condition_dropout: the network's null condition is not of the kind of the data's conditions; set it to 0"
+        )
+    return mixed_rows(drop, null, condition)

@@ -17,11 +17,11 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
-from guideplug.denoise import Denoiser, Leaf
+from guideplug.denoise import Denoiser, Leaf, equal_conditions
 from guideplug.errors import DivergenceError, SelectionError
 from guideplug.rng import TrainingStreams
 from guideplug.select import CandidateRequest, Losses
-from guideplug.train.examples import ExampleSource, NoisyExamples, equal_conditions, with_dropped_conditions
+from guideplug.train.examples import ExampleSource, NoisyExamples, with_dropped_conditions
 from guideplug.train.options import TrainOptions
 from guideplug.train.parts import parts_of
 

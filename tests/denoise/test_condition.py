@@ -1,11 +1,33 @@
 """Conditions: which go through a network as one batch, and what each sample gets of them."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guideplug.denoise import Leaf, Space, concatenate, expand, on_device, select_rows, tally
+from guideplug.denoise import (
+    Leaf,
+    Space,
+    as_arguments,
+    as_arrays,
+    concatenate,
+    equal_conditions,
+    expand,
+    from_arrays,
+    from_parts,
+    is_condition,
+    labels_of,
+    mapped,
+    mixed_rows,
+    on_device,
+    parts_of,
+    same_names,
+    select_rows,
+    tally,
+)
 from guideplug.errors import ConditionError
 from guideplug.testing import CONDITIONS, GaussianDenoiser, example_condition
 
@@ -151,3 +173,86 @@ def test_every_part_moves_to_a_device(kind):
     moved = on_device(example_condition(kind, 2, torch.Generator().manual_seed(0)), torch.device("meta"))
     parts = moved.values() if isinstance(moved, dict) else [] if moved is None else [moved]
     assert all(part.device.type == "meta" for part in parts)
+
+
+KINDS = {
+    "none": None,
+    "labels": torch.tensor([3, 1, 2]),
+    "embeddings": torch.arange(6.0).reshape(3, 2),
+    "one part": {"text": torch.arange(3.0)},
+    "parts": {"text": torch.arange(12.0).reshape(3, 2, 2), "text_mask": torch.ones(3, 2, dtype=torch.bool)},
+}
+every_kind = pytest.mark.parametrize("condition", KINDS.values(), ids=KINDS)
+
+
+@every_kind
+def test_a_condition_is_its_parts_and_its_arrays(condition):
+    assert is_condition(condition)
+    assert same(from_parts(parts_of(condition)), condition)
+    arrays = as_arrays(condition)
+    assert all(name == "condition" or name.startswith("condition.") for name in arrays)
+    assert same(
+        from_arrays({**arrays, "samples": torch.zeros(3).numpy(), "conditional": torch.ones(1).numpy()}), condition
+    )
+
+
+@every_kind
+def test_a_function_takes_a_tensor_by_place_and_parts_by_name(condition):
+    def function(*places, **names):
+        return names or (places[0] if places else None)
+
+    positional, named = as_arguments(condition)
+    assert same(function(*positional, **named), condition)
+
+
+@every_kind
+def test_mapped_changes_each_tensor_in_its_place(condition):
+    assert same(mapped(condition, lambda part: part), condition)
+    doubled = mapped(condition, lambda part: torch.cat([part, part]))
+    assert same(doubled, concatenate([condition, condition])[1])
+
+
+def test_labels_are_one_tensor_of_whole_numbers():
+    assert [name for name, condition in KINDS.items() if labels_of(condition) is not None] == ["labels"]
+    assert labels_of(KINDS["labels"]) is KINDS["labels"]
+    assert labels_of(torch.zeros(3)) is labels_of(torch.zeros(3, 1, dtype=torch.int64)) is None
+
+
+@pytest.mark.parametrize("other", KINDS)
+@pytest.mark.parametrize("name", KINDS)
+def test_conditions_are_equal_to_their_copies_alone(name, other):
+    copy = mapped(KINDS[other], torch.clone)
+    assert equal_conditions(KINDS[name], copy) == (name == other)
+    assert not same_names(KINDS[name], copy) or name == other or {name, other} == {"labels", "embeddings"}
+
+
+@every_kind
+def test_conditions_that_differ_in_a_row_or_a_type_are_not_equal(condition):
+    if condition is None:
+        return
+    assert not equal_conditions(
+        condition, mapped(condition, lambda part: part.flip(0) if part.ndim == 1 else ~part.bool())
+    )
+    assert not equal_conditions(condition, mapped(condition, torch.Tensor.double))
+    assert not equal_conditions(condition, mapped(condition, lambda part: part[:2]))
+
+
+@every_kind
+def test_mixed_rows_come_from_the_one_or_the_other(condition):
+    rows = torch.tensor([True, False, True])
+    other = mapped(condition, torch.zeros_like)
+    mixed = mixed_rows(rows, condition, other)
+    assert same(select_rows(mixed, rows), select_rows(condition, rows))
+    assert same(select_rows(mixed, ~rows), select_rows(other, ~rows))
+
+
+@pytest.mark.parametrize("value", [3, "text", [torch.zeros(1)], {"a": 1}, {"a": torch.zeros(1), "b": None}])
+def test_what_is_no_condition(value):
+    assert not is_condition(value)
+
+
+def test_which_kind_a_condition_is_is_decided_in_one_file():
+    package = Path(__file__).parents[2] / "guideplug"
+    decided = re.compile(r"isinstance\([\w.]*condition[\w.]*, [^)]*(Mapping|dict)")
+    files = [path.relative_to(package).as_posix() for path in package.rglob("*.py") if decided.search(path.read_text())]
+    assert files == ["denoise/condition.py"]

@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from guideplug.config import NONE, Duration, expand_ranges, short
+from guideplug.config import NONE, Duration, expand_ranges, rewrite_inner, short
 from guideplug.errors import ConfigError, RecipeError, UsageError, nearest
 from guideplug.experiments.comparison.result import BUDGETS
 from guideplug.experiments.networks import Networks
@@ -126,20 +126,14 @@ class Grid:
         return {"main": snapshot, **others}
 
 
-def _of_snapshot(value: Any, main: Recipe, snapshot: Recipe, step: int) -> Any:
+def _of_snapshot(recipe: Recipe, main: Recipe, snapshot: Recipe, step: int) -> Recipe:
     """A recipe with the main one replaced by its snapshot; a snapshot of main must not be of a later moment."""
-    if isinstance(value, Mapping):
-        return {name: _of_snapshot(item, main, snapshot, step) for name, item in value.items()}
-    if not isinstance(value, Recipe):
-        return value
-    if value == main:
+    if recipe == main:
         return snapshot
-    earlier = value.at_most(main, Duration(step, "it"))
+    earlier = recipe.at_most(main, Duration(step, "it"))
     if earlier is not None:
-        return value if snapshot == main else earlier
-    fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}  # type: ignore[arg-type]
-    changed = {name: _of_snapshot(item, main, snapshot, step) for name, item in fields.items()}
-    return value if changed == fields else attrs.evolve(value, **changed)  # type: ignore[misc]
+        return recipe if snapshot == main else earlier
+    return rewrite_inner(recipe, lambda inner: _of_snapshot(inner, main, snapshot, step), Recipe)
 
 
 def prepare_grid(request: GridRequest, registry: Registry) -> Grid:

@@ -5,11 +5,12 @@ one guide serves several trainings (``--set models.weak.seed=0``, ``--model weak
 crossed: the interval is about that guide alone. A fine-tuned copy of a shared network counts as shared.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
+from guideplug.config import walk
 from guideplug.experiments.comparison.grid import Grid
 from guideplug.experiments.comparison.trainings import plain
-from guideplug.recipe import Recipe, nested_recipes
+from guideplug.recipe import Recipe
 from guideplug.run.resolve import RunConfig
 from guideplug.store import identity
 
@@ -61,13 +62,5 @@ def _shared(trainings: Iterable[Mapping[str, set[str]]]) -> tuple[str, ...]:
 
 def _networks(recipe: Recipe, but: Recipe | None = None) -> set[str]:
     """The identities of a recipe's network and its prerequisites, except ``but`` and its prerequisites."""
-    return set(_identities(recipe, but))
-
-
-def _identities(recipe: Recipe, but: Recipe | None) -> Iterator[str]:
-    if recipe == but:
-        return
-    if not recipe.gives_data:
-        yield identity(recipe)
-    for inner in nested_recipes(recipe):
-        yield from _identities(inner, but)
+    parts = walk(recipe, Recipe, into=lambda part: part != but)
+    return {identity(part) for part in parts if part != but and not part.gives_data}

@@ -5,12 +5,12 @@ distinct trainings that it depends on, each up to the needed step. The cost of a
 is unknown: it is named, and counts as 0.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import attrs
 
-from guideplug.config import Duration
+from guideplug.config import Duration, rewrite
 from guideplug.recipe import MainRecipe, Recipe
 from guideplug.store import identity
 
@@ -58,15 +58,10 @@ def plain(recipe: Recipe) -> Recipe:
 
 def iteration_of(recipe: Recipe) -> str:
     """A key of the work of one iteration: equal for trainings that differ only in seeds and duration."""
-    return identity(_seedless(recipe.with_duration(Duration(1, "it"))))
+    return identity(rewrite(recipe.with_duration(Duration(1, "it")), _seedless, Recipe))
 
 
-def _seedless(value: Any) -> Any:
-    """A recipe with every seed replaced by 0."""
-    if isinstance(value, Mapping):
-        return {name: _seedless(item) for name, item in value.items()}
-    if not isinstance(value, Recipe):
-        return value
-    fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}  # type: ignore[arg-type]
-    changed = {name: 0 if name == "seed" else _seedless(item) for name, item in fields.items()}
-    return attrs.evolve(value, **changed)  # type: ignore[misc]
+def _seedless(recipe: Recipe) -> Recipe:
+    """The recipe with its seed, if it has one, replaced by 0."""
+    cls = cast(Any, type(recipe))
+    return cast(Recipe, attrs.evolve(cast(Any, recipe), seed=0)) if "seed" in attrs.fields_dict(cls) else recipe

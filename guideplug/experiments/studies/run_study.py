@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from guideplug.denoise import Condition
+from guideplug.denoise import from_arrays
 from guideplug.errors import RunError
 from guideplug.executors import Executor, Job, Serial
 from guideplug.experiments.engine import engine_on
@@ -160,16 +160,14 @@ def _kept(path: Path, trial: str) -> Arm:
     """The samples of a trial, from its file."""
     check_unchanged(path, AGAIN)
     try:
-        arrays = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
+        arrays = read_arrays(path)
     except FileNotFoundError:
         raise ValueError(f"the samples of {trial} were not kept: say Trial(..., keep=True)") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is damaged ({error}): {AGAIN}") from None
     if "samples" not in arrays:
         raise RunError(f"{path} is damaged (it has no samples): {AGAIN}")
-    condition: Condition = arrays.get("condition")
-    parts = {name.removeprefix("condition."): part for name, part in arrays.items() if name.startswith("condition.")}
-    return Arm(trial, arrays["samples"], parts or condition)
+    return Arm(trial, torch.from_numpy(arrays["samples"]), from_arrays(arrays))
 
 
 def _references(bench: Bench, config: RunConfig) -> Sequence[Arm]:

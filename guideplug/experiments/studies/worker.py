@@ -6,9 +6,9 @@ from typing import Any
 
 import attrs
 import torch
-from torch import Tensor
 
 from guideplug.config import Reader
+from guideplug.denoise import as_arrays
 from guideplug.errors import DivergenceError
 from guideplug.executors import WorkerSource
 from guideplug.executors.interrupt import handle_signals
@@ -76,7 +76,4 @@ class StudyWorker(ExperimentWorker):
 
 
 def _arrays(arm: Arm) -> dict[str, Any]:
-    arrays = {"samples": arm.samples.numpy()}
-    if isinstance(arm.condition, Tensor):
-        return {**arrays, "condition": arm.condition.numpy()}
-    return arrays | {f"condition.{name}": part.numpy() for name, part in (arm.condition or {}).items()}
+    return {"samples": arm.samples.numpy(), **as_arrays(arm.condition)}

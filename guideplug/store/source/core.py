@@ -23,7 +23,9 @@ DECIDES_NOTHING = {
     "testing", "__init__.py", "__main__.py", "errors.py", "observe.py", "study.py",
 }  # fmt: skip
 """Rooms that no weight depends on. What `config` reads and what `store` hashes are values, which identities hold."""
-DECIDES = {"config/duration.py", "files/reading.py", "files/tensors.py", "run/builder.py", "run/making.py"}
+DECIDES = {
+    "config/duration.py", "config/walk.py", "files/reading.py", "files/tensors.py", "run/builder.py", "run/making.py",
+}  # fmt: skip
 """Files in those rooms that weights depend on all the same."""
 MEASURES = {"metrics", "run/measure.py", "task.py"}
 """What measured values depend on, beside metrics and tasks themselves."""

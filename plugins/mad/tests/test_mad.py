@@ -10,9 +10,9 @@ import torch
 from attrs import evolve
 
 from guideplug import Augmented, Duration, FineTune, Guider, Sampler, Synthetic, Train, TrainOptions
-from guideplug.experiments.comparison.trainings import needed_for
 from guideplug.config import Reader
 from guideplug.errors import GuideplugError
+from guideplug.experiments.comparison.trainings import needed_for
 from guideplug.observe import Listener, Observers
 from guideplug.registry.registry import Registry
 from guideplug.run.builder import StoreBuilder

@@ -161,9 +161,9 @@ class ClassAccuracy(PerSample):
     formula = "share of samples whose most probable class, by a classifier of real digits, is their condition"
 
     def each(self, arm: Arm, context: Context) -> Tensor | None:
-        if not isinstance(arm.condition, Tensor):
+        if arm.labels is None:
             return None
-        return (digit_classifier().probabilities(arm.samples).argmax(1) == arm.condition).double()
+        return (digit_classifier().probabilities(arm.samples).argmax(1) == arm.labels).double()
 
 
 @final

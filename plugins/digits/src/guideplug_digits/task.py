@@ -263,8 +263,8 @@ class Digits(Task):
         panels = []
         for arm in arms:
             title = "real" if arm.name == "truth" else arm.title
-            labels = arm.condition
-            if not isinstance(labels, Tensor):  # samples from elsewhere may come without their classes
+            labels = arm.labels
+            if labels is None:  # samples from elsewhere may come without their classes
                 labels = digit_classifier().probabilities(arm.samples).argmax(1)
             panels.append((title, arm.samples.numpy(), labels.numpy()))
         image_grid(panels, path)

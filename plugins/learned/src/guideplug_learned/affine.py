@@ -14,7 +14,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from guideplug import Condition, Denoiser, Guider, Leaf, Level, Space, Step
+from guideplug import Condition, Denoiser, Guider, Leaf, Level, Space, Step, per_row
 from guideplug_learned.errors import LearnedError
 
 __all__ = ["asked_roles", "at_weight", "check_affine", "check_weight"]
@@ -97,10 +97,9 @@ class _Probe(Leaf):
         return self.denoise(x, levels.to(x.dtype).expand(len(x)), condition)
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
-        ones = [1] * (x.ndim - 1)
-        variance = (sigma**2).reshape(-1, *ones)
+        variance = per_row(sigma**2, x)
         part = next(iter(condition.values())) if isinstance(condition, Mapping) else condition
-        shift = 0.0 if part is None else part.to(x.dtype).reshape(len(part), -1).mean(1).reshape(-1, *ones)
+        shift = 0.0 if part is None else per_row(part.to(x.dtype).reshape(len(part), -1).mean(1), x)
         # Not the same in every coordinate, so that projections have something to do.
         slope = torch.linspace(0.5, 1.5, x[0].numel(), dtype=x.dtype).reshape(x.shape[1:])
         mean = (self.mean + self.space.sigma_data * shift) * slope

@@ -38,7 +38,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Combine, Condition, Denoiser
+from guideplug import Combine, Condition, Denoiser, per_row, select_rows
 
 __all__ = ["Particles", "paired", "particles"]
 
@@ -88,8 +88,9 @@ class Particles:
 
 def _powers(omega: Tensor, at: Tensor, along: Tensor, beta: float) -> Tensor:
     """|at + omega along|^beta over the last axis; omega (n,), the others (n, ..., d)."""
-    rows = omega.reshape(-1, *[1] * (at.ndim - 2))
-    squared = (at * at).sum(-1) + 2 * rows * (at * along).sum(-1) + rows**2 * (along * along).sum(-1)
+    own = (at * at).sum(-1)
+    rows = per_row(omega, own)
+    squared = own + 2 * rows * (at * along).sum(-1) + rows**2 * (along * along).sum(-1)
     return squared.clamp_min(SMALLEST) ** (beta / 2)
 
 
@@ -107,11 +108,10 @@ def particles(
         noise, other: e and e', each (n, m, *) and independent.
     """
     count, m = noise.shape[:2]
-    ones = [1] * clean.ndim
-    t, s = sigma.reshape(-1, *ones), toward.reshape(-1, *ones)
+    t, s = per_row(sigma, noise), per_row(toward, noise)
     x = clean[:, None] + t * noise  # (n, m, *)
     rows = torch.arange(count, device=clean.device).repeat_interleave(m)
-    both = pair(x.flatten(0, 1), sigma[rows], _of_rows(condition, rows), toward=toward[rows])
+    both = pair(x.flatten(0, 1), sigma[rows], select_rows(condition, rows), toward=toward[rows])
     here, there = both.unflatten(0, (count, m)).unbind(2)
     away = here - there
     ratio = s / t
@@ -125,11 +125,3 @@ def particles(
         away=away.reshape(flat),
         scale=scale,
     )
-
-
-def _of_rows(condition: Condition, rows: Tensor) -> Condition:
-    if condition is None:
-        return None
-    if isinstance(condition, Tensor):
-        return condition[rows]
-    return {name: part[rows] for name, part in condition.items()}

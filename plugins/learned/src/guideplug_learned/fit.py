@@ -39,6 +39,7 @@ from guideplug import (
     opposite,
     option,
     positive,
+    select_rows,
 )
 from guideplug_learned.affine import asked_roles, at_weight, check_affine, check_weight
 from guideplug_learned.consistency import paired, particles
@@ -228,8 +229,7 @@ class Fit(Recipe):
         if reward is not None:
             rows = torch.arange(self.batch, device=device).repeat_interleave(self.particles)
             predicted = base.decode(found.predicted(omega).reshape(-1, *space.shape))
-            condition = examples.condition
-            scores = reward(predicted, condition[rows] if isinstance(condition, Tensor) else None)
+            scores = reward(predicted, select_rows(examples.condition, rows))
             loss = loss - self.reward_weight * scores.mean()
         return loss, omega.detach()
 

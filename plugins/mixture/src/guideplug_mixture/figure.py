@@ -77,9 +77,9 @@ def _window(density: Gaussians) -> tuple[Tensor, Tensor]:
 
 def _colours(arm: Arm, count: int) -> "str | list[str]":
     """A colour for each point by the class that was asked for, or one for all."""
-    if not isinstance(arm.condition, Tensor):
+    if arm.labels is None:
         return COLOURS[0]
-    return [COLOURS[label % len(COLOURS)] for label in arm.condition[:count].tolist()]
+    return [COLOURS[label % len(COLOURS)] for label in arm.labels[:count].tolist()]
 
 
 def _legend(figure: Any, density: Gaussians, arms: Sequence[Arm]) -> None:
@@ -87,7 +87,7 @@ def _legend(figure: Any, density: Gaussians, arms: Sequence[Arm]) -> None:
 
     handles = []
     classes = int(density.groups.max()) + 1
-    if classes <= len(COLOURS) and any(isinstance(arm.condition, Tensor) for arm in arms):
+    if classes <= len(COLOURS) and any(arm.labels is not None for arm in arms):
         handles = [
             Line2D([], [], linestyle="", marker="o", markersize=5, color=COLOURS[label], label=f"class {label}")
             for label in range(classes)

@@ -100,9 +100,9 @@ class ClassAccuracy(PerSample):
     formula = "share of samples whose most probable class, by the exact densities, is their condition"
 
     def each(self, arm: Arm, context: Context) -> Tensor | None:
-        if not isinstance(arm.condition, Tensor):
+        if arm.labels is None:
             return None
-        return (_classes(arm, context) == arm.condition).double()
+        return (_classes(arm, context) == arm.labels).double()
 
 
 @final
@@ -196,11 +196,11 @@ class MMD(Metric):
     def _pairs(self, arm: Arm, context: Context) -> list[tuple[Tensor, Tensor]]:
         """Of each class that was asked for the samples' numbers, and true samples."""
         points, labels = reference(context)
-        if not isinstance(arm.condition, Tensor):
+        if arm.labels is None:
             pairs = [(torch.arange(len(arm.samples)), points)]
         else:
             classes = range(len(_true_shares(context)))
-            pairs = [((arm.condition == label).nonzero()[:, 0], points[labels == label]) for label in classes]
+            pairs = [((arm.labels == label).nonzero()[:, 0], points[labels == label]) for label in classes]
         return [(rows[:NUM_PAIRS], true[:NUM_PAIRS]) for rows, true in pairs if min(len(rows), len(true)) > 1]
 
 

@@ -48,7 +48,7 @@ def draw_figure(table: Table, arms: Sequence[Arm], path: Path) -> None:
         size = float(np.clip(4000 / min(len(points), NUM_POINTS), 2, 14))
         if arm.name != "truth":
             panel.scatter(behind[:, 0], behind[:, 1], s=size, c=BEHIND, linewidths=0, zorder=1)
-        _scatter(panel, points[:NUM_POINTS], arm.condition, table, size)
+        _scatter(panel, points[:NUM_POINTS], arm.labels, table, size)
         title = "held-out rows" if arm.name == "truth" else arm.title
         panel.set_title(title, fontsize=10, color="0.1")
         noted = f"{len(points):,} rows" + (f", {outside:.1%} off the panel" if outside else "")
@@ -79,11 +79,11 @@ def _projection(table: Table) -> "tuple[Any, tuple[str, str]]":
     return project, (first, second)
 
 
-def _scatter(panel: Any, points: Floats, condition: object, table: Table, size: float) -> None:
-    if not table.classes or not isinstance(condition, Tensor):
+def _scatter(panel: Any, points: Floats, labels: Tensor | None, table: Table, size: float) -> None:
+    if not table.classes or labels is None:
         panel.scatter(points[:, 0], points[:, 1], s=size, c=NEUTRAL, linewidths=0, alpha=0.75, zorder=2)
         return
-    colours = np.array(_colours(len(table.classes)))[condition[: len(points)].numpy()]
+    colours = np.array(_colours(len(table.classes)))[labels[: len(points)].numpy()]
     panel.scatter(points[:, 0], points[:, 1], s=size, c=colours, linewidths=0, alpha=0.75, zorder=2)
 
 

@@ -144,13 +144,13 @@ class ClassAccuracy(PerSample):
 
     def each(self, arm: Arm, context: Context) -> Tensor | None:
         table = _table(context)
-        if not table.classes or not isinstance(arm.condition, Tensor):
+        if not table.classes or arm.labels is None:
             return None
         voters = torch.from_numpy(table.train_labels)[_nearest(arm, context).indices]  # (N, 5), nearest first
         votes = torch.zeros(len(voters), len(table.classes))
         votes.scatter_add_(1, voters, torch.ones(voters.shape))
         votes.scatter_add_(1, voters[:, :1], torch.full((len(voters), 1), 0.5))  # a tie goes to the nearest
-        return (votes.argmax(1) == arm.condition).double()
+        return (votes.argmax(1) == arm.labels).double()
 
 
 @final

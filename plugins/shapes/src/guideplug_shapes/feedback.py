@@ -48,8 +48,8 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Denoiser, Guider, Level, Source, Space, between, non_negative, option
-from guideplug_shapes.steering import Reshaped, column, inner, steered, weighted
+from guideplug import Denoiser, Guider, Level, Source, Space, between, non_negative, option, per_row
+from guideplug_shapes.steering import Reshaped, inner, steered, weighted
 
 __all__ = ["Feedback"]
 
@@ -126,7 +126,7 @@ class _Evidence:
 
     def at(self, base: Tensor, other: Tensor, x: Tensor, sigma: Level) -> Tensor:
         """The value of q at an evaluation, (B, 1, ...); it is remembered."""
-        level = column(sigma, x) if isinstance(sigma, Tensor) else sigma
+        level = per_row(sigma, x) if isinstance(sigma, Tensor) else sigma
         difference = base - other
         log = torch.zeros_like(inner(difference, difference))
         if self._here is not None and self._before is not None:

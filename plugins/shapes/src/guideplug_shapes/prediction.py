@@ -18,8 +18,7 @@ from typing import Literal, TypeAlias
 
 from torch import Tensor
 
-from guideplug import Level
-from guideplug_shapes.steering import column
+from guideplug import Level, per_row
 
 __all__ = ["Prediction", "from_denoised", "to_denoised"]
 
@@ -41,4 +40,4 @@ def to_denoised(kind: Prediction, prediction: Tensor, x: Tensor, sigma: Level) -
 
 
 def _level(sigma: Level, x: Tensor) -> Level:
-    return column(sigma, x) if isinstance(sigma, Tensor) else sigma
+    return per_row(sigma, x) if isinstance(sigma, Tensor) else sigma

@@ -18,8 +18,8 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Combine, ConfigError, Denoiser, Guider, Level, Source, between, option
-from guideplug_shapes.steering import column, length
+from guideplug import Combine, ConfigError, Denoiser, Guider, Level, Source, between, option, per_row
+from guideplug_shapes.steering import length
 
 __all__ = ["Rescale"]
 
@@ -53,4 +53,4 @@ class Rescale(Guider):
 
 def _spread(samples: Tensor) -> Tensor:
     """The standard deviation of each sample of (B, *), times a root of the number of pixels, as (B, 1, ...)."""
-    return length(samples - column(samples.flatten(1).mean(dim=1), samples))
+    return length(samples - per_row(samples.flatten(1).mean(dim=1), samples))

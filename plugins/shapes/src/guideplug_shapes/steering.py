@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from guideplug import Combine, Denoiser, GuideplugError, Guider, Level, opposite, weight_of
+from guideplug import Combine, Denoiser, GuideplugError, Guider, Level, opposite, per_row, weight_of
 
-__all__ = ["Reshaped", "column", "inner", "length", "steered", "weighted"]
+__all__ = ["Reshaped", "inner", "length", "steered", "weighted"]
 
 Reshaped: TypeAlias = Callable[[Tensor, Tensor, Tensor, Level], Tensor]
 """(D_c, D_u, x, sigma) -> D_u', all tensors (B, *)."""
@@ -56,15 +56,10 @@ def steered(
 def inner(a: Tensor, b: Tensor) -> Tensor:
     """The inner product of each sample of a (B, *) with that of b, in float32 at least, as (B, 1, ...)."""
     wide = torch.promote_types(a.dtype, torch.float32)
-    return column(torch.linalg.vecdot(a.flatten(1).to(wide), b.flatten(1).to(wide)), a)
+    return per_row(torch.linalg.vecdot(a.flatten(1).to(wide), b.flatten(1).to(wide)), a)
 
 
 def length(a: Tensor) -> Tensor:
     """The Euclidean norm of each sample of a (B, *), as (B, 1, ...)."""
     wide = torch.promote_types(a.dtype, torch.float32)
-    return column(torch.linalg.vector_norm(a.flatten(1), dim=1, dtype=wide), a)
-
-
-def column(values: Tensor, x: Tensor) -> Tensor:
-    """One value a sample, (B,) or a scalar, in a shape that multiplies x (B, *)."""
-    return values.reshape(-1, *[1] * (x.ndim - 1))
+    return per_row(torch.linalg.vector_norm(a.flatten(1), dim=1, dtype=wide), a)

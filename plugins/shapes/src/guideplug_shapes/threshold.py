@@ -19,8 +19,8 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Combine, Denoiser, Guider, Level, Source, between, option, positive
-from guideplug_shapes.steering import column, length
+from guideplug import Combine, Denoiser, Guider, Level, Source, between, option, per_row, positive
+from guideplug_shapes.steering import length
 
 __all__ = ["DynamicThreshold"]
 
@@ -55,7 +55,7 @@ class DynamicThreshold(Guider):
 
     def _thresholded(self, outputs: Sequence[Tensor], x: Tensor, sigma: Level) -> Tensor:
         guided, base = outputs
-        bound = column(_quantile(guided.abs().flatten(1), self.quantile), guided).clamp(min=self.limit)
+        bound = per_row(_quantile(guided.abs().flatten(1), self.quantile), guided).clamp(min=self.limit)
         inside = torch.minimum(torch.maximum(guided, -bound), bound) * (self.limit / bound)
         return torch.where(length(guided - base) > 0, inside, base)
 

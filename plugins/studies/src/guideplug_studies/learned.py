@@ -124,7 +124,7 @@ class Learned(Study):
         """
         registry = Registry.installed()
         task: Any = self.task or registry.find("task", "mixture")()  # type: ignore[operator]
-        further = [one for one in (kind() for kind in registry.classes(Metric)) if one.applies(task)]  # type: ignore[type-abstract]
+        further = [one for one in (kind() for kind in registry.classes(Metric)) if one.applies(task)]
         known = [one.name for one in (*task.metrics(), *further)]
         if self.metric not in known:
             raise ValueError(f"the task has no metric {self.metric!r}; it has {', '.join(known)}")

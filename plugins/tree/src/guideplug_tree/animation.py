@@ -89,7 +89,7 @@ def walk(arm: Arm, sampler: Sampler, seed: int, count: int) -> tuple[list[float]
     start = arm.start[:count]
     device = next(iter(arm.denoiser.parameters()), start).device
     streams = SampleStreams(seed, range(len(start)), device)
-    condition = arm.condition[:count].to(device) if isinstance(arm.condition, Tensor) else None
+    condition = None if arm.labels is None else arm.labels[:count].to(device)
     sigmas, points = [sampler.sigmas(arm.denoiser)[0]], [start]
     for state in sampler.steps(arm.denoiser, start.to(device), condition, streams):
         sigmas.append(state.sigma)
