@@ -124,6 +124,8 @@ if TYPE_CHECKING:
     from guideplug.recipes import Snapshot as Snapshot
     from guideplug.recipes import Synthetic as Synthetic
     from guideplug.recipes import Train as Train
+    from guideplug.recipes import half_width as half_width
+    from guideplug.recipes import weaker as weaker
     from guideplug.registry.hookspecs import hook as hook
     from guideplug.registry.registry import Registry as Registry
     from guideplug.reward import Reward as Reward
@@ -193,7 +195,7 @@ _ROOMS = {
     "recipe": ["Builder", "Extra", "MainRecipe", "Planned", "Recipe", "Resumable"],
     "recipes": [
         "Augmented", "DataModule", "DataRecipe", "Degraded", "FineTune", "Load", "PlannedBatch", "PlannedSampling",
-        "PythonRef", "Resampled", "Snapshot", "Synthetic", "Train",
+        "PythonRef", "Resampled", "Snapshot", "Synthetic", "Train", "half_width", "weaker",
     ],
     "registry.hookspecs": ["hook"],
     "registry.registry": ["Registry"],

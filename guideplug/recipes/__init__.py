@@ -12,6 +12,7 @@ from guideplug.recipes.resampled import Resampled
 from guideplug.recipes.snapshot import Snapshot
 from guideplug.recipes.synthetic import SampleSet, Synthetic
 from guideplug.recipes.train import Train
+from guideplug.recipes.weaker import half_width, weaker
 
 __all__ = [
     "Augmented",
@@ -29,4 +30,6 @@ __all__ = [
     "Snapshot",
     "Synthetic",
     "Train",
+    "half_width",
+    "weaker",
 ]

@@ -147,7 +147,7 @@ def test_bad_points_are_refused(measure: Measure, side: str) -> None:
     ]
     for bad, kind, message in cases:
         with pytest.raises(kind, match=message) as error:
-            measure(**{"samples": good, "true": good, side: bad})
+            measure(*((bad, good) if side == "samples" else (good, bad)))
         assert "\n" not in str(error.value)
     measure(good[:least], good[:least])
 

@@ -47,6 +47,7 @@ from guideplug import (
     identity_attention,
     option,
     skip_layers,
+    weaker,
 )
 from guideplug_digits.convolutional import ConvolutionalNet
 from guideplug_digits.features import digit_classifier
@@ -203,15 +204,7 @@ class Digits(Task):
     def recipe(self, role: str, main: Recipe | None) -> Recipe | None:
         if main is None:
             return self._main() if role == "main" else None
-        if role != "weak" or not isinstance(main, Train):
-            return None
-        return evolve(
-            main,
-            denoiser=_smaller(main.denoiser),
-            options=evolve(main.options, duration=main.options.duration.part(1 / 4)),
-            selector=None,
-            models={},
-        )
+        return weaker(main, _smaller) if role == "weak" else None
 
     def _main(self) -> Train:
         options = TrainOptions(

@@ -7,9 +7,7 @@ example of ten, so that classifier-free guidance works from the one network.
 
 import math
 
-from attrs import evolve
-
-from guideplug import Cosine, Duration, LogNormal, Recipe, Task, Train, TrainOptions
+from guideplug import Cosine, Duration, LogNormal, Recipe, Task, Train, TrainOptions, half_width, weaker
 from guideplug_mixture.network import MixtureMLP
 
 __all__ = ["default_recipe"]
@@ -19,16 +17,7 @@ def default_recipe(task: Task, role: str, main: Recipe | None) -> Recipe | None:
     """The recipe of a role, or None; arguments as `Task.recipe` takes them."""
     if main is None:
         return _main(task) if role == "main" else None
-    if role != "weak" or not isinstance(main, Train):
-        return None
-    network = main.denoiser if isinstance(main.denoiser, MixtureMLP) else MixtureMLP()
-    return evolve(
-        main,
-        denoiser=evolve(network, width=max(network.width // 2, 1)),
-        options=evolve(main.options, duration=main.options.duration.part(1 / 4)),
-        selector=None,
-        models={},
-    )
+    return weaker(main, half_width(MixtureMLP())) if role == "weak" else None
 
 
 def _main(task: Task) -> Train:

@@ -41,7 +41,9 @@ from guideplug import (
     TrainOptions,
     at_least,
     between,
+    half_width,
     option,
+    weaker,
 )
 from guideplug_points.figure import draw_figure
 from guideplug_points.metrics import METRICS
@@ -155,16 +157,7 @@ class Points(Task):
     def recipe(self, role: str, main: Recipe | None) -> Recipe | None:
         if main is None:
             return self._main() if role == "main" else None
-        if role != "weak" or not isinstance(main, Train):
-            return None
-        network = main.denoiser if isinstance(main.denoiser, PointsMLP) else PointsMLP()
-        return evolve(
-            main,
-            denoiser=evolve(network, width=max(network.width // 2, 1)),
-            options=evolve(main.options, duration=main.options.duration.part(1 / 4)),
-            selector=None,
-            models={},
-        )
+        return weaker(main, half_width(PointsMLP())) if role == "weak" else None
 
     def _main(self) -> Train:
         options = TrainOptions(

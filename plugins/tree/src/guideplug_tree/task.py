@@ -34,7 +34,9 @@ from guideplug import (
     Train,
     TrainingStreams,
     TrainOptions,
+    half_width,
     option,
+    weaker,
 )
 from guideplug_tree.animation import draw_animation
 from guideplug_tree.denoisers import NULL_LABEL, SPACE, ExactTree, LabelledExactTree, TreeMLPNetwork, label_share
@@ -135,17 +137,8 @@ class Tree(Task):
     def recipe(self, role: str, main: Recipe | None) -> Recipe | None:
         if main is None:
             return self._main() if role == "main" else None
-        if not isinstance(main, Train):
-            return None
-        hidden = main.denoiser.hidden // 2 if isinstance(main.denoiser, TreeMLPNetwork) else 32
-        small = evolve(
-            main,
-            denoiser=TreeMLPNetwork(max(hidden, 1)),
-            options=evolve(main.options, duration=main.options.duration.part(1 / 8)),
-            selector=None,
-            models={},
-        )
-        if role == "weak":
+        small = weaker(main, half_width(TreeMLPNetwork(), "hidden"), part=1 / 8)
+        if role == "weak" or small is None:
             return small
         if role == "unconditional" and self.classes != "both":
             return evolve(small, task=Tree("both"))
