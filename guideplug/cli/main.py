@@ -11,7 +11,7 @@ from guideplug.cli.experiments import compare, run, sample, study
 from guideplug.cli.group import Group
 from guideplug.cli.parameters import operand
 from guideplug.cli.plugins_commands import plugins
-from guideplug.cli.scaffold import KINDS, Kind
+from guideplug.cli.scaffold import KINDS, LIKE, Kind
 from guideplug.cli.shared_options import DEVICE, JSON, TRUST, denoiser, local_plugins, models, sampler, seed, task
 from guideplug.cli.store_commands import store
 from guideplug.cli.whole_number import Whole
@@ -133,17 +133,23 @@ def explain(guider: str, **options: Any) -> None:
 @click.option(
     "--kind", type=click.Choice(KINDS), default="guider", show_default=True, help="What the plugin is to bring."
 )
+@click.option(
+    "--like",
+    type=click.Choice(sorted({like for names in LIKE.values() for like in names})),
+    help="Of a task: what its data are like, vectors (points) or images with classes (digits).",
+)
 @click.option("--out", metavar="FOLDER", help="Where it is written; by default a new folder NAME.")
-def new(name: str, kind: Kind, out: str | None) -> None:
+@click.option("--in-tree", is_flag=True, help="Write it into this checkout of guideplug, as CONTRIBUTING.md asks.")
+def new(name: str, kind: Kind, like: str | None, out: str | None, in_tree: bool) -> None:
     """A working plugin to start from: code, tests, README and packaging of one guider, or of another kind.
 
     \b
     guideplug new my-guide
-    guideplug new my-data --kind task
+    guideplug new my-data --kind task --like points
     """
     from guideplug.cli.new import new_plugin
 
-    new_plugin(name, kind, out)
+    new_plugin(name, kind, like, out, in_tree=in_tree)
 
 
 @main.command(short_help="What all this is, in seconds.")

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import click
 
-from guideplug.cli.scaffold import Kind, check_name, strategies, write_plugin
+from guideplug.cli.scaffold import (
+    Kind,
+    check_like,
+    check_name,
+    command,
+    find_checkout,
+    strategies,
+    write_in_tree,
+    write_plugin,
+)
 from guideplug.config import shell_quote
 from guideplug.errors import UsageError
 from guideplug.registry.registry import Registry
@@ -12,26 +21,38 @@ from guideplug.registry.registry import Registry
 __all__ = ["new_plugin"]
 
 
-def new_plugin(name: str, kind: Kind, out: str | None) -> None:
+def new_plugin(name: str, kind: Kind, like: str | None, out: str | None, *, in_tree: bool) -> None:
     """``guideplug new``."""
     canonical = check_name(name)
-    folder = Path(name if out is None else out)
+    check_like(kind, like)
+    if in_tree and out is not None:
+        raise UsageError(f"--out {out}: --in-tree says where it is written: leave out one of them")
+    checkout = find_checkout() if in_tree else None
     _refuse_taken(canonical, kind, Registry.installed())
-    written = write_plugin(canonical, kind, folder)
+    if checkout is None:
+        folder, changed = Path(name if out is None else out), list[Path]()
+        written = write_plugin(canonical, kind, folder, like)
+    else:
+        folder = checkout / "plugins" / canonical
+        written, changed = write_in_tree(canonical, kind, checkout, like)
     click.echo(f"the {kind} {canonical}, as a plugin that works:")
     for path in written:
         click.echo(f"  {path}")
-    place, module = _local(folder), _local(written[0])
-    guided = " --guider autoguidance" if kind == "task" else ""
-    chosen = f"--model main={canonical}" if kind == "recipe" else f"--{kind} {canonical}"
-    run = f"guideplug run {chosen}{guided}"
+    if changed:
+        click.echo("entries to fill in, at the end of their lists:")
+        for path in changed:
+            click.echo(f"  {path}")
+    place, run = _local(folder), command(canonical, kind)
     click.echo("next:")
     click.echo(f"  pip install -e {place}")
     click.echo(f"  pytest {place}")
     click.echo(f"  guideplug plugins check {canonical}")
     click.echo(f"  {run}")
+    if checkout is not None:
+        click.echo(f"  python {_local(checkout / 'tests' / 'test_reference.py')}")
+        return
     click.echo("or, without installing it:")
-    click.echo(f"  {run} --plugin {module}")
+    click.echo(f"  {run} --plugin {_local(written[0])}")
 
 
 def _refuse_taken(name: str, kind: Kind, registry: Registry) -> None:

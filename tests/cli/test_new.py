@@ -21,6 +21,7 @@ RUNS = {
     "denoiser": ("--plugin", TOY, "--task", "toy(labels=true)", "--denoiser", "my-denoiser(width=8)"),
     "recipe": ("--plugin", TOY, "--task", "toy", "--guider", "autoguidance", "--model", "weak=my-recipe(steps=4)"),
     "task": ("--task", "my-task", "--guider", "autoguidance", "--set", "sampler.num_steps=2"),
+    "metric": ("--plugin", TOY, "--task", "toy"),
 }
 """A tiny run with each kind of plugin, under the name my-KIND."""
 
@@ -110,6 +111,22 @@ def test_a_new_guider_is_explained_and_composes(cli: Any) -> None:
     assert "D(x) = " in cli("explain", "interval(mine, low=0.1, high=1)", *local).stdout
 
 
+def test_a_new_metric_is_measured_in_every_run(cli: Any) -> None:
+    cli("new", "mine", "--kind", "metric")
+    cli("run", *RUNS["metric"], *TINY, "--plugin", "mine/src/guideplug_mine.py", "--out", "out")
+    arms = json.loads(Path("out/metrics.json").read_text())["arms"]
+    assert all(values["mine"] > 0 for values in arms.values())
+
+
+@pytest.mark.parametrize(("like", "guider"), [("points", "autoguidance"), ("digits", "cfg")])
+def test_a_task_like_another_runs_without_installing(like: str, guider: str, cli: Any) -> None:
+    said = cli("new", "mine", "--kind", "task", "--like", like).stdout
+    assert "guideplug run --task mine --guider autoguidance" in said
+    local = ("--plugin", "mine/src/guideplug_mine.py", "--set", "sampler.num_steps=2")
+    cli("run", "--task", "mine", "--guider", guider, *local, *TINY, "--out", "out")
+    assert json.loads(Path("out/run.json").read_text())["status"] == "finished"
+
+
 # What it says
 
 
@@ -138,8 +155,8 @@ def test_the_next_commands_fit_the_kind_and_the_place(kind: str, cli: Any) -> No
     assert f"  pip install -e '{place}'" in lines
     assert f"  pytest '{place}'" in lines
     (run, local) = [line for line in lines if line.startswith("  guideplug run")]
-    chosen = {"task": "--task mine --guider autoguidance", "recipe": "--model main=mine"}.get(kind, f"--{kind} mine")
-    assert run == f"  guideplug run {chosen}"
+    chosen = {"task": " --task mine --guider autoguidance", "recipe": " --model main=mine", "metric": ""}
+    assert run == f"  guideplug run{chosen.get(kind, f' --{kind} mine')}"
     assert local == f"{run} --plugin '{place}/src/guideplug_mine.py'"
     cli(*shlex.split(local)[1:], "--dry-run")  # as it is printed
 
@@ -159,7 +176,14 @@ def test_the_next_commands_fit_the_kind_and_the_place(kind: str, cli: Any) -> No
         (("heun", "--kind", "sampler"), "the sampler 'heun' is installed, from guideplug-edm 0.1.0: give another name"),
         (("early_jest", "--kind", "selector"), "the selector 'early-jest' is installed, from guideplug-jest 0.1.0"),
         (("default", "--kind", "task"), "the task 'default' is installed, from guideplug-tree 0.1.0"),
-        (("mine", "--kind", "metric"), "Invalid value for '--kind': 'metric' is not one of 'guider', 'selector'"),
+        (("mine", "--kind", "study"), "Invalid value for '--kind': 'study' is not one of 'guider', 'selector'"),
+        (
+            ("mine", "--like", "points"),
+            "--like points: a guider is started from one template alone; there is --kind task",
+        ),
+        (("mine", "--kind", "task", "--like", "text"), "Invalid value for '--like': 'text' is not one of 'digits', 'p"),
+        (("mine", "--in-tree"), "cwd is in no checkout of guideplug: go into one, or leave out --in-tree"),
+        (("mine", "--in-tree", "--out", "x"), "--out x: --in-tree says where it is written: leave out one of them"),
         (("mine", "--out", "full"), "full is there already and not empty: give another place with --out FOLDER"),
         (("mine", "--out", "full/file"), "full/file is a file: give another place with --out FOLDER"),
         (("mine", "--out", "full/file/mine"), "full/file/mine cannot be written ("),

@@ -20,9 +20,21 @@ from typing import Literal, TypeAlias, cast, get_args
 from guideplug.config.tree import is_name, strategy_name
 from guideplug.errors import UsageError
 
-__all__ = ["KINDS", "Kind", "check_name", "strategies", "write_plugin"]
+__all__ = [
+    "KINDS",
+    "LIKE",
+    "Kind",
+    "check_like",
+    "check_name",
+    "command",
+    "fill",
+    "plugin_texts",
+    "strategies",
+    "write_plugin",
+    "write_texts",
+]
 
-Kind: TypeAlias = Literal["guider", "selector", "sampler", "task", "denoiser", "recipe"]
+Kind: TypeAlias = Literal["guider", "selector", "sampler", "task", "denoiser", "recipe", "metric"]
 KINDS = cast(tuple[Kind, ...], get_args(Kind))
 """What a plugin can be started as; a plugin may offer more."""
 
@@ -34,8 +46,11 @@ DEPENDENCIES: Mapping[Kind, tuple[str, ...]] = {
     "task": (*_COMMON, "matplotlib>=3.8", "torch>=2.6"),
     "denoiser": (*_COMMON, "torch>=2.6"),
     "recipe": (*_COMMON, "torch>=2.6"),
+    "metric": (*_COMMON, "torch>=2.6"),
 }
 """What the code of each kind imports."""
+LIKE: Mapping[Kind, tuple[str, ...]] = {"task": ("points", "digits")}
+"""Other tasks that one of a kind can be started like: the shape of their data."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _PREFIX = "guideplug-"
@@ -61,26 +76,51 @@ def check_name(name: str) -> str:
     return canonical
 
 
+def check_like(kind: Kind, like: str | None) -> None:
+    """Refuse a kind of which nothing is like another.
+
+    Raises:
+        UsageError: what is like that.
+    """
+    if like is not None and like not in LIKE.get(kind, ()):
+        known = "; ".join(f"--kind {other} like {' or '.join(names)}" for other, names in LIKE.items())
+        raise UsageError(f"--like {like}: a {kind} is started from one template alone; there is {known}")
+
+
 def strategies(name: str, kind: Kind) -> list[tuple[str, str]]:
     """The (kind, name) of every strategy that the plugin will offer: a task brings a network of its own."""
     return [(kind, name), ("denoiser", f"{name}-mlp")] if kind == "task" else [(kind, name)]
 
 
-def write_plugin(name: str, kind: Kind, folder: Path) -> list[Path]:
+def write_plugin(name: str, kind: Kind, folder: Path, like: str | None = None) -> list[Path]:
     """Write a plugin's distribution into a new or empty folder, all of it or nothing.
 
     Args:
         name: what users will call the strategy.
         kind: what it is.
         folder: made if it is not there, with the folders above it.
+        like: one of `LIKE` of the kind, for the template of that; None for the kind's own.
 
     Returns:
         The files, those to read first at the beginning.
 
     Raises:
-        UsageError: the name cannot be used, the folder is not empty, or it cannot be written.
+        UsageError: the name cannot be used, nothing of the kind is like that, or the folder is not empty or cannot be
+            written.
     """
-    texts = _texts(check_name(name), kind)
+    return write_texts(plugin_texts(name, kind, like), folder)
+
+
+def write_texts(texts: Mapping[str, str], folder: Path) -> list[Path]:
+    """Write files into a new or empty folder, all of them or none.
+
+    Args:
+        texts: by path in the folder.
+        folder: made if it is not there, with the folders above it.
+
+    Raises:
+        UsageError: the folder is not empty, or it cannot be written.
+    """
     if folder.is_file():
         raise UsageError(f"{folder} is a file: give another place with --out FOLDER")
     try:
@@ -103,7 +143,7 @@ def _write(texts: Mapping[str, str], folder: Path) -> None:
     aside.mkdir()
     try:
         for path, text in texts.items():
-            (aside / path).parent.mkdir(exist_ok=True)
+            (aside / path).parent.mkdir(parents=True, exist_ok=True)
             (aside / path).write_text(text, encoding="utf-8")
         if not empty:
             aside.rename(folder)
@@ -117,29 +157,47 @@ def _write(texts: Mapping[str, str], folder: Path) -> None:
         raise
 
 
-def _texts(name: str, kind: Kind) -> dict[str, str]:
-    """The text of each file, by its path in the folder."""
-    stem = name.replace("-", "_")
-    source, test = _template(f"{kind}.py"), _template(f"test_{kind}.py")
+def plugin_texts(name: str, kind: Kind, like: str | None = None) -> dict[str, str]:
+    """The text of each file of a plugin's distribution, by its path in the folder; the module first.
+
+    Raises:
+        UsageError: the name cannot be used, or nothing of the kind is like that.
+    """
+    name = check_name(name)
+    check_like(kind, like)
+    stem, variant = name.replace("-", "_"), kind if like is None else f"{kind}_{like}"
+    templates = {
+        f"src/guideplug_{stem}.py": f"{variant}.py",
+        f"tests/test_{stem}.py": f"test_{variant}.py",
+        "pyproject.toml": "pyproject.toml",
+        "README.md": f"{variant}.md",
+        ".gitignore": "gitignore",
+    }
+    code = "".join(_template(template) for path, template in templates.items() if path.endswith(".py"))
     class_name = "".join(word.capitalize() for word in name.split("-"))
-    if class_name.isupper() or re.search(rf"\b{class_name}\b", source + test):  # the code has a use for Task or Path
+    if class_name.isupper() or re.search(rf"\b{class_name}\b", code):  # the code has a use for Task or Path
         class_name += kind.capitalize()
+    return {path: fill(template, name, kind, class_name) for path, template in templates.items()}
+
+
+def fill(template: str, name: str, kind: Kind, class_name: str = "") -> str:
+    """The text of a template for a plugin."""
     values = {
         "name": name,
         "kind": kind,
-        "module": f"guideplug_{stem}",
+        "module": f"guideplug_{name.replace('-', '_')}",
         "class_name": class_name,
         "network_class": f"{class_name}Net",
         "dependencies": ", ".join(f'"{requirement}"' for requirement in DEPENDENCIES[kind]),
+        "command": command(name, kind),
     }
-    templates = {
-        f"src/guideplug_{stem}.py": source,
-        f"tests/test_{stem}.py": test,
-        "pyproject.toml": _template("pyproject.toml"),
-        "README.md": _template(f"{kind}.md"),
-        ".gitignore": _template("gitignore"),
-    }
-    return {path: Template(text).substitute(values) for path, text in templates.items()}
+    return Template(_template(template)).substitute(values)
+
+
+def command(name: str, kind: Kind) -> str:
+    """The run that a new plugin is tried with."""
+    chosen = {"task": f" --task {name} --guider autoguidance", "recipe": f" --model main={name}", "metric": ""}
+    return f"guideplug run{chosen.get(kind, f' --{kind} {name}')}"
 
 
 def _template(name: str) -> str:

@@ -10,22 +10,23 @@ from typing import Any, cast
 
 import pytest
 
-from guideplug.cli.scaffold import KINDS, Kind, check_name, strategies, write_plugin
+from guideplug.cli.scaffold import KINDS, LIKE, Kind, check_like, check_name, strategies, write_plugin
 from guideplug.config import Strategy
 from guideplug.errors import UsageError
 from guideplug.guide import Guider
 from guideplug.registry.registry import Registry
 from guideplug.sample import Sampler
 from guideplug.select import Selector
-from guideplug.task import Network, Task
-from guideplug.testing import check_guider, check_network, check_sampler, check_selector, check_task
+from guideplug.task import Metric, Network, Task
+from guideplug.testing import check_guider, check_metric, check_network, check_sampler, check_selector, check_task
 
+VARIANTS: list[tuple[Kind, str | None]] = [(kind, like) for kind in KINDS for like in (None, *LIKE.get(kind, ()))]
 NAMES = ["mine", "my-own-rather-long-name-of-a-method", "q", "task", "images", "b2"]
 
 
-def made(name: str, kind: Kind, folder: Path) -> tuple[type[Strategy], Registry]:
+def made(name: str, kind: Kind, folder: Path, like: str | None = None) -> tuple[type[Strategy], Registry]:
     """The class that a written plugin offers, loaded as a local file."""
-    files = write_plugin(name, kind, folder)
+    files = write_plugin(name, kind, folder, like)
     registry = Registry()
     registry.load_file(files[0])
     found = registry.find(kind, name)
@@ -33,12 +34,14 @@ def made(name: str, kind: Kind, folder: Path) -> tuple[type[Strategy], Registry]
     return found, registry
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "like"), VARIANTS)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_distribution_is_written_and_offers_what_it_says(kind: Kind, name: str, tmp_path: Path) -> None:
+def test_a_distribution_is_written_and_offers_what_it_says(
+    kind: Kind, like: str | None, name: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "place"
     stem = name.replace("-", "_")
-    files = write_plugin(name, kind, folder)
+    files = write_plugin(name, kind, folder, like)
     assert files[0] == folder / f"src/guideplug_{stem}.py"
     assert {path.relative_to(folder).as_posix() for path in files} == {
         f"src/guideplug_{stem}.py", f"tests/test_{stem}.py", "pyproject.toml", "README.md", ".gitignore",
@@ -85,14 +88,26 @@ def test_a_sampler_keeps_the_laws(tmp_path: Path) -> None:
     check_sampler(found())
 
 
-def test_a_task_and_its_network_keep_the_laws(tmp_path: Path) -> None:
-    found, registry = made("mine", "task", tmp_path / "mine")
+@pytest.mark.parametrize("like", [None, *LIKE["task"]])
+def test_a_task_and_its_network_keep_the_laws(like: str | None, tmp_path: Path) -> None:
+    found, registry = made("mine", "task", tmp_path / "mine", like)
     assert issubclass(found, Task)
     check_task(found())
+    for metric in found().metrics():
+        check_metric(metric, found())
     network = registry.find("denoiser", "mine-mlp")
     assert isinstance(network, type)
     assert issubclass(network, Network)
     check_network(network(), found())
+
+
+def test_a_metric_keeps_the_laws_on_every_task_that_can_be_written(tmp_path: Path) -> None:
+    found, _ = made("mine", "metric", tmp_path / "mine")
+    assert issubclass(found, Metric)
+    for like in (None, *LIKE["task"]):
+        task, _ = made(f"data-{like}", "task", tmp_path / f"data-{like}", like)
+        assert issubclass(task, Task)
+        check_metric(found(), task())
 
 
 def test_a_network_keeps_the_laws_on_another_plugins_task(tmp_path: Path) -> None:
@@ -105,12 +120,12 @@ def test_a_network_keeps_the_laws_on_another_plugins_task(tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A plugin of each kind under each name."""
+    """A plugin of each kind, like each other one, under each name."""
     root = tmp_path_factory.mktemp("plugins")
-    folders = [root / kind / name for kind in KINDS for name in NAMES]
-    for folder in folders:
-        write_plugin(folder.name, cast(Kind, folder.parent.name), folder)
-    return folders
+    places = [(name, kind, root / f"{kind}-{like}" / name, like) for kind, like in VARIANTS for name in NAMES]
+    for place in places:
+        write_plugin(*place)
+    return [folder for _, _, folder, _ in places]
 
 
 @pytest.mark.parametrize("command", [["check", "--select", "E,F,I,W,B,UP,SIM,PT,D1,RUF"], ["format", "--check"]])
@@ -124,12 +139,13 @@ def test_what_is_written_is_as_ruff_would_have_it(everything: list[Path], comman
 
 
 def test_what_is_written_passes_strict_type_checks(tmp_path: Path) -> None:
-    paths = [file for kind in KINDS for file in write_plugin(f"my-{kind}", kind, tmp_path / kind)]
+    folders = [(f"my-{like or kind}", kind, tmp_path / (like or kind), like) for kind, like in VARIANTS]
+    paths = [file for variant in folders for file in write_plugin(*variant)]
     code = [str(path) for path in paths if path.suffix == ".py"]
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), *code],
         capture_output=True, text=True, check=False, cwd=tmp_path,
-        env={**os.environ, "MYPYPATH": os.pathsep.join(str(tmp_path / kind / "src") for kind in KINDS)},
+        env={**os.environ, "MYPYPATH": os.pathsep.join(str(folder / "src") for _, _, folder, _ in folders)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -166,6 +182,12 @@ def test_keywords_are_refused(name: str) -> None:
 def test_the_prefix_of_the_distribution_is_not_part_of_the_name() -> None:
     with pytest.raises(UsageError, match="begins with 'guideplug-', which is put before it: give 'mine'"):
         check_name("guideplug_mine")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in LIKE])
+def test_a_kind_of_which_nothing_is_like_another_is_refused(kind: Kind) -> None:
+    with pytest.raises(UsageError, match=f"--like points: a {kind} is started from one template alone"):
+        check_like(kind, "points")
 
 
 # Places
