@@ -133,7 +133,7 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
 def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
     """Print the plan of a study."""
     torch.set_num_threads(plan.configs[0].threads)
-    missing = [network.recipe for network in plan.networks.of.values() if store.find(network.key) is None]
+    missing = [network.recipe for network in plan.networks if store.find(network.key) is None]
     estimates = [recipe.estimate() for recipe in missing]
     known = [seconds for seconds in estimates if seconds is not None]
     if as_json:
@@ -141,8 +141,8 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
             "study": format_value(write(plan.study)),
             "axes": plan.axes,
             "trials": len(plan.trials),
-            "networks": len(plan.networks.of),
-            "found": len(plan.networks.of) - len(missing),
+            "networks": len(plan.networks),
+            "found": len(plan.networks) - len(missing),
             "seconds": sum(known),
             "without estimate": len(estimates) - len(known),
         }
@@ -152,7 +152,7 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
     for name, axis in plan.axes.items():
         click.echo(f"# {name}: {', '.join(map(str, axis))}")
     click.echo(f"# {len(plan.trials):,} trials of {plan.configs[0].samples:,} samples each")
-    click.echo(f"# {len(plan.networks.of)} networks, of which the store has {len(plan.networks.of) - len(missing)}")
+    click.echo(f"# {len(plan.networks)} networks, of which the store has {len(plan.networks) - len(missing)}")
     others = f", without {len(estimates) - len(known)} whose time is not known" if len(known) < len(estimates) else ""
     click.echo(f"# training takes about {sum(known):.0f} s here{others}; sampling and metrics come on top")
 

@@ -37,6 +37,12 @@ class Networks:
 
     of: dict[str, Network] = attrs.field(factory=dict)
 
+    def __iter__(self) -> Iterator[Network]:
+        return iter(self.of.values())
+
+    def __len__(self) -> int:
+        return len(self.of)
+
     def add(self, name: str, recipe: Recipe) -> Set[str]:
         """Add the stored networks of a recipe, with those that they are made of; the identities of the former."""
         if not recipe.stored or recipe.gives_data:

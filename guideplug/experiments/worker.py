@@ -45,7 +45,7 @@ class ExperimentWorker:
     @cached_property
     def _extras(self) -> list[Extra]:
         """All further files that the networks need of each other, kept during training."""
-        return [extra for network in self.networks.of.values() for extra in extras_under(network.recipe)]
+        return [extra for network in self.networks for extra in extras_under(network.recipe)]
 
     def make(self, key: str) -> float:
         """Make a network unless it is stored; the seconds spent."""

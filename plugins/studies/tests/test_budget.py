@@ -44,7 +44,7 @@ def table_of(found: Findings, name: str = "budget", study: Budget = STUDY) -> li
 def test_the_copies_are_snapshots_of_one_fine_tuning_a_seed() -> None:
     plan = planned(Budget(), REGISTRY, {"device": "cpu"})
     assert len(plan.trials) == 3 * (1 + 4 * 4)
-    kinds = [type(recipe) for _, recipe in plan.networks]
+    kinds = [type(network.recipe) for network in plan.networks]
     assert (kinds.count(Train), kinds.count(Snapshot), len(kinds)) == (3, 3 * 4, 3 * 5)
     tunings = set()
     for trial, config in zip(plan.trials, plan.configs, strict=True):

@@ -62,7 +62,7 @@ def rows_of(found: Findings, study: Degradations = STUDY) -> dict[tuple[str, str
 def test_every_pair_is_of_one_training_a_seed() -> None:
     plan = planned(Degradations(), REGISTRY, {"device": "cpu"})
     assert len(plan.trials) == 3 * (1 + 2 + 4 * 8)
-    assert [type(recipe) for _, recipe in plan.networks] == [Train] * 3
+    assert [type(network.recipe) for network in plan.networks] == [Train] * 3
     for trial, config in zip(plan.trials, plan.configs, strict=True):
         main = config.main
         if trial.axes["main"] == "none":

@@ -59,7 +59,7 @@ def carried_out(study: Study, tmp_path: Path) -> Findings:
 def test_all_snapshots_of_a_training_are_kept_in_one_pass(tmp_path: Path, steps: list[int]) -> None:
     weak = tuple(f"snapshot(of=base, at={step}it)" for step in (2, 8, 4))
     study = Weak(weak)
-    assert sum(isinstance(recipe, Snapshot) for _, recipe in planned(study, REGISTRY, SMALL).networks) == 3
+    assert sum(isinstance(network.recipe, Snapshot) for network in planned(study, REGISTRY, SMALL).networks) == 3
     steps.clear()
     found = carried_out(study, tmp_path)
     assert len(found.rows) == 3
@@ -83,7 +83,7 @@ def test_what_a_network_without_work_of_its_own_stands_on_is_a_network_of_the_st
 ) -> None:
     study = Weak(("degraded(of=base, noise=0.2)", "degraded(of=base, noise=0.3)"), main="degraded(of=base, noise=0.1)")
     (network,) = planned(study, REGISTRY, SMALL).networks
-    assert isinstance(network[1], Train)
+    assert isinstance(network.recipe, Train)
     steps.clear()
     carried_out(study, tmp_path)
     assert len(steps) == 8
