@@ -56,7 +56,7 @@ class Networks:
     def _add_parts(self, name: str, recipe: Recipe) -> Set[str]:
         roles = dict(_roles(recipe))
         parts = [part for part, _ in recipe.rests_on()]
-        return frozenset(key for part in parts for key in self.add(f"{roles.get(id(part), 'part')} of {name}", part))
+        return frozenset(key for part in parts for key in self.add(f"{roles.get(id(part), part.name)} of {name}", part))
 
 
 @attrs.define
@@ -116,10 +116,8 @@ class NetworkJobs:
 
 
 def _roles(recipe: Recipe) -> Iterator[tuple[int, str]]:
-    """The names under which a recipe refers to others, by the object's id."""
+    """The roles under which a recipe refers to others, by the object's id."""
     for field in attrs.fields(type(recipe)):  # type: ignore[arg-type]
         value = getattr(recipe, field.name)
         if isinstance(value, Mapping):
             yield from ((id(part), role) for role, part in value.items())
-        else:
-            yield id(value), field.name

@@ -361,8 +361,8 @@ ROW = {"budget": "time", "guider": "none", "selector": "none", "metric": "distan
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("moments", 2.5, ["moments is 2.5", "a whole number"]),
-        ("moments", True, ["moments is True", "a whole number"]),
+        ("snapshots", 2.5, ["snapshots is 2.5", "a whole number"]),
+        ("snapshots", True, ["snapshots is True", "a whole number"]),
         ("curves", "yes", ["curves is 'yes'", "true or false"]),
         ("charge_reference", 1, ["charge_reference is 1", "true or false"]),
         ("guiders", "none", ["guiders is 'none'", "texts in square brackets"]),

@@ -45,7 +45,7 @@ def test_the_copies_are_snapshots_of_one_fine_tuning_a_seed() -> None:
     plan = planned(Budget(), REGISTRY, {"device": "cpu"})
     assert len(plan.trials) == 3 * (1 + 4 * 4)
     kinds = [type(network.recipe) for network in plan.networks]
-    assert (kinds.count(Train), kinds.count(Snapshot), len(kinds)) == (3, 3 * 4, 3 * 5)
+    assert (kinds.count(Train), kinds.count(FineTune), kinds.count(Snapshot), len(kinds)) == (3, 3, 3 * 4, 3 * 6)
     tunings = set()
     for trial, config in zip(plan.trials, plan.configs, strict=True):
         if trial.axes["guider"] == "none":
