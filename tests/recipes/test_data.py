@@ -302,3 +302,15 @@ def test_samples_of_the_main_network_are_guided_by_the_networks_of_the_run(tmp_p
     path = tmp_path / "config.toml"
     path.write_text(to_toml(config))
     assert resolve(Request(file=read_file(path)), REGISTRY) == config
+
+
+def test_so_are_those_of_a_network_that_a_table_names(tmp_path: Path) -> None:
+    copy = "fine-tune(of=main, on=synthetic(count=9, guider=autoguidance))"
+    drawn = f"synthetic(count=9, guider=autoguidance(model=copy), models=table(copy={copy}))"
+    values = {"task": "tree", "guider": "autoguidance(model=other)", "device": "cpu"}
+    config = resolve(Request(values, {"other": f"fine-tune(of=main, on={drawn})"}), REGISTRY)
+    other: Any = config.models["other"]
+    assert other.on.models["copy"].on.models.keys() == {"weak"}
+    path = tmp_path / "config.toml"
+    path.write_text(to_toml(config))
+    assert resolve(Request(file=read_file(path)), REGISTRY) == config

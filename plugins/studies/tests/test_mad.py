@@ -74,8 +74,8 @@ def test_its_trials_can_be_carried_out() -> None:
     plan = planned(study, Registry.installed(), {"device": "cpu", "threads": 1})
     assert {type(config.task).__name__ for config in plan.configs} == {"Gaussian"}
     # Each loop, plain or guided, has two generations, and a copy of each where it is guided; first copies that were
-    # tuned on 1,000 samples are one, of the loop of half and of the fully synthetic one. All stand on one network of the
-    # real data.
+    # tuned on 1,000 samples are one, of the loop of half and of the fully synthetic one. All stand on one network of
+    # the real data.
     assert len(plan.networks) == 3 * (2 + 4) - 1 + 1
 
 
