@@ -181,4 +181,5 @@ def _needed(kind: str, text: str, param: click.Parameter | None) -> str:
         where = max(param.opts, key=len) if isinstance(param, click.Option) else str(param.name).upper()
         left_out = "" if param.required else f", or leave {where} out"
         where = f"{where} {text}"
-    return f"{where}: a {kind} is needed: {NEEDED.get(kind, 'name one that guideplug plugins list shows')}{left_out}"
+    article = "an" if kind[0] in "aeiou" else "a"
+    return f"{where}: {article} {kind} is needed: {NEEDED.get(kind, 'name one that guideplug plugins list shows')}{left_out}"
