@@ -16,12 +16,14 @@ __all__ = ["compare", "run", "sample", "study"]
 @click.argument("config", required=False, metavar="[CONFIG.toml]")
 @expression("--task", kind="task", help="The data, such as tree or digits.")
 @expression("--denoiser", kind="denoiser", help="The main network's architecture.")
-@expression("--selector", kind="selector", none="every example", help="What is trained on, such as early-jest.")
-@click.option("--batch", type=int, metavar="N", help="Examples drawn for a step; a selector's super-batch.")
-@click.option("--duration", metavar="LENGTH", help="How long to train: 512it, 3.3Mex, 90s.")
-@click.option("--seed", type=int, metavar="N", help="Decides initial weights and every draw of the training.")
+@expression(
+    "--selector", kind="selector", none="every example", help="The selector of training examples, such as early-jest."
+)
+@click.option("--batch", type=int, metavar="N", help="Examples drawn per step; with a selector, the super-batch.")
+@click.option("--duration", metavar="LENGTH", help="Length of the training: 512it, 3.3Mex, 90s.")
+@click.option("--seed", type=int, metavar="N", help="Seed of the initial weights and of every draw in training.")
 @click.option("--resume", metavar="FOLDER", help="Go on with an interrupted run.")
-@click.option("--fresh", is_flag=True, help="Train every network anew, though the store has it.")
+@click.option("--fresh", is_flag=True, help="Train every network, even if it is in the store.")
 @click.option(
     "--dry-run", is_flag=True, help="Print the resolved configuration, the networks, and an estimate of time."
 )
@@ -152,7 +154,7 @@ def study(study: str | None, **options: Any) -> None:
 @click.argument("folder", required=False, metavar="[RUN_FOLDER]")
 @expression("--task", kind="task", help="The task that a network of your own is for.")
 @expression("--denoiser", kind="denoiser", help="The architecture of your own checkpoint.")
-@click.option("--seed", type=int, metavar="N", help="Another seed for the samples' noise.")
+@click.option("--seed", type=int, metavar="N", help="Seed of the samples' noise.")
 @sampling
 def sample(folder: str | None, **options: Any) -> None:
     """Guide a finished run anew: its networks and options, another guider or sampler. Nothing it has is trained again.

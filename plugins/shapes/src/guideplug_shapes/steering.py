@@ -66,5 +66,5 @@ def length(a: Tensor) -> Tensor:
 
 
 def column(values: Tensor, x: Tensor) -> Tensor:
-    """One value a sample, (B,) or a scalar, in a shape that multiplies x (B, *)."""
+    """One value per sample, (B,) or a scalar, in a shape that multiplies x (B, *)."""
     return values.reshape(-1, *[1] * (x.ndim - 1))

@@ -35,7 +35,7 @@ class TensorBoard(Observer):
     """TensorBoard files below the run's folder: tensorboard --logdir RUN_FOLDER."""
 
     name = "tensorboard"
-    flush: float = option(10.0, help="how often files are written out at least", unit="seconds", validator=positive)
+    flush: float = option(10.0, help="longest time between two writes", unit="seconds", validator=positive)
 
     def open(self, observed: RunInfo) -> Listener:
         from torch.utils.tensorboard import SummaryWriter  # noqa: F401 - its absence is told before the run begins
