@@ -1,8 +1,8 @@
-"""Events of a run, and those who watch them.
+"""Events of a run, and their observers.
 
 An event is a name and plain data. An `Observer` is a strategy that the user chooses; for a run it opens a `Listener`,
-which is told of each event in turn. Neither decides anything: a run has the same bits with and without them. One that
-raises is reported once, then no longer told, and the run goes on as if it had never been there.
+which receives each event in turn. Neither changes a result: a run has the same bits with and without them. One that
+raises is reported once and receives no further events; the run goes on.
 """
 
 import abc
@@ -43,7 +43,7 @@ class Listener(abc.ABC):
     """Told of the events of one run, in its process and thread; what it is slow with, the run waits for."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Let a class that was written when `on_event` was called ``notice`` be told of events, with a warning."""
+        """Let a class that was written when `on_event` was called ``notice`` receive events, with a warning."""
         super().__init_subclass__(**options)
         before = cls.__dict__.get("notice")
         if before is not None and "on_event" not in cls.__dict__:

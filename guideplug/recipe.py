@@ -79,7 +79,7 @@ class Builder(Protocol):
         Args:
             step: optimiser steps done, those of earlier tries included.
             total: how many there will be.
-            loss: the loss, now and then: observers are told of the steps that have one.
+            loss: the loss, now and then: observers receive the steps that have one.
             details: other fields of the events ``train`` and ``step`` than the usual ones.
         """
 
@@ -250,7 +250,7 @@ class Recipe(Strategy):
         return None
 
     def estimate(self) -> float | None:
-        """The seconds that making it will take on this machine, tried on a few steps; None where nobody knows."""
+        """The seconds that making it will take on this machine, estimated from a few steps; None where unknown."""
         return None
 
     @property

@@ -167,7 +167,7 @@ def planned_evaluations(
 ) -> list[Evaluation]:
     """Every evaluation of a trajectory and what it will call, in order; no network is asked.
 
-    The sampler walks with a closed form in the denoiser's place, E[x0 | x, sigma] of data N(0, sigma_data^2). So its
+    The sampler runs with a closed form in the denoiser's place, E[x0 | x, sigma] of data N(0, sigma_data^2). So its
     levels are its own, raised ones too, unless it chooses them by what the networks answer.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Studies: scripted experiments, as grids of runs and what is said of them.
+"""Studies: scripted experiments, as grids of runs and sentences about them.
 
 A study lists its trials, each a run's configuration at a place on the study's axes, and makes a report of what they
 gave. `guideplug.experiments.studies` resolves every trial, finds or trains its networks, samples, measures and keeps;
@@ -87,7 +87,7 @@ class Findings:
     """What all trials of a study gave, in the order of the trials.
 
     Args:
-        rows: one a trial.
+        rows: one per trial.
         better: for each metric which way is better: "higher", "lower", or "truth".
     """
 

@@ -247,7 +247,7 @@ class Task(Strategy):
         """The expression of the sampler that fits the task, used where the user names none."""
 
     def samples(self) -> int:
-        """How many samples a run draws unless told otherwise."""
+        """How many samples a run draws by default."""
         return 1024
 
     def size(self) -> int | None:

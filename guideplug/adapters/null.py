@@ -1,4 +1,4 @@
-"""Null conditions: what a network is told when it is to be told nothing."""
+"""Null conditions: the condition that stands for none."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeAlias, final

@@ -28,12 +28,14 @@ __all__ = ["compare", "run", "sample", "study"]
 @click.argument("config", required=False, metavar="[CONFIG.toml]")
 @task("The data, such as tree or digits.")
 @denoiser("The main network's architecture.")
-@expression("--selector", kind="selector", none="every example", help="What is trained on, such as early-jest.")
-@click.option("--batch", type=int, metavar="N", help="Examples drawn for a step; a selector's super-batch.")
-@click.option("--duration", metavar="LENGTH", help="How long to train: 512it, 3.3Mex, 90s.")
-@seed("Decides initial weights and every draw of the training.")
+@expression(
+    "--selector", kind="selector", none="every example", help="The selector of training examples, such as early-jest."
+)
+@click.option("--batch", type=int, metavar="N", help="Examples drawn per step; with a selector, the super-batch.")
+@click.option("--duration", metavar="LENGTH", help="Length of the training: 512it, 3.3Mex, 90s.")
+@seed("Seed of the initial weights and of every draw in training.")
 @resume("run")
-@click.option("--fresh", is_flag=True, help="Train every network anew, though the store has it.")
+@click.option("--fresh", is_flag=True, help="Train every network, even if it is in the store.")
 @dry_run("the resolved configuration, the networks")
 @sampling
 def run(config: str | None, **options: Any) -> None:
@@ -148,7 +150,7 @@ def study(study: str | None, **options: Any) -> None:
 @click.argument("folder", required=False, metavar="[RUN_FOLDER]")
 @task("The task that a network of your own is for.")
 @denoiser("The architecture of your own checkpoint.")
-@seed("Another seed for the samples' noise.")
+@seed("Seed of the samples' noise.")
 @sampling
 def sample(folder: str | None, **options: Any) -> None:
     """Guide a finished run anew: its networks and options, another guider or sampler. Nothing it has is trained again.

@@ -167,7 +167,7 @@ class _Explained:
         lines += [f"  {slope}: taken in {times} of {number} evaluations" for slope, times in slopes.items()]
         outputs, alone = sum(count.outputs for count in totals.values()), self.unguided.outputs
         compared = "as many as" if outputs == alone else f"{outputs / alone:.3g} times the {alone:,} of"
-        lines.append(f"  {outputs:,} outputs a sample in all, {compared} main without guidance")
+        lines.append(f"  {outputs:,} outputs per sample in all, {compared} main without guidance")
         return lines
 
     def _network(self, role: str) -> str:

@@ -35,14 +35,14 @@ for _command in (run, compare, study, sample, plugins, store):
 
 @main.command(short_help="A run in progress, from its event log.")
 @click.argument("folder", metavar="RUN_FOLDER")
-@click.option("--once", is_flag=True, help="Show how it stands now, and end.")
+@click.option("--once", is_flag=True, help="Show the present state and exit.")
 @click.option(
     "--interval",
     type=click.FloatRange(min=0.1),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How often to look.",
+    help="Interval between two readings of the log.",
 )
 def watch(folder: str, once: bool, interval: float) -> None:
     """A run in progress, from its event log: of this machine, or of another on a shared folder.
@@ -59,7 +59,7 @@ def watch(folder: str, once: bool, interval: float) -> None:
 @click.argument("samples", metavar="SAMPLES")
 @task("The task whose metrics are measured.")
 @sampler("The sampler of the reference arms, where the task draws some.")
-@seed("Decides the true samples and what metrics draw.", default=0)
+@seed("Seed of the true samples and of the draws of metrics.", default=0)
 @click.option("--figure", metavar="FILE.png", help="Draw the samples beside true ones.")
 @local_plugins()
 @JSON
@@ -74,20 +74,20 @@ def evaluate(samples: str, **options: Any) -> None:
     evaluate_command(samples, options)
 
 
-@main.command(short_help="Is a network what it is said to be?")
+@main.command(short_help="Whether a network fits its description and its data.")
 @operand("model", kind="network", metavar="MODEL")
 @task("The data that the network is for; by default the default task.")
 @denoiser("The architecture of a checkpoint; by default the task's.")
 @click.option(
     "--examples", metavar="PATH", help="Clean samples, .npy or .npz; by default those that the task trains on."
 )
-@seed("Decides which examples are used, and their noise.", default=0)
+@seed("Seed of the choice of examples and of their noise.", default=0)
 @DEVICE
 @local_plugins()
 @TRUST
 @JSON
 def check(model: str, **options: Any) -> None:
-    """Is a network what it is said to be? Its error on noised real examples, and what else it may be.
+    """Whether a network fits its description: its error on noised real examples, and what would fit better.
 
     MODEL is what --model main= takes: a .safetensors file, also one of a run's, or a recipe's expression such as
     python("./mine.py:build"). Parametrisations, schedules, units of the data and labels are tried. Exit code 1 where it
@@ -108,7 +108,7 @@ def check(model: str, **options: Any) -> None:
 @denoiser("The main network's architecture.")
 @sampler("The sampler whose evaluations are counted.")
 @click.option(
-    "--steps", type=Whole(1, "steps of the sampler", 18), metavar="N", help="The sampler's steps, its num_steps."
+    "--steps", type=Whole(1, "steps of the sampler", 18), metavar="N", help="Number of sampler steps (num_steps)."
 )
 @models()
 @local_plugins()
@@ -130,15 +130,13 @@ def explain(guider: str, **options: Any) -> None:
 
 @main.command(short_help="A working plugin to start from.")
 @click.argument("name", metavar="NAME")
-@click.option(
-    "--kind", type=click.Choice(KINDS), default="guider", show_default=True, help="What the plugin is to bring."
-)
+@click.option("--kind", type=click.Choice(KINDS), default="guider", show_default=True, help="Kind of plugin.")
 @click.option(
     "--like",
     type=click.Choice(sorted({like for names in LIKE.values() for like in names})),
     help="Of a task: what its data are like, vectors (points) or images with classes (digits).",
 )
-@click.option("--out", metavar="FOLDER", help="Where it is written; by default a new folder NAME.")
+@click.option("--out", metavar="FOLDER", help="Folder to write to; by default a new folder NAME.")
 @click.option("--in-tree", is_flag=True, help="Write it into this checkout of guideplug, as CONTRIBUTING.md asks.")
 def new(name: str, kind: Kind, like: str | None, out: str | None, in_tree: bool) -> None:
     """A working plugin to start from: code, tests, README and packaging of one guider, or of another kind.
@@ -152,22 +150,22 @@ def new(name: str, kind: Kind, like: str | None, out: str | None, in_tree: bool)
     new_plugin(name, kind, like, out, in_tree=in_tree)
 
 
-@main.command(short_help="What all this is, in seconds.")
-@click.option("--out", metavar="FOLDER", default=".", help="Where the picture goes; by default here.")
+@main.command(short_help="A demonstration of guidance, in seconds.")
+@click.option("--out", metavar="FOLDER", default=".", help="Folder for the picture; by default the current one.")
 @JSON
 def demo(out: str, as_json: bool) -> None:
-    """What all this is, in seconds: guidance on a density that is known exactly, and between two tiny networks.
+    """A demonstration, in seconds: guidance on a density that is known exactly, and between two tiny networks.
 
-    The networks are trained on the spot, what guidance gains and costs is measured, and a picture is drawn.
+    It trains the networks, measures what guidance gains and costs, and draws a picture.
     """
     from guideplug.cli.demo.command import demo_command
 
     demo_command(out, as_json)
 
 
-@main.command(short_help="One page: a run, several, a comparison or a study.")
+@main.command(short_help="The page of a run, of several, a comparison or a study.")
 @click.argument("folders", metavar="RUN...", nargs=-1, required=True)
-@click.option("--out", metavar="FILE", help="Where the page goes; by default report.html.")
+@click.option("--out", metavar="FILE", help="File of the page; by default report.html.")
 @local_plugins("A local plugin that the run was made with. It is code and runs as such.")
 def report(folders: tuple[str, ...], **options: Any) -> None:
     """One page of HTML that needs neither a network nor a server: a run, several, a comparison or a study.

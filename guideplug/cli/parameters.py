@@ -182,4 +182,5 @@ def _needed(kind: str, text: str, param: click.Parameter | None) -> str:
         left_out = "" if param.required else f", or leave {where} out"
         where = f"{where} {text}"
     article = "an" if kind[0] in "aeiou" else "a"
-    return f"{where}: {article} {kind} is needed: {NEEDED.get(kind, 'name one that guideplug plugins list shows')}{left_out}"
+    advice = NEEDED.get(kind, "name one that guideplug plugins list shows")
+    return f"{where}: {article} {kind} is needed: {advice}{left_out}"

@@ -9,9 +9,9 @@ from guideplug.cli.shared_options import JSON, local_plugins
 __all__ = ["plugins"]
 
 
-@click.group(cls=Group, short_help="What is installed, from where, what is broken.")
+@click.group(cls=Group, short_help="Installed plugins: what they offer, and what is broken.")
 def plugins() -> None:
-    """What is installed, from where, what is broken."""
+    """Installed plugins: where they come from, what they offer, and what is broken."""
 
 
 @plugins.command("list", short_help="Every plugin and what it offers.")

@@ -27,9 +27,7 @@ __all__ = [
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-TRUST = click.option(
-    "--trust", is_flag=True, help="Run code that a file names, though this line does not; it is remembered."
-)
+TRUST = click.option("--trust", is_flag=True, help="Run code that only a file names, and remember the decision.")
 DEVICE = click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 ...; by default CUDA where there is one.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 OUT = click.option("--out", metavar="FOLDER", help="Where results go; by default a new folder under runs/.")
@@ -96,18 +94,18 @@ def _grouped(*options: Callable[[Any], Any]) -> Callable[[Decorated], Decorated]
 _around = _grouped(
     DEVICE,
     expression(
-        "--observer", "observers", kind="observer", none="nobody", times="together",
-        help="Who watches, such as tensorboard; by default nobody. Decides nothing.",
+        "--observer", "observers", kind="observer", none="no observer", times="together",
+        help="An observer, such as tensorboard; by default none. It does not change the results.",
     ),
     local_plugins(),
     TRUST,
     JSON,
 )  # fmt: skip
-"""Options of every command that makes a folder of results: where it computes, who watches, what it runs and prints."""
+"""Options of every command that makes a folder of results: device, observers, code and printing."""
 
 sampling = _grouped(
-    expression("--guider", kind="guider", none="no guidance", help="How to guide, such as 'autoguidance(weight=2.1)'."),
-    sampler("How samples are drawn, such as 'heun(num_steps=18)'."),
+    expression("--guider", kind="guider", none="no guidance", help="The guider, such as 'autoguidance(weight=2.1)'."),
+    sampler("The sampler, such as 'heun(num_steps=18)'."),
     models(),
     sets("One option, such as guider.weight=2.5, train.lr=0.01 or models.weak.seed=1."),
     click.option("--samples", type=int, metavar="N", help="Samples of each arm."),

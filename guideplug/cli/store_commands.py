@@ -15,10 +15,10 @@ def store() -> None:
     """Trained networks, kept for other runs: in $GUIDEPLUG_STORE, else in the platform's cache."""
 
 
-@store.command("list", short_help="What is there.")
+@store.command("list", short_help="The stored networks.")
 @JSON
 def store_list(as_json: bool) -> None:
-    """What is there: identity, network, task, iterations, seconds, size."""
+    """The stored networks: identity, network, task, iterations, seconds, size."""
     from guideplug.cli.store import list_store
 
     list_store(as_json)
@@ -27,7 +27,7 @@ def store_list(as_json: bool) -> None:
 @store.command("verify", short_help="Check every file against its checksum.")
 @JSON
 def store_verify(as_json: bool) -> None:
-    """Check every file against its checksum; exit code 1 when something is damaged."""
+    """Check every file against its checksum; exit code 1 if one is damaged."""
     from guideplug.cli.store import verify_store
 
     verify_store(as_json)
@@ -35,11 +35,11 @@ def store_verify(as_json: bool) -> None:
 
 @store.command("prune", short_help="Remove networks.")
 @click.argument("identities", nargs=-1, metavar="[IDENTITY]...")
-@click.option("--damaged", is_flag=True, help="Those that are damaged.")
-@click.option("--partial", is_flag=True, help="What unfinished trainings left.")
-@click.option("--older", type=float, metavar="DAYS", help="Those made longer ago than this.")
-@click.option("--all", "everything", is_flag=True, help="All.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--damaged", is_flag=True, help="Damaged networks.")
+@click.option("--partial", is_flag=True, help="Files of unfinished trainings.")
+@click.option("--older", type=float, metavar="DAYS", help="Networks older than this.")
+@click.option("--all", "everything", is_flag=True, help="Every network.")
+@click.option("--dry-run", is_flag=True, help="List what would be removed, and remove nothing.")
 def store_prune(identities: tuple[str, ...], **options: Any) -> None:
     """Remove networks: those named by the beginning of their identity, or of one of the kinds below."""
     from guideplug.cli.store import prune_store

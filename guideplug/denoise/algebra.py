@@ -72,7 +72,7 @@ class Denoiser(nn.Module, abc.ABC):
                 is 0 there are not evaluated; a tensor is never looked into.
             condition: None, a tensor, or a mapping of tensors, batch first.
             toward: the next level below this one on the sampler's grid (0 at the end), for weights that ask for it.
-            step: the levels that the sampler's step goes between, (start, end), for what is decided once a step.
+            step: the levels that the sampler's step goes between, (start, end), for what is decided once per step.
 
         Raises:
             ConditionError: the condition's batch does not match, or a null condition is asked of a network without.

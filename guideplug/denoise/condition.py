@@ -104,7 +104,7 @@ def _expand_part(part: Tensor, batch: int, name: str) -> Tensor:
     if part.shape[0] == 1:
         return part.expand(batch, *part.shape[1:])
     raise ConditionError(
-        f"{name} has batch {part.shape[0]}, x has batch {batch}: give one row a sample, or a single row"
+        f"{name} has batch {part.shape[0]}, x has batch {batch}: give one row per sample, or a single row"
     )
 
 

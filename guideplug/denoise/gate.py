@@ -2,7 +2,7 @@
 
 Source: Kynkäänniemi, Aittala, Karras, Laine, Aila and Lehtinen 2024, "Applying guidance in a limited interval improves
 sample and distribution quality in diffusion models", arXiv:2404.07724: guidance where sigma_low < sigma <= sigma_high.
-The released code decides once a step, by its number, for both evaluations of a Heun step.
+The released code decides once per step, by its number, for both evaluations of a Heun step.
 """
 
 import math

@@ -103,7 +103,7 @@ class GradientGuided(Atom):
             answer = f"{str(values.dtype).removeprefix('torch.')} of shape {tuple(values.shape)}"
         raise DenoiserError(
             f"the log-density {self.name} returned {answer} for {len(variable)} samples: return a tensor of "
-            f"{len(variable)} numbers, one a sample"
+            f"{len(variable)} numbers, one per sample"
         )
 
     def decode(self, x: Tensor) -> Tensor:

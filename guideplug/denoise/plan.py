@@ -8,7 +8,7 @@
    concatenate, else one call each.
 
 The first is done at every step, for weights and gates change with the level. The others depend only on which terms are
-left, and on the condition, so a `Plan` keeps them along a trajectory: once an interval, not once a step.
+left, and on the condition, so a `Plan` keeps them along a trajectory: once per interval, not once per step.
 """
 
 import operator

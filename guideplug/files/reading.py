@@ -1,4 +1,4 @@
-"""Data files of anybody's, read as data and within limits, or refused with the reason: nothing in them is executed.
+"""Data files of any origin, read as data and within limits, or refused with the reason: nothing in them is executed.
 
 A file must be an ordinary one, so that reading ends. Sizes that it declares are compared with the bytes that are there
 before anything is allocated. What is nested deeper than anything we write, or holds numbers that no float holds, is
@@ -184,7 +184,7 @@ def _unzipped(file: IO[bytes], size: int) -> Iterator[tuple[str, NDArray[Any]]]:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         if len(members) > MOST_ARRAYS:
-            raise ValueError("it lists far more arrays than anybody means")
+            raise ValueError("it lists far more arrays than a file of samples has")
         declared = sum(member.file_size for member in members)
         room = min(max(ALWAYS_ROOM, INFLATED * size), installed_memory() // 2)
         if declared > room:

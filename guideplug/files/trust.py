@@ -1,7 +1,7 @@
 """Code that a file names runs only where the user said so.
 
 A configuration, a run folder, or the sheet beside a checkpoint may name code: ``plugins = [...]``,
-``python("FILE.py:function")``, a classifier, an operator, a reward. Such files come from anybody. So, in a command,
+``python("FILE.py:function")``, a classifier, an operator, a reward. Such files may come from anyone. So, in a command,
 code runs if the command line names its file, or has ``--trust``, or if this user has run that very file before: same
 path, same bytes. What was named or trusted is remembered in a file of the user's own, ``$GUIDEPLUG_TRUSTED`` or one in
 the platform's folder for state; each line is a SHA-256 and a path.

@@ -1,4 +1,4 @@
-"""The best of several candidates, such as weights, held out: chosen on other seeds than those it is told on.
+"""The best of several candidates, such as weights, held out: chosen on other seeds than those it is judged on.
 
 For each seed the candidate that is best on the mean over the other seeds, and its value at the seed itself. Each value
 by itself is what somebody gets who takes the candidate from elsewhere; together they depend on each other, for any two
@@ -79,7 +79,7 @@ class Candidates(Generic[K]):
 
 
 def held_out_interval(gaps: Sequence[float]) -> Difference | None:
-    """The mean of differences that rest on held-out values, one a seed, and its corrected 95 % interval.
+    """The mean of differences that rest on held-out values, one per seed, and its corrected 95 % interval.
 
     Args:
         gaps: by seed: a held-out value less that of a baseline, or less another held-out one.

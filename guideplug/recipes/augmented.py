@@ -33,9 +33,9 @@ class Augmented(DataRecipe):
     on: Recipe = option(help="the samples: a recipe of data, such as synthetic(of=..., count=...)")
     task: Task = option(help="the task whose examples are the real ones")
     real: int | None = option(
-        None, help="how many of the real examples; none for all", unit="examples", validator=optional(at_least(0))
+        None, help="number of real examples; none for all", unit="examples", validator=optional(at_least(0))
     )
-    seed: int = option(0, help="decides which of the real examples, where not all")
+    seed: int = option(0, help="seed of the choice of real examples, where not all are used")
 
     def __attrs_post_init__(self) -> None:
         check_data(self.on, "on")

@@ -43,10 +43,12 @@ class Degraded(Recipe):
         "https://arxiv.org/abs/2406.02507",
         "section 4",
     )
-    of: Recipe = option(help="whose network is degraded")
+    of: Recipe = option(help="the recipe of the network to degrade")
     dropout: float = option(0.0, help="share of units that are dropped", validator=between(0, 1))
-    noise: float = option(0.0, help="by which share of itself the noise level rises", validator=non_negative)
-    seed: int = option(0, help="decides the draws")
+    noise: float = option(
+        0.0, help="relative rise of the noise level that the network is given", validator=non_negative
+    )
+    seed: int = option(0, help="seed of the random draws")
 
     def __attrs_post_init__(self) -> None:
         if self.dropout == self.noise == 0:

@@ -24,10 +24,10 @@ class FineTune(TrainingRecipe):
     """Train a copy of a recipe's denoiser further, on a task's data or on those of a recipe."""
 
     name = "fine-tune"
-    of: Recipe = option(help="whose copy is trained")
+    of: Recipe = option(help="the recipe of the network whose copy is trained")
     on: "Recipe | Task" = option(help="the data: a task, or a recipe of data, such as synthetic(of=..., count=...)")
-    options: TrainOptions = option(help="how it is trained")
-    seed: int = option(0, help="decides every draw")
+    options: TrainOptions = option(help="options of training")
+    seed: int = option(0, help="seed of every random draw")
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.on, Recipe):

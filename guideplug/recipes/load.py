@@ -27,7 +27,7 @@ class Load(Recipe):
     stored = False
     path: str = option(help="a .safetensors file")
     task: Task | NoiseDomain = option(help="what the denoiser is for: a task, or in Python a domain without data")
-    denoiser: Network = option(help="the architecture whose weights they are")
+    denoiser: Network = option(help="the architecture that the weights are of")
 
     def build(self) -> Leaf:
         return seeded_build(self.denoiser, self.task, 0)

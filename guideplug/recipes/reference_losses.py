@@ -38,7 +38,7 @@ class ReferenceLosses(Recipe):
     )
     of: Recipe = option(help="the network")
     task: Task = option(help="the data, of a finite number of items")
-    streams: int = option(help="noise streams an item", validator=at_least(1))
+    streams: int = option(help="noise streams per item", validator=at_least(1))
     noise: NoiseDistribution = option(factory=LogNormal, help="distribution of the noise level")
     condition_dropout: float = option(0.0, help="share of examples under the null condition", validator=between(0, 1))
     weighting: Literal["edm", "score", "uniform"] = option("edm", help="weight on the denoising error")

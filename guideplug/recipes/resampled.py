@@ -43,13 +43,13 @@ class Resampled(DataRecipe):
         "https://arxiv.org/abs/2408.16333",
     )
     of: Recipe = option(help="the data that are chosen from, such as synthetic(of=..., count=...)")
-    task: Task = option(help="the task that tells the groups apart")
+    task: Task = option(help="the task that defines the groups")
     share: float = option(help="the share of the group", validator=between(0, 1))
     group: int | str = option(help="which of the task's groups, by its number from 0 or its name")
     count: int | None = option(
-        None, help="how many are chosen; none for as many as there are", unit="samples", validator=optional(at_least(1))
+        None, help="number of samples; none for as many as there are", unit="samples", validator=optional(at_least(1))
     )
-    seed: int = option(0, help="decides which are chosen")
+    seed: int = option(0, help="seed of the choice")
 
     def __attrs_post_init__(self) -> None:
         check_data(self.of, "of")

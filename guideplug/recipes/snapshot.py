@@ -30,7 +30,7 @@ class Snapshot(Recipe):
     name = "snapshot"
     free = True
     of: Recipe = option(help="the training")
-    at: Duration | None = option(None, help="the moment, in iterations; none for the end")
+    at: Duration | None = option(None, help="the step, in iterations; none for the end of the training")
     ema: float | None = option(None, help="the EMA length; none for the first that the training keeps")
 
     def __attrs_post_init__(self) -> None:

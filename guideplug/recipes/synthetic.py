@@ -40,13 +40,13 @@ class Synthetic(DataRecipe):
         "Self-Improving Diffusion Models with Synthetic Data",
         "https://arxiv.org/abs/2408.16333",
     )
-    of: Recipe = option(help="whose denoiser draws them")
+    of: Recipe = option(help="the recipe of the denoiser that draws the samples")
     task: Task = option(help="the task that starts and conditions come from")
-    sampler: Sampler = option(help="how they are drawn")
-    count: int = option(4096, help="how many samples", unit="samples", validator=at_least(1))
-    guider: Guider | None = option(None, help="how the drawing is guided")
+    sampler: Sampler = option(help="the sampler")
+    count: int = option(4096, help="number of samples", unit="samples", validator=at_least(1))
+    guider: Guider | None = option(None, help="the guider; none for unguided samples")
     models: Mapping[str, Recipe] = option(factory=dict, help="the guider's other networks, by role")
-    seed: int = option(0, help="decides the draws")
+    seed: int = option(0, help="seed of the random draws")
 
     def build(self) -> "SampleSet":
         return SampleSet(self.task, self.count, self.stream_seed)

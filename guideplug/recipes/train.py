@@ -33,11 +33,11 @@ class Train(TrainingRecipe, MainRecipe):
     """Train a denoiser from scratch, on a task's data or on those of a recipe."""
 
     name = "train"
-    task: Task = option(help="the data, or what they are like where ``on`` gives them")
+    task: Task = option(help="the task: the data, unless ``on`` replaces them")
     denoiser: Network = option(help="the architecture")
-    options: TrainOptions = option(help="how it is trained")
-    seed: int = option(0, help="decides the initial weights and every draw")
-    selector: Selector | None = option(None, help="which of a super-batch's examples are trained on")
+    options: TrainOptions = option(help="options of training")
+    seed: int = option(0, help="seed of the initial weights and of every random draw")
+    selector: Selector | None = option(None, help="the selector: which examples of a super-batch are trained on")
     models: Mapping[str, Recipe] = option(factory=dict, help="the networks that the selector scores with, by role")
     on: Recipe | None = option(
         None, help="the data, where they are not the task's: a recipe of data, such as synthetic(of=..., count=...)"

@@ -187,7 +187,7 @@ def _by_step(averages: Sequence[Average]) -> Mapping[float, Sequence[Average]]:
 
 
 def _details(training: Training) -> dict[str, Any]:
-    """What observers are told of a step beside its loss."""
+    """What observers receive of a step beside its loss."""
     counters, unit = training.counters, training.options.duration.unit
     return {
         "reached": training.reached(unit),

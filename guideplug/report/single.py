@@ -81,9 +81,9 @@ def _facts(run: ReadRun) -> list[tuple[str, str]]:
         if samples:
             per_arm.append(f"{arm} {outputs / samples:g}")
     facts = [
-        ("Samples", f"{samples:,.0f} an arm" if samples else ""),
+        ("Samples", f"{samples:,.0f} per arm" if samples else ""),
         ("Training", f"{steps:,.0f} steps" + (f", {_duration(trained)}" if trained else "") if steps else ""),
-        ("Outputs a sample", ", ".join(per_arm)),
+        ("Outputs per sample", ", ".join(per_arm)),
         ("Seed", _text(run.words.get("seed"))),
     ]
     return [(name, text) for name, text in facts if text]

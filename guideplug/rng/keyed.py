@@ -1,6 +1,6 @@
 """Which sample a row is, for networks that draw: a key that does not depend on the batch.
 
-A denoiser is asked for x and is not told which samples those are. Along a trajectory a sample is known by where it
+A denoiser is asked for x and does not know which samples those are. Along a trajectory a sample is known by where it
 began: the bits of its first x, which are the same in every batch, for a sample's noise is. (Later ones agree to
 rounding only, and a hash of them would make other draws.) Draws are then a function of (seed, key, evaluation, place):
 the counter-based generator SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"),
@@ -103,6 +103,6 @@ def asking(samples: SampleKeys) -> Iterator[None]:
 
 
 def asked_samples(x: Tensor) -> SampleKeys:
-    """The samples that a network is asked for; each row of x is its own where nobody said."""
+    """The samples that a network is asked for; each row of x is its own by default."""
     known = _asked.get()
     return known if known is not None and len(x) % len(known) == 0 else SampleKeys(x)

@@ -1,6 +1,6 @@
 """Random streams: the same draws whatever the batch, the device or the number of processes.
 
-Sampling has one stream a sample. Every draw it needs is a block of the counter-based generator Philox4x32-10 (Salmon,
+Sampling has one stream per sample. Every draw it needs is a block of the counter-based generator Philox4x32-10 (Salmon,
 Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"), keyed by (seed, purpose) and counted by
 (sample index, step, block), computed on the CPU. Sample 17 is therefore the same in a batch of one as in a batch of
 100,000, and drawing for a batch is a few vectorised operations.

@@ -99,15 +99,16 @@ class RunConfig:
     sampler: Sampler
     models: Mapping[str, Recipe]
     samples: int = option(help="samples of each arm", validator=at_least(1))
-    sample_seed: int = option(0, help="decides the samples' random streams")
-    sample_batch: int = option(4096, help="samples drawn at once", validator=at_least(1))
+    sample_seed: int = option(0, help="seed of the samples' random streams")
+    sample_batch: int = option(4096, help="samples per batch", validator=at_least(1))
     device: str = option("cpu", help="cpu, cuda, cuda:1 ...")
     threads: int = option(1, help="processor threads; the same bits need the same number", validator=at_least(1))
     plugins: tuple[str, ...] = option((), help="local plugin files")
     weights: tuple[float, ...] | None = option(
-        None, help="[report] weights: those that the slider of the report moves through; none are chosen for you"
+        None,
+        help="[report] weights: those that the report's slider offers; none for a choice around the guider's own",
     )
-    observers: tuple[Observer, ...] = option((), help="who watches; they decide nothing")
+    observers: tuple[Observer, ...] = option((), help="observers of the run; they do not change its results")
 
     @property
     def recipes(self) -> dict[str, Recipe]:

@@ -88,7 +88,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
                 f"{path}: {name} holds {array.dtype}, and samples are numbers: give arrays of numbers only"
             )
         if array.ndim == 0:
-            raise UsageError(f"{path}: {name} is a single value: give an array, one row a sample")
+            raise UsageError(f"{path}: {name} is a single value: give an array, one row per sample")
     return {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in arrays.items()}
 
 

@@ -126,7 +126,7 @@ def cost_sentences(outcome: Outcome) -> list[str]:
         used = {role: count for role, count in counts.items() if count["calls"]}
         each = ", ".join(f"{role} {count['outputs'] / samples:g}" for role, count in used.items())
         calls = sum(count["calls"] for count in used.values())
-        lines.append(f"{arm}: {each} outputs a sample, in {calls} network calls")
+        lines.append(f"{arm}: {each} outputs per sample, in {calls} network calls")
     seconds = outcome.metrics["seconds"]
     shown = ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items() if value >= 0.05)
     roles = outcome.metrics["found"]

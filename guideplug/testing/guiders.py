@@ -133,7 +133,7 @@ def _draws_nothing(guided: Guided) -> None:
 
 
 @GUIDER.add(
-    "each network is called at most once an evaluation, and once for each view of it",
+    "each network is called at most once per evaluation, and once for each view of it",
     "combine denoisers, or give them all to one Combine; do not call them yourself",
 )
 def _called_once(guided: Guided) -> None:

@@ -147,11 +147,11 @@ class FreshNoise:
 @final
 @frozen
 class NoiseStreams:
-    """Finite data with ``count`` noise streams an item.
+    """Finite data with ``count`` noise streams per item.
 
     Args:
         data: the items.
-        count: noise streams an item, K.
+        count: noise streams per item, K.
         noise: where noise levels come from.
         dropout: share of the noisy examples that are trained under the null condition.
     """

@@ -26,9 +26,9 @@ MOST_LENGTHS = 64
 class TrainOptions:
     """How a denoiser is trained: everything in one place, the table ``[train]`` of a configuration."""
 
-    duration: Duration = option(help="how long: 4096it, 3.3Mex or 90s", converter=Duration.of)
+    duration: Duration = option(help="length of the training: 4096it, 3.3Mex or 90s", converter=Duration.of)
     batch: int = option(
-        help="examples drawn for a step; a selector's super-batch", unit="examples", validator=at_least(1)
+        help="examples drawn per step; with a selector, the super-batch", unit="examples", validator=at_least(1)
     )
     lr: float = option(1e-3, help="learning rate", validator=positive)
     optimizer: Literal["adam", "adamw", "sgd"] = option("adam", help="optimiser; sgd has momentum beta 1")
@@ -39,7 +39,9 @@ class TrainOptions:
     schedule: Schedule = option(factory=Constant, help="learning rate over the steps")
     warmup: int = option(0, help="steps in which the learning rate rises from 0", unit="steps", validator=at_least(0))
     clip: float | None = option(None, help="largest norm of the gradient, or none")
-    accumulate: int = option(1, help="parts that a batch goes through the network in", validator=at_least(1))
+    accumulate: int = option(
+        1, help="number of parts in which a batch is passed through the network", validator=at_least(1)
+    )
     precision: Literal["fp32", "bf16"] = option("fp32", help="precision of the network's arithmetic in training")
     score_precision: Literal["same", "bf16"] = option(
         "same", help="precision in which a selector's losses are computed: as in training, or bf16"
@@ -50,8 +52,8 @@ class TrainOptions:
     noise: NoiseDistribution = option(factory=LogNormal, help="distribution of the noise level")
     noise_streams: int = option(
         0,
-        help="noise streams an item of finite data: its noise is one of so many, and a reference's losses are computed "
-        "once; 0 for fresh noise",
+        help="noise streams per item of finite data: its noise is one of so many, and a reference's losses are "
+        "computed once; 0 for fresh noise",
         validator=at_least(0),
     )
     weighting: Literal["edm", "score", "uniform"] = option(
@@ -61,11 +63,11 @@ class TrainOptions:
         0.0, help="share of examples trained under the null condition", validator=between(0, 1)
     )
     ema: tuple[float, ...] = option(
-        (0.05,), help="EMA lengths; the first is what is used", validator=deep_iterable(between(0, MAX_LENGTH))
+        (0.05,), help="EMA lengths; sampling uses the first", validator=deep_iterable(between(0, MAX_LENGTH))
     )
     averages: int = option(
         0,
-        help="how many times along the training every EMA length is stored, for lengths chosen afterwards",
+        help="number of steps at which every EMA length is stored, so that a length can be chosen after the training",
         validator=between(0, MAX_AVERAGES),
         identity=False,
     )

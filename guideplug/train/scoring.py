@@ -1,4 +1,4 @@
-"""What a selector is told: the losses of a step's candidates, by the learner, perhaps guided, and by a reference.
+"""The input of a selector: the losses of a step's candidates, by the learner, perhaps guided, and by a reference.
 
 Scored without a graph, and on the same noisy examples unless the selector plans otherwise
 (`CandidateRequest.separate_noise`). The learner is in evaluation mode, as samples are drawn from it, unless the options

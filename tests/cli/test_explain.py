@@ -54,12 +54,12 @@ def test_explain_says_the_formula_the_source_and_the_cost(cli: Any) -> None:
     assert "in all                15   15 calls   15 calls\n" in said
     assert "  main: train tree-mlp, 16,641 parameters\n" in said
     assert "  weak: train tree-mlp(hidden=32), 4,225 parameters\n" in said
-    assert "30 outputs a sample in all, 2 times the 15 of main without guidance\n" in said
+    assert "30 outputs per sample in all, 2 times the 15 of main without guidance\n" in said
     batched = cli("explain", "cfg", "--task", "digits").stdout
     assert "1 call, 2 outputs\n" in batched
     off = cli("explain", "autoguidance(weight=1)").stdout
     assert "parameters; never called\n" in off
-    assert "63 outputs a sample in all, as many as main without guidance\n" in off
+    assert "63 outputs per sample in all, as many as main without guidance\n" in off
     assert cli.files() == set()
 
 

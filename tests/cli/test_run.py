@@ -87,7 +87,7 @@ def test_the_tree_leaves_a_whole_run_folder(cli: Any) -> None:
     lines = said.splitlines()
     assert sum(line.startswith("Guidance (autoguidance): ") for line in lines) == 1
     assert sum(line.startswith("Selection (early(jest)) ") and "effective sample size" in line for line in lines) == 1
-    assert "guided: weak 5, main 5 outputs a sample, in 10 network calls" in lines
+    assert "guided: weak 5, main 5 outputs per sample, in 10 network calls" in lines
     assert "figure: out/figures/tree.png" in lines
     following = lines[lines.index("next:") + 1 :]
     assert [line.split()[:2] for line in following] == [["guideplug", "sample"], ["guideplug", "explain"]]

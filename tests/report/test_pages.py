@@ -87,7 +87,7 @@ def test_the_page_of_a_run_says_what_its_folder_holds(made: ModuleType, tmp_path
     for said in [
         "toy, guided by autoguidance(weight=2), trained with jest",
         "Guidance raised fidelity.",
-        "1,024 an arm",
+        "1,024 per arm",
         "guided 126",
         "precision ↑",
         "better",

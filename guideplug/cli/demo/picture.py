@@ -38,7 +38,7 @@ def draw_picture(demo: Demo, samples: Mapping[str, Tensor], path: Path) -> None:
             shown = points[chosen].numpy()
             panel.scatter(shown[:, 0], shown[:, 1], s=2.2, c=colour, linewidths=0, alpha=0.75, zorder=3)
         calls = " + ".join(f"{count} {role}" for role, count in row.calls.items() if count)
-        title = f"{row.name}\n{calls} calls a sample\nfidelity {row.inside:.1%}, coverage {row.coverage:.1%}"
+        title = f"{row.name}\n{calls} calls per sample\nfidelity {row.inside:.1%}, coverage {row.coverage:.1%}"
         panel.set_title(title, fontsize=11)
     for panel in panels:
         panel.contour(

@@ -46,7 +46,7 @@ def _networks(demo: Demo) -> list[str]:
         f"     main: {main.width} wide, {main.iterations:,} iterations, the one whose samples are wanted",
         f"     weak: {weak.width} wide, {weak.iterations:,} iterations, its guide",
         f"     guided = {demo.formula}; {demo.samples:,} samples of each, from the same noise",
-        f"     {'':22}  fidelity  coverage   log p  network calls a sample",
+        f"     {'':22}  fidelity  coverage   log p  network calls per sample",
     ]
     for row in demo.rows:
         calls = " + ".join(f"{count} {role}" for role, count in row.calls.items() if count) or "-"

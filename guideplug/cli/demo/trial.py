@@ -48,10 +48,10 @@ class Checks:
     Args:
         formula: its normal form.
         error: the largest distance to the textbook formula, computed from two plain evaluations.
-        calls, outputs: calls of the network, and outputs a sample.
+        calls, outputs: calls of the network, and outputs per sample.
         negative_calls, negative_outputs: the same with another label instead of none.
         same_at_one: whether weight 1 gives the bits of the base.
-        outputs_at_one: outputs a sample at weight 1.
+        outputs_at_one: outputs per sample at weight 1.
         gated: the levels of the sampler's grid at which guidance in an interval asked for the null condition.
         within: the levels of the grid that lie in the interval.
         levels: how many levels the grid has.

@@ -150,7 +150,7 @@ def test_what_guidance_is_comes_first_and_every_column_is_explained(
     text = "\n".join(lines)
     assert text.index("coverage: the truth") < text.index("2. How it is written")
     networks = ["main: 8 wide, 30 iterations", "weak: 4 wide, 10 iterations"]
-    columns = ["fidelity: share", f"cut into {PIECES} equal pieces", "log p: mean", "network calls a sample"]
+    columns = ["fidelity: share", f"cut into {PIECES} equal pieces", "log p: mean", "network calls per sample"]
     assert all(said in text for said in networks + columns)
 
 

@@ -34,7 +34,7 @@ class Blend(Guider):
     )
     guiders: tuple[Guider, ...] = option(help="the guiders, each over the same base")
     shares: tuple[float | WeightSchedule, ...] | None = option(
-        None, help="how much of each guider counts, one number or schedule a guider; none for 1 each",
+        None, help="share of each guider, a number or a schedule per guider; none for 1 each",
         validator=optional(deep_iterable(finite)),
     )  # fmt: skip
 

@@ -5,7 +5,7 @@
 D_u is the same network under its null condition, or a network of its own where the task or the user gives one.
 
 Source: J. Ho and T. Salimans 2022, "Classifier-free diffusion guidance", arXiv:2207.12598, eq. 6, whose w is ours - 1.
-Cost: one call of the main network, with two outputs a sample; or one call of each of two networks.
+Cost: one call of the main network, with two outputs per sample; or one call of each of two networks.
 """
 
 from collections.abc import Mapping, Sequence

@@ -18,7 +18,7 @@ variance-exploding coordinates, are ours.
 
 Source: T. Li, W. Luo, Z. Chen, L. Ma and G.-J. Qi 2024, "Self-guidance: boosting flow and diffusion generation on their
 own", arXiv:2412.05827. (SG-prev, which reuses the last step's answer, is not here.)
-Cost: one call of the network with two outputs a sample.
+Cost: one call of the network with two outputs per sample.
 """
 
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ class SelfGuidance(Guider):
     weight: float | WeightSchedule = option(
         2.0, help="guidance weight; 1 is off. The authors' code has 4", validator=finite
     )
-    shift: float = option(0.05, help="by which share of itself the label is higher", validator=positive)
+    shift: float = option(0.05, help="relative rise of the noise level that the network is given", validator=positive)
     compare: Literal["score", "noise", "denoised"] = option("score", help="what the two answers are compared as")
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:

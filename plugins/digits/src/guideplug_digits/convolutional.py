@@ -8,7 +8,7 @@ an 8 × 8 image; shift and scale of each block come from the embedding of (σ, l
 Nothing in it knows where a pixel is, beyond the zeros around the image. So it also denoises a piece of an image, which
 is what sliding-window guidance asks for and a transformer with learned positions cannot do.
 
-Cost: one evaluation is one pass; about 3.6 M multiply-adds an image at the default size.
+Cost: one evaluation is one pass; about 3.6 M multiply-adds per image at the default size.
 """
 
 import math

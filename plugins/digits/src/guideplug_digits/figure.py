@@ -1,4 +1,4 @@
-"""The task's picture: real, unguided and guided digits side by side, one column a class.
+"""The task's picture: real, unguided and guided digits side by side, one column per class.
 
 Drawn on a `Figure` object with its own canvas, so no global state of pyplot is touched. Cost: no network calls.
 """
@@ -23,7 +23,7 @@ def image_grid(
     num_classes: int = 10,
     upscale: int = 6,
 ) -> Path:
-    """Write a PNG of panels side by side, each with a column a class and `num_rows` images of it.
+    """Write a PNG of panels side by side, each with a column per class and `num_rows` images of it.
 
     Args:
         panels: (title, images (N, 1, 8, 8) in [-1, 1], labels (N,)) each. Of a class with more than `num_rows` images,

@@ -52,7 +52,7 @@ class DigitSplit(NamedTuple):
 
 @functools.cache
 def load_digits() -> DigitImages:
-    """All 1,797 images in scikit-learn's order; read once a process. Do not write into the tensors."""
+    """All 1,797 images in scikit-learn's order; read once per process. Do not write into the tensors."""
     from sklearn.datasets import load_digits as load  # imported here: 0.8 s
 
     digits = load()

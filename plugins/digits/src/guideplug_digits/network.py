@@ -14,7 +14,7 @@ For guidance that weakens the attention: `blocks.<i>.attention.mixing` is a subm
 (queries, keys, values) to mixed values. Returning `values` from it is "attention → identity" (perturbed attention);
 blurring `queries` before it is smoothed energy; returning a block's first argument from `blocks.<i>` skips the layer.
 
-Cost: one evaluation is one pass; about 1.8 M multiply-adds an image at the default size.
+Cost: one evaluation is one pass; about 1.8 M multiply-adds per image at the default size.
 """
 
 from __future__ import annotations

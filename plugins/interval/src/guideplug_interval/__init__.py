@@ -5,7 +5,7 @@
 Source: T. Kynkäänniemi, M. Aittala, T. Karras, S. Laine, T. Aila and J. Lehtinen 2024, "Applying guidance in a limited
 interval improves sample and distribution quality in diffusion models", arXiv:2404.07724. The paper's interval is one of
 noise levels, and so is ours. It holds for each evaluation, a Heun step's second one at its own level; the released code
-decides once a step, by its number, for both: per="step", for published settings.
+decides once per step, by its number, for both: per="step", for published settings.
 Cost: the inner guider's inside the interval; outside it one call of the base and none of the guide.
 """
 

@@ -11,7 +11,7 @@ and the loss compares the two clouds by an energy distance (beta in (0, 2), lamb
     L = 1/n sum_i [ 1/m^2 sum_jk |x~^j - x^k|^beta  -  lambda / (2 m (m - 1)) sum_{j != k} |x~^j - x~^k|^beta ]
 
 or by squares (beta 2, lambda 0). Every |a + omega b|^2 = |a|^2 + 2 omega <a, b> + omega^2 |b|^2, so the networks are
-evaluated once a batch, without gradients, and what is differentiated is a function of one number a clean sample.
+evaluated once per batch, without gradients, and what is differentiated is a function of one number per clean sample.
 
 The paper's formula has alphas. With z_t = alpha_t x0 + sigma_t e,
 

@@ -99,12 +99,12 @@ class Fit(Recipe):
         "FILE.py:function; that is code",
         converter=_place,
     )  # fmt: skip
-    reward_weight: float = option(1.0, help="how much the reward counts, gamma", validator=non_negative)
-    batch: int = option(256, help="clean samples an iteration", validator=at_least(1))
+    reward_weight: float = option(1.0, help="gamma, the weight of the reward", validator=non_negative)
+    batch: int = option(256, help="clean samples per iteration", validator=at_least(1))
     iterations: int = option(1000, help="steps of Adam", unit="iterations", validator=at_least(1))
     lr: float = option(0.001, help="learning rate at the start", validator=positive)
     width: int = option(64, help="width of the weight network's layers", validator=at_least(1))
-    seed: int = option(0, help="decides the initial weights and every draw")
+    seed: int = option(0, help="seed of the initial weights and of every random draw")
 
     def __attrs_post_init__(self) -> None:
         check_weight(self.guider)

@@ -138,7 +138,7 @@ class WeightNetwork(Weight):
 
 
 def check_label(condition: Condition) -> None:
-    """Refuse a condition that is neither None nor one label a sample.
+    """Refuse a condition that is neither None nor one label per sample.
 
     Raises:
         LearnedError: what it is instead.
@@ -152,7 +152,9 @@ def check_label(condition: Condition) -> None:
     else:
         shape = f"(B{''.join(f', {n}' for n in condition.shape[1:])})"
         what = f"{str(condition.dtype).removeprefix('torch.')} of shape {shape}"
-    raise LearnedError(f"a learned weight takes labels, one whole number a sample, or no condition; this one is {what}")
+    raise LearnedError(
+        f"a learned weight takes labels, one whole number per sample, or no condition; this one is {what}"
+    )
 
 
 def num_classes(condition: Condition) -> int:

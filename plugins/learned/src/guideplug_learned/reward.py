@@ -2,8 +2,8 @@
 
     L + gamma L_R,   L_R = -E R(D_w(x_t), c)
 
-R scores guided clean predictions x0 (B, *) under their condition: one finite number a sample, differentiable in x0. It
-is a reward that a plugin offers, or a function of the user's own code, named ``module:function`` or
+R scores guided clean predictions x0 (B, *) under their condition: one finite number per sample, differentiable in x0.
+It is a reward that a plugin offers, or a function of the user's own code, named ``module:function`` or
 ``FILE.py:function``, which is code and runs as such. A latent model's predictions are decoded first.
 
 Source: A. Galashov et al. 2025, "Learn to guide your diffusion model", arXiv:2510.00815.
@@ -44,7 +44,7 @@ class Scores:
         """The scores of clean samples (B, *), (B,).
 
         Raises:
-            LearnedError: it raises, or gives something else than one number a sample.
+            LearnedError: it raises, or gives something else than one number per sample.
         """
         try:
             scores = self._function()(x, condition)

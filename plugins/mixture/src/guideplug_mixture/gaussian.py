@@ -76,7 +76,7 @@ class Gaussian(Task):
         unit="samples",
         validator=optional(at_least(1)),
     )
-    data_seed: int = option(0, help="decides which samples those are")
+    data_seed: int = option(0, help="seed of those samples")
 
     @property
     def space(self) -> Space:

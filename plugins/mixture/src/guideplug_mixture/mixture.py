@@ -57,7 +57,7 @@ AROUND = 0.45
 @cache
 def _density(shares: tuple[float, ...], per_class: int, layout_seed: int, spread: float) -> Gaussians:
     classes = len(shares)
-    # One stream a component, so that the components of a class stay where they are when there are more of them.
+    # One stream a component, so that the components per class stay where they are when there are more of them.
     numbers = [label * 10_000 + part for label in range(classes) for part in range(per_class)]
     streams = SampleStreams(layout_seed, numbers)
     groups = torch.arange(classes).repeat_interleave(per_class)
@@ -86,9 +86,9 @@ class Mixture(Task):
     """A labelled mixture of Gaussians in the plane, everything about it exact."""
 
     name = "mixture"
-    classes: int = option(4, help="how many classes", validator=at_least(1))
-    per_class: int = option(3, help="components of a class", validator=at_least(1))
-    layout_seed: int = option(0, help="decides where the components are, and their shapes")
+    classes: int = option(4, help="number of classes", validator=at_least(1))
+    per_class: int = option(3, help="components per class", validator=at_least(1))
+    layout_seed: int = option(0, help="seed of the components' places and shapes")
     spread: float = option(0.25, help="about the longer standard deviation of a component", validator=positive)
     labels: bool = option(True, help="whether the class is a condition")
     shares: tuple[float, ...] | None = option(
@@ -100,7 +100,7 @@ class Mixture(Task):
         unit="samples",
         validator=optional(at_least(1)),
     )
-    data_seed: int = option(0, help="decides which samples those are")
+    data_seed: int = option(0, help="seed of those samples")
 
     def __attrs_post_init__(self) -> None:
         if self.shares is None:

@@ -7,7 +7,7 @@ weight that is fitted for it guides more than one that is fitted to agree with t
 
 Source: the classifier of classifier guidance, here in closed form: P. Dhariwal and A. Nichol 2021, "Diffusion models
 beat GANs on image synthesis", arXiv:2105.05233. As a reward, our choice.
-Cost: the density of each class, once a sample.
+Cost: the density of each class, once per sample.
 """
 
 from typing import final

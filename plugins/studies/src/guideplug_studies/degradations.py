@@ -19,7 +19,7 @@ the seeds, (D_1 - guided) / (D_1 - undegraded) in distances to be made small; th
 the undegraded network. Differences are paired over the seeds of the training, which are those of the draws too, with
 95 % intervals by Student's t, those of held-out values widened
 (`guideplug.metrics.held_out`).
-Cost: one training a seed; a degraded network costs a call like any other, and dropout its draws.
+Cost: one training per seed; a degraded network costs a call like any other, and dropout its draws.
 """
 
 import statistics

@@ -66,7 +66,7 @@ class FigureOne(Study):
             first.task.figure([*truth, *arms], path)
 
         return Report(
-            {"figure1-metrics": Table(["", *metrics, "outputs a sample"], rows)},
+            {"figure1-metrics": Table(["", *metrics, "outputs per sample"], rows)},
             ["one seed: the figure shows what guiders do, and settles nothing between them; weights compares seeds"],
             {"figure1": draw},
         )

@@ -89,7 +89,7 @@ class Mad(Study):
     )
     real: int = option(1000, help="samples of p_r that are the real data", unit="samples", validator=at_least(3))
     duration: Duration = option(Duration(400, "it"), help="how long each generation is trained", converter=Duration.of)
-    batch: int = option(128, help="examples of a step", unit="examples", validator=at_least(1))
+    batch: int = option(128, help="examples per step", unit="examples", validator=at_least(1))
     budget: Duration = option(
         Duration(100, "it"), help="how long copies for SIMS are fine-tuned", converter=Duration.of
     )

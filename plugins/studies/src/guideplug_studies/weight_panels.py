@@ -65,7 +65,7 @@ def _figure(across: int, down: int, width: float, height: float) -> tuple[Any, A
 
 
 def arm_panels(cells: Sequence[Any], path: Path) -> None:
-    """Write a PNG: for each guider and training the metric of every arm, a dot a seed and a bar at the mean."""
+    """Write a PNG: for each guider and training the metric of every arm, a dot per seed and a bar at the mean."""
     guiders = list(dict.fromkeys(cell.guider for cell in cells))
     trainings = list(dict.fromkeys(cell.training for cell in cells))
     figure, panels = _figure(len(trainings), len(guiders), 2.6, 3.0)
@@ -90,7 +90,7 @@ def arm_panels(cells: Sequence[Any], path: Path) -> None:
         panel.set_xlim(-0.6, len(NAMES) - 0.4)
     for row in panels:
         row[0].set_ylabel(f"{cells[0].metric} ({BETTER[cells[0].better]})", fontsize=8)
-    figure.suptitle("Each panel has its own scale; a dot a seed, a bar at the mean", fontsize=8)
+    figure.suptitle("Each panel has its own scale; a dot per seed, a bar at the mean", fontsize=8)
     figure.savefig(path)
 
 

@@ -36,7 +36,7 @@ class TensorBoard(Observer):
 
     name = "tensorboard"
     extras: ClassVar[Mapping[str, str]] = {"tensorboard": "guideplug-tensorboard[tensorboard]"}
-    flush: float = option(10.0, help="how often files are written out at least", unit="seconds", validator=positive)
+    flush: float = option(10.0, help="longest time between two writes", unit="seconds", validator=positive)
 
     def open(self, observed: RunInfo) -> Listener:
         from torch.utils.tensorboard import SummaryWriter  # noqa: F401 - what is wrong with it is told before the run begins

@@ -3,7 +3,7 @@
 A point is blue while it is inside the outline of the figure, and red while it is not; the number above a panel is the
 share that is inside. The view follows the noise: it spans 2.2 standard deviations of the noisy data until that is the
 figure's window.
-Cost: one more trajectory of 2,000 samples an arm.
+Cost: one more trajectory of 2,000 samples per arm.
 """
 
 import functools

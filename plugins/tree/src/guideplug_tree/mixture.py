@@ -348,7 +348,7 @@ class TreeMixture:
 
 @dataclass(frozen=True, eq=False)
 class _Spread:
-    """The sums' factors that depend on sigma but not on x: one column a row of x, or one for all."""
+    """The sums' factors that depend on sigma but not on x: one column per row of x, or one for all."""
 
     precisions: Tensor  # (2, K, R), eigenvalues of P
     pulls: Tensor  # (2, K, R), P c in the eigenbasis
