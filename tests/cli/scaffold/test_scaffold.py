@@ -123,6 +123,7 @@ def test_what_is_written_is_as_ruff_would_have_it(everything: list[Path], comman
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_what_is_written_passes_strict_type_checks(tmp_path: Path) -> None:
     paths = [file for kind in KINDS for file in write_plugin(f"my-{kind}", kind, tmp_path / kind)]
     code = [str(path) for path in paths if path.suffix == ".py"]
