@@ -1,7 +1,11 @@
-"""What is said at the end of a test run: how many blocks of the documentation were run, and how."""
+"""The modules beside the tests, as names to import; at the end, how many blocks of the documentation were run."""
 
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

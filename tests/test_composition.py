@@ -179,7 +179,19 @@ def test_every_guider_suits_images_and_all_but_those_for_images_suit_points() ->
             resolve(Request({"task": "tree", "guider": guider, "device": "cpu"}), REGISTRY)
 
 
-@pytest.mark.parametrize(("guider", "selector", "sampler"), list(itertools.product(ON_THE_TREE, SELECTORS, SAMPLERS)))
+def every_combination() -> list[Any]:
+    """All of them; in the fast suite each guider with one selector and one sampler, which take turns."""
+    fast = {
+        (guider, SELECTORS[number % len(SELECTORS)], SAMPLERS[number % len(SAMPLERS)])
+        for number, guider in enumerate(ON_THE_TREE)
+    }
+    return [
+        pytest.param(*names, marks=() if names in fast else pytest.mark.slow)
+        for names in itertools.product(ON_THE_TREE, SELECTORS, SAMPLERS)
+    ]
+
+
+@pytest.mark.parametrize(("guider", "selector", "sampler"), every_combination())
 def test_on_the_tree(shop: StoreBuilder, guider: str, selector: str, sampler: str) -> None:
     run(shop, "tree", guider, selector, sampler)
 

@@ -258,7 +258,17 @@ def with_language(*languages: str) -> list[Path]:
     return [path for path in PAGES if any(block.language in languages for block in blocks(path))]
 
 
-@pytest.mark.parametrize("path", with_language("bash"), ids=name_of)
+FAST = {"README.md", "docs/first-run.md", "docs/comparing.md", "docs/writing-a-plugin.md"}
+"""Pages whose commands are carried out in the fast suite too."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=() if name_of(path) in FAST else pytest.mark.slow, id=name_of(path))
+        for path in with_language("bash")
+    ],
+)
 def test_commands(path: Path, world: World, record_property: Callable[[str, object], None]) -> None:
     for block in blocks(path):
         if block.language == "python" and block.title is not None:

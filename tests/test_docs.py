@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import attrs
 import click
 import pytest
+import warm
 from click.testing import CliRunner
 
 from guideplug.cli.main import main
@@ -55,13 +55,17 @@ def title(attributes: str) -> str | None:
 
 
 def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "GUIDEPLUG_STORE": str(folder / "store"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=folder, env=environment, capture_output=True, text=True
-    )
+    return warm.run(code, folder, {**os.environ, "GUIDEPLUG_STORE": str(folder / "store"), "OMP_NUM_THREADS": "1"})
 
 
-@pytest.mark.parametrize("path", [p for p in PAGES if any(True for _ in blocks(p))], ids=name_of)
+def pages_with_python() -> list[Any]:
+    """Pages with blocks of Python; one runs whole experiments."""
+    slow = {"docs/from-python.md": pytest.mark.slow}
+    pages = [(name_of(path), path) for path in PAGES if any(True for _ in blocks(path))]
+    return [pytest.param(path, marks=slow.get(name, ()), id=name) for name, path in pages]
+
+
+@pytest.mark.parametrize("path", pages_with_python())
 def test_python_blocks_run(path: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     program = ["import torch", "torch.set_num_threads(1)", "space = {'__name__': 'docs'}"]
     for attributes, code, line in blocks(path):
@@ -102,6 +106,7 @@ def test_the_readmes_plugin_can_be_explained(tmp_path: Path) -> None:
     assert "D(x) = " in done.output
 
 
+@pytest.mark.slow
 def test_the_plugins_tests_in_the_docs_pass(tmp_path: Path) -> None:
     page_of_plugins = DOCS / "writing-a-plugin.md"
     found = {title(attributes): code for attributes, code, _ in blocks(page_of_plugins) if title(attributes)}

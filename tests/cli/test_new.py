@@ -60,6 +60,7 @@ def python(folder: Path, environment: dict[str, str], code: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_an_installed_plugin_of_each_kind_is_listed_and_runs(installed: tuple[Path, dict[str, str]]) -> None:
     folder, environment = installed
     commands = [["run", *map(str, args), *TINY, "--out", f"runs/{kind}"] for kind, args in RUNS.items()]
@@ -74,6 +75,7 @@ def test_an_installed_plugin_of_each_kind_is_listed_and_runs(installed: tuple[Pa
         assert f"my-{kind}" in {plugin["name"] for plugin in record["plugins"]}
 
 
+@pytest.mark.slow
 def test_the_tests_that_come_with_it_pass(installed: tuple[Path, dict[str, str]]) -> None:
     folder, environment = installed
     done = subprocess.run(
@@ -85,6 +87,7 @@ def test_the_tests_that_come_with_it_pass(installed: tuple[Path, dict[str, str]]
     assert "skipped" not in done.stdout
 
 
+@pytest.mark.slow
 def test_its_tests_pass_before_it_is_installed(cli: Any) -> None:
     cli("new", "mine")
     done = subprocess.run(

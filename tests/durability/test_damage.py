@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from harness import COMMANDS, Moments, Nursery, Place, check_whole, outcome, same
 
+pytestmark = pytest.mark.slow
+
 
 def delete(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()

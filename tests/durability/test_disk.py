@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from harness import COMMANDS, Moments, Nursery, Place, check_whole, outcome, same
 
+pytestmark = pytest.mark.slow
+
 
 def line_of(output: str) -> str:
     """The error, which must be one line, the last."""

@@ -7,6 +7,8 @@ from harness import SMALL, Moments, Nursery, Place, check_whole, outcome, same
 
 from guideplug.cli.scaffold import write_plugin
 
+pytestmark = pytest.mark.slow
+
 COMMON = ("--set", "threads=1", "--duration", "2it", "--samples", "16")
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from harness import COMMANDS, Moments, Place, check_whole, outcome, same
 
+pytestmark = pytest.mark.slow
+
 AT_ONCE = 20.0
 """Seconds; they all hang for ten minutes. On a quiet machine they end within one second."""
 GO_ON = "interrupted; go on with: guideplug {} --resume out\n"

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from harness import COMMANDS, Child, Moments, Place, check_whole, outcome, same
 
+pytestmark = pytest.mark.slow
+
 WAITS = "waiting for another process, which is making main"
 
 

@@ -80,6 +80,7 @@ def test_deciding_columns_are_seen_on_a_phone(kind: str, columns: list[str], ope
         assert box["x"] + box["width"] <= 390, column
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["points", "images", "comparison", "study", "runs"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_serious_stands_in_anyones_way(kind: str, theme: str, opened: Any) -> None:
@@ -93,6 +94,7 @@ def test_nothing_serious_stands_in_anyones_way(kind: str, theme: str, opened: An
     assert serious == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["points", "images"])
 def test_the_slider_moves_the_samples(kind: str, opened: Any) -> None:
     page = opened(kind)
@@ -116,6 +118,7 @@ def test_the_slider_moves_the_samples(kind: str, opened: Any) -> None:
     assert page.evaluate(picture) == seen["own"]
 
 
+@pytest.mark.slow
 def test_samples_glide_where_motion_is_welcome(opened: Any) -> None:
     page = opened("points", motion="no-preference")
     before = page.evaluate("document.getElementById('stage').toDataURL()")
@@ -125,6 +128,7 @@ def test_samples_glide_where_motion_is_welcome(opened: Any) -> None:
     assert page.evaluate("document.getElementById('stage').toDataURL()") != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["Enter", None])
 def test_a_table_sorts_by_mouse_and_by_key(key: str | None, opened: Any) -> None:
     page = opened("points")
@@ -146,6 +150,7 @@ def test_a_table_sorts_by_mouse_and_by_key(key: str | None, opened: Any) -> None
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["comparison", "study", "runs"])
 def test_arms_are_switched_on_and_off(kind: str, opened: Any) -> None:
     page = opened(kind)
@@ -163,6 +168,7 @@ def test_arms_are_switched_on_and_off(kind: str, opened: Any) -> None:
     assert page.locator("tr[data-arm]:visible").count() == rows
 
 
+@pytest.mark.slow
 def test_another_metric_is_drawn_and_said(opened: Any) -> None:
     page = opened("comparison")
     said = page.locator(".chart .unseen[id]")
@@ -172,6 +178,7 @@ def test_another_metric_is_drawn_and_said(opened: Any) -> None:
     assert said.inner_text().startswith("recall")
 
 
+@pytest.mark.slow
 def test_budgets_are_chosen(opened: Any) -> None:
     page = opened("comparison")
     assert page.locator("table:visible").count() == 1
@@ -179,6 +186,7 @@ def test_budgets_are_chosen(opened: Any) -> None:
     assert page.locator("table:visible caption").inner_text() == "At equal examples"
 
 
+@pytest.mark.slow
 def test_the_theme_is_chosen_and_remembered(opened: Any) -> None:
     page = opened("points", theme="light")
     ground = "getComputedStyle(document.body).backgroundColor"
@@ -194,6 +202,7 @@ def test_the_theme_is_chosen_and_remembered(opened: Any) -> None:
     assert page.get_by_role("button", name="Switch to light colours").is_visible()
 
 
+@pytest.mark.slow
 def test_the_keyboard_skips_to_the_content(opened: Any) -> None:
     page = opened("points")
     page.keyboard.press("Tab")
@@ -202,6 +211,7 @@ def test_the_keyboard_skips_to_the_content(opened: Any) -> None:
     assert page.evaluate("document.activeElement.id") == "content"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["points", "comparison"])
 def test_a_page_prints(kind: str, opened: Any) -> None:
     page = opened(kind, theme="dark")

@@ -256,7 +256,7 @@ def logged(pattern: str) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("when", ["training", "sampling"])
+@pytest.mark.parametrize("when", ["training", pytest.param("sampling", marks=pytest.mark.slow)])
 def test_a_signal_leaves_a_folder_that_can_be_resumed(
     number: signal.Signals, code: int, when: str, undisturbed: dict[str, Any], running: Any
 ) -> None:
@@ -292,6 +292,7 @@ def test_killed_in_training_after_a_checkpoint(undisturbed: dict[str, Any], runn
     check_log()
 
 
+@pytest.mark.slow
 def test_killed_before_any_checkpoint(undisturbed: dict[str, Any], running: Any) -> None:
     process = started()
     running.append(process)

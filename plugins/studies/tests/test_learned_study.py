@@ -217,6 +217,7 @@ def test_a_weight_of_1_is_refused() -> None:
         Learned(weights=(1.0, 2.0))
 
 
+@pytest.mark.slow
 def test_a_tiny_study_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GUIDEPLUG_STORE", str(tmp_path / "store"))

@@ -144,6 +144,7 @@ def test_its_figure_has_a_panel_for_each_loop(tmp_path: Path) -> None:
     assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GUIDEPLUG_STORE", str(tmp_path / "store"))
