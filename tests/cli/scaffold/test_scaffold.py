@@ -105,7 +105,7 @@ def test_a_metric_keeps_the_laws_on_every_task_that_can_be_written(tmp_path: Pat
     found, _ = made("mine", "metric", tmp_path / "mine")
     assert issubclass(found, Metric)
     for like in (None, *LIKE["task"]):
-        task, _ = made(f"data-{like}", "task", tmp_path / f"data-{like}", like)
+        task, _ = made(f"like-{like or 'none'}", "task", tmp_path / f"like-{like}", like)
         assert issubclass(task, Task)
         check_metric(found(), task())
 
