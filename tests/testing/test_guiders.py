@@ -149,7 +149,7 @@ GUIDERS = [
     ("called when off", "weight 1 calls no guide"),
     ("called nearly off", "a weight within rounding of 1 calls no guide"),
     ("called at 0", "weight 0 does not call a base that does not count"),
-    ("called by hand", "each network is called at most once an evaluation, and once for each view of it"),
+    ("called by hand", "each network is called at most once per evaluation, and once for each view of it"),
     ("state", "nothing is kept from one trajectory for another"),
     ("no denoiser", "a guided denoiser is a denoiser"),
     ("not finite", "a guided denoiser is a denoiser"),

@@ -106,7 +106,7 @@ def draw_curves(comparison: Comparison, metric: str, path: Path) -> bool:
 def why_none(comparison: Comparison) -> str:
     """The reason why no metric of a comparison has a curve."""
     if len({row.step for row in comparison.rows}) < 2:
-        return "no curves: one snapshot an arm"
+        return "no curves: one snapshot per arm"
     return "no curves: no metric has values at two snapshots of an arm"
 
 

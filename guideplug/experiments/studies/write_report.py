@@ -90,7 +90,7 @@ def _everything(findings: Findings) -> Table:
     """Every trial with its axes and measured metrics."""
     axes = list(findings.rows[0].axes)
     metrics = [name for name in findings.better if any(row.metrics.get(name) is not None for row in findings.rows)]
-    columns = [*axes, *metrics, "outputs a sample"]
+    columns = [*axes, *metrics, "outputs per sample"]
     rows = [
         [
             *(str(row.axes[name]) if isinstance(row.axes[name], bool) else row.axes[name] for name in axes),

@@ -131,7 +131,7 @@ def test_no_curves_and_why(tmp_path: Path) -> None:
     found = comparison()
     ends = attrs.evolve(found, rows=[row for row in found.rows if row.step == 2])
     assert not draw_curves(ends, "good", tmp_path / "figures" / "good.png")
-    assert why_none(ends) == "no curves: one snapshot an arm"
+    assert why_none(ends) == "no curves: one snapshot per arm"
     assert not (tmp_path / "figures").exists()
     assert draw_curves(found, "good", tmp_path / "figures" / "good.png")
     nothing = attrs.evolve(found, rows=[attrs.evolve(row, metrics={"good": None}) for row in found.rows])
