@@ -111,12 +111,7 @@ def _values(executing: Executing) -> None:
 
 @EXECUTOR.add("an error is the result of its job, and others go on", "return errors in results; raise none from wait()")
 def _errors(executing: Executing) -> None:
-    jobs = [Job("failing", "fail", ("out of luck",)), Job("square of 3", "square", (3,))]
-    for result in executing.results(jobs):
-        must((result.error is not None) == (result.job.key == "failing"), f"{result.job.key}: {result.error!r}")
-        if result.error is not None:
-            must(isinstance(result.error, LookupError), f"it is {result.error!r}")
-            must("out of luck" in str(result.error), f"it says {result.error}")
+    _fails_alone(executing, Job("failing", "fail", ("out of luck",)), LookupError, "out of luck")
 
 
 @EXECUTOR.add(
@@ -125,11 +120,16 @@ def _errors(executing: Executing) -> None:
     where=lambda executing: executing.elsewhere,
 )
 def _lost(executing: Executing) -> None:
-    for result in executing.results([Job("the fatal one", "die"), Job("square of 3", "square", (3,))]):
-        must((result.error is not None) == (result.job.key == "the fatal one"), f"{result.job.key}: {result.error!r}")
+    _fails_alone(executing, Job("the fatal one", "die"), WorkerLost, "the fatal one")
+
+
+def _fails_alone(executing: Executing, job: Job, kind: type[Exception], text: str) -> None:
+    """The job has an error of a kind, with a text; the one beside it has none."""
+    for result in executing.results([job, Job("square of 3", "square", (3,))]):
+        must((result.error is not None) == (result.job.key == job.key), f"{result.job.key}: {result.error!r}")
         if result.error is not None:
-            must(isinstance(result.error, WorkerLost), f"it is {result.error!r}")
-            must("the fatal one" in str(result.error), f"it says {result.error}")
+            must(isinstance(result.error, kind), f"it is {result.error!r}")
+            must(text in str(result.error), f"it says {result.error}")
 
 
 @EXECUTOR.add(
