@@ -80,6 +80,8 @@ class ExperimentProgress(Listener):
         notes = [f"about {lasting((now - phase.began) / worked * left)} left"] if worked > 0 and left > 0 else []
         if phase.found:
             notes.append(f"{phase.found} found in the store")
+        if event == "training" and done == total:
+            notes.append("prices and measurements come next")
         if self._bars is not None and phase.bar is not None:
             self._bars.update(phase.bar, completed=done, note=", ".join(notes))
         quarter = QUARTERS * done // total > QUARTERS * (done - 1) // total

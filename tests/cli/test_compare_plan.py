@@ -33,7 +33,9 @@ def test_one_arm_and_one_seed_are_told_before_any_work(cli: Any) -> None:
     told = cli("compare", *TOYS, "--snapshots", "1", "--out", "run").stdout
     assert told.startswith(f"{seed}\n{arm}")
     assert "1 seeds" not in told
-    assert "no curves: one snapshot per arm; give --snapshots 8\npage: run/report.html\nfolder: run (tables.md, " in told
+    assert (
+        "no curves: one snapshot per arm; give --snapshots 8\npage: run/report.html\nfolder: run (tables.md, " in told
+    )
     assert not Path("run/figures").exists()
     told = cli("compare", *TOYS, "--dry-run").stdout
     assert f"# {seed}\n# {arm}" in told

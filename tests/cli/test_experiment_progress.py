@@ -35,7 +35,10 @@ def test_about_ten_lines_where_there_is_no_terminal() -> None:
     lines = printed(comparison(12, 48))
     assert len(lines) == 4 + 1 + 4 + 1
     assert re.fullmatch(r"trainings: 3 of 12, about 1 s left", lines[0])
-    assert lines[3:5] == ["trainings: 12 of 12", "prices: 2 kinds of iterations, 1.5 to 2.5 ms each (costs.json)"]
+    assert lines[3:5] == [
+        "trainings: 12 of 12, prices and measurements come next",
+        "prices: 2 kinds of iterations, 1.5 to 2.5 ms each (costs.json)",
+    ]
     assert lines[-2:] == ["measurements: 48 of 48", "warning: something else"]
 
 
@@ -44,12 +47,12 @@ def test_what_was_found_was_not_trained(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("guideplug.cli.experiment_progress.time.monotonic", lambda: float(next(now)))
     lines = printed(comparison(12, 0, found=10), stored=10)
     assert lines[2] == "trainings: 9 of 12, 9 found in the store"  # no time left is known where nothing was trained
-    assert lines[3] == "trainings: 12 of 12, 10 found in the store"
+    assert lines[3] == "trainings: 12 of 12, 10 found in the store, prices and measurements come next"
 
 
 def test_one_line_per_phase_on_a_terminal() -> None:
     assert printed(comparison(12, 48), terminal=True) == [
-        "trainings: 12 of 12",
+        "trainings: 12 of 12, prices and measurements come next",
         "prices: 2 kinds of iterations, 1.5 to 2.5 ms each (costs.json)",
         "measurements: 48 of 48",
         "warning: something else",
