@@ -195,6 +195,7 @@ def test_one_line_on_a_terminal() -> None:
 # What there is to do, and what is pointless
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_what_the_store_has(cli: Any) -> None:
     arms = (*TOYS, "--selector", "none", "--selector", "toy-half", "--guider", "autoguidance")
     arms = (*arms, "--snapshots", "2")

@@ -54,6 +54,7 @@ def test_an_interrupted_run_is_refused_under_other_code(cli: Any) -> None:
     assert "is not what the run began with" in message
 
 
+@pytest.mark.slow
 def test_an_interrupted_comparison_goes_on_under_the_same_file_names(cli: Any) -> None:
     """A cell is known by its place in the grid: number of the guider, number of the training, step."""
     message = cli("compare", "--resume", "comparison", code=1).stderr.splitlines()[-1]
