@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 import torch
+from tiers import few
 
 from guideplug import Registry, SampleStreams, Selector, Strategy
 from guideplug.config import Reader
@@ -185,10 +186,7 @@ def every_combination() -> list[Any]:
         (guider, SELECTORS[number % len(SELECTORS)], SAMPLERS[number % len(SAMPLERS)])
         for number, guider in enumerate(ON_THE_TREE)
     }
-    return [
-        pytest.param(*names, marks=() if names in fast else pytest.mark.slow)
-        for names in itertools.product(ON_THE_TREE, SELECTORS, SAMPLERS)
-    ]
+    return few(itertools.product(ON_THE_TREE, SELECTORS, SAMPLERS), *fast)
 
 
 @pytest.mark.parametrize(("guider", "selector", "sampler"), every_combination())

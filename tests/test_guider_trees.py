@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from tiers import few
 from torch import Tensor
 
 from guideplug import Denoiser, Guider, Registry
@@ -129,7 +130,7 @@ def depth(text: str) -> int:
 TREES = st.recursive(leaves(), wrapped, max_leaves=10).filter(lambda tree: depth(tree[0]) <= 6)
 
 
-@pytest.mark.parametrize("kind", CONDITIONS[1:])
+@pytest.mark.parametrize("kind", few(CONDITIONS[1:], "embedding"))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(tree=TREES, sigma=LEVELS)
 def test_a_tree_of_guiders_is_its_textbook_formula_and_costs_what_the_plan_says(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tiers import few
 
 from guideplug import Registry, Study
 from guideplug.testing import check_study
@@ -10,7 +11,10 @@ from guideplug.testing import check_study
 STUDIES = Registry.installed().classes(Study)  # type: ignore[type-abstract]
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+SHORT = [study for study in STUDIES if study.name not in ("weights", "learned", "degradations", "mad")]
+
+
+@pytest.mark.parametrize("study", few(STUDIES, *SHORT), ids=lambda study: study.name)
 def test_it_is_a_study(study: Any) -> None:
     check_study(study())
 

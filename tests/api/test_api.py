@@ -70,6 +70,7 @@ def test_a_denoiser_of_api_1_is_sampled_by_a_sampler_that_says_its_steps() -> No
     assert samples.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:plugin API 1")
 def test_a_plugin_of_api_1_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setenv("GUIDEPLUG_STORE", str(tmp_path / "store"))

@@ -53,6 +53,7 @@ def _free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins_check, "imported", lambda targets: {})
 
 
+@pytest.mark.slow
 def test_a_plugin_that_keeps_the_laws(cli: Any) -> None:
     lines = cli("plugins", "check", "interval").stdout.splitlines()
     assert lines[0] == "interval (guideplug-interval 0.1.0)"

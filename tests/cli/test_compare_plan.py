@@ -4,10 +4,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 TOY = Path(__file__).with_name("toy.py")
 TOYS = ("--plugin", TOY, "--task", "toy", "--device", "cpu")
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_what_the_store_has(cli: Any) -> None:
     arms = (*TOYS, "--selector", "none", "--selector", "toy-half", "--guider", "autoguidance")
     arms = (*arms, "--snapshots", "2")

@@ -60,6 +60,7 @@ def test_a_comparison_of_before_is_refused_by_the_key_that_is_gone(cli: Any) -> 
     assert "give snapshots, such as snapshots = 100" in message
 
 
+@pytest.mark.slow
 def test_cells_have_the_file_names_of_before(cli: Any) -> None:
     """A cell is known by its place in the grid: number of the selector, seed, step."""
     before = {path.name for path in Path("comparison/cells").iterdir()}

@@ -5,6 +5,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 TOY = Path(__file__).with_name("toy.py")
 
 
@@ -33,6 +35,7 @@ def test_a_study_is_told_and_resumed_with_other_observers(cli: Any) -> None:
     assert [one["done"] for one in events("w") if one["event"] == "trial"] == [1, 2, 2]
 
 
+@pytest.mark.slow
 def test_a_comparison_is_told_and_shown(cli: Any) -> None:
     small = ("--plugin", TOY, "--task", "toy", "--device", "cpu", "--snapshots", "2")
     cli("compare", *small, "--selector", "toy-half", "--observer", "toy-failing(at=cell)", "--out", "c")

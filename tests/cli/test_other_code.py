@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiers import few
 
 TOY = Path(__file__).with_name("toy.py")
 METRIC = ("torch.cdist(arm.samples, CENTRES).min(1).values", "torch.cdist(arm.samples, CENTRES).max(1).values")
@@ -26,7 +27,9 @@ def measured(command: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("arguments", "what"), [(STUDY, "trial"), (COMPARISON, "cell")], ids=["study", "compare"])
+@pytest.mark.parametrize(
+    ("arguments", "what"), few([(STUDY, "trial"), (COMPARISON, "cell")], (STUDY, "trial")), ids=["study", "compare"]
+)
 def test_what_other_code_measured_is_measured_anew(arguments: tuple[str, ...], what: str, cli: Any) -> None:
     plugin = Path("mine.py")
     plugin.write_text(TOY.read_text())

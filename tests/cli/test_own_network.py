@@ -114,6 +114,7 @@ print(identity(resolve(copied, registry).models["synthetic"]), identity(resolve(
 """
 
 
+@pytest.mark.slow
 def test_edited_code_or_weights_are_another_network(cli: Any) -> None:
     """Of a copy that is fine-tuned, and of a training; in processes of their own, for a module is imported once."""
     for name, text in SPLIT.items():

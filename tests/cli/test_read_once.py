@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from tiers import few
 
 from guideplug.files import reading
 from guideplug.registry.registry import Registry
@@ -178,8 +179,14 @@ RUNS: list[tuple[Callable[..., list[object]], int, int]] = [
 ]
 """What prepares a command and gives its line, how many runs it resolves, and how many of them it tries."""
 
+FAST = (of_run, of_run_of_a_file, of_sample_of_a_model, of_compare, of_study, of_explain, of_evaluate)
 
-@pytest.mark.parametrize(("line", "resolved", "tried"), RUNS, ids=lambda value: getattr(value, "__name__", ""))
+
+@pytest.mark.parametrize(
+    ("line", "resolved", "tried"),
+    few(RUNS, *(case for case in RUNS if case[0] in FAST)),
+    ids=lambda value: getattr(value, "__name__", ""),
+)
 def test_each_file_is_read_once_and_each_run_resolved_once(
     line: Callable[..., list[object]],
     resolved: int,

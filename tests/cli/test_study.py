@@ -69,6 +69,7 @@ def test_guides_may_have_seeds_of_their_own(cli: Any) -> None:
     assert float(found["6", "2.0"]) == measured
 
 
+@pytest.mark.slow
 def test_several_processes_and_one_give_the_same_numbers(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("study", WEIGHTS, *SMALL, "--out", "one")
     monkeypatch.setenv("GUIDEPLUG_STORE", str(cli.store) + "2")
@@ -88,6 +89,7 @@ def test_networks_and_trials_that_are_there_are_not_done_again(cli: Any) -> None
     assert trials("w") == before
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_and_ends_the_same(cli: Any) -> None:
     cli("study", WEIGHTS, *SMALL, "--out", "whole")
     environment = {**os.environ, "GUIDEPLUG_STORE": str(cli.store) + "2", "TOY_PAUSE": "0.02"}

@@ -10,9 +10,8 @@ QUICK = {"run": (8, 2), "compare": (2, 1), "study": (3, 1)}
 """Points and random times of each command."""
 
 
-@pytest.mark.parametrize(
-    "name", ["run", *(pytest.param(name, marks=pytest.mark.slow) for name in QUICK if name != "run")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUICK)
 def test_killed_at_any_moment_it_goes_on_to_the_same_bits(nursery: Nursery, name: str, tmp_path: Path) -> None:
     points, times = QUICK[name]
     seed = random.SystemRandom().randrange(10**6)

@@ -60,6 +60,7 @@ def test_the_interval_is_students_with_the_corrected_variance() -> None:
     assert held_out_interval([0.1, 0.1, 0.1]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "seed"), [(5, 1), (8, 2)])
 def test_false_differences_are_few_where_no_candidate_is_better(seeds: int, seed: int) -> None:
     """Ten candidates along a curve whose neighbours are alike; 2,000 repetitions, standard error .5 %."""

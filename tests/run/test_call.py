@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from tiers import few
 
 import guideplug
 from guideplug import Denoiser, GuideplugError, Guider, Listener, option
@@ -274,14 +275,14 @@ def test_progress_where_it_is_wanted_and_listeners(capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(
     "statements",
-    [
+    few([
         "import guideplug; called = guideplug.run",
         "import guideplug.run.resolve; called = guideplug.run; guideplug.run.resolve.resolve",
         "import guideplug.run.call; called = guideplug.run; guideplug.run.call.run",
         "from guideplug import run as called",
         "from guideplug.run.call import run as called",
-    ],
-)
+    ], "import guideplug; called = guideplug.run", "from guideplug.run.call import run as called"),
+)  # fmt: skip
 def test_one_name_is_a_package_and_a_call(statements: str) -> None:
     check = (
         f"{statements}\nimport inspect, sys\n"

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from tiers import few
 
 from guideplug.cli.main import main
 from guideplug.files.tensors import read_tensors
@@ -100,7 +101,12 @@ def check_resumable(status: str = "interrupted") -> None:
 
 
 @pytest.mark.parametrize(
-    "event", ["step 1", "trained 1", "train 2", "step 4", "sample 1", "sample 55", "sampled 1", "measure 2"]
+    "event",
+    few(
+        ["step 1", "trained 1", "train 2", "step 4", "sample 1", "sample 55", "sampled 1", "measure 2"],
+        "step 4",
+        "sampled 1",
+    ),
 )
 def test_interrupted_at_an_event_and_resumed(
     event: str, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -116,6 +122,7 @@ def test_interrupted_at_an_event_and_resumed(
     assert "finished" in invoke("run", "--resume", "out", code=2).stderr
 
 
+@pytest.mark.slow
 def test_interrupted_again_and_again(undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_INTERRUPT", "step 1")
     invoke(*ARGUMENTS, "--out", "out", code=130)
@@ -255,8 +262,8 @@ def logged(pattern: str) -> Callable[[], bool]:
     return lambda: path.is_file() and re.search(pattern, path.read_text()) is not None
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("when", ["training", pytest.param("sampling", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("number", "code"), few([(signal.SIGINT, 130), (signal.SIGTERM, 143)], (signal.SIGTERM, 143)))
+@pytest.mark.parametrize("when", few(["training", "sampling"], "training"))
 def test_a_signal_leaves_a_folder_that_can_be_resumed(
     number: signal.Signals, code: int, when: str, undisturbed: dict[str, Any], running: Any
 ) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiers import few
 
 from guideplug import Registry
 from guideplug.testing.imports import imported
@@ -13,11 +14,14 @@ torch.set_num_threads(1)
 
 REGISTRY = Registry.installed()
 PLUGINS = {plugin.name: plugin for plugin in REGISTRY.plugins[1:]}
-SLOW = {"digits", "mixture", "studies", "tree"}
-"""Their tests hold what they offer to the laws; all of the kit, on all of them, takes a minute more."""
+CHECKED = {"digits", "mixture", "studies", "tree"}
+"""`.ci/run` checks them with ``guideplug plugins check``."""
 
 
-@pytest.mark.parametrize("name", sorted(PLUGINS.keys() - SLOW))
+FAST = ("autoguidance", "cfg", "edm", "jest", "random", "unbiased")
+
+
+@pytest.mark.parametrize("name", few(sorted(PLUGINS.keys() - CHECKED), *FAST))
 def test_a_plugin_keeps_the_laws(name: str) -> None:
     broken = {
         (checked.what, finding.law): finding.reason
@@ -28,6 +32,7 @@ def test_a_plugin_keeps_the_laws(name: str) -> None:
     assert broken == {}
 
 
+@pytest.mark.slow
 def test_no_import_is_slow() -> None:
     costs = imported({name: plugin.origin for name, plugin in PLUGINS.items()})
     assert {name: cost for name, cost in costs.items() if cost.heavy or cost.error} == {}

@@ -216,8 +216,12 @@ def estimates(scores: np.ndarray, gains: list[float], size: int, features: np.nd
     return np.einsum("db,fdb->df", factors, features[:, indices]) / indices.shape[1]
 
 
+MANY = [([0.0, 2.0, 3.0], 3), ([1.0, 1.5], 4), ([2.0, 2.0], 1)]
+
+
 @pytest.mark.parametrize(
-    ("gains", "size"), [([0.0, 1.5, 0.7], 2), ([0.0, 2.0, 3.0], 3), ([1.0, 1.5], 4), ([2.0, 2.0], 1), ([1.0], 5)]
+    ("gains", "size"),
+    [([0.0, 1.5, 0.7], 2), *(pytest.param(*case, marks=pytest.mark.slow) for case in MANY), ([1.0], 5)],
 )
 def test_importance_estimates_the_mean_over_all_candidates_without_bias(gains: list[float], size: int) -> None:
     scores = np.random.default_rng(31).normal(0.0, 1.0, 12)

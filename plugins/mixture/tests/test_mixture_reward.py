@@ -75,6 +75,7 @@ class Shop:
         pass
 
 
+@pytest.mark.slow
 def test_a_fit_for_it_guides_more_and_raises_its_mean(fit: Any) -> None:
     """Of exact networks, so that nothing but the reward asks for guidance."""
     task, sigma = fit.task, 0.8

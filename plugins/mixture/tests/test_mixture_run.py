@@ -30,8 +30,8 @@ def call(*args: object, code: int = 0) -> Result:
 @pytest.mark.parametrize(
     ("task", "guider", "selector"),
     [
-        ("gaussian(count=40)", "sims", "none"),
-        ("gaussian(count=none)", "autoguidance", "early-jest"),
+        pytest.param("gaussian(count=40)", "sims", "none", marks=pytest.mark.slow),
+        pytest.param("gaussian(count=none)", "autoguidance", "early-jest", marks=pytest.mark.slow),
         ("mixture", "blend([cfg, sims])", "early-jest"),
         ("mixture(labels=false, count=40)", "autoguidance", "none"),
     ],

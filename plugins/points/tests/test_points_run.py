@@ -69,6 +69,7 @@ def test_a_bad_file_stops_a_run_before_anything_is_made(rings: Path) -> None:
     assert "label is 'rings', no column is called so (did you mean 'ring'?)" in unknown.stderr
 
 
+@pytest.mark.slow
 def test_an_edited_file_never_finds_the_old_network(rings: Path) -> None:
     own = Path("own.csv")
     own.write_text(rings.read_text())

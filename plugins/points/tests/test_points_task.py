@@ -30,6 +30,7 @@ def read(text: str) -> Points:
     return cast(Points, Reader(REGISTRY).expression(text, Task))
 
 
+@pytest.mark.slow
 def test_the_laws_of_tasks_and_networks(rings: Path, cloud: Path) -> None:
     for task in (Points(str(rings), "ring"), Points(str(rings), columns=("north", 1)), Points(str(cloud))):
         check_task(task)

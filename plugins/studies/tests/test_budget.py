@@ -153,6 +153,7 @@ def test_no_budgets_or_omegas_are_refused(options: dict[str, Any]) -> None:
         evolve(STUDY, **options)
 
 
+@pytest.mark.slow
 def test_a_tiny_one_is_carried_out(tmp_path: Path) -> None:
     study = Budget(
         task=Expression("tree"), budgets=(2, 4), omegas=(1.0,), count=8, seeds=(0, 1), samples=8,

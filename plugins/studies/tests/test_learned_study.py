@@ -177,7 +177,14 @@ def without(found: Findings, **axes: Any) -> Findings:
     return Findings(rows, found.better)
 
 
-@pytest.mark.parametrize("axes", [{"arm": "none"}, {"arm": "constant"}, {"arm": "learned"}, {"seed": 1}])
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"arm": "none"},
+        {"seed": 1},
+        *(pytest.param({"arm": arm}, marks=pytest.mark.slow) for arm in ("constant", "learned")),
+    ],
+)
 def test_arms_and_seeds_without_values_are_dashes(axes: dict[str, Any], tmp_path: Path) -> None:
     report = STUDY.report(without(findings({**WORSE, **BETTER}, {"80it": 0.0, "4it": 0.5}), **axes))
     row = dict(zip(report.tables["differences"].columns, report.tables["differences"].rows[1], strict=True))
