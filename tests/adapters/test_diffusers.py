@@ -74,10 +74,8 @@ def diffusers_guidance(conditional, unconditional):
     """The guided noise by the guider that diffusers' modular pipelines use."""
     guider = diffusers.guiders.ClassifierFreeGuidance(guidance_scale=CFG_WEIGHT)
     guider.set_state(step=0, num_inference_steps=1, timestep=None)
-    batches = guider.prepare_inputs({"noise": (conditional, unconditional)})
-    for batch in batches:
-        batch.noise_pred = batch.noise
-    return guider(batches).pred
+    guided = guider.forward(conditional, unconditional)
+    return guided[0] if isinstance(guided, tuple) else guided.pred  # a tuple in diffusers 0.35
 
 
 def noise(network, x, sigma, time, prompts):

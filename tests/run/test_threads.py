@@ -9,7 +9,7 @@ from typing import Any, final
 import pytest
 import torch
 from attrs import evolve, frozen
-from guideplug.laboratory import planned
+from guideplug.experiments.studies import planned
 from torch import Tensor, nn
 
 from guideplug import Condition, Domain, Leaf, Network, Recipe, Task, Train, TrainOptions
