@@ -25,7 +25,7 @@ OPTIONS = [
     for option in command.params
     if isinstance(option, click.Option)
 ]
-SINGLE = [(p, c, o) for p, c, o in OPTIONS if not o.multiple and not o.is_flag]
+SINGLE = [(p, c, o) for p, c, o in OPTIONS if not o.multiple and not o.is_flag and not o.hidden]
 PAIRS = [(p, c, o) for p, c, o in OPTIONS if o.multiple and "=" in (o.metavar or "")]
 TWO_WAYS = [(p, c, o) for p, c, o in OPTIONS if o.is_flag and o.secondary_opts]
 

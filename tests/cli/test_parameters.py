@@ -148,7 +148,8 @@ def test_a_command_carries_on_with_none(cli, path, command, one) -> None:
 def test_none_where_one_is_needed(cli, called, path, command, one, text) -> None:
     said = cli.error(*line(path, command, one, value(one, text)))
     name = one.opts[0] if isinstance(one, click.Option) else one.name.upper()
-    assert said.startswith(f"error: {name} {value(one, text)}: a {one.type.kind} is needed: ")
+    article = "an" if one.type.kind == "executor" else "a"
+    assert said.startswith(f"error: {name} {value(one, text)}: {article} {one.type.kind} is needed: ")
     assert "give a file" in said or "name one that guideplug plugins list shows" in said
     assert (f"or leave {name} out" in said) != one.required
     assert called == []
