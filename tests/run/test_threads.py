@@ -9,12 +9,12 @@ from typing import Any, final
 import pytest
 import torch
 from attrs import evolve, frozen
-from guideplug.experiments.studies import planned
 from torch import Tensor, nn
 
 from guideplug import Condition, Domain, Leaf, Network, Recipe, Task, Train, TrainOptions
 from guideplug.config import Reader
 from guideplug.errors import ConfigError
+from guideplug.experiments.studies import planned
 from guideplug.registry.registry import Registry
 from guideplug.run import threads
 from guideplug.run.resolve import Request, RunConfig, read_file, resolve, to_toml
