@@ -1,4 +1,4 @@
-"""How long a training lasts: iterations, examples back-propagated, or seconds."""
+"""The duration of a training: iterations, examples back-propagated, or seconds."""
 
 import math
 from typing import Literal
@@ -17,10 +17,10 @@ _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 @attrs.frozen
 class Duration:
-    """A length of training.
+    """A duration of training.
 
     Args:
-        amount: how many, positive and finite; iterations and examples are whole.
+        amount: positive and finite; a whole number for iterations and examples.
         unit: "it" (optimiser steps), "ex" (examples back-propagated) or "s" (seconds of training).
     """
 
@@ -35,10 +35,10 @@ class Duration:
 
     @classmethod
     def of(cls, value: object) -> "Duration":
-        """The duration that a text such as ``512it``, ``3.3Mex``, ``90s``, ``10m`` or ``2h`` means.
+        """The duration of a text such as ``512it``, ``3.3Mex``, ``90s``, ``10m`` or ``2h``.
 
         Raises:
-            ConfigError: it is none.
+            ConfigError: the value is not a duration.
         """
         if isinstance(value, Duration):
             return value
@@ -60,11 +60,11 @@ class Duration:
         raise ConfigError(f"{shown} is no duration: write iterations 512it, examples 3.3Mex, or time 90s, 10m, 2h")
 
     def part(self, share: float) -> "Duration":
-        """A share of it; iterations and examples rounded up."""
+        """A share of the duration; iterations and examples are rounded up."""
         amount = self.amount * share
         if self.unit == "s":
             return Duration(amount, "s")
-        # rounded first: a share of .55 of 100 must not become 56 by a rounding error
+        # rounded first, so that .55 of 100 does not become 56 by a rounding error
         return Duration(float(max(math.ceil(round(amount, 6)), 1)), self.unit)
 
     def __str__(self) -> str:
@@ -72,6 +72,6 @@ class Duration:
 
     @property
     def quantity(self) -> Quantity:
-        """Itself as a value of the grammar."""
+        """The duration as a value of the grammar."""
         amount = int(self.amount) if self.amount == int(self.amount) else self.amount
         return Quantity(amount, self.unit)

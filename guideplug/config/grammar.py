@@ -26,7 +26,7 @@ character  = ? any but a backslash, control characters (save tab and newline), U
 ```
 
 A text has at most 4,000 characters and 40 levels of brackets, and its numbers fit into a float. Every error is one
-`ExpressionError` that points into the text. Reading takes linear time. docs/grammar.md explains all this to users.
+`ExpressionError` that points into the text. Parsing takes linear time. docs/grammar.md is the documentation for users.
 """
 
 import re
@@ -72,11 +72,11 @@ _RANGE = re.compile(rf"({_DECIMAL}):({_DECIMAL}):({_DECIMAL})")
 _CLOSING: Final = {"(": ")", "[": "]"}
 
 
-# Text for people: where an error is, and how a shell wants to be told.
+# Text of messages: positions of errors, and quoting for shells.
 
 
 def _piece(text: str) -> str:
-    """A part of an expression, short enough to be named in a message."""
+    """A part of an expression, shortened for a message."""
     return visible(text if len(text) <= 30 else f"{text[:13]}...{text[-13:]}")
 
 
@@ -88,12 +88,12 @@ def at_column(text: str, offset: int) -> str:
 
 
 def shell_quote(text: str) -> str:
-    """`text` as one argument of a shell; in double quotes where it has single ones and nothing a shell expands."""
+    """`text` as one argument of a shell; double-quoted if it has single quotes and nothing that a shell expands."""
     return f'"{text}"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
 
 
 class _Unbalanced(ExpressionError):
-    """A bracket or quote without its partner, which mostly means that a shell split the expression."""
+    """An unmatched bracket or quote, usually because a shell split the expression."""
 
     def __init__(self, message: str, whole: str) -> None:
         super().__init__(message)
@@ -101,7 +101,7 @@ class _Unbalanced(ExpressionError):
 
 
 def _hint(whole: str) -> str:
-    """How to quote what was probably meant; without the example where the guess is long or wrong."""
+    """How to quote the probably intended expression; without an example if the guess is long or wrong."""
     hint = "; in a shell, quote the whole expression"
     try:
         if not whole.startswith("..."):
@@ -273,7 +273,7 @@ class _Parser:
 
 
 def parse(text: str) -> Value:
-    """The tree of the expression `text`; raises `ExpressionError`, and nothing else, where there is none."""
+    """The tree of the expression `text`; raises only `ExpressionError`, for an invalid text."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"the expression has {len(text):,} characters, more than {MAX_LENGTH:,}; shorten it")
     if not text.strip(" \t\n"):

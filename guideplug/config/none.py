@@ -1,4 +1,4 @@
-"""The word "none" where a text stands for a value: neither TOML nor a command line has a null."""
+"""The word "none" as a null value in texts: neither TOML nor a command line has a null."""
 
 from typing import Final
 
@@ -9,5 +9,5 @@ NONE: Final = "none"
 
 
 def means_none(value: object) -> bool:
-    """Whether a value is the word, in any case and with spaces around it."""
+    """Whether a value is the word "none", ignoring case and surrounding spaces."""
     return isinstance(value, str) and value.strip().lower() == NONE

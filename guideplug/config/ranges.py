@@ -1,7 +1,7 @@
-"""Ranges in expressions: ``autoguidance(weight=1:3:0.5)`` is five of them.
+"""Ranges in expressions: ``autoguidance(weight=1:3:0.5)`` stands for five expressions.
 
 Each range is an axis of a grid, whose first axis varies slowest. ``zip(EXPR)``, around an expression or a part of one,
-makes one axis of the ranges inside it, which go side by side:
+makes one axis of the ranges inside it, which vary together:
 
     blend([cfg(weight=1:3:1), autoguidance(weight=1:3:1)])         nine expressions
     zip(blend([cfg(weight=1:3:1), autoguidance(weight=1:3:1)]))    three, with equal weights
@@ -21,17 +21,17 @@ from guideplug.errors import ConfigError, visible
 __all__ = ["along_range", "expand_ranges", "without_ranges"]
 
 Axis: TypeAlias = list[tuple[str, Range]]
-"""Ranges that go side by side, in the order of the text, each with the name of its option or an empty text."""
+"""Ranges that vary together, in the order of the text, each with the name of its option or an empty text."""
 
 MOST = 1000
 
 
 def expand_ranges(text: str) -> list[str]:
-    """The expressions that one with ranges stands for, every combination of its axes; ends are included.
+    """The expressions of an expression with ranges: every combination of its axes, ends included.
 
     Raises:
-        ExpressionError: it does not follow the grammar.
-        ConfigError: a range has no number, there are more than a thousand combinations, or a ``zip(...)`` has no range
+        ExpressionError: the text does not follow the grammar.
+        ConfigError: a range is empty, there are more than a thousand combinations, or a ``zip(...)`` has no range
             or ranges of different counts.
     """
     value = parse(text)
@@ -45,15 +45,15 @@ def expand_ranges(text: str) -> list[str]:
 
 
 def along_range(text: str) -> list[tuple[str, float, str]]:
-    """An expression along its one axis: the option it is given to, its number, and the expression there; ends included.
+    """The option, the number and the expression at each place of an expression's one axis, ends included.
 
-    Of ranges that go side by side the first gives option and number: ``zip(blend([cfg(weight=1:3:0.5),
+    Of ranges that vary together the first determines option and number: ``zip(blend([cfg(weight=1:3:0.5),
     autoguidance(weight=1:3:0.5)]))`` is five expressions.
 
     Raises:
-        ExpressionError: it does not follow the grammar.
-        ConfigError: it has no range, or several that are axes of a grid; the first is given without the name of its
-            option; a range has no number; or a ``zip(...)`` has no range or ranges of different counts.
+        ExpressionError: the text does not follow the grammar.
+        ConfigError: it has no range, or several that are axes of a grid; the first is a positional argument; a range is
+            empty; or a ``zip(...)`` has no range or ranges of different counts.
     """
     value = parse(text)
     axes = list(_axes(value, text))
@@ -70,7 +70,7 @@ def along_range(text: str) -> list[tuple[str, float, str]]:
 
 
 def _paired(axes: list[Axis], text: str) -> str:
-    """How to write a grid whose ranges were meant to go side by side."""
+    """The text of a grid with its ranges zipped, for a message."""
     counts = [len(_side_by_side(axis, text)) for axis in axes]
     if len(set(counts)) == 1:
         return f"for ranges side by side write {shell_quote(visible(f'zip({text})'))}"
@@ -79,10 +79,10 @@ def _paired(axes: list[Axis], text: str) -> str:
 
 
 def without_ranges(text: str) -> str:
-    """An expression without the options that are ranges, and without ``zip(...)``: the name of a curve.
+    """An expression without range options and ``zip(...)``, as the name of a curve.
 
     Raises:
-        ExpressionError: it does not follow the grammar.
+        ExpressionError: the text does not follow the grammar.
     """
     return format_value(_plain(parse(text)))
 
@@ -106,7 +106,7 @@ def _unpaired(value: Value) -> Value:
 
 
 def _axes(value: Value, text: str, name: str = "") -> Iterator[Axis]:
-    """The axes in the order of the text; ``name`` is the option that the value is given to."""
+    """The axes in the order of the text; ``name`` is the option of the value."""
     match value:
         case Range():
             yield [(name, value)]
@@ -130,7 +130,7 @@ def _axes(value: Value, text: str, name: str = "") -> Iterator[Axis]:
 
 
 def _side_by_side(axis: Axis, text: str) -> list[tuple[float | int, ...]]:
-    """The numbers of an axis, one for each of its ranges, at each of its places."""
+    """The numbers of an axis at each place, one per range."""
     numbers = [_numbers(one, text) for _, one in axis]
     if len({len(several) for several in numbers}) > 1:
         counts = " and ".join(str(len(several)) for several in numbers)
@@ -141,12 +141,12 @@ def _side_by_side(axis: Axis, text: str) -> list[tuple[float | int, ...]]:
 
 
 def _at(value: Value, place: tuple[tuple[float | int, ...], ...]) -> str:
-    """The expression at a place of its grid, given as the numbers of each axis."""
+    """The expression at a place of its grid, given by the numbers of each axis."""
     return format_value(_filled(value, itertools.chain(*place)))
 
 
 def _filled(value: Value, numbers: Iterator[float | int]) -> Value:
-    """The value without ``zip(...)``, its ranges replaced, in the order of the text, by numbers."""
+    """The value without ``zip(...)``, its ranges replaced by numbers in the order of the text."""
     match value:
         case Range():
             return Literal(next(numbers))
@@ -162,12 +162,12 @@ def _filled(value: Value, numbers: Iterator[float | int]) -> Value:
 
 
 def _piece(value: Value, text: str) -> str:
-    """A part of an expression as it is written."""
+    """A part of an expression as written."""
     return visible(text[slice(*value.span)])
 
 
 def _numbers(spread: Range, text: str) -> list[float | int]:
-    """The numbers of a range, in decimals as they are written: 0.1 three times is 0.3."""
+    """The numbers of a range in decimal arithmetic: three times 0.1 is 0.3."""
     typed = text[slice(*spread.span)]
     message = f"the range {typed}"
     whole = all(isinstance(part, int) for part in (spread.start, spread.stop, spread.step))
@@ -187,7 +187,7 @@ def _numbers(spread: Range, text: str) -> list[float | int]:
 
 
 def _empty(typed: str, start: Decimal, stop: Decimal, step: Decimal) -> str:
-    """Why a range has no number, and what to write; nothing where it has one."""
+    """The reason why a range is empty, with advice; empty if it is not."""
     first, last, each = typed.split(":")
     if step == 0:
         return f"its step is 0; give one that leads from {first} to {last}, as in 1:3:0.5"

@@ -1,8 +1,8 @@
-"""What every strategy is: a final, frozen attrs class whose fields are its options.
+"""Strategies: final, frozen attrs classes whose fields are their options.
 
-A strategy has a ``name``, a ``kind`` (guider, weight, selector, sampler, denoiser, task, recipe, metric), and the paper
-it comes from. Its fields are made with `option`, which keeps help and unit beside the default, so that the command
-line, the documentation and the error messages tell the same story.
+A strategy has a ``name``, a ``kind`` (guider, weight, selector, sampler, denoiser, task, recipe, metric), and the
+source of its method. Its fields are declared with `option`, which holds help and unit beside the default, for the
+command line, the documentation and error messages.
 """
 
 import abc
@@ -28,14 +28,14 @@ __all__ = [
 ]
 
 Expression = NewType("Expression", str)
-"""An option that holds a constructor expression as text, such as a guider with a range; quotes may be left out."""
+"""An option that holds a constructor expression as text, such as a guider with a range; quotes are optional."""
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], Any]
 
 
 @attrs.frozen
 class Source:
-    """Where a method comes from: enough to find it and to cite it."""
+    """The source of a method, with the data of a citation."""
 
     authors: str
     year: int
@@ -52,27 +52,27 @@ class Strategy(abc.ABC):
     """A plugin's class: guider, weight schedule, selector, sampler, denoiser, task, recipe or metric."""
 
     kind: ClassVar[str]
-    """Which hook it is offered through; set by the abstract class of the kind."""
+    """The kind, and the hook of plugins for it; set by the abstract class of the kind."""
     name: ClassVar[str]
-    """What users call it: lower case, words joined by ``-``."""
+    """The name in expressions: lower case, words joined by ``-``."""
     source: ClassVar[Source | None] = None
-    """The paper and equation, or None for what needs no reference."""
+    """The paper and equation, or None if no reference is needed."""
     decides: ClassVar[bool] = True
     """Whether networks or samples may depend on it; see `decides_nothing`."""
 
     @classmethod
     def summary(cls) -> str:
-        """The first line of its docstring, or its name where it has none."""
+        """The first line of the docstring, or the name without one."""
         return (cls.__doc__ or cls.name).strip().splitlines()[0]
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
-        """Values for the options that must be given, with which ``guideplug plugins check`` tries it.
+        """Values of the required options for ``guideplug plugins check``.
 
-        Needed only for what it cannot choose by itself: texts, files, code. Numbers and other strategies it can.
+        Needed only for texts, files and code; the command chooses numbers and other strategies itself.
 
         Args:
-            folder: a new folder, for files that the options name.
+            folder: a new folder for files named by the options.
         """
         return {}
 
@@ -81,11 +81,10 @@ T = TypeVar("T")
 
 
 def decides_nothing(what: T) -> T:
-    """Mark a method, or a class, that shows, measures or reports, so that no network depends on it.
+    """Mark a method or a class that shows, measures or reports: no network depends on it.
 
-    Its code is no part of a network's identity, nor is that of the methods that override it, unless something that
-    does decide names it. The mark is read from the source (`guideplug.store.source`); a class also has
-    ``decides`` false.
+    Its code, and that of overriding methods, is excluded from the identities of networks, unless code that is included
+    names it. The mark is read from the source (`guideplug.store.source`); a class also has ``decides`` false.
     """
     if isinstance(what, type):
         what.decides = False  # type: ignore[attr-defined]
@@ -106,14 +105,14 @@ def option(
     """A field of a strategy, with its help and its unit.
 
     Args:
-        default: the value when none is given; without one the option must be given.
-        help: what it does, in a sentence without a full stop.
+        default: the default value; without one the option is required.
+        help: its meaning, in a sentence without a full stop.
         unit: the unit of the value, such as "data units" or "iterations".
         validator: attrs validators; `positive`, `non_negative`, `finite`, `at_least` and `between` are here.
-        factory: makes the default, instead of ``default``.
+        factory: a function that returns the default, instead of ``default``.
         converter: applied to the given value before validation.
-        identity: False where it changes no weight, only what is stored beside: no part of a recipe's identity.
-        decides: the old spelling of ``identity``, which goes with the next release.
+        identity: False if it changes no weight, only further stored files: excluded from a recipe's identity.
+        decides: the old spelling of ``identity``, removed in the next release.
     """
     if decides is not None:
         warnings.warn(
@@ -142,13 +141,13 @@ def finite(instance: object, attribute: "attrs.Attribute[Any]", value: object) -
 
 
 def positive(instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
-    """Refuse what is not a finite number above 0."""
+    """Refuse values other than finite numbers above 0."""
     if not 0 < value < math.inf:
         _fail(attribute, value, "positive and finite")
 
 
 def non_negative(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-    """Refuse what is not a finite number of at least 0, and a weight schedule that falls below 0."""
+    """Refuse values other than finite numbers of at least 0, and weight schedules that fall below 0."""
     least = getattr(value, "least", value)
     if not 0 <= least < math.inf:
         shown = repr(value) if least is value else f"{value}, which falls to {least:g}"

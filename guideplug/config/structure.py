@@ -1,10 +1,10 @@
-"""From values of the grammar, or of TOML, to strategies and back.
+"""Conversion between values of the grammar or of TOML and strategies.
 
-`Reader.read` checks every option against its declared type and never converts silently: a string is no number, "false"
-no boolean, 3.0 no integer. Errors name the path to the value, the option, what was expected, and the nearest known
-name. `write` is the way back: ``read(write(strategy)) == strategy``, with every option spelled out.
+`Reader.read` checks every option against its declared type and never converts silently: a string is not a number,
+"false" not a boolean, 3.0 not an integer. Errors name the path to the value, the option, the expected type, and the
+nearest known name. `write` is the inverse: ``read(write(strategy)) == strategy``, with every option spelled out.
 
-Names are looked up in a `Catalog`, which the registry of plugins is; nothing here knows any plugin.
+Names are looked up in a `Catalog`, such as the registry of plugins.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ __all__ = ["Catalog", "Reader", "replace_option", "short", "write"]
 
 
 class Catalog(Protocol):
-    """Where names are looked up."""
+    """The catalog in which names are looked up."""
 
     def find(self, kind: str, name: str) -> type[Strategy] | str:
         """The class of a strategy, or the expression of a preset. Raises `UnknownName` or `PluginError`."""
@@ -55,9 +55,9 @@ class Reader:
 
     Args:
         catalog: the known strategies.
-        named: values that a bare word stands for, by type: for instance the recipes of other roles.
-        unstated: what options without a default are when they are not given, by name; for instance the main recipe's.
-        inherited: what options are when they are not given, whatever their default, by kind and name.
+        named: values of bare words, by type: for instance the recipes of other roles.
+        unstated: values of omitted options without a default, by name; for instance those of the main recipe.
+        inherited: values of omitted options that replace their defaults, by kind and name.
     """
 
     catalog: Catalog
@@ -66,10 +66,10 @@ class Reader:
     inherited: Mapping[tuple[str, str], Any] = attrs.field(factory=dict)
 
     def expression(self, text: str, kind: type[Strategy], path: str = "") -> Any:
-        """The strategy that an expression means.
+        """The strategy of an expression.
 
         Raises:
-            ExpressionError, ConfigError, UnknownName, PluginError: what is wrong, and where.
+            ExpressionError, ConfigError, UnknownName, PluginError: the expression is invalid; the message names where.
         """
         return self.read(parse(text), kind, path or kind.kind)
 
@@ -119,7 +119,7 @@ class Reader:
 
     def _union(self, value: object, choices: tuple[Any, ...], path: str) -> Any:
         constant = value.value if isinstance(value, Constant) else value
-        plain = isinstance(value, str)  # of TOML, which has no null: there, none is a text
+        plain = isinstance(value, str)  # in TOML, which has no null, none is a text
         if means_none(constant) and (plain or str not in choices):
             constant = None
         if constant is None and type(None) in choices:
@@ -139,7 +139,7 @@ class Reader:
         raise errors[-1]
 
     def _knows(self, value: object, kind: Any) -> bool:
-        """Whether the name that a value begins with is one of a kind of strategies."""
+        """Whether the name at the beginning of a value is a strategy of a kind."""
         if not (isinstance(kind, type) and issubclass(kind, Strategy)):
             return False
         tree = parse(value) if isinstance(value, str) and value.strip() else value
@@ -186,7 +186,7 @@ class Reader:
         if isinstance(value, str):
             value = parse(value)
         if isinstance(value, Word):
-            with contextlib.suppress(ValueError):  # a path is a word, but no name
+            with contextlib.suppress(ValueError):  # a path is a word, but not a name
                 value = Call(strategy_name(value.text), span=value.span)
         if not isinstance(value, Call):
             _wrong(value, path, f"a {kind.kind}, one of {', '.join(self.catalog.names(kind.kind))}")
@@ -241,13 +241,13 @@ class Reader:
         return built
 
     def replaced(self, instance: Any, option: str, value: object, path: str) -> Any:
-        """``instance`` with one option changed: its own, or that of the one strategy inside that has it.
+        """``instance`` with one option changed: its own, or that of the only inner strategy with the option.
 
         Args:
             option: a name, or names joined by dots for a strategy inside a strategy.
 
         Raises:
-            ConfigError: no such option, several inside that have it, or a value that does not fit.
+            ConfigError: no such option, several inner strategies with it, or an invalid value.
         """
         head, _, rest = field_name(option).partition(".")
         fields = _fields(type(instance)) if _all_options(instance) else {}
@@ -259,7 +259,7 @@ class Reader:
                 changed = self.read(value, attribute.type, f"{path}.{head}")
             return replace_option(instance, head, changed, path)
         holders = [key for key in fields if head in _all_options(getattr(instance, key))]
-        # A group of options, such as a training's, comes before strategies inside that have an option of the name.
+        # A group of options, such as a training's, has priority over inner strategies with the option.
         groups = [key for key in holders if not isinstance(getattr(instance, key), Strategy)]
         holders = groups if len(groups) == 1 else holders
         if len(holders) == 1:
@@ -274,7 +274,7 @@ class Reader:
 
 
 def replace_option(instance: Any, name: str, value: Any, path: str) -> Any:
-    """``instance`` with one field replaced; a value that its validators refuse is a `ConfigError` naming ``path``."""
+    """``instance`` with one field replaced; `ConfigError` naming ``path`` for a value that its validators refuse."""
     try:
         return attrs.evolve(instance, **{name: value})
     except (ValueError, TypeError) as error:
@@ -282,7 +282,7 @@ def replace_option(instance: Any, name: str, value: Any, path: str) -> Any:
 
 
 def write(instance: Any) -> Value:
-    """A strategy, or any value an option may have, as a value of the grammar with every option spelled out."""
+    """A strategy, or any value of an option, as a value of the grammar with every option spelled out."""
     if isinstance(instance, Duration):
         return instance.quantity
     if isinstance(instance, Strategy) or attrs.has(type(instance)):
@@ -299,7 +299,7 @@ def write(instance: Any) -> Value:
 def short(strategy: Strategy) -> str:
     """A strategy as an expression with only the options that differ from their defaults.
 
-    The first required option goes without its name, and so do numbers that follow it and are required too.
+    The first required option is positional, and so are required numbers that follow it.
     """
     call = write(strategy)
     assert isinstance(call, Call)
@@ -332,7 +332,7 @@ def _fields(cls: type) -> "dict[str, attrs.Attribute[Any]]":
 
 
 def _all_options(instance: Any) -> dict[str, None]:
-    """The options of a strategy and of those inside it."""
+    """The options of a strategy and of its inner strategies."""
     if not attrs.has(type(instance)) or isinstance(instance, Duration):
         return {}
     fields = _fields(type(instance))
@@ -341,7 +341,7 @@ def _all_options(instance: Any) -> dict[str, None]:
 
 
 def _holder(cls: type, fields: "Mapping[str, attrs.Attribute[Any]]", option: str) -> str | None:
-    """The field whose type has the option, for options groups that are plain attrs classes."""
+    """The field whose type has the option, for option groups that are plain attrs classes."""
     for key, attribute in fields.items():
         kind = attribute.type
         if isinstance(kind, type) and attrs.has(kind) and kind is not Duration and option in _fields(kind):
@@ -373,7 +373,7 @@ def _value(raw: object) -> Any:
         return ListValue(tuple(_value(item) for item in raw))
     if isinstance(raw, bool | int | float) or raw is None:
         return Constant(raw)
-    return raw  # a string or a table, read as the expected type decides
+    return raw  # a string or a table, read by the expected type
 
 
 def _text(value: object, path: str) -> str:
@@ -397,12 +397,12 @@ def _shown(value: object) -> str:
     nodes = Call | ListValue | Constant | Quantity | Range | Word
     try:
         return format_value(value) if isinstance(value, nodes) else repr(value)
-    except (TypeError, ValueError):  # of TOML: a table in it, or a text that no expression can hold
+    except (TypeError, ValueError):  # from TOML: a nested table, or a text that no expression can hold
         return repr(value)
 
 
 class _Unexpected(ConfigError):
-    """A value of another type than an option has."""
+    """A value of another type than the option's."""
 
     def __init__(self, value: object, path: str, expected: str) -> None:
         super().__init__(f"{path} is {_shown(value)}: expected {expected}")

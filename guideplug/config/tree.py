@@ -1,7 +1,7 @@
 """The values of constructor expressions as a tree, and the tree as text.
 
-Nodes are checked when they are made, so that every node has a text that reads back as it. A node's span is where it
-stands in its text, and no part of its value.
+Nodes are validated on construction, so that every node has a text that parses to it. A node's span is its position in
+the text, and is ignored in comparisons.
 """
 
 import re
@@ -37,7 +37,7 @@ WORD = re.compile(r"(?!\.[0-9])[A-Za-z_.~/][A-Za-z0-9_.~/:-]*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 CONSTANTS: Final[dict[str, bool | None]] = {"true": True, "false": False, "none": None}
 PAIRED: Final = "zip"
-"""The name of what makes ranges go side by side; no strategy has it."""
+"""The name of the construct whose ranges vary together; reserved, not a name of strategies."""
 ESCAPES: Final = {"\\": "\\", "'": "'", '"': '"', "n": "\n", "t": "\t"}
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -73,7 +73,7 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class Word(_Node):
-    """A bare word: a strategy without options, or a string, as the type that is expected decides."""
+    """A bare word: a strategy without options, or a string, depending on the expected type."""
 
     text: str
 
@@ -113,7 +113,7 @@ class ListValue(_Node):
 
 @dataclass(frozen=True, slots=True)
 class Quantity(_Node):
-    """A number and its unit, such as `512it`; what the unit means is decided elsewhere."""
+    """A number and its unit, such as `512it`; not interpreted here."""
 
     number: int | float
     unit: str
@@ -125,7 +125,7 @@ class Quantity(_Node):
 
 @dataclass(frozen=True, slots=True)
 class Range(_Node):
-    """`start:stop:step`; what it runs over is decided elsewhere."""
+    """`start:stop:step`; not expanded here."""
 
     start: int | float
     stop: int | float
@@ -179,7 +179,7 @@ def format_value(value: "Value | Plain") -> str:
     """The canonical text of a tree, or of a plain Python value (with trees in its lists).
 
     `parse(format_value(tree)) == tree` for every tree within the limits of length and nesting. A plain string is quoted
-    only where it would not read back as a word of the same text. Raises `ValueError` for a string with a control
+    only if it would not parse as a word of the same text. Raises `ValueError` for a string with a control
     character and for an integer that no float can hold, `TypeError` for values of other types.
     """
     match value:
@@ -209,5 +209,5 @@ def format_value(value: "Value | Plain") -> str:
         case int():
             return format_value(Literal(int(value)))
         case float():
-            return format_value(Literal(float(value)))  # also numpy's, whose repr is not a number
+            return format_value(Literal(float(value)))  # also NumPy's, whose repr is not a number
     raise TypeError(f"{type(value).__name__} is no value of an expression")

@@ -1,8 +1,8 @@
 """Nested strategies: one walk over them, and one way to rewrite them.
 
-A strategy lies in the options of another, in a table or a list of them, to any depth, as recipes of recipes and guiders
-of guiders do. Entered are attrs instances, mappings, lists and tuples, in their order; every other value is a leaf.
-`inner` and `rewrite_inner` go one level down, to the nearest instances of a kind; `walk` and `rewrite` go all the way.
+Strategies nest in the options of others, directly or in tables and lists, to any depth: recipes of recipes, guiders of
+guiders. Attrs instances, mappings, lists and tuples are entered, in their order; every other value is a leaf. `inner`
+and `rewrite_inner` go one level down, to the nearest instances of a kind; `walk` and `rewrite` visit all levels.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ V = TypeVar("V")
 
 
 def inner(value: Any, kind: type[T]) -> Iterator[T]:
-    """The nearest instances of ``kind`` inside a value: neither the value itself, nor what lies inside those."""
+    """The nearest instances of ``kind`` inside a value, without the value itself and without instances inside those."""
     for part in _parts(value):
         if isinstance(part, kind):
             yield part
@@ -26,12 +26,12 @@ def inner(value: Any, kind: type[T]) -> Iterator[T]:
 
 
 def walk(value: Any, kind: type[T], *, into: Callable[[T], bool] = lambda item: True) -> Iterator[T]:
-    """Every instance of ``kind`` in a value, the value included: each before those inside it, and once per place.
+    """Every instance of ``kind`` in a value, the value included: each before those inside it, once per occurrence.
 
     Args:
-        value: where to look.
+        value: the value to search.
         kind: the class, such as `Strategy` or an abstract class of it.
-        into: whether to look inside an instance.
+        into: whether to enter an instance.
     """
     for item in [value] if isinstance(value, kind) else inner(value, kind):
         yield item
@@ -41,13 +41,13 @@ def walk(value: Any, kind: type[T], *, into: Callable[[T], bool] = lambda item: 
 
 
 def rewrite_inner(value: V, change: Callable[[T], Any], kind: type[T]) -> V:
-    """The value with ``change`` of each of its `inner` instances in their places.
+    """The value with each of its `inner` instances replaced by ``change`` of it.
 
     Returns:
-        A new value where something changed, the same object where ``change`` gave back what it took.
+        A new value if an instance changed, else the same object.
 
     Raises:
-        ValueError: an option does not take its new value; so does what the class's validators raise.
+        ValueError: an option refuses its new value; other errors of the validators pass through.
     """
 
     def changed(part: Any) -> Any:
@@ -70,9 +70,9 @@ def rewrite_inner(value: V, change: Callable[[T], Any], kind: type[T]) -> V:
 
 
 def rewrite(value: V, change: Callable[[T], Any], kind: type[T]) -> V:
-    """The value with ``change`` of every instance of ``kind`` in it, innermost first, the value included.
+    """The value with every instance of ``kind`` replaced by ``change`` of it, innermost first, the value included.
 
-    Each instance is changed after those inside it, with their changes in it. Where nothing changes, the same object.
+    Each instance is changed after those inside it, and contains their changes. Without changes, the same object.
 
     Raises:
         ValueError: as `rewrite_inner`.

@@ -4,15 +4,15 @@ Denoisers of one space, at one (x, sigma, condition), are points of an affine sp
 
     point - point = direction      number * direction = direction      point + direction = point
 
-and two points cannot be added. So a guided denoiser is a denoiser, samplers and losses never learn that guidance
-exists, and an affine guider is its own equation, for instance autoguidance (Karras et al. 2024, arXiv:2406.02507,
-eq. 6 with one guide):
+and two points cannot be added. A guided denoiser is therefore a denoiser, samplers and losses treat it as one, and an
+affine guider is written as its equation, for instance autoguidance (Karras et al. 2024, arXiv:2406.02507, eq. 6 with
+one guide):
 
     guided = base + (w - 1) * (base - weak)
 
-Every such expression is kept in one normal form, a sum over distinct (network, condition) of a coefficient times that
-network's output, with coefficients that sum to one. From it follow what is evaluated (`guideplug.denoise.plan`),
-what that costs, and the formula that `guideplug explain` prints.
+Every such expression has a normal form: a sum over distinct (network, condition) pairs of a coefficient times the
+network's output, with coefficients that sum to one. The normal form determines the network calls
+(`guideplug.denoise.plan`), their cost, and the formula that `guideplug explain` prints.
 """
 
 import abc
@@ -45,7 +45,7 @@ Function: TypeAlias = Callable[[Outputs, Tensor, Level], Tensor]
 
 
 class Denoiser(nn.Module, abc.ABC):
-    """A point: anything that gives the expected clean sample E[x0 | x, sigma, condition]."""
+    """A point: an estimator of the expected clean sample E[x0 | x, sigma, condition]."""
 
     space: Space
 
@@ -54,7 +54,7 @@ class Denoiser(nn.Module, abc.ABC):
         adapt_denoiser(cls)
 
     _plan: Plan | None = None
-    """Kept along a trajectory; None where each evaluation is on its own."""
+    """The plan kept along a trajectory; None for independent evaluations."""
 
     @property
     @abc.abstractmethod
@@ -68,20 +68,20 @@ class Denoiser(nn.Module, abc.ABC):
 
         Args:
             x: noisy samples (B, *), clean ones plus sigma times unit noise.
-            sigma: noise level in data units, a float or a tensor, scalar or (B,). With a float, terms whose weight
-                is 0 there are not evaluated; a tensor is never looked into.
+            sigma: noise level in data units, a float or a tensor, scalar or (B,). With a float, terms of weight 0
+                are not evaluated; the values of a tensor are never read on the host.
             condition: None, a tensor, or a mapping of tensors, batch first.
-            toward: the next level below this one on the sampler's grid (0 at the end), for weights that ask for it.
-            step: the levels that the sampler's step goes between, (start, end), for what is decided once per step.
+            toward: the next level below this one on the sampler's grid (0 at the end), for weights that depend on it.
+            step: the levels at the start and end of the sampler's step, for decisions made once per step.
 
         Raises:
-            ConditionError: the condition's batch does not match, or a null condition is asked of a network without.
+            ConditionError: the condition's batch does not match, or a network lacks the null condition it needs.
             DenoiserError: a network returned another shape.
         """
         return OnePass(x, sigma, condition, toward, step, self.space).value(self, self._plan or Plan())
 
     def under(self, condition: Condition) -> "Denoiser":
-        """This denoiser with a fixed condition in place of the given one (a negative prompt, another label)."""
+        """This denoiser with a fixed condition that replaces the given one (a negative prompt, another label)."""
         return _point(_all_under(self.terms, Fixed(condition)), self.space)
 
     def unconditional(self) -> "Denoiser":
@@ -93,29 +93,29 @@ class Denoiser(nn.Module, abc.ABC):
         return _point(_all_under(self.terms, Slot.NULL), self.space)
 
     def trajectory(self) -> "Denoiser":
-        """The denoiser to use along one trajectory, with a memory of its own; a network, which has none, is itself.
+        """The denoiser for one trajectory, with its own memory; a network, which is stateless, returns itself.
 
-        What is evaluated is then planned once and not at every step, as long as the condition is the same object.
+        Calls are then planned once, not at every step, as long as the condition is the same object.
         """
         return self
 
     def _renewed(self, known: "dict[Denoiser, Denoiser]") -> "Denoiser":
-        """The denoiser with fresh memories, one for each that is in it; itself, where nothing in it remembers."""
+        """The denoiser with a new memory for each stateful part; itself if it has none."""
         return self
 
     def decode(self, x: Tensor) -> Tensor:
-        """Samples in the space that people look at; the identity, except for latent models."""
+        """Samples in display space: decoded for latent models, else unchanged."""
         return x
 
     def leaves(self) -> "list[Leaf]":
-        """The distinct networks in it, in the order of the formula; perturbed views of one are that one."""
+        """The distinct networks in it, in the order of the formula; a perturbed view stands for its network."""
         leaves: dict[Leaf, None] = {}
         for query in self.terms:
             leaves.update(dict.fromkeys(_leaves(_atom(query))))
         return list(leaves)
 
     def mapped(self, change: "Callable[[Leaf], Leaf]") -> "Denoiser":
-        """The same expression of other networks: ``change`` says which one takes the place of each."""
+        """The same expression with each network replaced by ``change`` of it."""
         total: Terms = {}
         for query, coefficient in self.terms.items():
             total = _sum(total, {_mapped(query, change): coefficient})
@@ -152,32 +152,32 @@ class Denoiser(nn.Module, abc.ABC):
 
 
 class Atom(Denoiser):
-    """A denoiser that a query can ask: a network, or a function of other denoisers."""
+    """A denoiser that a query can name: a network, or a function of other denoisers."""
 
     points: tuple[Denoiser, ...] = ()
-    """The denoisers it is a function of; none for a network."""
+    """The inputs of the function; empty for a network."""
 
     change: Change | None = None
-    """Where it asks its point, if that is elsewhere than it is asked itself; see `guideplug.denoise.view`."""
+    """The change of (x, sigma) at which its input is evaluated, if any; see `guideplug.denoise.view`."""
 
     written: str = "combine({})"
-    """How formulas write it, where it is a function of points; {} stands for them."""
+    """The notation of the function in formulas; {} stands for its inputs."""
 
     takes_gradient: bool = False
     """Whether it takes a gradient in x; see `guideplug.denoise.gradient`."""
 
     through: bool = False
-    """Whether that gradient goes through its points, whose networks are then evaluated with a graph."""
+    """Whether the gradient goes through its inputs, whose networks are then evaluated with a graph."""
 
     @property
     def terms(self) -> Terms:
         return {Query(self): polynomial(1.0)}
 
     def null_condition(self, batch: int, device: torch.device) -> Condition:
-        """The condition that means none, for ``batch`` samples: a label, zeros, a learned embedding.
+        """The null condition of ``batch`` samples: a label, zeros, a learned embedding.
 
         Raises:
-            ConditionError: there is none, which is the default.
+            ConditionError: the network has no null condition, which is the default.
         """
         raise ConditionError(
             f"{type(self).__name__} has no null condition, so it cannot be asked unconditionally: "
@@ -190,19 +190,19 @@ class Atom(Denoiser):
         return type(self).null_condition is not Atom.null_condition
 
     def combined(self, outputs: Outputs, x: Tensor, sigma: Level, condition: Condition) -> Tensor:
-        """The function of the points' outputs, where there are points."""
+        """The function applied to the outputs of its inputs; for atoms with inputs."""
         raise TypeError(f"{type(self).__name__} is no function of other denoisers")
 
     def in_formula(self, inner: str) -> str:
-        """How formulas write it, around the text of its points, or that of the network where it has none."""
+        """The text in formulas, around that of its inputs, or of the network if it has none."""
         return self.written.replace("{}", inner) if self.points else inner
 
     def replaced(self, inputs: Sequence[Denoiser]) -> "Atom":
-        """The same function of other denoisers, where there are points."""
+        """The same function of other inputs; for atoms with inputs."""
         raise TypeError(f"{type(self).__name__} is no function of other denoisers")
 
     def asked_under(self, condition: Slot | Fixed) -> "Atom":
-        """The same function with a condition in place of the given one, where there are points."""
+        """The same function with a condition that replaces the given one; for atoms with inputs."""
         return self.replaced(
             [
                 point.under(condition.value) if isinstance(condition, Fixed) else point.unconditional()
@@ -222,14 +222,14 @@ class Atom(Denoiser):
 class Leaf(Atom):
     """A denoiser that is evaluated rather than composed: a network, or a closed form.
 
-    A subclass sets ``space`` and gives `denoise`; one that can be asked without a condition gives `null_condition`.
+    A subclass sets ``space`` and implements `denoise`; one that works without a condition implements `null_condition`.
     """
 
     role: str = "network"
-    """What it is for in a run, in messages."""
+    """Its role in a run, for messages."""
 
     num_labels: int | None = None
-    """How many labels a condition chooses from, where it is a label: with `start`, what makes it a `Domain`."""
+    """The number of labels, for label conditions; together with `start` this makes it a `Domain`."""
 
     def __init__(self, space: Space) -> None:
         super().__init__()
@@ -237,36 +237,36 @@ class Leaf(Atom):
 
     @abc.abstractmethod
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
-        """The denoised samples (B, *), from x (B, *), sigma (B,) on x's device, and the condition as it was given."""
+        """The denoised samples (B, *), from x (B, *), sigma (B,) on x's device, and the unchanged condition."""
 
     @property
     def counted_as(self) -> "Leaf":
-        """Whose calls its calls are: itself, or what it is a perturbed view of."""
+        """The network that its calls are counted for: itself, or the network of a perturbed view."""
         return self
 
     def perturbations(self) -> "Mapping[str, Perturbation]":
-        """The perturbed views of itself that it offers, by kind, such as "skip-layer"; none by default.
+        """The supported perturbations by kind, such as "skip-layer"; none by default.
 
-        Each is called with options and gives a context in which the network answers perturbed, with the same
-        parameters; wrong options raise `ValueError` there and then. `guideplug.denoise.perturb` makes them from the
-        names of submodules, and `guideplug.denoise.perturbed` asks for them.
+        Each is called with options and returns a context in which the network is perturbed, with the same parameters;
+        invalid options raise `ValueError` on that call. `guideplug.denoise.perturb` builds them from the names of
+        submodules, and `guideplug.denoise.perturbed` applies them.
         """
         return {}
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether it denoises samples of this shape; its space's alone, unless it is made for others too."""
+        """Whether it denoises samples of this shape; by default only the shape of its space."""
         return shape == self.space.shape
 
     def start(self, streams: SampleStreams, sigma: float) -> Start:
-        """The starts of the samples that ``streams`` numbers, at noise level ``sigma``: those of `NoiseDomain`."""
+        """The initial states of the samples numbered by ``streams``, at noise level ``sigma``, as in `NoiseDomain`."""
         return NoiseDomain(self.space, self.num_labels).start(streams, sigma)
 
     def sampler(self) -> str:
-        """The expression of the sampler that fits."""
+        """The expression of the default sampler."""
         return DEFAULT_SAMPLER
 
     def after_step(self) -> None:
-        """Called after each optimiser step in training: for weights that are kept on a constraint, in place."""
+        """Called after each optimiser step in training, to enforce constraints on the weights in place."""
 
     def unconditional(self) -> Denoiser:
         if not self.has_null:
@@ -296,16 +296,15 @@ class Leaf(Atom):
 
 @final
 class Combine(Atom):
-    """A denoiser that is a function of others' outputs, for guidance that is not affine (projection, thresholding).
+    """A function of the outputs of other denoisers, for guidance that is not affine (projection, thresholding).
 
-    The planner sees through it: its inputs' networks are evaluated in the same pass as everything around it.
-    ``points`` are the denoisers it is a function of.
+    The networks of its inputs are evaluated in the same pass as the rest of the expression. ``points`` are its inputs.
 
     Args:
         inputs: denoisers of one space.
-        function: (outputs, x (B, *), sigma) -> denoised (B, *), row by row.
-        begin: instead of a function, what makes a fresh one for each trajectory, for guidance with a memory.
-        written: how formulas write it, with {} for its inputs, as in ``"clipped({})"``.
+        function: (outputs, x (B, *), sigma) -> denoised (B, *), independent per row.
+        begin: instead of a function, a factory of one function per trajectory, for guidance with state.
+        written: the notation in formulas, with {} for its inputs, as in ``"clipped({})"``.
     """
 
     def __init__(
@@ -327,7 +326,7 @@ class Combine(Atom):
         self._function, self._begin, self.written = function, begin, written
 
     def combined(self, outputs: Outputs, x: Tensor, sigma: Level, condition: Condition) -> Tensor:
-        """The function, on the inputs' outputs."""
+        """The function applied to the outputs of the inputs."""
         function = self._function
         if function is None:
             assert self._begin is not None
@@ -350,7 +349,7 @@ class Combine(Atom):
         return self._with(inputs, self._function)
 
     def _with(self, inputs: Sequence[Denoiser], function: Function | None) -> "Combine":
-        """A function of other inputs that is begun as this one is, by a trajectory of a trajectory too."""
+        """The same function and factory with other inputs; nested trajectories included."""
         given = function if self._begin is None else None
         other = Combine(inputs, given, begin=self._begin, written=self.written)
         other._function = function
@@ -374,7 +373,7 @@ class Affine(Denoiser):
         return self._terms
 
     def decode(self, x: Tensor) -> Tensor:
-        return _atom(next(iter(self._terms))).decode(x)  # those of one space decode alike
+        return _atom(next(iter(self._terms))).decode(x)  # denoisers of one space share the decoder
 
     def trajectory(self) -> Denoiser:
         fresh = Affine(self._renewed({}).terms, self.space)
@@ -427,7 +426,7 @@ def _scaled(terms: Terms, weight: Polynomial) -> Terms:
 
 
 def _point(terms: Terms, space: Space) -> Denoiser:
-    """The denoiser with these terms, or the network itself where it stands alone."""
+    """The denoiser with these terms, or the network itself for a single term with coefficient 1."""
     if len(terms) == 1:
         (query, coefficient), *_ = terms.items()
         if query.condition is Slot.GIVEN and coefficient.constant is not None:
@@ -436,7 +435,7 @@ def _point(terms: Terms, space: Space) -> Denoiser:
 
 
 def _all_under(terms: Terms, condition: Slot | Fixed) -> Terms:
-    """The terms with a condition in place of the given one; those that become equal are one term, their sum."""
+    """The terms with a condition that replaces the given one; terms that become equal are summed."""
     total: Terms = {}
     for query, coefficient in terms.items():
         total = _sum(total, {_under(query, condition): coefficient})
@@ -457,12 +456,12 @@ def _under(query: Query, condition: Slot | Fixed) -> Query:
     if query.condition is not Slot.GIVEN:
         return query
     if condition is Slot.NULL and not source.has_null:
-        source.unconditional()  # raises, and says what to do
+        source.unconditional()  # raises the error with its advice
     return Query(source, condition)
 
 
 def _atom(query: Query) -> Atom:
-    """The node of a query, as the algebra makes it: more than the planner knows of it."""
+    """The node of a query as an `Atom`: the planner's type is narrower."""
     return cast(Atom, query.source)
 
 

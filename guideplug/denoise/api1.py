@@ -1,9 +1,9 @@
-"""What classes that were written for plugin API 1 still get: their signatures, and a warning.
+"""Support of classes written for plugin API 1: the old signatures, with a warning.
 
-In API 1 a weight was asked ``forward(condition, sigma, toward)`` and ``zero_at(sigma, toward)``, a schedule
-``at(sigma, space)``; in API 2 each takes one `WeightInput`. A denoiser was not told the ``step`` of a sampler. Such
-classes are adapted where they are defined, and noted, so that the registry can say so of a plugin that claims to be
-written for 2.
+In API 1 a weight had ``forward(condition, sigma, toward)`` and ``zero_at(sigma, toward)``, a schedule
+``at(sigma, space)``; in API 2 each takes one `WeightInput`. A denoiser's ``forward`` had no ``step``. Such classes are
+adapted when they are defined, and recorded, so that the registry can report a plugin that declares API 2 but uses
+API 1.
 """
 
 import functools
@@ -19,20 +19,20 @@ from guideplug.denoise.weight_input import WeightInput
 __all__ = ["adapt_denoiser", "adapt_schedule", "adapt_weight", "note", "notes", "own", "put"]
 
 _NOTES = "_guideplug_api_1"
-"""Where a module keeps them: as long as it is there itself."""
+"""The attribute of a module that holds its notes, for as long as the module exists."""
 
 _noted: dict[str, None] = {}
-"""The names of modules that have kept some."""
+"""The names of modules with notes."""
 
 
 def notes(module: str) -> list[str]:
-    """What is of API 1 in the classes of a module, and of those in it where it is a package."""
+    """The uses of API 1 in the classes of a module, submodules of a package included."""
     inside = [name for name in _noted if name in sys.modules and f"{name}.".startswith(f"{module}.")]
     return [text for name in inside for text in vars(sys.modules[name]).get(_NOTES, ())]
 
 
 def note(cls: type, method: FunctionType, text: str) -> None:
-    """Note a method that is of API 1 where its class is, and warn where it is written."""
+    """Record a method of API 1 in its class's module, and warn at its definition."""
     what, code = f"{cls.__qualname__}.{method.__name__} {text}", method.__code__
     if module := sys.modules.get(cls.__module__):
         vars(module).setdefault(_NOTES, []).append(what)
@@ -41,26 +41,26 @@ def note(cls: type, method: FunctionType, text: str) -> None:
 
 
 def adapt_weight(cls: type) -> None:
-    """Let a subclass of `Weight` that is written for API 1 be asked as in API 2.
+    """Adapt a subclass of `Weight` written for API 1 to API 2.
 
     Raises:
-        TypeError: a method takes neither.
+        TypeError: a method has neither signature.
     """
     _adapt(cls, "forward", ("condition", "sigma", "toward"), lambda at: (at.condition, at.sigma, at.toward))
     _adapt(cls, "zero_at", ("sigma", "toward"), lambda at: (at.sigma, at.toward))
 
 
 def adapt_schedule(cls: type) -> None:
-    """Let a weight schedule that is written for API 1 be asked as in API 2.
+    """Adapt a weight schedule written for API 1 to API 2.
 
     Raises:
-        TypeError: its method takes neither.
+        TypeError: its method has neither signature.
     """
     _adapt(cls, "at", ("sigma", "space"), lambda at: (at.sigma, at.space))
 
 
 def adapt_denoiser(cls: type) -> None:
-    """Let a denoiser with a ``forward`` of its own that knows no ``step`` be asked without it."""
+    """Adapt a denoiser with its own ``forward`` without ``step``: calls omit it."""
     forward = own(cls, "forward")
     if forward is None:
         return
@@ -76,11 +76,11 @@ def adapt_denoiser(cls: type) -> None:
 
 
 def _adapt(cls: type, name: str, before: tuple[str, ...], arguments: Callable[[WeightInput], tuple[Any, ...]]) -> None:
-    """Let a method that takes the arguments ``before`` take one value."""
+    """Adapt a method with the arguments ``before`` to take one value."""
     method = own(cls, name)
     if method is None:
         return
-    first = [*inspect.signature(method).parameters, ""][1]  # of its own name it is what API 1 gave, and not all of it
+    first = [*inspect.signature(method).parameters, ""][1]  # a name of API 1 is one of its arguments, not the value
     if _takes(method, 1) and first not in before:
         return
     if not _takes(method, len(before)):
@@ -97,20 +97,20 @@ def _adapt(cls: type, name: str, before: tuple[str, ...], arguments: Callable[[W
 
 
 def own(cls: type, name: str) -> FunctionType | None:
-    """A method that a class itself defines."""
+    """A method defined by a class itself, not inherited."""
     method = cls.__dict__.get(name)
     return method if inspect.isfunction(method) and not getattr(method, "__isabstractmethod__", False) else None
 
 
 def put(cls: type, name: str, adapter: Callable[..., Any]) -> None:
-    """Put an adapter in a method's place, with a signature of its own: a class that is made twice is adapted once."""
+    """Replace a method by an adapter with its own signature, so that a class that is created twice is adapted once."""
     functools.update_wrapper(adapter, cls.__dict__[name])
     del adapter.__wrapped__  # type: ignore[attr-defined]
     setattr(cls, name, adapter)
 
 
 def _takes(method: Callable[..., Any], count: int) -> bool:
-    """Whether a method can be called with so many arguments by place, itself apart."""
+    """Whether a method takes ``count`` positional arguments besides ``self``."""
     try:
         inspect.signature(method).bind(None, *[None] * count)
     except TypeError:

@@ -1,4 +1,4 @@
-"""Where a view asks, and what becomes of the answer (see `guideplug.denoise.view`)."""
+"""Changes of (x, sigma) and of the output in a view (see `guideplug.denoise.view`)."""
 
 from torch import Tensor
 
@@ -8,16 +8,16 @@ __all__ = ["Change"]
 
 
 class Change:
-    """Where a view asks, and what becomes of the answer; as it stands, no change.
+    """A change of (x, sigma) and of the output; the base class is the identity.
 
-    Subclasses are frozen attrs classes, whose equality makes equal views of one denoiser one.
+    Subclasses are frozen attrs classes: views of one denoiser with equal changes are equal.
     """
 
     copies: int = 1
-    """How many rows it asks for each sample; in ``inputs`` the whole batch comes once for each."""
+    """Rows evaluated per sample; ``inputs`` holds the whole batch once per copy."""
 
     def level(self, sigma: Level) -> Level:
-        """The noise level it asks at; a float for a float."""
+        """The noise level of the evaluation; a float for a float."""
         return sigma
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -25,9 +25,9 @@ class Change:
         return shape
 
     def inputs(self, x: Tensor, sigma: Level) -> Tensor:
-        """The noisy samples it asks for, (copies B, *), from x (B, *) at ``sigma``."""
+        """The noisy samples of the evaluation, (copies B, *), from x (B, *) at ``sigma``."""
         return x
 
     def answer(self, denoised: Tensor, x: Tensor, sigma: Level) -> Tensor:
-        """What the view says, (B, *), from the answer (copies B, *); row by row."""
+        """The output of the view, (B, *), from the denoised samples (copies B, *); independent per row."""
         return denoised

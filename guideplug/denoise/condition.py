@@ -1,12 +1,12 @@
-"""Conditions: what a sample is drawn under.
+"""Conditions of samples.
 
 A condition is None, a tensor, or a mapping of names to tensors, each batch first: labels, embeddings, masks, an image.
-Nothing here knows what the tensors mean. The one convention is that ``name_mask`` (B, L), a boolean tensor beside
-``name`` (B, L, *), says which positions of a sequence are there: sequences of unequal length are then padded to the
-longest with zeros and False, so that they can go through a network as one batch.
+The meaning of the tensors is not used here. One convention: ``name_mask`` (B, L), a boolean tensor beside ``name``
+(B, L, *), marks the valid positions of a sequence. Sequences of unequal length are then padded to the longest with
+zeros and False, so that they form one batch.
 
-Which of the three a condition is, is decided here alone: `parts_of` gives its tensors by name, and the other functions
-work on each of them.
+Only this file distinguishes the three types: `parts_of` returns the tensors by name, and the other functions work on
+these.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +43,7 @@ __all__ = [
 Condition: TypeAlias = Tensor | Mapping[str, Tensor] | None
 
 ARRAY = "condition"
-"""What the array of a tensor is called in a file; those of a mapping have its names behind a dot."""
+"""The name of a tensor's array in a file; arrays of a mapping append a dot and their names."""
 
 
 def is_condition(value: object) -> TypeGuard[Condition]:
@@ -68,7 +68,7 @@ def from_parts(parts: Mapping[str, Tensor]) -> Condition:
 
 
 def mapped(condition: Condition, change: Callable[[Tensor], Tensor]) -> Condition:
-    """The condition with ``change`` of each of its tensors in their places."""
+    """The condition with each tensor replaced by ``change`` of it."""
     if condition is None:
         return None
     if isinstance(condition, Mapping):
@@ -77,7 +77,7 @@ def mapped(condition: Condition, change: Callable[[Tensor], Tensor]) -> Conditio
 
 
 def labels_of(condition: Condition) -> Tensor | None:
-    """The condition where it is labels, one tensor (B,) that is not of floating-point numbers; None for all others."""
+    """The condition if it holds labels, one tensor (B,) of another type than floating point; else None."""
     if isinstance(condition, Tensor) and condition.ndim == 1 and not condition.is_floating_point():
         return condition
     return None
@@ -147,19 +147,19 @@ def mixed_rows(rows: Tensor, one: Condition, other: Condition) -> Condition:
 
 
 def as_arguments(condition: Condition) -> tuple[tuple[Tensor, ...], Mapping[str, Tensor]]:
-    """How a function takes a condition, after x and the time: a tensor by place, the parts of a mapping by name."""
+    """The arguments for a condition after x and the time: a tensor by position, the parts of a mapping by name."""
     if isinstance(condition, Mapping):
         return (), condition
     return (() if condition is None else (condition,)), {}
 
 
 def as_arrays(condition: Condition) -> dict[str, NDArray[Any]]:
-    """The arrays of a condition on the CPU, as files hold them: "condition", or "condition.NAME" of each part."""
+    """The arrays of a condition on the CPU, named as in files: "condition", or "condition.NAME" per part."""
     return {f"{ARRAY}.{name}" if name else ARRAY: part.numpy() for name, part in parts_of(condition).items()}
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Condition:
-    """The condition of which `as_arrays` are among the arrays; None where there are none of one."""
+    """The condition whose arrays, as of `as_arrays`, are among these; None if there are none."""
     if ARRAY in arrays:
         return torch.from_numpy(arrays[ARRAY])
     prefix = f"{ARRAY}."
@@ -168,10 +168,10 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Condition:
 
 
 def concatenate(conditions: Sequence[Condition]) -> tuple[bool, Condition]:
-    """Whether the conditions can go through a network as one batch, and that batch.
+    """Whether the conditions form one batch, and that batch.
 
-    They can when all are None, or tensors of one trailing shape and type, or mappings with the same names whose parts
-    can; parts of unequal length along axis 1 are padded where a mask says which positions are there.
+    They do if all are None, or tensors of one trailing shape and type, or mappings with the same names whose parts do;
+    parts of unequal length along axis 1 are padded if a mask marks the valid positions.
     """
     first = conditions[0]
     if first is None:

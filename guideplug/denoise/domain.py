@@ -1,4 +1,4 @@
-"""What sampling needs to know, apart from what a task is: the data's space, where samples start, what fits them."""
+"""The part of a task that sampling needs: the data's space, initial states, and the default sampler."""
 
 from typing import Protocol
 
@@ -12,21 +12,21 @@ from guideplug.rng import SampleStreams
 __all__ = ["DEFAULT_SAMPLER", "Domain", "NoiseDomain", "Start"]
 
 DEFAULT_SAMPLER = "default"
-"""The sampler of those that name none: a preset, which a plugin offers."""
+"""The sampler of domains that name none: a preset of a plugin."""
 
 
 @frozen
 class Start:
-    """Where sampling starts: x (B, *) at the highest noise level, and the conditions to sample under."""
+    """Initial states of sampling: x (B, *) at the highest noise level, and the conditions."""
 
     x: Tensor
     condition: Condition = None
 
 
 class Domain(Protocol):
-    """What samplers and networks need: a task is one, and so is every network (`Leaf`), and `NoiseDomain`.
+    """The interface of samplers and networks to data: tasks, networks (`Leaf`) and `NoiseDomain` implement it.
 
-    Networks are built for one.
+    Networks are built for a domain.
     """
 
     @property
@@ -35,25 +35,25 @@ class Domain(Protocol):
 
     @property
     def num_labels(self) -> int | None:
-        """How many labels a condition chooses from, 0 to num_labels - 1; None where conditions are no labels.
+        """The number of labels, 0 to num_labels - 1; None if conditions are not labels.
 
-        What other conditions are like is seen at a `start`.
+        A `start` shows the form of other conditions.
         """
 
     def start(self, streams: SampleStreams, sigma: float) -> Start:
-        """The starts of the samples that ``streams`` numbers, at noise level ``sigma``."""
+        """The initial states of the samples numbered by ``streams``, at noise level ``sigma``."""
 
     def sampler(self) -> str:
-        """The expression of the sampler that fits, used where the user names none."""
+        """The expression of the default sampler."""
 
 
 @frozen
 class NoiseDomain:
-    """A domain without data: samples start from noise alone, under labels that are drawn evenly where it has some.
+    """A domain without data: samples start from noise, under uniformly drawn labels if it has any.
 
     Args:
-        space: where samples live.
-        num_labels: how many labels a condition chooses from; None for no conditions.
+        space: the space of the samples.
+        num_labels: the number of labels; None for no conditions.
     """
 
     space: Space

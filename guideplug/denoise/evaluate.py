@@ -1,12 +1,11 @@
-"""One pass: every distinct network runs at most once for everything that is asked at one (x, sigma, condition).
+"""One-pass evaluation: every distinct network runs at most once per (x, sigma, condition).
 
-What is called is the plan's (`guideplug.denoise.plan`); here it is done. Then sums: a term that is left alone is
-returned as it is, so a guider that is off is its base, bit for bit. Nothing here waits for an accelerator: no value on
-the device decides anything.
+The calls of a plan (`guideplug.denoise.plan`) are executed, then summed. A single remaining term is returned unchanged,
+so a guider that is off equals its base, bit for bit. Nothing synchronises with an accelerator: control flow never
+depends on values on the device.
 
-Gradients are recorded as the caller has it. Where a function's gradient is taken (`guideplug.denoise.gradient`), they
-are switched on for what lies beneath it (`guideplug.denoise.trace`) and for nothing else, and no graph comes out,
-unless the caller records one.
+The caller's gradient mode applies. For the gradient of a function (`guideplug.denoise.gradient`) a graph is recorded
+for its inputs alone (`guideplug.denoise.trace`), and the result carries no graph unless the caller records one.
 """
 
 from typing import Any
@@ -62,7 +61,7 @@ class OnePass:
             return self._sum(point, ())
 
     def _is_recorded(self, point: Point) -> bool:
-        """Whether the caller has something to record: the x of a gradient that is taken here is none of it."""
+        """Whether the caller records gradients; the x of a gradient that is taken here does not count."""
         place = self._place
         parts = parts_of(place.condition).values()
         given = [part for part in (place.x, place.sigma, *parts) if isinstance(part, Tensor)]
@@ -87,16 +86,16 @@ class OnePass:
         left = self._places[path].coefficients.of(point)
         values = [(coefficient, self._output(query, path)) for query, coefficient in left.items()]
         if len(values) == 1:
-            only = values[0][1]  # which may have the graph of a gradient that is taken elsewhere
+            only = values[0][1]  # it may carry the graph of a gradient taken at another place
             return only.detach() if only.requires_grad and not torch.is_grad_enabled() else only
-        if len({value.shape for _, value in values}) > 1:  # they might be broadcast in silence
+        if len({value.shape for _, value in values}) > 1:  # broadcasting would hide this
             shapes = [f"{type(query.source).__name__} {tuple(self._output(query, path).shape)}" for query in left]
             raise DenoiserError(f"{' and '.join(shapes)} gave denoised samples of shapes that differ: return x's")
         total: Tensor | None = None
         for coefficient, value in values:
             if isinstance(coefficient, Tensor):
                 rows = per_row(coefficient.to(value.dtype), value)
-                # 0 * NaN would be NaN. What is finite stays, for a learned weight of 0 has a gradient.
+                # 0 * NaN would be NaN. Finite terms stay, because a learned weight of 0 has a gradient.
                 term = rows * torch.where((rows != 0) | value.isfinite(), value, 0)
             elif total is not None:
                 total = torch.add(total, value, alpha=coefficient)

@@ -14,9 +14,9 @@ Factors: TypeAlias = tuple[Sum, ...]
 
 
 def factors(coefficient: Polynomial) -> tuple[float, Factors]:
-    """A number, and the factors whose product with it is the coefficient; each has 1 before its first product.
+    """A number and factors whose product is the coefficient; the first product of each factor has coefficient 1.
 
-    Found are factors that are a weight, or a weight plus a number: a polynomial a w + b is a (w + k) where b is k a.
+    Factors are a weight, or a weight plus a number: a polynomial a w + b is a (w + k) if b = k a.
     """
     if coefficient.constant is not None:
         return coefficient.constant, ()
@@ -38,7 +38,7 @@ def _sums_first(sum_of_products: Sum) -> tuple[bool, list[tuple[int, int, str]]]
 
 
 def _split(coefficient: Polynomial, weight: Weight) -> tuple[Polynomial, Polynomial]:
-    """The polynomials a and b of ``a weight + b``, where b is without the weight."""
+    """The polynomials a and b of ``a weight + b``; b does not contain the weight."""
     inside, outside = {}, {}
     for monomial, number in coefficient.monomials.items():
         if weight in monomial:
@@ -50,7 +50,7 @@ def _split(coefficient: Polynomial, weight: Weight) -> tuple[Polynomial, Polynom
 
 
 def _ratio(numerator: Polynomial, denominator: Polynomial) -> float | None:
-    """The number that one polynomial is times another; None where it is no number."""
+    """The ratio of two polynomials if it is a number; else None."""
     if not numerator.monomials:
         return 0.0
     if numerator.monomials.keys() != denominator.monomials.keys():

@@ -1,4 +1,4 @@
-"""A composed denoiser in words: its formula with numbers, and what one evaluation of it costs."""
+"""The formula of a composed denoiser with numbers, and the cost of one evaluation."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
@@ -21,12 +21,12 @@ __all__ = ["calls", "formula", "switched_off", "taken"]
 def formula(point: Point, names: Mapping[NetworkNode, str]) -> str:
     """The normal form as text, its weights factored: ``main(x) + (ramp(1, 4) - 1) (main(x) - weak(x))``.
 
-    Networks whose coefficients are numbers are a sum, ``3 main(x) - 2 weak(x)``; the others are differences behind
-    their common weight, with the first network as the point that they start from.
+    Networks with constant coefficients are written as a sum, ``3 main(x) - 2 weak(x)``; the others as differences from
+    the first network, multiplied by their common weight.
 
     Args:
         point: any denoiser.
-        names: what to call each network, usually its role.
+        names: the name of each network, usually its role.
     """
     texts = {query: _network(query, names) for query in point.terms}
     numbers, directions = _factored(point.terms)
@@ -40,7 +40,7 @@ def formula(point: Point, names: Mapping[NetworkNode, str]) -> str:
 
 
 def _factored(coefficients: Terms) -> tuple[dict[Query, float], dict[Factors, dict[Query, float]]]:
-    """The numbers of a sum of networks, and the differences of networks behind each product of weights.
+    """The constant coefficients of networks, and the differences of networks per product of weights.
 
     Coefficients sum to one, so the first network's follows from the others'.
     """
@@ -55,7 +55,7 @@ def _factored(coefficients: Terms) -> tuple[dict[Query, float], dict[Factors, di
 
 
 def _without_zeros(numbers: Mapping[Query, float]) -> dict[Query, float]:
-    """Those that differ from 0 by more than rounding errors."""
+    """The entries that differ from 0 by more than rounding errors."""
     return {query: number for query, number in numbers.items() if abs(number) > 1e-12}
 
 
@@ -69,15 +69,13 @@ def calls(
     x: Tensor | None = None,
     condition: Condition = None,
 ) -> dict[NetworkNode, Count]:
-    """What one evaluation at noise level ``sigma`` costs: calls of each network, and outputs for each sample.
-
-    And gradients that go back through those calls.
+    """The cost of one evaluation at noise level ``sigma``: calls per network, outputs per sample, gradients per call.
 
     Args:
-        point, sigma, toward, step: as they are asked.
+        point, sigma, toward, step: as in `Denoiser.forward`.
         conditional: whether a condition is given.
-        x, condition: what is asked, where it is known. Elsewhere the conditions of one network are taken to
-            concatenate, as they do unless their shapes differ.
+        x, condition: the input, if known. Else the conditions of one network are assumed to concatenate, as they do
+            unless their shapes differ.
     """
     at = WeightInput(sigma, toward, point.space, None if x is None else expand(condition, len(x)), step)
     places, terms = collect(point, EvalPoint(at, x, shape=point.space.shape, conditional=conditional))
@@ -92,7 +90,7 @@ def calls(
 
 
 def switched_off(point: Point, sigma: float, toward: float | None = None, step: Step = None) -> list[str]:
-    """The weights that are 0 at a level whatever the condition, as formulas write them."""
+    """The weights that are 0 at a level for every condition, as written in formulas."""
     return list(dict.fromkeys(_switched_off(point, WeightInput(sigma, toward, point.space, step=step))))
 
 
@@ -113,7 +111,7 @@ def taken(
     toward: Level | None = None,
     step: Step = None,
 ) -> list[str]:
-    """The gradients that one evaluation at noise level ``sigma`` takes, as formulas name them."""
+    """The gradients of one evaluation at noise level ``sigma``, as named in formulas."""
     at = WeightInput(sigma, toward, point.space, step=step)
     _, terms = collect(point, EvalPoint(at, None, shape=point.space.shape, conditional=conditional))
     return list(dict.fromkeys(str(query.source) for _, query in gradients(terms)))
@@ -135,7 +133,7 @@ def _sum(numbers: Mapping[Query, float], texts: Mapping[Query, str]) -> str:
 
 
 def _scale(number: float, weights: Factors) -> str:
-    """A number times weights, with the number inside of the first sum where that is shorter."""
+    """A number times weights, multiplied into the first sum if that is shorter."""
     sums = [_signed(_product(n, factors) for factors, n in products) for products in weights]
     texts = [text if len(products) == 1 else f"({text})" for products, text in zip(weights, sums, strict=True)]
     outside = _before(number) + " ".join(texts)
@@ -150,7 +148,7 @@ def _signed(products: Iterable[str]) -> str:
 
 
 def _before(number: float) -> str:
-    """A number in front of something else; nothing for 1."""
+    """The text of a leading coefficient; empty for 1."""
     return {1.0: "", -1.0: "-"}.get(rounded(number), f"{number:g} ")
 
 

@@ -1,4 +1,4 @@
-"""Weights that every guider may use: the gate of a guidance interval.
+"""The gate of a guidance interval, a weight for every guider.
 
 Source: Kynkäänniemi, Aittala, Karras, Laine, Aila and Lehtinen 2024, "Applying guidance in a limited interval improves
 sample and distribution quality in diffusion models", arXiv:2404.07724: guidance where sigma_low < sigma <= sigma_high.
@@ -22,11 +22,11 @@ class Gate(Weight):
 
     Args:
         low, high: noise levels in data units.
-        per: "evaluation" decides by the level of each evaluation, "step" by the one that the sampler's step starts at,
-            for all evaluations of the step. Outside a sampler each level stands for itself.
+        per: "evaluation" decides by the level of each evaluation, "step" by the level at the start of the sampler's
+            step, for all evaluations of the step. Outside a sampler, by the level of the evaluation.
 
     Raises:
-        ValueError: not 0 <= low < high; another ``per``; per step when asked by a sampler that does not say its steps.
+        ValueError: not 0 <= low < high; another ``per``; "step" with a sampler that does not pass its steps.
     """
 
     def __init__(self, low: float, high: float = math.inf, per: Literal["evaluation", "step"] = "evaluation") -> None:
@@ -59,7 +59,7 @@ class Gate(Weight):
         return at.step[0]
 
     def extra_repr(self) -> str:
-        """As printed in a formula."""
+        """The options as printed in a formula."""
         name = "sigma" if self.per == "evaluation" else "step's sigma"
         if self.high == math.inf:
             return f"[{name} > {self.low:g}]"

@@ -1,19 +1,19 @@
-"""Gradient guidance: a denoiser, moved along the gradient of a log-density.
+"""Gradient guidance: a denoiser shifted along the gradient of a log-density.
 
     U(x; sigma, c) = D(x; sigma, c) + sigma^2 grad_x f
 
-f is the logarithm of a density up to a constant, such as log p(c | x; sigma). A denoiser and its score are one thing,
+f is the logarithm of a density up to a constant, such as log p(c | x; sigma). A denoiser determines its score,
 D = x + sigma^2 grad log p(x; sigma) (Tweedie's formula), so by Bayes' rule U is the denoiser of p(x; sigma) exp(f). A
-guider that follows a gradient is then an equation like any other: ``base + scale * (GradientGuided(base, f) - base)``.
+guider along a gradient is then ``base + scale * (GradientGuided(base, f) - base)``.
 
-f is asked for x itself, or, with ``through``, for the predicted clean sample x0 = D(x; sigma, c), and then the gradient
-goes through D's networks. Only for that are they evaluated with a graph: once, as for everything else that asks them,
-and every other network without one. Outside, the caller's ``torch.no_grad`` holds.
+f is a function of x, or, with ``through``, of the predicted clean sample x0 = D(x; sigma, c); the gradient then goes
+through the networks of D. These are evaluated with a graph, still once per evaluation, and every other network without
+one. Elsewhere the caller's ``torch.no_grad`` holds.
 
 Source of the rule for diffusion models: P. Dhariwal and A. Nichol 2021, "Diffusion models beat GANs on image
 synthesis", arXiv:2105.05233, section 4.
-Cost: no call of a network beside the point's own; f and its gradient, and with ``through`` a pass back through each
-call that the point needs. Nothing where the coefficient is 0.
+Cost: the calls of D; f and its gradient, and with ``through`` a backward pass through each call of D. No cost if the
+coefficient is 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,16 +38,16 @@ LogDensity: TypeAlias = Callable[[Tensor, Tensor, Condition], Tensor]
 class GradientGuided(Atom):
     """A denoiser plus sigma^2 times the gradient in x of a log-density.
 
-    Two of them that ask equal functions of equal denoisers are one.
+    Instances with equal functions and equal denoisers are equal.
 
     Args:
         of: any denoiser.
-        log_density: ``(x (B, *), sigma (B,), condition) -> (B,)``, row by row, up to a constant: a function, or a
-            module, whose parameters are then among the denoiser's. x is the noisy sample in data units, clean plus
-            sigma times noise; with ``through`` the predicted clean one. The condition is the one that ``of`` is asked
-            under, None where there is none and under the null one.
+        log_density: ``(x (B, *), sigma (B,), condition) -> (B,)``, independent per row, up to a constant: a
+            function, or a module, whose parameters are then among the denoiser's. x is the noisy sample in data units,
+            clean plus sigma times noise; with ``through`` the predicted clean one. The condition is that of ``of``;
+            None without a condition and for the null condition.
         through: whether it is a function of the predicted clean sample.
-        name: what formulas and messages call it.
+        name: its name in formulas and messages.
     """
 
     takes_gradient = True
@@ -60,11 +60,11 @@ class GradientGuided(Atom):
         self._slot: Slot | Fixed = Slot.GIVEN
 
     def combined(self, outputs: Sequence[Tensor], x: Tensor, sigma: Level, condition: Condition) -> Tensor:
-        """``outputs[0]`` moved along the gradient, without a graph unless one is recorded around it.
+        """``outputs[0]`` shifted along the gradient, without a graph unless the caller records one.
 
         Raises:
             DenoiserError: the function's values have another shape than (B,), or no gradient in x; or the prediction
-                that it is asked of has none.
+                has no gradient.
         """
         if self.through and not outputs[0].requires_grad:
             raise DenoiserError(
@@ -143,7 +143,7 @@ class GradientGuided(Atom):
 
 
 def _levels(sigma: Level, x: Tensor) -> Tensor:
-    """The level of each row, (B,), of x's type and on its device."""
+    """The level of each row, (B,), in the type and on the device of x."""
     if isinstance(sigma, Tensor):
         return sigma.to(x.device, x.dtype).expand(len(x))
     return torch.full((len(x),), sigma, device=x.device, dtype=x.dtype)

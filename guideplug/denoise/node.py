@@ -1,7 +1,7 @@
-"""What the evaluation knows of a denoiser: a node of an expression, the query of a node, and the normal form.
+"""The evaluation's view of a denoiser: nodes of an expression, queries of nodes, and the normal form.
 
-The algebra builds nodes and the planner reads them; neither needs the other's file. A `Point` has a normal form, a
-`Node` is a point that a query names, and a `NetworkNode` is one that is called rather than computed of other points.
+The algebra builds nodes and the planner reads them; neither imports the other. A `Point` has a normal form, a `Node` is
+a point that a query names, and a `NetworkNode` is a node that is called instead of computed from other points.
 """
 
 import enum
@@ -22,7 +22,7 @@ __all__ = ["Fixed", "NetworkNode", "Node", "Point", "Query", "Slot", "Terms"]
 
 
 class Slot(enum.Enum):
-    """Which condition a network is asked under, where it is not a fixed one."""
+    """The condition of a query that is not fixed: the given or the null condition."""
 
     GIVEN = "given"
     NULL = "null"
@@ -30,13 +30,13 @@ class Slot(enum.Enum):
 
 @frozen(eq=False)
 class Fixed:
-    """A condition that was put in place of the given one, such as a negative prompt. Equal when the same object."""
+    """A condition that replaces the given one, such as a negative prompt; compared by identity."""
 
     value: Condition
     _moved: dict[torch.device, Condition] = field(factory=dict, init=False, repr=False)
 
     def on(self, device: torch.device) -> Condition:
-        """The condition on a device, copied there once: a copy in each evaluation would wait for the device."""
+        """The condition on a device, copied once: a copy per evaluation would synchronise with the device."""
         if device not in self._moved:
             self._moved[device] = on_device(self.value, device)
         return self._moved[device]
@@ -49,7 +49,7 @@ class Fixed:
 
 
 class Point(Protocol):
-    """Anything with a normal form."""
+    """An expression with a normal form."""
 
     space: Space
 
@@ -66,11 +66,11 @@ class Node(Point, Protocol):
 
     @property
     def points(self) -> Sequence[Point]:
-        """The points it is a function of; none for a network."""
+        """The inputs of the function; empty for a network."""
 
     @property
     def change(self) -> Change | None:
-        """Where it asks its point, if that is elsewhere than it is asked itself."""
+        """The change of (x, sigma) at which its input is evaluated, if any."""
 
     @property
     def takes_gradient(self) -> bool:
@@ -78,31 +78,31 @@ class Node(Point, Protocol):
 
     @property
     def through(self) -> bool:
-        """Whether that gradient goes through its points, whose networks are then evaluated with a graph."""
+        """Whether the gradient goes through its inputs, whose networks are then evaluated with a graph."""
 
     @property
     def has_null(self) -> bool:
         """Whether there is a null condition."""
 
     def null_condition(self, batch: int, device: torch.device) -> Condition:
-        """The condition that means none, for ``batch`` samples."""
+        """The null condition of ``batch`` samples."""
 
     def combined(self, outputs: Sequence[Tensor], x: Tensor, sigma: Level, condition: Condition) -> Tensor:
-        """The function of the points' outputs, where there are points."""
+        """The function applied to the outputs of its inputs; for nodes with inputs."""
 
     def in_formula(self, inner: str) -> str:
-        """How formulas write it, around the text of its points, or that of the network where it has none."""
+        """The text in formulas, around that of its inputs, or of the network if it has none."""
 
 
 class NetworkNode(Node, Protocol):
-    """A node without points, which is called."""
+    """A node without inputs, which is called."""
 
     role: str
-    """What it is for in a run, in messages."""
+    """Its role in a run, for messages."""
 
     @property
     def counted_as(self) -> "NetworkNode":
-        """Whose calls its calls are: itself, or what it is a perturbed view of."""
+        """The network that its calls are counted for: itself, or the network of a perturbed view."""
 
     def __call__(self, x: Tensor, sigma: Level, condition: Condition) -> Tensor:
         """The denoised samples (B, *), from x (B, *) at ``sigma``."""
@@ -110,7 +110,7 @@ class NetworkNode(Node, Protocol):
 
 @frozen
 class Query:
-    """One node under one condition: the unit that is evaluated at most once."""
+    """One node under one condition: evaluated at most once per pass."""
 
     source: Node
     condition: Slot | Fixed = Slot.GIVEN

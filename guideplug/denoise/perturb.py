@@ -1,16 +1,16 @@
 """Perturbed views of a network by the names of its submodules, for `Leaf.perturbations` and `guideplug.wrap`.
 
-    skip_layers          a layer gives back what it was given                    skip-layer guidance
-    identity_attention   softmax(q k') -> I: the values as they are             perturbed attention, arXiv:2403.17377
+    skip_layers          a layer returns its input                               skip-layer guidance
+    identity_attention   softmax(q k') -> I: the unmixed values                  perturbed attention, arXiv:2403.17377
     blurred_queries      q -> G q, G a Gaussian over the grid of tokens          smoothed energy, arXiv:2408.00760
-    dropped_units        a share of what a layer gives set to 0, the rest divided by what is left
+    dropped_units        a share of a layer's outputs set to 0, the rest divided by the remaining share
 
     def perturbations(self):
         return {"skip-layer": partial(skip_layers("blocks.0", "blocks.1"), self.network)}
 
-Hooks are put on the named modules for the time of one call and taken off again, whatever happens; they act only on the
-call that put them there, so another thread may use the network meanwhile. Parameters, mode and state stay as they are.
-A skipped layer is still computed. A call that is repeated later, as gradient checkpointing does, is repeated without.
+Hooks are registered on the named modules for one call and removed afterwards, also after an error. They act on that
+call alone, so another thread may use the network at the same time. Parameters, mode and state are unchanged. A skipped
+layer is still computed. A later repetition of the call, as by gradient checkpointing, is not perturbed.
 
 Sources: D. Ahn et al. 2024 (perturbed attention), S. Hong 2024 (smoothed energy: blurring the queries blurs the
 attention weights), Stability AI's SD3.5 reference code (skip-layer guidance, no paper), N. Srivastava et al. 2014,
@@ -37,32 +37,32 @@ __all__ = ["Layers", "Offer", "blurred_queries", "dropped_units", "identity_atte
 
 Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 Offer: TypeAlias = Callable[..., AbstractContextManager[object]]
-"""What offers a perturbed view: ``offer(network, **options)`` gives the context in which ``network`` is perturbed."""
+"""A perturbation: ``offer(network, **options)`` returns the context in which ``network`` is perturbed."""
 
 
 class Touch:
-    """What is done to a layer while it is called; as it stands, nothing."""
+    """A change of a layer's calls; the base class changes nothing."""
 
     def before(self, module: nn.Module, arguments: Arguments) -> Arguments:
-        """The arguments to call it with."""
+        """The changed arguments of the call."""
         return arguments
 
     def after(self, module: nn.Module, arguments: Arguments, output: Any) -> Any:
-        """What it is to give."""
+        """The changed output."""
         return output
 
     def inside(self) -> "_Meeting | None":
-        """Where attention inside the layer is met, if it is to be."""
+        """The interception of attention inside the layer, if any."""
         return None
 
 
 @final
 @frozen
 class Layers:
-    """A view that touches some of the named layers: all or the middle one, unless ``layers`` numbers them.
+    """A perturbation of some of the named layers: by default all, or the middle one.
 
-    Called with the network and ``layers``, a sequence of numbers from 0 in the order of the names, empty for the
-    default; and with the options that ``touch`` takes.
+    Called with the network, with ``layers``, a sequence of numbers from 0 in the order of the names, empty for the
+    default, and with the options of ``touch``.
     """
 
     names: tuple[str, ...]
@@ -75,7 +75,7 @@ class Layers:
         """The context in which the network is perturbed.
 
         Raises:
-            ValueError: there is no such layer, or an option is wrong.
+            ValueError: there is no such layer, or an option is invalid.
         """
         for number in layers:
             if not 0 <= number < len(self.names):
@@ -100,10 +100,10 @@ _here: ContextVar[tuple[object, ...]] = ContextVar("the perturbed calls that are
 
 @contextmanager
 def _touched(network: nn.Module, touches: Mapping[str, tuple[nn.Module, Touch]]) -> Iterator[None]:
-    """Inside, the modules are touched, as far as they are called from here.
+    """A context in which calls of the modules from this thread are changed.
 
     Raises:
-        DenoiserError: at the end, if they were not: the network is compiled, or was not called.
+        DenoiserError: on exit, if no module was reached: the network is compiled, or was not called.
     """
     visit = Visit(network, tuple(touches))
     token = _here.set((*_here.get(), visit))
@@ -181,7 +181,7 @@ class _Skip(Touch):
 
 
 def skip_layers(*names: str) -> Layers:
-    """Layers that can be skipped: submodules that give one tensor of the shape of their first argument."""
+    """Skippable layers: submodules that return one tensor of the shape of their first argument."""
     return Layers(names, _Skip)
 
 
@@ -189,16 +189,16 @@ def skip_layers(*names: str) -> Layers:
 
 
 class _Attention(Touch):
-    """What is done to (queries, keys, values) of self-attention, wherever in the layer they meet."""
+    """A change of (queries, keys, values) of self-attention inside a layer."""
 
     core: bool
 
     def weighed(self, queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The queries to attend with, (..., T, C), or what attention gives, where that is known already."""
+        """The changed queries, (..., T, C), or the output of attention if it needs no computation."""
         raise NotImplementedError
 
     def multihead(self, module: nn.MultiheadAttention, arguments: Arguments) -> Arguments:
-        """Other arguments for torch's own module."""
+        """The changed arguments of torch's own module."""
         raise NotImplementedError
 
     def before(self, module: nn.Module, arguments: Arguments) -> Arguments:
@@ -219,7 +219,7 @@ class _Attention(Touch):
 
 
 class _Meeting(TorchFunctionMode):
-    """Inside, torch's attention is weighed otherwise; calls between two sequences are left as they are."""
+    """A context in which torch's self-attention is changed; attention between two sequences is not."""
 
     def __init__(self, touch: _Attention) -> None:
         super().__init__()
@@ -285,7 +285,7 @@ class _Blur(_Attention):
         return blurred(queries, self.blur), None
 
     def multihead(self, module: nn.MultiheadAttention, arguments: Arguments) -> Arguments:
-        # The projection of a blur is the blur of the projection, for a blur's weights sum to one.
+        # Blur and projection commute, because the weights of a blur sum to one.
         named = _named(arguments)
         queries, first = named["query"], not module.batch_first and named["query"].ndim == 3
         smooth = blurred(queries.transpose(0, 1) if first else queries, self.blur)
@@ -298,32 +298,31 @@ _MULTIHEAD = (
 
 
 def _named(arguments: Arguments) -> dict[str, Any]:
-    """What torch's own module was given, by name."""
+    """The arguments of torch's own module by name."""
     args, kwargs = arguments
     return dict(zip(_MULTIHEAD, args, strict=False)) | kwargs
 
 
 def identity_attention(*names: str, core: bool = False) -> Layers:
-    """Self-attention whose weights can be the identity: perturbed attention.
+    """Self-attention with the identity as attention weights: perturbed attention.
 
     Args:
         names: submodules: torch's `nn.MultiheadAttention`, or any that call `scaled_dot_product_attention`, such as
-            diffusers' ``attn1``. Inside them attention between two sequences of different lengths is left alone.
-        core: whether they are attention alone, called with queries, keys and values (..., T, C), and give what is
-            mixed.
+            diffusers' ``attn1``. Attention between two sequences of different lengths is unchanged.
+        core: whether the submodules compute attention alone: queries, keys and values (..., T, C) to mixed values.
     """
     return Layers(names, functools.partial(_Identity, core=core))
 
 
 def blurred_queries(*names: str, core: bool = False) -> Layers:
-    """Self-attention whose queries can be blurred over a square grid of tokens; takes ``blur``. Arguments as above."""
+    """Self-attention with queries blurred over a square grid of tokens; option ``blur``. Arguments as above."""
     return Layers(names, functools.partial(_Blur, core=core))
 
 
 def blurred(tokens: Tensor, blur: float) -> Tensor:
-    """Tokens (..., T, C) of a square grid, row by row, blurred by a Gaussian of ``blur`` tokens; inf is their mean.
+    """Tokens (..., T, C) of a square grid, row by row, blurred by a Gaussian of ``blur`` tokens; inf gives their mean.
 
-    The kernel ends at three standard deviations, and at half the grid; beyond the edge the grid is reflected.
+    The kernel is cut at three standard deviations and at half the grid; the grid is reflected at its edges.
     """
     if blur == math.inf:
         return tokens.mean(-2, keepdim=True).expand_as(tokens)
@@ -339,7 +338,7 @@ def blurred(tokens: Tensor, blur: float) -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _blur_matrix(side: int, blur: float) -> Tensor:
-    """(side, side): row i has the weights of the tokens in the blurred token i."""
+    """The blur of one axis, (side, side): row i holds the weights of blurred token i."""
     reach = min(math.ceil(6 * blur) // 2, side // 2)
     weights = torch.tensor([math.exp(-0.5 * (step / blur) ** 2) for step in range(-reach, reach + 1)])
     matrix = torch.zeros(side, side)
@@ -372,5 +371,5 @@ class _Drop(Touch):
 
 
 def dropped_units(*names: str) -> Layers:
-    """Layers whose outputs (B, *) can be dropped, each sample's by draws of its own; takes ``share`` and ``draws``."""
+    """Layers with dropped outputs (B, *), drawn per sample; options ``share`` and ``draws``."""
     return Layers(names, _Drop, everywhere=True)

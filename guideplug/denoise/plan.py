@@ -1,14 +1,14 @@
-"""The plan of an evaluation: coefficients, which network is asked under which conditions, and what goes as one batch.
+"""The plan of an evaluation: coefficients, queries of networks under conditions, and batched calls.
 
-1. Coefficients. With a float sigma they are settled on the host, and a term whose coefficient is 0, or within float32
+1. Coefficients. With a float sigma they are computed on the host, and a term whose coefficient is 0, or within float32
    rounding of it, is dropped: its network is not called, the main network included.
-2. Queries. What is left names each network and the conditions it is wanted under, seen through every `Combine`, and
-   through every `View`, which asks them elsewhere: each place has coefficients of its own level.
-3. Calls. What one network is asked goes through it as one batch where samples have one shape and conditions
-   concatenate, else one call each.
+2. Queries. The remaining terms name each network and its conditions, also inside every `Combine`, and inside every
+   `View`, which evaluates at another (x, sigma): each place has the coefficients of its own level.
+3. Calls. The queries of one network are one batch if samples have one shape and conditions concatenate, else one call
+   each.
 
-The first is done at every step, for weights and gates change with the level. The others depend only on which terms are
-left, and on the condition, so a `Plan` keeps them along a trajectory: once per interval, not once per step.
+Step 1 runs at every step of a sampler, because weights and gates change with the level. The others depend only on the
+remaining terms and on the condition, so a `Plan` caches them along a trajectory: once per interval, not once per step.
 """
 
 import operator
@@ -39,14 +39,14 @@ __all__ = [
 ]
 
 NEGLIGIBLE = 2.0**-24
-"""A coefficient this small changes nothing in float32 beside others that sum to one: half a unit in the last place."""
+"""Coefficients up to this are negligible in float32 beside others that sum to one: half a unit in the last place."""
 
 Path: TypeAlias = tuple[Node, ...]
-"""The views through which a place is seen, outermost first; empty for the place that a denoiser is asked at."""
+"""The views that lead to a place, outermost first; empty for the place of the evaluation itself."""
 EvalRequest: TypeAlias = tuple[Path, Query]
-"""A query, and the views through which its place is seen."""
+"""A query, and the views that lead to its place."""
 ActiveTerms: TypeAlias = tuple[tuple[Path, Point, tuple[Query, ...]], ...]
-"""Which terms of a point are left at a place, then those of each point that they are functions of, once each."""
+"""The remaining terms of a point at a place, then those of each input of these, once each."""
 
 
 class Coefficients:
@@ -59,7 +59,7 @@ class Coefficients:
         self._known: dict[Point, Mapping[Query, Level]] = {}
 
     def of(self, point: Point) -> Mapping[Query, Level]:
-        """The queries that count at this level, and their coefficients."""
+        """The queries with nonzero coefficients at this level, and the coefficients."""
         if point not in self._known:
             total: dict[Query, Level] = {}
             for query, coefficient in point.terms.items():
@@ -71,7 +71,7 @@ class Coefficients:
         return self._known[point]
 
     def _resolved(self, query: Query) -> Query:
-        """The query as the network will see it: without a given condition, the given one is the null one."""
+        """The query as the network receives it: without a given condition, the null condition."""
         source = query.source
         if self._conditional or query.condition is not Slot.GIVEN or source.points or not source.has_null:
             return query
@@ -83,14 +83,14 @@ def _negligible(value: Level) -> bool:
 
 
 class EvalPoint:
-    """Where denoisers are asked, and the coefficients there.
+    """The place of an evaluation, and the coefficients there.
 
     Args:
-        at: what weights see; its condition is for as many rows as x has, or None where there is none or it is unknown.
-        x: the noisy samples (rows, *), or None where only the cost is asked for.
+        at: the input of weights; its condition has as many rows as x, or is None if absent or unknown.
+        x: the noisy samples (rows, *), or None to compute the cost alone.
         shape: the shape of one sample.
         conditional: whether there is a condition.
-        copies: rows for each sample of the evaluation.
+        copies: rows per sample of the evaluation.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class EvalPoint:
         self.coefficients = Coefficients(at, conditional=conditional)
 
     def beyond(self, view: Node) -> "EvalPoint":
-        """The place where a view asks; the step of the sampler is the same."""
+        """The place at which a view evaluates, in the same step of the sampler."""
         change = view.change
         assert change is not None
         at = evolve(self.at, sigma=change.level(self.sigma))
@@ -118,7 +118,7 @@ class EvalPoint:
 
 
 def _repeated(at: WeightInput, copies: int) -> WeightInput:
-    """For several copies of the batch, one after the other."""
+    """The input of weights for several copies of the batch, one after the other."""
 
     def rows(level: Level) -> Level:
         return level.repeat(copies) if isinstance(level, Tensor) and level.ndim else level
@@ -133,7 +133,7 @@ def _repeated(at: WeightInput, copies: int) -> WeightInput:
 
 
 def collect(point: Point, place: EvalPoint) -> tuple[dict[Path, EvalPoint], ActiveTerms]:
-    """The places where the networks of ``point`` are asked, and the terms that are left there, all the way down."""
+    """The places at which the networks of ``point`` are evaluated, and the remaining terms there, recursively."""
     places: dict[Path, EvalPoint] = {(): place}
     active: dict[tuple[Path, Point], tuple[Query, ...]] = {}
     waiting: list[tuple[Path, Point]] = [((), point)]
@@ -156,7 +156,7 @@ def collect(point: Point, place: EvalPoint) -> tuple[dict[Path, EvalPoint], Acti
 def planned_batches(
     terms: ActiveTerms, places: Mapping[Path, EvalPoint]
 ) -> list[tuple[NetworkNode, list[EvalRequest]]]:
-    """Each network that is needed and what it must answer, each once; apart what differs in shape."""
+    """The requests of each needed network, each once; requests of different shapes are separate."""
     batches: dict[tuple[NetworkNode, tuple[int, ...]], dict[EvalRequest, None]] = {}
     for path, _, queries in terms:
         for query in queries:
@@ -167,7 +167,7 @@ def planned_batches(
 
 @frozen(eq=False)
 class Call:
-    """One call of a network: what it answers, in the order of the batch, and their conditions as one."""
+    """One call of a network: its requests in the order of the batch, and their concatenated condition."""
 
     leaf: NetworkNode
     requests: Sequence[EvalRequest]
@@ -175,11 +175,11 @@ class Call:
 
 
 class Plan:
-    """The calls for every set of terms that was met, under one condition that stays as it is.
+    """A cache of the calls per set of terms, under one unchanged condition.
 
-    Nothing is kept where gradients are recorded, since a graph may be walked once, nor in inference mode, whose tensors
-    do not tell that they were changed. A null condition is asked for once. Along a trajectory it also knows which
-    samples are on it, for networks that draw.
+    Nothing is cached while gradients are recorded, because a graph can be traversed once, nor in inference mode, whose
+    tensors have no version counters. A null condition is computed once. Along a trajectory the plan also holds the keys
+    of its samples, for networks that draw.
     """
 
     def __init__(self) -> None:
@@ -189,13 +189,13 @@ class Plan:
         self._samples: SampleKeys | None = None
 
     def samples(self, x: Tensor) -> SampleKeys:
-        """Who is asked for x (B, *): those that began the trajectory, at one more evaluation of it."""
+        """The keys of the samples x (B, *): those of the trajectory's start, with the number of the evaluation."""
         known = self._samples
         self._samples = SampleKeys(x) if known is None or len(known) != len(x) else known.later()
         return self._samples
 
     def calls(self, terms: ActiveTerms, places: Mapping[Path, EvalPoint], condition: Condition) -> list[Call]:
-        """The calls that evaluate ``terms`` at ``places``, under a condition that is the first place's as it came."""
+        """The calls that evaluate ``terms`` at ``places``; ``condition`` is the unchanged one of the first place."""
         if torch.is_grad_enabled() or torch.is_inference_mode_enabled():
             return planned_calls(terms, places)
         x = places[()].x
@@ -211,7 +211,7 @@ class Plan:
 
 
 def planned_calls(terms: ActiveTerms, places: Mapping[Path, EvalPoint]) -> list[Call]:
-    """The calls that answer them, at places whose samples and conditions are known."""
+    """The calls that evaluate ``terms`` at places with known samples and conditions."""
     return [call for leaf, requests in planned_batches(terms, places) for call in _calls_of(leaf, requests, places)]
 
 

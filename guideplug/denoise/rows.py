@@ -1,4 +1,4 @@
-"""Values of rows: one number for each sample of a batch, beside the samples."""
+"""Per-row values of a batch."""
 
 from torch import Tensor
 
@@ -6,5 +6,5 @@ __all__ = ["per_row"]
 
 
 def per_row(values: Tensor, x: Tensor) -> Tensor:
-    """Values (B,) or (1,), one for each row of x (B, *), with axes of size 1 so that they broadcast over the row."""
+    """Values (B,) or (1,), one per row of x (B, *), with axes of size 1 appended so that they broadcast."""
     return values.reshape(-1, *[1] * (x.ndim - 1))

@@ -1,4 +1,4 @@
-"""The space that denoisers of one model family share: data shape, spread, and the noise levels they know."""
+"""The space shared by denoisers of one model family: data shape, standard deviation, and noise levels."""
 
 import math
 from collections.abc import Iterable
@@ -19,16 +19,16 @@ def _shape(value: object) -> tuple[int, ...]:
 
 @frozen
 class Space:
-    """Where samples live. Noise levels are standard deviations in the units of the data.
+    """The space of samples. Noise levels are standard deviations in the units of the data.
 
     Args:
         shape: the shape of one sample, without the batch axis: ``(2,)``, ``(1, 8, 8)``.
         sigma_data: the standard deviation of the data.
-        sigma_min: the lowest noise level that the denoiser was made for.
-        sigma_max: the highest.
+        sigma_min: the lowest noise level of the denoiser.
+        sigma_max: the highest noise level of the denoiser.
 
     Raises:
-        TypeError: shape is no sequence of whole numbers.
+        TypeError: shape is not a sequence of whole numbers.
         ValueError: a size is below 1, a level is not positive and finite, or sigma_min >= sigma_max.
     """
 

@@ -1,8 +1,8 @@
-"""Counts of network evaluations, kept by the networks themselves.
+"""Counts of network evaluations.
 
-A *call* is one forward pass of a network, an *output* one denoised sample it gave: classifier-free guidance on a batch
-of 8 is one call and 16 outputs. Every leaf reports to the tallies that are open, so nothing can be evaluated uncounted.
-A *gradient* is a pass back through one call, for guidance that needs it; it costs about as much as two calls.
+A *call* is one forward pass of a network, an *output* one denoised sample of it: classifier-free guidance on a batch of
+8 is one call and 16 outputs. Every leaf reports to all open tallies, so that every evaluation is counted. A *gradient*
+is a backward pass through one call, for guidance that needs it; it costs about as much as two calls.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ __all__ = ["Count", "Tally", "record", "record_gradient", "tally"]
 
 @define
 class Count:
-    """How often a network was called, for how many samples in all, and how often a gradient went through a call."""
+    """Calls of a network, outputs in total, and gradients through its calls."""
 
     calls: int = 0
     outputs: int = 0
@@ -26,7 +26,7 @@ class Count:
 
 
 class Tally:
-    """Counts per network. ``counts[network]`` is zero for a network that was never called."""
+    """Counts per network. ``counts[network]`` is zero for a network without calls."""
 
     def __init__(self) -> None:
         self.counts: dict[NetworkNode, Count] = {}
@@ -45,7 +45,7 @@ _open: ContextVar[tuple[Tally, ...]] = ContextVar("open tallies", default=())
 
 @contextmanager
 def tally() -> Iterator[Tally]:
-    """Count the network evaluations inside the block; tallies nest, and each sees all of its own block."""
+    """Count the network evaluations inside the block; tallies nest, and each counts its whole block."""
     counts = Tally()
     token = _open.set((*_open.get(), counts))
     try:
@@ -55,7 +55,7 @@ def tally() -> Iterator[Tally]:
 
 
 def record(network: NetworkNode, outputs: int) -> None:
-    """One call of ``network`` for ``outputs`` samples: every leaf says so before it answers."""
+    """Count one call of ``network`` for ``outputs`` samples; called by every leaf before it is evaluated."""
     for counts in _open.get():
         count = counts.counts.setdefault(network, Count())
         count.calls += 1
@@ -63,6 +63,6 @@ def record(network: NetworkNode, outputs: int) -> None:
 
 
 def record_gradient(network: NetworkNode) -> None:
-    """One gradient that goes back through a call of ``network``."""
+    """Count one gradient through a call of ``network``."""
     for counts in _open.get():
         counts.counts.setdefault(network, Count()).gradients += 1

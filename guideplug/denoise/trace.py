@@ -1,8 +1,7 @@
-"""What is evaluated with a graph: all that lies beneath a function whose gradient goes through its point.
+"""The parts of an evaluation with a graph: the inputs of functions whose gradient goes through them.
 
-A `Trace` is of one evaluation. It knows the answers that need a graph, and the x of each place in which gradients are
-taken: a leaf of the graph at the place that a denoiser is asked at, and at a place that is seen through views beneath
-the function, what these make of it.
+A `Trace` belongs to one evaluation. It holds the requests that need a graph, and the x per place of the gradients: a
+leaf of the graph at the place of the evaluation itself, and behind views inside the function, the views' inputs of it.
 """
 
 from collections.abc import Mapping
@@ -18,12 +17,12 @@ __all__ = ["Trace", "beneath", "gradients"]
 
 
 def gradients(terms: ActiveTerms) -> list[EvalRequest]:
-    """The functions whose gradients are taken, and where."""
+    """The functions whose gradients are taken, with their places."""
     return [(path, query) for path, _, queries in terms for query in queries if query.source.takes_gradient]
 
 
 def beneath(terms: ActiveTerms) -> dict[EvalRequest, set[EvalRequest]]:
-    """For each function whose gradient goes through its point, what is asked beneath it."""
+    """The requests inside each function whose gradient goes through its inputs."""
     left = {(path, point): queries for path, point, queries in terms}
     requests: dict[EvalRequest, set[EvalRequest]] = {}
     for path, query in gradients(terms):
@@ -43,10 +42,10 @@ def beneath(terms: ActiveTerms) -> dict[EvalRequest, set[EvalRequest]]:
 
 
 class Trace:
-    """Which answers of an evaluation need a graph, and in which x.
+    """The requests of an evaluation that need a graph, and the x of their gradients.
 
     Raises:
-        DenoiserError: gradients are wanted in inference mode, which has none.
+        DenoiserError: gradients are needed in inference mode, which has none.
     """
 
     def __init__(self, terms: ActiveTerms, places: Mapping[Path, EvalPoint]) -> None:
@@ -65,7 +64,7 @@ class Trace:
         return request in self._traced
 
     def x(self, request: EvalRequest) -> Tensor:
-        """The x that an answer is asked for: where it needs a graph or takes a gradient, the one that has them."""
+        """The x of a request: the one with a graph, if the request needs a graph or takes a gradient."""
         path, query = request
         if request in self._traced or query.source.takes_gradient:
             return self._live_x(path)

@@ -1,18 +1,18 @@
-"""Views: the same network, asked in another way.
+"""Views: the same network, evaluated at another input or perturbed.
 
-Two kinds. A `View` asks any denoiser elsewhere, at another (x, sigma), and may do something with its answer:
+There are two kinds. A `View` evaluates any denoiser at another (x, sigma), and may change its output:
 
     V(x; sigma, c) = answer(D(inputs(x, sigma); level(sigma), c), x, sigma)
 
-It is a point like any other. Its questions go through each network in the same pass, and in one batch with the others
-where they have one shape; a gate or weight inside it is that of the level at which it is asked. `perturbed` gives a
-denoiser whose networks are changed inside while they answer, for instance a layer skipped, as far as they offer that
-(`Leaf.perturbations`): a pass of its own, for one pass is either perturbed or not.
+A view is a point. Its queries are evaluated in the same pass, and in one batch with the others if shapes agree; gates
+and weights inside it take the level of the view. `perturbed` returns a denoiser with perturbed networks, for instance
+with a skipped layer, if they support it (`Leaf.perturbations`): this takes a separate call, because a call is
+either perturbed or not.
 
-A view shares all parameters with what it is a view of, counts as calls of it, and is not called where its coefficient
-is 0. Two views that are equal are one.
+A view shares all parameters with its network, its calls are counted for that network, and it is not called if its
+coefficient is 0. Equal views are evaluated once.
 
-Cost: a call of the network for each distinct perturbed view; an output for each row that is asked elsewhere.
+Cost: a call of the network per distinct perturbed view; an output per row of a `View`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,11 +34,11 @@ __all__ = ["LeafWrapper", "Perturbed", "View", "perturbed"]
 
 @final
 class View(Atom):
-    """A denoiser that asks another one elsewhere.
+    """A denoiser evaluated at another (x, sigma).
 
     Args:
         of: any denoiser.
-        change: where, and what becomes of the answer.
+        change: the change of (x, sigma) and of the output.
     """
 
     def __init__(self, of: Denoiser, change: Change) -> None:
@@ -58,7 +58,7 @@ class View(Atom):
 
     def _renewed(self, known: dict[Denoiser, Denoiser]) -> "View":
         if self not in known:
-            inner = self.of._renewed({})  # memories of its own: what it asks is not what is asked around it
+            inner = self.of._renewed({})  # its own memories: its inputs differ from those around it
             known[self] = self if inner is self.of else self.replaced([inner])
         return cast(View, known[self])
 
@@ -70,24 +70,24 @@ class View(Atom):
 
 
 def perturbed(point: Denoiser, kind: str, **options: Any) -> Denoiser:
-    """A denoiser whose networks answer perturbed: the same expression, parameters shared.
+    """The same denoiser with perturbed networks; parameters are shared.
 
     Args:
         point: any denoiser; every network in it is perturbed.
-        kind: what is done to them, such as "skip-layer" or "identity-attention".
-        options: what the kind takes, such as ``layers``.
+        kind: the perturbation, such as "skip-layer" or "identity-attention".
+        options: the options of the kind, such as ``layers``.
 
     Raises:
-        DenoiserError: a network does not offer that kind, or not with these options.
+        DenoiserError: a network does not support the kind, or not with these options.
     """
     return point.mapped(lambda leaf: Perturbed(leaf, kind, options))
 
 
 class LeafWrapper(Leaf):
-    """A network around another one, which says all about itself but what it answers.
+    """A network around another one, with all its properties but another output.
 
     Args:
-        of: the other one.
+        of: the wrapped network.
     """
 
     def __init__(self, of: Leaf) -> None:
@@ -119,7 +119,7 @@ class LeafWrapper(Leaf):
 
 @final
 class Perturbed(LeafWrapper):
-    """A network that is perturbed while it answers. Made by `perturbed`."""
+    """A network perturbed during its calls. Made by `perturbed`."""
 
     def __init__(self, of: Leaf, kind: str, options: Mapping[str, Any]) -> None:
         super().__init__(of)
@@ -151,13 +151,13 @@ class Perturbed(LeafWrapper):
     def forward(
         self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
     ) -> Tensor:
-        """A call of the network, which counts it."""
+        """One call, counted for the network itself."""
         with self._offer():
             denoised: Tensor = self.of(x, sigma, condition, toward=toward, step=step)
         return denoised
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
-        """The network's answer, perturbed."""
+        """The denoised samples of the perturbed network."""
         with self._offer():
             return self.of.denoise(x, sigma, condition)
 

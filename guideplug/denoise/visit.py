@@ -1,7 +1,7 @@
-"""Whether a perturbed view reached the modules that it names: hooks do not run in a compiled network.
+"""Check that a perturbed view reached its modules: hooks do not run in a compiled network.
 
-`torch.compile` keeps the graph that it traced. A network that was compiled around the modules of a view runs that graph
-whatever hooks are put on, so the view says what the network says, at the price of a second call.
+`torch.compile` caches the traced graph. A network compiled around the modules of a view runs that graph whatever hooks
+are registered, so the view would equal the network, at the cost of a second call.
 
 Cost: one hook, and a comparison at the end, per call of the view.
 """
@@ -20,8 +20,8 @@ class Visit:
     """One call of a network under a view.
 
     Args:
-        network: what is called.
-        names: the modules in it that the view touches.
+        network: the called network.
+        names: the modules in it that the view changes.
     """
 
     def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
@@ -29,20 +29,20 @@ class Visit:
         self._entered = self._reached = self._traced = False
 
     def enter(self) -> None:
-        """The network is called, in Python and not while a compiler follows the call."""
+        """Note a call of the network in Python, not while a compiler traces it."""
         self._entered = self._entered or not torch.compiler.is_compiling()
 
     def reach(self) -> None:
-        """One of the modules is called."""
+        """Note a call of one of the modules."""
         self._reached = True
         if torch.compiler.is_compiling():
             self._traced = True
 
     def check(self) -> None:
-        """Refuse a call that the view had no part in, or will have none in when it is repeated.
+        """Refuse a call that the view did not change, or would not change when repeated.
 
-        Modules that an eager network goes around, at some noise levels for instance, are no mistake; nor are modules
-        that are compiled themselves.
+        Modules that an eager network bypasses, for instance at some noise levels, are valid; so are modules that are
+        compiled themselves.
 
         Raises:
             DenoiserError: the modules are inside something compiled, or the network was not called at all.
@@ -69,12 +69,12 @@ class Visit:
         )
 
     def _are_compiled_themselves(self) -> bool:
-        """Whether a compiler that follows the modules' hooks may be their own."""
+        """Whether the modules themselves may be compiled, with their hooks."""
         return self._traced and all(_is_compiled(self._network.get_submodule(name)) for name in self._names)
 
 
 def _compiled_around(network: nn.Module, name: str) -> str | None:
-    """What is compiled of the network and of the modules on the way to the named one, which is left out."""
+    """The compiled part of the network on the path to the named module, exclusive; None if there is none."""
     module: Any = network
     passed: list[str] = []
     for part in name.split(".") if name else ():

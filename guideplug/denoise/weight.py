@@ -1,11 +1,10 @@
 """Guidance weights as values: numbers, schedules, modules, and their polynomials.
 
-A guider's weight may be a plain number, a schedule, which is an option like a number and a function of the noise level,
-or a module that gives a weight for each condition and noise level. Sums and products of them are kept as polynomials,
-so that the coefficient of every network in a composed guider is known before anything is evaluated: where it is zero,
-the network is not called.
+A guider's weight is a number, a schedule (an option, and a function of the noise level), or a module (a weight per
+condition and noise level). Their sums and products are polynomials, so that the coefficient of every network in a
+composed guider is known before the evaluation: a network with coefficient zero is not called.
 
-Weights and schedules see one value, `WeightInput`: the level, the next one, the step, the space and the condition.
+Weights and schedules take one value, `WeightInput`: the level, the next one, the step, the space and the condition.
 """
 
 import abc
@@ -57,7 +56,7 @@ class _Arithmetic:
 
 
 class Weight(_Arithmetic, nn.Module, abc.ABC):
-    """A guidance weight that is a module: of the condition, the noise level, the step that the sampler is in."""
+    """A guidance weight as a module: a function of the condition, the noise level and the sampler's step."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -65,12 +64,12 @@ class Weight(_Arithmetic, nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, at: WeightInput) -> Level:
-        """The weight: a float where it is decided on the host, else a tensor, scalar or (B,)."""
+        """The weight: a float if computed on the host, else a tensor, scalar or (B,)."""
 
     def zero_at(self, at: WeightInput) -> bool:
-        """Whether the weight is 0 there whatever the condition, so that its term need not be evaluated.
+        """Whether the weight is 0 for every condition, so that its term need not be evaluated.
 
-        Asked where ``at.sigma`` is a float, sometimes before there is a condition, and answered without a device.
+        Called with a float ``at.sigma``, possibly before the condition is known; computed on the host.
         """
         return False
 
@@ -80,15 +79,15 @@ class Weight(_Arithmetic, nn.Module, abc.ABC):
 
     @property
     def order(self) -> tuple[int, int, str]:
-        """Where it stands in a product: those that are equal stand at one place, others as they were made."""
+        """The sort key in a product: equal weights have equal keys, others the order of their creation."""
         return 1, self._number, ""
 
 
 class WeightSchedule(_Arithmetic, Strategy):
-    """A guidance weight that is a function, for any option that takes a weight: w(sigma), of the step too.
+    """A guidance weight as a function w(sigma) of the noise level, or of the step, for any option that takes a weight.
 
-    A schedule is a final frozen attrs class whose fields are its options. It knows no guider: where the option is a
-    weight, off at 1, so are its values, and where it is another strength, they are that.
+    A schedule is a final frozen attrs class whose fields are its options. It is independent of the guider: its values
+    have the meaning of the option, such as a weight, off at 1, or another strength.
     """
 
     kind: ClassVar[str] = "weight"
@@ -99,12 +98,12 @@ class WeightSchedule(_Arithmetic, Strategy):
 
     @abc.abstractmethod
     def at(self, at: WeightInput) -> Level:
-        """The weight: a float for a float level, for a tensor a tensor of its shape, on its device, not looked into."""
+        """The weight: a float for a float level; for a tensor, a tensor of its shape and device, unread on the host."""
 
     @property
     @abc.abstractmethod
     def least(self) -> float:
-        """A bound below all its weights, for options that refuse small ones."""
+        """A lower bound of its weights, for the validators of options."""
 
     def __str__(self) -> str:
         return short(self)
@@ -112,7 +111,7 @@ class WeightSchedule(_Arithmetic, Strategy):
 
 @final
 class Scheduled(Weight):
-    """A weight schedule as a factor; those of equal schedules are equal, so that their terms are one."""
+    """A weight schedule as a factor; equal schedules give equal factors, whose terms are summed."""
 
     def __init__(self, schedule: WeightSchedule) -> None:
         super().__init__()
@@ -139,19 +138,19 @@ class Scheduled(Weight):
         return hash(self.schedule)
 
     def extra_repr(self) -> str:
-        """As printed in a formula."""
+        """The options as printed in a formula."""
         return str(self.schedule)
 
 
 class Polynomial(_Arithmetic):
-    """A sum of products of weights, each with a number in front. Immutable."""
+    """A sum of products of weights, each with a numeric coefficient. Immutable."""
 
     def __init__(self, monomials: Mapping[Monomial, float]) -> None:
         self.monomials = {factors: number for factors, number in monomials.items() if number != 0.0}
 
     @property
     def constant(self) -> float | None:
-        """The number that this is, if it is one whatever the level."""
+        """The number, if the polynomial is constant; else None."""
         if not self.monomials:
             return 0.0
         if len(self.monomials) == 1 and () in self.monomials:
@@ -164,9 +163,10 @@ class Polynomial(_Arithmetic):
         return list(dict.fromkeys(weight for factors in self.monomials for weight in factors))
 
     def value(self, at: WeightInput, known: dict[Weight, Level] | None = None) -> Level:
-        """The value there: a float where the host can tell, else a tensor. Each weight is evaluated once.
+        """The value: a float if computed on the host, else a tensor. Each weight is evaluated once.
 
-        A product with a factor that says it is 0 at a float level is 0, and its other factors are not evaluated.
+        A product with a factor that is 0 at a float level (`Weight.zero_at`) is 0, and its other factors are not
+        evaluated.
         """
         known = {} if known is None else known
         total: Any = 0.0
@@ -184,10 +184,10 @@ class Polynomial(_Arithmetic):
 
 
 def polynomial(value: object) -> Polynomial:
-    """The polynomial that a number, weight, schedule or polynomial is.
+    """A number, weight, schedule or polynomial as a polynomial.
 
     Raises:
-        TypeError: it is none of these.
+        TypeError: the value is none of these.
     """
     if isinstance(value, Polynomial):
         return value
@@ -204,7 +204,7 @@ def _combined(left: object, right: object, operation: Callable[[Polynomial, Poly
     try:
         pair = polynomial(left), polynomial(right)
     except TypeError:
-        return cast(Polynomial, NotImplemented)  # let the other operand answer: a direction knows how to be scaled
+        return cast(Polynomial, NotImplemented)  # left to the other operand: a direction can be scaled
     return operation(*pair)
 
 
@@ -225,5 +225,5 @@ def _times(left: Polynomial, right: Polynomial) -> Polynomial:
 
 
 def _product(factors: Iterable[Weight]) -> Monomial:
-    """Factors in an order of their own, the same in every process: products are the same to the last bit."""
+    """Factors in an order that is the same in every process, so that products are equal to the last bit."""
     return tuple(sorted(factors, key=lambda weight: weight.order))

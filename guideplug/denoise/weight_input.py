@@ -1,4 +1,4 @@
-"""Where a weight is asked: the one value that weights and weight schedules take."""
+"""The input of weights and weight schedules."""
 
 from typing import TypeAlias
 
@@ -13,23 +13,23 @@ __all__ = ["Level", "Step", "WeightInput"]
 
 Level: TypeAlias = float | Tensor
 Step: TypeAlias = tuple[Level, Level] | None
-"""The levels that a sampler's step goes between, (start, end); None where there is none, or it is not said."""
+"""The levels at the start and end of a sampler's step; None outside a sampler, or if it does not pass them."""
 
 
 @frozen(eq=False)
 class WeightInput:
-    """One evaluation of a guided denoiser, as its weights see it.
+    """The input of weights in one evaluation of a guided denoiser.
 
     Args:
         sigma: the noise level in data units: a float from samplers, a tensor, scalar or (B,), in training. It may lie
             outside the space's range.
         toward: the next level below this evaluation on the sampler's grid, 0 at the end; None outside a sampler. A
-            weight that needs it raises ValueError then. It is not always where the step ends: see `own`.
-        space: of the denoiser that is evaluated; its range of levels is what a trajectory passes through.
+            weight that needs it raises ValueError then. It may differ from the end of the step: see `own`.
+        space: the space of the evaluated denoiser, with the range of levels of trajectories.
         condition: None, a tensor or a mapping, batch first.
-        step: the levels of the grid that the sampler's step goes between, (start, end); None where the sampler does
-            not say it, and outside a sampler. Evaluations of one step share it: of a Heun step from sigma_i to
-            sigma_{i+1} the second one, at sigma_{i+1} and toward sigma_{i+2}, has (sigma_i, sigma_{i+1}) as the first.
+        step: the grid levels at the start and end of the sampler's step; None if the sampler does not pass them, and
+            outside a sampler. Evaluations of one step share it: in a Heun step from sigma_i to sigma_{i+1} the second
+            one, at sigma_{i+1} and toward sigma_{i+2}, has (sigma_i, sigma_{i+1}) as well.
     """
 
     sigma: Level
@@ -40,7 +40,7 @@ class WeightInput:
 
     @property
     def own(self) -> bool:
-        """Whether ``toward`` is where the step of this evaluation ends: false in a Heun step's second evaluation."""
+        """Whether ``toward`` is the end of this evaluation's step: false in the second evaluation of a Heun step."""
         if self.step is None or self.toward is None:
             return self.step is None
         return bool(torch.as_tensor(self.toward == self.step[1]).all())

@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, read within limits, tensors without code, and trust in code that files name."""
+"""Files: atomic writes, reads within limits, tensors without code, and trust in code named by files."""

@@ -1,11 +1,10 @@
-"""Files that appear whole or not at all, and folders that one process works in and that know their checksums.
+"""Atomic files, and folders with checksums in which one process works at a time.
 
-    checksums.sha256    "SHA-256  path", a line for each file, as sha256sum writes and checks them
+    checksums.sha256    "SHA-256  path", a line per file, in the format of sha256sum
 
-While a process is at work in a folder, the checksum of a file is noted before the file appears, so that one that was
-killed between the two leaves nothing that contradicts itself: a file may have any of the checksums noted for it. When
-the work ends, however it ends, the list is written anew; what is not what was written stays refused. Logs (``.jsonl``)
-grow, and are noted then only.
+While a process works in a folder, the checksum of a file is recorded before the file appears, so that the list stays
+consistent if the process is killed in between: a file may have any of the checksums recorded for it. When the work
+ends, also by an error, the list is rewritten; damaged files stay refused. Logs (``.jsonl``) grow, and are recorded only then.
 """
 
 import contextlib
@@ -21,7 +20,7 @@ from guideplug.files.reading import file_digest
 
 try:
     import fcntl
-except ImportError:  # pragma: no cover - where there is no flock, two runs into one folder are not kept apart
+except ImportError:  # pragma: no cover - without flock, two runs in one folder are not excluded
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
@@ -42,15 +41,15 @@ CHECKSUMS = "checksums.sha256"
 GROWS = ".jsonl"
 MOST_NOTED = 64 * 1024**2
 DEPTH = 3
-"""How many folders up the list is looked for."""
+"""The number of parent folders in which the list is searched."""
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears under ``path`` complete or not at all: written aside, synced, renamed.
+    """A file to write that appears under ``path`` complete or not at all: a temporary file, synced and renamed.
 
     Raises:
-        WriteError: the system refuses to write it; says why.
+        WriteError: the system refuses to write it; the message has the reason.
     """
     try:
         handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -73,16 +72,16 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def refused(path: Path, error: OSError) -> WriteError:
-    """What the system's refusal to write a file is told as."""
+    """The error for a file that the system refuses to write."""
     return WriteError(f"{path} cannot be written ({error.strerror or error}); what was written before is whole")
 
 
 @contextlib.contextmanager
 def drawn_whole(path: Path) -> Iterator[Path]:
-    """Where to draw what appears under ``path`` when the block ends, and not at all if it raises or draws nothing.
+    """A temporary path to draw to, renamed to ``path`` when the block ends, unless it raises or draws nothing.
 
     Raises:
-        WriteError: the system refuses to write it; says why.
+        WriteError: the system refuses to write it; the message has the reason.
     """
     aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
@@ -99,21 +98,21 @@ def drawn_whole(path: Path) -> Iterator[Path]:
 
 
 LITTER = re.compile(r"\.\d+\..+|\..+\.\w{8}\.tmp")
-"""Names of what is written or drawn aside, by `whole_file` or a figure's writer."""
+"""Names of temporary files of `whole_file` and of figures' writers."""
 
 
 def clear_litter(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder; only for who alone writes there."""
+    """Remove temporary files of killed writers in a folder; only for its exclusive writer."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if LITTER.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
 
 
 def cleared(folder: Path, parts: Sequence[str] = ()) -> None:
-    """Make a folder ready to be worked in again: with its parts, without what killed writers left in them.
+    """Prepare a folder for further work: create its subfolders, and remove temporary files of killed writers.
 
     Raises:
-        WriteError: the system refuses.
+        WriteError: the system refuses the change.
     """
     try:
         clear_litter(folder)
@@ -129,17 +128,17 @@ def cleared(folder: Path, parts: Sequence[str] = ()) -> None:
 
 @contextlib.contextmanager
 def at_work_in(folder: Path) -> Iterator[None]:
-    """Hold a folder, and know the checksums of what is written in it.
+    """Lock a folder, and record the checksums of files written in it.
 
     Raises:
-        UsageError: another process holds it.
+        UsageError: another process holds the lock.
     """
     with _held(folder):
         note_checksums(folder)
         try:
             yield
         finally:
-            with contextlib.suppress(OSError, WriteError):  # the list that is there stays true
+            with contextlib.suppress(OSError, WriteError):  # the existing list stays valid
                 noted = _noted(folder)
                 files = {_name(folder, file): file for file in _files(folder)}
                 _write(folder, {name: _settled(file, noted.get(name)) for name, file in files.items()})
@@ -147,7 +146,7 @@ def at_work_in(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def adding_to(folder: Path) -> Iterator[None]:
-    """Write further files into a folder with a list; it is written anew, by whoever is at work there if somebody is."""
+    """Add files to a folder with a list, which is rewritten, by the process that works there if there is one."""
     with contextlib.ExitStack() as stack:
         if (folder / CHECKSUMS).is_file():
             with contextlib.suppress(UsageError, WriteError, OSError):
@@ -158,7 +157,7 @@ def adding_to(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """The lock on the folder itself, which leaves no file, and which the system frees when its holder ends."""
+    """The lock on the folder itself: without a lock file, released by the system when its process ends."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         if fcntl is not None:
@@ -179,20 +178,20 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def note_checksums(folder: Path) -> None:
-    """Note the checksum of whatever is written in a folder from now on; what is noted already stays."""
+    """Record the checksums of files written in a folder from now on, in addition to those recorded."""
     noted = {name: sums for name, sums in _noted(folder).items() if not name.endswith(GROWS)}
     _write(folder, noted)
 
 
 def check_unchanged(path: Path, advice: str = "restore it, or make it anew in another folder") -> None:
-    """Compare a file with the checksum that the folder it lies in has of it; one that is in no list is not judged.
+    """Compare a file with its checksum in the list of its folder; a file without a checksum passes.
 
     Args:
         path: the file.
-        advice: what to do, for the message.
+        advice: the advice in the message.
 
     Raises:
-        DamagedFile: it is not what was written.
+        DamagedFile: the checksum differs.
     """
     root = _root(path)
     if root is None or not path.is_file():
@@ -203,17 +202,17 @@ def check_unchanged(path: Path, advice: str = "restore it, or make it anew in an
 
 
 def _note(aside: Path, path: Path) -> None:
-    """Note what is about to appear under a path."""
+    """Record the checksum of a temporary file before it is renamed to ``path``."""
     root = _root(path)
     if root is None or path.name == CHECKSUMS or path.suffix == GROWS:
         return
-    line = f"\n{file_digest(aside)}  {_name(root, path)}\n"  # a line that was torn before stays a line of its own
+    line = f"\n{file_digest(aside)}  {_name(root, path)}\n"  # a torn line before it stays a separate line
     with (root / CHECKSUMS).open("ab", buffering=0) as file:
         file.write(line.encode())
 
 
 def _root(path: Path) -> Path | None:
-    """The nearest folder above a file that has a list."""
+    """The nearest parent folder with a list."""
     above = path.absolute().parents[:DEPTH]
     return next((folder for folder in above if (folder / CHECKSUMS).is_file()), None)
 
@@ -235,7 +234,7 @@ def _noted(folder: Path) -> dict[str, list[str]]:
 
 
 def _settled(file: Path, noted: list[str] | None) -> list[str]:
-    """The checksum of a file, or those noted for it where it is not what was written: a damaged file stays one."""
+    """The checksum of a file, or those recorded for it if it differs from them: a damaged file stays refused."""
     digest = file_digest(file)
     return [digest] if noted is None or digest in noted or file.suffix == GROWS else noted
 
@@ -247,7 +246,7 @@ def _write(folder: Path, noted: dict[str, list[str]]) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of a folder but for the list itself and hidden ones."""
+    """The files of a folder, except the list itself and hidden files."""
     return [
         file
         for file in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""Hashes of records: a changed one is none."""
+"""Hashes of records."""
 
 import hashlib
 import json
@@ -9,6 +9,6 @@ __all__ = ["record_digest"]
 
 
 def record_digest(record: Mapping[str, Any]) -> str:
-    """The SHA-256 of a record of plain data: of what it says, not of how it is laid out."""
-    plain = json.loads(json.dumps(record))  # keys as JSON has them, before they are sorted
+    """The SHA-256 of a record of plain data, independent of its layout as text."""
+    plain = json.loads(json.dumps(record))  # keys as in JSON, before sorting
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""Data files of any origin, read as data and within limits, or refused with the reason: nothing in them is executed.
+"""Untrusted data files, read within limits or refused with the reason; nothing in them is executed.
 
-A file must be an ordinary one, so that reading ends. Sizes that it declares are compared with the bytes that are there
-before anything is allocated. What is nested deeper than anything we write, or holds numbers that no float holds, is
-refused. Each refusal is a `ValueError` of one line that does not name the file; who reads it adds that.
+A file must be a regular one, so that reading ends. Declared sizes are compared with the size of the file before memory
+is allocated. Values that are nested too deeply, and numbers beyond the range of floats, are refused. Each refusal is a
+`ValueError` of one line without the name of the file, which the caller adds.
 """
 
 import hashlib
@@ -39,29 +39,29 @@ MOST_NESTED: Final = 100
 MOST_ARRAYS: Final = 10_000
 ALWAYS_ROOM: Final = 64 * 1024**2
 INFLATED: Final = 100
-"""How many times its size a compressed file may grow beyond ``ALWAYS_ROOM``: samples are noise, and hardly shrink."""
+"""The largest compression ratio of files beyond ``ALWAYS_ROOM``: samples are noise, and hardly compress."""
 LONGEST_NAME: Final = 100
 
 _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
 _MANY_PARTS = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{40}}")
-"""A dotted key of many parts, which takes tomllib time that grows with the square of their number."""
+"""A dotted key of many parts; the time of tomllib grows with the square of their number."""
 _PICKLED = "arrays of objects are pickles, which are not read, since they can execute code"
 
 
 def open_file(path: Path) -> io.BufferedReader:
-    """An ordinary file, open for reading.
+    """A regular file, opened for reading.
 
     Raises:
         OSError: the system refuses.
         ValueError: it is a folder, a pipe or a device.
     """
-    if not stat.S_ISREG(path.stat().st_mode):  # before it is opened: a pipe would wait for its writer
+    if not stat.S_ISREG(path.stat().st_mode):  # before opening: a pipe would wait for its writer
         raise ValueError("it is a folder" if path.is_dir() else "it is no ordinary file, but a pipe or a device")
     return path.open("rb")
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of an ordinary file's bytes, read a piece at a time.
+    """The SHA-256 of a regular file's bytes, read in blocks.
 
     Raises:
         OSError: the system refuses.
@@ -72,11 +72,11 @@ def file_digest(path: Path) -> str:
 
 
 def read_text(path: Path, most: int) -> str:
-    """The text of an ordinary file of at most so many bytes, UTF-8.
+    """The UTF-8 text of a regular file of at most ``most`` bytes.
 
     Raises:
         OSError: the system refuses.
-        ValueError: another kind of file, too large, or no UTF-8.
+        ValueError: another kind of file, too large, or not UTF-8.
     """
     with open_file(path) as file:
         content = file.read(most + 1)
@@ -90,7 +90,7 @@ def parse_toml(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: the system refuses.
-        ValueError: another kind of file, too large, no TOML, nested too deeply, a date, or a number that is too large.
+        ValueError: another kind of file, too large, not TOML, nested too deeply, a date, or a number that is too large.
     """
     text = read_text(path, MOST_TOML)
     if _MANY_PARTS.search(text):
@@ -104,7 +104,7 @@ def read_json_file(path: Path) -> Any:
 
     Raises:
         OSError: the system refuses.
-        ValueError: another kind of file, too large, no JSON, or nested too deeply.
+        ValueError: another kind of file, too large, not JSON, or nested too deeply.
     """
     return parse_json(read_text(path, MOST_JSON))
 
@@ -113,7 +113,7 @@ def parse_json(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: no JSON, nested too deeply, or a number that is too large.
+        ValueError: not JSON, nested too deeply, or a number that is too large.
     """
     return _parsed(text, json.loads)
 
@@ -129,7 +129,7 @@ def _parsed(text: str, parse: Callable[[str], Any]) -> Any:
 
 
 def _check(value: Any) -> None:
-    """Refuse what is nested too deeply, a date, and an integer beyond 64 bits; level by level, whatever the depth."""
+    """Refuse values nested too deeply, dates, and integers beyond 64 bits; iteratively, for any depth."""
     level = [value]
     for _ in range(MOST_NESTED + 1):
         below: list[Any] = []
@@ -150,10 +150,10 @@ def _check(value: Any) -> None:
 
 
 def installed_memory() -> int:
-    """Bytes of memory that this machine has; where it does not say, as many as any has."""
+    """The memory of this machine in bytes; an upper bound if unknown."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # pragma: no cover - not every system has sysconf
+    except (AttributeError, ValueError, OSError):  # pragma: no cover - some systems lack sysconf
         return 2**62
 
 
@@ -230,6 +230,6 @@ def _check_array(file: IO[bytes], size: int) -> None:
 def _short(value: object) -> str:
     try:
         text = str(value)
-    except ValueError:  # a number of more digits than are written
+    except ValueError:  # more digits than int() accepts
         return "beyond words"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,6 +1,6 @@
-"""Files of tensors that cannot execute code: safetensors, written whole or not at all, read with every check.
+"""Files of tensors that cannot execute code: safetensors, written atomically, validated on reading.
 
-What can be wrong with a checkpoint is said in one line: the file, what was found, what was expected.
+Errors of a checkpoint are one line: the file, the actual and the expected content.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ __all__ = ["fill_module", "read_tensors", "tensors_digest", "write_tensors"]
 MOST_HEADER = 16 * 1024**2
 MOST_TENSORS = 50_000
 PREFIXES = "module.", "_orig_mod.", "model.", "ema."
-"""What parallel, compiled, averaged and other wrappers put before the names of the network that they hold."""
+"""Prefixes of names from parallel, compiled, averaged and other wrappers of a network."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors, whole or not at all; tied weights are written under each of their names."""
+    """Write tensors as safetensors, atomically; tied weights are written under each of their names."""
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
@@ -42,7 +42,7 @@ def file_digest(path: Path) -> str:
 
 
 def tensors_digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
-    """The SHA-256 of tensors with their names, and of a text beside them."""
+    """The SHA-256 of tensors with their names, and of a text."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode() + b"\0")
@@ -54,8 +54,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a safetensors file, on the CPU, and its metadata.
 
     Raises:
-        CheckpointError: no such file, truncated, or of another format (a pickle, say, which is never opened).
-        DamagedFile: it is not what was written.
+        CheckpointError: no such file, truncated, or of another format (such as a pickle, which is never opened).
+        DamagedFile: its checksum differs from the recorded one.
     """
     try:
         there = path.is_file()
@@ -79,7 +79,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _check_head(path: Path) -> None:
-    """Refuse a header that is not there, or too large for any network; safetensors itself checks what is in it."""
+    """Refuse a missing or too large header; safetensors itself checks its content."""
     with open_file(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
@@ -92,10 +92,9 @@ def _check_head(path: Path) -> None:
 
 
 def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> str:
-    """Load weights into a module; the names match whole, or all of them after one known prefix, which is returned.
+    """Load weights into a module; names match exactly, or all of them after one known prefix, which is returned.
 
-    Known prefixes are `PREFIXES`, by which other modules wrap a network without changing what it computes, and
-    combinations of them.
+    Known prefixes are `PREFIXES`, of wrappers that do not change what a network computes, and combinations of them.
 
     Raises:
         CheckpointError: names or shapes differ, or a weight is not finite.
@@ -118,12 +117,12 @@ def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -
 
 
 def known_prefix(names: Collection[str], own: Collection[str]) -> str | None:
-    """What all names begin with before they are those of a module, "" or known prefixes; None where they differ."""
+    """The common prefix of all names before those of a module: "" or known prefixes; None if names differ."""
     return next((prefix for prefix in _known_prefixes(names) if _under("", names, prefix) == set(own)), None)
 
 
 def _known_prefixes(names: Collection[str]) -> Iterator[str]:
-    """The beginnings of the first name that are made of known prefixes and that all names have, shortest first."""
+    """The prefixes shared by all names that consist of known prefixes, shortest first."""
     prefix = ""
     yield prefix
     for part in next(iter(names), "").split(".")[:-1]:
@@ -138,7 +137,7 @@ def _under(added: str, names: Collection[str], dropped: str) -> set[str]:
 
 
 def _misfit(names: Collection[str], own: Collection[str], network: str) -> str:
-    """How the names of a file differ from those of a module, and what to do."""
+    """The difference of a file's names from a module's, with advice."""
     for dropped in _known_prefixes(names):
         first = next(iter(names), "").removeprefix(dropped)
         for lacking in sorted({name.removesuffix(first) for name in own if name.endswith(f".{first}")}):

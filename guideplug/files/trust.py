@@ -1,12 +1,12 @@
-"""Code that a file names runs only where the user said so.
+"""Code that a file names runs only with the user's consent.
 
 A configuration, a run folder, or the sheet beside a checkpoint may name code: ``plugins = [...]``,
-``python("FILE.py:function")``, a classifier, an operator, a reward. Such files may come from anyone. So, in a command,
-code runs if the command line names its file, or has ``--trust``, or if this user has run that very file before: same
-path, same bytes. What was named or trusted is remembered in a file of the user's own, ``$GUIDEPLUG_TRUSTED`` or one in
-the platform's folder for state; each line is a SHA-256 and a path.
+``python("FILE.py:function")``, a classifier, an operator, a reward. Such files may have any origin. In a
+command, code therefore runs only if the command line names its file, or has ``--trust``, or if this user has run the
+file before: same path, same bytes. Named and trusted files are recorded in a file of the user, ``$GUIDEPLUG_TRUSTED``
+or one in the platform's folder for state; each line is a SHA-256 and a path.
 
-Without a command, as from Python, everything may run: who calls is code already.
+Outside a command, as from Python, everything may run: the caller is code already.
 """
 
 import contextlib
@@ -29,13 +29,13 @@ from guideplug.files.reading import file_digest, read_text
 __all__ = ["FUNCTION", "allow", "guarded", "module_file"]
 
 FUNCTION = re.compile(r"(.+\.py|[^\W\d]\w*(\.[^\W\d]\w*)*):[^\W\d]\w*")
-"""A function of somebody's code: ``module:function`` or ``FILE.py:function``."""
+"""The name of a function: ``module:function`` or ``FILE.py:function``."""
 MOST = 8 * 1024**2
 
 
 @attrs.define
 class _Guard:
-    """What the user of a command has said: the files and modules that its line names, and whether to trust others."""
+    """The consent in a command: the files and modules that its line names, and whether others are trusted."""
 
     said: set[str]
     trusting: bool
@@ -47,12 +47,12 @@ _guards: list[_Guard] = []
 
 @contextlib.contextmanager
 def guarded(texts: Iterable[str], files: Iterable[str] = (), *, trusting: bool = False) -> Iterator[None]:
-    """In the block, only code that the user has named or trusts runs.
+    """Restrict the block to code that the user has named or trusts.
 
     Args:
-        texts: what was typed: expressions, or values of options.
-        files: plugin files that were typed.
-        trusting: whether whatever is named anywhere may run, and is remembered.
+        texts: expressions or values of options from the command line.
+        files: plugin files from the command line.
+        trusting: whether all named code may run, and is recorded.
     """
     places = [place for text in texts for place in _places(text)]
     _guards.append(
@@ -69,10 +69,10 @@ def allow(place: str, what: str) -> None:
 
     Args:
         place: the path of a file, or the dotted name of a module.
-        what: what names it, in words, for the message.
+        what: the origin of the name, for the message.
 
     Raises:
-        TrustError: the file, and how to let it run.
+        TrustError: the code may not run; the message names the file and how to allow it.
     """
     if not _guards:
         return
@@ -105,7 +105,7 @@ def module_file(name: str) -> Path | None:
         spec = None if path is None else importlib.machinery.PathFinder.find_spec(part, list(path))
         if spec is None and number == 1:
             with contextlib.suppress(ImportError, ValueError):
-                spec = importlib.util.find_spec(part)  # of a package that is installed by a link to its sources
+                spec = importlib.util.find_spec(part)  # a package installed by a link to its sources
         if spec is None:
             return None
         path, origin = spec.submodule_search_locations, spec.origin
@@ -113,13 +113,13 @@ def module_file(name: str) -> Path | None:
 
 
 def _known_as(place: str) -> str:
-    """The real path of the file that a place means, or the place itself where there is none."""
+    """The real path of the file of a place, or the place itself without a file."""
     file = Path(place) if place.endswith(".py") else module_file(place)
     return place if file is None else os.path.realpath(file)
 
 
 def _places(text: str) -> Iterator[str]:
-    """The files and modules of the functions that a text names, in it or in the texts within it."""
+    """The files and modules of the functions that a text names, in nested texts too."""
     if FUNCTION.fullmatch(text):
         place = text.rpartition(":")[0]
         yield str(Path(place).absolute()) if place.endswith(".py") else place
@@ -148,9 +148,9 @@ def _list() -> Path:
 
 
 def _remembered() -> dict[str, set[str]]:
-    """The digests under which each file has run before."""
+    """The digests of previously run versions per file."""
     digests: dict[str, set[str]] = {}
-    with contextlib.suppress(OSError, ValueError):  # a list that cannot be read remembers nothing
+    with contextlib.suppress(OSError, ValueError):  # an unreadable list is an empty one
         for line in read_text(_list(), MOST).splitlines():
             digest, _, path = line.partition(" ")
             digests.setdefault(path, set()).add(digest)
@@ -159,7 +159,7 @@ def _remembered() -> dict[str, set[str]]:
 
 def _remember(known: str, digest: str) -> None:
     if known.isprintable():
-        with contextlib.suppress(OSError):  # a home that cannot be written: it is asked for again
+        with contextlib.suppress(OSError):  # the folder is not writable: consent is needed again
             _list().parent.mkdir(parents=True, exist_ok=True)
             with _list().open("a") as file:
                 file.write(f"{digest} {known}\n")

@@ -35,7 +35,10 @@ def page_of_runs(runs: Sequence[ReadRun], links: Sequence[str | None]) -> str:
     labels = _labels(runs)
     metrics = _metrics_of(runs)
     columns = [_column("run"), _column("arm")]
-    columns += [_column(name, numeric=True, better=better) for name, better in metrics.items()]
+    formulas = _formulas_of(runs)
+    columns += [
+        _column(name, numeric=True, better=better, formula=formulas.get(name, "")) for name, better in metrics.items()
+    ]
     columns += [_column("seed", numeric=True), _column("status")]
     rows = []
     figures = [(run.path / "figures", name, link) for run, name, link in zip(runs, names, links, strict=True)]
@@ -78,15 +81,24 @@ def page_of_comparison(folder: Path) -> str:
     """
     comparison = _read(folder / "compare.json")
     rows, trainings = _tables(comparison.get("rows")), _tables(comparison.get("trainings"))
-    metrics = {
-        name: str(as_table(facts).get("better", "")) for name, facts in as_table(comparison.get("metrics")).items()
-    }
+    described = {name: as_table(facts) for name, facts in as_table(comparison.get("metrics")).items()}
+    metrics = {name: str(facts.get("better", "")) for name, facts in described.items()}
+    formulas = {name: str(facts.get("formula", "")) for name, facts in described.items()}
     arms = list(dict.fromkeys((str(row.get("guider")), str(row.get("selector"))) for row in rows))
     selectors = len({selector for _, selector in arms})
     named = {arm: _arm(*arm, selectors) for arm in arms}
     chosen = as_table(comparison.get("chosen"))
     tables = [
-        _budget(budget, title, _tables(chosen.get(budget)), rows, named, metrics, as_table(comparison.get("truth")))
+        _budget(
+            budget,
+            title,
+            _tables(chosen.get(budget)),
+            rows,
+            named,
+            metrics,
+            formulas,
+            as_table(comparison.get("truth")),
+        )
         for budget, title in BUDGETS.items()
         if chosen.get(budget)
     ]
@@ -145,8 +157,14 @@ def page_of_study(folder: Path) -> str:
 # Cells and columns
 
 
-def _column(name: str, *, numeric: bool = False, better: str = "") -> dict[str, Any]:
-    return {"name": name, "numeric": numeric, "arrow": ARROWS.get(better, ""), "better": BETTER.get(better, "")}
+def _column(name: str, *, numeric: bool = False, better: str = "", formula: str = "") -> dict[str, Any]:
+    return {
+        "name": name,
+        "numeric": numeric,
+        "arrow": ARROWS.get(better, ""),
+        "better": BETTER.get(better, ""),
+        "formula": formula,
+    }
 
 
 def _cell(text: str, key: Any = None, href: str | None = None) -> Cell:
@@ -249,6 +267,16 @@ def _metrics_of(runs: Iterable[ReadRun]) -> dict[str, str]:
     return {name: better for name, better in signs.items() if name in shown}
 
 
+def _formulas_of(runs: Iterable[ReadRun]) -> dict[str, str]:
+    """The formula per metric; none where runs differ in it."""
+    distinct: dict[str, set[str]] = {}
+    for run in runs:
+        for metric in _tables(run.words.get("metrics")):
+            if metric.get("formula"):
+                distinct.setdefault(str(metric.get("name")), set()).add(str(metric["formula"]))
+    return {name: formulas.pop() for name, formulas in distinct.items() if len(formulas) == 1}
+
+
 def _lead_of_runs(runs: Sequence[ReadRun]) -> list[str]:
     unfinished = [run for run in runs if run.status != "finished"]
     tasks = list(dict.fromkeys(str(run.words.get("task", "an unknown task")) for run in runs))
@@ -295,6 +323,7 @@ def _budget(
     rows: Sequence[Mapping[str, Any]],
     named: Mapping[tuple[str, str], str],
     metrics: Mapping[str, str],
+    formulas: Mapping[str, str],
     truth: Mapping[str, Any],
 ) -> dict[str, Any]:
     taken = {(str(snapshot.get("selector")), snapshot.get("seed"), snapshot.get("step")) for snapshot in chosen}
@@ -316,7 +345,7 @@ def _budget(
         lines.append({"arm": label, "selector": selector, "cells": [_cell(label), *values, paid]})
     columns = [
         _column("arm"),
-        *(_column(name, numeric=True, better=better) for name, better in metrics.items()),
+        *(_column(name, numeric=True, better=better, formula=formulas[name]) for name, better in metrics.items()),
         _column(f"spent, {UNITS[budget]}", numeric=True),
     ]
     foot = [[_cell("true samples"), *(_value(as_number(truth.get(name))) for name in metrics), _cell("")]]

@@ -128,7 +128,10 @@ def comparison_folder(folder: Path, guiders: tuple[str, ...] = ("none", "cfg"), 
     found = {
         "guiders": guiders, "selectors": selectors, "seeds": seeds, "trainings": trainings, "rows": rows,
         "truth": {metric: 1.0, "recall": 1.0},
-        "metrics": {name: {"better": "higher", "aspect": "fidelity"} for name in (metric, "recall")},
+        "metrics": {
+            metric: {"better": "higher", "aspect": "fidelity", "formula": f"share of {metric}"},
+            "recall": {"better": "higher", "aspect": "fidelity"},
+        },
         "chosen": ends, "missed": {"time": [{"selector": "jest"}], "examples": [{"selector": "jest"}]},
         "shared_guides": {guiders[-1]: ["weak"]}, "shared_references": {},
         "words": ["At equal time, nothing can be told."],

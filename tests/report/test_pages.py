@@ -258,6 +258,27 @@ def test_a_comparison_has_a_table_for_each_budget_and_curves_with_bands(made: Mo
     assert all(len(one["points"]) == 5 and one["points"][0][2] > 0 for one in series)
 
 
+def headings(page: Markup) -> list[str | None]:
+    return [
+        facts["title"] for tag, facts in page.elements if tag == "span" and "class" not in facts and "title" in facts
+    ]
+
+
+def test_metrics_of_comparisons_and_of_several_runs_have_their_formulas(made: ModuleType, tmp_path: Path) -> None:
+    comparison = made.comparison_folder(tmp_path / "c")
+    assert headings(read(write_page(comparison))) == ["share of precision"] * 3
+    file = comparison / "compare.json"
+    content = json.loads(file.read_text())
+    del content["metrics"]["precision"]["formula"]
+    file.write_text(json.dumps(content))
+    assert headings(read(write_page(comparison))) == []
+
+    runs = [made.run_folder(tmp_path / f"run {seed}", seed=seed) for seed in range(2)]
+    assert headings(read(write_report_of(runs, tmp_path / "all.html"))) == ["share of samples near true ones"]
+    other = made.run_folder(tmp_path / "other", words={"metrics": [{**made.METRICS[0], "formula": "another"}]})
+    assert headings(read(write_report_of([*runs, other], tmp_path / "all.html"))) == []
+
+
 def test_what_every_arm_has_spent_stands_beside_its_values_and_misses_are_marked(
     made: ModuleType, tmp_path: Path
 ) -> None:

@@ -129,7 +129,7 @@ def _before_cells(grid: Grid, registry: Registry, facts: Facts, prices: Prices) 
         rows=(),
         truth={},
         metrics={
-            metric.name: {"better": metric.better, "aspect": metric.aspect}
+            metric.name: {"better": metric.better, "aspect": metric.aspect, "formula": metric.formula}
             for metric in metrics_of(grid.first.task, registry)
         },
         charge_reference=request.charge_reference,

@@ -107,7 +107,7 @@ class Comparison:
         trainings: one for each selector, seed and snapshot.
         rows: the measurements.
         truth: the metrics of true samples.
-        metrics: names, with the better direction ("higher", "lower", "truth") and the aspect of each.
+        metrics: names, with the better direction ("higher", "lower", "truth"), the aspect and the formula of each.
         charge_reference: whether a reference's training counts as time.
         costs: the price of an iteration with each selector, and of its iterations without selection.
         unknown: per selector, its scoring networks of unknown cost, which counts as 0.
