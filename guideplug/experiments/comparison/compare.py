@@ -71,13 +71,11 @@ def compare(
     observers = observers or Observers()
     (folder / "cells").mkdir(exist_ok=True)
     prices = read_prices(grid, folder)
-    networks = NetworkJobs(grid.networks, store, observers)
     with engine_on(executor or Serial(), workers_of(grid, registry, store, observers)) as engine:
-        facts = _trained(grid, store, networks, engine, observers)
-        if prices is None:
-            prices = _priced(grid, folder, engine, observers)
-        comparison = _before_cells(grid, registry, facts, prices)
-        cells = _measured(grid, registry, folder, networks, engine, comparison, observers)
+        driver = _Driver(grid, registry, folder, store, engine, observers)
+        facts = driver.trained()
+        comparison = _before_cells(grid, registry, facts, prices or driver.priced())
+        cells = driver.measured(_cells_to_measure(grid, comparison))
     rows = [
         Row(guider, selector, seed, step, values["metrics"], values["evaluations"])
         for (selector, seed, step), guiders in cells.items()
@@ -86,36 +84,82 @@ def compare(
     return attrs.evolve(comparison, rows=rows, truth=next(iter(cells.values()))["truth"])
 
 
-def _trained(grid: Grid, store: Store, networks: NetworkJobs, engine: Engine, observers: Observers) -> Facts:
-    """The facts of every training."""
-    found = stored_trainings(grid, store)
-    keys = {key: f"training of {key[0]}, seed {key[1]}" for key in grid.trainings}
-    mains = {identity(recipe): keys[key] for key, recipe in grid.trainings.items()}
-    below = {key: grid.networks.of[identity(recipe)].under for key, recipe in grid.trainings.items()}
-    before = networks.missing({inner for under in below.values() for inner in under}, mains)
-    jobs = [Job(keys[key], "train", key, networks.before(below[key])) for key in grid.trainings]
-    facts: dict[tuple[str, int], Mapping[str, Any]] = {}
-    for job, value in networks.watched(engine.run([*before, *jobs])):
-        selector, seed = job.arguments
-        facts[selector, seed] = value
-        observers(
-            "training",
-            done=len(facts),
-            total=len(jobs),
-            which=f"{selector}, seed {seed}",
-            seconds=value["seconds"],
-            found=(selector, seed) in found,
-        )
-    return facts
+@attrs.frozen
+class _Driver:
+    """What is run of a comparison, and where its results are kept."""
+
+    grid: Grid
+    registry: Registry
+    folder: Path
+    store: Store
+    engine: Engine
+    observers: Observers
+    networks: NetworkJobs = attrs.field(init=False)
+
+    @networks.default
+    def _networks(self) -> NetworkJobs:
+        return NetworkJobs(self.grid.networks, self.store, self.observers)
+
+    def trained(self) -> Facts:
+        """The facts of every training."""
+        trainings = self.grid.trainings
+        found = stored_trainings(self.grid, self.store)
+        keys = {key: f"training of {key[0]}, seed {key[1]}" for key in trainings}
+        mains = {identity(recipe): keys[key] for key, recipe in trainings.items()}
+        below = {key: self.grid.networks.of[identity(recipe)].under for key, recipe in trainings.items()}
+        before = self.networks.missing({inner for under in below.values() for inner in under}, mains)
+        jobs = [Job(keys[key], "train", key, self.networks.before(below[key])) for key in trainings]
+        facts: dict[tuple[str, int], Mapping[str, Any]] = {}
+        for job, value in self.networks.watched(self.engine.run([*before, *jobs])):
+            selector, seed = job.arguments
+            facts[selector, seed] = value
+            self.observers(
+                "training",
+                done=len(facts),
+                total=len(jobs),
+                which=f"{selector}, seed {seed}",
+                seconds=value["seconds"],
+                found=(selector, seed) in found,
+            )
+        return facts
+
+    def priced(self) -> Prices:
+        """The prices of all iterations, measured while nothing else runs, and kept."""
+        ((_, value),) = self.engine.run([Job("prices of iterations", "price", alone=True)])
+        prices = write_prices(self.grid, self.folder, value)
+        for name, price in prices.named():
+            self.observers("price", which=name, seconds=price.seconds, low=price.low, high=price.high)
+        return prices
+
+    def measured(self, cells: Sequence[Cell]) -> dict[Cell, Any]:
+        """The records of cells; those that are missing, or of other code, are measured."""
+        files = {cell: self._path(cell) for cell in cells}
+        codes = {cell: read_record(file).get("code") for cell, file in files.items() if file.is_file()}
+        anew = [cell for cell, code in codes.items() if code != code_of_cell(self.grid, self.registry, *cell)]
+        if anew:
+            self.observers("warning", text=measured_anew(len(anew), "cell", "of networks, guiders or metrics"))
+        missing = [cell for cell in cells if cell not in codes or cell in anew]
+        guides = {cell: self.grid.guides(*cell) for cell in missing}
+        before = self.networks.missing({key for keys in guides.values() for key in keys})
+        jobs = [Job(_cell_name(cell), "measure", cell, self.networks.before(guides[cell])) for cell in missing]
+        done = len(cells) - len(missing)
+        for job, record in self.networks.watched(self.engine.run([*before, *jobs])):
+            with whole_file(files[job.arguments]) as file:
+                file.write(json.dumps(record, indent=1, allow_nan=False).encode())
+            done += 1
+            selector, seed, step = job.arguments
+            metrics = {guider: values["metrics"] for guider, values in record["guiders"].items()}
+            self.observers("cell", done=done, total=len(cells), selector=selector, seed=seed, at=step, metrics=metrics)
+        return {cell: read_record(file) for cell, file in files.items()}
+
+    def _path(self, cell: Cell) -> Path:
+        selector, seed, step = cell
+        return self.folder / "cells" / f"{self.grid.request.selectors.index(selector)}-{seed}-{step}.json"
 
 
-def _priced(grid: Grid, folder: Path, engine: Engine, observers: Observers) -> Prices:
-    """The prices of all iterations, measured while nothing else runs, and kept."""
-    ((_, value),) = engine.run([Job("prices of iterations", "price", alone=True)])
-    prices = write_prices(grid, folder, value)
-    for name, price in prices.named():
-        observers("price", which=name, seconds=price.seconds, low=price.low, high=price.high)
-    return prices
+def _cell_name(cell: Cell) -> str:
+    selector, seed, step = cell
+    return f"cell of {selector}, seed {seed}, step {step}"
 
 
 def _before_cells(grid: Grid, registry: Registry, facts: Facts, prices: Prices) -> Comparison:
@@ -145,40 +189,6 @@ def _before_cells(grid: Grid, registry: Registry, facts: Facts, prices: Prices) 
     )
 
 
-def _measured(
-    grid: Grid,
-    registry: Registry,
-    folder: Path,
-    networks: NetworkJobs,
-    engine: Engine,
-    comparison: Comparison,
-    observers: Observers,
-) -> dict[Cell, Any]:
-    """The records of all cells that the comparison needs; those that are missing, or of other code, are measured."""
-    cells = _cells_to_measure(grid, comparison)
-    codes = {cell: read_record(path).get("code") for cell in cells if (path := _path(grid, folder, cell)).is_file()}
-    anew = [cell for cell, code in codes.items() if code != code_of_cell(grid, registry, *cell)]
-    if anew:
-        observers("warning", text=measured_anew(len(anew), "cell", "of networks, guiders or metrics"))
-    missing = [cell for cell in cells if cell not in codes or cell in anew]
-    guides = {cell: grid.guides(*cell) for cell in missing}
-    before = networks.missing({key for keys in guides.values() for key in keys})
-    jobs = [
-        Job(f"cell of {selector}, seed {seed}, step {step}", "measure", cell, networks.before(guides[cell]))
-        for cell in missing
-        for selector, seed, step in [cell]
-    ]
-    done = len(cells) - len(missing)
-    for job, record in networks.watched(engine.run([*before, *jobs])):
-        with whole_file(_path(grid, folder, job.arguments)) as file:
-            file.write(json.dumps(record, indent=1, allow_nan=False).encode())
-        done += 1
-        selector, seed, step = job.arguments
-        metrics = {guider: values["metrics"] for guider, values in record["guiders"].items()}
-        observers("cell", done=done, total=len(cells), selector=selector, seed=seed, at=step, metrics=metrics)
-    return {cell: read_record(_path(grid, folder, cell)) for cell in cells}
-
-
 def _cells_to_measure(grid: Grid, comparison: Comparison) -> list[Cell]:
     """The snapshots to measure: those chosen by budgets, and for curves those of the grid."""
     chosen = {training for budget in BUDGETS for training in comparison.chosen(budget).values()}
@@ -187,11 +197,6 @@ def _cells_to_measure(grid: Grid, comparison: Comparison) -> list[Cell]:
     return [
         (training.selector, training.seed, training.step) for training in comparison.trainings if training in chosen
     ]
-
-
-def _path(grid: Grid, folder: Path, cell: Cell) -> Path:
-    selector, seed, step = cell
-    return folder / "cells" / f"{grid.request.selectors.index(selector)}-{seed}-{step}.json"
 
 
 def _snapshots(grid: Grid, selector: str, seed: int, facts: Mapping[str, Any], prices: Prices) -> Iterator[Training]:
