@@ -1,4 +1,4 @@
-"""Errors that a user can fix: one tree, one line each, and the exit code on the class. Bugs keep their tracebacks."""
+"""Errors that a user can fix: one tree of classes with exit codes, messages of one line. Bugs keep their tracebacks."""
 
 import difflib
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class GuideplugError(Exception):
-    """Something a user can fix; the message is one line: what, the value, where, what to do."""
+    """An error that a user can fix; the message is one line: what, the value, where, what to do."""
 
     exit_code = 1
 
@@ -43,7 +43,7 @@ class ExpressionError(UsageError):
 
 
 class ConfigError(UsageError):
-    """A configuration has an unknown key, a value of the wrong type, or a value that is refused."""
+    """A configuration has an unknown key, a value of the wrong type, or an invalid value."""
 
 
 class UnknownName(UsageError):
@@ -51,7 +51,7 @@ class UnknownName(UsageError):
 
 
 class PluginError(UsageError):
-    """A plugin that was asked for is broken, or two of them offer one name."""
+    """A requested plugin is broken, or two plugins offer one name."""
 
 
 class RecipeError(UsageError):
@@ -67,7 +67,7 @@ class CheckpointError(GuideplugError):
 
 
 class DamagedFile(GuideplugError):
-    """A file is not what was written: it was changed or damaged afterwards."""
+    """A file differs from its checksum: it was changed or damaged after it was written."""
 
 
 class StoreError(GuideplugError):
@@ -75,7 +75,7 @@ class StoreError(GuideplugError):
 
 
 class WriteError(GuideplugError):
-    """A file cannot be written: a full disk, a folder that is read-only; what was written before is whole."""
+    """A file cannot be written, such as on a full disk; files written before are complete."""
 
 
 class RunError(GuideplugError):
@@ -83,7 +83,7 @@ class RunError(GuideplugError):
 
 
 class WorkerLost(RunError):
-    """A process that worked on a job ended before the job did; the message names the job."""
+    """A worker process ended before its job; the message names the job."""
 
 
 class DivergenceError(RunError):

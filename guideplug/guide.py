@@ -1,4 +1,4 @@
-"""Guiders: what turns a denoiser into a guided one."""
+"""Guiders: functions from a denoiser to a guided denoiser."""
 
 import abc
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,26 +30,27 @@ class Guider(Strategy):
         """The guided denoiser.
 
         Args:
-            base: what is guided.
-            models: other denoisers of the same space, by role; those that `needs` names are there in a run.
+            base: the denoiser to guide.
+            models: other denoisers of the same space, by role; in a run those of `needs` are present.
         """
 
     def needs(self, task: "Task", main: "Recipe") -> Mapping[str, "Recipe | str | None"]:
-        """The roles it needs beside the main one, and how to obtain them unless the user says otherwise.
+        """The required roles besides the main one, with their default recipes.
 
-        A guider made of others needs what they need, which is the default here.
+        By default the needs of the guiders in its options.
 
         Args:
             task: the task of the run.
-            main: how what is guided is trained, with its selector, or how the task trains where it is not trained from
-                scratch; a recipe derived from it for another network leaves the selector out, as `Task.recipe` does.
+            main: the training recipe of the guided network, with its selector, or the task's if that network is not
+                trained from scratch. A recipe derived from it for another network omits the selector; see
+                `Task.recipe`.
 
         Returns:
-            For each role a recipe, or its expression, in which ``main`` is the main network's recipe and what is not
-            said is the run's; or None where there is no way to know, and the run asks the user.
+            Per role a recipe, or its expression, in which ``main`` is the main network's recipe and omitted options are
+            the run's; or None without a default: the user must then give a network.
 
         Raises:
-            GuideplugError: two guiders in it use one role for different networks.
+            GuideplugError: two inner guiders use one role for different networks.
         """
         recipes: dict[str, Recipe | str | None] = {}
         for guider in inner_guiders(self):
@@ -62,24 +63,24 @@ class Guider(Strategy):
         return recipes
 
     def content(self) -> str:
-        """What decides the guidance beyond the options: hashes of the files and of the code that they name.
+        """Hashes of files and code named by the options, which decide the guidance too.
 
-        Part of the identity of what is made by guided samples, and noted in a run's record.
+        Part of the identity of recipes that use guided samples, and stored in a run's record.
         """
         return ""
 
     def may_use(self) -> Sequence[str]:
-        """Roles that it has a use for where the user gives them a network, and does without elsewhere."""
+        """Optional roles: used if the user gives them a network."""
         return list(dict.fromkeys(role for guider in inner_guiders(self) for role in guider.may_use()))
 
 
 def inner_guiders(guider: Guider) -> Iterator[Guider]:
-    """The guiders among a guider's options."""
+    """The guiders in a guider's options."""
     return inner(guider, Guider)
 
 
 def nested_guiders(guider: Guider | None) -> Iterator[Guider]:
-    """A guider and all those that it is made of; of none, none."""
+    """A guider and all guiders inside it; empty for None."""
     return walk(guider, Guider)
 
 
@@ -87,7 +88,7 @@ def weight_of(guider: Guider) -> float | WeightSchedule:
     """The value of a guider's option ``weight``, off at 1.
 
     Raises:
-        ConfigError: it has no such option.
+        ConfigError: the guider has no option ``weight``.
     """
     if all(attribute.name != "weight" for attribute in attrs.fields(cast(Any, type(guider)))):
         raise ConfigError(
@@ -99,17 +100,17 @@ def weight_of(guider: Guider) -> float | WeightSchedule:
 
 
 def opposite(guider: Guider, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
-    """What a guider steers away from: its own answer at weight 0, where the base does not count.
+    """The denoiser that a guider moves away from: its guided denoiser at weight 0, without the base.
 
-    For a guider that treats its base and its opposite differently from a weighted sum (projection, thresholds, a weight
-    of the moment), around any other: ``Combine([base, opposite(guider, base, models)], function)``.
+    For guiders around any other that do not combine base and opposite as a weighted sum (projection, thresholds, a
+    dynamic weight): ``Combine([base, opposite(guider, base, models)], function)``.
 
     Args:
-        guider: one with an option ``weight``, by the convention of `Guider`.
-        base, models: as `Guider.guide` takes them.
+        guider: a guider with an option ``weight``, by the convention of `Guider`.
+        base, models: as in `Guider.guide`.
 
     Raises:
-        ConfigError: it has no option ``weight``.
+        ConfigError: the guider has no option ``weight``.
     """
     weight_of(guider)
     return cast(Guider, attrs.evolve(cast(Any, guider), weight=0.0)).guide(base, models)

@@ -1,10 +1,10 @@
-"""Noise levels: the sampler's grid, and the distributions that training draws them from.
+"""Noise levels: the sampler's grid, and the distributions of training.
 
 Grid (Karras, Aittala, Aila and Laine 2022, arXiv:2206.00364, eq. 5), i from 0 to N - 1 and a final 0:
 
     sigma_i = (sigma_max^(1/rho) + i / (N - 1) * (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho
 
-The position of a level on it is i / (N - 1), whatever N.
+The position of a level on the grid is i / (N - 1), independent of N.
 
 All levels are standard deviations in the units of the data.
 """
@@ -26,7 +26,7 @@ __all__ = ["LogNormal", "LogUniform", "NoiseDistribution", "grid_position", "sig
 def sigma_grid(num_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> list[float]:
     """``num_steps`` levels from sigma_max down to sigma_min, then 0: Python floats, ``num_steps + 1`` in all.
 
-    One step goes from sigma_max straight to 0.
+    A single step goes from sigma_max to 0.
 
     Raises:
         ValueError: num_steps < 1, rho <= 0, or not 0 < sigma_min < sigma_max < inf.
@@ -44,9 +44,9 @@ def sigma_grid(num_steps: int, sigma_min: float, sigma_max: float, rho: float = 
 
 
 def grid_position(sigma: Level, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Level:
-    """How far a trajectory has come at a level: from 0 at sigma_max and above to 1 at sigma_min and below.
+    """The progress of a trajectory at a level: from 0 at sigma_max and above to 1 at sigma_min and below.
 
-    The share of the steps that lie behind it on `sigma_grid`. A float for a float, a tensor for a tensor.
+    The share of finished steps on `sigma_grid`. A float for a float, a tensor for a tensor.
     """
     high, low = sigma_max ** (1.0 / rho), sigma_min ** (1.0 / rho)
     if isinstance(sigma, Tensor):
@@ -56,7 +56,7 @@ def grid_position(sigma: Level, sigma_min: float, sigma_max: float, rho: float =
 
 
 class NoiseDistribution(Strategy):
-    """Where training draws its noise levels from."""
+    """A distribution of noise levels in training."""
 
     kind: ClassVar[str] = "noise"
 
@@ -66,11 +66,11 @@ class NoiseDistribution(Strategy):
 
     @abc.abstractmethod
     def quantile(self, share: Tensor) -> Tensor:
-        """The levels below which these shares, in (0, 1), of all levels lie; of the shares' shape and type."""
+        """The quantiles of the levels at shares in (0, 1); of the shares' shape and type."""
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """The levels below which a quarter and three quarters of all levels lie, in data units."""
+        """The quantiles of the levels at 1/4 and 3/4, in data units."""
         low, high = self.quantile(torch.tensor([0.25, 0.75], dtype=torch.float64)).tolist()
         return low, high
 

@@ -1,8 +1,8 @@
 """Events of a run, and their observers.
 
 An event is a name and plain data. An `Observer` is a strategy that the user chooses; for a run it opens a `Listener`,
-which receives each event in turn. Neither changes a result: a run has the same bits with and without them. One that
-raises is reported once and receives no further events; the run goes on.
+which receives each event in turn. Observers do not change results: a run has the same bits with and without them.
+A listener that raises is reported once and receives no further events; the run continues.
 """
 
 import abc
@@ -24,13 +24,13 @@ __all__ = ["Listener", "Observer", "Observers", "RunInfo"]
 
 @attrs.frozen
 class RunInfo:
-    """What is observed.
+    """The observed run.
 
     Args:
-        folder: where its results go; what a listener writes belongs into a folder of its own in it.
+        folder: the folder of its results; a listener writes to a subfolder of its own.
         kind: "run", "sample", "compare" or "study".
         config: its configuration, as the values of its TOML.
-        resumed: whether it goes on from an earlier try, which a listener may have seen a part of.
+        resumed: whether it resumes an earlier attempt, of which a listener may have seen a part.
     """
 
     folder: Path
@@ -40,10 +40,10 @@ class RunInfo:
 
 
 class Listener(abc.ABC):
-    """Told of the events of one run, in its process and thread; what it is slow with, the run waits for."""
+    """The receiver of one run's events, called in its process and thread: slow listeners delay the run."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Let a class that was written when `on_event` was called ``notice`` receive events, with a warning."""
+        """Adapt a class with the old name ``notice`` of `on_event`, with a warning."""
         super().__init_subclass__(**options)
         before = cls.__dict__.get("notice")
         if before is not None and "on_event" not in cls.__dict__:
@@ -56,10 +56,10 @@ class Listener(abc.ABC):
 
     @abc.abstractmethod
     def on_event(self, event: str, data: dict[str, Any]) -> None:
-        """One event, with data of its own; docs/observers.md has them all, with fields and units."""
+        """Receive one event with its data; docs/observers.md lists all events, with fields and units."""
 
     def close(self) -> None:  # noqa: B027 - most listeners have nothing to close
-        """The run is over, well or not, or the listener raised before."""
+        """End: the run has ended, successfully or not, or the listener has raised."""
 
 
 @decides_nothing
@@ -68,39 +68,39 @@ class Observer(Strategy):
 
     kind: ClassVar[str] = "observer"
     extras: ClassVar[Mapping[str, str]] = {}
-    """Libraries that `open` imports and that are an extra of its distribution: what to install, by import name, as in
+    """Libraries imported by `open` that are an extra of its distribution: the requirement by import name, as in
     ``{"tensorboard": "guideplug-tensorboard[tensorboard]"}``.
     """
 
     @classmethod
     def missing(cls) -> Iterator[str]:
-        """A line for each of the ``extras`` that is not installed, and how to install it."""
+        """A line per missing library of ``extras``, with how to install it."""
         for library, requirement in cls.extras.items():
             if importlib.util.find_spec(library) is None:
                 yield f"needs {library}: pip install '{requirement}'"
 
     def check(self) -> None:
-        """Refuse, before any work, an observer whose library is not installed.
+        """Refuse an observer with a missing library, before any work.
 
         Raises:
-            ConfigError: which, and how to install it.
+            ConfigError: a library is missing; the message says how to install it.
         """
         for line in self.missing():
             raise ConfigError(f"observer {self.name!r} {line}")
 
     @abc.abstractmethod
     def open(self, observed: RunInfo) -> Listener:
-        """A listener for one run; heavy libraries are imported here, and nothing is written before."""
+        """Open a listener for one run; heavy libraries are imported here, and nothing is written before."""
 
 
 class Observers:
-    """Several listeners as one; a faulty one is dropped, with a line on standard error and an event for the others."""
+    """Several listeners as one; one that raises is removed, with a line on stderr and an event for the others."""
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
         self._listeners = [(f"{type(one).__module__}.{type(one).__qualname__}", one) for one in listeners]
 
     def open(self, observers: Iterable[Observer], observed: RunInfo) -> None:
-        """Open a listener of each, beside those that are there."""
+        """Open a listener per observer, in addition to the present ones."""
         for observer in observers:
             try:
                 listener = observer.open(observed)
@@ -121,12 +121,12 @@ class Observers:
         for name, listener, cause in failed:
             self._report(name, event, cause)
             try:
-                listener.close()  # what it holds: files, threads, processes
+                listener.close()  # releases files, threads and processes
             except (Exception, SystemExit, KeyboardInterrupt) as another:
                 _check_ours(another)
 
     def close(self) -> None:
-        """Tell all that the run is over, the first of them last: it hears what goes wrong with the others."""
+        """Close all listeners, the first one last, so that it receives errors of the others."""
         while self._listeners:
             name, listener = self._listeners.pop()
             try:
@@ -135,7 +135,7 @@ class Observers:
                 self._report(name, "close", error)
 
     def _report(self, name: str, event: str, error: BaseException) -> None:
-        """Whatever a stranger's observer does, the run is not its business."""
+        """Report an error of an observer, which must not stop the run."""
         _check_ours(error)
         message = " ".join(str(error).split())
         reason = f"{type(error).__name__}: {message}" if message else type(error).__name__
@@ -144,13 +144,13 @@ class Observers:
 
 
 def _check_ours(error: BaseException) -> None:
-    """Pass on what may be the user's Ctrl-C: a run that handles SIGINT by itself gets no KeyboardInterrupt from it."""
+    """Reraise a possible Ctrl-C of the user: a run with its own SIGINT handler gets no KeyboardInterrupt from it."""
     if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         raise error
 
 
 def _copied(value: Any) -> Any:
-    """Plain data, of which no part is shared."""
+    """A deep copy of plain data."""
     if isinstance(value, Mapping):
         return {name: _copied(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,9 +1,9 @@
-"""Recipes: how a role's module is obtained; and the builder, which finds or makes modules.
+"""Recipes of modules for roles, and the builder, which finds or makes modules.
 
-A recipe is a value that holds everything that decides the weights of one module, so that equal recipes are the same
-network, trained once and found again. Each recipe holds its own work (`Recipe.make`) and does it with a `Builder`,
-which knows places, locks, states and progress, and of no recipe what kind it is. The abstract classes are here;
-`guideplug.recipes` has training, fine-tuning, loading, snapshots and data, and plugins add their own.
+A recipe is a value with everything that decides the weights of one module, so that equal recipes are the same network,
+trained once and found again. Each recipe implements its own work (`Recipe.make`) with a `Builder`, which manages files,
+locks, states and progress for all kinds of recipes. The abstract classes are here; `guideplug.recipes` has training,
+fine-tuning, loading, snapshots and data, and plugins add their own.
 """
 
 import abc
@@ -35,77 +35,77 @@ __all__ = [
 
 
 class Resumable(Protocol):
-    """Work that goes on from its state, such as a training."""
+    """Resumable work, such as a training."""
 
     def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
-        """What going on needs: tensors by name, and data that JSON can hold."""
+        """The state for resuming: tensors by name, and plain data for JSON."""
 
     def load_state(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Restore the state from `state`."""
 
 
 class Builder(Protocol):
-    """What recipes are made with: it finds or makes modules, keeps them and the state of their making, and reports."""
+    """The environment of recipes: it finds, makes and stores modules, saves states of unfinished work, and reports."""
 
     @property
     def device(self) -> torch.device:
-        """Where modules are."""
+        """The device of modules."""
 
     @property
     def role(self) -> str:
-        """What messages call the module that is being made."""
+        """The role of the module that is being made, for messages."""
 
     def obtain(self, recipe: "Recipe") -> nn.Module:
-        """The module of a recipe: found in the store, or made and kept there. In evaluation mode, on the device."""
+        """The module of a recipe: found in the store, or made and stored. In evaluation mode, on the device."""
 
     def checkpoint(self, work: Resumable) -> bool:
-        """Keep the state of ``work`` from here on, and go on from what an earlier try left.
+        """Save the state of ``work`` from now on, and load the state of an earlier attempt.
 
-        Called once, before the first `progress`. The state is saved after a step from time to time, and before a signal
-        ends the work. Nothing is kept for recipes that are not stored.
+        Called once, before the first `progress`. The state is saved at intervals after a step, and before a signal ends
+        the work. Nothing is saved for recipes that are not stored.
 
         Returns:
-            Whether an earlier try had left a state, which ``work`` has loaded.
+            Whether ``work`` has loaded the state of an earlier attempt.
 
         Raises:
-            StoreError: what it left cannot be read.
+            StoreError: the state of an earlier attempt cannot be read.
         """
 
     def progress(self, step: int, total: float, loss: float | None = None, **details: Any) -> None:
-        """Say that ``step`` of ``total`` steps are done: once before the first of this try, then after each.
+        """Report that ``step`` of ``total`` steps are finished: once before the first of this attempt, then after each.
 
-        After a step the state is saved if it is time, and the work ends if that is asked for.
+        After a step the state is saved if it is due, and the work ends on request.
 
         Args:
-            step: optimiser steps done, those of earlier tries included.
-            total: how many there will be.
-            loss: the loss, now and then: observers receive the steps that have one.
-            details: other fields of the events ``train`` and ``step`` than the usual ones.
+            step: the number of finished optimiser steps, those of earlier attempts included.
+            total: the total number of steps.
+            loss: the loss, at intervals: observers receive the steps with a loss.
+            details: additional fields of the events ``train`` and ``step``.
         """
 
     def stop_if_asked(self) -> None:
-        """End the work here if that is asked for: for work in parts that are no steps of a training."""
+        """End the work here on request, for work in parts other than training steps."""
 
     def keep(self, file: str, tensors: Mapping[str, Tensor]) -> Path:
-        """Keep a further file beside the module that is being made; where it lies until the module is stored.
+        """Save a further file beside the module that is being made; its path until the module is stored.
 
         Args:
-            file: its name; one of the form ``snapshot-*.safetensors`` stays with the module, others go when it is done.
-            tensors: what it holds.
+            file: its name; ``snapshot-*.safetensors`` files are stored with the module, others removed at the end.
+            tensors: its content.
         """
 
     def expected(self, recipe: "Recipe") -> "Sequence[Extra]":
-        """The further files that other recipes will ask of a recipe's module, as far as that is known beforehand."""
+        """The further files of a recipe's module that other recipes will need, as far as known beforehand."""
 
     def stored(self, extras: "Sequence[Extra]") -> Iterator[Mapping[str, Tensor]]:
-        """The tensors of further files of one stored module, each read when its turn comes; made if one is missing."""
+        """The tensors of further files of one stored module, read lazily; missing files are made."""
 
 
 class Extra(abc.ABC):
     """A further file beside a stored module, such as an average of its training at an earlier moment."""
 
     of: "Recipe"
-    """Whose module it lies beside."""
+    """The recipe of the module."""
 
     @property
     @abc.abstractmethod
@@ -114,26 +114,26 @@ class Extra(abc.ABC):
 
 
 class Planned:
-    """Something that making a recipe's module evaluates; `guideplug.PlannedBatch` and `guideplug.PlannedSampling`."""
+    """A declared evaluation in making a recipe: `guideplug.PlannedBatch` or `guideplug.PlannedSampling`."""
 
     __slots__ = ()
 
     of: "Recipe"
-    """Whose network is evaluated."""
+    """The recipe of the evaluated network."""
     guider: Any
-    """What guides it, a `guideplug.Guider`; None for nothing."""
+    """Its `guideplug.Guider`, or None."""
     models: "Mapping[str, Recipe]"
     """The guider's other networks, by role."""
 
 
 @attrs.frozen
 class OpenRoles:
-    """Roles that a recipe leaves open, which a run fills as it fills its own if they are those of its main network.
+    """Roles that a recipe leaves open; a run fills them like its own if they belong to its main network.
 
     Args:
-        of: the recipe whose network they go with.
-        needs: the roles, and how to obtain them unless the user says otherwise; as `Guider.needs`.
-        who: what needs them, in messages.
+        of: the recipe of the network that the roles belong to.
+        needs: the roles with their default recipes, as in `Guider.needs`.
+        who: the strategy that needs them, for messages.
     """
 
     of: "Recipe"
@@ -142,17 +142,17 @@ class OpenRoles:
 
 
 class Recipe(Strategy):
-    """How one module is obtained. Final frozen attrs classes; every field is part of the identity,
-    but for options that say that they decide no weight.
+    """The recipe of one module. Final frozen attrs classes; every field is part of the identity,
+    except options that decide no weight.
     """
 
     kind: ClassVar[str] = "recipe"
     stored: ClassVar[bool] = True
-    """Whether the result is kept in the store; False where making it is no work."""
+    """Whether the result is stored; False if making it takes no work."""
     gives_data: ClassVar[bool] = False
     """Whether its module is training data, a `guideplug.DataModule`."""
     free: ClassVar[bool] = False
-    """Whether it costs no training beyond what it rests on (`rests_on`); for comparisons at equal cost."""
+    """Whether it costs no training besides that of `rests_on`; for comparisons at equal cost."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -164,43 +164,43 @@ class Recipe(Strategy):
 
     @abc.abstractmethod
     def build(self) -> nn.Module:
-        """The module before its weights are known: the right architecture, on the CPU."""
+        """The module with undefined weights: the right architecture, on the CPU."""
 
     @abc.abstractmethod
     def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
-        """Give ``module`` its weights, in place; facts worth keeping beside them, such as ``seconds``."""
+        """Set the weights of ``module`` in place; facts to store with them, such as ``seconds``."""
 
     def content(self) -> str:
-        """What decides the weights but is no field, such as the hash of a file's bytes."""
+        """Deciding content besides the fields, such as the hash of a file's bytes."""
         return ""
 
     def check(self) -> None:
-        """Raise what can be known to fail before any work is done, such as a missing file."""
+        """Raise errors that are known before any work, such as a missing file."""
 
     def evaluates(self) -> Iterable[Planned]:
-        """What making it evaluates: samples that it draws, batches that it asks a network about; nothing by default.
+        """The evaluations in making it: samplings and batches; empty by default.
 
-        Each is tried on untrained networks before any work is done, so that what cannot work fails then. The recipes
-        that it refers to say theirs.
+        Each is tried on untrained networks before any work, so that invalid combinations fail early. Recipes that it
+        refers to declare their own.
 
         Raises:
-            GuideplugError: what is known to be wrong.
+            GuideplugError: the recipe is known to be invalid.
         """
         return ()
 
     def cautions(self) -> Iterable[str]:
-        """What is suspicious about it as the recipe of a run's main network, a line each: its data, say."""
+        """Suspicious properties of it as a run's main recipe, such as of its data, a line each."""
         return ()
 
     @classmethod
     def from_file(cls, path: str) -> "Recipe | None":
-        """What reads a module like those that this makes from a file; None, the default, for a denoiser's weights."""
+        """The recipe that reads such a module from a file; None, the default, for a denoiser's weights."""
         return None
 
-    # Its place among other recipes
+    # Relations to other recipes
 
     def with_roles(self, roles: "Mapping[str, Recipe]") -> "Recipe":
-        """This recipe in a run whose other roles are obtained so, where it leaves open which of them it uses."""
+        """This recipe in a run with these recipes of other roles, for recipes that choose among them."""
         return self
 
     def among(self, roles: "Mapping[str, Recipe]") -> "Recipe":
@@ -210,7 +210,7 @@ class Recipe(Strategy):
 
     @property
     def open_roles(self) -> OpenRoles | None:
-        """The roles of its guider that it names no network for; None, the default, where there are none."""
+        """The roles of its guider without a network; None, the default, if there are none."""
         return None
 
     def filled(self, models: "Mapping[str, Recipe]") -> "Recipe":
@@ -218,113 +218,113 @@ class Recipe(Strategy):
         return self
 
     def rests_on(self) -> "Iterable[tuple[Recipe, Duration | None]]":
-        """The recipes that it is made of, and up to which moment it needs their trainings; None for the end."""
+        """The recipes that it is made from, with the durations of their trainings that it needs; None for the end."""
         return ((inner, None) for inner in nested_recipes(self))
 
     def prerequisites(self) -> "Iterable[Recipe]":
-        """Recipes that it obtains beside those that it refers to, and whose seconds count as its own."""
+        """Recipes that it obtains besides those that it refers to; their seconds count as its own."""
         return ()
 
-    # What it says of itself
+    # Descriptions
 
     @property
     def title(self) -> str:
-        """What messages call its network where it has no role in the run; empty for no name of its own."""
+        """The name of its network in messages if it has no role in the run; empty for none."""
         return ""
 
     @property
     def loaded_from(self) -> str:
-        """The file that its weights were read from, for citations; empty where they came about otherwise."""
+        """The file of its weights, for citations; empty for weights from elsewhere."""
         return ""
 
     @property
     def training_seed(self) -> int | None:
-        """The seed that decides its training, for a run's record; None for what is no training."""
+        """The seed of its training, for a run's record; None for other recipes."""
         return None
 
-    # Its training, where it is one
+    # Training
 
     @property
     def iterations(self) -> int | None:
-        """How many optimiser steps making it takes, where that is known beforehand; for estimates."""
+        """The number of optimiser steps, for estimates; None if unknown beforehand."""
         return None
 
     def estimate(self) -> float | None:
-        """The seconds that making it will take on this machine, estimated from a few steps; None where unknown."""
+        """The expected seconds on this machine, estimated from a few steps; None if unknown."""
         return None
 
     @property
     def duration(self) -> Duration | None:
-        """How long it trains; None, the default, for a recipe that is no training of a duration.
+        """The duration of its training; None, the default, for other recipes.
 
-        One of a duration in seconds is stored as what it reached: its facts name the ``iterations``.
+        A training with a duration in seconds is stored with the ``iterations`` that it reached, in its facts.
         """
         return None
 
     @property
     def open_ended(self) -> bool:
-        """Whether only making it tells how many iterations it has."""
+        """Whether its number of iterations is known only afterwards."""
         return self.duration is not None and self.duration.unit == "s"
 
     def with_duration(self, duration: Duration) -> "Recipe":
-        """The same for another duration.
+        """The same training with another duration.
 
         Raises:
-            RecipeError: it has no duration.
+            RecipeError: the recipe has no duration.
         """
         raise RecipeError(f"{self.name} has no duration that could be {duration}: it is no training")
 
     def begin(self, builder: Builder) -> Any:
-        """Its training at its beginning, a `guideplug.train.Training`, for measuring what an iteration costs.
+        """Its training at the start, a `guideplug.train.Training`, for measuring the cost of an iteration.
 
         Raises:
-            RecipeError: it has no duration.
+            RecipeError: the recipe has no duration.
         """
         raise RecipeError(f"{self.name} has no iterations that could be measured: it is no training")
 
     def moment(self, at: Duration) -> "Recipe":
-        """Its network at an earlier moment of its training.
+        """Its network at an earlier step of its training.
 
         Raises:
-            RecipeError: it has no duration.
+            RecipeError: the recipe has no duration.
         """
         raise RecipeError(f"{self.name} has no moment {at}: it is no training")
 
     def at_most(self, training: "Recipe", at: Duration) -> "Recipe | None":
-        """For a moment of ``training``: the same, or that at ``at`` where it is later. None for other recipes."""
+        """For a snapshot of ``training``: the same, or that at ``at`` if it is later. None for other recipes."""
         return None
 
     # Further files beside stored modules
 
     def asks_for(self) -> Iterable[Extra]:
-        """The further files of other recipes' modules that making it takes, said beforehand so that they are kept."""
+        """The further files of other recipes' modules that it needs, declared so that they are stored."""
         return ()
 
     def extras(self) -> Sequence[Extra]:
-        """The further files that are kept beside its module whether somebody asks for them or not."""
+        """The further files that are always stored with its module."""
         return ()
 
     def make_extras(
         self, extras: Sequence[Extra], builder: Builder, keep: Callable[[str, Mapping[str, Tensor]], None]
     ) -> None:
-        """Make further files of a module that is stored already, such as by training once more up to a moment.
+        """Make further files of a stored module, such as by repeating the training up to a step.
 
         Args:
-            extras: those that are missing.
-            builder: for the modules that it needs, and `Builder.stop_if_asked`.
-            keep: takes each file's name and tensors.
+            extras: the missing files.
+            builder: the builder, for needed modules and `Builder.stop_if_asked`.
+            keep: a function that stores a file, by name and tensors.
 
         Raises:
-            RecipeError: there are none of it.
+            RecipeError: the recipe has no further files.
         """
         raise RecipeError(f"{self.name} has no further files, and {extras[0].file} is asked of it")
 
 
 class MainRecipe(Recipe):
-    """A training from scratch that a run's own keys describe: what a task offers for its main network.
+    """A training from scratch described by a run's own keys: a task's recipe of the main network.
 
     Final classes have at least these options; ``task``, ``denoiser`` and ``seed`` are keys of a run's configuration,
-    ``options`` its table ``[train]``, ``selector`` its selector and ``models`` the networks that it needs.
+    ``options`` its table ``[train]``, ``selector`` its selector and ``models`` the selector's networks.
     """
 
     task: Any
@@ -337,19 +337,19 @@ class MainRecipe(Recipe):
     start: Recipe | None
 
     def with_options(self, **changes: Any) -> Self:
-        """The same with other values for some of its options."""
+        """The same recipe with other values of some options."""
         changed: Self = attrs.evolve(cast(Any, self), **changes)
         return changed
 
     @abc.abstractmethod
     def reading(self, path: str, denoiser: Any) -> Recipe:
-        """The recipe of a network for the same task whose weights are in a file, of a `guideplug.Network`."""
+        """The recipe of a `guideplug.Network` for the same task with weights from a file."""
 
 
 def architecture(recipe: Recipe) -> Any:
-    """What a recipe's denoiser is built from, a `guideplug.Network`; a fine-tune and a snapshot build what they are of.
+    """The `guideplug.Network` of a recipe's denoiser; for a fine-tune and a snapshot that of their training.
 
-    None where a recipe does not say.
+    None for recipes without one.
     """
     inner: Any = recipe
     while inner is not None and not hasattr(inner, "denoiser"):
@@ -358,11 +358,11 @@ def architecture(recipe: Recipe) -> Any:
 
 
 def extras_under(recipe: Recipe) -> Iterator[Extra]:
-    """The further files that a recipe and those that it refers to ask for."""
+    """The further files needed by a recipe and by recipes that it refers to."""
     for nested in walk(recipe, Recipe):
         yield from nested.asks_for()
 
 
 def nested_recipes(recipe: Recipe) -> Iterator[Recipe]:
-    """The recipes that this one refers to directly, in the order of its fields."""
+    """The recipes that a recipe refers to directly, in the order of its fields."""
     return inner(recipe, Recipe)

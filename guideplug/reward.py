@@ -1,7 +1,7 @@
-"""Rewards: a score of clean samples under their condition, R(x0, c), for whoever fits something to raise it.
+"""Rewards: scores of clean samples under their condition, R(x0, c), for fitting to them.
 
-The abstract strategy alone: the core has no reward and uses none. Plugins offer rewards by name, and recipes of plugins
-take them as options. Code of a user's own needs no plugin: such recipes name it as ``module:function``
+This is the abstract strategy; the core has no reward and uses none. Plugins offer rewards by name, and recipes of
+plugins take them as options. The user's own code needs no plugin: such recipes name it as ``module:function``
 (`guideplug.PythonRef`).
 """
 
@@ -17,22 +17,22 @@ __all__ = ["Reward"]
 
 
 class Reward(Strategy):
-    """A score of clean samples: the more the better. Final frozen attrs classes; the fields are its options.
+    """A score of clean samples, higher is better. Final frozen attrs classes; the fields are its options.
 
-    One that is about a task's data has an option ``task`` without a default, which is then the run's.
+    A reward on a task's data has an option ``task`` without a default, which is then the run's task.
     """
 
     kind: ClassVar[str] = "reward"
 
     @abc.abstractmethod
     def score(self, x0: Tensor, condition: Condition) -> Tensor:
-        """The scores (B,), finite, differentiable in x0, each of its own sample alone.
+        """The scores (B,), finite, differentiable in x0, independent per sample.
 
         Args:
-            x0: clean samples (B, *), in data units; of a latent model, decoded ones.
-            condition: theirs: None, a tensor or a mapping, batch first.
+            x0: clean samples (B, *), in data units; decoded for a latent model.
+            condition: their condition: None, a tensor or a mapping, batch first.
         """
 
     def content(self) -> str:
-        """What decides the scores but is no option, such as the hash of a file's bytes."""
+        """Deciding content besides the options, such as the hash of a file's bytes."""
         return ""

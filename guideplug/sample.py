@@ -46,18 +46,18 @@ class Sampler(Strategy):
 
     @abc.abstractmethod
     def sigmas(self, denoiser: Denoiser) -> list[float]:
-        """The noise levels of the trajectory, highest first, 0 last; the start x is at the first."""
+        """The noise levels of the trajectory, highest first, 0 last; the initial x is at the first."""
 
     @abc.abstractmethod
     def steps(
         self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
     ) -> Iterator[State]:
-        """The trajectory from x (B, *) at the first level, a state after each step.
+        """The trajectory from x (B, *) at the first level: a state after each step.
 
         Args:
             denoiser: any point, guided or not; `Denoiser.trajectory` is called once.
             x: noisy samples at ``sigmas(denoiser)[0]``.
-            condition: what the samples are drawn under.
+            condition: the condition of the samples.
             streams: random streams of these samples; needed by stochastic samplers only.
         """
 
@@ -67,7 +67,7 @@ class Sampler(Strategy):
         """The end of the trajectory, (B, *), without a graph; arguments as for `steps`.
 
         Raises:
-            DivergenceError: a sample is not finite; the message names the step, sigma and network where it began.
+            DivergenceError: a sample is not finite; the message names the first step, sigma and network.
         """
         return _walked(self, denoiser, x, condition, streams, lambda state: None)
 
@@ -80,9 +80,9 @@ def end_of(
     streams: SampleStreams,
     each: Callable[[int, int], None],
 ) -> Tensor:
-    """What `Sampler.sample` gives, (B, *), with progress: ``each`` is called with the steps done and the steps in all.
+    """The result of `Sampler.sample`, (B, *), with progress: ``each`` is called with the finished and total steps.
 
-    Of a sampler with a ``sample`` of its own nothing is known but its end, which counts as one step.
+    A sampler with its own ``sample`` reports one step, at its end.
 
     Raises:
         DivergenceError: as `Sampler.sample`.
@@ -103,7 +103,7 @@ def _walked(
     streams: SampleStreams | None,
     each: Callable[[State], None],
 ) -> Tensor:
-    """The end of a trajectory, finite or refused."""
+    """The end of a trajectory, checked to be finite."""
     end = x
     for state in sampler.steps(denoiser, x, condition, streams):
         end = state.x
@@ -116,7 +116,7 @@ def _walked(
 def _first_failure(
     sampler: Sampler, denoiser: Denoiser, x: Tensor, condition: Condition, streams: SampleStreams | None
 ) -> str:
-    """Where values stopped being finite: the trajectory is walked again, which costs nothing while all is well."""
+    """The first place of a value that is not finite: the trajectory is repeated, so that normal runs cost nothing."""
     denoiser, sigma = denoiser.trajectory(), sampler.sigmas(denoiser)[0]
     bad: dict[str, Level] = {}
 
@@ -141,13 +141,13 @@ def _first_failure(
 
 @frozen
 class Evaluation:
-    """One evaluation of a trajectory, as it is planned.
+    """One planned evaluation of a trajectory.
 
     Args:
-        sigma, toward, step: at which level, above which, in which step of the sampler's.
-        counts: calls of each network, and outputs for each sample.
-        off: the weights that are 0 there, as formulas write them.
-        gradients: those that it takes, as formulas name them.
+        sigma, toward, step: its level, the next one, and the sampler's step.
+        counts: calls per network, and outputs per sample.
+        off: the weights that are 0 there, as written in formulas.
+        gradients: its gradients, as named in formulas.
     """
 
     sigma: float
@@ -165,13 +165,13 @@ def planned_evaluations(
     condition: Condition = None,
     streams: SampleStreams | None = None,
 ) -> list[Evaluation]:
-    """Every evaluation of a trajectory and what it will call, in order; no network is asked.
+    """Every evaluation of a trajectory with its calls, in order; no network is called.
 
-    The sampler runs with a closed form in the denoiser's place, E[x0 | x, sigma] of data N(0, sigma_data^2). So its
-    levels are its own, raised ones too, unless it chooses them by what the networks answer.
+    The sampler runs with a closed form instead of the denoiser, E[x0 | x, sigma] of data N(0, sigma_data^2). Its
+    levels, raised ones included, are therefore exact, unless they depend on outputs of the networks.
 
     Raises:
-        ValueError: its samples are of another shape than x.
+        ValueError: its samples have another shape than x.
     """
     planner = _Planner(denoiser, len(x))
     with torch.no_grad():
@@ -182,7 +182,7 @@ def planned_evaluations(
 
 
 class _Planner(Denoiser):
-    """A closed form that is asked in a denoiser's place, and notes what that would have called."""
+    """A closed form that replaces a denoiser, and records the denoiser's calls."""
 
     def __init__(self, planned: Denoiser, samples: int) -> None:
         super().__init__()

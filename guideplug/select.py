@@ -1,8 +1,8 @@
-"""Selectors: which of a super-batch's candidates are trained on.
+"""Selectors: the choice of training examples from a super-batch.
 
-For each training step a selector first says what it wants to know (`plan`): how many candidates to draw, and whether
-the learner's and the reference's losses on them are needed. Nothing is scored that is not asked for. Then it chooses
-(`select`). SelectorState is threaded, not kept: plain data, saved as JSON.
+Per training step a selector first makes a plan (`plan`): the number of candidates, and whether it needs the learner's
+and the reference's losses on them. Only requested losses are computed. Then it selects (`select`). Selectors are
+stateless: `SelectorState` is an argument and a result, plain data, saved as JSON.
 """
 
 import abc
@@ -28,17 +28,17 @@ SelectorState: TypeAlias = Mapping[str, Any]
 
 @frozen
 class CandidateRequest:
-    """What a selector wants for one step.
+    """A selector's plan of one step.
 
     Args:
-        count: how many candidates to draw.
-        scored: how many of them are scored, the first ones; None for all. Losses are of those alone.
-        separate_noise: whether the reference is scored on the same clean examples under noise levels and noise of its
-            own, instead of on the learner's noisy ones.
-        learner: whether the learner's loss on each is needed.
-        reference: the role of the network whose loss on each is needed, or None.
-        guider: what guides the learner while it is scored, over the networks that `Selector.needs` names; None for the
-            learner alone. What is trained is the learner alone in any case.
+        count: the number of candidates.
+        scored: the number of scored candidates, the first ones; None for all. Losses are of these alone.
+        separate_noise: whether the reference is scored on the same clean examples with its own noise levels and noise,
+            instead of on the learner's noisy ones.
+        learner: whether the learner's losses are needed.
+        reference: the role of the network whose losses are needed, or None.
+        guider: the guider of the learner in scoring, with the networks of `Selector.needs`; None for the learner alone.
+            The learner is trained without it in any case.
     """
 
     count: int
@@ -54,12 +54,12 @@ class Losses:
     """The losses of a step's candidates.
 
     Args:
-        count: how many candidates there are.
-        learner, reference: the loss of each network on each candidate, (count,), or on the first ones where only those
-            are scored; finite floating-point numbers on the CPU, without a graph. None where not computed.
+        count: the number of candidates.
+        learner, reference: the loss of each network per candidate, (count,), or per scored candidate, the first ones;
+            finite floating-point numbers on the CPU, without a graph. None if not computed.
 
     Raises:
-        ValueError: there are no candidates, or losses are of another kind or shape.
+        ValueError: there are no candidates, or losses have another type or shape.
     """
 
     count: int
@@ -79,10 +79,10 @@ class Losses:
             )
 
     def planned(self, draw: CandidateRequest) -> "Losses":
-        """The losses that a plan asks for, and no others.
+        """The losses requested by a plan, and no others.
 
         Raises:
-            ValueError: one is missing, or of another number of candidates than are scored.
+            ValueError: a loss is missing, or its number differs from that of the scored candidates.
         """
         learner = self.learner if draw.learner else None
         reference = self.reference if draw.reference is not None else None
@@ -102,7 +102,7 @@ class Losses:
 
 
 def _check_losses(name: str, losses: Tensor, count: int) -> None:
-    """Refuse what a selector cannot choose by, and say what to pass."""
+    """Refuse invalid losses, with advice on what to pass."""
     whose = f"the {name}'s losses are"
     if not isinstance(losses, Tensor):
         raise ValueError(f"{whose} a {type(losses).__name__}: pass a tensor of shape ({count},)")
@@ -125,16 +125,17 @@ def _check_losses(name: str, losses: Tensor, count: int) -> None:
 
 @frozen
 class Selection:
-    """What is trained on.
+    """The selected examples of a step.
 
     Args:
         indices: distinct candidates, int64, (b,).
-        weights: a factor on each chosen example's loss, (b,), or None for 1.
-        probabilities: the distribution over all candidates, (count,), that the choice was made from, or None where
-            the choice did not depend on the candidates.
-        importance: what computes factors (b,) such that the mean over the chosen of factor * f is an unbiased estimate
-            of the mean of f over all candidates, for any f of a candidate; or None where there are none, as for a
-            choice without chance. Training does not ask for them; the selector ``unbiased`` makes weights of them.
+        weights: the factor on each selected example's loss, (b,), or None for 1.
+        probabilities: the distribution over all candidates, (count,), of the selection, or None if it does not depend
+            on the candidates.
+        importance: a function that computes factors (b,) such that the mean over the selected of factor * f is an
+            unbiased estimate of the mean of f over all candidates, for any f of a candidate; or None if there are none,
+            as for a deterministic selection. Training does not use them; the selector ``unbiased`` uses them as
+            weights.
     """
 
     indices: Tensor
@@ -144,7 +145,7 @@ class Selection:
 
     @property
     def effective_sample_size(self) -> float | None:
-        """1 / (count * sum p^2): 1 for a uniform choice, 1 / count for a choice of one candidate for certain."""
+        """1 / (count * sum p^2): 1 for a uniform distribution, 1 / count for a certain candidate."""
         if self.probabilities is None:
             return None
         p = self.probabilities
@@ -152,12 +153,12 @@ class Selection:
 
 
 class Selector(Strategy):
-    """A choice of training examples. Final frozen attrs classes; models, generators and state are arguments."""
+    """A selection of training examples. Final frozen attrs classes; models, generators and state are arguments."""
 
     kind: ClassVar[str] = "selector"
 
     def needs(self, task: "Task", main: "Recipe") -> Mapping[str, "Recipe | None"]:
-        """The roles of the networks it scores with, and how to obtain them unless the user says otherwise."""
+        """The roles of its scoring networks, with their default recipes."""
         return {}
 
     def init(self) -> SelectorState:
@@ -166,7 +167,7 @@ class Selector(Strategy):
 
     @abc.abstractmethod
     def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
-        """What it wants for a step with super-batch size ``batch``.
+        """The plan of a step with super-batch size ``batch``.
 
         Raises:
             ValueError: the super-batch is too small for the options.
@@ -176,11 +177,11 @@ class Selector(Strategy):
     def select(
         self, losses: Losses, state: SelectorState, generator: torch.Generator
     ) -> tuple[Selection, SelectorState]:
-        """The choice, and the state for the next step.
+        """The selection, and the state for the next step.
 
         Args:
-            losses: as planned, or more than that; `planned` gives those of the plan, and says which are missing.
-            state: as returned last, or by `init`.
+            losses: at least the planned ones; `planned` returns these, and raises if one is missing.
+            state: the state of the previous step, or of `init`.
             generator: the step's random generator, on the CPU.
 
         Raises:
@@ -188,10 +189,10 @@ class Selector(Strategy):
         """
 
     def planned(self, losses: Losses, state: SelectorState) -> Losses:
-        """The losses that its plan for a super-batch of so many candidates asks for, and no others.
+        """The losses requested by its plan for a super-batch of this size, and no others.
 
         Raises:
-            ValueError: one is missing or of another number, or the super-batch is too small for the options.
+            ValueError: a loss is missing or of another number, or the super-batch is too small for the options.
         """
         try:
             draw = self.plan(losses.count, state)
@@ -200,12 +201,12 @@ class Selector(Strategy):
         return losses.planned(draw)
 
     def lasting(self, duration: Duration) -> Self:
-        """The selector for a training of a duration; what it says in shares of the training it then says in steps.
+        """The selector for a training of a duration: options in shares of the training become steps.
 
-        A selector with others in its options asks them, which is the default here.
+        By default this is applied to the selectors in its options.
 
         Raises:
-            ValueError: it cannot be said for such a duration.
+            ValueError: an option cannot be converted for such a duration.
         """
 
         def lasting(part: Strategy) -> Strategy:
@@ -214,16 +215,16 @@ class Selector(Strategy):
         return rewrite_inner(self, lasting, Strategy)
 
     def has_importance(self) -> bool:
-        """Whether each of its selections has `Selection.importance`."""
+        """Whether all of its selections have `Selection.importance`."""
         return False
 
     def switched_off(self, state: SelectorState) -> bool:
-        """Whether it has stopped selecting for good."""
+        """Whether it selects no more for the rest of the training."""
         return False
 
 
 def checked_selection(selection: Selection, count: int, selector: Selector) -> Selection:
-    """The selection, if it can be used.
+    """The selection, validated.
 
     Raises:
         SelectionError: the indices are not integers, empty, repeated or out of range, or weights do not fit them.

@@ -1,8 +1,8 @@
-"""Studies: scripted experiments, as grids of runs and sentences about them.
+"""Studies: scripted experiments, as grids of runs with a report.
 
-A study lists its trials, each a run's configuration at a place on the study's axes, and makes a report of what they
-gave. `guideplug.experiments.studies` resolves every trial, finds or trains its networks, samples, measures and keeps;
-so a study has no loop of its own, a killed one goes on, and trials that share a network train it once.
+A study lists its trials, each a run's configuration with values of the study's axes, and reports on their results.
+`guideplug.experiments.studies` resolves every trial, finds or trains its networks, samples, measures and stores. A
+study therefore needs no loop, can be resumed, and trains shared networks once.
 """
 
 import abc
@@ -31,12 +31,12 @@ class Trial:
     """One run of a study.
 
     Args:
-        axes: where it stands: names and values, such as ``{"guider": "cfg", "weight": 2.0, "seed": 0}``. No two trials
-            stand at one place, and all have the same names.
+        axes: its values of the axes, by name, such as ``{"guider": "cfg", "weight": 2.0, "seed": 0}``. The
+            combination is unique to the trial; all trials have the same names.
         run: the configuration of the run, with the keys of a run's TOML: ``task``, ``guider``, ``seed``, ``samples``,
-            ``models``... What is left out is the task's.
-        sets: single options, as ``--set`` takes them: ``{"models.weak.seed": "1"}``.
-        keep: whether the study's folder keeps its samples, for figures.
+            ``models``... Omitted keys are the task's.
+        sets: single options, as in ``--set``: ``{"models.weak.seed": "1"}``.
+        keep: whether the study's folder stores its samples, for figures.
     """
 
     axes: Mapping[str, Axis]
@@ -49,7 +49,7 @@ class Trial:
 
 
 def where(axes: Mapping[str, Axis]) -> str:
-    """A place on the axes, in words."""
+    """The values of the axes as text."""
     return ", ".join(
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in axes.items()
     )
@@ -57,18 +57,18 @@ def where(axes: Mapping[str, Axis]) -> str:
 
 @frozen
 class Measured:
-    """What a trial gave.
+    """The results of a trial.
 
     Args:
-        axes: of the trial.
-        task: of the run.
-        metrics: by name; None where a metric has no value, as all have where sampling diverged.
+        axes: the trial's values of the axes.
+        task: the task of the run.
+        metrics: values by name; None for a metric without a value, and for all if sampling diverged.
         truth: the metrics of true samples.
-        evaluations: network outputs for each sample.
-        samples: the samples that were measured, where the trial keeps them; else it raises `ValueError`.
+        evaluations: network outputs per sample.
+        samples: the measured samples, if the trial stores them; else it raises `ValueError`.
         references: the task's reference arms, true samples first.
         obtain: the module of a role, from the store.
-        failed: how sampling diverged, where it did.
+        failed: the divergence of sampling, if any.
     """
 
     axes: Mapping[str, Axis]
@@ -84,18 +84,18 @@ class Measured:
 
 @frozen
 class Findings:
-    """What all trials of a study gave, in the order of the trials.
+    """The results of all trials of a study, in their order.
 
     Args:
         rows: one per trial.
-        better: for each metric which way is better: "higher", "lower", or "truth".
+        better: the better direction per metric: "higher", "lower", or "truth".
     """
 
     rows: Sequence[Measured]
     better: Mapping[str, str]
 
     def where(self, **axes: Axis) -> "Findings":
-        """The rows at some values of axes."""
+        """The rows with some values of axes."""
         kept = [row for row in self.rows if all(row.axes.get(name) == value for name, value in axes.items())]
         return Findings(kept, self.better)
 
@@ -104,11 +104,11 @@ class Findings:
         return list(dict.fromkeys(row.axes[name] for row in self.rows if name in row.axes))
 
     def values(self, metric: str) -> list[float]:
-        """A metric of all rows; those without a value are left out."""
+        """The values of a metric, without rows that lack one."""
         return [value for row in self.rows if (value := row.metrics.get(metric)) is not None]
 
     def by(self, axis: str, metric: str) -> dict[Hashable, float]:
-        """A metric by an axis on which each row stands alone, such as the seed."""
+        """A metric by an axis with distinct values per row, such as the seed."""
         values: dict[Hashable, float] = {}
         for row in self.rows:
             value = row.metrics.get(metric)
@@ -119,11 +119,11 @@ class Findings:
         return values
 
     def truth(self, metric: str) -> float | None:
-        """A metric of true samples, where it has a value; those of the first row."""
+        """A metric of the first row's true samples; None without a value."""
         return self.rows[0].truth.get(metric) if self.rows else None
 
     def distance(self, metric: str, value: float) -> float:
-        """How bad a value is: to be made small whichever way is better."""
+        """The badness of a value: smaller is better for every metric."""
         if self.better[metric] == "truth":
             truth = self.truth(metric)
             if truth is None:
@@ -133,7 +133,7 @@ class Findings:
 
 
 def _finite(value: Value) -> Value:
-    """What is no finite number is nothing."""
+    """The value, with None for numbers that are not finite."""
     if isinstance(value, list):
         return [one for one in value if math.isfinite(one)]
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -145,9 +145,9 @@ def _cleaned(rows: Sequence[Sequence[Value]]) -> list[list[Value]]:
 
 @frozen
 class Table:
-    """A table: its columns, and rows of texts, numbers, several numbers (a value for each seed), or nothing.
+    """A table: columns, and rows of texts, numbers, lists of numbers (a value per seed), or None.
 
-    Numbers that are not finite become nothing.
+    Numbers that are not finite become None.
     """
 
     columns: Sequence[str]
@@ -159,7 +159,7 @@ class Table:
                 raise ValueError(f"a row has {len(row)} cells for {len(self.columns)} columns: {list(row)}")
 
     def csv(self) -> str:
-        """As CSV, numbers as they are; a column that has several numbers is mean, population deviation and count."""
+        """The table as CSV, with unrounded numbers; a column of lists becomes mean, population deviation and count."""
         several = [any(isinstance(row[place], list) for row in self.rows) for place in range(len(self.columns))]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -190,12 +190,12 @@ def _parts(value: Value) -> tuple[Value, Value, Value]:
 
 @frozen
 class Report:
-    """What a study says of its findings.
+    """The report of a study on its findings.
 
     Args:
-        tables: by name; each is written as CSV, all as Markdown.
-        sentences: what they show, in words; also what they do not show.
-        figures: what draws a PNG to a path, by name.
+        tables: tables by name; each is written as CSV, all as Markdown.
+        sentences: the conclusions, and what cannot be concluded.
+        figures: functions that draw a PNG to a path, by name.
     """
 
     tables: Mapping[str, Table]
@@ -211,12 +211,12 @@ class Study(Strategy):
 
     @abc.abstractmethod
     def trials(self) -> Sequence[Trial]:
-        """What is run, in an order in which what is trained for one serves the next.
+        """The trials, in an order in which later ones reuse networks of earlier ones.
 
         Raises:
-            ValueError: the options fit no experiment.
+            ValueError: the options describe no valid experiment.
         """
 
     @abc.abstractmethod
     def report(self, found: Findings) -> Report:
-        """Tables, sentences and figures, of one row for every trial."""
+        """Tables, sentences and figures, from one row per trial."""

@@ -36,15 +36,14 @@ T = TypeVar("T")
 
 @frozen
 class Examples:
-    """Training examples: noisy inputs and what a perfect denoiser answers.
+    """Training examples: noisy inputs and targets.
 
     Args:
         x: noisy samples (B, *).
-        target: the clean samples (B, *), or the exact denoised ones where they are known.
-        condition: what they were drawn under.
-        ids: stable numbers of the data they come from, (B,), or None where data are drawn anew.
-        group: the numbers of the groups that they were drawn from, (B,), where that is known only when drawing; see
-            `Task.group`.
+        target: the clean samples (B, *), or the exact denoised ones if known.
+        condition: the condition of the samples.
+        ids: stable numbers of the data items, (B,), or None for generated data.
+        group: the numbers of the samples' groups, (B,), if known only when drawing; see `Task.group`.
     """
 
     x: Tensor
@@ -57,22 +56,22 @@ class Examples:
 def noised(
     clean: Tensor, sigma: Tensor, streams: TrainingStreams, condition: Condition = None, ids: Tensor | None = None
 ) -> Examples:
-    """Examples from clean samples (B, *): noise of level sigma (B,) added, the clean samples as targets."""
+    """Examples from clean samples (B, *), with noise of level sigma (B,) added and the clean samples as targets."""
     noise = torch.randn(clean.shape, generator=streams.generator("noise"), device=clean.device)
     return Examples(clean + per_row(sigma, clean) * noise, clean, condition, ids)
 
 
 @frozen
 class Arm:
-    """Samples to be measured, and where they come from.
+    """Samples to measure, with their origin.
 
     Args:
         name: "truth", "exact", "unguided", "guided".
         samples: (N, *), decoded.
-        condition: what they were drawn under.
-        start: the noisy samples they came from, (N, *), or None for true samples.
-        denoiser: what made them, or None for true samples.
-        title: what to call it in figures; by default its name.
+        condition: the condition of the samples.
+        start: the noisy samples at the start of sampling, (N, *), or None for true samples.
+        denoiser: the sampled denoiser, or None for true samples.
+        title: the title in figures; by default the name.
     """
 
     name: str
@@ -84,56 +83,56 @@ class Arm:
 
     @property
     def labels(self) -> Tensor | None:
-        """The condition where it is labels (N,), whole numbers; None where it is anything else, or missing."""
+        """The condition if it holds labels (N,), whole numbers; else None."""
         return labels_of(self.condition)
 
 
 Resampler: TypeAlias = Callable[[Tensor], Tensor]
-"""A metric of resamples: weights (R, N), a row per resample, to values (R,); see `Metric.resampler`."""
+"""A metric as a function of weights (R, N), a row per resample, to values (R,); see `Metric.resampler`."""
 
 
 @decides_nothing
 class Metric(Strategy):
-    """A number that says how good samples are."""
+    """A measure of the quality of samples."""
 
     kind: ClassVar[str] = "metric"
     better: ClassVar[Literal["higher", "lower", "truth"]]
-    """Which way is better; "truth" for as near to true samples as can be."""
+    """The better direction; "truth" for nearer to the value of true samples."""
     aspect: ClassVar[Literal["fidelity", "coverage", "both", "accuracy", "memorisation"]]
     formula: ClassVar[str]
-    """What is computed, in words and symbols; printed in the documentation."""
+    """The formula in words and symbols, for the documentation."""
 
     def applies(self, task: "Task") -> bool:
-        """Whether it makes sense for the samples of a task."""
+        """Whether it is defined for the samples of a task."""
         return True
 
     @abc.abstractmethod
     def measure(self, arm: Arm, context: "Context") -> float | None:
-        """The value for an arm, or None where it has none (a loss of true samples, say)."""
+        """The value for an arm, or None without one (such as a loss of true samples)."""
 
     def resampler(self, arm: Arm, context: "Context") -> Resampler | None:
-        """The metric as a function of how often each sample of an arm counts, which gives it its interval.
+        """The metric as a function of the multiplicity of each sample of an arm, for its interval.
 
         Args:
-            arm: with N samples.
-            context: what metrics share.
+            arm: an arm with N samples.
+            context: the shared context of metrics.
 
         Returns:
-            A function of weights, float64 (R, N), whole numbers, a row per resample: what `measure` gives for an arm
-            that repeats its samples so often, float64 (R,). None, the default, where the metric cannot be resampled or
-            has no value: it has no interval then, and cannot be a task's primary.
+            A function of weights, float64 (R, N), whole numbers, a row per resample: the values of `measure` for the
+            arm with samples repeated by the weights, float64 (R,). None, the default, if the metric cannot be resampled
+            or has no value: it then has no interval, and cannot be a task's primary metric.
         """
         return None
 
 
 class Weighted(Metric):
-    """A metric that is a function of how often each sample counts."""
+    """A metric as a function of the multiplicity of each sample."""
 
     @abc.abstractmethod
     def resampler(self, arm: Arm, context: "Context") -> Resampler | None: ...
 
     def measure(self, arm: Arm, context: "Context") -> float | None:
-        """The value where each sample counts once."""
+        """The value with each sample counted once."""
         of_weights = self.resampler(arm, context)
         return None if of_weights is None else float(of_weights(torch.ones(1, len(arm.samples), dtype=torch.float64)))
 
@@ -143,15 +142,15 @@ class PerSample(Weighted):
 
     @abc.abstractmethod
     def each(self, arm: Arm, context: "Context") -> Tensor | None:
-        """The value of each sample, floating-point (N,), or of the first ones; None where it has none."""
+        """The value of each sample, floating-point (N,), or of the first ones; None without values."""
 
     def measure(self, arm: Arm, context: "Context") -> float | None:
-        """Their mean."""
+        """The mean over samples."""
         values = self.each(arm, context)
         return None if values is None else float(values.mean())
 
     def resampler(self, arm: Arm, context: "Context") -> Resampler | None:
-        """Their mean over each resample."""
+        """The mean over each resample."""
         values = self.each(arm, context)
         if values is None:
             return None
@@ -162,14 +161,14 @@ class PerSample(Weighted):
 @decides_nothing
 @frozen
 class Context:
-    """What metrics share within one run: the task, the reference arms, the sampler, and results worth computing once.
+    """The shared context of metrics in one run: the task, the reference arms, the sampler, and cached results.
 
     Args:
         task: the task.
-        references: arms that every run is compared with, such as true samples, by name.
+        references: the arms of comparison, such as true samples, by name.
         sampler: the sampler of the run.
-        seed: for metrics that draw.
-        cache: anything that one metric computes and another may reuse.
+        seed: the seed of metrics that draw.
+        cache: results shared between metrics.
     """
 
     task: "Task"
@@ -179,14 +178,14 @@ class Context:
     cache: dict[str, Any] = field(factory=dict)
 
     def once(self, key: str, make: Callable[[], T]) -> T:
-        """What ``make`` gives, computed once in a run and kept in ``cache`` under ``key``."""
+        """The result of ``make``, computed once per run and cached under ``key``."""
         if key not in self.cache:
             self.cache[key] = make()
         return cast(T, self.cache[key])
 
 
 class Network(Strategy):
-    """What a denoiser is built from: an architecture and its options."""
+    """An architecture of denoisers with its options."""
 
     kind: ClassVar[str] = "denoiser"
 
@@ -196,23 +195,23 @@ class Network(Strategy):
 
     @abc.abstractmethod
     def build(self, domain: Domain) -> Leaf:
-        """The untrained denoiser for a domain's samples, on the CPU: for a task, or for what is sampled without one.
+        """The untrained denoiser for a domain's samples, on the CPU; the domain is a task, or stands alone.
 
-        It may draw its initial weights from torch's global generator, which is seeded for the call and restored after.
+        Initial weights may be drawn from torch's global generator, which is seeded for the call and restored after it.
 
         Raises:
-            ValueError: it is not made for such samples.
+            ValueError: the architecture does not support such samples.
         """
 
     def content(self) -> str:
-        """What decides the network but is no option, such as a hash of code that an option names."""
+        """Deciding content besides the options, such as a hash of code named by an option."""
         return ""
 
 
 class Task(Strategy):
-    """Something to model: a `Domain` with data, recipes, metrics and figures.
+    """A modelling task: a `Domain` with data, recipes, metrics and figures.
 
-    Final frozen attrs classes; the fields are what can be chosen about the data.
+    Final frozen attrs classes; the fields are options of the data.
     """
 
     kind: ClassVar[str] = "task"
@@ -224,114 +223,114 @@ class Task(Strategy):
 
     @abc.abstractmethod
     def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
-        """One training example for each noise level in ``sigma`` (B,), on its device."""
+        """One training example per noise level in ``sigma`` (B,), on its device."""
 
     @abc.abstractmethod
     def start(self, streams: SampleStreams, sigma: float) -> Start:
-        """The starts of the samples that ``streams`` numbers, at noise level ``sigma``."""
+        """The initial states of the samples numbered by ``streams``, at noise level ``sigma``."""
 
     @property
     def num_labels(self) -> int | None:
-        """How many labels a condition chooses from, 0 to num_labels - 1; None where conditions are no labels."""
+        """The number of labels, 0 to num_labels - 1; None if conditions are not labels."""
         return None
 
     @abc.abstractmethod
     def recipe(self, role: str, main: "Recipe | None") -> "Recipe | None":
-        """How a role's network is obtained by default: "main" (``main`` is None then), "weak", "unconditional", ...
+        """The default recipe of a role: "main" (with ``main`` None), "weak", "unconditional", ...
 
-        None where the task has no default for the role. What is derived from ``main`` leaves its selector out.
+        None if the task has no default for the role. Recipes derived from ``main`` omit its selector.
         """
 
     @abc.abstractmethod
     def sampler(self) -> str:
-        """The expression of the sampler that fits the task, used where the user names none."""
+        """The expression of the default sampler."""
 
     def samples(self) -> int:
-        """How many samples a run draws by default."""
+        """The default number of samples of a run."""
         return 1024
 
     def size(self) -> int | None:
-        """How many distinct examples the training data have; None where they are drawn anew without end."""
+        """The number of distinct training examples; None for data generated without end."""
         return None
 
     def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
         """The clean samples (B, *) of some of the `size` examples, by number from 0, and their conditions; on the CPU.
 
         Raises:
-            NotImplementedError: the training data are drawn anew without end, which is the default.
+            NotImplementedError: the training data are generated without end, which is the default.
         """
         raise NotImplementedError(f"task {self.name!r} draws its examples anew")
 
     def groups(self) -> Sequence[str]:
-        """Names of the groups that training examples fall into, such as classes; a run says which were selected more.
+        """The names of the groups of training examples, such as classes; a run reports their selected shares.
 
-        None, which is the default, where examples are not told apart.
+        Empty, the default, without groups.
         """
         return ()
 
     def group(self, examples: Examples) -> Tensor | None:
-        """The number of each example's group in `groups`, int64 (B,); None, the default, where there are none."""
+        """The number of each example's group in `groups`, int64 (B,); None, the default, without groups."""
         return examples.group
 
     def group_of(self, x: Tensor) -> Tensor | None:
         """The number in `groups` of each clean sample (B, *), as networks see them, int64 (B,).
 
-        None, the default, where a sample without its condition does not say it.
+        None, the default, if the group does not follow from the sample without its condition.
         """
         return None
 
     def fingerprint(self) -> str:
-        """What identifies the data beyond the options: a hash of their bytes, or of what generates them."""
+        """The identity of the data besides the options: a hash of their bytes, or of their generator."""
         return ""
 
     @decides_nothing
     @abc.abstractmethod
     def truth(self, count: int, sampler: Sampler, seed: int) -> Sequence[Arm]:
-        """Reference arms, best first: true samples under the name "truth", perhaps the exact denoiser's as "exact"."""
+        """Reference arms, best first: true samples, named "truth", and optionally the exact denoiser's, "exact"."""
 
     @decides_nothing
     @abc.abstractmethod
     def metrics(self) -> Sequence[Metric]:
-        """What is measured, in the order of the table."""
+        """The metrics, in the order of the table."""
 
     @decides_nothing
     def primary(self) -> Sequence[str]:
-        """The names of the metrics that verdicts rest on, at most one per aspect; the others are shown and do not vote.
+        """The names of the metrics that determine verdicts, at most one per aspect; others are only shown.
 
-        None, the default, where no verdict is given. A primary metric has a `Metric.resampler`.
+        Empty, the default, for no verdict. A primary metric has a `Metric.resampler`.
         """
         return ()
 
     @decides_nothing
     @abc.abstractmethod
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
-        """Draw the arms beside each other and write a PNG to ``path``."""
+        """Draw the arms side by side as a PNG at ``path``."""
 
     @decides_nothing
     def animate(self, arms: Sequence[Arm], sampler: Sampler, seed: int, path: Path) -> bool:
-        """Draw how the starts of the arms flow to their samples, and write a GIF to ``path``.
+        """Draw the trajectories of the arms' samples as a GIF at ``path``.
 
         Args:
-            arms: those that have a start and a denoiser; starts are on the CPU, a denoiser where it was sampled.
-            sampler: whose steps are shown.
-            seed: of the arms' random streams, whose samples are numbered from 0.
-            path: where to.
+            arms: arms with a start and a denoiser; starts are on the CPU, denoisers on their device of sampling.
+            sampler: the sampler of the trajectories.
+            seed: the seed of the arms' random streams, whose samples are numbered from 0.
+            path: the file to write.
 
         Returns:
-            Whether it drew; a task without an animation, which is the default, does not.
+            Whether a file was written; False, the default, for tasks without an animation.
         """
         return False
 
 
 def seeded_build(network: Network, domain: Domain, seed: int) -> Leaf:
-    """The untrained denoiser of ``network``, its initial weights decided by ``seed`` alone."""
+    """The untrained denoiser of ``network``, with initial weights determined by ``seed`` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return network.build(domain)
 
 
 def _adapt_network(cls: type[Network]) -> None:
-    """Let a network that is written for plugin API 1, ``build(self, task)``, be built for tasks alone."""
+    """Adapt a network written for plugin API 1, ``build(self, task)``, which is built for tasks alone."""
     build = own(cls, "build")
     if build is None or list(inspect.signature(build).parameters)[1:] != ["task"]:
         return

@@ -1,4 +1,4 @@
-"""Checks before work: whether a network is what it is said to be, and what is suspicious about training data."""
+"""Checks before work: of a network against its declared wrapping, and of training data."""
 
 from guideplug.check.diagnosis import check_denoiser, glance
 from guideplug.check.result import Alternative, Check, Level

@@ -1,10 +1,10 @@
-"""What can be seen of a denoiser without data: finite numbers, pure noise forgotten, clean samples kept.
+"""Checks of a denoiser without data: finite outputs, independence of pure noise, preservation of clean samples.
 
-At the highest level x is noise, and D(x; sigma) hardly depends on it: it is near the mean of the data. Samples come
-from there in a few Euler steps of the denoiser's own, in which all levels are seen. At the lowest level there is
-hardly any noise to take off them: D(x; sigma) is near x.
+At the highest level x is noise, and D(x; sigma) hardly depends on x: it is near the mean of the data. A few Euler steps
+of the denoiser lead from there to samples, through all levels. At the lowest level there is hardly any noise:
+D(x; sigma) is near x.
 
-A network of another parametrisation may pass all three. Cost: ten outputs of the network for each of 64 samples.
+A network with a wrong parametrisation may pass all three. Cost: ten outputs of the network per sample, for 64 samples.
 """
 
 import math
@@ -27,7 +27,7 @@ STEPS = 9
 @final
 @frozen
 class Blind:
-    """What was seen.
+    """The results.
 
     Args:
         broken: the level at which an output was not finite, or None.
@@ -41,7 +41,7 @@ class Blind:
 
 
 def looked_at(answer: Answer, condition: Condition, space: Space, seed: int, device: torch.device) -> Blind:
-    """The denoiser on its way down from noise; ``condition`` has one row for each of 64 samples, or is None."""
+    """The results of a trajectory from noise; ``condition`` has one row per sample, 64 in all, or is None."""
     low, high = space.sigma_min, space.sigma_max
     levels = [high * (low / high) ** (step / STEPS) for step in range(STEPS + 1)]
     noise = torch.randn((SAMPLES, *space.shape), generator=TrainingStreams(seed, 0).generator("check start"))

@@ -1,10 +1,10 @@
-"""The examples in other units or another order: is the network one of other data than it is given?
+"""Checks of other units and orders of the data.
 
-With x' = a T(x) + b, where T reorders numbers, a denoiser of the primed data says of ours
+With x' = a T(x) + b, where T reorders numbers, a denoiser of the data x' gives for the data x
 
     D'(x; sigma) = T^-1((D(a T(x) + b; a sigma) - b) / a)
 
-Cost: a call of the network for each level and way.
+Cost: a call of the network per level and alternative.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,23 +21,23 @@ from guideplug.errors import GuideplugError
 __all__ = ["other_data"]
 
 SAME = 0.1
-"""Scales that differ by less are one."""
+"""Scales that differ by less are equal."""
 
 
 @final
 @frozen
 class _Other:
-    """Other data: what they are in words and as code, and the way there."""
+    """Other data: a description, code, and the transformation."""
 
     what: str
     code: str
     scale: float = 1.0
     offset: float = 0.0
     reorder: Callable[[Tensor], Tensor] | None = None
-    """Its own inverse, of samples (B, *)."""
+    """A reordering of samples (B, *) that is its own inverse."""
 
     def answering(self, answer: Answer) -> Answer:
-        """What a denoiser of the other data says of ours."""
+        """The output of a denoiser of the other data, for the given data."""
 
         def other(x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
             inside = self.scale * self._reordered(x) + self.offset
@@ -50,7 +50,7 @@ class _Other:
 
 
 def other_data(answer: Answer, trial: Trial, sigma_data: float) -> Iterator[Alternative]:
-    """The ratios that the denoiser would have if it were one of other data; what cannot be is left out."""
+    """The ratios of the denoiser as one of other data; impossible alternatives are omitted."""
     for other in (*_units(trial, sigma_data), *_orders(trial)):
         try:
             ratios = trial.ratios(trial.errors(trial.answers(other.answering(answer))))

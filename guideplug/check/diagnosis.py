@@ -1,10 +1,9 @@
-"""Is a denoiser what it is said to be?
+"""Diagnosis of a wrapped denoiser.
 
-A network that is wrapped as something else than it was trained as samples nonsense in silence: every number is finite,
-and no shape is wrong. Its error on noised real examples says it: right networks are below the best Gaussian denoiser
-of each number alone, wrong ones far above (`guideplug.check.measure`). What is wrong is found by trying what else the
-network may be (`parametrisations`, `data`, `labels`).
-The verdict is that of `guideplug.check.verdict`.
+A network wrapped with a wrong parametrisation samples nonsense without an error: all values are finite, and all shapes
+match. Its error on noised real examples shows it: correct networks are below the best Gaussian denoiser of each number
+alone, wrong ones far above (`guideplug.check.measure`). The fault is found by trying alternatives (`parametrisations`,
+`data`, `labels`). The verdict is that of `guideplug.check.verdict`.
 """
 
 from collections.abc import Iterator
@@ -28,32 +27,32 @@ from guideplug.rng import derived_seed
 __all__ = ["check_denoiser", "glance"]
 
 SHARE_TRIED = 4
-"""What else the network may be is tried on one in so many of the examples, which is enough for factors of 1.5."""
+"""Alternatives are tried on one in this many examples, which resolves factors of 1.5."""
 FEWEST_TRIED = 32
 
 
 def check_denoiser(
     denoiser: Denoiser, examples: Tensor | None = None, condition: Condition = None, *, seed: int = 0, most: int = 256
 ) -> Check:
-    """Whether a denoiser is what it is said to be: its error on real examples, and what else it may be.
+    """Check a denoiser by its error on real examples, and find a better wrapping.
 
-    The network is asked in evaluation mode, without a graph; its mode and torch's global generators stay as they were.
+    The network is evaluated in evaluation mode, without a graph; its mode and torch's global generators are restored.
     Four calls measure it. About sixty more, on fewer examples, try other parametrisations, schedules, data and labels.
 
     Args:
-        denoiser: a network as `wrap` gives it, or any denoiser; what else may be tried is less for those not wrapped.
-        examples: clean samples (N, *shape) as the network knows them (latents, for a latent model), 16 or more. Without
-            them only little can be seen: whether outputs are finite, noise is forgotten and clean samples are kept.
-        condition: what the examples were drawn under, one row each: a tensor, or a mapping of tensors.
-        seed: decides which examples are used, and the noise.
-        most: how many examples are used, at most.
+        denoiser: a network from `wrap`, or any denoiser; fewer alternatives are tried for others.
+        examples: clean samples (N, *shape) in the network's space (latents, for a latent model), 16 or more. Without
+            them the check is limited to finite outputs, independence of noise and preservation of clean samples.
+        condition: the condition of the examples, one row each: a tensor, or a mapping of tensors.
+        seed: the seed of the choice of examples, and of the noise.
+        most: the largest number of examples used.
 
     Returns:
-        The errors by noise level, a verdict, and what to write instead.
+        The errors by noise level, a verdict, and the corrected code.
 
     Raises:
         DenoiserError: the examples are too few, not finite, all the same, or not of the denoiser's shape; or the
-            denoiser cannot be asked.
+            denoiser cannot be evaluated.
         ConditionError: the condition does not fit the examples or the network.
     """
     with _undisturbed(denoiser, seed) as (answer, notes):
@@ -74,9 +73,9 @@ def check_denoiser(
 def glance(
     denoiser: Denoiser, examples: Tensor, condition: Condition = None, *, seed: int = 0, most: int = 256
 ) -> Check:
-    """`check_denoiser` in four calls, and sixteen on fewer examples for labels; arguments and errors as there.
+    """A short `check_denoiser`: four calls, and sixteen on fewer examples for labels; arguments and errors as there.
 
-    Nothing else is tried: a network that is not right is for `check_denoiser` to look at.
+    No alternatives are tried: use `check_denoiser` for a network that fails.
     """
     with _undisturbed(denoiser, seed) as (answer, notes):
         here = _trial(denoiser, examples, condition, seed, most)
@@ -92,7 +91,7 @@ def glance(
 
 @contextmanager
 def _undisturbed(denoiser: Denoiser, seed: int) -> "Iterator[tuple[Answer, list[str]]]":
-    """How to ask the denoiser in evaluation mode, and lines about it; mode and global generators are put back."""
+    """The denoiser in evaluation mode, with notes; mode and global generators are restored."""
     modes = {module: module.training for module in denoiser.modules()}
     layers = [module for module in modes if hasattr(module, "p") or any(True for _ in module.parameters(recurse=False))]
     training = any(modes[layer] for layer in layers)
@@ -110,7 +109,7 @@ def _undisturbed(denoiser: Denoiser, seed: int) -> "Iterator[tuple[Answer, list[
         return denoised
 
     with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(derived_seed("check", seed))  # for networks that draw whatever their mode
+        torch.default_generator.manual_seed(derived_seed("check", seed))  # for networks with random draws in every mode
         try:
             denoiser.eval()
             yield answer, notes
@@ -145,7 +144,7 @@ def _null(denoiser: Denoiser, here: Trial) -> Condition:
 
 
 def _measured(here: Trial, errors: Tensor, notes: list[str]) -> Check:
-    """The table, without a judgement."""
+    """The measured errors, without a verdict."""
     means, gaussian = errors.mean(1), here.gaussian.mean(1)
     levels = tuple(
         Level(sigma, float(error), float(unit), float(error / unit))
@@ -156,12 +155,12 @@ def _measured(here: Trial, errors: Tensor, notes: list[str]) -> Check:
 
 
 def _few(here: Trial) -> int:
-    """How many of the examples other ways are tried on."""
+    """The number of examples for alternatives."""
     return max(len(here) // SHARE_TRIED, min(FEWEST_TRIED, len(here)))
 
 
 def _ratio_of_few(here: Trial, errors: Tensor) -> float:
-    """The denoiser's own ratio on them."""
+    """The denoiser's own ratio on the examples for alternatives."""
     few = here.of(_few(here))
     return geometric_mean(few.ratios(errors[:, : len(few)]))
 

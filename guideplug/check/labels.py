@@ -1,11 +1,11 @@
-"""Conditions: does the network know those that it is given?
+"""Checks of conditions.
 
-The error under the examples' own conditions is compared, example by example and under the same noise, with that under
-conditions of other examples, under none (the null condition) and, of whole numbers, under those beside. Where the
-own ones do not help, whole numbers are all tried at one level: the network's label of each of ours is the one with
-the least error.
+The error under the examples' own conditions is compared, per example and under the same noise, with the errors under
+conditions of other examples, under the null condition and, for whole numbers, under neighbouring labels. If the own
+labels do not help, all labels are tried at one level: each of ours is matched to the network's label with the least
+error.
 
-Cost: four calls of the network for each level, and one for each label where they do not help.
+Cost: four calls of the network per level, and one per label if the own labels do not help.
 """
 
 import functools
@@ -26,22 +26,22 @@ from guideplug.rng import TrainingStreams
 __all__ = ["Labels", "compared"]
 
 STANDARD_ERRORS = 4.0
-"""How many standard errors a paired difference must be from 0: by chance in one comparison of 30,000."""
+"""The significance of a paired difference in standard errors: reached by chance in one comparison of 30,000."""
 SHARE = 0.02
-"""The least share of the error that a difference must be of, to be worth a word."""
+"""The smallest reported difference, as a share of the error."""
 MOST_LABELS = 64
 
 
 @final
 @frozen
 class Labels:
-    """What was found about the conditions.
+    """The results of the checks of conditions.
 
     Args:
-        alternatives: the others that were tried.
-        better: the one of them that is better beyond chance, or None.
-        gain: by which share of the error it is better.
-        used: whether conditions of other examples are worse beyond chance.
+        alternatives: the tried alternatives.
+        better: the significantly better alternative, or None.
+        gain: its improvement, as a share of the error.
+        used: whether conditions of other examples are significantly worse.
     """
 
     alternatives: tuple[Alternative, ...]
@@ -51,14 +51,14 @@ class Labels:
 
 
 def compared(answer: Answer, trial: Trial, own: Tensor, null: Condition, seed: int) -> Labels | None:
-    """The conditions of a trial compared with others; None where there are none, or all are the same.
+    """The conditions of a trial compared with others; None without conditions, or if all are equal.
 
     Args:
-        answer: the denoiser's.
+        answer: the denoiser as a function.
         trial: the examples.
         own: its errors under the examples' conditions, (levels, N).
-        null: the null condition of all examples, or None where the network has none.
-        seed: decides which examples' conditions are exchanged.
+        null: the null condition of all examples, or None if the network has none.
+        seed: the seed of the exchange of conditions.
     """
     condition = trial.condition
     if condition is None or _all_same(condition):
@@ -90,7 +90,7 @@ def compared(answer: Answer, trial: Trial, own: Tensor, null: Condition, seed: i
 
 
 def _judged(trial: Trial, own: Tensor, errors: Tensor, what: str, code: str) -> tuple[Alternative, float]:
-    """An alternative, and how many standard errors it is better than the own conditions; 0 for hardly at all."""
+    """An alternative, and its improvement over the own conditions in standard errors; 0 if negligible."""
     unit = trial.gaussian.mean(1, keepdim=True)
     gains = ((own - errors) / unit).mean(0)
     spread = float(gains.std()) / math.sqrt(len(gains))
@@ -101,7 +101,7 @@ def _judged(trial: Trial, own: Tensor, errors: Tensor, what: str, code: str) -> 
 
 
 def _errors(answer: Answer, trial: Trial, condition: Condition) -> Tensor | None:
-    """The errors under other conditions; None where the network does not take them."""
+    """The errors under other conditions; None if the network does not accept them."""
     try:
         errors = trial.errors(trial.answers(answer, condition))
     except (GuideplugError, IndexError, RuntimeError):
@@ -110,7 +110,7 @@ def _errors(answer: Answer, trial: Trial, condition: Condition) -> Tensor | None
 
 
 def _renamed(answer: Answer, trial: Trial, own: Tensor) -> tuple[Alternative, float] | None:
-    """The labels under the names that the network seems to have for them, found on half of the examples."""
+    """The labels renumbered to the network's, as estimated on half of the examples."""
     labels = _only(trial.condition)
     names: list[int] = sorted({*labels.tolist()})
     if len(names) > MOST_LABELS:
@@ -179,9 +179,9 @@ def _all_same(condition: Condition) -> bool:
 
 
 def _shifted(condition: Condition, by: int) -> Condition:
-    """Labels by one further, those at an end coming round to the other: none is one that no example has.
+    """Labels shifted by one, cyclically, so that all occur among the examples.
 
-    But downwards where there is room above 0, which any table of labels has.
+    Downwards without wrapping if no label is 0: every table of labels has an entry below.
     """
 
     def shift(part: Tensor) -> Tensor:

@@ -1,16 +1,16 @@
-"""How far a denoiser is from clean samples, in errors of the best denoiser that knows each number alone.
+"""The error of a denoiser on clean samples, relative to the best denoiser of each number alone.
 
 Clean samples y are noised to x = y + sigma n, and D(x; sigma) is compared with y. The unit is the error of the Gaussian
 denoiser of mean m and variance s^2 of each pixel, coordinate or channel by itself,
 
     D_g(x; sigma) = (s^2 x + sigma^2 m) / (s^2 + sigma^2)
 
-which needs no training: a network that is right and trained is below 1, for it also knows how the numbers depend on
-each other. Mean and variance for an example are those of all the others, so that no example judges itself.
+which needs no training: a correctly wrapped trained network is below 1, because it also uses the dependence between
+numbers. Mean and variance for an example are those of all other examples.
 
 Source: the best linear denoiser of independent numbers, Wiener 1949; EDM's c_skip is that of one variance for all
 (Karras, Aittala, Aila and Laine 2022, arXiv:2206.00364, appendix B.6).
-Cost: an output of the network for each example and level.
+Cost: an output of the network per example and level.
 """
 
 import math
@@ -28,20 +28,20 @@ from guideplug.rng import TrainingStreams
 __all__ = ["FEWEST", "Answer", "Trial", "geometric_mean", "trial"]
 
 LEVELS = (0.1, 0.3, 1.0, 3.0)
-"""Noise levels in standard deviations of the data: from nearly clean to hardly anything left."""
+"""Noise levels in standard deviations of the data: from nearly clean to nearly pure noise."""
 FEWEST = 16
-"""Examples below which means and variances say nothing."""
+"""The smallest number of examples for means and variances."""
 ROUNDING = 1e-12
-"""The least error, in squares of the data's deviation, that is more than rounding."""
+"""The smallest error above rounding, in squares of the data's deviation."""
 MOST_MOMENTS = 2048
-"""Examples that means and variances are of, at most."""
+"""The largest number of examples for means and variances."""
 
 Answer: TypeAlias = Callable[[Tensor, Tensor, Condition], Tensor]
 """Denoised samples (B, *) from x (B, *), sigma (B,) and a condition."""
 
 
 def geometric_mean(ratios: list[float]) -> float:
-    """The geometric mean; infinite where one is not finite."""
+    """The geometric mean; infinite if a ratio is not finite."""
     if not all(math.isfinite(ratio) for ratio in ratios):
         return math.inf
     return math.exp(sum(math.log(max(ratio, 1e-12)) for ratio in ratios) / len(ratios))
@@ -50,13 +50,13 @@ def geometric_mean(ratios: list[float]) -> float:
 @final
 @frozen(eq=False)
 class Trial:
-    """Noisy examples, whose clean samples are known, and what the Gaussian denoiser makes of them.
+    """Noisy examples with known clean samples, and the errors of the Gaussian denoiser.
 
     Args:
         clean: (N, *), float32.
-        condition: what they were drawn under.
+        condition: the condition of the examples.
         sigmas: the noise levels, in data units, rising.
-        noise: unit noise of each level and example, (levels, N, *).
+        noise: unit noise per level and example, (levels, N, *).
         gaussian: the Gaussian denoiser's mean squared error by level and example, (levels, N), float64.
         sd: the standard deviation of the data, all numbers together.
     """
@@ -72,7 +72,7 @@ class Trial:
         return len(self.clean)
 
     def of(self, count: int) -> "Trial":
-        """The first of the examples."""
+        """The trial of the first ``count`` examples."""
         rows = slice(count)
         return evolve(
             self,
@@ -83,7 +83,7 @@ class Trial:
         )
 
     def answers(self, answer: Answer, condition: Condition = None) -> list[Tensor]:
-        """The denoised samples at each level, (N, *), without a graph; under the examples' condition unless given."""
+        """The denoised samples per level, (N, *), without a graph; by default under the examples' condition."""
         condition = self.condition if condition is None else condition
         with torch.no_grad():
             return [
@@ -96,21 +96,21 @@ class Trial:
             ]
 
     def errors(self, denoised: list[Tensor]) -> Tensor:
-        """The mean squared error of each level and example, (levels, N), float64, on the CPU."""
+        """The mean squared error per level and example, (levels, N), float64, on the CPU."""
         return torch.stack([(one.double() - self.clean.double()).square().flatten(1).mean(1).cpu() for one in denoised])
 
     def ratios(self, errors: Tensor) -> list[float]:
-        """The error of each level, in those of the Gaussian denoiser."""
+        """The error per level relative to the Gaussian denoiser's."""
         return [float(ratio) for ratio in errors.mean(1) / self.gaussian.mean(1)]
 
 
 def trial(examples: Tensor, condition: Condition, space: Space, *, seed: int, most: int, device: torch.device) -> Trial:
     """The trial of at most ``most`` of the examples (N, *), chosen and noised by ``seed`` alone.
 
-    Levels outside of what the denoiser was made for are moved to the nearest one inside.
+    Levels outside the denoiser's range are moved to the nearest end.
 
     Raises:
-        DenoiserError: there are fewer than 16 examples, one is not finite, or all are the same.
+        DenoiserError: there are fewer than 16 examples, one is not finite, or all are equal.
     """
     if len(examples) < FEWEST:
         raise DenoiserError(
@@ -131,7 +131,7 @@ def trial(examples: Tensor, condition: Condition, space: Space, *, seed: int, mo
     rows = rows[:most]
     means, variances = _of_the_others(clean)
     means, variances, clean = means[:most], variances[:most], clean[:most]
-    # One level may stand for several that the denoiser was not made for.
+    # Several levels outside the range may coincide.
     sigmas = tuple(sorted({min(max(level * sd, space.sigma_min), space.sigma_max) for level in LEVELS}))
     noises, errors = [], []
     for number, sigma in enumerate(sigmas):
@@ -155,10 +155,10 @@ def trial(examples: Tensor, condition: Condition, space: Space, *, seed: int, mo
 
 
 def _of_the_others(clean: Tensor) -> tuple[Tensor, Tensor]:
-    """For each of N examples the mean and the variance of each number over the other N - 1, (N, *)."""
+    """The mean and the variance of each number over the other N - 1 examples, (N, *), per example."""
     count = len(clean)
     centre = clean.mean(0)
-    away = clean - centre  # sums of squares of numbers near 0 cancel least
+    away = clean - centre  # centred: sums of squares cancel least
     total, squares = away.sum(0), away.square().sum(0)
     means = (total - away) / (count - 1)
     variances = (squares - away.square()) / (count - 1) - means.square()

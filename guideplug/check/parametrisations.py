@@ -1,7 +1,7 @@
-"""A wrapped network under the other parametrisations and schedules: what would its error be?
+"""The error of a wrapped network under other parametrisations and schedules.
 
-One call of the network serves every prediction under one schedule, since it is given the same x_t and time. Cost: a
-call for each level, schedule and time scale, and for each standard deviation of EDM's preconditioning.
+One call of the network serves every prediction under one schedule, because x_t and time are the same. Cost: a call per
+level, schedule and time scale, and per standard deviation of EDM's preconditioning.
 """
 
 import json
@@ -31,7 +31,7 @@ from guideplug.errors import GuideplugError
 __all__ = ["parametrisations", "written"]
 
 UNWRITTEN = "the same schedule"
-"""A table, or a schedule of somebody's own, which has no short name."""
+"""A table or a custom schedule, without a short name."""
 PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
 
 TABLES = {
@@ -44,23 +44,23 @@ TABLES = {
 @final
 @frozen
 class _Told:
-    """A schedule, how its time is multiplied, and how both are written."""
+    """A schedule, the factor of its time, and the code of both."""
 
     schedule: NoiseSchedule
     written: str
     scale: float = 1.0
     same: bool = False
-    """Whether it is the schedule that the network was wrapped with, its time untouched."""
+    """Whether it is the schedule of the wrapping, with unscaled time."""
     only: tuple[Prediction, ...] = field(default=tuple(name for name in PREDICTIONS if name != "edm"))
 
 
 def parametrisations(adapted: Adapted, trial: Trial) -> Iterator[Alternative]:
-    """The ratios of a wrapped network as anything else than it was wrapped as; what cannot be is left out."""
+    """The ratios of a wrapped network under other wrappings; impossible ones are omitted."""
     name = type(adapted.network).__name__ if isinstance(adapted.network, torch.nn.Module) else "network"
     for noise_input in _schedules(adapted, trial):
         try:
             predicted = _predicted(adapted, noise_input, trial)
-        except GuideplugError:  # the network does not take such times
+        except GuideplugError:  # the network does not accept such times
             continue
         for predicts in noise_input.only:
             if noise_input.same and predicts == adapted.predicts:
@@ -87,7 +87,7 @@ def parametrisations(adapted: Adapted, trial: Trial) -> Iterator[Alternative]:
 
 
 def _network(name: str, noise_input: _Told) -> str:
-    """The network as an argument of `wrap`: where no schedule says its time's scale, a function does."""
+    """The network as an argument of `wrap`, inside a function if no schedule has the scale of its time."""
     if noise_input.scale == 1.0 or hasattr(noise_input.schedule, "time_scale"):
         return name
     return f"lambda x, time, *rest: {name}(x, {noise_input.scale:g} * time, *rest)"
@@ -110,7 +110,7 @@ def _sigma_data(noise_input: _Told) -> float:
 
 
 def _predicted(adapted: Adapted, noise_input: _Told, trial: Trial) -> list[Tensor]:
-    """What the network says at each level."""
+    """The network's output per level."""
     predictions = []
     with torch.no_grad():
         for sigma, noise in zip(trial.sigmas, trial.noise, strict=True):
@@ -139,7 +139,7 @@ def _denoised(predicts: Prediction, noise_input: _Told, predicted: list[Tensor],
 
 
 def _schedules(adapted: Adapted, trial: Trial) -> Iterator[_Told]:
-    """The network's own schedule first, then the usual ones."""
+    """The network's own schedule first, then the common ones."""
     own = adapted.schedule
     edm = adapted.predicts == "edm"
     if not edm:
@@ -151,7 +151,7 @@ def _schedules(adapted: Adapted, trial: Trial) -> Iterator[_Told]:
             if schedule != own:
                 yield _Told(schedule, f"DiscreteSchedule.from_betas({text}{', rounded=True' if looked_up else ''})")
     if looked_up:
-        return  # a table of embeddings knows whole steps alone
+        return  # a table of embeddings accepts whole steps alone
     for scale in (1000.0, 0.001):
         if not edm:
             yield _Told(own, _rescaled(own, scale), scale)
@@ -175,7 +175,7 @@ def _rescaled(schedule: Any, scale: float) -> str:
 
 
 def written(schedule: Any) -> str:
-    """A schedule as code, without what is as by default: ``VPSchedule(time_scale=1000)``; a table as ``schedule``."""
+    """A schedule as code, without defaults: ``VPSchedule(time_scale=1000)``; a table as ``schedule``."""
     if isinstance(schedule, DiscreteSchedule) or not attrs.has(type(schedule)):
         return UNWRITTEN
     options = []

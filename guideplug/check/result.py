@@ -1,4 +1,4 @@
-"""What a check of a network finds: errors by level, a verdict, what else the network may be, and one sentence."""
+"""The result of a check of a network: errors by level, a verdict, alternatives, and one sentence."""
 
 from typing import Any, Literal, TypeAlias, final
 
@@ -18,8 +18,8 @@ class Level:
     Args:
         sigma: in data units.
         error: the denoiser's mean squared error on examples.
-        gaussian: that of the best Gaussian denoiser of each number alone.
-        ratio: the first over the second.
+        gaussian: the error of the best Gaussian denoiser of each number alone.
+        ratio: ``error`` over ``gaussian``.
     """
 
     sigma: float
@@ -31,14 +31,14 @@ class Level:
 @final
 @frozen
 class Alternative:
-    """Something else that the network may be, and the error that it would have then.
+    """An alternative wrapping of the network, and its error.
 
     Args:
-        what: in words, to go on from "Wrapped as denoised;".
+        what: a description that continues "Wrapped as denoised;".
         ratio: the geometric mean of ``ratios``.
-        ratios: the error of each level over the Gaussian denoiser's.
-        code: what to write instead.
-        changes: how many things it changes.
+        ratios: the error per level over the Gaussian denoiser's.
+        code: the corrected code.
+        changes: the number of changes.
     """
 
     what: str
@@ -51,17 +51,17 @@ class Alternative:
 @final
 @frozen
 class Check:
-    """Whether a denoiser is what it is said to be.
+    """The result of a check of a denoiser.
 
     Args:
         verdict: "right", "suspicious" or "wrong".
-        diagnosis: one sentence; what to write instead, where that is known.
+        diagnosis: one sentence, with the corrected code if known.
         ratio: the geometric mean of the levels' ratios; None without data.
         levels: the errors by noise level, rising; empty without data.
-        alternatives: what else it may be, lowest error first.
-        code: what to write instead; empty where nothing better is known.
-        notes: what else was seen, a line each.
-        examples: how many clean samples were used; 0 without data.
+        alternatives: alternative wrappings, lowest error first.
+        code: the corrected code; empty if no better wrapping is known.
+        notes: further observations, a line each.
+        examples: the number of clean samples used; 0 without data.
         sd: the standard deviation of the data as measured; None without data.
     """
 

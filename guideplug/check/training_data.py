@@ -1,4 +1,4 @@
-"""What is suspicious about training data before anything is trained, as sentences that say what to do.
+"""Warnings about training data before training, as sentences with advice.
 
     spread     the standard deviation of all values lies outside [sigma_data / 2, 2 sigma_data]
     offset     the mean of all values is more than 3 sigma_data from 0
@@ -7,8 +7,8 @@
     labels     one is negative, means "no class" to the network, or is beyond every embedding of it
     too few    less than a quarter of one batch, or 1,000 times fewer numbers than the network has parameters
 
-At most 4,096 examples and 16 M numbers are looked at: of finite data the examples of some numbers, of data drawn anew
-their targets at the lowest noise level. Draws come from generators of this purpose alone, seeded by a constant.
+At most 4,096 examples and 16 M numbers are checked: a sample of the items of finite data, or the targets of generated
+data at the lowest noise level. Draws come from separate generators, seeded by a constant.
 Cost: no calls of a denoiser.
 """
 
@@ -44,12 +44,12 @@ class _Data(Protocol):
 def check_data(
     data: _Data, sigma_data: float | None = None, *, network: nn.Module | None = None, batch: int | None = None
 ) -> list[str]:
-    """What is suspicious about training data, one sentence each; none where nothing is.
+    """Warnings about training data, one sentence each; empty without any.
 
     Args:
         data: a task, or `guideplug.FiniteData`.
-        sigma_data: the standard deviation that the network is made for; the task's own unless given.
-        network: what is to be trained, for labels and for the number of parameters.
+        sigma_data: the standard deviation of the network's data; by default the task's.
+        network: the network to train, for labels and for the number of parameters.
         batch: examples per step.
 
     Raises:
@@ -139,7 +139,7 @@ def _scale(x: Tensor, sigma_data: float) -> list[str]:
 
 
 def _constant(x: Tensor) -> list[str]:
-    """Constant columns of a table, constant channels of images; a single pixel may well be constant."""
+    """Constant columns of a table, constant channels of images; single constant pixels are valid."""
     if len(x) < 2 or x.ndim < 2 or x.shape[1] < 2:
         return []
     features = x.transpose(0, 1).flatten(1)  # (columns or channels, values)

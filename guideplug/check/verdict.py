@@ -1,16 +1,16 @@
-"""From errors to a verdict and one sentence.
+"""The verdict of a check, with one sentence.
 
-Verdicts, of the ratio of errors, its geometric mean over the levels:
+Verdicts by the geometric mean over the levels of the ratio of errors:
 
-    right        up to 1.25, and nothing tried is better by a factor of 1.15
-    wrong        above 2, or an output is not finite, or something tried is better by a factor of 1.5 and below 1.25,
-                 or other labels are better beyond chance
-    suspicious   in between, or something tried is better by a factor of 1.15 and below 1.25
+    right        up to 1.25, and no alternative is better by a factor of 1.15
+    wrong        above 2, or an output is not finite, or an alternative is better by a factor of 1.5 and below 1.25,
+                 or other labels are significantly better
+    suspicious   in between, or an alternative is better by a factor of 1.15 and below 1.25
 
-A perfect denoiser cannot be above 1 but by chance, which is under 5 % for 256 examples. Up to 1.25 is left to networks
-that were trained for little time; beyond 2 no training of ours was, after its first few steps.
+A perfect denoiser exceeds 1 only by chance, by less than 5 % for 256 examples. The margin up to 1.25 allows for short
+trainings; none of our trainings exceeded 2 after its first few steps.
 
-Without data only far-off values are wrong, for samples of a network's own are no real ones.
+Without data only far-off values are wrong, because a network's own samples are not real ones.
 """
 
 import math
@@ -34,26 +34,26 @@ WRONG = 2.0
 CURE = 1.5
 HINT = 1.15
 ALIKE = 1.1
-"""Ways whose errors are within this factor are alike, and the one that changes least is named."""
+"""Alternatives within this factor are equivalent: the one with the fewest changes is named."""
 FEW = 64
-"""Examples below which a line says that they are few."""
+"""The number of examples below which a note says that they are few."""
 LEFT = 0.2, 0.5
-"""Without data, how much noise may be left at the highest level: beyond is suspicious, and wrong."""
+"""Without data, limits of the remaining noise at the highest level: suspicious above one, wrong above the other."""
 MOVED = 0.2, 0.5
-"""Without data, how far clean samples may be moved at the lowest level."""
+"""Without data, the same limits of the change of clean samples at the lowest level."""
 
 
 def judged(
     measured: Check, denoiser: Denoiser, tried: tuple[Alternative, ...], labels: Labels | None, on_few: float
 ) -> Check:
-    """A table with its verdict, and one sentence.
+    """Measured errors with a verdict and one sentence.
 
     Args:
-        measured: the table.
-        denoiser: what it is of.
-        tried: what else it may be.
-        labels: what was found about conditions, where there are some.
-        on_few: the denoiser's own ratio on the examples that the others were tried on.
+        measured: the measured errors.
+        denoiser: the checked denoiser.
+        tried: the tried alternatives.
+        labels: the results on conditions, if any.
+        on_few: the denoiser's own ratio on the examples for alternatives.
     """
     assert measured.ratio is not None
     cure = _cure(tried, on_few)
@@ -92,7 +92,7 @@ def judged(
 
 
 def _cure(tried: tuple[Alternative, ...], ratio: float) -> Alternative | None:
-    """The best of what was tried; of those that are nearly as good the one that changes least."""
+    """The best alternative; among nearly equal ones the one with the fewest changes."""
     best = min((one.ratio for one in tried), default=math.inf)
     if not best < ratio:
         return None
@@ -118,7 +118,7 @@ def _notes(labels: Labels | None, examples: int) -> Iterator[str]:
 
 
 def judged_broken(measured: Check, denoised: list[Tensor], here: Trial, tried: tuple[Alternative, ...]) -> Check:
-    """The verdict where an answer is not finite."""
+    """The verdict for an output that is not finite."""
     sigma, broken = next(
         (sigma, share)
         for sigma, one in zip(here.sigmas, denoised, strict=True)
@@ -134,7 +134,7 @@ def judged_broken(measured: Check, denoised: list[Tensor], here: Trial, tried: t
 
 
 def judged_blind(seen: Blind, low: float, high: float, notes: list[str]) -> Check:
-    """The verdict without data; ``low`` and ``high`` are the levels that were looked at."""
+    """The verdict without data; ``low`` and ``high`` are the checked levels."""
     verdict, text = _of_blind(seen, low, high)
     only = "Checked without data: only that outputs are finite, noise is forgotten and clean samples are kept"
     return Check(verdict, f"{only}; {text}.", notes=tuple(notes))

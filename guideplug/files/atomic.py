@@ -4,8 +4,8 @@
 
 While a process works in a folder, the checksum of a file is recorded before the file appears, so that the list stays
 consistent if the process is killed in between: a file may have any of the checksums recorded for it. When the work
-ends, also by an error, the list is rewritten; damaged files stay refused. Logs (``.jsonl``) grow, and are recorded only
-then.
+ends, also by an error, the list is rewritten; damaged files stay refused. Logs (``.jsonl``) grow, and are
+recorded only then.
 """
 
 import contextlib

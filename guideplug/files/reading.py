@@ -230,6 +230,6 @@ def _check_array(file: IO[bytes], size: int) -> None:
 def _short(value: object) -> str:
     try:
         text = str(value)
-    except ValueError:  # more digits than int() accepts
+    except ValueError:  # more digits than str() accepts
         return "beyond words"
     return text if len(text) <= 60 else f"{text[:57]}..."

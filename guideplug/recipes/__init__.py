@@ -1,4 +1,4 @@
-"""The recipes of the core: how the weights of a network, a set of samples or a table of losses come about."""
+"""The recipes of the core: networks, sets of samples and tables of losses."""
 
 from guideplug.recipes.augmented import Augmented
 from guideplug.recipes.data import DataModule, DataRecipe

@@ -26,7 +26,7 @@ __all__ = ["Augmented", "AugmentedSet"]
 @final
 @frozen(kw_only=True)
 class Augmented(DataRecipe):
-    """The real examples of a task of finite data together with samples; each is drawn with equal chance."""
+    """The real examples of a task of finite data together with samples, drawn uniformly."""
 
     name = "augmented"
     stored = False
@@ -50,7 +50,7 @@ class Augmented(DataRecipe):
         """The numbers of the real examples among the task's, in order, int64.
 
         Raises:
-            RecipeError: the task has not so many.
+            RecipeError: the task has fewer examples.
         """
         if self.real == 0:
             return torch.arange(0)
@@ -97,11 +97,11 @@ class AugmentedSet(DataModule):
         self.register_buffer("chosen", chosen)
 
     def size(self) -> int:
-        """How many there are of both."""
+        """The number of items, real and sampled."""
         return len(self.chosen) + self.others.size()
 
     def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
-        """Some of both (B, *), with the conditions that belong to them."""
+        """Items (B, *) by number, with their conditions."""
         device, count = self.chosen.device, len(self.chosen)
         ids = ids.to(device)
         real = ids < count

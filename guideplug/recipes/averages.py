@@ -1,4 +1,4 @@
-"""The files of averages that trainings keep: of each EMA length at the end, and at moments along the way."""
+"""The stored averages of trainings: per EMA length, at the end and at earlier steps."""
 
 from typing import final
 
@@ -20,12 +20,12 @@ class Averaged(Recipe):
 @final
 @frozen(kw_only=True)
 class Average(Extra):
-    """The weights of a training at a moment, averaged with one of the EMA lengths that it keeps.
+    """The averaged weights of a training at a step, with one of its EMA lengths.
 
     Args:
         of: the training.
-        at: the moment, in iterations; None for the end.
-        ema: the EMA length; None for the first that the training keeps.
+        at: the step, in iterations; None for the end.
+        ema: the EMA length; None for the first of the training.
     """
 
     of: Averaged
@@ -40,7 +40,7 @@ class Average(Extra):
 
 
 def stored_averages(training: Averaged) -> tuple[Average, ...]:
-    """The averages that a training stores along the way, by step, then by length; the last are of its end."""
+    """The averages stored during a training, by step, then by length; the last are those of its end."""
     options = training.options
     return tuple(
         Average(of=training, at=None if step == options.steps else Duration(step, "it"), ema=length)

@@ -1,8 +1,7 @@
-"""Recipes of data: what a network is trained on where that is not a task's own data.
+"""Recipes of training data other than a task's own.
 
-A data recipe gives a module that holds a finite number of items, numbered from 0, each a clean sample and the condition
-that belongs to it. A training draws items with equal chance and adds fresh noise; with noise streams it asks for items
-by number.
+The module of a data recipe holds a finite number of items, numbered from 0, each a clean sample with its condition. A
+training draws items uniformly and adds fresh noise; with noise streams it reads items by number.
 """
 
 import abc
@@ -24,40 +23,40 @@ class DataModule(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def size(self) -> int:
-        """How many items there are."""
+        """The number of items."""
 
     @abc.abstractmethod
     def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
         """The clean samples (B, *) of some items, by number from 0, and their conditions."""
 
     def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
-        """One noisy item for each level in ``sigma`` (B,), each with equal chance; its number is its id."""
+        """One noisy item per level in ``sigma`` (B,), drawn uniformly; its number is its id."""
         ids = torch.randint(self.size(), (len(sigma),), generator=streams.generator("data"), device=sigma.device)
         clean, condition = self.items(ids)
         return noised(clean.to(sigma.device), sigma, streams, on_device(condition, sigma.device), ids)
 
 
 class DataRecipe(Recipe):
-    """How a data set is obtained; `FineTune.on` and `Train.on` take it. Final frozen attrs classes."""
+    """A recipe of a data set, for `FineTune.on` and `Train.on`. Final frozen attrs classes."""
 
     gives_data: ClassVar[bool] = True
     free: ClassVar[bool] = True
 
     @abc.abstractmethod
     def build(self) -> DataModule:
-        """The data before they are known, of the right size."""
+        """A module of the right size, with undefined data."""
 
 
 def check_data(recipe: Recipe, option: str, others: str = "") -> None:
-    """Refuse a recipe that gives no data.
+    """Refuse a recipe of anything but data.
 
     Args:
-        recipe: what an option was given.
-        option: which one.
-        others: what else it may be given, such as "a task, or ".
+        recipe: the value of an option.
+        option: the name of the option.
+        others: other valid values, such as "a task, or ".
 
     Raises:
-        ValueError: it makes something else, such as a network.
+        ValueError: the recipe makes something else, such as a network.
     """
     if not isinstance(recipe, DataRecipe):
         raise ValueError(

@@ -1,16 +1,16 @@
-"""Degraded networks: a trained one, with noise on its input or with units dropped, as a recipe of a role.
+"""Degraded networks: a trained network with noise on its input or with dropped units, as a recipe.
 
     degraded(main, noise=0.1)      D'(x; sigma, c) = D(x + sqrt((1 + a)^2 - 1) sigma e; (1 + a) sigma, c),  a = 0.1
     degraded(main, dropout=0.05)   D with 5 % of its units set to 0, the rest divided by .95
 
-The noise e is standard normal, so x is as noisy as the level that the network is told. Every evaluation draws anew, as
-dropout in training mode would; each sample has draws of its own, which follow from where its trajectory began
-(`guideplug.rng.keyed`), so they depend neither on the batch nor on a global generator. Two degradations that
-differ in share or seed draw independently.
+The noise e is standard normal, so the noise of the input agrees with the level passed to the network. Every evaluation
+draws anew, like dropout in training mode. The draws are per sample and follow from the start of its trajectory
+(`guideplug.rng.keyed`): they depend neither on the batch nor on a global generator. Degradations that differ in share
+or seed draw independently.
 
 Source: T. Karras, M. Aittala, T. Kynkäänniemi, J. Lehtinen, T. Aila and S. Laine 2024, "Guiding a diffusion model with
 a bad version of itself", arXiv:2406.02507, section 4: autoguidance undoes a degradation of the main network if the
-guide has more of the same one, and does nothing if it has another. Which units are dropped is the network's to say.
+guide has more of the same one, and has no effect if it has another. The network determines the dropped units.
 Cost: one call of the network, and the draws.
 """
 
@@ -32,7 +32,7 @@ __all__ = ["Degraded", "DegradedDenoiser"]
 @final
 @frozen(kw_only=True)
 class Degraded(Recipe):
-    """A recipe's network with noise on its input, or with units dropped; no training of its own."""
+    """A recipe's network with noise on its input, or with dropped units; no further training."""
 
     name = "degraded"
     stored = False
@@ -65,23 +65,23 @@ class Degraded(Recipe):
         return DegradedDenoiser(module, self.dropout, self.noise, self.seed)
 
     def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
-        """Take the network: it is shared, not copied."""
+        """Obtain the network, which is shared, not copied."""
         assert isinstance(module, DegradedDenoiser)
         module.of = cast(Leaf, builder.obtain(self.of))
         done = [f"{share:.3g} {kind}" for share, kind in ((self.dropout, "dropout"), (self.noise, "noise")) if share]
         return {"degraded": f"the network of {module.of.role!r} with {' and '.join(done)}"}
 
     def check(self) -> None:
-        """Refuse dropout of a network that does not say which units it is about."""
+        """Refuse dropout of a network that does not support it."""
         try:
             self.build()
         except DenoiserError as error:
-            raise ValueError(str(error)) from None  # who reads a role's recipe says which
+            raise ValueError(str(error)) from None  # the caller adds the role
 
 
 @final
 class DegradedDenoiser(LeafWrapper):
-    """A network that answers with noise on its input, with units dropped, or both."""
+    """A network with noise on its input, with dropped units, or both."""
 
     def __init__(self, of: Leaf, dropout: float = 0.0, noise: float = 0.0, seed: int = 0) -> None:
         super().__init__(of)
@@ -101,7 +101,7 @@ class DegradedDenoiser(LeafWrapper):
         return offers["dropout"](share=self.dropout, draws=draws)
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
-        """The network's answer, degraded."""
+        """The denoised samples of the degraded network."""
         draws = KeyedRandom(asked_samples(x), len(x), self._seed)
         if self.noise:
             grown = (1 + self.noise) * sigma
@@ -113,4 +113,4 @@ class DegradedDenoiser(LeafWrapper):
             return self.of.denoise(x, sigma, condition)
 
     def trajectory(self) -> Denoiser:
-        return Affine(self.terms, self.space).trajectory()  # which knows who is on it
+        return Affine(self.terms, self.space).trajectory()  # which holds the keys of its samples

@@ -1,4 +1,4 @@
-"""Training a copy of a denoiser further."""
+"""Fine-tuning of a copy of a denoiser."""
 
 from collections.abc import Iterator
 from typing import Any, final
@@ -21,7 +21,7 @@ __all__ = ["FineTune"]
 @final
 @frozen(kw_only=True)
 class FineTune(TrainingRecipe):
-    """Train a copy of a recipe's denoiser further, on a task's data or on those of a recipe."""
+    """Train a copy of a recipe's denoiser further, on the data of a task or of a recipe."""
 
     name = "fine-tune"
     of: Recipe = option(help="the recipe of the network whose copy is trained")
@@ -37,7 +37,7 @@ class FineTune(TrainingRecipe):
         return self.of.build()
 
     def initialize(self, module: nn.Module, builder: Builder) -> None:
-        """Copy the other's weights."""
+        """Copy the weights of the other recipe's denoiser."""
         module.load_state_dict(builder.obtain(self.of).state_dict())
 
     @property
@@ -59,7 +59,7 @@ class FineTune(TrainingRecipe):
             finite(self.on)
 
     def evaluates(self) -> Iterator[Planned]:
-        """Its batches, under the conditions of the task that its data are like, where they say which."""
+        """Its batches, under the conditions of the task of its data, if they name one."""
         task = self.on if isinstance(self.on, Task) else getattr(self.on, "task", None)
         if isinstance(task, Task):
             options = self.options

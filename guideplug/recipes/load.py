@@ -33,7 +33,7 @@ class Load(Recipe):
         return seeded_build(self.denoiser, self.task, 0)
 
     def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
-        """Fill in the weights; the facts have the prefix that the names in the file have and the network's have not.
+        """Load the weights; the facts hold the prefix of the names in the file relative to the network's.
 
         Raises:
             CheckpointError: the file is missing, damaged, of another format, or has other tensors than the network.

@@ -1,4 +1,4 @@
-"""The denoiser that a recipe's module is, where one is needed."""
+"""The module of a recipe as a denoiser."""
 
 from torch import nn
 
@@ -9,10 +9,10 @@ __all__ = ["denoiser_of", "named_denoiser"]
 
 
 def denoiser_of(module: nn.Module) -> Leaf:
-    """The module, if it is a denoiser.
+    """The module, checked to be a denoiser.
 
     Raises:
-        RecipeError: it is something else, such as data.
+        RecipeError: the module is something else, such as data.
     """
     if not isinstance(module, Leaf):
         raise RecipeError(f"a {type(module).__name__} is no denoiser: give a recipe of a denoiser for this role")
@@ -20,10 +20,10 @@ def denoiser_of(module: nn.Module) -> Leaf:
 
 
 def named_denoiser(module: nn.Module, role: str) -> Leaf:
-    """The module of a role, if it is a denoiser, with the role set for messages.
+    """The module of a role, checked to be a denoiser, with the role set for messages.
 
     Raises:
-        RecipeError: it is something else, such as data.
+        RecipeError: the module is something else, such as data.
     """
     if not isinstance(module, Leaf):
         raise RecipeError(f"the recipe of the role {role!r} gives a {type(module).__name__}, which is no denoiser")

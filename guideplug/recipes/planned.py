@@ -1,4 +1,4 @@
-"""What making a recipe's module evaluates, said beforehand, so that it can be tried before anything is trained.
+"""Declared evaluations of recipes, which are tried before anything is trained.
 
 A recipe's `Recipe.evaluates` gives these values; a run, a comparison and a study try each on untrained networks and two
 samples (`guideplug.run.preflight`).
@@ -20,13 +20,13 @@ __all__ = ["PlannedBatch", "PlannedSampling"]
 @final
 @frozen(kw_only=True)
 class PlannedSampling(Planned):
-    """Samples that are drawn from a network, guided or not: levels are floats, and each knows the next.
+    """Sampling from a network, guided or not: levels are floats, each with the next one.
 
     Args:
-        of: whose network.
-        task: where starts and conditions come from.
-        sampler: how they are drawn.
-        guider: how the drawing is guided.
+        of: the recipe of the network.
+        task: the task of initial states and conditions.
+        sampler: the sampler.
+        guider: the guider of the sampling.
         models: the guider's other networks, by role.
     """
 
@@ -40,16 +40,16 @@ class PlannedSampling(Planned):
 @final
 @frozen(kw_only=True)
 class PlannedBatch(Planned):
-    """Training examples that a network answers, guided or not: levels are a tensor, one for each example.
+    """An evaluation on training examples, guided or not: levels are a tensor, one per example.
 
     Args:
-        user: who asks, in messages, such as "its training" or "selector jest".
-        of: whose network.
-        task: where examples and conditions come from.
+        user: the caller, for messages, such as "its training" or "selector jest".
+        of: the recipe of the network.
+        task: the task of examples and conditions.
         levels: two noise levels of such a batch, in data units.
-        toward: the levels that these step to; None where there is no such step, as in training.
-        drops: whether some conditions are dropped, and asked about under each network's null condition.
-        guider: what guides the network.
+        toward: the levels at the ends of their steps; None without steps, as in training.
+        drops: whether some conditions are dropped and replaced by each network's null condition.
+        guider: the guider of the network.
         models: the guider's other networks, by role.
     """
 

@@ -1,9 +1,9 @@
-"""Networks that the user's own code builds, named by module and function: ``python("mypkg:build")``.
+"""Networks built by the user's own code, named by module and function: ``python("mypkg:build")``.
 
-As a network (``--denoiser``) it is an architecture to be trained, or whose weights a checkpoint holds; as a recipe
-(``--model main=...``) it is a denoiser that is ready, with the weights that the function gave it. The function is
-called with the task, or another `guideplug.Domain`, and returns a `guideplug.Leaf`, for instance by `guideplug.wrap`,
-a new one at each call. It is code, and runs as such.
+As a network (``--denoiser``) it is an architecture, to be trained or filled from a checkpoint; as a recipe
+(``--model main=...``) it is a finished denoiser with the weights set by the function. The function is called with the
+task, or another `guideplug.Domain`, and returns a new `guideplug.Leaf` per call, for instance from `guideplug.wrap`. It
+runs as code.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ __all__ = ["ImportedDenoiser", "ImportedNetwork", "PythonRef", "raised"]
 HELP = "the function that builds the denoiser, as module:function or FILE.py:function; it is code and runs as such"
 
 _handed_out: "weakref.WeakSet[nn.Parameter]" = weakref.WeakSet()
-"""The parameters of the denoisers that builders returned: no two roles may share one."""
+"""The parameters of denoisers returned by builders: roles must not share any."""
 
 
 def _located(text: str) -> str:
@@ -52,7 +52,7 @@ class PythonRef:
 
     Args:
         place: its name; the path of a file may be relative to the current folder.
-        who: what messages begin with, such as ``python("mypkg:build")``.
+        who: the beginning of messages, such as ``python("mypkg:build")``.
     """
 
     place: str = field(converter=_located)
@@ -63,7 +63,7 @@ class PythonRef:
         """The text with the path of a file made absolute.
 
         Raises:
-            ValueError: it has not the form; ``name`` is the option that it was given for.
+            ValueError: the text is not of this form; ``name`` is its option, for the message.
         """
         if not FUNCTION.fullmatch(text):
             raise ValueError(f"{name} is {text!r}: write module:function or FILE.py:function")
@@ -73,8 +73,8 @@ class PythonRef:
         """The function.
 
         Raises:
-            RecipeError: it cannot be imported, or is no function.
-            TrustError: in a command, its file is one that the user has neither named nor trusted.
+            RecipeError: it cannot be imported, or is not a function.
+            TrustError: in a command, the user has neither named nor trusted its file.
         """
         function, module = self.place.rpartition(":")[2], self._module()
         attribute = getattr(module, function, None)
@@ -84,13 +84,13 @@ class PythonRef:
         return loaded
 
     def digest(self) -> str:
-        """The hash of the function, and of what it reaches in its file and in those beside it that it imports."""
+        """The hash of the function, with the code it reaches in its file and in imported files beside it."""
         place, _, function = self.place.rpartition(":")
         file = self._module().__file__
         return "no source" if file is None else _source_digest(Path(file), place, function)
 
     def _module(self) -> ModuleType:
-        """The module that holds the function: installed, in the current folder, or a file."""
+        """The module of the function: installed, in the current folder, or a file."""
         place = self.place.rpartition(":")[0]
         allow(place, self.who or self.place)
         try:
@@ -103,7 +103,7 @@ class PythonRef:
 @final
 @frozen
 class ImportedNetwork(Network):
-    """An architecture that your own code builds."""
+    """An architecture built by your own code."""
 
     name = "python"
     builder: str = option(help=HELP, converter=_located)
@@ -113,11 +113,11 @@ class ImportedNetwork(Network):
             raise ValueError(f"builder is {self.builder!r}: write module:function or FILE.py:function")
 
     def build(self, domain: Domain) -> Leaf:
-        """What the function returns for the domain.
+        """The function's denoiser for the domain.
 
         Raises:
-            RecipeError: it cannot be imported, is no function, raises, or returns something else than a new denoiser of
-                the domain's samples.
+            RecipeError: the function cannot be imported, is not a function, raises, or returns something else than a
+                new denoiser of the domain's samples.
         """
         who, build = self._code.who, self._code.load()
         try:
@@ -146,7 +146,7 @@ class ImportedNetwork(Network):
         return built
 
     def content(self) -> str:
-        """The hash of the function, and of what it reaches in its file and in those beside it that it imports."""
+        """The hash of the function, with the code it reaches in its file and in imported files beside it."""
         return self._code.digest()
 
     @property
@@ -157,7 +157,7 @@ class ImportedNetwork(Network):
 @final
 @frozen
 class ImportedDenoiser(Recipe):
-    """A denoiser that your own code builds, with its weights."""
+    """A denoiser built by your own code, with its weights."""
 
     name = "python"
     stored = False
@@ -169,14 +169,14 @@ class ImportedDenoiser(Recipe):
 
     @property
     def denoiser(self) -> ImportedNetwork:
-        """What builds it."""
+        """The architecture of the same function."""
         return ImportedNetwork(self.builder)
 
     def build(self) -> Leaf:
         return seeded_build(self.denoiser, self.task, 0)
 
     def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
-        """It has its weights already."""
+        """Nothing to do: the function has set the weights."""
         return {"path": self.builder}
 
     def content(self) -> str:
@@ -184,7 +184,7 @@ class ImportedDenoiser(Recipe):
         return _content(self)
 
     def check(self) -> None:
-        """Build it twice, for it must be the same network both times."""
+        """Build it twice, and check that both networks are equal."""
         if _weights_digest(self) != _weights_digest(self):
             raise RecipeError(
                 f'python("{self.builder}") returned other weights at its second call: load them from a file, or draw '
@@ -198,14 +198,14 @@ def _content(recipe: ImportedDenoiser) -> str:
 
 
 def _weights_digest(recipe: ImportedDenoiser) -> str:
-    """The hash of everything that a denoiser computes with, buffers that no checkpoint would hold included."""
+    """The hash of all tensors of a denoiser, including buffers that are not saved in checkpoints."""
     built = recipe.build()
     return tensors_digest({**dict(built.named_parameters()), **dict(built.named_buffers())}, repr(built))
 
 
 @functools.cache
 def _source_digest(file: Path, place: str, function: str) -> str:
-    # The root is where the top-level package of a dotted name lies.
+    # The root is the folder of the top-level package of a dotted name.
     root = file.parents[0 if place.endswith(".py") else place.count(".") + (file.name == "__init__.py")]
     scope, reach = own_scope(file.stem, file, root), Reach(core_scope())
     reach.start(scope, file, function)
@@ -214,13 +214,13 @@ def _source_digest(file: Path, place: str, function: str) -> str:
 
 @contextlib.contextmanager
 def _current_folder() -> Iterator[None]:
-    """The current folder as a place to import from."""
+    """A context in which modules are importable from the current folder."""
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
         yield
     finally:
-        with contextlib.suppress(ValueError):  # what was imported may have changed the path
+        with contextlib.suppress(ValueError):  # the import may have changed the path
             sys.path.remove(here)
 
 
@@ -243,7 +243,7 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def raised(error: BaseException) -> str:
-    """What was raised, and the line of the user's code that it came from."""
+    """The text of an exception, with its line in the user's code."""
     message = " ".join(f"{type(error).__name__}: {error}".split())
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) != Path(__file__)]
     own = [frame for frame in frames if "importlib" not in frame.filename]

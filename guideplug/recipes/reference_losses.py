@@ -1,4 +1,4 @@
-"""The losses of a network on finite data, computed once."""
+"""A table of the losses of a network on finite data."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -49,26 +49,26 @@ class ReferenceLosses(Recipe):
 
     @property
     def draws(self) -> NoiseStreams:
-        """What numbers the noisy examples."""
+        """The noise streams that number the noisy examples."""
         return NoiseStreams(finite(self.task), self.streams, self.noise, self.condition_dropout)
 
     @property
     def loss(self) -> Loss:
-        """The loss that is computed."""
+        """The loss of an example."""
         return Loss(self.weighting, self.precision)
 
     def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
-        """Compute them."""
+        """Compute the losses."""
         assert isinstance(module, LossTable)
         losses, seconds = self.score(builder)
         module.losses.copy_(losses)
         return {"evaluations": losses.numel(), "seconds": seconds}
 
     def score(self, builder: Builder) -> tuple[Tensor, float]:
-        """The losses, (items, streams), and the seconds that they took.
+        """The losses, (items, streams), and the seconds of their computation.
 
         Raises:
-            DivergenceError: one is not finite.
+            DivergenceError: a loss is not finite.
         """
         denoiser, draws, begin = denoiser_of(builder.obtain(self.of)), self.draws, time.perf_counter()
         parts = []

@@ -1,4 +1,4 @@
-"""Samples of which a wanted share is of one group: a data set for shifting a distribution.
+"""Data with a chosen share of one group, for shifting a distribution.
 
 Source: S. Alemohammad et al. 2024, "Self-improving diffusion models with synthetic data", arXiv:2408.16333: to raise a
 group's share above the data's, the auxiliary network is trained on samples whose share is as far below it.
@@ -28,10 +28,10 @@ BATCH = 4096
 @final
 @frozen(kw_only=True)
 class Resampled(DataRecipe):
-    """Data chosen from other data so that a group has a wanted share, the nearest that their number allows.
+    """Data chosen from other data so that a group has a given share, as nearly as their number allows.
 
-    Within the group and outside it items are chosen without replacement as far as there are enough of them; else each
-    is taken as often as any other, up to once.
+    Within the group and outside it items are chosen without replacement if there are enough; else each is taken equally
+    often, up to a difference of one.
     """
 
     name = "resampled"
@@ -64,7 +64,7 @@ class Resampled(DataRecipe):
         """The number of the group among the task's.
 
         Raises:
-            RecipeError: the task has no such group.
+            RecipeError: the task has no group of this name.
         """
         names = list(self.task.groups())
         if not names:
@@ -78,7 +78,7 @@ class Resampled(DataRecipe):
         raise RecipeError(f"resampled: task {self.task.name!r} has no group {self.group!r}{near}; it has {known}")
 
     def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
-        """Choose them."""
+        """Choose the items."""
         assert isinstance(module, ResampledSet)
         number, others = self.number, builder.obtain(self.of)
         assert isinstance(others, DataModule)
@@ -117,7 +117,7 @@ class Resampled(DataRecipe):
         return torch.cat(masks)
 
     def content(self) -> str:
-        """The fingerprint of the task, which tells the groups apart."""
+        """The fingerprint of the task, which defines the groups."""
         return self.task.fingerprint()
 
     def check(self) -> None:
@@ -126,7 +126,7 @@ class Resampled(DataRecipe):
 
 
 def _taken(members: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` of some numbers, each as often as any other, up to once."""
+    """``count`` of some numbers, each equally often, up to a difference of one."""
     if not count:
         return members[:0]
     rounds, rest = divmod(count, len(members))
@@ -145,9 +145,9 @@ class ResampledSet(DataModule):
         self.register_buffer("numbers", torch.zeros(count, dtype=torch.int64))
 
     def size(self) -> int:
-        """How many were chosen."""
+        """The number of chosen items."""
         return len(self.numbers)
 
     def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
-        """Some of them (B, *), with the conditions that belong to them."""
+        """Items (B, *) by number, with their conditions."""
         return self.others.items(self.numbers[ids.to(self.numbers.device)])

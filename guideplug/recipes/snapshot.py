@@ -1,4 +1,4 @@
-"""A training at an earlier moment, or another of its averages."""
+"""A training at an earlier step, or with another average."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, final
@@ -15,16 +15,16 @@ __all__ = ["Snapshot"]
 
 
 MAX_PROFILE_ERROR = 0.05
-"""A combination of averages that is further from the wanted profile, relative to it, is refused."""
+"""The largest accepted error of a combination of averages, relative to the target profile."""
 
 
 @final
 @frozen(kw_only=True)
 class Snapshot(Recipe):
-    """A training at an earlier moment, or its average of another EMA length: no training of its own.
+    """A training at an earlier step, or its average of another EMA length; no further training.
 
-    A length that the training keeps is exact. Any other is combined of the averages that it stores along the way
-    (`TrainOptions.averages`), and refused where their combination is not near enough (`guideplug.train.ema`).
+    A length of the training is exact. Any other is a combination of the averages stored during the training
+    (`TrainOptions.averages`), and is refused if its error is too large (`guideplug.train.ema`).
     """
 
     name = "snapshot"
@@ -47,7 +47,7 @@ class Snapshot(Recipe):
             self._check_near_enough()
 
     def _check_near_enough(self) -> None:
-        """Refuse a length that what is stored cannot give."""
+        """Refuse a length that the stored averages cannot approximate."""
         options, lengths = self.training.options, ", ".join(f"{length:g}" for length in self.training.options.ema)
         if len(options.ema) < 2 or not options.averaged_at:
             raise ValueError(
@@ -71,7 +71,7 @@ class Snapshot(Recipe):
 
     @property
     def kept(self) -> bool:
-        """Whether the training keeps its length, so that it is exact."""
+        """Whether its length is one of the training's, and so exact."""
         return self.ema is None or self.ema in self.training.options.ema
 
     @property
@@ -82,13 +82,13 @@ class Snapshot(Recipe):
 
     @property
     def _stored(self) -> tuple[tuple[int, float], ...]:
-        """What is stored until then: steps and lengths."""
+        """The averages stored up to its step: steps and lengths."""
         options = self.training.options
         return tuple((step, length) for step in options.averaged_at if step <= self._step for length in options.ema)
 
     @property
     def parts(self) -> tuple[tuple[Average, float], ...]:
-        """The stored averages that it is combined of, with their coefficients; itself where its length is kept."""
+        """The stored averages of its combination, with their coefficients; a single one for an exact length."""
         if self.kept:
             return ((Average(of=self.training, at=self.at, ema=self.ema), 1.0),)
         assert self.ema is not None
@@ -97,12 +97,12 @@ class Snapshot(Recipe):
         return tuple(zip(kept[: len(coefficients)], coefficients, strict=True))
 
     def content(self) -> str:
-        """How often averages are stored, where it is combined of them: that decides the combination."""
+        """The number of stored averages, if combined from them: it decides the combination."""
         return "" if self.kept else f"{self.training.options.averages} averages"
 
     @property
     def training(self) -> Averaged:
-        """The training it is of."""
+        """Its training."""
         assert isinstance(self.of, Averaged)
         return self.of
 
@@ -110,12 +110,12 @@ class Snapshot(Recipe):
         return self.of.build()
 
     def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
-        """Take the weights from the training's folder, where they are kept, or let it train up to the moment again."""
+        """Read the weights from the training's folder, or repeat the training up to the step."""
         module.load_state_dict(self.weights(builder))
         return {}
 
     def weights(self, builder: Builder) -> Mapping[str, Tensor]:
-        """The state of the network: kept, or combined of the averages that the training stored along the way."""
+        """The state of the network: stored, or combined from stored averages."""
         parts = self.parts
         stored = builder.stored([part for part, _ in parts])
         if self.kept:
@@ -124,15 +124,15 @@ class Snapshot(Recipe):
         return combined(zip(stored, (share for _, share in parts), strict=True), averaged)
 
     def asks_for(self) -> Iterable[Average]:
-        """The averages that it is combined of."""
+        """The averages of its combination."""
         return [part for part, _ in self.parts]
 
     def rests_on(self) -> Iterable[tuple[Recipe, Duration | None]]:
-        """Its training, up to the moment."""
+        """Its training, up to the step."""
         return [(self.of, self.at)]
 
     def at_most(self, training: Recipe, at: Duration) -> Recipe | None:
-        """The same, or that at ``at`` where it is later."""
+        """The same snapshot, or that at ``at`` if it is later."""
         if self.of != training:
             return None
         return evolve(self, at=at) if self.at is None or self.at.amount > at.amount else self

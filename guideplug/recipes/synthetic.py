@@ -1,4 +1,4 @@
-"""Data sets that a denoiser has drawn.
+"""Data sets of samples of a denoiser.
 
 Source of synthetic data as a training set for a guide: Alemohammad, Humayun, Agarwal, Collomosse and Baraniuk 2024,
 "Self-improving diffusion models with synthetic data", arXiv:2408.16333.
@@ -31,7 +31,7 @@ BATCH = 4096
 @final
 @frozen(kw_only=True)
 class Synthetic(DataRecipe):
-    """A data set of samples drawn from a recipe's denoiser, under the conditions that its task gives."""
+    """A data set of samples of a recipe's denoiser, under the conditions of its task."""
 
     name = "synthetic"
     source = Source(
@@ -53,17 +53,17 @@ class Synthetic(DataRecipe):
 
     @property
     def stream_seed(self) -> int:
-        """The seed of the samples' random streams: never that of a run's samples, which would be these very ones."""
+        """The seed of the samples' random streams: distinct from that of a run's samples, which would be equal."""
         return derived_seed("synthetic", self.seed)
 
     def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
-        """Draw them."""
+        """Draw the samples."""
         assert isinstance(module, SampleSet)
         module.x.copy_(self.draw(builder))
         return {"count": self.count}
 
     def draw(self, builder: Builder) -> Tensor:
-        """The samples (count, *), guided where the recipe says so."""
+        """The samples (count, *), guided if the recipe has a guider."""
         models: dict[str, Any] = {}
         for role, inner in self.models.items():
             module = builder.obtain(inner)
@@ -79,18 +79,18 @@ class Synthetic(DataRecipe):
         return torch.cat(parts)
 
     def evaluates(self) -> Iterator[Planned]:
-        """The drawing of the samples."""
+        """The sampling."""
         yield PlannedSampling(of=self.of, task=self.task, sampler=self.sampler, guider=self.guider, models=self.models)
 
     def content(self) -> str:
-        """The fingerprint of the data that the conditions are drawn from."""
+        """The fingerprint of the data of the conditions."""
         return self.task.fingerprint()
 
     def denoiser(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
-        """What draws them, given the network of ``of`` and those of ``models``.
+        """The sampled denoiser, from the network of ``of`` and those of ``models``.
 
         Raises:
-            RecipeError: the guider asks for a role that ``models`` does not name.
+            RecipeError: the guider needs a role that ``models`` lacks.
         """
         if self.guider is None:
             return base
@@ -101,11 +101,11 @@ class Synthetic(DataRecipe):
 
     @property
     def missing(self) -> Mapping[str, Recipe | str | None]:
-        """The guider's needs that ``models`` does not name: see `Guider.needs`."""
+        """The guider's needs that ``models`` lacks; see `Guider.needs`."""
         if self.guider is None:
             return {}
         main: Any = self.of
-        while main is not None and not isinstance(main, MainRecipe):  # guiders are told how what they guide is trained
+        while main is not None and not isinstance(main, MainRecipe):  # guiders receive the recipe of the guided network
             main = getattr(main, "of", None)
         main = main or self.task.recipe("main", None)
         needs = self.guider.needs(self.task, main)
@@ -113,7 +113,7 @@ class Synthetic(DataRecipe):
 
     @property
     def open_roles(self) -> OpenRoles | None:
-        """The guider's needs that ``models`` does not name; a run has them where samples are of its main network."""
+        """The guider's needs that ``models`` lacks; a run fills them for samples of its main network."""
         missing = self.missing
         if self.guider is None or not missing:
             return None
@@ -124,7 +124,7 @@ class Synthetic(DataRecipe):
         return evolve(self, models={**self.models, **models})
 
     def check(self) -> None:
-        """Refuse a guider whose networks are not named."""
+        """Refuse a guider with missing networks."""
         missing = self.missing
         if missing:
             raise self._unnamed(missing)
@@ -140,7 +140,7 @@ class Synthetic(DataRecipe):
 
 @final
 class SampleSet(DataModule):
-    """Samples, under the conditions that they were drawn under."""
+    """Samples with their conditions."""
 
     x: Tensor
 
@@ -152,12 +152,12 @@ class SampleSet(DataModule):
         self.register_buffer("x", torch.zeros(count, *task.space.shape))
 
     def size(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return len(self.x)
 
     def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
-        """Some of the samples (B, *), by number, and the conditions that they were drawn under."""
-        if not self._known:  # they follow from the streams, which are the same
+        """Samples (B, *) by number, with their conditions."""
+        if not self._known:  # conditions follow from the same streams
             starts = SampleStreams(self._seed, range(len(self.x)), self.x.device)
             self._condition = self._task.start(starts, self._task.space.sigma_max).condition
             self._known = True

@@ -30,7 +30,7 @@ __all__ = ["Train"]
 @final
 @frozen(kw_only=True)
 class Train(TrainingRecipe, MainRecipe):
-    """Train a denoiser from scratch, on a task's data or on those of a recipe."""
+    """Train a denoiser from scratch, on the data of a task or of a recipe."""
 
     name = "train"
     task: Task = option(help="the task: the data, unless ``on`` replaces them")
@@ -51,11 +51,11 @@ class Train(TrainingRecipe, MainRecipe):
             check_data(self.on, "on")
 
     def build(self) -> Leaf:
-        """The untrained denoiser; its initial weights follow from the seed."""
+        """The untrained denoiser, with initial weights determined by the seed."""
         return seeded_build(self.denoiser, self.task, derived_seed("initialisation", self.seed))
 
     def initialize(self, module: nn.Module, builder: Builder) -> None:
-        """Put the initial weights in place: those that are drawn are there already."""
+        """Set initial weights: random ones are set already, others are copied."""
         if self.start is not None:
             _start_from(self.start, builder.obtain(self.start), module)
 
@@ -68,7 +68,7 @@ class Train(TrainingRecipe, MainRecipe):
         return self.task
 
     def selection(self, builder: Builder) -> Mapping[str, Any]:
-        """The selector, the networks that it scores with, and the losses of theirs that are computed once."""
+        """The selector, its other networks, and their precomputed losses."""
         references = {role: denoiser_of(builder.obtain(inner)) for role, inner in self.models.items()}
         tables: dict[str, Tensor] = {}
         for role, table in self.tables.items():
@@ -78,20 +78,20 @@ class Train(TrainingRecipe, MainRecipe):
         return {"selector": self.selector, "references": references, "tables": tables}
 
     def prerequisites(self) -> Iterable[Recipe]:
-        """The tables of losses that its selector goes by."""
+        """The tables of losses of its selector."""
         return self.tables.values()
 
     def cautions(self) -> Iterable[str]:
-        """What is suspicious about the task's data."""
+        """Suspicious properties of the task's data, a line each."""
         if self.on is None:
             yield from check_task_data(self.task, network=self.build(), batch=self.options.batch)
 
     def reading(self, path: str, denoiser: Network) -> Load:
-        """The recipe of a network for the same task whose weights are in a file."""
+        """The recipe of a network for the same task with weights from a file."""
         return Load(path=path, task=self.task, denoiser=denoiser)
 
     def content(self) -> str:
-        """The data's fingerprint; where code of the user's own builds the network, the initial weights too."""
+        """The data's fingerprint; for networks built by the user's own code also the initial weights."""
         own = tensors_digest(self.build().state_dict()) if self.denoiser.content() else ""
         return self.task.fingerprint() + own
 
@@ -113,10 +113,10 @@ class Train(TrainingRecipe, MainRecipe):
                 raise RecipeError(NO_SEPARATE_NOISE.format(self.options.noise_streams))
 
     def evaluates(self) -> Iterator[Planned]:
-        """Its batches; where a selector scores, those of the guided learner and of the reference too.
+        """Its batches; for a scoring selector also those of the guided learner and of the reference.
 
         Raises:
-            RecipeError: the selector makes no plan, or plans a reference that it does not name.
+            RecipeError: the selector makes no plan, or plans a reference that it does not need.
         """
         options = self.options
         batch = PlannedBatch(
@@ -148,9 +148,9 @@ class Train(TrainingRecipe, MainRecipe):
 
     @property
     def tables(self) -> "Mapping[str, ReferenceLosses]":
-        """The losses that can be computed once for the selector, by role: the reference's, where noise has streams.
+        """The precomputable losses for the selector, by role: the reference's, for data with noise streams.
 
-        None where a recipe gives the data: a table is of a task's.
+        Empty for data of a recipe: tables are for a task's own data.
         """
         options = self.options
         if self.selector is None or self.on is not None or not options.noise_streams:
@@ -173,7 +173,7 @@ class Train(TrainingRecipe, MainRecipe):
 
 
 def _start_from(start: Recipe, network: nn.Module, module: nn.Module) -> None:
-    """Copy the weights of the network that a training starts from; names match whole."""
+    """Copy the weights of the network that a training starts from; names must match exactly."""
     origin = f"start={short(start)}"
     prefix = fill_module(module, network.state_dict(), origin)
     if prefix:

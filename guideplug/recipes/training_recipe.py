@@ -1,4 +1,4 @@
-"""What training from scratch and fine-tuning have in common: a training, its averages, its facts, its checkpoints."""
+"""The common part of training from scratch and fine-tuning: the training, its averages, facts and checkpoints."""
 
 import abc
 import time
@@ -24,7 +24,7 @@ from guideplug.train import CHECK_EVERY, Training
 __all__ = ["TrainingRecipe"]
 
 TRIED, TIMED = 3, 8
-"""Iterations before and in the clocked ones of an estimate."""
+"""Warm-up and timed iterations of an estimate."""
 
 
 class TrainingRecipe(Averaged):
@@ -34,34 +34,34 @@ class TrainingRecipe(Averaged):
 
     @abc.abstractmethod
     def initialize(self, module: nn.Module, builder: Builder) -> None:
-        """Put the weights in place that the training starts from."""
+        """Set the weights at the start of the training."""
 
     @property
     @abc.abstractmethod
     def data(self) -> Recipe | Task:
-        """What it learns from."""
+        """The training data."""
 
     @property
     @abc.abstractmethod
     def estimated_on(self) -> Any:
-        """Data that cost as much to draw as its own, and are there before anything is made."""
+        """Available data that cost as much to draw as its own, for estimates."""
 
     def selection(self, builder: Builder) -> Mapping[str, Any]:
-        """What selects among a super-batch's examples: arguments of `guideplug.train.Training`."""
+        """The data selection, as arguments of `guideplug.train.Training`."""
         return {}
 
     # The work
 
     def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
-        """Put the initial weights in place and train."""
+        """Set the initial weights and train."""
         self.initialize(module, builder)
         return self.train(module, builder)
 
     def train(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
-        """Train ``module`` in place, going on from the state that an earlier try left; facts about it.
+        """Train ``module`` in place, from the state of an earlier attempt if there is one; facts of the training.
 
         Raises:
-            DivergenceError: a loss or a weight is not finite; says where the last good weights are.
+            DivergenceError: a loss or a weight is not finite; the message names the last good weights.
         """
         training = self._training(module, builder)
         builder.checkpoint(training)
@@ -108,7 +108,7 @@ class TrainingRecipe(Averaged):
         return Training(module, data, self.options, seed=self.seed, role=builder.role, **selection)
 
     def begin(self, builder: Builder) -> Training:
-        """The training at its beginning, with the networks that it selects with; nothing of it is kept."""
+        """The training at its start, with the networks of its selector; nothing is stored."""
         module = self.build().to(builder.device)
         self.initialize(module, builder)
         return self._training(module, builder)
@@ -116,13 +116,13 @@ class TrainingRecipe(Averaged):
     # Its averages
 
     def extras(self) -> Sequence[Average]:
-        """The averages that it stores along the way."""
+        """The averages stored during the training."""
         return stored_averages(self)
 
     def make_extras(
         self, extras: Sequence[Extra], builder: Builder, keep: Callable[[str, Mapping[str, Tensor]], None]
     ) -> None:
-        """Repeat the training, whose draws depend on the step alone, up to the last moment that is missing."""
+        """Repeat the training, whose draws depend on the step alone, up to the last missing step."""
         averages = [one for one in extras if isinstance(one, Average)]
         training, end = self.begin(builder), self.options.steps
 
@@ -137,10 +137,10 @@ class TrainingRecipe(Averaged):
         training.run(until=last, each=each)
 
     def moment(self, at: Duration) -> Recipe:
-        """Its network at an earlier moment."""
+        """Its network at an earlier step."""
         return Snapshot(of=self, at=at)
 
-    # What it says of itself
+    # Descriptions
 
     @property
     def iterations(self) -> int | None:
@@ -155,7 +155,7 @@ class TrainingRecipe(Averaged):
         return self.options.duration
 
     def with_duration(self, duration: Duration) -> Self:
-        """The same for another duration."""
+        """The same training with another duration."""
         options = attrs.evolve(self.options, duration=duration)
         changed: Self = attrs.evolve(self, options=options)  # type: ignore[misc]
         return changed
@@ -187,7 +187,7 @@ def _by_step(averages: Sequence[Average]) -> Mapping[float, Sequence[Average]]:
 
 
 def _details(training: Training) -> dict[str, Any]:
-    """What observers receive of a step beside its loss."""
+    """The details of a step for observers besides its loss."""
     counters, unit = training.counters, training.options.duration.unit
     return {
         "reached": training.reached(unit),
@@ -222,7 +222,7 @@ def _facts(training: Training) -> dict[str, Any]:
 
 
 def _last_good(training: Training, builder: Builder) -> str:
-    """Where a training that diverged was last known to be well, and how to begin there."""
+    """The last good state of a diverged training, and how to start from it."""
     if not builder.checkpoint(training):
         return "no earlier state of it was kept"
     path = builder.keep(f"good-{training.step}it.safetensors", training.learner.state_dict())

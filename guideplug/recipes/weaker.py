@@ -1,11 +1,11 @@
-"""The weaker version of a training: a smaller network of the same kind, trained for a part of the time.
+"""The weaker version of a training: a smaller network of the same kind, trained for a part of the duration.
 
-Guiders such as autoguidance move away from it: it should make the errors of the main network, only larger ones, so it
-has the same data, conditions, optimiser and seed, and differs in capacity and duration alone. A selector of the main
-network is left out.
+Guiders such as autoguidance move away from it. It should make the main network's errors, only larger, so it has the
+same data, conditions, optimiser and seed, and differs in capacity and duration alone. The selector of the main network
+is omitted.
 
 Source: T. Karras, M. Aittala, T. Kynkäänniemi, J. Lehtinen, T. Aila and S. Laine 2024, "Guiding a Diffusion Model with
-a Bad Version of Itself", arXiv:2406.02507, section 4. By how much it is weaker is a choice of each task:
+a Bad Version of Itself", arXiv:2406.02507, section 4. The degree is a choice of each task:
 theirs is half the width and an eighth of the training for the 2D tree (appendix C), the size XS instead of S and a
 sixteenth of the training for ImageNet (table 1).
 """
@@ -23,16 +23,16 @@ __all__ = ["half_width", "weaker"]
 
 
 def weaker(main: Recipe, smaller: Callable[[Network], Network], *, part: float = 1 / 4) -> Train | None:
-    """The training of a weaker network than a main one, for `Task.recipe` to return for the role "weak".
+    """The training of a weaker network than the main one, for the role "weak" of `Task.recipe`.
 
     Args:
         main: the recipe of the main network.
-        smaller: gives the smaller network of the main one's, such as `half_width`.
-        part: of the main training's duration, above 0 and at most 1; rounded up to a whole iteration or example.
+        smaller: a function from the main network to the smaller one, such as that of `half_width`.
+        part: the share of the main training's duration, above 0 and at most 1; rounded up to whole steps or examples.
 
     Returns:
-        Everything as in ``main`` but the network, the duration and the selector with its networks. None where ``main``
-        is no training from scratch, `guideplug.Train`: a task has no default then.
+        ``main`` with the smaller network and duration, without the selector and its networks. None if ``main`` is not a
+        training from scratch, `guideplug.Train`: a task then has no default.
 
     Raises:
         ValueError: ``part`` is out of range.
@@ -46,11 +46,11 @@ def weaker(main: Recipe, smaller: Callable[[Network], Network], *, part: float =
 
 
 def half_width(default: Network, option: str = "width") -> Callable[[Network], Network]:
-    """A function from a network to the same with half of its width, at least 1; rounded down.
+    """A function that halves a network's width, rounded down, to at least 1.
 
     Args:
-        default: the network that is halved where another class of network is given, whose options nobody knows.
-        option: its option that is halved, a whole number.
+        default: the network that is halved instead of one of another class, whose options are unknown.
+        option: the halved option, a whole number.
 
     Raises:
         ValueError: ``default`` has no such option.

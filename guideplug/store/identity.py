@@ -1,9 +1,9 @@
-"""The identity of a recipe: a hash over everything that decides the weights.
+"""The identity of a recipe: a hash of everything that decides the weights.
 
-That is the recipe's every option, down through its strategies and the recipes it refers to, but for those that say that
-they decide nothing (`option(identity=False)`); what their `content` says beyond that (data fingerprints, bytes of
-files); and hashes of the code that it is followed with, as far as that decides (`guideplug.store.source`), so that an
-edited network never finds the old one's weights. Device, number of threads and seconds are not part of it.
+It covers every option of the recipe, its strategies and the recipes that it refers to, except those that decide nothing
+(`option(identity=False)`); their `content` (data fingerprints, bytes of files); and hashes of the deciding part of the
+code (`guideplug.store.source`), so that an edited network never matches the weights of the old one. Device, number of
+threads and seconds are excluded.
 """
 
 import functools
@@ -29,29 +29,29 @@ __all__ = ["code_behind", "code_of_classes", "describe", "identity"]
 
 
 def identity(recipe: Recipe) -> str:
-    """The recipe's address in the store: 64 hexadecimal digits."""
+    """The recipe's identity in the store: 64 hexadecimal digits."""
     text = json.dumps(describe(recipe), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
-    """What `identity` hashes: the recipe as plain data, and the code it was followed with."""
+    """The hashed content of `identity`: the recipe as plain data, and hashes of its code."""
     return {"recipe": _plain(recipe), "code": code_behind((recipe,))}
 
 
 def code_behind(values: Iterable[Any], named: Iterable[str] = ()) -> dict[str, str]:
-    """The hash of what decides in each top-level module that strategies are of; their data are not looked at.
+    """The hash of the deciding code per top-level module of strategies; their data are not read.
 
     Args:
-        values: strategies, with those among their options.
-        named: methods whose code counts though it decides no network, such as a task's ``truth``.
+        values: strategies, with those in their options.
+        named: methods whose code is included though it decides no network, such as a task's ``truth``.
     """
     classes = {type(strategy) for value in values for strategy in walk(value, Strategy)}
     return code_of_classes(classes, named)
 
 
 def code_of_classes(classes: Iterable[type[Strategy]], named: Iterable[str] = ()) -> dict[str, str]:
-    """As `code_behind`, of classes."""
+    """`code_behind` for classes."""
     return dict(_code(frozenset(classes), frozenset(named)))
 
 
@@ -69,7 +69,7 @@ def _plain(value: Any) -> Any:
         if isinstance(value, Recipe | Network | Reward):
             fields["content"] = value.content()
             if value.name == "load":
-                del fields["path"]  # the bytes count, not where they lie
+                del fields["path"]  # the bytes are hashed, not the path
         if isinstance(value, Guider) and (content := value.content()):
             fields["content"] = content
         return fields
@@ -77,7 +77,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, float):  # equal numbers have one text, and JSON has none for infinity
+    if isinstance(value, float):  # one text per number; JSON has no infinity
         return int(value) if value.is_integer() else value if math.isfinite(value) else str(value)
     return value
 
@@ -94,7 +94,7 @@ def _code(classes: frozenset[type[Strategy]], named: frozenset[str]) -> Mapping[
 
 @functools.cache
 def _beyond_python(root: str) -> str:
-    """The version of what a package is installed with, where it holds more than Python; it stands for the rest."""
+    """The version of a package's distribution, if it holds more than Python: it represents the other files."""
     file = getattr(sys.modules.get(root), "__file__", None)
     folder = None if file is None else Path(file).parent
     if folder is not None and Path(file).name == "__init__.py":  # type: ignore[arg-type]

@@ -1,13 +1,13 @@
 """The store: trained networks under the identity of their recipe.
 
-    <root>/<identity>/entry.json            recipe, facts, the SHA-256 of every other file, and its own
-                      weights.safetensors   what the recipe made
-                      snapshot-*.safetensors  earlier moments and other averages, where asked for
+    <root>/<identity>/entry.json            recipe, facts, the SHA-256 of every other file and of itself
+                      weights.safetensors   the weights
+                      snapshot-*.safetensors  earlier moments and other averages, on request
     <root>/<identity>.partial/              a training in progress: its last state, resumable
-    <root>/<identity>.lock                  held while somebody makes the entry; freed when its holder ends, however
+    <root>/<identity>.lock                  lock of the process that makes the entry; released when it ends
 
-An entry appears by one rename, whole or not at all. Whatever is read is checked against its checksum. What a killed
-process left half done is cleared away by the next that holds the entry (`Store.tidy`).
+An entry appears by one rename, whole or not at all. Files are checked against their checksums when read. Leftovers of a
+killed process are removed by the next holder of the lock (`Store.tidy`).
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from guideplug.files.tensors import read_tensors, write_tensors
 
 try:
     import fcntl
-except ImportError:  # pragma: no cover - where there is no flock, two trainings of one network are not kept apart
+except ImportError:  # pragma: no cover - without flock, two trainings of one network are not excluded
     fcntl = None  # type: ignore[assignment]
 
 __all__ = ["FURTHER", "Entry", "Store"]
@@ -40,14 +40,14 @@ __all__ = ["FURTHER", "Entry", "Store"]
 WEIGHTS = "weights.safetensors"
 RECORD = "entry.json"
 FURTHER = "snapshot-*.safetensors"
-"""Further files that go into an entry with the weights."""
+"""Further files of an entry beside the weights."""
 ASK_EVERY = 0.05
-"""Seconds between tries to hold an entry that somebody else holds."""
+"""Seconds between attempts to lock an entry."""
 
 
 @attrs.frozen
 class Entry:
-    """A finished entry: its folder, the recipe as it was hashed, and facts of its making."""
+    """A finished entry: its folder, the hashed recipe, and facts of the training."""
 
     folder: Path
     recipe: Mapping[str, Any]
@@ -56,7 +56,7 @@ class Entry:
 
     @property
     def identity(self) -> str:
-        """The entry's address."""
+        """The identity of its recipe."""
         return self.folder.name
 
     @property
@@ -65,7 +65,7 @@ class Entry:
         return sum(file.stat().st_size for file in self.folder.iterdir())
 
     def damage(self) -> str:
-        """What is wrong with its files, in a few words, or nothing."""
+        """A short description of damage to its files; empty without damage."""
         for name, digest in self.files.items():
             path = self.folder / name
             if not path.is_file():
@@ -97,7 +97,7 @@ class Store:
         """The folder of ``GUIDEPLUG_STORE``, else one in the platform's cache.
 
         Raises:
-            StoreError: it cannot be made or written to.
+            StoreError: the folder cannot be created or written to.
         """
         chosen = os.environ.get("GUIDEPLUG_STORE")
         root = Path(chosen) if chosen else user_cache_path("guideplug") / "store"
@@ -110,7 +110,7 @@ class Store:
         return cls(root)
 
     def entries(self) -> Iterator[Entry | tuple[Path, str]]:
-        """All entries by name; one whose record cannot be read comes as its folder and the reason."""
+        """All entries by name; an entry with an unreadable record as its folder and the reason."""
         for folder in sorted(self.root.glob("[0-9a-f]" * 64)):
             try:
                 yield self._entry(folder)
@@ -118,14 +118,14 @@ class Store:
                 yield folder, str(error)
 
     def partial(self) -> list[Path]:
-        """Folders of trainings that are not finished."""
+        """Folders of unfinished trainings."""
         return sorted(self.root.glob("*.partial"))
 
     def find(self, identity: str) -> Entry | None:
-        """The entry of an identity, if it is there.
+        """The entry of an identity; None if there is none.
 
         Raises:
-            StoreError: it is there and its record cannot be read.
+            StoreError: the record of the entry cannot be read.
         """
         folder = self.root / identity
         return self._entry(folder) if folder.is_dir() else None
@@ -146,11 +146,11 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self, identity: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Hold the entry: who else wants it waits. Freed at the end of the block, or of the process.
+        """Lock the entry, after waiting for other holders. Released at the end of the block, or of the process.
 
         Args:
-            identity: of the entry.
-            waiting: called again and again while somebody else holds it; what it raises ends the waiting.
+            identity: the identity of the entry.
+            waiting: called repeatedly while another process holds the lock; an exception from it ends the waiting.
         """
         path = self.root / f"{identity}.lock"
         while True:
@@ -166,16 +166,16 @@ class Store:
                     yield
                     return
                 else:
-                    continue  # the file has been removed meanwhile: its successor is the one to hold
+                    continue  # the lock file was removed meanwhile: lock its successor
             time.sleep(ASK_EVERY)
 
     def tidy(self, identity: str) -> None:
-        """Clear away what killed processes left of an entry, half written or half removed; only for who holds it."""
+        """Remove leftovers of killed processes, half written or half removed; only for the holder of the lock."""
         folder, partial = self.root / identity, self.root / f"{identity}.partial"
         for left in (folder, partial):
             shutil.rmtree(_aside(left), ignore_errors=True)
             clear_litter(left)
-        with contextlib.suppress(StoreError):  # of an entry that cannot be read nothing is known
+        with contextlib.suppress(StoreError):  # an unreadable entry has no known files
             entry = self.find(identity)
             if entry is not None:
                 for file in folder.iterdir():
@@ -184,7 +184,7 @@ class Store:
                 shutil.rmtree(partial, ignore_errors=True)
 
     def workplace(self, identity: str) -> Path:
-        """The folder of a training in progress; what an earlier one left there is still there."""
+        """The folder of a training in progress, with the files of earlier attempts."""
         folder = self.root / f"{identity}.partial"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -202,8 +202,8 @@ class Store:
     ) -> Entry:
         """Turn the workplace of ``started`` into the entry ``identity``, in one rename.
 
-        Snapshots that lie in the workplace come along; a state to resume from does not. It goes when the entry is
-        there, so that nothing is trained again after whatever happens on the way.
+        Snapshots in the workplace become part of the entry; the state of the training does not. The state is removed
+        after the entry exists, so that no interruption in between repeats the training.
         """
         folder, target = self.workplace(started), self.root / identity
         clear_litter(folder)
@@ -223,11 +223,11 @@ class Store:
         return self._entry(target)
 
     def add(self, entry: Entry, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Add a file of tensors to a finished entry; the checksums of the others stay as they are."""
+        """Add a file of tensors to a finished entry; checksums of the other files are unchanged."""
         with self.locked(entry.identity):
             self.tidy(entry.identity)
             write_tensors(entry.folder / name, tensors)
-            now = self._entry(entry.folder)  # somebody may have added to it since it was found
+            now = self._entry(entry.folder)  # another process may have added files meanwhile
             self._record(now.folder, now.recipe, now.facts, {**now.files, name: file_digest(now.folder / name)})
 
     def _record(
@@ -238,7 +238,7 @@ class Store:
             file.write(json.dumps({**record, "sha256": record_digest(record)}, indent=1).encode())
 
     def in_use(self, identity: str) -> bool:
-        """Whether somebody holds the entry, to make it or to add to it."""
+        """Whether a process holds the lock of the entry."""
         path = self.root / f"{identity}.lock"
         if fcntl is None or not path.exists():
             return False
@@ -246,7 +246,7 @@ class Store:
             return not _held(file)
 
     def remove(self, identity: str) -> None:
-        """Remove an entry and what an unfinished training of it left."""
+        """Remove an entry, and the files of an unfinished training of it."""
         for folder in (self.root / identity, self.root / f"{identity}.partial"):
             shutil.rmtree(_aside(folder), ignore_errors=True)
             if folder.is_dir():
@@ -257,18 +257,18 @@ class Store:
                     raise refused(folder, error) from None
 
     def half_removed(self) -> list[str]:
-        """Identities of what somebody began to remove and was killed."""
+        """Identities of entries whose removal was interrupted."""
         names = [path.name.removeprefix(".") for path in self.root.glob(".*.removed")]
         return sorted({name.removesuffix(".removed").removesuffix(".partial") for name in names})
 
 
 def _aside(folder: Path) -> Path:
-    """Where a folder goes that is to be removed: out of the way by one rename."""
+    """The path to which a folder is renamed before its removal."""
     return folder.with_name(f".{folder.name}.removed")
 
 
 def _held(file: IO[str]) -> bool:
-    """Whether a lock file could be taken hold of, without waiting."""
+    """Whether the lock of a file was acquired, without waiting."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

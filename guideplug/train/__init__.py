@@ -1,4 +1,4 @@
-"""Training with data selection: one loop, its data, losses and options, what it counts, and where it stood when."""
+"""Training with data selection: the loop, its data, losses, options, counters and history."""
 
 from guideplug.train.counters import Counters, Moment, moment_at
 from guideplug.train.dataset import FiniteData

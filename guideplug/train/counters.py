@@ -1,4 +1,4 @@
-"""What a training did so far, and where it stood when."""
+"""Counters of a training, and their history."""
 
 import itertools
 import time
@@ -12,11 +12,11 @@ __all__ = ["Counters", "Moment", "moment_at"]
 
 @define
 class Counters:
-    """What a training did so far.
+    """Counters of a training.
 
-    ``evaluations`` are the networks' outputs in scoring: one a candidate and network, more where the learner is guided.
-    ``selecting`` counts the steps in which a selector was on. ``offered`` and ``selected`` count examples by the task's
-    groups, in every 16th step that selects.
+    ``evaluations`` are the networks' outputs in scoring: one per candidate and network, more for a guided learner.
+    ``selecting`` counts the steps with an active selector. ``offered`` and ``selected`` count examples per group of the
+    task, in every 16th selecting step.
     """
 
     selecting: int = 0
@@ -38,11 +38,11 @@ class Counters:
 
     @property
     def mean_effective_sample_size(self) -> float | None:
-        """The mean over the selections made, as a share of the super-batch; None when none was made."""
+        """The mean over selections, as a share of the super-batch; None without selections."""
         return self.effective_sample_size / self.selections if self.selections else None
 
     def moment(self, step: int) -> "Moment":
-        """Where the training stands after a step."""
+        """The counters after a step."""
         return Moment(step, self.total_seconds, self.selecting, self.seen, self.scored, self.backpropagated)
 
     @contextmanager
@@ -55,7 +55,7 @@ class Counters:
 
 @frozen
 class Moment:
-    """Where a training stands after a step: so far, seconds, steps with a selector that was on, and examples."""
+    """The counters of a training after a step: seconds, steps with an active selector, and examples."""
 
     step: int
     seconds: float
@@ -66,10 +66,10 @@ class Moment:
 
 
 def moment_at(history: Sequence[Moment], step: int) -> Moment:
-    """Where a training stood at a step, from its history: counts exactly, seconds evenly between its moments.
+    """The counters of a training at a step, from its history: counts are exact, seconds interpolated linearly.
 
     Raises:
-        ValueError: the history does not reach so far.
+        ValueError: the step is after the end of the history.
     """
     for before, after in itertools.pairwise(history):
         if before.step <= step <= after.step and after.step > before.step:

@@ -1,8 +1,8 @@
-"""Finite data: any torch data set of samples, or of samples with conditions, as something to train on.
+"""Finite data: any torch data set of samples, or of samples with conditions, as training data.
 
 Items are x, or (x, condition) where the condition is a number, a tensor, or a dict of these. An item's index is its id.
-Each step draws items with equal chance and with replacement, from the step's own generator, so that a resumed training
-draws what the undisturbed one drew.
+Each step draws items uniformly and with replacement, from the step's own generator, so that a resumed training draws
+the same items as an uninterrupted one.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ __all__ = ["FiniteData"]
 
 @final
 class FiniteData:
-    """A torch data set that training examples are drawn from.
+    """A torch data set as the source of training examples.
 
     Args:
         dataset: map-style, with a length; items x or (x, condition), all of one shape.
@@ -46,7 +46,7 @@ class FiniteData:
             raise ConfigError(f"{type(dataset).__name__} yields samples of type {x.dtype}: convert them to float32")
 
     def size(self) -> int:
-        """How many items there are."""
+        """The number of items."""
         return self.count
 
     def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
@@ -79,7 +79,7 @@ class FiniteData:
             ) from None
 
     def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
-        """One noisy sample for each level in ``sigma`` (B,), on its device, with the items' indices as ids."""
+        """One noisy sample per level in ``sigma`` (B,), on its device, with the items' indices as ids."""
         ids = torch.randint(self.count, (len(sigma),), generator=streams.generator("data", "cpu"))
         clean, condition = self.items(ids)
         return noised(clean.to(sigma.device), sigma, streams, on_device(condition, sigma.device), ids.to(sigma.device))

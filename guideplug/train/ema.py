@@ -1,4 +1,4 @@
-"""Power-function averages of weights, several lengths at once.
+"""Power-function averages of weights, with several lengths in parallel.
 
 Source: Karras, Aittala, Lehtinen, Hellsten, Aila and Laine 2024, "Analyzing and improving the training dynamics of
 diffusion models", arXiv:2312.02696, eq. 127 and section C.1. After step t the average keeps the share
@@ -13,17 +13,17 @@ several gamma_i, are integrals of the weights' path against the profiles
 
     p_i(s) = (gamma_i + 1) s^gamma_i / t_i^(gamma_i + 1)   for 0 < s < t_i,   else 0,
 
-so a combination of them is the integral against the same combination of profiles. We take the one that is nearest to
-the wanted profile in least squares, among those whose coefficients sum to 1: an average of equal weights is these
-weights. All it needs are inner products, with a the earlier of the two moments and b the later:
+so a combination of them is the integral against the same combination of profiles. The combination used is nearest to
+the target profile in least squares, with coefficients that sum to 1, so that the average of equal weights is these
+weights. It needs inner products alone, with a the earlier of two moments and b the later:
 
     <p_a, p_b> = (gamma_a + 1) (gamma_b + 1) / (gamma_a + gamma_b + 1) * (t_a / t_b)^gamma_b / t_b
 
-The average after t steps counts step s by the integral of its profile over (s - 1, s), so sums over steps miss at most
-what the profiles miss. Least squares on those sums, whose products have no closed form, gain little: 64 moments along
-320 steps, lengths 0.05 and 0.15, give 0.02, 0.10, 0.13 and 0.25 with errors of 1.054, 0.032, 0.014 and 0.716 % against
-at best 1.053, 0.032, 0.014 and 0.686 %. Only where every step is stored would they be exact, and these are off by up to
-0.3 %.
+The average after t steps weights step s by the integral of its profile over (s - 1, s), so the error of sums over steps
+is at most that of the profiles. Least squares on those sums, whose products have no closed form, gains little: 64
+moments along 320 steps, with lengths 0.05 and 0.15, give 0.02, 0.10, 0.13 and 0.25 with errors of 1.054, 0.032, 0.014
+and 0.716 % against at best 1.053, 0.032, 0.014 and 0.686 %. Only with every step stored would the sums be exact, and
+the profiles are off by up to 0.3 %.
 """
 
 import functools
@@ -38,9 +38,9 @@ from torch import Tensor, nn
 __all__ = ["PowerAverages", "combined", "inner_product", "post_hoc_weights", "power_gamma", "profile_error"]
 
 MAX_LENGTH = 12.0**-0.5
-"""The length of a flat average over all steps: gamma is 0 there."""
+"""The length of a uniform average over all steps, with gamma 0."""
 SMALLEST = 1e-10
-"""Differences of profiles weaker than this are not used: coefficients of thousands would raise float32's rounding."""
+"""The cutoff of differences of profiles: coefficients in the thousands would amplify float32 rounding."""
 
 
 def power_gamma(length: float) -> float:
@@ -59,7 +59,7 @@ def power_gamma(length: float) -> float:
 def inner_product(
     step: ArrayLike, gamma: ArrayLike, other_step: ArrayLike, other_gamma: ArrayLike
 ) -> NDArray[np.float64]:
-    """The integral of the product of two power profiles, of a pair of steps and exponents; arrays broadcast."""
+    """The integral of the product of two power profiles, each of a step and an exponent; arrays broadcast."""
     t, g, u, h = (np.asarray(value, dtype=np.float64) for value in (step, gamma, other_step, other_gamma))
     late = np.maximum(t, u)
     share = (np.minimum(t, u) / late) ** np.where(t <= u, h, g)
@@ -67,18 +67,18 @@ def inner_product(
 
 
 def post_hoc_weights(stored: Sequence[tuple[int, float]], step: int, length: float) -> tuple[float, ...]:
-    """The coefficients of stored averages, each a (step, length), whose sum is nearest to the average of a length.
+    """The coefficients of stored averages, each a (step, length), whose combination is nearest to a target average.
 
-    They sum to 1. An average that is stored itself is 1 times itself. Where stored profiles are nearly equal, the
-    smallest of the coefficients that do are taken. How near the sum comes says `profile_error`.
+    They sum to 1. A stored target has coefficient 1. For nearly equal stored profiles, the solution with the smallest
+    coefficients is taken. `profile_error` measures the remaining error.
 
     Args:
-        stored: the steps and lengths of what is stored; each once.
-        step: the wanted moment.
-        length: the wanted EMA length, in (0, 0.288].
+        stored: the steps and lengths of the stored averages, each once.
+        step: the target step.
+        length: the target EMA length, in (0, 0.288].
 
     Raises:
-        ValueError: nothing is stored, one average is there twice, a step is below 1, or a length is out of range.
+        ValueError: nothing is stored, an average is listed twice, a step is below 1, or a length is out of range.
     """
     return _solved(tuple(stored), step, length)
 
@@ -86,7 +86,7 @@ def post_hoc_weights(stored: Sequence[tuple[int, float]], step: int, length: flo
 def profile_error(
     stored: Sequence[tuple[int, float]], coefficients: Sequence[float], step: int, length: float
 ) -> float:
-    """How far a combination of profiles is from a wanted one, as a share of the wanted one's norm; to about 1e-7."""
+    """The error of a combination of profiles, relative to the norm of the target; accurate to about 1e-7."""
     gram, overlap, square = _products(stored, step, length)
     c = np.asarray(coefficients, dtype=np.float64)
     return float(np.sqrt(max(float(c @ gram @ c - 2.0 * c @ overlap) + square, 0.0) / square))
@@ -95,7 +95,7 @@ def profile_error(
 def _products(
     stored: Sequence[tuple[int, float]], step: int, length: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Inner products of the stored profiles with each other and with the wanted one, and of that with itself."""
+    """Inner products of the stored profiles with each other and with the target, and of the target with itself."""
     steps = np.array([at for at, _ in stored], dtype=np.float64)
     gammas = np.array([power_gamma(kept) for _, kept in stored])
     gamma = power_gamma(length)
@@ -133,11 +133,11 @@ def _solved(stored: tuple[tuple[int, float], ...], step: int, length: float) -> 
 
 
 def combined(parts: Iterable[tuple[Mapping[str, Tensor], float]], averaged: Iterable[str]) -> dict[str, Tensor]:
-    """The combination of stored states, summed in float64; what is no average comes from the last of them.
+    """The combination of stored states, summed in float64; other tensors are those of the last state.
 
     Args:
         parts: each state with its coefficient.
-        averaged: the names of what is combined.
+        averaged: the names of the combined tensors.
     """
     names, last = tuple(averaged), {}
     sums: dict[str, Tensor] = {}
@@ -151,10 +151,10 @@ def combined(parts: Iterable[tuple[Mapping[str, Tensor], float]], averaged: Iter
 
 @final
 class PowerAverages:
-    """Averages of a module's parameters over training, one for each length.
+    """Averages of a module's parameters over training, one per length.
 
     Args:
-        module: what is averaged; its parameters are read at each update.
+        module: the averaged module; its parameters are read at each update.
         lengths: EMA lengths sigma_rel, as shares of the training so far.
     """
 
@@ -169,7 +169,7 @@ class PowerAverages:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the parameters after optimiser step ``step``, counted from 1; the first replaces the average."""
+        """Add the parameters after optimiser step ``step``, counted from 1; the first replaces the average."""
         for gamma, averages in zip(self._gammas, self._averages, strict=True):
             torch._foreach_lerp_(averages, self._live, 1.0 - (1.0 - 1.0 / step) ** (gamma + 1.0))
 
@@ -177,7 +177,7 @@ class PowerAverages:
         """The averaged parameters of one length, by name; tied ones under each of their names.
 
         Raises:
-            KeyError: no average of this length is kept.
+            KeyError: the length is none of the averages.
         """
         if length not in self.lengths:
             raise KeyError(length)
@@ -185,6 +185,6 @@ class PowerAverages:
         return {name: averages[place] for name, place in self._places.items()}
 
     def load(self, length: float, parameters: Mapping[str, Tensor]) -> None:
-        """Put back what `parameters` gave."""
+        """Restore the averages from `parameters`."""
         for name, average in zip(self._names, self._averages[self.lengths.index(length)], strict=True):
             average.copy_(parameters[name])

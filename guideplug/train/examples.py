@@ -1,11 +1,11 @@
-"""How a training step comes by its noisy examples.
+"""Sources of the noisy examples of training steps.
 
-- `FreshNoise`: the data draw examples at noise levels that are drawn anew in every step.
-- `NoiseStreams`: finite data, each item with K noise streams of its own. Stream k of item i decides its noise level,
-  its noise, and whether its condition is dropped, once and for all; a step draws items and streams. There are N K
-  noisy examples then, and what a network that does not change says of them can be computed once (`LossTable`).
+- `FreshNoise`: the data draw examples at new noise levels in every step.
+- `NoiseStreams`: finite data with K noise streams per item. Stream k of item i determines its noise level, its noise,
+  and whether its condition is dropped; a step draws items and streams. The data are then N K fixed noisy examples,
+  whose losses of a fixed network can be computed once (`LossTable`).
 
-The streams belong to the data: they are the same whatever the training's seed, so that trainings share a table.
+The streams belong to the data and do not depend on the training's seed, so that trainings share a table.
 """
 
 from typing import Protocol, cast, final
@@ -43,13 +43,13 @@ NO_SEPARATE_NOISE = (
 
 @frozen
 class NoisyExamples:
-    """What a step learns from.
+    """The noisy examples of a step.
 
     Args:
         examples: noisy inputs, targets, conditions and ids.
         sigma: their noise levels (B,).
-        drop: which of them are trained under the null condition, bool (B,); None for none.
-        streams: the number of each one's noise stream, int64 (B,); None where noise is fresh.
+        drop: mask of examples trained under the null condition, bool (B,); None for none.
+        streams: the number of each example's noise stream, int64 (B,); None for fresh noise.
     """
 
     examples: Examples
@@ -59,27 +59,27 @@ class NoisyExamples:
 
 
 class Data(Protocol):
-    """What examples are drawn from: a task, or a set of samples."""
+    """A source of examples: a task, or a set of samples."""
 
     def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
-        """One example for each noise level in ``sigma`` (B,)."""
+        """One example per noise level in ``sigma`` (B,)."""
 
 
 class Finite(Protocol):
     """Data with a finite number of items, such as a task whose ``size`` is not None."""
 
     def size(self) -> int | None:
-        """How many items there are."""
+        """The number of items."""
 
     def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
         """The clean samples (B, *) of some items, by number from 0, and their conditions."""
 
 
 def finite(data: object) -> Finite:
-    """The data, if they have a finite number of items.
+    """The data, checked to have a finite number of items.
 
     Raises:
-        RecipeError: they are drawn anew without end.
+        RecipeError: the data are generated without end.
     """
     size = getattr(data, "size", None)
     if not callable(size) or not hasattr(data, "items") or size() is None:
@@ -92,10 +92,10 @@ def finite(data: object) -> Finite:
 
 
 class ExampleSource(Protocol):
-    """What gives a step its noisy examples."""
+    """A source of noisy examples."""
 
     def draw(self, count: int, streams: TrainingStreams) -> NoisyExamples:
-        """``count`` examples of the step that ``streams`` are for."""
+        """``count`` examples of the step of ``streams``."""
 
 
 @final
@@ -104,8 +104,8 @@ class FreshNoise:
     """Noise drawn anew in each step.
 
     Args:
-        data: what is drawn from.
-        noise: where noise levels are drawn from.
+        data: the source of examples.
+        noise: the distribution of noise levels.
         dropout: share of examples trained under the null condition.
     """
 
@@ -117,7 +117,7 @@ class FreshNoise:
         """``count`` examples.
 
         Raises:
-            RecipeError: the step is the first, other noise is wanted, and the data do not draw theirs apart.
+            RecipeError: in the first step, other noise is requested, and the data do not draw it separately.
         """
         if streams.noise_for and streams.step == 0:
             self._check_apart(streams)
@@ -131,7 +131,7 @@ class FreshNoise:
         )
 
     def _check_apart(self, streams: TrainingStreams) -> None:
-        """Try that the data draw the same items under other noise, two at one level."""
+        """Check that the data draw the same items under other noise, with two examples at one level."""
         sigma = torch.ones(2, device=streams.device)
         ours, theirs = (self.data.draw(sigma, evolve(streams, noise_for=name)) for name in ("", streams.noise_for))
         if bool((ours.x == theirs.x).any()) or not all(
@@ -152,7 +152,7 @@ class NoiseStreams:
     Args:
         data: the items.
         count: noise streams per item, K.
-        noise: where noise levels come from.
+        noise: the distribution of noise levels.
         dropout: share of the noisy examples that are trained under the null condition.
     """
 
@@ -163,16 +163,16 @@ class NoiseStreams:
 
     @property
     def items(self) -> int:
-        """How many items the data have, N."""
+        """The number of items, N."""
         size = self.data.size()
         assert size is not None  # by `finite`
         return size
 
     def draw(self, count: int, streams: TrainingStreams) -> NoisyExamples:
-        """``count`` of the N K noisy examples, each with equal chance, with replacement.
+        """``count`` of the N K noisy examples, uniform, with replacement.
 
         Raises:
-            RecipeError: they are wanted under other noise: that of an item's streams is decided once and for all.
+            RecipeError: other noise is requested: that of an item's streams is fixed.
         """
         if streams.noise_for:
             raise RecipeError(NO_SEPARATE_NOISE.format(self.count))
@@ -205,10 +205,10 @@ class LossTable(nn.Module):
 
 
 def with_dropped_conditions(drawn: NoisyExamples, network: Leaf) -> Examples:
-    """The examples, under the network's own null condition where theirs is dropped.
+    """The examples, with dropped conditions replaced by the network's null condition.
 
     Raises:
-        ConditionError: the network has none, or one of another kind than the data's.
+        ConditionError: the network has no null condition, or one of another kind than the data's.
     """
     if drawn.drop is None:
         return drawn.examples
@@ -218,10 +218,10 @@ def with_dropped_conditions(drawn: NoisyExamples, network: Leaf) -> Examples:
 
 
 def check_null(network: Leaf) -> None:
-    """Refuse a network that cannot be asked where a condition is dropped.
+    """Refuse a network without a null condition, which dropped conditions need.
 
     Raises:
-        ConditionError: it has no null condition.
+        ConditionError: the network has no null condition.
     """
     if not network.has_null:
         raise ConditionError(
@@ -232,10 +232,10 @@ def check_null(network: Leaf) -> None:
 
 
 def dropped(condition: Condition, null: Condition, drop: Tensor) -> Condition:
-    """The condition with the rows where ``drop`` (B,) is true replaced by the null condition's.
+    """The condition, with rows of the null condition where ``drop`` (B,) is true.
 
     Raises:
-        ConditionError: the two are not of one kind.
+        ConditionError: the two conditions are of different kinds.
     """
     if condition is None or not same_names(condition, null):
         raise ConditionError(

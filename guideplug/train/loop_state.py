@@ -1,12 +1,12 @@
-"""The state of a loop of one's own that trains one module with one optimiser; a recipe's work goes on from it.
+"""The resumable state of a custom loop that trains one module with one optimiser, for recipes.
 
 loop = LoopState(module, optimizer)
-builder.checkpoint(loop)                        # loads what an earlier try left
+builder.checkpoint(loop)                        # loads the state of an earlier attempt
 builder.progress(loop.step, steps)
 while loop.step < steps:
-...                                         # draws that depend on loop.step alone
+...                                         # random draws depend on loop.step alone
 loop.step += 1
-builder.progress(loop.step, steps, loss)    # keeps the state now and then, and before it stops
+builder.progress(loop.step, steps, loss)    # saves the state at times, and before it stops
 """
 
 from collections.abc import Mapping
@@ -22,16 +22,16 @@ __all__ = ["LoopState", "load_optimizer", "optimizer_tensors", "under"]
 @final
 @define
 class LoopState:
-    """Where a loop stands: a `guideplug.Resumable`.
+    """The state of a loop: a `guideplug.Resumable`.
 
-    What it draws must follow from ``step``, as `guideplug.TrainingStreams` (seed, step) does: global generators are no
-    part of the state.
+    Random draws must follow from ``step``, as those of `guideplug.TrainingStreams` (seed, step): global generators are
+    not part of the state.
 
     Args:
-        module: what is trained.
-        optimizer: what trains it.
-        step: optimiser steps done.
-        facts: other values to keep, which JSON can hold.
+        module: the trained module.
+        optimizer: its optimiser.
+        step: the number of finished optimiser steps.
+        facts: further values to save, as JSON.
     """
 
     module: nn.Module
@@ -45,20 +45,20 @@ class LoopState:
         return tensors | optimizer_tensors(self.optimizer), {"step": self.step, "facts": self.facts}
 
     def load_state(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Restore the state from `state`."""
         self.module.load_state_dict(under(tensors, "module."))
         load_optimizer(self.optimizer, tensors)
         self.step, self.facts = data["step"], dict(data["facts"])
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What an optimiser remembers of its parameters, as ``optimizer.NUMBER.KEY``."""
+    """The optimiser's state per parameter, as ``optimizer.NUMBER.KEY``."""
     entries = optimizer.state_dict()["state"].items()
     return {f"optimizer.{n}.{key}": torch.as_tensor(value) for n, one in entries for key, value in one.items()}
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Let an optimiser remember what `optimizer_tensors` gave; its options stay as they are."""
+    """Restore the optimiser's state from `optimizer_tensors`; its options are unchanged."""
     slots: dict[int, dict[str, Tensor]] = {}
     for name, tensor in under(tensors, "optimizer.").items():
         index, _, key = name.partition(".")
@@ -67,5 +67,5 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
 
 
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with a prefix, without it."""
+    """The tensors with a prefix in their names, which is removed."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,9 +1,9 @@
-"""The loss of each example: the weighted error of a denoiser's answer.
+"""The loss of each example: the weighted error of the denoised sample.
 
     loss_i = lambda(sigma_i) * mean over data dimensions of (D(x_i; sigma_i, c_i) - target_i)^2
 
-The weight lambda makes errors at all levels count alike: "edm" is that of arXiv:2206.00364, table 1; "score" turns the
-denoising error into that of the score.
+The weight lambda balances the noise levels: "edm" is that of arXiv:2206.00364, table 1; "score" turns the denoising
+error into the error of the score.
 """
 
 from typing import Any, Literal, final
@@ -21,18 +21,18 @@ __all__ = ["Loss"]
 @final
 @frozen
 class Loss:
-    """How the loss of an example is computed.
+    """The loss of an example.
 
     Args:
-        weighting: the weight on the error: edm (s^2 + d^2) / (s d)^2, score 1 / s^2, uniform 1.
-        precision: of the denoiser's arithmetic.
+        weighting: the weight of the error: edm (s^2 + d^2) / (s d)^2, score 1 / s^2, uniform 1.
+        precision: the precision of the denoiser's arithmetic.
     """
 
     weighting: Literal["edm", "score", "uniform"] = "edm"
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def weight(self, sigma: Tensor, sigma_data: float) -> Tensor:
-        """The weight on the mean squared denoising error at each level (B,)."""
+        """The weight of the mean squared denoising error per level, (B,)."""
         if self.weighting == "score":
             return sigma**-2
         if self.weighting == "edm":
@@ -40,7 +40,7 @@ class Loss:
         return torch.ones_like(sigma)
 
     def of(self, denoiser: Denoiser, examples: Examples, sigma: Tensor, sigma_data: float, rows: Any = None) -> Tensor:
-        """The loss of each example (or of those that ``rows`` indexes), (B,).
+        """The loss of each example, or of the examples indexed by ``rows``, (B,).
 
         Args:
             denoiser: any point, guided or not.

@@ -1,4 +1,4 @@
-"""How a denoiser is trained: everything in one place."""
+"""Training options of a denoiser."""
 
 import math
 from typing import Literal, final
@@ -18,13 +18,13 @@ __all__ = ["TrainOptions"]
 
 MAX_AVERAGES = 512
 MOST_LENGTHS = 64
-"""More make the least squares for a length slow and no better."""
+"""More stored averages make the least squares of a length slower, not better."""
 
 
 @final
 @frozen(kw_only=True)
 class TrainOptions:
-    """How a denoiser is trained: everything in one place, the table ``[train]`` of a configuration."""
+    """Training options of a denoiser: the table ``[train]`` of a configuration."""
 
     duration: Duration = option(help="length of the training: 4096it, 3.3Mex or 90s", converter=Duration.of)
     batch: int = option(
@@ -93,11 +93,11 @@ class TrainOptions:
 
     @property
     def score_loss(self) -> Loss:
-        """The loss of an example that a selector goes by."""
+        """The loss of an example for a selector."""
         return Loss(self.weighting, self.precision if self.score_precision == "same" else "bf16")
 
     def check(self) -> None:
-        """Refuse a schedule that needs to know the end of a training with a time limit, and averages of no use."""
+        """Refuse a schedule that needs the number of steps in a training with a time limit, and useless averages."""
         if self.schedule.needs_end and self.duration.unit == "s":
             raise RecipeError(
                 f"schedule {self.schedule.name!r} needs to know where a training ends, and the duration "
@@ -116,7 +116,7 @@ class TrainOptions:
 
     @property
     def averaged_at(self) -> tuple[int, ...]:
-        """The steps after which the averages are stored, evenly spaced; the last is the end."""
+        """The steps after which averages are stored, evenly spaced; the last is the end."""
         if not self.averages or self.steps is None:
             return ()
         count = min(self.averages, self.steps)
@@ -124,5 +124,5 @@ class TrainOptions:
 
     @property
     def steps(self) -> int | None:
-        """The number of optimiser steps, if it is known beforehand."""
+        """The number of optimiser steps; None if it is not known beforehand."""
         return int(self.duration.amount) if self.duration.unit == "it" else None

@@ -1,15 +1,15 @@
-"""The parts that a batch goes through a network in."""
+"""The parts of a batch in separate calls of a network."""
 
 __all__ = ["parts_of"]
 
 
 def parts_of(count: int, parts: int, *, whole: bool = True) -> list[slice | None]:
-    """The rows of each part that goes through a network at once, of the first ``count``.
+    """The rows of each part of the first ``count`` rows.
 
     Args:
-        count: how many rows there are, or are wanted.
-        parts: how many parts, at most.
-        whole: whether ``count`` are all rows; a single part of all is None.
+        count: the number of rows.
+        parts: the largest number of parts.
+        whole: whether ``count`` are all rows; a single part of all rows is None.
     """
     if parts == 1:
         return [None] if whole else [slice(0, count)]

@@ -1,4 +1,4 @@
-"""The learning rate over the steps of a training."""
+"""Schedules of the learning rate."""
 
 import abc
 import math
@@ -17,11 +17,11 @@ class Schedule(Strategy):
     kind: ClassVar[str] = "schedule"
 
     needs_end: ClassVar[bool] = False
-    """Whether it needs to know how far the training has come, which a time limit does not tell reproducibly."""
+    """Whether it needs the training's progress, which is not reproducible with a time limit."""
 
     @abc.abstractmethod
     def factor(self, step: int, progress: float) -> float:
-        """The factor on the learning rate at a step, counted from 0, when ``progress`` of the duration is done."""
+        """The factor on the learning rate at a step, counted from 0, at the share ``progress`` of the duration."""
 
 
 @final

@@ -1,12 +1,12 @@
-"""The input of a selector: the losses of a step's candidates, by the learner, perhaps guided, and by a reference.
+"""The input of a selector: the losses of a step's candidates under the learner, possibly guided, and a reference.
 
-Scored without a graph, and on the same noisy examples unless the selector plans otherwise
-(`CandidateRequest.separate_noise`). The learner is in evaluation mode, as samples are drawn from it, unless the options
-say otherwise.
+Losses are computed without a graph, and on the same noisy examples unless the selector plans otherwise
+(`CandidateRequest.separate_noise`). The learner is in evaluation mode, as in sampling, unless the options say
+otherwise.
 
-Where an example's condition is dropped, every network is asked under its own null condition, those that guide the
-learner too. Where all of their null conditions are equal that is one condition for all. Else the rows are scored apart:
-what is dropped by the same denoiser without a condition, D(x; sigma, null), each network under its own.
+For an example with a dropped condition, every network is evaluated under its own null condition, the networks that
+guide the learner included. If all null conditions are equal, this is one batch. Else these rows are scored separately,
+by the same denoiser without a condition, D(x; sigma, null), each network under its own null condition.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,15 +31,15 @@ __all__ = ["Scoring"]
 @final
 @frozen
 class Scoring:
-    """How the candidates of a training's steps are scored.
+    """The scoring of the candidates of a training's steps.
 
     Args:
-        learner: the network that is trained.
-        draws: what gives a step its noisy examples.
-        options: the training's.
-        references: networks that the selector scores with, by role.
-        tables: losses of references that are known beforehand, (items, noise streams), by role.
-        role: what the learner is for, in messages.
+        learner: the trained network.
+        draws: the source of noisy examples.
+        options: the training's options.
+        references: the selector's other networks, by role.
+        tables: precomputed losses of references, (items, noise streams), by role.
+        role: the learner's role, for messages.
     """
 
     learner: Leaf
@@ -50,12 +50,12 @@ class Scoring:
     role: str
 
     def losses(self, plan: CandidateRequest, drawn: NoisyExamples, streams: TrainingStreams) -> Losses:
-        """The losses that a plan asks for on the examples that were drawn for it.
+        """The losses requested by a plan on the examples drawn for it.
 
         Raises:
             ConditionError: a condition is dropped, and a network has no null condition.
             DivergenceError: a loss is not finite.
-            SelectionError: a network that is asked for was not given.
+            SelectionError: a requested network is missing.
         """
         learner = reference = None
         if plan.learner:
@@ -67,7 +67,7 @@ class Scoring:
 
     @contextmanager
     def _mode(self) -> Iterator[None]:
-        """The learner in the mode that it is scored in."""
+        """The learner in the mode of scoring."""
         before = self.learner.training
         self.learner.train(before and self.options.score_mode == "train")
         try:
@@ -76,7 +76,7 @@ class Scoring:
             self.learner.train(before)
 
     def _scored_learner(self, plan: CandidateRequest) -> Denoiser:
-        """The learner, guided if the selector wants that."""
+        """The learner, guided if the selector requests it."""
         if plan.guider is None:
             return self.learner
         try:
@@ -88,7 +88,7 @@ class Scoring:
             ) from None
 
     def _reference(self, plan: CandidateRequest, drawn: NoisyExamples, streams: TrainingStreams) -> Tensor:
-        """The reference's losses: looked up where they are known, else computed."""
+        """The reference's losses: from a table if there is one, else computed."""
         role = plan.reference
         assert role is not None
         if plan.separate_noise:
@@ -116,12 +116,12 @@ class Scoring:
         return scores
 
     def _part(self, denoiser: Denoiser, drawn: NoisyExamples, part: slice | None) -> Tensor:
-        """The losses of a part of the examples, each network under its own null condition where theirs is dropped."""
+        """The losses of a part of the examples, dropped conditions as each network's own null."""
         loss, sigma, sigma_data = self.options.score_loss, drawn.sigma, self.learner.space.sigma_data
         examples, *others = (with_dropped_conditions(drawn, network) for network in denoiser.leaves())
         if all(equal_conditions(examples.condition, other.condition) for other in others):
             return loss.of(denoiser, examples, sigma, sigma_data, part)
-        assert drawn.drop is not None  # else all are the data's own
+        assert drawn.drop is not None  # otherwise no condition is dropped
         rows = torch.arange(len(sigma), device=sigma.device)[part or slice(None)]
         drop = drawn.drop[rows]
         losses = torch.empty(len(rows), device=sigma.device)

@@ -1,12 +1,12 @@
-"""Training: one loop, with selection where a selector is given.
+"""Training: one loop, with optional data selection.
 
-A step draws a super-batch, scores it if the selector wants that (`guideplug.train.scoring`), keeps what is selected,
-and back-propagates that alone:
+A step draws a super-batch, scores it if the selector requests it (`guideplug.train.scoring`), keeps the selection, and
+back-propagates the selection alone:
 
     loss = mean over kept i of  w_i * lambda(sigma_i) * mean over data dimensions of (D(x_i; sigma_i, c_i) - target_i)^2
 
-Every draw derives from (seed, purpose, step, rank), so a training that is stopped at any step and resumed from its
-state ends with the bits of one that was not (on one machine, with one number of threads).
+Every draw derives from (seed, purpose, step, rank), so a training that is interrupted at any step and resumed from its
+state equals an uninterrupted one to the bit (on one machine, with one number of threads).
 """
 
 from collections.abc import Callable, Mapping
@@ -33,9 +33,9 @@ from guideplug.train.scoring import Scoring
 __all__ = ["CHECK_EVERY", "Training"]
 
 CHECK_EVERY = 32
-"""Steps between looks at whether the losses are finite, and between reports: a look makes an accelerator wait."""
+"""Steps between checks for finite losses, and between reports: a check synchronises with the accelerator."""
 COMPOSITION_EVERY = 16
-"""Steps between looks at which groups of the data are selected."""
+"""Selecting steps between counts of the selected groups of the data."""
 
 
 @final
@@ -43,14 +43,14 @@ class Training:
     """A training in progress.
 
     Args:
-        learner: the network that is trained, in place.
-        data: what it learns from.
-        options: how.
-        seed: decides every draw.
-        selector: which examples of a super-batch are trained on; None for all.
-        references: networks that the selector scores with, by role.
-        tables: losses of references that are known beforehand, (items, noise streams), by role.
-        role: what the network is for, in messages.
+        learner: the network, trained in place.
+        data: the training data.
+        options: the training options.
+        seed: the seed of every draw.
+        selector: the selector of a super-batch's examples; None for all.
+        references: the selector's other networks, by role.
+        tables: precomputed losses of references, (items, noise streams), by role.
+        role: the network's role, for messages.
     """
 
     def __init__(
@@ -84,35 +84,35 @@ class Training:
         self.last_loss = float("nan")
 
     def done(self, duration: Duration | None = None) -> bool:
-        """Whether the duration, by default the options' one, is reached."""
+        """Whether a duration is reached, by default that of the options."""
         duration = duration or self.options.duration
         return self.reached(duration.unit) >= duration.amount
 
     def reached(self, unit: str) -> float:
-        """How much of a unit of duration is done: optimiser steps, examples back-propagated, or seconds."""
+        """The finished amount in a unit of duration: optimiser steps, examples back-propagated, or seconds."""
         reached = {"it": self.step, "ex": self.counters.backpropagated, "s": self.counters.total_seconds}
         return reached[unit]
 
     @property
     def progress(self) -> float:
-        """The share of the options' duration that is done."""
+        """The finished share of the options' duration."""
         return self.reached(self.options.duration.unit) / self.options.duration.amount
 
     def run(self, until: Duration | None = None, each: Callable[["Training"], None] | None = None) -> None:
         """Train until the duration is reached.
 
         Args:
-            until: another end than the options' duration.
-            each: called after every step; what it raises ends the training between two steps.
+            until: a duration that replaces that of the options.
+            each: called after every step; an exception from it ends the training between two steps.
 
         Raises:
-            DivergenceError: a loss or a weight is not finite; says at which step and noise level.
-            SelectionError: the selector's answer cannot be used.
+            DivergenceError: a loss or a weight is not finite; the message names step and noise level.
+            SelectionError: the selection is invalid.
         """
         self.learner.train()
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             while not self.done(until):
-                # For layers that draw for themselves, such as dropout: resumable, and the caller's state is put back.
+                # For layers with random draws, such as dropout: resumable, and the caller's generators are restored.
                 _seed_layers(derived_seed("layers", self.seed, self.step), self.device)
                 self._step()
                 if each is not None:
@@ -162,11 +162,11 @@ class Training:
         self.step += 1
         self._keep_pace(before, counters.moment(self.step))
         if self.step % CHECK_EVERY == 0:
-            with counters.timed("learn"):  # where an accelerator is waited for
+            with counters.timed("learn"):  # contains the synchronisation with an accelerator
                 self.check_finite()
 
     def _keep_pace(self, before: Moment, after: Moment) -> None:
-        """Note where a step begins to differ: in whether it selects, or draws, scores or learns other numbers."""
+        """Record the step at which selecting, or the numbers drawn, scored or learned per step, change."""
         pace = tuple(b - a for a, b in zip(astuple(before)[2:], astuple(after)[2:], strict=True))
         if pace != self._pace:
             self._pace = pace
@@ -194,7 +194,7 @@ class Training:
 
     @property
     def composition(self) -> dict[str, Any] | None:
-        """How many examples of each of the task's groups were offered to the selector and selected, where counted."""
+        """The counts of offered and selected examples per group of the task; None if not counted."""
         if not self.counters.offered or not isinstance(self.data, Task):
             return None
         return {
@@ -208,7 +208,7 @@ class Training:
         chosen = None if selection is None else selection.indices.to(self.device)
         weights = None if selection is None or selection.weights is None else selection.weights.to(self.device)
         if chosen is not None and len(chosen) == len(sigma) and bool((selection.indices.diff() == 1).all()):  # type: ignore[union-attr]
-            chosen = None  # everything, in order: nothing to gather
+            chosen = None  # all examples in order: no gather
         count = len(sigma) if chosen is None else len(chosen)
         self.optimizer.param_groups[0]["lr"] = self.learning_rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -230,10 +230,10 @@ class Training:
         self._recent.append((self.step, torch.cat(kept), sigma if chosen is None else sigma[chosen], norm))
 
     def check_finite(self) -> None:
-        """Look at the losses and gradients since the last look, and at the weights and their averages.
+        """Check the losses and gradients since the last check, the weights, and their averages.
 
         Raises:
-            DivergenceError: one is not finite.
+            DivergenceError: a value is not finite.
         """
         recent, self._recent = self._recent, []
         means = torch.stack([losses.mean() for _, losses, _, _ in recent]).tolist() if recent else []
@@ -257,13 +257,13 @@ class Training:
         advice = f"try a lower lr than {self.options.lr:g}, or clip=1"
         return DivergenceError(f"training {self.role!r} diverged: {what}; {advice}")
 
-    # The state, as tensors and plain data, so that it can be saved without executing anything when it is read.
+    # The state as tensors and plain data, so that reading it executes no code.
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What a resumed training needs: tensors by name, and data that JSON can hold.
+        """The state for resuming: tensors by name, and plain data for JSON.
 
         Raises:
-            DivergenceError: one is not finite.
+            DivergenceError: a value is not finite.
         """
         self.check_finite()
         tensors = {f"module.{name}": value for name, value in self.learner.state_dict().items()}
@@ -281,7 +281,7 @@ class Training:
         return tensors, data
 
     def load_state(self, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Restore the training from `state`."""
         self.learner.load_state_dict(under(tensors, "module."))
         for length in self.options.ema:
             self.averages.load(length, under(tensors, f"ema.{length!r}."))
@@ -294,20 +294,20 @@ class Training:
         self.last_loss = data["last_loss"]
 
     def weights(self, ema: float | None = None) -> dict[str, Tensor]:
-        """The network's state with averaged parameters, of the first EMA length unless another is named."""
+        """The network's state with averaged parameters, by default of the first EMA length."""
         length = self.options.ema[0] if ema is None else ema
         return {**self.learner.state_dict(), **self.averages.parameters(length)}
 
 
 def draws_of(data: Data, options: TrainOptions) -> ExampleSource:
-    """How the steps of a training come by their examples."""
+    """The source of noisy examples for data and options."""
     if not options.noise_streams:
         return FreshNoise(data, options.noise, options.condition_dropout)
     return NoiseStreams(finite(data), options.noise_streams, options.noise, options.condition_dropout)
 
 
 def _seed_layers(seed: int, device: torch.device) -> None:
-    """Seed the global generators that layers draw from; `torch.manual_seed` would take half a millisecond for it."""
+    """Seed the global generators of layers; `torch.manual_seed` would take half a millisecond."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         with torch.cuda.device(device):
@@ -315,10 +315,10 @@ def _seed_layers(seed: int, device: torch.device) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep the memory that a step frees, instead of returning it and faulting it in again at each step.
+    """Make glibc keep the memory freed by a step, instead of returning it and faulting it in at each step.
 
-    Its thresholds for that rise to the size of the largest block freed so far, up to 32 MiB. On two cores a step of the
-    tree's network at batch 4096 takes about half the time for it; other C libraries are not affected.
+    Its thresholds rise to the size of the largest block freed so far, up to 32 MiB. On two cores this halves the time
+    of a step of the tree's network at batch 4096; other C libraries are not affected.
     """
     for _ in range(2):
         torch.empty(31 * 2**20, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""What of source code decides: definitions followed by name, and hashes of their syntax."""
+"""The deciding part of source code: definitions followed by name, and hashes of their syntax."""
 
 from guideplug.store.source.core import core_digest, core_scope, measuring_digest
 from guideplug.store.source.parts import Part, parts

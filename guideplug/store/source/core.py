@@ -1,7 +1,7 @@
-"""guideplug's own code: the rooms that weights and samples depend on, and their hash.
+"""guideplug's own code: the packages that weights and samples depend on, and their hash.
 
-Reading them all takes about .3 s, so the hash is remembered in the platform's cache folder under the hash of the bytes
-that it is of, and of those that compute it.
+Reading them takes about .3 s, so the hash is cached in the platform's cache folder under the hash of their bytes and of
+the bytes of the code that computes it.
 """
 
 import contextlib
@@ -22,13 +22,13 @@ DECIDES_NOTHING = {
     "check", "cli", "config", "executors", "experiments", "files", "metrics", "registry", "report", "run", "store",
     "testing", "__init__.py", "__main__.py", "errors.py", "observe.py", "study.py",
 }  # fmt: skip
-"""Rooms that no weight depends on. What `config` reads and what `store` hashes are values, which identities hold."""
+"""Packages that no weight depends on. `config` and `store` handle values, which are part of identities."""
 DECIDES = {
     "config/duration.py", "config/walk.py", "files/reading.py", "files/tensors.py", "run/builder.py", "run/making.py",
 }  # fmt: skip
-"""Files in those rooms that weights depend on all the same."""
+"""Files in those packages that weights do depend on."""
 MEASURES = {"metrics", "run/measure.py", "task.py"}
-"""What measured values depend on, beside metrics and tasks themselves."""
+"""The packages that measured values depend on, besides metrics and tasks themselves."""
 KEPT = re.compile(r"[0-9a-f]{64} [0-9a-f]{16}")
 
 
@@ -39,14 +39,14 @@ def _counts(path: Path, folder: Path) -> bool:
 
 @functools.cache
 def core_scope(folder: Path = FOLDER) -> Scope:
-    """The files of guideplug's rooms that weights depend on, and the public surface, by which plugins name them."""
+    """The files of guideplug that weights depend on, and the public interface by which plugins name them."""
     public = folder / "__init__.py"
     return Scope(folder.name, (folder.parent,), folder.name, lambda path: path == public or _counts(path, folder))
 
 
 @functools.cache
 def core_digest(folder: Path = FOLDER) -> str:
-    """The hash of guideplug's rooms that weights depend on: without methods and classes that decide nothing."""
+    """The hash of the files of guideplug that weights depend on, without methods and classes that decide nothing."""
     scope = Scope(folder.name, (folder.parent,), folder.name, lambda path: _counts(path, folder))
     digest = hashlib.sha256()
     own = {f"source/{path.name}": path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))}
@@ -57,7 +57,7 @@ def core_digest(folder: Path = FOLDER) -> str:
 
 @functools.cache
 def measuring_digest(folder: Path = FOLDER) -> str:
-    """The hash of guideplug's rooms that measured values depend on."""
+    """The hash of the files of guideplug that measured values depend on."""
 
     def counts(path: Path) -> bool:
         within = path.relative_to(folder)
@@ -83,7 +83,7 @@ def _digest(scope: Scope) -> str:
 
 
 def _file() -> Path:
-    """One file for each environment that guideplug is installed in."""
+    """The cache file; one per environment in which guideplug is installed."""
     from platformdirs import user_cache_path
 
     environment = hashlib.sha256(sys.prefix.encode()).hexdigest()[:12]
@@ -99,7 +99,7 @@ def _remembered(key: str) -> str:
 
 
 def _remember(key: str, digest: str) -> str:
-    """Write it down; what cannot be written is not remembered."""
+    """Cache a digest, if the file can be written; the digest."""
     with contextlib.suppress(OSError):
         file = _file()
         file.parent.mkdir(parents=True, exist_ok=True)

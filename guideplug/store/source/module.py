@@ -1,4 +1,4 @@
-"""A file of Python, read as definitions and what binds names in it."""
+"""A Python file as definitions, imports and other statements."""
 
 import ast
 import functools
@@ -17,14 +17,14 @@ MARK = "decides_nothing"
 
 
 class Module:
-    """A file: its definitions at top level by name, methods of classes apart; imports; other statements.
+    """A file: its top-level definitions by name, methods separate; imports; other statements.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         source: its bytes.
 
     Raises:
-        SyntaxError: it is no Python.
+        SyntaxError: the source is not valid Python.
     """
 
     def __init__(self, path: Path, source: bytes) -> None:
@@ -34,7 +34,7 @@ class Module:
         self.classes: dict[str, ast.ClassDef] = {}
         self.statements: list[ast.stmt] = []
         self.registering: set[str] = set()
-        """Definitions whose decorators may do more than decorate."""
+        """Definitions with decorators that may have side effects."""
         self._pieces: dict[tuple[str, str], Piece] = {}
         self._tree = ast.parse(source, str(path))
         for node in self._tree.body:
@@ -53,7 +53,7 @@ class Module:
             yield from several
 
     def _sort(self, node: ast.stmt) -> None:
-        """Where a statement at top level belongs."""
+        """Sort a top-level statement into definitions, imports or other statements."""
         if isinstance(node, ast.Import | ast.ImportFrom):
             self._bind(node)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -64,7 +64,7 @@ class Module:
                 self.registering.add(node.name)
             for inner in ast.walk(node):
                 for name in inner.names if isinstance(inner, ast.Global) else ():
-                    self.definitions.setdefault(name, []).append(node)  # whoever calls it binds the name anew
+                    self.definitions.setdefault(name, []).append(node)  # a call of it rebinds the name
         elif names := _assigned(node):
             for name in names:
                 self.definitions.setdefault(name, []).append(node)
@@ -94,7 +94,7 @@ class Module:
 
     @functools.cached_property
     def unused(self) -> list[Bound]:
-        """Imports whose names the file does not use: they are there for what importing does."""
+        """Imports whose names the file does not use: imported for their side effects."""
         used = {node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)}
         for node in self.definitions.get("__all__", ()):
             used |= {
@@ -105,15 +105,15 @@ class Module:
     # Pieces
 
     def core(self, name: str) -> Piece:
-        """A definition; of a class what is not a method."""
+        """A definition; a class without its methods."""
         return self._piece(name, "", lambda: list(map(self._without_methods, self.definitions[name])))
 
     def method(self, name: str, method: str) -> Piece:
-        """A method of a class; several where it is defined anew, as a property's setter is."""
+        """A method of a class, with its redefinitions, such as a property's setter."""
         return self._piece(name, method, lambda: [node for node in self._methods(name) if node.name == method])
 
     def statement(self, number: int) -> Piece:
-        """One of the statements that always count."""
+        """One of the statements that are always included."""
         return self._piece(f"{number}", "statement", lambda: [self.statements[number]])
 
     def _piece(self, name: str, part: str, nodes: Callable[[], Sequence[ast.stmt]]) -> Piece:
@@ -133,11 +133,11 @@ class Module:
                 yield from (one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
 
     def methods(self, name: str) -> list[str]:
-        """The names of a class's methods, each once; none for what is no class."""
+        """The names of a class's methods, each once; empty for other definitions."""
         return list(dict.fromkeys(node.name for node in self._methods(name)))
 
     def simple(self, name: str, method: str) -> bool:
-        """Whether a method's decorators do nothing but decorate."""
+        """Whether a method's decorators have no side effects."""
         nodes = [node for node in self._methods(name) if node.name == method]
         return all(self._decorates_only(one) for node in nodes for one in node.decorator_list)
 
@@ -148,7 +148,7 @@ class Module:
         return [dotted(base.value if isinstance(base, ast.Subscript) else base) for base in bases]
 
     def marked(self, name: str) -> set[str]:
-        """The methods of a class that are marked as deciding nothing; its own name where all of it is."""
+        """The methods of a class that are marked as deciding nothing; its own name if the whole class is."""
         of = self.classes.get(name)
         nodes = [] if of is None else [of, *self._methods(name)]
         return {node.name for node in nodes if any(dotted(one)[-1:] == (MARK,) for one in node.decorator_list)}

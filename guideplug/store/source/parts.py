@@ -1,4 +1,4 @@
-"""Which files of a package decide, and where one is split, which of its definitions."""
+"""The deciding files of a package, and their deciding definitions if only a part decides."""
 
 from collections.abc import Iterable
 from types import ModuleType
@@ -14,12 +14,12 @@ __all__ = ["Part", "parts"]
 
 @attrs.frozen
 class Part:
-    """A file, and what of it networks or samples depend on.
+    """A file, and the definitions in it that networks or samples depend on.
 
     Args:
-        file: its path, beneath the folder of the package.
-        counts: the definitions that do; methods that stand apart from their class as ``Class.method``.
-        left: those that do not.
+        file: its path, relative to the folder of the package.
+        counts: the included definitions; methods separate from their class as ``Class.method``.
+        left: the excluded definitions.
     """
 
     file: str
@@ -28,7 +28,7 @@ class Part:
 
 
 def parts(roots: Iterable[tuple[ModuleType, str]], core: Scope) -> tuple[list[Part], list[str]]:
-    """The files of the packages that some classes are of; and why one counts as a whole, where it does."""
+    """The files of the packages of some classes, and the reasons for including whole packages."""
     reach, scopes = Reach(core), dict[Scope, None]()
     for module, name in roots:
         at = scope_of(module)
@@ -51,6 +51,6 @@ def parts(roots: Iterable[tuple[ModuleType, str]], core: Scope) -> tuple[list[Pa
 
 
 def _definitions(module: Module) -> list[str]:
-    """The definitions of a file and the methods of its classes, but for hooks and ``__all__``."""
+    """The definitions of a file and the methods of its classes, except hooks and ``__all__``."""
     names = [name for name in module.definitions if name != "__all__" and not name.startswith("guideplug_")]
     return [one for name in names for one in (name, *(f"{name}.{method}" for method in module.methods(name)))]

@@ -1,4 +1,4 @@
-"""A part of a file as text, and what it names; what imports bind."""
+"""A part of a file as text with the names in it, and the names bound by imports."""
 
 import ast
 
@@ -9,12 +9,12 @@ __all__ = ["Bound", "Habits", "Piece", "bound_by", "dotted"]
 
 @attrs.frozen
 class Habits:
-    """What a file does that its text depends on.
+    """Properties of a file that determine its hashed text.
 
     Args:
-        docstrings: whether it looks at docstrings, so that they count.
-        annotations: whether it looks at annotations, so that all count.
-        options: the names that `guideplug.option` has in it.
+        docstrings: whether it reads docstrings, so that they are included.
+        annotations: whether it reads annotations, so that all are included.
+        options: the names of `guideplug.option` in it.
     """
 
     docstrings: bool = False
@@ -24,15 +24,15 @@ class Habits:
 
 @attrs.frozen
 class Bound:
-    """A name that an import binds.
+    """A name bound by an import.
 
     Args:
         name: the name.
-        module: what is imported, as written; empty for ``from . import name``.
-        attribute: what comes ``from`` it, or None where the module itself is bound.
+        module: the imported module, as written; empty for ``from . import name``.
+        attribute: the name imported ``from`` it; None if the module itself is bound.
         level: the number of dots of a relative import.
-        types: whether it is there for annotations alone.
-        top: whether the name is that of the package on top, as ``import a.b`` binds ``a``.
+        types: whether it is imported for annotations alone.
+        top: whether the name is the top-level package, as ``import a.b`` binds ``a``.
     """
 
     name: str
@@ -48,14 +48,14 @@ class Bound:
 
 @attrs.frozen
 class Piece:
-    """A part of a file: its text, and what that names.
+    """A part of a file: its text, and the names in it.
 
     Args:
-        text: without what decides nothing.
-        chains: dotted names, each as it is written, such as ``("np", "linalg", "norm")``.
-        attributes: names that follow a dot; ``*`` for one that is computed.
-        imports: what is imported within.
-        opaque: what cannot be followed, with its line.
+        text: the text without parts that decide nothing.
+        chains: dotted names as written, such as ``("np", "linalg", "norm")``.
+        attributes: names after a dot; ``*`` for a computed one.
+        imports: the imports inside.
+        opaque: constructs that cannot be followed, with their lines.
     """
 
     text: str
@@ -75,7 +75,7 @@ def dotted(node: ast.AST) -> tuple[str, ...]:
 
 
 def bound_by(node: ast.Import | ast.ImportFrom, *, types: bool = False) -> list[Bound]:
-    """What an import binds; a star is bound under ``*``."""
+    """The names bound by an import; a star import binds ``*``."""
     if isinstance(node, ast.ImportFrom):
         module = node.module or ""
         return [Bound(alias.asname or alias.name, module, alias.name, node.level, types) for alias in node.names]

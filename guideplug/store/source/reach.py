@@ -1,13 +1,13 @@
-"""What a strategy's code reaches, by name: the parts of files that a hash of it is of.
+"""The code reached from a strategy by name: the parts of files that its hash covers.
 
-From a definition, whatever its text names at the top level of its file counts too, and through imports what is named of
-other modules of the same package. Statements that are no definitions count as soon as something of their file does, as
-does what an import does that nothing uses. A name counts whether or not it is a local variable of the same name: too
-much may count, not too little. Where names do not say what runs (a star, a computed import, ``eval``), the whole
-package counts.
+A definition includes the definitions that its text names in its file, and through imports those named in other modules
+of the same package. Other statements are included as soon as a definition of their file is, and so are modules imported
+for their side effects. A name is followed even if it is a local variable of the same name: the hash may cover too much,
+never too little. If names do not determine what runs (a star import, a computed import, ``eval``), the whole package is
+included.
 
-Methods that are marked `guideplug.decides_nothing`, by the class or by one that it inherits from, are left out unless
-something that counts names them; so are private methods beside them.
+Methods marked `guideplug.decides_nothing`, by the class or by a base class, are excluded unless included code names
+them; so are private methods beside them.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ Place = tuple[Scope, Path, str]
 
 @attrs.define
 class Reached:
-    """What was reached of one scope.
+    """The reached code of one scope.
 
     Args:
-        lines: texts, by where they stand.
-        opaque: why all of it counts; empty where it does not.
+        lines: texts by position.
+        opaque: the reason for including all of it; empty if only a part is.
     """
 
     lines: dict[tuple[str, str], str] = attrs.field(factory=dict)
@@ -41,7 +41,7 @@ class Reached:
 
     @property
     def digest(self) -> str:
-        """The hash of all that was reached; 16 hexadecimal digits."""
+        """The hash of the reached code; 16 hexadecimal digits."""
         digest = hashlib.sha256()
         for key in sorted(self.lines):
             digest.update("\0".join((*key, self.lines[key], "")).encode())
@@ -52,8 +52,8 @@ class Reach:
     """Follows names from some definitions.
 
     Args:
-        core: the scope of guideplug's own classes, which say what of theirs decides nothing.
-        named: names of methods that count though they decide nothing.
+        core: the scope of guideplug's own classes, which mark methods that decide nothing.
+        named: names of methods that are included though they decide nothing.
     """
 
     def __init__(self, core: Scope, named: Iterable[str] = ()) -> None:
@@ -61,13 +61,13 @@ class Reach:
         self.scopes: dict[Scope, Reached] = {}
         self._named = set(named)
         self._anything: set[Scope] = set()
-        """Scopes that ask for attributes by computed names."""
+        """Scopes that access attributes by computed names."""
         self._seen: set[tuple[object, ...]] = set()
         self._left: dict[tuple[Scope, Path, str, str], None] = {}
         self._waiting: list[tuple[Scope, Path, Piece]] = []
 
     def start(self, scope: Scope, path: Path, name: str) -> None:
-        """Begin at a definition, or with the whole file where it has none of that name."""
+        """Begin at a definition, or with the whole file if it has none of that name."""
         self.scopes.setdefault(scope, Reached())
         if name in scope.module(path).definitions:
             self.define(scope, path, name)
@@ -76,7 +76,7 @@ class Reach:
         self.follow()
 
     def follow(self) -> None:
-        """Follow what was found until there is nothing new."""
+        """Follow names until nothing new is reached."""
         while self._waiting or self._called():
             while self._waiting:
                 scope, path, piece = self._waiting.pop()
@@ -86,14 +86,14 @@ class Reach:
                     self._only_imported(scope, path, bound)
 
     def _called(self) -> bool:
-        """Take in methods that were left out and that something names."""
+        """Include excluded methods that included code names."""
         for scope, path, name, method in list(self._left):
             if method in self._named or scope in self._anything:
                 del self._left[scope, path, name, method]
                 self._take(scope, path, f"{name}.{method}", scope.module(path).method(name, method))
         return bool(self._waiting)
 
-    # Taking in
+    # Including
 
     def _new(self, *key: object) -> bool:
         new = key not in self._seen
@@ -101,11 +101,11 @@ class Reach:
         return new
 
     def _take(self, scope: Scope, path: Path, where: str, piece: Piece) -> None:
-        """A piece counts, and whatever it names."""
+        """Include a piece, and everything that it names."""
         self.scopes.setdefault(scope, Reached()).lines[scope.label(path), where] = piece.text
         self._named |= piece.attributes - {"*"}
         self._waiting.append((scope, path, piece))
-        if scope is self._core:  # of which whole rooms count, whoever names them
+        if scope is self._core:  # whole packages of it are included, whether named or not
             return
         if "*" in piece.attributes:
             self._anything.add(scope)
@@ -113,7 +113,7 @@ class Reach:
             self._everything(scope, path, reason)
 
     def define(self, scope: Scope, path: Path, name: str) -> None:
-        """A definition counts: all of it, but for methods that decide nothing."""
+        """Include a definition without methods that decide nothing."""
         if not self._new(scope, path, "definition", name):
             return
         self.open(scope, path)
@@ -127,7 +127,7 @@ class Reach:
                 self._take(scope, path, f"{name}.{method}", module.method(name, method))
 
     def open(self, scope: Scope, path: Path) -> None:
-        """A file counts: its statements that are no definitions, and what it imports without a use."""
+        """Include a file: its statements other than definitions, and its unused imports."""
         if not self._new(scope, path, "file"):
             return
         for init in scope.above(path):
@@ -146,17 +146,17 @@ class Reach:
         for bound in module.unused:
             if scope.imported(bound, path) is not None or self._submodule(scope, None, bound) is not None:
                 self._only_imported(scope, path, bound)
-            elif bound.top and bound.module not in sys.stdlib_module_names:  # it may patch what is used
+            elif bound.top and bound.module not in sys.stdlib_module_names:  # it may patch used code
                 self._noted(scope, path, bound)
 
     def whole(self, scope: Scope, path: Path) -> None:
-        """All definitions of a file count."""
+        """Include all definitions of a file."""
         self.open(scope, path)
         for name in scope.module(path).definitions:
             self.define(scope, path, name)
 
     def _everything(self, scope: Scope, path: Path, reason: str) -> None:
-        """The whole package counts, with what decides nothing."""
+        """Include the whole package, with code that decides nothing."""
         self.scopes.setdefault(scope, Reached()).opaque.append(f"{scope.label(path)}, {reason}")
         self._anything.add(scope)
         for file in scope.files() or [path]:
@@ -169,7 +169,7 @@ class Reach:
     # Names
 
     def _resolve(self, scope: Scope, path: Path, chain: tuple[str, ...], within: Iterable[Bound]) -> None:
-        """What a dotted name in a file stands for counts."""
+        """Include the target of a dotted name in a file."""
         module = scope.module(path)
         if chain[0] in module.definitions:
             self.define(scope, path, chain[0])
@@ -180,14 +180,14 @@ class Reach:
         self.scopes.setdefault(scope, Reached()).lines[scope.label(path), f"import {bound}"] = ""
 
     def _only_imported(self, scope: Scope, path: Path, bound: Bound) -> None:
-        """What importing a module does counts."""
+        """Include the side effects of importing a module."""
         file = scope.file(bound.module) if bound.top else scope.imported(bound, path)
         for one in (file, self._submodule(scope, file, bound)):
             if one is not None:
                 self.open(scope, one)
 
     def _import(self, scope: Scope, path: Path, bound: Bound, rest: tuple[str, ...]) -> None:
-        """What is named of an import counts."""
+        """Include the names used of an import."""
         self._noted(scope, path, bound)
         file = scope.imported(bound, path)
         if bound.top and bound.module.count(".") and (deep := scope.file(bound.module)) is not None:
@@ -203,7 +203,7 @@ class Reach:
             self._within(scope, beneath, rest)
 
     def _submodule(self, scope: Scope, file: Path | None, bound: Bound) -> Path | None:
-        """The module that comes ``from`` a package, where it is one."""
+        """The module imported ``from`` a package, if it is a module."""
         if bound.attribute is None:
             return None
         if file is not None:
@@ -217,7 +217,7 @@ class Reach:
                 return
 
     def _within(self, scope: Scope, path: Path, chain: tuple[str, ...]) -> None:
-        """What a dotted name means in another module counts; the whole module where it is handed on as a value."""
+        """Include the target of a dotted name in another module; the whole module if it is used as a value."""
         if not self._new(scope, path, "within", chain):
             return
         self.open(scope, path)
@@ -232,10 +232,10 @@ class Reach:
         elif not chain or not chain[0].startswith("__"):
             self.whole(scope, path)
 
-    # What decides nothing
+    # Code that decides nothing
 
     def left_out(self, scope: Scope, path: Path, name: str) -> set[str]:
-        """The methods of a class that decide nothing, its private ones included where it has such."""
+        """The methods of a class that decide nothing, and then its private methods."""
         module = scope.module(path)
         marked = {one for of, owner in self._ancestry(scope, path, name, set()) for one in of.marked(owner)}
         methods = module.methods(name)
@@ -245,13 +245,13 @@ class Reach:
         return {one for one in marked | private if one in module.methods(name) and module.simple(name, one)}
 
     def marked(self, scope: Scope, path: Path, name: str) -> bool:
-        """Whether a class, or one that it inherits from, decides nothing as a whole."""
+        """Whether a class or a base class decides nothing as a whole."""
         return any(owner in of.marked(owner) for of, owner in self._ancestry(scope, path, name, set()))
 
     def _ancestry(
         self, scope: Scope, path: Path, name: str, seen: set[tuple[Path, str]]
     ) -> "Iterable[tuple[Module, str]]":
-        """A class and those that it inherits from, as far as they are in the package or guideplug's own."""
+        """A class and its base classes in the package or in guideplug."""
         module = scope.module(path)
         if name not in module.classes or (path, name) in seen:
             return
@@ -262,7 +262,7 @@ class Reach:
                 yield from self._ancestry(*place, seen)
 
     def _located(self, scope: Scope, path: Path, chain: tuple[str, ...]) -> "Iterable[Place]":
-        """Where the class that a dotted name stands for is defined."""
+        """The places at which the class of a dotted name is defined."""
         module = scope.module(path)
         if chain[0] in module.definitions:
             yield scope, path, chain[0]
@@ -282,12 +282,12 @@ class Reach:
 def reached(
     roots: Iterable[tuple[ModuleType | None, str]], core: Scope, named: Iterable[str] = ()
 ) -> dict[str, Reached]:
-    """What some classes reach, each named with its module; by the top-level package, guideplug's own left out.
+    """The code reached from some classes by top-level package, without guideplug's own.
 
     Args:
         roots: modules and the names of classes in them.
         core: guideplug's own scope.
-        named: names of methods that count though they decide nothing.
+        named: names of methods that are included though they decide nothing.
     """
     reach = Reach(core, named)
     names: dict[str, Reached] = {}

@@ -1,4 +1,4 @@
-"""The files that a piece of code may be made of: a package with its modules, or a file and what lies beside it."""
+"""The files that code may consist of: a package with its modules, or a file and the files beside it."""
 
 import functools
 import sys
@@ -14,13 +14,13 @@ __all__ = ["Scope", "own_scope", "scope_of"]
 
 
 class Scope:
-    """Files that belong together, as they were when they were first looked at.
+    """A set of files with their content at the first read.
 
     Args:
-        name: what hashes of it are kept under.
-        folders: where modules are looked for.
-        package: the one package on top that they are of; None for whatever lies in the folders.
-        follows: which of its files count; the others are passed by as those of strangers are.
+        name: the key of its hashes.
+        folders: the folders in which modules are searched.
+        package: the top-level package of the files; None for all files in the folders.
+        follows: whether a file is included; others are skipped like foreign code.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Scope:
         self._sources = {path: path.read_bytes() for path in self.files()}
 
     def files(self) -> list[Path]:
-        """All files of the package; none where it is not one."""
+        """All files of the package; empty if there is no package."""
         if self._package is None:
             return []
         place = self._folders[0] / self._package
@@ -43,30 +43,30 @@ class Scope:
         return [path for path in several if path.is_file() and self._follows(path)]
 
     def read(self) -> list[Path]:
-        """The files that were looked into."""
+        """The files read so far."""
         return sorted(self._modules)
 
     @property
     def sources(self) -> dict[str, bytes]:
-        """The bytes of the package's files, by the path within."""
+        """The bytes of the package's files by relative path."""
         return {self.label(path): source for path, source in self._sources.items()}
 
     def label(self, path: Path) -> str:
-        """A file's path, wherever the whole lies."""
+        """A file's path relative to the folder of the scope."""
         return path.relative_to(next(one for one in self._folders if path.is_relative_to(one))).as_posix()
 
     def module(self, path: Path) -> Module:
-        """A file, read.
+        """A file, parsed.
 
         Raises:
-            SyntaxError: it is no Python.
+            SyntaxError: the file is not valid Python.
         """
         if path not in self._modules:
             self._modules[path] = Module(path, self._sources.get(path) or path.read_bytes())
         return self._modules[path]
 
     def file(self, name: str) -> Path | None:
-        """The file of a module, None where it is not one of these."""
+        """The file of a module; None if it is not in the scope."""
         if self._package is not None and name.partition(".")[0] != self._package:
             return None
         return next((path for folder in self._folders if (path := self._in(folder, name)) is not None), None)
@@ -82,7 +82,7 @@ class Scope:
         return path in self._sources if self._package is not None else path.is_file()
 
     def imported(self, bound: Bound, path: Path) -> Path | None:
-        """The file of the module that an import in a file names, None for one of strangers."""
+        """The file of the module named by an import in a file; None for foreign modules."""
         if not bound.level:
             return self.file(bound.module.partition(".")[0] if bound.top else bound.module)
         folder = path.parents[bound.level - 1]
@@ -92,7 +92,7 @@ class Scope:
         return init if self._has(init) else None
 
     def beneath(self, path: Path, name: str) -> Path | None:
-        """A module of the package whose ``__init__.py`` a file is."""
+        """A module of the package with the ``__init__.py`` at a path."""
         return self._in(path.parent, name) if path.name == "__init__.py" else None
 
     def above(self, path: Path) -> Iterator[Path]:
@@ -108,7 +108,7 @@ class Scope:
 
 @functools.cache
 def scope_of(module: ModuleType) -> tuple[Scope, Path] | None:
-    """The scope of a module that was imported, and its file; None where it has no source."""
+    """The scope of an imported module, and its file; None without a source."""
     file = getattr(module, "__file__", None)
     if file is None or not file.endswith(".py"):
         return None
@@ -128,7 +128,7 @@ def scope_of(module: ModuleType) -> tuple[Scope, Path] | None:
 
 
 def own_scope(name: str, path: Path, root: Path) -> Scope:
-    """The scope of a file of the user's: what lies beside it or beneath the root; of an installed one its package."""
+    """The scope of a user's file: the files beside it or in the root; for an installed file its package."""
     installed = root in {Path(sysconfig.get_path(one)) for one in ("purelib", "platlib", "stdlib")}
     top = path.relative_to(root).parts[0].removesuffix(".py")
     return Scope(name, (root,), top) if installed else Scope(name, tuple(dict.fromkeys((root, path.parent))), None)

@@ -1,11 +1,10 @@
-"""The text of a syntax tree, for hashes of code: without what decides nothing; of every Python from 3.11 on the same.
+"""The text of a syntax tree, for hashes of code: without parts that decide nothing, equal from Python 3.11 on.
 
-Left out are layout, comments and docstrings; annotations outside of class bodies; ``help`` and ``unit`` of a
+Excluded are layout, comments and docstrings; annotations outside of class bodies; ``help`` and ``unit`` of a
 `guideplug.option`; the text of the exception in a ``raise``, and of an ``assert``; ``if TYPE_CHECKING`` blocks;
-``pass``. Beside the text stands what it names, so that what it reaches can be followed.
+``pass``. The names in the text are collected with it, to follow them.
 
-``ast.dump`` would not do: Python versions differ in what it writes of fields that are empty, and in the empty parts of
-f-strings.
+``ast.dump`` is unsuitable: Python versions differ in its text of empty fields, and in empty parts of f-strings.
 """
 
 import ast
@@ -21,7 +20,7 @@ PLAIN = {
     "define", "final", "frozen", "hook", "inference_mode", "lru_cache", "mutable", "no_grad", "override", "overload",
     "property", "runtime_checkable", "s", "staticmethod", "total_ordering", "wraps",
 }  # fmt: skip
-"""Decorators that register nothing and do not look at the annotations of functions."""
+"""Decorators that register nothing and do not read the annotations of functions."""
 OPAQUE_CALLS = {"__import__", "eval", "exec", "globals"}
 OPAQUE = {
     "__globals__",
@@ -35,7 +34,7 @@ BY_NAME = {"attrgetter", "getattr", "methodcaller"}
 
 
 def piece_of(nodes: Iterable[ast.AST], habits: Habits, *, in_class: bool = False) -> Piece:
-    """The piece that some nodes are."""
+    """The piece of some nodes."""
     writer = _Writer(habits)
     for node in nodes:
         writer.write(node, in_class)
@@ -49,7 +48,7 @@ def piece_of(nodes: Iterable[ast.AST], habits: Habits, *, in_class: bool = False
 
 
 def decides(node: ast.AST, habits: Habits) -> bool:
-    """Whether a statement does anything."""
+    """Whether a statement is included."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return habits.docstrings and isinstance(node.value.value, str)
     if isinstance(node, ast.AnnAssign) and node.value is None:
@@ -58,7 +57,7 @@ def decides(node: ast.AST, habits: Habits) -> bool:
 
 
 def types_only(node: ast.AST) -> bool:
-    """Whether it is an ``if TYPE_CHECKING``."""
+    """Whether a statement is an ``if TYPE_CHECKING``."""
     return isinstance(node, ast.If) and dotted(node.test)[-1:] == ("TYPE_CHECKING",)
 
 
@@ -72,7 +71,7 @@ class _Writer:
         self.opaque: list[str] = []
 
     def write(self, node: Any, in_class: bool = False) -> None:
-        """Write a node, a list of nodes, or what a field holds."""
+        """Write a node, a list of nodes, or the value of a field."""
         if isinstance(node, ast.AST):
             kind = type(node).__name__
             special = getattr(self, f"_{kind.lower()}", None)
@@ -131,13 +130,13 @@ class _Writer:
             self.opaque.append(f"line {node.lineno}: {name}")
 
     def _import(self, node: ast.Import | ast.ImportFrom, _: bool) -> None:
-        """What it imports is named where it is followed."""
+        """An import without its names, which are followed separately."""
         self.imports += bound_by(node)
         self.out.append("; ".join(str(bound) for bound in bound_by(node)))
 
     _importfrom = _import
 
-    # What decides nothing
+    # Parts that decide nothing
 
     def _constant(self, node: ast.Constant, _: bool) -> None:
         self.out.append(repr(node.value))
