@@ -68,6 +68,8 @@ if TYPE_CHECKING:
     from guideplug.executors import Job as Job
     from guideplug.executors import JobResult as JobResult
     from guideplug.executors import Pool as Pool
+    from guideplug.executors import Processes as Processes
+    from guideplug.executors import Serial as Serial
     from guideplug.executors import WorkerSource as WorkerSource
     from guideplug.files.reading import file_digest as file_digest
     from guideplug.files.reading import read_arrays as read_arrays
@@ -179,7 +181,7 @@ _ROOMS = {
     ],
     "denoise.perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
-    "executors": ["Executor", "Job", "JobResult", "Pool", "WorkerSource"],
+    "executors": ["Executor", "Job", "JobResult", "Pool", "Processes", "Serial", "WorkerSource"],
     "files.reading": ["file_digest", "read_arrays"],
     "files.tensors": ["fill_module", "read_tensors"],
     "guide": ["Guider", "opposite", "weight_of"],

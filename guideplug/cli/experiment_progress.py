@@ -20,11 +20,12 @@ SECONDS_BETWEEN = 60.0
 
 @attrs.define
 class _Phase:
-    """The jobs of a kind: how many were done before the first, when the first began, and how many were found."""
+    """Jobs of a kind: how many in all, how many were done before, when the first began, how many the store had."""
 
+    total: int
     offset: int
     began: float
-    found: int = 0
+    stored: int = 0
     bar: TaskID | None = None
 
 
@@ -53,7 +54,7 @@ class ExperimentProgress(Listener):
     def on_event(self, event: str, data: dict[str, Any]) -> None:
         """Update the lines, or print one where the event deserves it."""
         if event in PHASES:
-            self._count(event, data["done"], data["total"], found=bool(data.get("found")))
+            self._count(event, data["done"], data["total"], stored=bool(data.get("stored")))
         elif event == "price":
             self._prices.append(1000 * data["seconds"])
             self._last_job = time.monotonic()
@@ -69,17 +70,17 @@ class ExperimentProgress(Listener):
         if self._bars is not None:
             self._bars.stop()
 
-    def _count(self, event: str, done: int, total: int, *, found: bool) -> None:
-        if event not in self._phases:
+    def _count(self, event: str, done: int, total: int, *, stored: bool) -> None:
+        if event not in self._phases or self._phases[event].total != total or done == 1:  # such as guides' networks
             self._open(event, done, total)
         phase = self._phases[event]
-        phase.found += found
+        phase.stored += stored
         now = self._last_job = time.monotonic()
-        still_found = max(self._stored - phase.found, 0) if event == "training" else 0
-        worked, left = done - phase.offset - phase.found, total - done - still_found
+        stored_left = max(self._stored - phase.stored, 0) if event == "training" else 0
+        worked, left = done - phase.offset - phase.stored, total - done - stored_left
         notes = [f"about {lasting((now - phase.began) / worked * left)} left"] if worked > 0 and left > 0 else []
-        if phase.found:
-            notes.append(f"{phase.found} found in the store")
+        if phase.stored:
+            notes.append(f"{phase.stored} found in the store")
         if event == "training" and done == total:
             notes.append("prices and measurements come next")
         if self._bars is not None and phase.bar is not None:
@@ -89,8 +90,11 @@ class ExperimentProgress(Listener):
             self._say(", ".join([f"{PHASES[event]}: {done} of {total}", *notes]))
 
     def _open(self, event: str, done: int, total: int) -> None:
-        phase = self._phases[event] = _Phase(done - 1, self._last_job)
+        before = self._phases.get(event)
+        phase = self._phases[event] = _Phase(total, done - 1, self._last_job)
         if self._bars is not None:
+            if before is not None and before.bar is not None:
+                self._bars.remove_task(before.bar)
             phase.bar = self._bars.add_task(PHASES[event], total=total, note="")
         if self._prices and event == "cell":
             low, high = (f"{price:.3g}" for price in (min(self._prices), max(self._prices)))

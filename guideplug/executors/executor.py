@@ -5,6 +5,7 @@ manner of `concurrent.futures`: jobs are submitted, results come in any order, j
 the end the pool is shut down. It decides nothing: an experiment has the same bits wherever its jobs run. The contract:
 
 - a job may run twice, elsewhere, and out of order; what it returns is plain data;
+- a job runs in the main thread of a process, which signals reach;
 - a job that is cancelled leaves whole files, and its next try goes on from them;
 - a worker that is lost is the result of its job, as a `WorkerLost` that names it;
 - a pool schedules nothing: the driver submits no more jobs than the pool's capacity, and no job before its time.
@@ -62,7 +63,8 @@ class WorkerSource:
     Args:
         here: the worker of this process, for executors that run jobs in it.
         make: an importable function that makes a worker elsewhere.
-        arguments: its arguments, which can be pickled.
+        arguments: its arguments, which can be pickled. They hold the number of threads; a device that the user did not
+            name is that of the machine where the worker is made.
     """
 
     here: object
@@ -80,22 +82,25 @@ class Pool(abc.ABC):
 
     @abc.abstractmethod
     def submit(self, job: Job) -> None:
-        """Begin a job, or line it up; returns at once."""
+        """Begin a job, or line it up; does not wait for it."""
 
     @abc.abstractmethod
     def wait(self, seconds: float) -> Sequence[JobResult]:
         """The results that have come, each once; none if none comes within some seconds.
 
-        An error of a job is a result; what is raised here ends the experiment.
+        An error of a job is a result; what is raised here ends the experiment. It is not called after `cancel`.
         """
 
     @abc.abstractmethod
     def cancel(self) -> None:
-        """Ask every job in progress to stop between two steps, with its state saved; returns at once."""
+        """Ask every job in progress to stop between two steps, with its state saved; returns at once.
+
+        A process is sent one SIGTERM, which its job turns into a stop: a second signal would not wait for the state.
+        """
 
     @abc.abstractmethod
     def shutdown(self) -> None:
-        """Cancel, wait, end jobs that do not stop, and leave no process or thread; a second call does nothing."""
+        """Wait for cancelled jobs, end those that do not stop, and leave no process; a second call does nothing."""
 
 
 @decides_nothing

@@ -57,6 +57,13 @@ class _Process:
     process: BaseProcess
     pipe: Connection
     job: Job | None = None
+    stopping: bool = False
+
+    def stop(self) -> None:
+        """Send SIGTERM, once: a second one would not wait for the state to be saved."""
+        if not self.stopping:
+            self.stopping = True
+            self.process.terminate()
 
 
 @define(eq=False)
@@ -70,6 +77,10 @@ class _ProcessPool(Pool):
         return self.count
 
     def submit(self, job: Job) -> None:
+        for process in [process for process in self.processes if process.job is None]:
+            if process.stopping or not process.process.is_alive():  # such as for lack of memory
+                self.processes.remove(process)
+                _close(process, time.monotonic() + PATIENCE)
         idle = next((process for process in self.processes if process.job is None), None)
         if idle is None:
             idle = _spawn(self.source)
@@ -97,10 +108,12 @@ class _ProcessPool(Pool):
 
     def cancel(self) -> None:
         for process in self.processes:
-            process.process.terminate()
+            if process.job is not None:
+                process.stop()
 
     def shutdown(self) -> None:
-        self.cancel()
+        for process in self.processes:
+            process.stop()
         until = time.monotonic() + PATIENCE
         while self.processes:
             _close(self.processes.pop(), until)
@@ -133,8 +146,8 @@ def _loss(process: _Process, job: Job) -> BaseException:
     else:
         ending = f"with code {code}"
     return WorkerLost(
-        f"a process of --jobs ended {ending} while it was at {job.key}; what was done is kept: go on with "
-        "--resume, with fewer --jobs where memory ran out"
+        f"a worker ended {ending} while it was at {job.key}; what was done is kept: go on with --resume, with fewer "
+        "--jobs if memory ran out"
     )
 
 
@@ -168,9 +181,19 @@ def _serve(pipe: Connection, make: object, arguments: Sequence[object]) -> None:
         except Exception as error:
             answer = (None, *_sendable(error))
         try:
-            pipe.send(answer)
+            _send(pipe, answer)
         except BrokenPipeError:
             return
+
+
+def _send(pipe: Connection, answer: tuple[object, Exception | None, str]) -> None:
+    """Send an answer; one that cannot be pickled is an error."""
+    try:
+        pipe.send(answer)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        pipe.send((None, *_sendable(error)))
 
 
 def _answer(worker: object, job: Job) -> tuple[object, None, str]:

@@ -33,6 +33,9 @@ def engine_on(executor: Executor, source: WorkerSource) -> Iterator["Engine"]:
         pool = executor.open(source)
         try:
             yield Engine(pool, stop)
+        except BaseException:
+            pool.cancel()
+            raise
         finally:
             pool.shutdown()
 

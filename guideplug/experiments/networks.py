@@ -76,7 +76,7 @@ class NetworkJobs:
     _done: int = attrs.field(default=0, init=False)
     _total: int = attrs.field(default=0, init=False)
 
-    def missing(self, keys: Iterable[str], others: Mapping[str, str] = MappingProxyType({})) -> list[Job]:
+    def missing(self, keys: Set[str], others: Mapping[str, str] = MappingProxyType({})) -> list[Job]:
         """A job for each network that the store lacks of those of some identities, prerequisites first.
 
         Args:

@@ -13,6 +13,7 @@ import torch
 from guideplug.denoise import Denoiser, Leaf
 from guideplug.executors.interrupt import handle_signals
 from guideplug.experiments.networks import Networks
+from guideplug.experiments.records import check_code
 from guideplug.guide import Guider
 from guideplug.observe import Observers
 from guideplug.recipe import Extra, Recipe, extras_under
@@ -43,17 +44,18 @@ class ExperimentWorker:
     observers: Observers
 
     @cached_property
-    def _extras(self) -> list[Extra]:
+    def extras(self) -> list[Extra]:
         """All further files that the networks need of each other, kept during training."""
         return [extra for network in self.networks for extra in extras_under(network.recipe)]
 
     def make(self, key: str) -> float:
         """Make a network unless it is stored; the seconds spent."""
         begin = time.perf_counter()
+        check_code(f"network {key[:8]}", True, key in self.networks.of)
         network = self.networks.of[key]
         with handle_signals() as stop:
             builder = self.builder(stop, self.observers)
-            builder.expect({network.name: network.recipe}, self._extras)
+            builder.expect({network.name: network.recipe}, self.extras)
             builder.obtain(network.recipe)
         return time.perf_counter() - begin
 

@@ -56,7 +56,7 @@ class Executing:
         """The results of jobs that return plain data, one of them twice."""
         numbers = [*range(JOBS), 3]
         jobs = [Job(f"square {place}", "square", (number,)) for place, number in enumerate(numbers)]
-        return self.results([*jobs, Job("process", "process")])
+        return self.results([*jobs, Job("place", "place")])
 
     @property
     def squares(self) -> list[JobResult]:
@@ -66,13 +66,18 @@ class Executing:
     @property
     def elsewhere(self) -> bool:
         """Whether jobs run in other processes."""
-        return any(result.job.method == "process" and result.value != os.getpid() for result in self.values)
+        return bool(self.place["process"] != os.getpid())
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where jobs run."""
+        return next(_plain(result) for result in self.values if result.job.method == "place")
 
 
 def _plain(result: JobResult) -> Any:
     if result.error is not None:
         raise result.error
-    return {**result.value, "values": result.value["values"].tolist()}
+    return {name: value.tolist() if name == "values" else value for name, value in result.value.items()}
 
 
 EXECUTOR: Laws[Executing] = Laws()
@@ -98,7 +103,7 @@ def _capacity(executing: Executing) -> None:
 @EXECUTOR.add("every job has one result, under its own key", "return each result from wait() once", premise=True)
 def _one_result(executing: Executing) -> None:
     keys = sorted(result.job.key for result in executing.values)
-    must(keys == sorted(["process", *(f"square {place}" for place in range(JOBS + 1))]), f"results are of {keys}")
+    must(keys == sorted(["place", *(f"square {place}" for place in range(JOBS + 1))]), f"results are of {keys}")
 
 
 @EXECUTOR.add("results are what the worker returns, also of a job that runs twice", "send values as they are")
@@ -107,6 +112,11 @@ def _values(executing: Executing) -> None:
         number = result.job.arguments[0]
         expected = {**LawWorker().square(number), "values": [0, number, 2 * number]}
         must(_plain(result) == expected, f"{result.job.key} is {_plain(result)}")
+
+
+@EXECUTOR.add("a job runs in the main thread of a process", "signals reach no other thread, and so no stop request")
+def _main_thread(executing: Executing) -> None:
+    must(executing.place["main thread"])
 
 
 @EXECUTOR.add("an error is the result of its job, and others go on", "return errors in results; raise none from wait()")

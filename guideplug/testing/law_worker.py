@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ class LawWorker:
         values = np.arange(3) * number
         return {"square": number**2, "values": values, "text": f"n{number}", "nested": [None, True, 0.5, b"bytes"]}
 
-    def process(self) -> int:
-        """The process that the job runs in."""
-        return os.getpid()
+    def place(self) -> dict[str, Any]:
+        """The process that the job runs in, and whether it is in the main thread."""
+        return {"process": os.getpid(), "main thread": threading.current_thread() is threading.main_thread()}
 
     def fail(self, message: str) -> None:
         """Raise an error."""

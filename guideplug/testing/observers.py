@@ -68,7 +68,7 @@ def events_of_a_run(folder: Path, *, first: int = 0, last: int = 4) -> Iterator[
     yield "trial", {
         "done": 1, "total": 2, "which": "width 8", "axes": {"width": 8}, "metrics": {"distance": 0.5}, "seconds": 1.0,
     }  # fmt: skip
-    yield "training", {"done": 1, "total": 2, "which": "none, seed 0", "seconds": 1.0, "found": False}
+    yield "training", {"done": 1, "total": 2, "which": "none, seed 0", "seconds": 1.0, "stored": False}
     yield "price", {"which": "without selection", "seconds": 0.002, "low": 0.0019, "high": 0.0022}
     yield "cell", {
         "done": 1, "total": 2, "selector": "none", "seed": 0, "at": 32, "metrics": {"cfg": {"distance": 0.5}},

@@ -14,7 +14,7 @@ from guideplug.cli.experiment_progress import ExperimentProgress
 def comparison(trainings: int, cells: int, found: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
     """The events of a comparison, some of whose trainings are in the store."""
     for number in range(trainings):
-        yield "training", {"done": number + 1, "total": trainings, "found": number < found}
+        yield "training", {"done": number + 1, "total": trainings, "stored": number < found}
     for seconds in (0.0015, 0.0025):
         yield "price", {"which": "work", "seconds": seconds, "low": seconds, "high": seconds}
     for number in range(cells):
@@ -69,6 +69,12 @@ def test_phases_overlap_and_what_was_there_is_said() -> None:
     assert "trials: 4 of 8 were there" in lines
     assert lines[-1] == "trials: 8 of 8"
     assert "networks: 4 of 4" in lines
+
+
+def test_a_second_batch_of_networks_is_counted_anew() -> None:
+    batches = [("network", {"done": done, "total": total}) for total in (2, 6) for done in range(1, total + 1)]
+    assert "networks: 6 of 6" in printed(iter(batches))
+    assert not any("of 2" in line for line in printed(iter(batches))[2:])
 
 
 def test_a_long_training_in_this_process_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:

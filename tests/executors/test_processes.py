@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import attrs
 import pytest
 
 from guideplug.errors import DivergenceError, RunError, WorkerLost
-from guideplug.executors import Job, Processes, Serial, WorkerSource
+from guideplug.executors import Job, JobResult, Pool, Processes, Serial, WorkerSource
 from guideplug.executors.interrupt import Interrupted, handle_signals
 from guideplug.experiments.engine import engine_on
 from guideplug.testing import check_executor
@@ -86,6 +87,9 @@ class Worker:
                 time.sleep(0.01)
                 stop()
 
+    def unsendable(self, number: int) -> Any:
+        return (lambda: number) if number == 0 else {"process": os.getpid()}
+
 
 def refuse(folder: Path) -> Worker:
     raise RunError("no worker")
@@ -152,3 +156,49 @@ def test_who_asks_may_be_asked_to_stop(tmp_path: Path) -> None:
     with pytest.raises(Interrupted) as caught:
         gather(tmp_path, "asked")
     assert caught.value.exit_code == 143
+
+
+def test_a_value_that_cannot_be_sent_is_an_error_of_its_job(tmp_path: Path) -> None:
+    pool = Processes(1).open(WorkerSource(None, Worker, (tmp_path,)))
+    try:
+        for number in (0, 1):
+            pool.submit(Job(f"job {number}", "unsendable", (number,)))
+            (result,) = soon(pool)
+            assert (result.error is None) == (number == 1)
+            assert number or "pickle" in str(result.error)
+    finally:
+        pool.shutdown()
+
+
+def test_a_process_that_dies_between_jobs_is_replaced(tmp_path: Path) -> None:
+    pool = Processes(1).open(WorkerSource(None, Worker, (tmp_path,)))
+    try:
+        processes = []
+        for number in (0, 1):
+            pool.submit(Job(f"job {number}", "answer", (number,)))
+            (result,) = soon(pool)
+            processes.append(result.value["process"])
+            os.kill(processes[-1], signal.SIGKILL)
+            while Path(f"/proc/{processes[-1]}/stat").read_text().split()[2] != "Z":
+                time.sleep(0.01)
+        assert processes[0] != processes[1]
+    finally:
+        pool.shutdown()
+
+
+def test_who_is_cancelled_and_shut_down_is_asked_once_and_saves(tmp_path: Path) -> None:
+    pool = Processes(1).open(WorkerSource(None, Worker, (tmp_path,)))
+    pool.submit(Job("job 1", "diverge", (1,)))  # works until it is stopped, and then saves
+    while not list(tmp_path.glob("began-*")):
+        time.sleep(0.01)
+    pool.cancel()
+    pool.shutdown()
+    assert list(tmp_path.glob("saved-*"))
+
+
+def soon(pool: Pool) -> Sequence[JobResult]:
+    """The next results, within a minute."""
+    until = time.monotonic() + 60
+    while not (results := pool.wait(0.1)):
+        assert time.monotonic() < until
+    return results

@@ -31,6 +31,8 @@ class Altered(Pool):
             self.count += 1
             if self.defect == "renamed":
                 return [JobResult(Job("another", "square"), result.value, result.error)]
+            if self.defect == "thread" and result.job.method == "place":
+                return [JobResult(result.job, {**result.value, "main thread": False})]
             if self.defect == "changed" and result.job.method == "square":
                 return [JobResult(result.job, {**result.value, "text": "changed"})]
             if self.defect == "swallowed" and result.error is not None:
@@ -66,6 +68,7 @@ DEFECTS = {
     "none": "it runs at least one job at a time",
     "renamed": "every job has one result, under its own key",
     "changed": "results are what the worker returns, also of a job that runs twice",
+    "thread": "a job runs in the main thread of a process",
     "swallowed": "an error is the result of its job, and others go on",
     "raised": "an error is the result of its job, and others go on",
     "unnamed": "an error is the result of its job, and others go on",

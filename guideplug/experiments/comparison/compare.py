@@ -28,7 +28,7 @@ from guideplug.experiments.comparison.trainings import needed_for
 from guideplug.experiments.comparison.worker import code_of_cell, workers_of
 from guideplug.experiments.engine import Engine, engine_on
 from guideplug.experiments.networks import NetworkJobs
-from guideplug.experiments.records import read_record
+from guideplug.experiments.records import check_code, read_record
 from guideplug.files.atomic import whole_file
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
@@ -103,7 +103,7 @@ class _Driver:
     def trained(self) -> Facts:
         """The facts of every training."""
         trainings = self.grid.trainings
-        found = stored_trainings(self.grid, self.store)
+        stored = stored_trainings(self.grid, self.store)
         keys = {key: f"training of {key[0]}, seed {key[1]}" for key in trainings}
         mains = {identity(recipe): keys[key] for key, recipe in trainings.items()}
         below = {key: self.grid.networks.of[identity(recipe)].under for key, recipe in trainings.items()}
@@ -112,6 +112,7 @@ class _Driver:
         facts: dict[tuple[str, int], Mapping[str, Any]] = {}
         for job, value in self.networks.watched(self.engine.run([*before, *jobs])):
             selector, seed = job.arguments
+            check_code(job.key, identity(trainings[selector, seed]), value["identity"])
             facts[selector, seed] = value
             self.observers(
                 "training",
@@ -119,7 +120,7 @@ class _Driver:
                 total=len(jobs),
                 which=f"{selector}, seed {seed}",
                 seconds=value["seconds"],
-                found=(selector, seed) in found,
+                stored=(selector, seed) in stored,
             )
         return facts
 
@@ -134,16 +135,18 @@ class _Driver:
     def measured(self, cells: Sequence[Cell]) -> dict[Cell, Any]:
         """The records of cells; those that are missing, or of other code, are measured."""
         files = {cell: self._path(cell) for cell in cells}
-        codes = {cell: read_record(file).get("code") for cell, file in files.items() if file.is_file()}
-        anew = [cell for cell, code in codes.items() if code != code_of_cell(self.grid, self.registry, *cell)]
+        codes = {cell: code_of_cell(self.grid, self.registry, *cell) for cell in cells}
+        kept = {cell: read_record(file) for cell, file in files.items() if file.is_file()}
+        anew = [cell for cell, record in kept.items() if record.get("code") != codes[cell]]
         if anew:
             self.observers("warning", text=measured_anew(len(anew), "cell", "of networks, guiders or metrics"))
-        missing = [cell for cell in cells if cell not in codes or cell in anew]
+        missing = [cell for cell in cells if cell not in kept or cell in anew]
         guides = {cell: self.grid.guides(*cell) for cell in missing}
         before = self.networks.missing({key for keys in guides.values() for key in keys})
         jobs = [Job(_cell_name(cell), "measure", cell, self.networks.before(guides[cell])) for cell in missing]
         done = len(cells) - len(missing)
         for job, record in self.networks.watched(self.engine.run([*before, *jobs])):
+            check_code(job.key, codes[job.arguments], record["code"])
             with whole_file(files[job.arguments]) as file:
                 file.write(json.dumps(record, indent=1, allow_nan=False).encode())
             done += 1

@@ -72,7 +72,7 @@ class ComparisonWorker(ExperimentWorker):
                 for role_recipe in self.grid.at(guider, selector, seed, step).values()
                 for extra in role_recipe.asks_for()
             ]
-            builder.expect({f"{selector}, seed {seed}": recipe}, extras)
+            builder.expect({f"{selector}, seed {seed}": recipe}, [*extras, *self.extras])
             references = []
             for training, until in needed_for(recipe.models.values()).trainings:
                 history = [Moment(**row) for row in builder.build(training).facts["history"]]
@@ -80,7 +80,8 @@ class ComparisonWorker(ExperimentWorker):
             facts = builder.build(recipe).facts
             builder.complete(recipe)
             tables = sum(builder.build(table).facts["seconds"] for table in recipe.prerequisites())
-        return {**{name: facts[name] for name in FACTS}, "references": references, "tables": tables}
+        kept = {name: facts[name] for name in FACTS}
+        return {**kept, "references": references, "tables": tables, "identity": identity(recipe)}
 
     def price(self) -> dict[str, Any]:
         """Seconds of an iteration of each kind of work."""

@@ -22,7 +22,7 @@ from guideplug.errors import RunError
 from guideplug.executors import Executor, Job, Serial
 from guideplug.experiments.engine import engine_on
 from guideplug.experiments.networks import NetworkJobs
-from guideplug.experiments.records import AGAIN, read_record
+from guideplug.experiments.records import AGAIN, check_code, read_record
 from guideplug.experiments.studies.study_plan import Plan, fingerprint
 from guideplug.experiments.studies.worker import workers_of
 from guideplug.files.atomic import check_unchanged, whole_file
@@ -77,6 +77,9 @@ def run_study(
         with engine_on(executor or Serial(), workers_of(plan, registry, store, observers)) as engine:
             for job, value in networks.watched(engine.run([*before, *jobs])):
                 (number,) = job.arguments
+                record, config = value["record"], plan.configs[number]
+                expected = fingerprint(config), code_that_measures(config, registry)
+                check_code(job.key, expected, (record["run"], record["measures"]))
                 _write(folder, number, value)
                 done += 1
                 observers(
@@ -85,7 +88,7 @@ def run_study(
                     total=len(plan.trials),
                     which=str(plan.trials[number]),
                     axes=dict(plan.trials[number].axes),
-                    metrics=value["record"]["metrics"],
+                    metrics=record["metrics"],
                     seconds=value["seconds"],
                 )
     return _gathered(plan, registry, folder, store)
