@@ -1,4 +1,4 @@
-"""The metrics of rows whose density nobody knows: samples beside rows that were held out.
+"""Metrics of rows with an unknown density: samples against held-out rows.
 
 Distances are Euclidean over columns in standard deviations of the training rows. Samples are compared with the held-out
 rows, which no network has seen; these, as the arm "truth", with as many training rows: what as many perfect samples
