@@ -1,4 +1,4 @@
-"""Networks that were trained elsewhere, as denoisers: their predictions, their noise schedules, their conditions."""
+"""Networks trained elsewhere as denoisers: predictions, noise schedules and conditions."""
 
 from guideplug.adapters.discrete import DiscreteSchedule
 from guideplug.adapters.schedule import CosineSchedule, FlowSchedule, NoiseSchedule, VESchedule, VPSchedule

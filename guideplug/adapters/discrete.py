@@ -1,8 +1,8 @@
-"""Noise schedules that are known at the steps of a table only, as those of DDPM and of diffusers.
+"""Noise schedules defined by a table of steps, such as those of DDPM and of diffusers.
 
     x_t = alpha y + beta n, alpha^2 = alphas_cumprod[t] = product over s <= t of (1 - beta_s), beta^2 = 1 - alpha^2
 
-Between two steps log sigma is taken to be linear in the time, as samplers over sigma do (k-diffusion, and diffusers'
+Between two steps log sigma is interpolated linearly in the time, as in samplers over sigma (k-diffusion, and diffusers'
 Euler scheduler).
 
 Source: Ho, Jain and Abbeel 2020, "Denoising diffusion probabilistic models", arXiv:2006.11239, eq. 4.
@@ -31,16 +31,16 @@ def _numbers(values: Sequence[float] | Tensor) -> tuple[float, ...]:
 @final
 @frozen
 class DiscreteSchedule(NoiseSchedule):
-    """Variance preserving, known at the steps 0, 1, ... of a table.
+    """Variance preserving, defined at the steps 0, 1, ... of a table.
 
     ``DiscreteSchedule(scheduler.alphas_cumprod)`` takes over the table of a diffusers scheduler.
 
     Args:
         alphas_cumprod: alpha^2 at each step, falling from nearly 1 to nearly 0.
-        rounded: whether the network is told the nearest step, as an integer; else a fraction between two.
+        rounded: whether the time input is the nearest step, as an integer; else a fraction between two.
 
     Raises:
-        TypeError: alphas_cumprod is no table, as a scheduler.
+        TypeError: alphas_cumprod is not a table, for instance a scheduler.
         ValueError: fewer than two steps, a value outside (0, 1), or one that is not below the one before.
     """
 
@@ -97,7 +97,7 @@ class DiscreteSchedule(NoiseSchedule):
         return torch.lerp(levels[before], levels[before + 1], time - before).exp()
 
     def _log_sigmas(self, like: Tensor) -> Tensor:
-        """The table (T,), copied to a device once: a copy in each evaluation would wait for the device."""
+        """The table (T,), copied to a device once: a copy per evaluation would synchronise with the device."""
         key = like.device, like.dtype
         if key not in self._tables:
             table = torch.tensor(self.alphas_cumprod, dtype=torch.float64)

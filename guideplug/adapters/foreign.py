@@ -1,4 +1,4 @@
-"""What to write for something that is given as a noise schedule and is none: a scheduler, a table, a class, a name."""
+"""Advice for invalid noise schedules: a scheduler, a table, a class, a name."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ NAMES = {
     TABLE: ("linear", "scaled_linear", "ddpm", "ddim", "discrete"),
     "FlowSchedule()": ("flow", "flow_matching", "rectified_flow"),
 }
-"""What people call the schedules."""
+"""Common names of the schedules."""
 ANY = f"one of {', '.join(NAMES)}"
 
 

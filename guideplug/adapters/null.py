@@ -1,4 +1,4 @@
-"""Null conditions: the condition that stands for none."""
+"""Null conditions."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeAlias, final
@@ -16,7 +16,7 @@ Null: TypeAlias = int | Tensor | Mapping[str, int | Tensor] | MakeNull | None
 
 @final
 class FixedNull(nn.Module):
-    """One row that is the null condition of every sample, in buffers: it moves with the network."""
+    """A null condition of one row for every sample, in buffers, which move with the network."""
 
     def __init__(self, row: Tensor | Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -31,10 +31,10 @@ class FixedNull(nn.Module):
 
 
 def null_of(null: Null) -> MakeNull | None:
-    """What makes the null condition for a batch; None where there is none.
+    """A function from a batch size to the null condition; None without one.
 
     Raises:
-        TypeError: it is none of the kinds.
+        TypeError: ``null`` has an unsupported type.
         ValueError: a tensor has no batch axis, or more than one row.
     """
     if null is None:

@@ -1,4 +1,4 @@
-"""What networks predict, and the denoised sample that follows from it.
+"""Predictions of networks, and the denoised samples that follow from them.
 
 With x_t = alpha x and x = y + sigma n, as in `guideplug.adapters.schedule`, every kind of prediction F(x_t, t) is
 

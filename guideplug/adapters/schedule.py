@@ -1,8 +1,8 @@
-"""Noise schedules: what a network is given at a noise level, and what it is told the level is.
+"""Noise schedules: the scaled input and the time of a network at a noise level.
 
-A network was trained on x_t = alpha y + beta n, with clean y, unit noise n, and a time t that says how noisy. Here a
-level is sigma = beta / alpha, in data units, and x = y + sigma n; so x_t = alpha x, beta = sigma alpha, and a schedule
-is two functions of sigma:
+A network was trained on x_t = alpha y + beta n, with clean y, unit noise n, and a time t of the noise. Here a level is
+sigma = beta / alpha, in data units, and x = y + sigma n; so x_t = alpha x, beta = sigma alpha, and a schedule is two
+functions of sigma:
 
     VE       alpha = 1                       t = sigma, or ln sigma
     VP       alpha = 1 / sqrt(1 + sigma^2)   1 + sigma^2 = exp((beta_max - beta_min) t^2 / 2 + beta_min t)
@@ -37,33 +37,33 @@ Times = TypeVar("Times", float, Tensor)
 NoiseInput: TypeAlias = Literal["sigma", "log_sigma"]
 
 MAX_EXPONENT = 80.0
-"""The largest log(1 + sigma^2): float32, in which sigma is squared, ends at exp(88)."""
+"""The largest log(1 + sigma^2): sigma is squared in float32, which ends at exp(88)."""
 
 
 class NoiseSchedule(abc.ABC):
-    """How much signal and noise a network's input has. Final frozen attrs classes; your own is one more.
+    """The signal and noise of a network's input. Final frozen attrs classes; subclass it for your own.
 
-    Levels are tensors (B,) of positive standard deviations in data units; nothing here looks into one, so nothing
-    waits for an accelerator. A level outside ``sigma_range`` that no time stands for is told as the end that it is
-    beyond.
+    Levels are tensors (B,) of positive standard deviations in data units; their values are never read on the host, so
+    that nothing synchronises with an accelerator. A level outside ``sigma_range`` without a time is clamped to the
+    nearest end.
     """
 
     @property
     @abc.abstractmethod
     def sigma_range(self) -> tuple[float, float]:
-        """The lowest and the highest level that the network knows, both finite: where samplers end and start."""
+        """The lowest and the highest level of the network, both finite: the ends of samplers' trajectories."""
 
     @abc.abstractmethod
     def alpha(self, sigma: Tensor) -> Tensor:
-        """What x is multiplied by to become the network's input, (B,)."""
+        """The factor from x to the network's input, (B,)."""
 
     @abc.abstractmethod
     def time(self, sigma: Tensor) -> Tensor:
-        """What the network is told, (B,)."""
+        """The network's time input, (B,)."""
 
     @abc.abstractmethod
     def sigma(self, time: Tensor) -> Tensor:
-        """The level (B,) at a time of the network's: the inverse of `time`."""
+        """The level (B,) at a time input: the inverse of `time`."""
 
 
 def _one_of(*known: object) -> Callable[[object, "Attribute[Any]", object], None]:
@@ -82,14 +82,14 @@ def _range_is_valid(low: float, high: float) -> None:
 @final
 @frozen
 class VESchedule(NoiseSchedule):
-    """Variance exploding: the network is given x itself.
+    """Variance exploding: the network's input is x itself.
 
     Args:
-        noise_input: what of the noise level the network is given: ``"sigma"``, or ``"log_sigma"`` for its natural
+        noise_input: the form of the noise level in the time input: ``"sigma"``, or ``"log_sigma"`` for its natural
             logarithm.
-        time_scale: what the network is told is multiplied by this.
-        sigma_min, sigma_max: the levels that the network was trained for.
-        told: the old spelling of ``noise_input``, which goes with the next release.
+        time_scale: a factor on the time input.
+        sigma_min, sigma_max: the range of levels of the network's training.
+        told: the old spelling of ``noise_input``, removed in the next release.
 
     Raises:
         ValueError: noise_input is another word, time_scale is not positive, not 0 < sigma_min < sigma_max < inf.
@@ -143,8 +143,8 @@ class VPSchedule(NoiseSchedule):
 
     Args:
         beta_min, beta_max: beta at 0 and at 1.
-        time_scale: the network is told this times t: 1000 or 999 where t is counted in steps.
-        time_min: the earliest t that the network knows.
+        time_scale: the factor from t to the time input: 1000 or 999 for t in steps.
+        time_min: the earliest t of the network.
 
     Raises:
         ValueError: not 0 <= beta_min < beta_max, their mean is above 80, time_scale is not positive, time_min is not
@@ -193,8 +193,8 @@ class CosineSchedule(NoiseSchedule):
 
     Args:
         offset: s, which keeps beta from vanishing at 0.
-        time_scale: the network is told this times t.
-        time_min, time_max: the earliest and the latest t that the network knows; at 1 sigma would be infinite.
+        time_scale: the factor from t to the time input.
+        time_min, time_max: the earliest and the latest t of the network; at 1 sigma would be infinite.
 
     Raises:
         ValueError: offset is negative, time_scale is not positive, not 0 < time_min < time_max < 1.
@@ -239,10 +239,10 @@ class FlowSchedule(NoiseSchedule):
     """The straight path from data to noise of rectified flow: x_t = (1 - t) y + t n.
 
     Args:
-        data_at: the time at which the data are: 0, or 1 for networks whose time runs from noise to data. Such a
-            network is told 1 - t, and its velocity has the other sign.
-        time_scale: what the network is told is multiplied by this: 1000 for those of diffusers.
-        sigma_min, sigma_max: the levels that the network was trained for; 999 is t = 0.999.
+        data_at: the time of clean data: 0, or 1 for networks with time from noise to data. Their time input is 1 - t,
+            and their velocity has the other sign.
+        time_scale: a factor on the time input: 1000 for networks of diffusers.
+        sigma_min, sigma_max: the range of levels of the network's training; 999 is t = 0.999.
 
     Raises:
         ValueError: data_at is neither, time_scale is not positive, not 0 < sigma_min < sigma_max < inf.

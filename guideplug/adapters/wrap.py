@@ -1,11 +1,11 @@
-"""A network that was trained elsewhere, as a denoiser.
+"""Networks trained elsewhere as denoisers.
 
     D(x; sigma, c) = skip x + out F(alpha x, t, c)
 
-alpha and t come from the network's schedule (`guideplug.adapters.schedule`), skip and out from what it predicts
-(`guideplug.adapters.prediction`). Guided, sampled and counted like any other.
+alpha and t come from the network's schedule (`guideplug.adapters.schedule`), skip and out from its kind of
+prediction (`guideplug.adapters.prediction`).
 
-Cost: one call of the network for each call of the denoiser.
+Cost: one call of the network per call of the denoiser.
 """
 
 import functools
@@ -28,7 +28,7 @@ Network: TypeAlias = Callable[..., Any]
 Decode: TypeAlias = Callable[[Tensor], Tensor]
 
 ROUNDING = 1e-5
-"""How far, relatively, a level may lie outside a schedule's range: ends that were rounded to float32 are meant."""
+"""The relative tolerance of levels at a schedule's ends, for ends rounded to float32."""
 
 
 def wrap(
@@ -58,23 +58,21 @@ def wrap(
         shape: the shape of one sample, without the batch axis.
         predicts: ``"denoised"``, ``"epsilon"``, ``"v"``, ``"score"``, ``"flow"``, or ``"edm"``: the raw network inside
             EDM's preconditioning.
-        schedule: the noise schedule that the network was trained with. Without one denoised and score are taken to be
-            given x itself (`VESchedule`), flow the straight path (`FlowSchedule`); epsilon and v need one, edm has its
-            own.
+        schedule: the noise schedule that the network was trained with. The default for denoised and score is x
+            itself (`VESchedule`), for flow the straight path (`FlowSchedule`); epsilon and v need one, edm has its own.
         null: the null condition: a label, a tensor of one row, a mapping of these, or a function of (batch, device)
-            for one that changes. Tensors are copied into buffers. None where the network has no null condition.
+            for one that changes. Tensors are copied into buffers. None for a network without a null condition.
         sigma_data: the standard deviation of the data; edm's formula uses it.
         sigma_min, sigma_max: the lowest and highest level to sample at, in data units; the schedule's unless given.
-        decode: from latents to what people look at, the identity unless given.
-        views: perturbed views of the network, by kind, as `guideplug.skip_layers` and its like give them, or functions
-            ``view(network, **options)`` that give a context in which the network is perturbed.
-        resizable: whether the network takes samples of other sizes too, as a convolutional one does; channels stay.
-        labels: how many labels a condition chooses from, where the network is given one: samples that are drawn of it
-            alone, without a task, start under labels that are drawn evenly.
+        decode: a function from latents to displayed samples; by default the identity.
+        views: perturbations of the network by kind, from `guideplug.skip_layers` and the like, or functions
+            ``view(network, **options)`` that return a context in which the network is perturbed.
+        resizable: whether the network accepts samples of other sizes, like a convolutional one; channels are fixed.
+        labels: the number of labels, for label conditions: sampling without a task draws labels uniformly.
 
     Raises:
-        TypeError: network, shape, schedule or null is of another kind, or views are no functions by name.
-        ValueError: the prediction is unknown, does not go with the schedule or lacks one; a level is out of its range.
+        TypeError: network, shape, schedule or null has another type, or views are not functions by name.
+        ValueError: the prediction is unknown, contradicts the schedule or lacks one; a level is out of its range.
     """
     if not callable(network):
         raise TypeError(f"network is a {type(network).__name__}: give a module or a function of (x_t, time)")
@@ -115,8 +113,8 @@ class Adapted(Leaf):
         """The denoised samples (B, *), computed in float32 at least.
 
         Raises:
-            DenoiserError: x is not of the space's shape, or the network cannot be called so, returned no tensor, or one
-                of another shape.
+            DenoiserError: x has another shape than the space, or the network cannot be called so, returned no tensor,
+                or one of another shape.
         """
         shape = self.space.shape
         if not self.fits(tuple(x.shape[1:])):
@@ -131,10 +129,10 @@ class Adapted(Leaf):
         return (per_row(skip, x) * x + per_row(out, x) * prediction).to(x.dtype)
 
     def predict(self, x_t: Tensor, time: Tensor, condition: Condition, dtype: torch.dtype) -> Tensor:
-        """What the network says (B, *) of its own input x_t (B, *), made in ``dtype``, at its own time (B,).
+        """The network's prediction (B, *) from its input x_t (B, *), in ``dtype``, and its time (B,).
 
         Raises:
-            DenoiserError: it cannot be called so, returned no tensor, or one of another shape.
+            DenoiserError: the network cannot be called so, returned no tensor, or one of another shape.
         """
         network = self.network
         if isinstance(network, nn.Module):
@@ -183,7 +181,7 @@ class Adapted(Leaf):
         return x if self._decode is None else self._decode(x)
 
     def extra_repr(self) -> str:
-        """What it was wrapped as."""
+        """The prediction and the schedule."""
         return f"predicts={self.predicts!r}, schedule={self.schedule}"
 
 
@@ -192,14 +190,14 @@ def _name(network: Network) -> str:
 
 
 def _arguments(x_t: Tensor, time: Tensor, condition: Condition) -> str:
-    """What a network was given: ``x_t (4, 2) float32, time (4,) float32, condition (4,) int64``."""
+    """The arguments of a network as text: ``x_t (4, 2) float32, time (4,) float32, condition (4,) int64``."""
     parts = {f"{name}=" if name else "condition ": part for name, part in parts_of(condition).items()}
     given = {"x_t ": x_t, "time ": time, **parts}
     return ", ".join(f"{name}{tuple(part.shape)} {str(part.dtype)[6:]}" for name, part in given.items())
 
 
 def _tensor_of(output: object, network: Network) -> Tensor:
-    """The prediction in what a network returned."""
+    """The prediction in the return value of a network."""
     first = output[0] if isinstance(output, tuple | list) and output else getattr(output, "sample", output)
     if not isinstance(first, Tensor):
         raise DenoiserError(

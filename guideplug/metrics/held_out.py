@@ -1,8 +1,8 @@
 """The best of several candidates, such as weights, held out: chosen on other seeds than those it is judged on.
 
 For each seed the candidate that is best on the mean over the other seeds, and its value at the seed itself. Each value
-by itself is what somebody gets who takes the candidate from elsewhere; together they depend on each other, for any two
-of n choices share n - 2 seeds, and each seed's value decides the choices of all others. Where no candidate is better
+by itself is the result of a candidate chosen on other data; together they depend on each other, because any two of n
+choices share n - 2 seeds, and each seed's value decides the choices of all others. Where no candidate is better
 than a baseline, Student's interval over such values leaves out 0 in 5 to 24 % of all cases instead of 5 %: the more
 often, the less neighbouring candidates have in common, the more of them there are, and the more seeds.
 

@@ -1,4 +1,4 @@
-"""Paired differences, and how sure they are; over seeds by Student's t."""
+"""Paired differences with confidence intervals, over seeds by Student's t."""
 
 import math
 import statistics
@@ -27,8 +27,8 @@ class Difference:
 def confidence_interval(gaps: Sequence[float]) -> Difference | None:
     """The mean of differences and its 95 % confidence interval.
 
-    None for fewer than two, and where all are equal and not 0: metrics that count samples come in steps, so that a few
-    seeds may agree by chance, and an interval without width would call that certain.
+    None for fewer than two, and if all are equal and not 0: metrics that count samples are discrete, so that a few
+    seeds may agree by chance, and an interval of width 0 would be overconfident.
     """
     if len(gaps) < 2 or (gaps[0] != 0 and len(set(gaps)) == 1):
         return None

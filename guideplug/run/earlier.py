@@ -142,7 +142,7 @@ def request_of_networks(folder: RunFolder, request: Request) -> Request:
 
 
 def check_networks(run: Resolved, record: Mapping[str, Any], request: Request) -> None:
-    """Refuse to guide a run's networks where a plugin or a guider that it has, and that nobody named anew, has changed.
+    """Refuse to guide a run's networks with a changed plugin or guider of its record that the request does not name.
 
     Args:
         run: what is to be sampled.

@@ -3,7 +3,7 @@
     NAME/pyproject.toml   README.md   .gitignore   src/guideplug_NAME.py   tests/test_NAME.py
 
 A template is text in which ``$name`` is what users call the strategy, ``$module`` its module and ``$class_name`` its
-class. Python templates end in ``.py.txt``, so that nobody takes them for code of ours.
+class. Python templates end in ``.py.txt``, so that they are not taken for our own code.
 """
 
 import contextlib

@@ -37,7 +37,7 @@ POWERS = {"denoised": 0, "noise": 1, "score": 2}
 @final
 @frozen
 class HigherLevel(Change):
-    """The same samples, said to be noisier."""
+    """A change to a higher noise label of the same samples."""
 
     shift: float
     power: int
@@ -57,7 +57,7 @@ class HigherLevel(Change):
 @final
 @frozen
 class SelfGuidance(Guider):
-    """A network guided away from its own answer at a higher noise label."""
+    """A network guided away from its own output at a higher noise label."""
 
     name = "self-guidance"
     source = Source(

@@ -44,7 +44,7 @@ __all__ = ["SlidingWindow", "Windows"]
 @final
 @frozen
 class Windows(Change):
-    """Overlapping crops of images (B, C, H, W), their answers averaged."""
+    """Overlapping crops of images (B, C, H, W), with averaged outputs."""
 
     size: int
     tops: tuple[int, ...]
@@ -89,7 +89,7 @@ class Windows(Change):
 @final
 @frozen
 class SlidingWindow(Guider):
-    """A network guided away from its own answers for windows of the image."""
+    """A network guided away from its own outputs on windows of the image."""
 
     name = "sliding-window"
     source = Source(

@@ -43,7 +43,7 @@ class DigitImages(NamedTuple):
 
 
 class DigitSplit(NamedTuple):
-    """What networks and the classifier learn from, what samples are compared with, and what stands in for samples."""
+    """The split of the digits: training images, reference images, and images in place of samples."""
 
     train: DigitImages
     reference: DigitImages

@@ -121,7 +121,7 @@ class Recall(Metric):
 @final
 @frozen
 class Density(PerSample):
-    """How densely samples sit among real images; may exceed 1."""
+    """The density of samples among real images; may exceed 1."""
 
     name = "density"
     source = DENSITY
@@ -153,7 +153,7 @@ class Coverage(Weighted):
 @final
 @frozen
 class ClassAccuracy(PerSample):
-    """How often a classifier sees in a sample the class that was asked for."""
+    """The share of samples that a classifier assigns to their class."""
 
     name = "class accuracy"
     better = "higher"

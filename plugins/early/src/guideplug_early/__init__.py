@@ -48,7 +48,7 @@ AJEST = Source(
 
 @frozen
 class Stopping(Selector):
-    """A selector that is on until a rule says otherwise, and then off for good."""
+    """A selector that a rule switches off permanently."""
 
     selector: Selector = option(help="the selector that is on at first")
 
@@ -119,7 +119,7 @@ def _until(value: Any) -> Duration | float | None:
 @final
 @frozen
 class Early(Stopping):
-    """A selector that stops for good, by the AJEST authors' rule or at a step."""
+    """A selector that stops permanently, by the AJEST authors' rule or at a step."""
 
     name = "early"
     source = AJEST
@@ -163,7 +163,7 @@ class Early(Stopping):
 @final
 @frozen
 class EarlySmoothed(Stopping):
-    """A selector that stops for good once smoothed losses have said so several times in a row."""
+    """A selector that stops permanently after several consecutive signals of smoothed losses."""
 
     name = "early-smoothed"
     source = AJEST

@@ -35,7 +35,7 @@ def _place(value: Any) -> Any:
 @final
 @frozen
 class Classifier(Guider):
-    """Along the gradient of a log-probability that a function of yours gives."""
+    """Guidance along the gradient of a log-probability, a function of your own."""
 
     name = "classifier"
     source = Source(

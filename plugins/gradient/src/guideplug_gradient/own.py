@@ -12,7 +12,7 @@ __all__ = ["OwnFunction", "loaded"]
 
 @frozen
 class OwnFunction:
-    """A function that was loaded by its name; those of one name are equal."""
+    """A function loaded by its name; functions of equal names are equal."""
 
     place: str
     who: str

@@ -67,7 +67,7 @@ def _file(value: Any) -> Any:
 @final
 @frozen
 class Posterior(Guider):
-    """Towards samples that agree with a linear measurement."""
+    """Guidance towards samples that agree with a linear measurement."""
 
     name = "posterior"
     source = Source(

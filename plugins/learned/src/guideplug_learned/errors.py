@@ -6,7 +6,7 @@ __all__ = ["DivergedError", "LearnedError"]
 
 
 class LearnedError(GuideplugError, ValueError):
-    """What was asked for cannot work: the guider, the condition, the reward or the file; nothing was fitted."""
+    """A fit cannot start: an invalid guider, condition, reward or file."""
 
     exit_code = 2
 

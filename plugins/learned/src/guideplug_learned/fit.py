@@ -71,7 +71,7 @@ def _place(value: Any) -> Any:
 @final
 @frozen(kw_only=True)
 class Fit(Recipe):
-    """Fit the weight of a guider over a frozen network, by self-consistency and perhaps for a reward."""
+    """Fit the weight of a guider over a frozen network, by self-consistency and optionally a reward."""
 
     name = "fit"
     source = SOURCE

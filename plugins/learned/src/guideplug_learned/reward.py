@@ -24,7 +24,7 @@ __all__ = ["Scores"]
 
 @frozen
 class Scores:
-    """What a reward, or a function by its name, says of samples, held to what a fit can use."""
+    """The validated scores of a reward, or of a function by its name."""
 
     reward: Reward | str
 

@@ -23,7 +23,7 @@ __all__ = ["Auxiliary"]
 @final
 @frozen(kw_only=True)
 class Auxiliary(Recipe):
-    """The copy of a generation's network that is fine-tuned on its samples: the same one that the loop has."""
+    """The copy of a generation's network fine-tuned on its samples, equal to that of the loop."""
 
     name = "auxiliary"
     stored = False

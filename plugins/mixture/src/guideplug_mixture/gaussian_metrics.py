@@ -37,7 +37,7 @@ def moments(samples: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 @final
 @frozen
 class MeanError(Weighted):
-    """How far the samples' mean is from the true one."""
+    """The distance of the samples' mean from the true mean."""
 
     name = "mean-error"
     better = "lower"
@@ -52,7 +52,7 @@ class MeanError(Weighted):
 @final
 @frozen
 class LogDet(Weighted):
-    """The collapse of variance: below 0 the samples are narrower than the truth."""
+    """The change of variance: below 0 for samples narrower than the truth."""
 
     name = "log-det"
     better = "truth"

@@ -83,7 +83,7 @@ def _fixed(task: "Mixture", count: int) -> Fixed:
 @final
 @frozen
 class Mixture(Task):
-    """A labelled mixture of Gaussians in the plane, everything about it exact."""
+    """A labelled mixture of Gaussians in the plane, with exact densities and denoisers."""
 
     name = "mixture"
     classes: int = option(4, help="number of classes", validator=at_least(1))

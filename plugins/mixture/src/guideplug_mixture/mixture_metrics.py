@@ -63,7 +63,7 @@ def _shares(weights: Tensor, parts: Tensor, count: int, more: float = 0.0) -> Te
 @final
 @frozen
 class MeanLogDensity(PerSample):
-    """How likely the samples are; narrower than the truth scores higher than the truth."""
+    """The mean log density of samples; higher than the truth for narrower samples."""
 
     name = "mean-log-density"
     better = "higher"
@@ -77,7 +77,7 @@ class MeanLogDensity(PerSample):
 @final
 @frozen
 class Inside(PerSample):
-    """The share of samples where nearly all true ones are."""
+    """The share of samples in the region of nearly all true samples."""
 
     name = "inside"
     better = "higher"
@@ -92,7 +92,7 @@ class Inside(PerSample):
 @final
 @frozen
 class ClassAccuracy(PerSample):
-    """How often a sample is of the class that was asked for; classes overlap, so true samples do not reach 1."""
+    """The share of samples most likely of their class; below 1 for true samples, because classes overlap."""
 
     name = "class-accuracy"
     better = "higher"
@@ -108,7 +108,7 @@ class ClassAccuracy(PerSample):
 @final
 @frozen
 class ClassShares(Weighted):
-    """Whether each class has its share of the samples."""
+    """The divergence of the classes' shares of samples from the true ones."""
 
     name = "class-shares"
     better = "lower"
@@ -126,7 +126,7 @@ class ClassShares(Weighted):
 @final
 @frozen
 class FirstShare(PerSample):
-    """How many of the samples are of class 0: what guidance that shifts a distribution moves."""
+    """The share of samples of class 0, for guidance that shifts a distribution."""
 
     name = "class-0-share"
     better = "truth"
@@ -140,7 +140,7 @@ class FirstShare(PerSample):
 @final
 @frozen
 class ComponentKL(Weighted):
-    """Whether each component has its share of the samples."""
+    """The divergence of the components' shares of samples from the true ones."""
 
     name = "component-kl"
     better = "lower"

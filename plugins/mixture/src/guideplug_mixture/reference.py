@@ -21,7 +21,7 @@ NUM_LEVELS = 65536
 
 
 class HasDensity(Protocol):
-    """What a task has whose density is a mixture of Gaussians."""
+    """The interface of tasks with a Gaussian mixture as density."""
 
     @property
     def density(self) -> Gaussians: ...

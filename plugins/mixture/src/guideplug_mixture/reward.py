@@ -25,7 +25,7 @@ __all__ = ["ClassLikelihood"]
 @final
 @frozen
 class ClassLikelihood(Reward):
-    """The log probability of the class that was asked for, given the sample, by the exact densities."""
+    """The log probability of a sample's class, given the sample, by the exact densities."""
 
     name = "class-likelihood"
     source = Source(

@@ -26,7 +26,7 @@ from guideplug import CandidateRequest, Losses, Recipe, Selection, Selector, Sel
 @final
 @frozen
 class Partial(Selector):
-    """Any selector on a share of each super-batch; the others are drawn blindly."""
+    """Any selector on a share of each super-batch; the others are drawn uniformly."""
 
     name = "partial"
     selector: Selector = option(help="the selector of the candidates that are scored")

@@ -1,4 +1,4 @@
-"""The metrics of rows whose density nobody knows: samples beside rows that were held out.
+"""Metrics of rows with an unknown density: samples against held-out rows.
 
 Distances are Euclidean over columns in standard deviations of the training rows. Samples are compared with the held-out
 rows, which no network has seen; these, as the arm "truth", with as many training rows: what as many perfect samples
@@ -54,7 +54,7 @@ DENSITY = Source(
 
 
 class HasTable:
-    """What a task has whose samples are rows of a table."""
+    """The interface of tasks with rows of a table as samples."""
 
     table: Table
 
@@ -100,7 +100,7 @@ def _balls(arm: Arm, context: Context) -> NeighbourBalls | None:
 @final
 @frozen
 class Precision(PerSample):
-    """The share of samples that are where rows are."""
+    """The share of samples in the region of the rows."""
 
     name = "precision"
     source = PRECISION
@@ -116,7 +116,7 @@ class Precision(PerSample):
 @final
 @frozen
 class Density(PerSample):
-    """How densely samples sit among rows; may exceed 1."""
+    """The density of samples among rows; may exceed 1."""
 
     name = "density"
     source = DENSITY
@@ -132,7 +132,7 @@ class Density(PerSample):
 @final
 @frozen
 class ClassAccuracy(PerSample):
-    """How often the neighbours of a sample are of the class that was asked for."""
+    """The share of a sample's neighbours in its class."""
 
     name = "class accuracy"
     source = Source(

@@ -17,7 +17,7 @@ from guideplug import CandidateRequest, Losses, Selection, Selector, SelectorSta
 @final
 @frozen
 class Random(Selector):
-    """Keep a share of each super-batch, chosen blindly."""
+    """Keep a uniformly random share of each super-batch."""
 
     name = "random"
     filter_ratio: float = option(

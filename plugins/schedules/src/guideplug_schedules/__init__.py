@@ -60,7 +60,7 @@ def _rising(instance: object, attribute: object, value: Any) -> None:
 @final
 @frozen
 class Constant(WeightSchedule):
-    """One weight at all levels, as a number is."""
+    """One weight at all levels, like a number."""
 
     name = "constant"
     value: float = option(help="the weight", validator=finite)
@@ -76,7 +76,7 @@ class Constant(WeightSchedule):
 @final
 @frozen
 class Ramp(WeightSchedule):
-    """A weight that goes from one value to another along the grid, straight or by a power."""
+    """A weight that changes from one value to another along the grid, linearly or by a power."""
 
     name = "ramp"
     source = WANG
@@ -96,7 +96,7 @@ class Ramp(WeightSchedule):
 @final
 @frozen
 class Cosine(WeightSchedule):
-    """A weight that goes from one value to another along half a cosine, flat at both ends."""
+    """A weight that changes from one value to another along half a cosine, flat at both ends."""
 
     name = "cosine"
     source = WANG
@@ -118,7 +118,7 @@ class Cosine(WeightSchedule):
 @final
 @frozen
 class Exponential(WeightSchedule):
-    """A weight that decays with noise: largest at the lowest level, less by one factor for each step above it."""
+    """A weight that decays with noise: largest at the lowest level, smaller by a constant factor per step above it."""
 
     name = "exponential"
     source = Source(

@@ -35,7 +35,7 @@ def _above_zero(instance: object, attribute: object, value: float) -> None:
 @final
 @frozen
 class APG(Guider):
-    """Adaptive projected guidance: less of the update along the prediction, which oversaturates."""
+    """Adaptive projected guidance: a reduced update along the prediction, which oversaturates."""
 
     name = "apg"
     source = Source(

@@ -35,7 +35,7 @@ __all__ = ["CFGZero"]
 @final
 @frozen
 class CFGZero(Guider):
-    """CFG-Zero*: what is guided away from is first scaled to fit."""
+    """CFG-Zero*: the prediction guided away from is first scaled to fit."""
 
     name = "cfg-zero"
     source = Source(

@@ -67,7 +67,7 @@ def _more_than_one(instance: object, attribute: object, value: float) -> None:
 @final
 @frozen
 class Feedback(Guider):
-    """Guidance as strong as each sample's own trajectory asks for."""
+    """Guidance with a weight from each sample's own trajectory."""
 
     name = "feedback"
     source = Source(

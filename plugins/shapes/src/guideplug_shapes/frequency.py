@@ -33,7 +33,7 @@ __all__ = ["Frequency"]
 @final
 @frozen
 class Frequency(Guider):
-    """A guider whose update counts differently in fine and in coarse detail; for images."""
+    """A guider with different weights for fine and coarse detail; for images."""
 
     name = "frequency"
     source = Source(

@@ -36,7 +36,7 @@ __all__ = ["Tangential"]
 @final
 @frozen
 class Tangential(Guider):
-    """Tangential damping: away only from what both predictions share."""
+    """Tangential damping: away only from the shared part of both predictions."""
 
     name = "tangential"
     source = Source(

@@ -29,7 +29,7 @@ MARKS = ("o", "s", "^", "D", "v", "P")
 
 @frozen
 class Curve:
-    """A metric of one guider at each weight, for each seed of the training; means over the seeds of the guide."""
+    """A metric of one guider per weight and training seed; means over the seeds of the guide."""
 
     guider: str
     values: Mapping[float, Mapping[int, float]]

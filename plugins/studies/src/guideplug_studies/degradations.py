@@ -61,7 +61,7 @@ COLUMNS = (
 @final
 @frozen
 class Degradations(Study):
-    """What autoguidance undoes: dropout or input noise, where the guide has more of the same or something else."""
+    """Autoguidance against dropout or input noise, with a guide that has more of the same or another degradation."""
 
     name = "degradations"
     source = Source(

@@ -11,7 +11,7 @@ A. Galashov et al. 2025, "Learn to guide your diffusion model", arXiv:2510.00815
 
 Their set-up is not published. Ours is the task ``mixture``, its network trained for some numbers of iterations, and
 Euler's steps, which are the deterministic ones that the weight is fitted for. The constant weight and the interval are
-chosen on the other seeds ("held out"), each among several, as somebody would who takes them from elsewhere; the learned
+chosen on the other seeds ("held out"), each among several, as if chosen on other data; the learned
 weight is fitted once for each network and is not chosen. Unguided sampling is not among the choices. Differences are
 paired over seeds, with 95 % intervals by Student's t, those of held-out values widened
 (`guideplug.metrics.held_out`).

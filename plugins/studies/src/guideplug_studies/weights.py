@@ -4,8 +4,8 @@ A curve for each guider: an expression with a range, such as ``autoguidance(weig
 omega are drawn at w = 1 + omega, so that all guiders share an axis.
 
 Which weight is best is chosen on the same samples that it is measured on, so its value is a little too good. The column
-"held out" has for each seed the value at the weight that is best on the mean of the other seeds: what somebody gets who
-takes the weight from elsewhere. Differences to unguided sampling are of the held-out values, paired over seeds, with
+"held out" has for each seed the value at the weight that is best on the mean of the other seeds: the result with a
+weight chosen on other data. Differences to unguided sampling are of the held-out values, paired over seeds, with
 95 % intervals that are widened because held-out values depend on each other (`guideplug.metrics.held_out`).
 
 With ``guide_seeds`` each training has the mean over the same guides, so that guides are crossed with trainings: the

@@ -97,7 +97,7 @@ def _plain(task: Task) -> bool:
 @final
 @frozen
 class AverageLoss(Metric):
-    """How far the denoiser's score is from the true one, over the training distribution."""
+    """The error of the denoiser's score over the training distribution."""
 
     name = "average loss"
     better = "lower"
@@ -130,7 +130,7 @@ class OuterLoss(Metric):
 @final
 @frozen
 class L2(PerSample):
-    """How far each sample is from where the exact score takes the same noise."""
+    """The distance of each sample from that of the exact score for the same noise."""
 
     name = "L2"
     better = "lower"
@@ -200,7 +200,7 @@ class Mandala(Metric):
 @final
 @frozen
 class MeanLogDensity(PerSample):
-    """How likely the samples are; narrower than the truth scores higher than the truth."""
+    """The mean log density of samples; higher than the truth for narrower samples."""
 
     name = "mean log density"
     better = "higher"
@@ -262,7 +262,7 @@ def _components(name: str, samples: Tensor, context: Context) -> Tensor:
 @final
 @frozen
 class BranchKL(_OccupancyKL):
-    """Whether every branch gets its share of samples; true samples score the noise of counting."""
+    """The divergence of the branches' shares of samples from the true ones; true samples score counting noise."""
 
     name = "branch KL"
     formula = (
@@ -277,7 +277,7 @@ class BranchKL(_OccupancyKL):
 @final
 @frozen
 class ComponentKL(_OccupancyKL):
-    """Whether every Gaussian component gets its share of samples: finer than branches, and noisier."""
+    """The divergence of the components' shares of samples from the true ones: finer than branches, and noisier."""
 
     name = "component KL"
     formula = (

@@ -25,7 +25,7 @@ from guideplug import CandidateRequest, Losses, Recipe, Selection, Selector, Sel
 @final
 @frozen
 class Unbiased(Selector):
-    """Any selector with chances, weighted so that the expected gradient is that of the whole super-batch."""
+    """Any random selector, weighted so that the expected gradient is that of the whole super-batch."""
 
     name = "unbiased"
     source = Source(
