@@ -163,7 +163,11 @@ class ClassAccuracy(PerSample):
     def each(self, arm: Arm, context: Context) -> Tensor | None:
         if arm.labels is None:
             return None
-        return (digit_classifier().probabilities(arm.samples).argmax(1) == arm.labels).double()
+        probabilities = digit_classifier().probabilities(arm.samples)
+        if arm.labels.min() < 0 or arm.labels.max() >= probabilities.shape[1]:
+            span = f"{arm.labels.min()} … {arm.labels.max()}"
+            raise ValueError(f"labels must be in 0 … {probabilities.shape[1] - 1}, got {span}")
+        return (probabilities.argmax(1) == arm.labels).double()
 
 
 @final
