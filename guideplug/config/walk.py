@@ -64,8 +64,10 @@ def rewrite_inner(value: V, change: Callable[[T], Any], kind: type[T]) -> V:
         new = {name: changed(part) for name, part in value.items()}
         return new if any(new[name] is not part for name, part in value.items()) else value
     if isinstance(value, list | tuple):
-        new = type(value)(changed(part) for part in value)
-        return new if any(one is not part for one, part in zip(new, value, strict=True)) else value
+        new = [changed(part) for part in value]
+        if all(one is part for one, part in zip(new, value, strict=True)):
+            return value
+        return type(value)._make(new) if hasattr(value, "_make") else type(value)(new)
     return value
 
 

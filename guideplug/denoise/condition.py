@@ -174,25 +174,17 @@ def concatenate(conditions: Sequence[Condition]) -> tuple[bool, Condition]:
     parts of unequal length along axis 1 are padded if a mask marks the valid positions.
     """
     first = conditions[0]
-    if first is None:
-        return all(condition is None for condition in conditions), None
-    if isinstance(first, Tensor):
-        parts = [condition for condition in conditions if isinstance(condition, Tensor)]
-        if len(parts) < len(conditions) or not _same_kind(parts):
-            return False, None
-        return True, torch.cat(parts)
-    mappings = [condition for condition in conditions if isinstance(condition, Mapping)]
-    if len(mappings) < len(conditions) or any(mapping.keys() != first.keys() for mapping in mappings):
+    if not all(is_condition(condition) and same_names(first, condition) for condition in conditions):
         return False, None
     together: dict[str, Tensor] = {}
-    for name in first:
-        parts = [mapping[name] for mapping in mappings]
-        if f"{name}_mask" in first or (name.endswith("_mask") and name.removesuffix("_mask") in first):
+    for name in (names := parts_of(first)):
+        parts = [parts_of(condition)[name] for condition in conditions]
+        if f"{name}_mask" in names or (name.endswith("_mask") and name.removesuffix("_mask") in names):
             parts = _padded(parts)
         if not _same_kind(parts):
             return False, None
         together[name] = torch.cat(parts)
-    return True, together
+    return True, together if isinstance(first, Mapping) else from_parts(together)
 
 
 def _same_kind(parts: Sequence[Tensor]) -> bool:

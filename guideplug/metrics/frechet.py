@@ -31,7 +31,8 @@ def frechet_distance(samples: Tensor, true: Tensor) -> float:
         true: (M, D), M >= 2, of the same dtype and device.
 
     Returns:
-        d^2 >= 0, in squared units of the points; symmetric, and 0 for equal sets. Biased upwards for few rows.
+        d^2 >= 0, in squared units of the points; symmetric; 0 for equal sets, up to rounding. Biased upwards for few
+        rows.
 
     Raises:
         TypeError: no tensors.

@@ -51,8 +51,8 @@ def nearest_neighbours(samples: Tensor, true: Tensor, k: int = 1) -> Neighbours:
 
 
 def pairwise_distances(samples: Tensor, true: Tensor) -> Tensor:
-    """Euclidean distances (N, M) of points (N, D) and (M, D), by differences: a copy is at exactly 0.
+    """Euclidean distances (N, M) of points (N, D) and (M, D), by differences: a copy is at exactly 0. No gradients.
 
     Not by |a|^2 + |b|^2 - 2 a b, which is quicker for large D and loses half of the digits of small distances.
     """
-    return torch.cdist(samples, true, compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.cdist(samples.detach(), true.detach(), compute_mode="donot_use_mm_for_euclid_dist")

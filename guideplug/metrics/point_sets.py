@@ -1,5 +1,6 @@
 """Sets of points, checked before they are measured: matrices (N, D) of finite numbers, a row per sample."""
 
+import torch
 from torch import Tensor
 
 __all__ = ["check_pair", "check_points"]
@@ -9,13 +10,13 @@ def check_points(points: Tensor, name: str, least: int = 1) -> None:
     """Refuse what is no set of points.
 
     Args:
-        points: (N, D), floating-point, N >= ``least``, D >= 1.
+        points: (N, D), float32 or float64, N >= ``least``, D >= 1.
         name: of the argument, for the message.
         least: how many rows are needed.
 
     Raises:
         TypeError: no tensor.
-        ValueError: another shape, fewer rows, whole numbers, or a value that is not finite.
+        ValueError: another shape, fewer rows, another dtype, or a value that is not finite.
     """
     if not isinstance(points, Tensor):
         raise TypeError(f"{name} is of type {type(points).__name__}: give a torch tensor (N, D), a row per sample")
@@ -24,11 +25,15 @@ def check_points(points: Tensor, name: str, least: int = 1) -> None:
         raise ValueError(f"{name} has shape {shape}: give a matrix (N, D), a row per sample, as {name}.flatten(1)")
     if len(points) < least:
         raise ValueError(f"{name} has shape {shape}, {len(points)} rows: give at least {least}")
-    if not points.is_floating_point():
-        raise ValueError(f"{name} is of {points.dtype}: give floating-point numbers, as {name}.float()")
+    if points.dtype not in (torch.float32, torch.float64):  # torch computes no distances of half precision
+        raise ValueError(f"{name} is of {points.dtype}: give float32 or float64, as {name}.float()")
     finite = points.isfinite().all(1)
     if not finite.all():
-        raise ValueError(f"{name} holds a value that is not finite, first in row {int((~finite).nonzero()[0, 0])}")
+        row = int((~finite).nonzero()[0, 0])
+        raise ValueError(
+            f"{name}: a value is not finite, first in the point of row {row}; where points are features, the samples "
+            "themselves may be finite"
+        )
 
 
 def check_pair(samples: Tensor, true: Tensor, least: int = 1) -> None:

@@ -6,18 +6,11 @@ and 6.7 s with one; beside one busy process 17.9 s and 7.1 s; beside several, tw
 """
 
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from torch import nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from guideplug.recipe import Recipe
 
-from guideplug.recipe import Recipe, architecture
-from guideplug.recipes.python_ref import ImportedNetwork
-
-__all__ = ["FEW_PARAMETERS", "MOST_THREADS", "busy_note", "default_threads", "num_parameters", "physical_cores"]
+__all__ = ["FEW_PARAMETERS", "MOST_THREADS", "busy_note", "default_threads"]
 
 FEW_PARAMETERS = 1_000_000
 """Networks with fewer parameters run on one thread."""
@@ -27,53 +20,27 @@ CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 
 
 def default_threads(main: Recipe) -> int:
-    """The threads of a run that names no number, for its main network; at most ``OMP_NUM_THREADS``."""
+    """The threads of a run that names no number, for its main network; at most ``OMP_NUM_THREADS``.
+
+    Cost: none on one core; else the module is built once more, to count its parameters: a billion of them take seconds
+    and 4 GB for that moment.
+    """
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    cores = min(physical_cores(), MOST_THREADS)
+    cores = min(_physical_cores(), MOST_THREADS)
     if limit.isdecimal() and int(limit) > 0:
         cores = min(cores, int(limit))
-    return 1 if cores == 1 or (num_parameters(main) or 0) < FEW_PARAMETERS else cores
+    return 1 if cores == 1 or _num_parameters(main) < FEW_PARAMETERS else cores
 
 
-def num_parameters(recipe: Recipe) -> int | None:
-    """The parameters of a recipe's module; None where it cannot be built.
-
-    The module is built without weights. A network that cannot be built so is built whole, and so is one of the user's
-    own code (`ImportedNetwork`), which may keep what it builds.
-    """
+def _num_parameters(recipe: Recipe) -> int:
+    """The parameters of a recipe's module; 0 where it cannot be built."""
     try:
-        own_code = isinstance(architecture(recipe), ImportedNetwork)
-        module = recipe.build() if own_code else _outline(recipe)
-        return sum(parameter.numel() for parameter in module.parameters())
+        return sum(parameter.numel() for parameter in recipe.build().parameters())
     except Exception:  # preflight says why, with the role
-        return None
+        return 0
 
 
-def _outline(recipe: Recipe) -> nn.Module:
-    with suppress(Exception), _no_weights():
-        return recipe.build()
-    return recipe.build()
-
-
-@contextmanager
-def _no_weights() -> Iterator[None]:
-    """Move each parameter to the meta device when its layer registers it, before it is initialised.
-
-    Other tensors stay where they are: code may keep them for later.
-    """
-
-    def moved(module: nn.Module, name: str, parameter: nn.Parameter) -> nn.Parameter | None:
-        return None if parameter.is_meta else nn.Parameter(parameter.to("meta"), parameter.requires_grad)
-
-    hook = register_module_parameter_registration_hook(moved)  # type: ignore[arg-type]  # typed as returning None
-    try:
-        with warnings.catch_warnings(action="ignore"):  # weights that are copied go nowhere
-            yield
-    finally:
-        hook.remove()
-
-
-def physical_cores() -> int:
+def _physical_cores() -> int:
     """The cores that this process may use, hyperthreads of one counted once; logical ones where that cannot be told."""
     processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     try:
@@ -104,7 +71,6 @@ def busy_note(threads: int) -> str | None:
     processors = os.cpu_count() or 1
     if load == 0 or load + threads <= processors:
         return None
-    need, advice = f"{threads} threads of this run need", "; a new run with --set threads=1 may be faster"
-    if threads == 1:
-        need, advice = "this run needs one", ""
-    return f"note: a load of {load} on {processors} processors, and {need}: it takes longer than alone{advice}"
+    busy = f"about {load} other busy {'process' if load == 1 else 'processes'} on {processors} processors"
+    advice = "" if threads == 1 else "; a new run with --set threads=1 may be faster"
+    return f"note: {busy}: measured seconds will be longer than alone{advice}"

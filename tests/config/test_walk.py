@@ -1,7 +1,7 @@
 """The walk over nested strategies, and their rewriting: properties of random nests, and of what is installed."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, cast, final
+from typing import Any, ClassVar, NamedTuple, cast, final
 
 import attrs
 import pytest
@@ -185,6 +185,21 @@ def test_parts_that_did_not_change_are_the_same_objects() -> None:
 def test_groups_of_options_are_rewritten_with_their_odd_fields() -> None:
     changed = rewrite_inner(Group(Nest(1)), lambda item: Nest(2), Nested)
     assert changed == Group(Nest(2))
+
+
+class Pair(NamedTuple):
+    """A tuple that takes its parts one by one."""
+
+    nest: Any
+    number: int
+
+
+def test_named_tuples_stay_what_they_are() -> None:
+    pair = Pair(Nest(1), 2)
+    changed = rewrite([pair], lambda item: Nest(3), Nested)
+    assert changed == [Pair(Nest(3), 2)]
+    assert isinstance(changed[0], Pair)
+    assert rewrite(pair, lambda item: item, Nested) is pair
 
 
 def test_texts_classes_and_sets_are_leaves() -> None:

@@ -75,6 +75,9 @@ UNFIT = {
     "other shapes": [torch.zeros(1, 2), torch.zeros(1, 3)],
     "other types": [torch.zeros(1), torch.zeros(1, dtype=torch.int64)],
     "other names": [{"a": torch.zeros(1)}, {"b": torch.zeros(1)}],
+    "fewer names": [{"a": torch.zeros(1), "b": torch.zeros(1)}, {"a": torch.zeros(1)}],
+    "a tensor beside a mapping with an unnamed part": [torch.zeros(1), {"": torch.zeros(1)}],
+    "what is no condition": [[0.0], [1.0]],
     "more names": [{"a": torch.zeros(1)}, {"a": torch.zeros(1), "b": torch.zeros(1)}],
     "lengths without a mask": [{"a": torch.zeros(1, 2, 3)}, {"a": torch.zeros(1, 4, 3)}],
     "features beside a mask": [
@@ -91,6 +94,7 @@ def test_conditions_that_differ_do_not_concatenate(name):
 
 def test_none_concatenates_with_none():
     assert concatenate([None, None]) == (True, None)
+    assert concatenate([{}, {}]) == (True, {})
 
 
 class Mean(Leaf):

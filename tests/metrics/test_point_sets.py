@@ -139,9 +139,16 @@ def test_bad_points_are_refused(measure: Measure, side: str) -> None:
         (good[:, 0], ValueError, rf"{side} has shape \(20,\): give a matrix"),
         (good[:, :0], ValueError, rf"{side} has shape \(20, 0\): give a matrix"),
         (good[: least - 1], ValueError, f"{side} has shape .*, {least - 1} rows: give at least {least}"),
-        (good.long(), ValueError, f"{side} is of torch.int64: give floating-point numbers"),
-        (torn, ValueError, f"{side} holds a value that is not finite, first in row 7"),
-        (torn.nan_to_num(nan=math.inf), ValueError, f"{side} holds a value that is not finite, first in row 7"),
+        *(
+            (good.to(dtype), ValueError, rf"{side} is of {dtype}: give float32 or float64, as {side}.float\(\)")
+            for dtype in (torch.int64, torch.float16, torch.bfloat16)
+        ),
+        (torn, ValueError, f"{side}: a value is not finite, first in the point of row 7; where points are features"),
+        (
+            torn.nan_to_num(nan=math.inf),
+            ValueError,
+            f"{side}: a value is not finite, first in the point of row 7; where points are features",
+        ),
         (good[:, :2], ValueError, "samples has . columns and true .: give both the same columns"),
         (good.float(), ValueError, "samples is of torch.float.. and true of torch.float..: give both the same"),
     ]
@@ -156,7 +163,9 @@ def test_bad_points_are_refused(measure: Measure, side: str) -> None:
 def test_points_are_left_as_they_are(measure: Measure) -> None:
     a, b = points(0, 20, 3), points(1, 20, 3)
     kept = a.clone(), b.clone()
-    measure(a.requires_grad_(), b)
+    result = measure(a.requires_grad_(), b)
+    parts = result if isinstance(result, tuple) else vars(result).values() if hasattr(result, "__dict__") else [result]
+    assert not any(isinstance(part, Tensor) and part.requires_grad for part in parts)
     assert torch.equal(a.detach(), kept[0])
     assert torch.equal(b, kept[1])
 

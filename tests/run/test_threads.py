@@ -1,7 +1,10 @@
 """The default number of threads: of sizes and cores alone; a named number wins, and stands in the configuration."""
 
+import functools
 import os
 import tomllib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
@@ -18,7 +21,7 @@ from guideplug.experiments.studies import planned
 from guideplug.registry.registry import Registry
 from guideplug.run import threads
 from guideplug.run.resolve import Request, RunConfig, read_file, resolve, to_toml
-from guideplug.run.threads import busy_note, num_parameters, physical_cores
+from guideplug.run.threads import busy_note, default_threads
 from guideplug.study import Study
 from guideplug.testing.toys import Normal
 
@@ -52,23 +55,84 @@ def resolved(*sets: tuple[str, str], **values: Any) -> RunConfig:
     return resolve(Request({"task": "toy", "device": "cpu", "plugins": [TOY], **values}, sets=sets), REGISTRY)
 
 
+@functools.cache
+def kept_layer() -> nn.Linear:
+    """A layer that all networks share."""
+    return nn.Linear(2, 2)
+
+
+class Odd(Leaf):
+    """A layer that it holds twice, and one that it shares with others."""
+
+    def __init__(self, domain: Domain) -> None:
+        super().__init__(space=domain.space)
+        self.layer = nn.Linear(1000, 1000)
+        self.same = nn.Linear(1000, 1000)
+        self.same.weight = self.layer.weight
+        self.kept = kept_layer()
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        return x
+
+
+@final
+@frozen
+class OddNetwork(Network):
+    """An odd network."""
+
+    name = "odd"
+
+    def build(self, domain: Domain) -> Leaf:
+        return Odd(domain)
+
+
+@final
+@frozen
+class Beside(Network):
+    """A network that does something else while it is built."""
+
+    name = "beside"
+    act: Callable[[], None]
+
+    def build(self, domain: Domain) -> Leaf:
+        self.act()
+        return Odd(domain)
+
+
+@final
+@frozen
+class Fails(Network):
+    """A network that cannot be built."""
+
+    name = "fails"
+
+    def build(self, domain: Domain) -> Leaf:
+        raise ValueError("no")
+
+
+def _main(network: Network) -> Recipe:
+    return Train(task=Normal(), denoiser=network, options=TrainOptions(duration="1it", batch=4))
+
+
 # Cores
+
+MANY = _main(OddNetwork())
 
 
 def test_hyperthreads_of_one_core_count_once(cores: Any) -> None:
     cores(0, 1, 2, 0, 1, 2)
-    assert physical_cores() == 3
+    assert default_threads(MANY) == 3
 
 
 def test_a_core_that_the_process_may_not_use_does_not_count(cores: Any) -> None:
     cores(0, 1, 2, 3, usable={0, 3})
-    assert physical_cores() == 2
+    assert default_threads(MANY) == 2
 
 
 @pytest.mark.parametrize(("limit", "count"), [("250000 100000", 2), ("50000 100000", 1), ("max 100000", 4), ("?", 4)])
 def test_the_limit_of_the_control_group_holds(cores: Any, limit: str, count: int) -> None:
     cores(0, 1, 2, 3, limit=limit)
-    assert physical_cores() == count
+    assert default_threads(MANY) == count
 
 
 def test_where_the_cores_cannot_be_told_processors_count(
@@ -77,9 +141,9 @@ def test_where_the_cores_cannot_be_told_processors_count(
     cores(0, 0, 0, 0)
     monkeypatch.setattr(threads, "TOPOLOGY", tmp_path / "nowhere")
     monkeypatch.setattr(threads, "CPU_LIMIT", tmp_path / "nowhere")
-    assert physical_cores() == 4
+    assert default_threads(MANY) == 4
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    assert physical_cores() == 4
+    assert default_threads(MANY) == 4
 
 
 # Sizes
@@ -98,95 +162,45 @@ def _networks() -> list[Train]:
     return recipes
 
 
-def test_installed_networks_are_counted_right() -> None:
+def test_installed_networks_are_counted_right_and_no_random_number_is_drawn(
+    cores: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cores(0, 1)
     recipes = _networks()
     assert {recipe.denoiser.name for recipe in recipes} >= {"toy-net", "tree-mlp"}
     for recipe in recipes:
+        count = sum(parameter.numel() for parameter in recipe.build().parameters())
         state = torch.random.get_rng_state()
-        count = num_parameters(recipe)
-        assert count == sum(parameter.numel() for parameter in recipe.build().parameters()), recipe
+        for few, number in ((count, 2), (count + 1, 1)):
+            monkeypatch.setattr(threads, "FEW_PARAMETERS", few)
+            assert default_threads(recipe) == number, recipe
         assert torch.equal(state, torch.random.get_rng_state())
 
 
-class Odd(Leaf):
-    """A layer that it shares, a table that all networks share, and a look at its own weights."""
-
-    table: Tensor | None = None
-
-    def __init__(self, domain: Domain, *, looks: bool) -> None:
-        super().__init__(space=domain.space)
-        self.layer = nn.Linear(1000, 1000)
-        self.same = nn.Linear(1000, 1000)
-        self.same.weight = self.layer.weight
-        if Odd.table is None:
-            Odd.table = torch.arange(3.0)
-        self.size = float(self.layer.weight.sum()) if looks else 0.0
-
-    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
-        return x
+def test_weights_that_are_shared_count_once_and_a_layer_that_is_kept_is_real(
+    cores: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cores(0, 1)
+    kept_layer.cache_clear()
+    count = 1_000_000 + 2 * 1000 + 6
+    for few, number in ((count, 2), (count + 1, 1)):
+        monkeypatch.setattr(threads, "FEW_PARAMETERS", few)
+        assert default_threads(MANY) == number
+    assert not any(parameter.is_meta for parameter in MANY.build().parameters())
 
 
-@final
-@frozen
-class OddNetwork(Network):
-    """An odd network."""
-
-    name = "odd"
-    looks: bool = False
-
-    def build(self, domain: Domain) -> Leaf:
-        return Odd(domain, looks=self.looks)
-
-
-@final
-@frozen
-class Fails(Network):
-    """A network that cannot be built."""
-
-    name = "fails"
-
-    def build(self, domain: Domain) -> Leaf:
-        raise ValueError("no")
-
-
-def _main(network: Network) -> Recipe:
-    return Train(task=Normal(), denoiser=network, options=TrainOptions(duration="1it", batch=4))
-
-
-@pytest.mark.parametrize("looks", [False, True])
-def test_shared_weights_count_once_and_what_is_kept_for_later_is_real(*, looks: bool) -> None:
-    Odd.table = None
-    assert num_parameters(_main(OddNetwork(looks))) == 1_000_000 + 2 * 1000
-    assert Odd.table is not None
-    assert Odd.table.device.type == "cpu"
-    assert not nn.Linear(2, 2).weight.is_meta
-
-
-def test_weights_are_neither_kept_nor_initialised(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(tensor: Tensor, *args: object, **options: object) -> Tensor:
-        assert tensor.is_meta
-        return tensor
-
-    monkeypatch.setattr(nn.init, "kaiming_uniform_", refuse)
-    assert num_parameters(_main(OddNetwork())) == 1_002_000
+def test_layers_of_another_thread_are_real_while_parameters_are_counted(cores: Any) -> None:
+    cores(0, 1)
+    beside: list[nn.Module] = []
+    with ThreadPoolExecutor(1) as pool:
+        network = Beside(lambda: beside.append(pool.submit(nn.Linear, 2, 2).result()))
+        default_threads(_main(network))
+    assert [layer.weight.is_meta for layer in beside] == [False]
 
 
 def test_a_network_that_cannot_be_built_has_one_thread_and_preflight_says_why(cores: Any) -> None:
     cores(0, 1)
-    assert num_parameters(_main(Fails())) is None
-    assert threads.default_threads(_main(Fails())) == 1
-
-
-def test_what_code_of_ones_own_keeps_is_real(tmp_path: Path) -> None:
-    file = tmp_path / "own.py"
-    file.write_text(
-        "import torch\nfrom guideplug import wrap\nKEPT = torch.nn.Linear(2, 2)\n\n"
-        "def build(domain):\n"
-        "    assert not KEPT.weight.is_meta\n"
-        "    return wrap(torch.nn.Linear(2, 2), domain.space.shape, predicts='denoised')\n"
-    )
-    config = resolved(denoiser=f'python("{file}:build")')
-    assert num_parameters(config.main) == 6
+    assert default_threads(_main(Fails())) == 1
 
 
 # The rule
@@ -209,11 +223,17 @@ def test_the_load_decides_nothing(cores: Any, monkeypatch: pytest.MonkeyPatch) -
         assert [resolved(denoiser=network).threads for network in (SMALL, LARGE)] == [1, 2]
 
 
-def test_a_number_that_is_named_wins_and_nothing_is_counted(cores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_that_is_named_wins_and_nothing_is_built(cores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cores(0, 1)
-    monkeypatch.setattr(threads, "num_parameters", lambda recipe: pytest.fail("counted"))
+    monkeypatch.setattr(Train, "build", lambda recipe: pytest.fail("built"))
     assert resolved(denoiser=LARGE, threads=7).threads == 7
     assert resolved(("threads", "5"), denoiser=SMALL, threads=7).threads == 5
+
+
+def test_on_one_core_nothing_is_built(cores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cores(0, 0)
+    monkeypatch.setattr(Train, "build", lambda recipe: pytest.fail("built"))
+    assert resolved(denoiser=LARGE).threads == 1
 
 
 def test_a_file_keeps_its_number_on_another_machine(cores: Any, tmp_path: Path) -> None:
@@ -249,8 +269,12 @@ def test_trials_of_a_study_have_the_threads_of_the_largest_network(cores: Any) -
     [
         (0.4, 2, None),
         (1.0, 1, None),
-        (1.0, 2, "a load of 1 on 2 processors, and 2 threads of this run need"),
-        (2.6, 1, "a load of 3 on 2 processors, and this run needs one"),
+        (
+            1.0,
+            2,
+            "note: about 1 other busy process on 2 processors: measured seconds will be longer than alone; a new run",
+        ),
+        (2.6, 1, "note: about 3 other busy processes on 2 processors: measured seconds will be longer than alone"),
     ],
 )
 def test_a_busy_machine_is_told(
@@ -259,7 +283,7 @@ def test_a_busy_machine_is_told(
     cores(0, 1)
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0), raising=False)
     line = busy_note(count)
-    assert (line is None) if note is None else (line is not None and note in line and "\n" not in line)
+    assert (line is None) if note is None else (line is not None and line.startswith(note) and "\n" not in line)
 
 
 def test_a_machine_that_tells_no_load_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
