@@ -28,9 +28,10 @@ def executor_of(options: Mapping[str, Any], registry: Registry) -> Executor:
     if expression is None:
         return Processes(jobs) if jobs is not None and jobs > 1 else Serial()
     if jobs is not None:
+        long = f"processes({jobs})" if jobs > 1 else "serial"
         raise UsageError(
             f"--jobs {jobs} is given beside --executor {shell_quote(expression)}: it stands for "
-            f"--executor 'processes({jobs})'; give one or the other"
+            f"--executor {shell_quote(long)}; give one or the other"
         )
     executor: Executor = Reader(registry).expression(expression, Executor, "executor")
     return executor

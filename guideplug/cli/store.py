@@ -31,15 +31,19 @@ def list_store(as_json: bool) -> None:
         if "damage" in data:
             click.echo(f"{data['identity'][:12]}  damaged: {data['damage']}")
             continue
-        seconds = f"{data['seconds']:.1f} s" if data["seconds"] is not None else "-"
-        iterations = f"{data['iterations']} iterations" if data["iterations"] is not None else "-"
-        line = (
-            f"{data['identity'][:12]}  {data['recipe']} of {data['task'] or '-'} with {data['denoiser'] or '-'}, seed "
-            f"{data['seed']}, {iterations}, {seconds}, {data['bytes'] / 1024:.0f} KiB, {data['made']}"
-        )
-        click.echo(visible(line))
+        click.echo(visible(f"{data['identity'][:12]}  {_described(data)}"))
     for folder in store.partial():
         click.echo(f"{folder.name[:12]}  unfinished training")
+
+
+def _described(data: Mapping[str, Any]) -> str:
+    """An entry in words, without what its record does not have."""
+    forms = {
+        "recipe": "{}", "task": " of {}", "denoiser": " with {}", "seed": ", seed {}", "iterations": ", {} iterations",
+        "seconds": ", {:.1f} s",
+    }  # fmt: skip
+    words = "".join(form.format(data[key]) for key, form in forms.items() if data[key] is not None)
+    return ", ".join([words, f"{data['bytes'] / 1024:.0f} KiB", *([data["made"]] if data["made"] else [])])
 
 
 def _entry_data(entry: Entry | tuple[Path, str]) -> dict[str, Any]:

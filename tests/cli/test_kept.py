@@ -58,6 +58,7 @@ def test_a_comparison_of_before_is_refused_by_the_key_that_is_gone(cli: Any) -> 
     message = cli.error("compare", "--resume", "comparison")
     assert "has the key 'moments', which is gone" in message
     assert "give snapshots, such as snapshots = 100" in message
+    assert "cannot be resumed: give its configuration without the key to a new comparison" in message
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """`guideplug store`: listed, verified and pruned."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,14 @@ def test_what_goes_on_from_another_network_is_listed_with_its_base(cli: Any) -> 
     assert " of - " not in lines
     assert " with -" not in lines
     assert f"fine-tune of samples of {whole['train']['task']} with {whole['train']['denoiser']}, seed" in lines
+
+
+def test_what_an_entry_does_not_have_is_left_out(cli: Any) -> None:
+    cli.toy("--guider", "autoguidance", "--model", "weak=snapshot(of=main, at=8it)", "--samples", "4")
+    (line,) = [line for line in cli("store", "list").stdout.splitlines() if "snapshot" in line]
+    assert re.fullmatch(
+        r"\w{12}  snapshot of toy\(labels=false\) with toy-net\(width=8\), \d+ KiB, \d{4}-\d\d-\d\d \d\d:\d\d", line
+    ), line
 
 
 def test_a_store_is_listed_verified_and_pruned(cli: Any) -> None:

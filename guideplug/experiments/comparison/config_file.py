@@ -78,7 +78,8 @@ def read_grid(path: Path) -> GridFile:
     if "moments" in raw:
         raise ConfigError(
             f"configuration {path} has the key 'moments', which is gone: {CURVE} of the snapshots are measured for the "
-            "curves; leave it out, and give snapshots, such as snapshots = 100"
+            "curves; leave it out in a file of your own, and give snapshots, such as snapshots = 100; a folder that "
+            "has it cannot be resumed: give its configuration without the key to a new comparison"
         )
     for key in ("guider", "selector", "seed"):
         if key in raw:

@@ -19,6 +19,7 @@ import attrs
 from guideplug.config import NONE, Duration, expand_ranges, rewrite_inner, short
 from guideplug.errors import ConfigError, RecipeError, UsageError, nearest
 from guideplug.experiments.comparison.result import BUDGETS
+from guideplug.experiments.lengths import check_lengths
 from guideplug.experiments.networks import Networks
 from guideplug.recipe import MainRecipe, Recipe
 from guideplug.registry.registry import Registry
@@ -192,6 +193,8 @@ def resolve_grid(request: GridRequest, registry: Registry) -> Grid:
     steps = main.options.steps
     if steps is None:
         raise ConfigError(f"duration is {main.options.duration}: a comparison counts iterations; give 4096it, say")
+    for config in configs.values():
+        check_lengths(config.recipes)
     settled = attrs.evolve(
         request,
         run=attrs.evolve(request.run, values={**threads, **request.run.values}),

@@ -10,6 +10,7 @@ import attrs
 
 from guideplug.config import short
 from guideplug.errors import ConfigError, GuideplugError, RecipeError
+from guideplug.experiments.lengths import check_lengths
 from guideplug.experiments.networks import Networks
 from guideplug.registry.registry import Registry
 from guideplug.run.preflight import preflight
@@ -134,6 +135,7 @@ def _resolved(study: Study, trial: Trial, registry: Registry, common: Mapping[st
         if roles and not roles & config.recipes.keys():
             known = ", ".join(sorted(config.recipes))
             raise RecipeError(f"options are set of {' and '.join(sorted(roles))}, and its roles are {known}")
+        check_lengths(config.recipes)
         return config
 
 
