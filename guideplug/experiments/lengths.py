@@ -19,7 +19,7 @@ def check_lengths(recipes: Mapping[str, Recipe]) -> None:
         RecipeError: a recipe, or one inside it, is open-ended; its role and its duration.
     """
     for role, recipe in recipes.items():
-        for part in walk(recipe, Recipe):  # type: ignore[type-abstract]
+        for part in walk(recipe, Recipe):
             if part.open_ended:
                 where = "" if part is recipe else f" a {part.name} recipe inside it has"
                 raise RecipeError(
