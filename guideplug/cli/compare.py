@@ -177,7 +177,9 @@ def _new_folder(grid: Grid, out: str | None) -> Path:
 
 
 def _same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    for key, old, new in differences({**before, "observers": []}, {**now, "observers": []}):
+    """Refuse to resume another comparison; observers and plugin files may differ, the code of plugins is compared."""
+    free: dict[str, Any] = {"observers": [], "plugins": []}
+    for key, old, new in differences({**before, **free}, {**now, **free}):
         raise UsageError(
             f"--resume {folder}: {key} was {old} and is {new} now; leave it out, or start a new comparison"
         )

@@ -41,15 +41,14 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     """``guideplug study``."""
     guard(options, expression)
     resume = None if options["resume"] is None else Path(options["resume"])
-    if resume is not None and (expression is not None or any(options[key] for key in ("out", "sets", "plugins"))):
-        raise UsageError(
-            "--resume names the folder, whose study goes on as it is: leave out STUDY, --set, --plugin and --out"
-        )
-    plugins = plugin_files([], options["plugins"])
+    if resume is not None and (expression is not None or any(options[key] for key in ("out", "sets"))):
+        raise UsageError("--resume names the folder, whose study goes on as it is: leave out STUDY, --set and --out")
+    written: list[str] = []
     common: dict[str, Any] = {}
     if resume is not None:
-        expression, common, plugins = _read(resume)
+        expression, common, written = _read(resume)
         no_links(resume)
+    plugins = plugin_files(written, options["plugins"])
     registry = Registry.installed(plugins)
     if expression is None:
         _list(registry, as_json=options["as_json"])

@@ -18,6 +18,7 @@ from guideplug.files.atomic import whole_file
 TOY = Path(__file__).with_name("toy.py")
 GUIDEPLUG = (sys.executable, "-c", "from guideplug.cli import main; main()")
 SMALL = ("--plugin", TOY, "--device", "cpu")
+NOTING = ("--plugin", Path(__file__).with_name("noting.py"), "--executor", "noting")
 WEIGHTS = "weights(task=toy, guiders=[autoguidance(weight=1.5:2.5:0.5)], seeds=[0, 1, 2])"
 
 
@@ -177,9 +178,15 @@ def test_trials_of_another_run_are_refused_before_any_work(cli: Any) -> None:
     assert not Path("w/trials/1.json").exists()
 
 
-def test_plugins_are_those_that_the_study_began_with(cli: Any) -> None:
+def test_it_goes_on_where_a_local_executor_runs_its_jobs(cli: Any) -> None:
     cli("study", "toy-widths", *SMALL, "--out", "w")
-    assert "leave out STUDY, --set, --plugin" in cli.error("study", "--resume", "w", "--plugin", TOY)
+    before, config = trials("w"), Path("w/study.toml").read_text()
+    Path("w/trials/1.json").unlink()
+    kept = Path("w/trials/0.json").stat().st_mtime_ns
+    cli("study", "--resume", "w", *NOTING)
+    assert Path("jobs.txt").read_text().split("\n") == ["trial 1, width 16", ""]
+    assert Path("w/trials/0.json").stat().st_mtime_ns == kept
+    assert (trials("w"), Path("w/study.toml").read_text()) == (before, config)
 
 
 def test_sampling_that_diverges_is_a_finding(cli: Any) -> None:

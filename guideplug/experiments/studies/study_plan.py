@@ -115,8 +115,11 @@ def _names_threads(trial: Trial) -> bool:
 
 
 def fingerprint(config: RunConfig) -> str:
-    """A hash of all that decides a trial's result but the device: configuration, networks, and their code."""
-    table = {key: value for key, value in to_table(config).items() if key != "device"}
+    """A hash of all that decides a trial's result but the device: configuration, networks, and their code.
+
+    Plugin files are in it by the code that decides, wherever they are.
+    """
+    table = {key: value for key, value in to_table(config).items() if key not in ("device", "plugins")}
     networks = {role: identity(recipe) for role, recipe in config.recipes.items()}
     code = code_behind((config.task, config.guider, config.sampler))
     text = json.dumps([table, networks, code], sort_keys=True, default=str)
