@@ -57,7 +57,7 @@ def test_its_trials_are_what_runs_give(cli: Any) -> None:
     assert float(found["distance"]) == measured["guided"]["distance"]
     (plain,) = [row for row in trials("w") if row["seed"] == "1" and row["guider"] == "none"]
     assert float(plain["distance"]) == measured["unguided"]["distance"]
-    assert float(found["outputs per sample"]) == 2 * float(plain["outputs a sample"])
+    assert float(found["outputs per sample"]) == 2 * float(plain["outputs per sample"])
 
 
 def test_guides_may_have_seeds_of_their_own(cli: Any) -> None:
