@@ -112,12 +112,14 @@ def test_a_circle_is_seen() -> None:
     assert circle_in({**edges, "three": set()}) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wing", WINGS, ids=lambda path: path.name)
 def test_the_files_of_a_wing_import_in_no_circle(wing: Path) -> None:
     assert len(file_edges(wing)) > 1
     assert not (circle := circle_in(file_edges(wing))), f"a circle of imports: {circle}"
 
 
+@pytest.mark.slow
 def test_the_files_of_the_package_import_in_no_circle() -> None:
     assert not (circle := circle_in(file_edges())), f"a circle of imports: {circle}"
 
@@ -135,6 +137,7 @@ def test_rooms_import_only_from_rooms_before_them() -> None:
             assert ROOMS.index(other) < ROOMS.index(room), f"{room} imports {other}, a room after it"
 
 
+@pytest.mark.slow
 def test_imports_for_types_are_those_listed() -> None:
     found = {room: used for room, used in edges(types=True).items() if room != "__init__"}
     assert found == ONLY_FOR_TYPES

@@ -194,6 +194,7 @@ def test_on_the_tree(shop: StoreBuilder, guider: str, selector: str, sampler: st
     run(shop, "tree", guider, selector, sampler)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "guider"), ON_OTHERS)
 def test_on_other_tasks(shop: StoreBuilder, task: str, guider: str) -> None:
     """Every guider with labels and with images; selectors and samplers take turns."""
@@ -204,6 +205,7 @@ def test_on_other_tasks(shop: StoreBuilder, task: str, guider: str) -> None:
 WALKS = ["heun(num_steps=5)", "heun(num_steps=5, churn=3)", "euler(num_steps=4)"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "guider"), [*itertools.product(["tree"], ON_THE_TREE[1:]), *ON_OTHERS])
 def test_what_is_predicted_of_a_trajectory_is_what_it_calls(task: str, guider: str) -> None:
     """Untrained networks are as good as trained ones here."""
@@ -221,6 +223,7 @@ def test_what_is_predicted_of_a_trajectory_is_what_it_calls(task: str, guider: s
         assert dict(counts.counts) == planned(config, point, batches=1, samples=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("selector", SELECTORS[1:])
 def test_every_selector_on_digits(shop: StoreBuilder, selector: str) -> None:
     run(shop, "digits", "none", selector, SAMPLERS[0])

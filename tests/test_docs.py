@@ -65,6 +65,7 @@ def pages_with_python() -> list[Any]:
     return [pytest.param(path, marks=slow.get(name, ()), id=name) for name, path in pages]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", pages_with_python())
 def test_python_blocks_run(path: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     program = ["import torch", "torch.set_num_threads(1)", "space = {'__name__': 'docs'}"]

@@ -130,6 +130,7 @@ def depth(text: str) -> int:
 TREES = st.recursive(leaves(), wrapped, max_leaves=10).filter(lambda tree: depth(tree[0]) <= 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", few(CONDITIONS[1:], "embedding"))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(tree=TREES, sigma=LEVELS)

@@ -33,6 +33,7 @@ def test_an_old_name_is_not_public(old: str, new: str) -> None:
     assert new in guideplug.__all__
 
 
+@pytest.mark.slow
 def test_a_module_that_imports_an_old_name_is_told_where(tmp_path: Path) -> None:
     (tmp_path / "theirs.py").write_text("from guideplug import Selector\nfrom guideplug import Draw\n")
     command = [sys.executable, "-W", "default::DeprecationWarning", "-c", "import theirs"]

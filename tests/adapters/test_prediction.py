@@ -106,6 +106,7 @@ def assert_close(value, expected, tolerance=1e-7):
     torch.testing.assert_close(value, expected, rtol=0, atol=tolerance * scale)
 
 
+@pytest.mark.slow
 @by_case
 @laws
 @given(share=st.floats(0, 1), kind_of_condition=st.sampled_from(CONDITIONS), seed=st.integers(0, 99))
@@ -129,6 +130,7 @@ def heun(**options):
     return cls(num_steps=48, sigma_min=0.03, sigma_max=9.0, **options)
 
 
+@pytest.mark.slow
 @by_case
 def test_trajectories_end_where_the_closed_form_says(kind, path):
     oracle = GaussianDenoiser(0.3, 0.7)
@@ -138,6 +140,7 @@ def test_trajectories_end_where_the_closed_form_says(kind, path):
     torch.testing.assert_close(end, oracle.end_point(x, 9.0), rtol=0, atol=5e-3)
 
 
+@pytest.mark.slow
 @by_case
 @laws
 @given(weight=st.floats(-2, 6), share=st.floats(0, 1))
@@ -176,6 +179,7 @@ class NoCopies(TorchDispatchMode):
         return function(*arguments, **keywords)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
 def test_a_trajectory_waits_for_nothing_on_the_device(path):
     """On the meta device, which has no values, whatever looks at one fails; and so does what was left on the CPU."""

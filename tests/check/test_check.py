@@ -80,6 +80,7 @@ def known(kind: str, shape: tuple[int, ...] = SHAPE) -> Known:
     return Known(network, predicts, schedule, *denoiser.examples(), CLASSES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_wrong_way_is_flagged_and_cured_and_the_right_one_is_not(kind: str) -> None:
     tried = 0

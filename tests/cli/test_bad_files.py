@@ -64,6 +64,7 @@ def trained(cli: Any) -> Path:
     return Path("first/denoisers/main.safetensors").resolve()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["missing", "folder", "truncated", "empty", "pickle", "text", "names", "shape", "nan"])
 def test_a_checkpoint_that_cannot_be_used(cli: Any, trained: Path, how: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.safetensors"

@@ -123,6 +123,7 @@ def test_resume_with_another_torch_says_so(cli: Any, trained: Path) -> None:
     assert said.startswith("note: the run began with torch 1.0, and this is ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "command"),
     [

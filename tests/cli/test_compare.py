@@ -53,6 +53,7 @@ def test_it_leaves_tables_values_and_figures(first: Path) -> None:
     assert text.count("| autoguidance with toy-half |") == 3 + 3 * 2  # three budgets, and its differences to two others
 
 
+@pytest.mark.slow
 def test_budgets_choose_among_all_snapshots_and_curves_are_measured_at_eight(cli: Any) -> None:
     """Half of the examples of a step: 40 steps of it are as many examples as 20 without."""
     dense = (*SMALL[: SMALL.index("--snapshots")], "--seeds", "0,1", "--no-curves")
@@ -65,6 +66,7 @@ def test_budgets_choose_among_all_snapshots_and_curves_are_measured_at_eight(cli
     assert {row["step"] for row in numbers("curves")["rows"]} == {5, 10, 15, 20, 25, 30, 35, 40}
 
 
+@pytest.mark.slow
 def test_what_it_measures_is_what_a_run_measures(cli: Any, first: Path) -> None:
     run = cli.json(
         "run", "--plugin", TOY, "--task", "toy", "--device", "cpu", "--set", "threads=1", "--seed", "1",
@@ -80,6 +82,7 @@ def test_what_it_measures_is_what_a_run_measures(cli: Any, first: Path) -> None:
     assert "main" in run["found"]  # and trained once for both
 
 
+@pytest.mark.slow
 def test_earlier_snapshots_are_shorter_trainings_under_a_constant_learning_rate(cli: Any, first: Path) -> None:
     run = cli.json(
         "run", "--plugin", TOY, "--task", "toy", "--device", "cpu", "--set", "threads=1", "--duration", "20it"
@@ -92,6 +95,7 @@ def test_earlier_snapshots_are_shorter_trainings_under_a_constant_learning_rate(
     assert row["metrics"] == run["arms"]["unguided"]
 
 
+@pytest.mark.slow
 def test_examples_are_counted(first: Path) -> None:
     trainings = {(row["selector"], row["seed"], row["step"]): row for row in numbers("first")["trainings"]}
     assert trainings["none", 0, 20] | {} == {
@@ -103,12 +107,14 @@ def test_examples_are_counted(first: Path) -> None:
     assert {(row["selector"], row["step"]) for row in chosen} == {("none", 20), ("toy-half", 40)}
 
 
+@pytest.mark.slow
 def test_two_processes_change_no_number(cli: Any, first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUIDEPLUG_STORE", str(cli.store) + "-other")
     cli("compare", *SMALL, *ARMS, "--out", "second", "--jobs", "2")
     assert numbers("second") == numbers("first")
 
 
+@pytest.mark.slow
 def test_a_killed_one_goes_on(cli: Any, first: Path) -> None:
     command = [sys.executable, "-c", "from guideplug.cli import main; main()", "compare", *map(str, SMALL), *ARMS]
     environment = {**os.environ, "GUIDEPLUG_STORE": str(cli.store) + "-other", "TOY_PAUSE": "0.01"}
@@ -129,6 +135,7 @@ def test_a_killed_one_goes_on(cli: Any, first: Path) -> None:
     assert {name: Path("second/cells", name).stat().st_mtime_ns for name in stamps} == stamps
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_it_at_once_and_says_how_to_go_on(cli: Any) -> None:
     command = [sys.executable, "-c", "from guideplug.cli import main; main()", "compare", *map(str, SMALL), *ARMS]
     environment = {**os.environ, "GUIDEPLUG_STORE": str(cli.store), "TOY_PAUSE": "0.05"}
@@ -147,12 +154,14 @@ def test_ctrl_c_stops_it_at_once_and_says_how_to_go_on(cli: Any) -> None:
     cli("compare", "--resume", "run")
 
 
+@pytest.mark.slow
 def test_its_configuration_repeats_it(cli: Any, first: Path) -> None:
     cli("compare", "first/compare.toml", "--out", "second")
     assert tomllib.loads(Path("second/compare.toml").read_text()) == tomllib.loads((first / "compare.toml").read_text())
     assert numbers("second") == numbers("first")
 
 
+@pytest.mark.slow
 def test_one_reference_for_all_seeds(cli: Any) -> None:
     told = cli("compare", *SMALL, *ARMS, "--set", "models.weak.seed=5", "--no-curves", "--out", "run").stdout
     examples = told.index("At equal examples, 1,280 examples back-propagated; 2 seeds")
@@ -180,6 +189,7 @@ FAILING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", FAILING)
 def test_arms_that_fail_end_several_processes_as_they_end_one(
     cli: Any, monkeypatch: pytest.MonkeyPatch, which: str
@@ -199,6 +209,7 @@ def test_arms_that_fail_end_several_processes_as_they_end_one(
     assert which == "every arm" or said[0] == said[1]
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_told_in_one_line_and_resumed(cli: Any) -> None:
     process = subprocess.Popen(
         [*GUIDEPLUG, "compare", *map(str, SMALL), *ARMS, "--out", "run", "--jobs", "2"],
@@ -226,6 +237,7 @@ REFERENCES = {
 """Of each: iterations without selection like those of the main training, iterations of its own, what nobody knows."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", REFERENCES)
 def test_what_a_reference_cost_that_is_no_training(cli: Any, which: str) -> None:
     recipe, shared, own, unknown = REFERENCES[which]
@@ -255,6 +267,7 @@ def test_what_a_reference_cost_that_is_no_training(cli: Any, which: str) -> None
     assert ends[jest]["seconds"] == pytest.approx(40 * found["costs"][jest]["on"]["seconds"])
 
 
+@pytest.mark.slow
 def test_it_says_what_selection_costs(first: Path) -> None:
     phases = json.loads((first / "compare.json").read_text())["phases"]
     assert sum(phases["toy-half"][name] for name in ("data", "score", "select", "learn")) == pytest.approx(1)
@@ -263,12 +276,14 @@ def test_it_says_what_selection_costs(first: Path) -> None:
     assert "## What selection costs" in (first / "tables.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_schedule_that_needs_the_end_is_told(cli: Any) -> None:
     found = cli.json("compare", *SMALL, *ARMS, "--set", "train.schedule=cosine", "--no-curves", "--out", "run")
     assert found["needs_end"] == "cosine"
     assert any("cosine, needs the end" in line and "equal examples" in line for line in found["words"])
 
 
+@pytest.mark.slow
 def test_prices_that_cannot_be_read(cli: Any, first: Path) -> None:
     path = first / "costs.json"
     path.write_text('{"none": {"iteration": 1.0}}')
@@ -282,6 +297,7 @@ def test_prices_that_cannot_be_read(cli: Any, first: Path) -> None:
     assert "remove it and resume" in line
 
 
+@pytest.mark.slow
 def test_a_guide_that_is_a_snapshot_of_the_main_network(cli: Any) -> None:
     """Kept, or combined of stored averages: at each moment it is none of a later one, as a shorter run has it."""
     for weak in ("at=10it", "ema=0.1"):
@@ -351,6 +367,7 @@ def test_a_mistake_is_answered_in_one_line(cli: Any, mistake: str) -> None:
     assert cli.files() == set()
 
 
+@pytest.mark.slow
 def test_another_configuration_is_not_resumed(cli: Any, first: Path) -> None:
     assert "seeds was [0, 1] and is [0, 1, 2] now" in cli.error("compare", "--resume", "first", "--seeds", "0,1,2")
 

@@ -53,6 +53,7 @@ def tables(text: str) -> list[str]:
     return [line for line in text.splitlines() if line[:1] in "┏┃┡│└"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("guiders", "selectors"), [(32, 1), (8, 4), (1, 32), (2, 2), (1, 1)])
 def test_tables_fit_and_leave_no_arm_and_no_metric_out(guiders: int, selectors: int, capsys: Any) -> None:
     found = comparison(guiders, selectors)

@@ -44,6 +44,7 @@ def test_the_samples_of_a_run_get_the_runs_values(cli: Any, evaluate: Any) -> No
     assert set(found["differences"]) == {"distance", "balance"}
 
 
+@pytest.mark.slow
 def test_the_values_of_a_tree_that_need_the_noise_are_those_of_the_run(cli: Any) -> None:
     options = ("--task", "tree", "--device", "cpu")
     small = ("--denoiser", "tree-mlp(hidden=4)", "--duration", "3it", "--batch", "64", "--samples", "64")
@@ -65,6 +66,7 @@ def write(name: str, **arrays: Any) -> str:
 FINE = CENTRES.repeat(2, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "said"),
     [

@@ -152,6 +152,7 @@ def test_it_prints_what_was_written_and_what_to_do_next(cli: Any) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_next_commands_fit_the_kind_and_the_place(kind: str, cli: Any) -> None:
     place = cli.cwd / "some where"

@@ -44,6 +44,7 @@ def test_an_earlier_run_is_read_and_sampled_without_it(cli: Any, library: str) -
     cli(*again, "--out", "again")
 
 
+@pytest.mark.slow
 def test_it_is_listed_with_what_to_install(cli: Any, library: str) -> None:
     needs = f"needs {library}: pip install 'guideplug-{library}[{library}]'"
     (line,) = [line for line in cli("plugins", "list").stdout.splitlines() if line.startswith(f"{library} ")]

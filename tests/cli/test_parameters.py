@@ -133,6 +133,7 @@ def test_none_where_it_may_be_given(cli, called, path, command, one, text) -> No
     assert values[one.name] == {"once": "none", "arms": ("none",), "together": ()}[one.times]
 
 
+@pytest.mark.slow
 @each([(path, command, one) for path, command, one in NONE if path[0] in ("run", "compare")])
 def test_a_command_carries_on_with_none(cli, path, command, one) -> None:
     small = ("--plugin", TOY, "--task", "toy", "--device", "cpu", "--dry-run")

@@ -94,6 +94,7 @@ def test_the_tree_leaves_a_whole_run_folder(cli: Any) -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.slow
 def test_the_digits_run_with_classes_from_one_network(cli: Any) -> None:
     found = cli.json(
         "run", "--task", "digits", "--guider", "cfg(weight=2)", "--duration", "3it", "--batch", "16",
@@ -109,6 +110,7 @@ def test_the_digits_run_with_classes_from_one_network(cli: Any) -> None:
     assert Path(found["figure"]).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_cfg_on_the_labelled_tree_needs_one_network(cli: Any) -> None:
     task = "tree(classes=both, labels=true)"
     found = cli.json("run", "--task", task, "--guider", "cfg", *TINY, "--device", "cpu", "--out", "out")
@@ -164,6 +166,7 @@ def test_networks_are_found_again_and_fresh_trains_anew(cli: Any) -> None:
     assert same_samples("one", "three")
 
 
+@pytest.mark.slow
 def test_another_option_of_the_training_is_another_network(cli: Any) -> None:
     cli.toy("--out", "one")
     for number, change in enumerate(("train.lr=0.02", "train.ema=[0.1]", "denoiser.width=9", "seed=1", "batch=65")):
@@ -249,6 +252,7 @@ def test_examples_are_those_back_propagated(cli: Any) -> None:
     assert found["examples"] == {"seen": 640, "scored": 640, "backpropagated": 320}
 
 
+@pytest.mark.slow
 def test_a_time_limit_is_kept_as_what_it_reached(cli: Any) -> None:
     cli.toy(*GUIDED, "--duration", "0.3s", "--out", "one")
     config = tomllib.loads(Path("one/config.toml").read_text())
@@ -394,6 +398,7 @@ def test_a_plugin_given_anew_comes_beside_those_of_the_configuration(cli: Any, t
     assert read("two/metrics.json")["evaluations"]["guided"]["weak"]["calls"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "how", "error"),
     [
@@ -451,6 +456,7 @@ def test_a_guider_by_a_gradient_says_what_it_took_and_rests_on(cli):
     assert len(record["content"]) == 16
 
 
+@pytest.mark.slow
 def test_a_run_on_a_busy_machine_says_so_in_no_file(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cli.toy("--out", "quiet")
     monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 0.0, 0.0))

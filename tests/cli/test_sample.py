@@ -54,6 +54,7 @@ def test_another_seed_is_other_noise_for_the_same_network(cli: Any, first: Path)
     assert config["sample_seed"] == 9
 
 
+@pytest.mark.slow
 def test_another_sampler(cli: Any, first: Path) -> None:
     found = cli.json("sample", "first", "--sampler", "heun(num_steps=2)", "--out", "second")
     assert found["evaluations"]["guided"]["weak"]["calls"] == 3

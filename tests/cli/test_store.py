@@ -59,6 +59,7 @@ def test_a_store_is_listed_verified_and_pruned(cli: Any) -> None:
     assert entries(cli) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["weights", "record", "gone"])
 def test_a_damaged_entry_is_found_refused_and_pruned(cli: Any, how: str) -> None:
     cli.toy("--out", "one")

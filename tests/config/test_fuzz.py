@@ -113,6 +113,7 @@ SOUP = st.integers(0, 2**62).map(soup)
 TEXTS = mutated(VALID) | SOUP | st.text(max_size=60)
 
 
+@pytest.mark.slow
 @fuzzed(0.6)
 @given(TEXTS, st.sampled_from(KINDS))
 def test_any_expression_is_answered(text: str, kind: Any) -> None:
@@ -182,6 +183,7 @@ def encoded(table: dict[str, Any]) -> bytes:
         return b"task = 1"
 
 
+@pytest.mark.slow
 @fuzzed(0.1)
 @given(table=TABLES)
 def test_any_table_is_answered(table: dict[str, Any], file: Path) -> None:

@@ -191,6 +191,7 @@ def _table(value: Any) -> Any:
     return format_value(value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", _classes(), ids=lambda cls: f"{cls.kind}-{cls.name}")
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())

@@ -123,6 +123,7 @@ def test_a_guided_trajectory_does_not_wait(kind, options):
     assert torch.isfinite(ends[-1]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CONDITIONS)
 def test_a_guided_trajectory_on_a_device_copies_nothing(kind):
     ends = walk(guided_by_everything(kind), kind, heun(), "meta")

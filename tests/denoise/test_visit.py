@@ -71,6 +71,7 @@ def a_method(module):
 AROUND = {"network": compiled, "in place": in_place, "forward": its_forward, "method": a_method}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warm", [True, False], ids=["after a plain call", "first of all"])
 @pytest.mark.parametrize(("how", "prefix"), [*itertools.product(AROUND, [""]), ("network", "_orig_mod.")])
 def test_a_view_inside_a_compiled_network_is_refused(network, how, prefix, warm):

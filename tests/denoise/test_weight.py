@@ -60,6 +60,7 @@ def test_polynomials_have_the_value_of_the_arithmetic_on_floats(pair):
     assert at(value) == pytest.approx(expected, rel=1e-9, abs=1e-9 * 4**8)
 
 
+@pytest.mark.slow
 @laws
 @given(EXPRESSIONS, EXPRESSIONS, EXPRESSIONS)
 def test_polynomials_form_a_commutative_ring(first, second, third):

@@ -23,6 +23,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(nursery: Nursery, name
     assert kills >= points
 
 
+@pytest.mark.slow
 def test_the_moments_lie_in_every_phase(run: Moments) -> None:
     phases = {
         "make out", "rename to config.toml", "event train", "step of weak", "step of main",

@@ -116,6 +116,7 @@ def test_every_job_is_run_by_processes_that_are_kept(tmp_path: Path) -> None:
     assert sum(max(v["calls"] for v in values.values() if v["process"] == one) for one in processes) == len(NUMBERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["diverge", "end_unasked"])
 def test_when_one_fails_the_others_save_and_leave(tmp_path: Path, what: str) -> None:
     with pytest.raises(DivergenceError, match="a diverged"):
@@ -127,6 +128,7 @@ def test_when_one_fails_the_others_save_and_leave(tmp_path: Path, what: str) -> 
             os.kill(int(path.name.partition("-")[2]), 0)
 
 
+@pytest.mark.slow
 def test_one_that_does_not_leave_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guideplug.executors.processes.PATIENCE", 0.3)
     with pytest.raises(DivergenceError):
@@ -136,6 +138,7 @@ def test_one_that_does_not_leave_is_killed(tmp_path: Path, monkeypatch: pytest.M
         os.kill(int(began.name.partition("-")[2]), 0)
 
 
+@pytest.mark.slow
 def test_a_bug_keeps_its_traceback(tmp_path: Path) -> None:
     with pytest.raises(KeyError) as caught:
         gather(tmp_path, "bug")
@@ -147,17 +150,20 @@ def test_a_killed_process_is_told(tmp_path: Path) -> None:
         gather(tmp_path, "killed")
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no worker"):
         gather(tmp_path, "answer", make=refuse)
 
 
+@pytest.mark.slow
 def test_who_asks_may_be_asked_to_stop(tmp_path: Path) -> None:
     with pytest.raises(Interrupted) as caught:
         gather(tmp_path, "asked")
     assert caught.value.exit_code == 143
 
 
+@pytest.mark.slow
 def test_a_value_that_cannot_be_sent_is_an_error_of_its_job(tmp_path: Path) -> None:
     pool = Processes(1).open(WorkerSource(None, Worker, (tmp_path,)))
     try:
@@ -170,6 +176,7 @@ def test_a_value_that_cannot_be_sent_is_an_error_of_its_job(tmp_path: Path) -> N
         pool.shutdown()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_between_jobs_is_replaced(tmp_path: Path) -> None:
     pool = Processes(1).open(WorkerSource(None, Worker, (tmp_path,)))
     try:
@@ -186,6 +193,7 @@ def test_a_process_that_dies_between_jobs_is_replaced(tmp_path: Path) -> None:
         pool.shutdown()
 
 
+@pytest.mark.slow
 def test_who_is_cancelled_and_shut_down_is_asked_once_and_saves(tmp_path: Path) -> None:
     pool = Processes(1).open(WorkerSource(None, Worker, (tmp_path,)))
     pool.submit(Job("job 1", "diverge", (1,)))  # works until it is stopped, and then saves

@@ -40,6 +40,7 @@ def test_along_a_line_the_sliced_distance_is_that_of_sorted_numbers(seed: int, r
     assert wasserstein(a, b) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**31), width=st.integers(2, 5))
 def test_the_sliced_distance_of_a_shift_is_its_mean_over_directions(seed: int, width: int) -> None:

@@ -201,6 +201,7 @@ def test_endless_data_have_no_real_examples_to_add_to() -> None:
 # Wanted shares
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("group", [0, "right"])
 @pytest.mark.parametrize("count", [None, 10, 200])

@@ -54,6 +54,7 @@ def opened(browser: Any, pages: dict[str, Path]) -> Iterator[Callable[..., Any]]
     assert [one for one in wrong if not one.startswith("data:")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_loads_alone_and_fits(kind: str, opened: Any) -> None:
     for width in (1280, 390):

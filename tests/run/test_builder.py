@@ -138,6 +138,7 @@ print(identity(t.MAIN), log.count("train"), t.equal(t.weights(module), t.trained
 """
 
 
+@pytest.mark.slow
 def test_two_processes_that_want_one_network_train_it_once(store: Store) -> None:
     identity(MAIN)  # reads every source file, which takes a moment
     command = [sys.executable, "-c", SCRIPT, str(store.root), str(Path(__file__).parent)]

@@ -48,6 +48,7 @@ def files(store: Store, recipe: Train | FineTune) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("snapshot-*")}
 
 
+@pytest.mark.slow
 def test_a_length_chosen_afterwards_is_the_average_kept_at_it(store: Store, tmp_path: Path) -> None:
     """Of a real training; measured: 6e-6 and less from the average itself, where the kept lengths are .14 apart."""
     log = Log()

@@ -63,6 +63,7 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_the_call_has_the_bits_and_the_files_of_the_command(capfd: pytest.CaptureFixture[str]) -> None:
     guider = "autoguidance(weight=2.0)"
     command(
@@ -192,6 +193,7 @@ def test_a_failure_of_the_run_keeps_the_folder(monkeypatch: pytest.MonkeyPatch) 
 # Interrupted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", ["step 2", "sample 3", "measure 2"])
 def test_ctrl_c_is_a_keyboard_interrupt_and_the_folder_is_resumed(
     event: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -273,6 +275,7 @@ def test_progress_where_it_is_wanted_and_listeners(capsys: pytest.CaptureFixture
     assert listener.closed == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statements",
     few([

@@ -144,6 +144,7 @@ def test_a_guide_that_is_the_network():
     assert "the guide answers as the network does" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1.0, 0.1, 0.5, 2.0])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_start_at_another_level(task, factor, monkeypatch):

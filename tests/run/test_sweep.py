@@ -142,6 +142,7 @@ def test_the_page_of_an_older_run_is_worked_out_with_what_is_installed(folder: P
     assert "cannot be worked out with what is installed" in Path("without.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_page_of_a_strangers_run_runs_none_of_its_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUIDEPLUG_TRUSTED", str(folder / "trusted"))
     guideplug("run", "--task", "tree", "--duration", "1it", "--samples", "8", "--batch", "8", "--out", "run")

@@ -96,6 +96,7 @@ def test_a_hostile_file_is_refused_in_one_line(name: str, ask: Any, work: Path) 
     assert len(line) < 2000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STORES)
 def test_a_hostile_entry_of_the_store_is_told_and_passed_over(name: str, ask: Any, work: Path) -> None:
     found = asked(ask, work, STORES[name], name)

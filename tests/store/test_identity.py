@@ -146,6 +146,7 @@ KINDS_OF_RECIPES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS_OF_RECIPES)
 def test_every_field_changes_it(recipes: Mapping[str, Recipe], name: str) -> None:
     recipe = recipes[name]

@@ -273,6 +273,7 @@ def test_the_lock_is_exclusive_and_ends_with_its_block(store: Store) -> None:
     assert _tried(path) == "free"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(store_module.fcntl is None, reason="no flock here")
 def test_the_lock_is_freed_when_its_holder_is_killed(store: Store) -> None:
     command = [sys.executable, "-c", HOLDER, str(store.root), A]

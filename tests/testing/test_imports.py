@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from defects import broken
 
@@ -10,6 +11,7 @@ from guideplug.testing.imports import IMPORT, imported
 torch.set_num_threads(1)
 
 
+@pytest.mark.slow
 def test_what_an_import_costs(tmp_path: Path) -> None:
     sources = {
         "light": "import guideplug\n",

@@ -25,6 +25,7 @@ def start(count=5, sigma=5.0):
     return sigma * x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampler",
     [Heun(sigma_max=5.0), Heun(), Heun(num_steps=64, churn=20.0), Heun(churn=10.0, churn_min=0.1, churn_max=2.0),

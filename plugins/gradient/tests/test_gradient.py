@@ -81,6 +81,7 @@ def points(batch=5, seed=0):
 # Laws
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"on": "denoised", "scale": 3.0}, {"scale": 0.0}])
 @pytest.mark.parametrize("function", ["bowl", "label"])
 def test_laws_of_the_classifier(own, function, options):
@@ -88,6 +89,7 @@ def test_laws_of_the_classifier(own, function, options):
     check_guider(lambda: Classifier(f"{own}:{function}", **options), shape=(1, 4, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"noise": 0.0, "scale": 0.5}, {"method": "dps", "noise": 1.0}])
 def test_laws_of_the_posterior(own, tmp_path, options):
     check_guider(lambda: Posterior(saved(tmp_path / "A.npy", [[1, -1]]), (0.3,), **options))

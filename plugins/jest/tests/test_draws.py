@@ -137,6 +137,7 @@ def chunks_expected(gains: list[float], size: int) -> dict[tuple[frozenset[int],
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gains", "size"), [(GAINS, 1), (GAINS[:2], 2), ([1.3], 3), ([0.0, 3.0], 2), ([2.0, -1.0], 2)])
 def test_chunks_are_sequential_draws_without_replacement(gains: list[float], size: int) -> None:
     """The joint distribution of all chunks: also after clocks were carried over to another gain."""
@@ -147,6 +148,7 @@ def test_the_check_above_would_notice_another_gain() -> None:
     assert p_value(Counter(drawn([0.0, 1.7], 2)), chunks_expected([0.0, 1.4], 2)) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalize", [True, False])
 def test_inclusion_agrees_with_gumbel_top_k_of_the_matrix_form(normalize: bool) -> None:
     """The whole selector against the paper's loop: uniform chunk, then Gumbel top-k of the matrix form's logits."""
@@ -248,6 +250,7 @@ def test_importance_does_not_depend_on_where_a_partition_puts_the_others(size: i
     np.testing.assert_array_equal(importance_of(shuffled(), scores, shares), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gains", [[0.0, 1.7, 0.3], [1.2, 2.0]])
 def test_importance_of_chunks_of_one_is_exact_over_every_outcome(gains: list[float]) -> None:
     """The factors follow from the sequence alone: the mean over all sequences by their probabilities is exact."""

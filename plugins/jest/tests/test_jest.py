@@ -27,6 +27,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["learnability", "hard-learner", "easy-reference", "inverted"])
 @pytest.mark.parametrize("normalize", [True, False])
 def test_it_keeps_the_laws_of_selectors(score: str, normalize: bool) -> None:

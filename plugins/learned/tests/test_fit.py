@@ -48,6 +48,7 @@ def by_squares(task: Blob, base: Closed, guide: Closed, t: float, s: float) -> f
     return max(0.0, -along / size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("base", "guide"),
     [(Closed(std=0.8), Closed(std=1.3)), (Closed(mean=0.4), Closed(mean=1.3, std=0.7))],
@@ -80,6 +81,7 @@ def test_the_closed_form_of_the_test_is_that_of_the_particles() -> None:
     assert abs(float(slope.sum())) < 0.03 * abs(float(off.sum()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("beta", "diversity"), [(1.0, 1.0), (2.0, 0.0), (0.5, 1.0), (1.5, 0.5)])
 def test_a_constant_weight_is_found_where_it_is_best(beta: float, diversity: float) -> None:
     """The base is off by .3, the guide by .9: 1.5 times their mean is exact, omega .5, at every level."""
@@ -88,6 +90,7 @@ def test_a_constant_weight_is_found_where_it_is_best(beta: float, diversity: flo
     assert facts["omega"] == pytest.approx(0.5, abs=0.06)
 
 
+@pytest.mark.slow
 def test_a_weight_for_each_label() -> None:
     """Labels move the means apart by different amounts, and what is best is a function of them."""
     task = Blob(labels=True)
@@ -116,6 +119,7 @@ def test_a_weight_for_each_label() -> None:
         assert [at(module, *levels(pair), label) for pair in PAIRS] == pytest.approx([wanted] * 4, abs=0.15)
 
 
+@pytest.mark.slow
 def test_shared_noise_collapses_to_0(monkeypatch: pytest.MonkeyPatch) -> None:
     """With an exact base, by squares of single particles. Not so with independent noise."""
     task = Blob(std=0.5)

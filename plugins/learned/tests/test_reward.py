@@ -132,6 +132,7 @@ class Catalog:
         return [*self.registry.names(kind), *(["coordinate"] if kind == "reward" else [])]
 
 
+@pytest.mark.slow
 def test_a_reward_by_its_name_is_that_of_a_plugin(tmp_path: Path) -> None:
     fit = small(Closed(0.4), Closed(0.0), Blob(0.5), iterations=150)
     reader = Reader(Catalog())

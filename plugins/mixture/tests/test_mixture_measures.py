@@ -35,6 +35,7 @@ def test_exact_transport_is_the_distance_of_shifted_copies() -> None:
     assert found["wasserstein"] == pytest.approx(0.5, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_gaussian_metrics_know_a_shift_and_a_collapse() -> None:
     task = Gaussian()
     good = true(task, 2048)

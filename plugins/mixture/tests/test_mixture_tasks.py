@@ -34,6 +34,7 @@ def read(text: str) -> Task:
     return Reader(REGISTRY).expression(text, Task)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS, ids=short)
 def test_the_laws_of_tasks_and_networks(task: Task) -> None:
     check_task(task)

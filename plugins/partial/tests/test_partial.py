@@ -15,6 +15,7 @@ from guideplug_unbiased import Unbiased
 INNER = JEST(filter_ratio=0.5, num_chunks=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "selector",
     [

@@ -222,6 +222,7 @@ def test_a_rare_class_has_a_row_on_both_sides(tmp_path: Path) -> None:
     assert np.bincount(table.train_labels).tolist() == [36, 1]
 
 
+@pytest.mark.slow
 def test_pyarrow_and_optimal_transport_are_imported_when_they_are_used() -> None:
     code = "import sys, guideplug_points; print([name for name in ('pyarrow', 'ot') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

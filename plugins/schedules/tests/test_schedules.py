@@ -133,6 +133,7 @@ def test_at_each_level_it_is_the_number_there(text, schedule):
         torch.testing.assert_close(rows, number, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", GUIDERS)
 def test_guiders_with_schedules_keep_the_laws_of_guiders(text):
     check_guider(lambda **changed: evolve(read(text.format("ramp(1, 3)")), **changed))

@@ -69,6 +69,7 @@ def test_every_shape_is_here():
     assert offered == {name.partition(" ")[0] for name in SHAPES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inner", ["autoguidance", "cfg"])
 def test_laws_on_images(template, inner):
     def models(kind):

@@ -55,6 +55,7 @@ def true_values() -> dict[str, float | None]:
 # METHODS: 99.35 % and 98.76 % of true samples, E log p = 1.375; the tolerances are 4 standard errors of 8,192 samples.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "tolerance"),
     [

@@ -25,6 +25,7 @@ def expression(text: str) -> Selector:
     return Reader(Registry.installed()).expression(text, Selector)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inner", [Random(), JEST(), JEST(first="scored"), Early(JEST()), Unbiased(JEST())])
 def test_it_keeps_the_laws_of_selectors(inner: Selector) -> None:
     check_selector(Unbiased(inner))

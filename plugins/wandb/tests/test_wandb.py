@@ -83,6 +83,7 @@ def follow(folder: Path, *, first: int = 0, last: int = 4, resumed: bool = False
     listener.close()
 
 
+@pytest.mark.slow
 def test_its_laws() -> None:
     check_observer(WeightsAndBiases())
 

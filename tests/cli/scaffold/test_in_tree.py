@@ -17,7 +17,7 @@ from guideplug.cli.scaffold import KINDS, LIKE, Kind, find_checkout, write_in_tr
 from guideplug.cli.scaffold.in_tree import PAGES
 from guideplug.errors import UsageError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COPIED = ("pyproject.toml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs", "tests/test_boundaries.py")
 VARIANTS: list[tuple[Kind, str | None]] = [(kind, like) for kind in KINDS for like in (None, *LIKE.get(kind, ()))]
 

@@ -66,6 +66,7 @@ def test_all_snapshots_of_a_training_are_kept_in_one_pass(tmp_path: Path, steps:
     assert len(steps) == 8
 
 
+@pytest.mark.slow
 def test_more_snapshots_wanted_later_cost_one_more_pass(tmp_path: Path, steps: list[int]) -> None:
     carried_out(Weak(("snapshot(of=base, at=4it)",)), tmp_path / "first")
     steps.clear()

@@ -147,6 +147,7 @@ def test_a_row(row: Row, tmp_path: Path, unread: Callable[[Path], str], rings: M
     assert (hashed(package) == plain) is (row.network == SAME)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [
     "train/training.py", "train/ema.py", "rng/streams.py", "denoise/algebra.py", "run/builder.py", "run/making.py",
     "config/duration.py",
@@ -173,6 +174,7 @@ def test_the_documentation_has_the_rows() -> None:
     assert rows == [(row.change, row.network) for row in ROWS]
 
 
+@pytest.mark.slow
 def test_the_core_is_remembered_under_the_bytes_that_it_is_of(tmp_path: Path, unread: Callable[[Path], str]) -> None:
     package = tmp_path / "guideplug"
     shutil.copytree(CORE, package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -71,6 +71,7 @@ def reworded(text: str) -> str:
     return '"""Other words, of all."""\n\n\n# a comment\n' + "\n".join(lines) + "\n\n\n# the end\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
 def test_words_and_layout_decide_nothing(plugin: Plugin, tmp_path: Path) -> None:
     package = copied(plugin, tmp_path)
@@ -82,6 +83,7 @@ def test_words_and_layout_decide_nothing(plugin: Plugin, tmp_path: Path) -> None
     assert reach(plugin, package) == plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
 def test_a_number_decides_where_it_is_reached_and_nowhere_else(plugin: Plugin, tmp_path: Path) -> None:
     """The first number of each definition, in turn."""
@@ -142,6 +144,7 @@ def test_what_a_task_shows_decides_nothing(cls: type[Task], tmp_path: Path) -> N
     assert reach(plugin, package) == plain
 
 
+@pytest.mark.slow
 def test_editing_a_metric_decides_nothing(tmp_path: Path) -> None:
     """Every metric that is offered, and those of tasks."""
     metrics = {type(one) for cls in TASKS for one in cls().metrics()} | set(REGISTRY.classes(Metric))  # type: ignore[type-abstract]
@@ -169,6 +172,7 @@ def test_editing_a_metric_decides_nothing(tmp_path: Path) -> None:
 # What runs counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "guider", "selector"),
     [
