@@ -124,6 +124,7 @@ def test_a_figure_that_cannot_be_drawn(cli: Any, figure: str, said: str) -> None
     assert said in cli.error("evaluate", "a.npy", "--plugin", TOY, "--task", "toy", "--figure", figure)
 
 
+@pytest.mark.slow
 def test_digits_with_and_without_their_classes(cli: Any) -> None:
     from guideplug_digits.images import load_split
 

@@ -27,6 +27,7 @@ def measured(command: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "what"), few([(STUDY, "trial"), (COMPARISON, "cell")], (STUDY, "trial")), ids=["study", "compare"]
 )

@@ -300,6 +300,7 @@ RECIPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "selector"), [*((what, "none") for what in RECIPES), ("earlier", "toy-half"), ("further", "toy-half")]
 )

@@ -47,6 +47,7 @@ def test_a_log_that_is_not_whole_is_noticed() -> None:
             check_log(bad)
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_only_made_may_be_used(place: Place, run: Moments) -> None:
     """Killed before its first file is there: nothing can be resumed, and nothing is in the way."""
     at = run.names.index("before rename to config.toml") + 1

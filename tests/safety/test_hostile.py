@@ -85,6 +85,7 @@ def asked(ask: Any, work: Path, make: Callable[[Path], list[str]], name: str) ->
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", hostile.CASES)
 def test_a_hostile_file_is_refused_in_one_line(name: str, ask: Any, work: Path) -> None:
     make, says = hostile.CASES[name]

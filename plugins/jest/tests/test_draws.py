@@ -221,6 +221,7 @@ def estimates(scores: np.ndarray, gains: list[float], size: int, features: np.nd
 MANY = [([0.0, 2.0, 3.0], 3), ([1.0, 1.5], 4), ([2.0, 2.0], 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gains", "size"),
     [([0.0, 1.5, 0.7], 2), *(pytest.param(*case, marks=pytest.mark.slow) for case in MANY), ([1.0], 5)],

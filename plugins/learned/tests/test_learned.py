@@ -305,6 +305,7 @@ def test_what_cannot_be_run_is_refused_in_one_line_before_any_training(
     assert len(done.output.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_run_fits_keeps_finds_and_loads_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUIDEPLUG_STORE", str(tmp_path / "store"))
     common = ["--task", "tree", "--denoiser", "tree-mlp(hidden=4)", "--duration", "2it", "--batch", "64"]

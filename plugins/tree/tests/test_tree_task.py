@@ -34,6 +34,7 @@ COUNT = 8192
 TASKS = [Tree(), Tree("B"), Tree("both"), Tree("both", labels=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_it_keeps_the_laws_of_tasks_and_networks(task: Tree) -> None:
     check_task(task)

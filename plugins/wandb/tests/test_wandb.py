@@ -88,6 +88,7 @@ def test_its_laws() -> None:
     check_observer(WeightsAndBiases())
 
 
+@pytest.mark.slow
 def test_a_run_and_one_that_goes_on_are_one_run(tmp_path: Path, home: Path) -> None:
     folder = tmp_path / "trees"
     hooks = sys.excepthook, sys.exit

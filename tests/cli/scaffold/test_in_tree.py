@@ -54,6 +54,7 @@ def test_it_is_as_ruff_would_have_it(checkout: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_it_passes_strict_type_checks(checkout: Path, tmp_path: Path) -> None:
     sources = [str(path) for path in sorted(checkout.glob("plugins/*/src"))]
     done = subprocess.run(
@@ -63,6 +64,7 @@ def test_it_passes_strict_type_checks(checkout: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "like"), VARIANTS)
 def test_the_plugins_of_the_repository_are_alike(
     kind: Kind, like: str | None, checkout: Path, monkeypatch: pytest.MonkeyPatch
