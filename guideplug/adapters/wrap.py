@@ -192,8 +192,8 @@ def _name(network: Network) -> str:
 def _arguments(x_t: Tensor, time: Tensor, condition: Condition) -> str:
     """The arguments of a network as text: ``x_t (4, 2) float32, time (4,) float32, condition (4,) int64``."""
     parts = {f"{name}=" if name else "condition ": part for name, part in parts_of(condition).items()}
-    given = {"x_t ": x_t, "time ": time, **parts}
-    return ", ".join(f"{name}{tuple(part.shape)} {str(part.dtype)[6:]}" for name, part in given.items())
+    arguments = {"x_t ": x_t, "time ": time, **parts}
+    return ", ".join(f"{name}{tuple(part.shape)} {str(part.dtype)[6:]}" for name, part in arguments.items())
 
 
 def _tensor_of(output: object, network: Network) -> Tensor:
