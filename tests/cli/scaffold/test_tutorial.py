@@ -69,4 +69,4 @@ def test_its_wheel_is_installed_and_used(coarse: Path, tmp_path: Path) -> None:
     said = carried_out(tmp_path, "-c", USED, path=site)
     assert "guider coarse, from guideplug-coarse 0.1.0" in said
     assert "low (float, data units; default 0.05): highest level that is not guided" in said
-    assert "D(x) = (1 + [sigma > 0.1]) main(x) - [sigma > 0.1] weak(x)" in said
+    assert "D(x) = main(x) + [sigma > 0.1] (main(x) - weak(x))" in said
