@@ -1,4 +1,4 @@
-"""Layers that preserve the magnitude of activations (Karras et al. 2024, arXiv:2312.02696, section 2 and appendix B).
+"""Layers that preserve the magnitude of activations (Karras et al. 2024, arXiv:2312.02696, appendix B).
 
 If the inputs of a layer have unit variance, its outputs have it too: weights are of unit norm per output feature,
 sums and concatenations are rescaled, and the nonlinearity is divided by its gain. Equations are the paper's.
@@ -17,7 +17,7 @@ SILU_GAIN = 0.596
 
 
 def mean_square_one(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """The tensor divided by the root mean square over ``dims``, computed in float32 at least; equation 30.
+    """The tensor divided by the root mean square over ``dims``, computed in float32 at least.
 
     Args:
         x: (*).

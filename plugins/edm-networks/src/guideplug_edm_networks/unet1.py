@@ -36,7 +36,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, inputs) in, (B, outputs) out."""
-        return functional.linear(x, self.weight, self.bias)
+        return functional.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
 
 class Conv(nn.Module):
@@ -74,7 +74,7 @@ class Conv(nn.Module):
         """x (B, inputs, H, W) in, (B, outputs, H', W') out: resampled, then convolved."""
         if self.resample_filter is not None:
             x = self.resampled(x, (self.resample_filter.shape[-1] - 1) // 2)
-        return self.with_bias(x if self.weight is None else functional.conv2d(x, self.weight, padding=self.padding))
+        return self.with_bias(x if self.weight is None else functional.conv2d(x, self.weight.to(x.dtype), padding=self.padding))
 
     def resampled(self, x: Tensor, padding: int) -> Tensor:
         """x (B, C, H, W) filtered, at half or twice the side."""
@@ -86,7 +86,7 @@ class Conv(nn.Module):
 
     def with_bias(self, x: Tensor) -> Tensor:
         """x with the bias of its channels."""
-        return x if self.bias is None else x + self.bias[:, None, None]
+        return x if self.bias is None else x + self.bias.to(x.dtype)[:, None, None]
 
 
 class FusedDown(Conv):
@@ -97,14 +97,18 @@ class FusedDown(Conv):
         assert self.resample_filter is not None
         assert self.weight is not None
         padding = self.padding + (self.resample_filter.shape[-1] - 1) // 2
-        return self.with_bias(self.resampled(functional.conv2d(x, self.weight, padding=padding), 0))
+        return self.with_bias(self.resampled(functional.conv2d(x, self.weight.to(x.dtype), padding=padding), 0))
 
 
 class GroupNorm(nn.GroupNorm):
     """Groups of at least four channels, at most 32 groups."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(min(32, channels // 4), channels, eps=EPSILON)
+        super().__init__(max(1, min(32, channels // 4)), channels, eps=EPSILON)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, channels, H, W) in and out."""
+        return functional.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
 class UNetBlock(nn.Module):
