@@ -29,7 +29,7 @@ def import_command(file: str, out: str | None, options: Mapping[str, Any]) -> No
         if there.exists():
             raise UsageError(f"{there} is there already: give another OUT, or remove it")
     registry = Registry.installed(options["plugins"])
-    imported = import_checkpoint(path, place, options["key"], registry.classes(Network))  # type: ignore[type-abstract]
+    imported = import_checkpoint(path, place, options["key"], registry.classes(Network))
     if options["as_json"]:
         click.echo(json.dumps({"file": str(imported.path), **asdict(imported.sheet)}, indent=1))
         return

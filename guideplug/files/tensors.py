@@ -73,8 +73,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
         raise CheckpointError(
-            f"checkpoint {path} is not a whole safetensors file ({_first_line(error)}): pickles are not read, since "
-            "they can execute code; convert one with safetensors.torch.save_file(state_dict, path)"
+            f"checkpoint {path} is not a whole safetensors file ({_first_line(error)}): copy it again; checkpoints of "
+            "torch and snapshots of EDM are read too, by their content"
         ) from None
 
 

@@ -16,7 +16,7 @@ from guideplug.denoise import NoiseDomain, Space
 from guideplug.errors import CheckpointError
 from guideplug.files.checkpoints.pickled_network import PickledNetwork
 from guideplug.files.checkpoints.reading import chosen, read_checkpoint
-from guideplug.files.checkpoints.sheet import Sheet, beside, latents, read_sheet, write_sheet
+from guideplug.files.checkpoints.sheet import Sheet, beside, latents, write_sheet
 from guideplug.files.reading import file_digest
 from guideplug.files.tensors import known_prefix, write_tensors
 from guideplug.task import Network
@@ -138,6 +138,6 @@ def fits(tensors: Mapping[str, Tensor], network: Network, domain: NoiseDomain) -
         expected = tuple(own[name.removeprefix(prefix)].shape)
         if tuple(tensor.shape) != expected:
             raise ValueError(
-                f"its arguments do not fit its weights: {name!r} has shape {tuple(tensor.shape)}, and {expected} by the "
-                "arguments"
+                f"its arguments do not fit its weights: {name!r} has shape {tuple(tensor.shape)}, and {expected} by "
+                "the arguments"
             )

@@ -26,8 +26,8 @@ __all__ = ["Load"]
 class Load(Recipe):
     """Read weights from a checkpoint. Nothing in the file is executed; its bytes are part of the identity.
 
-    A sheet beside the file, as `guideplug import` writes it, says what the network denoises: its preconditioning is then
-    its own, also for a task of another standard deviation.
+    A sheet beside the file, as `guideplug import` writes it, says what the network denoises: its preconditioning is
+    then its own, also for a task of another standard deviation.
     """
 
     name = "load"
@@ -53,8 +53,8 @@ class Load(Recipe):
         labels = self.task.num_labels
         if own.space.shape != self.task.space.shape or (own.num_labels and labels and own.num_labels != labels):
             raise CheckpointError(
-                f"checkpoint {self.path} is of {_samples(own)} by its sheet, and the samples here are {_samples(self.task)}: "
-                "give a network of the same data"
+                f"checkpoint {self.path} is of {_samples(own)} by its sheet, and the samples here are "
+                f"{_samples(self.task)}: give a network of the same data"
             )
         return own
 

@@ -185,7 +185,7 @@ def _is_path(text: str) -> bool:
 
 
 def _architecture_beside(path: str, reader: Reader, default: Network) -> Network:
-    """The architecture of a file of weights: that of its sheet, of the run that wrote it, or of the snapshot that it is.
+    """The architecture of a file of weights: of its sheet, of the run that wrote it, or of the snapshot that it is.
 
     Raises:
         CheckpointError: the file names a class that no installed plugin builds.

@@ -1,8 +1,8 @@
 """Which of a checkpoint's contents is the network: the layouts of Lightning, accelerate and common training loops.
 
-A checkpoint is a tree of mappings. A network's weights are a mapping of names to tensors; its key is the path to it, with
-dots, such as ``state_dict`` or ``ema``. A mapping that holds two networks under prefixes, as a Lightning module with an average does, has
-keys for these too: ``state_dict.ema_model``.
+A checkpoint is a tree of mappings. The weights of a network are a mapping of names to tensors; its key is the path to
+it, with dots, such as ``state_dict`` or ``ema``. A mapping with two networks under prefixes, such as a Lightning
+module with an average, has keys for these too: ``state_dict.ema_model``.
 """
 
 from collections.abc import Iterator, Mapping

@@ -87,7 +87,7 @@ def _modules(module: Record) -> Iterator[tuple[str, Record]]:
 def _tensors(module: Record, prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
     if depth > MOST_DEPTH:
         raise ValueError(f"its modules nest more than {MOST_DEPTH} deep")
-    own = {}
+    own: dict[Any, Any] = {}
     unsaved = module.state.get("_non_persistent_buffers_set") or set()
     for kind in ("_parameters", "_buffers"):
         tensors = module.state.get(kind) or {}

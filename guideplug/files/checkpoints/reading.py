@@ -18,11 +18,11 @@ import torch
 from attrs import field, frozen
 from torch import Tensor, nn
 
+from guideplug.errors import CheckpointError
+from guideplug.files.atomic import check_unchanged
 from guideplug.files.checkpoints.layouts import choose, networks_in
 from guideplug.files.checkpoints.pickled import Array, read_pickle
 from guideplug.files.checkpoints.pickled_network import PickledNetwork, is_module, pickled_network
-from guideplug.errors import CheckpointError
-from guideplug.files.atomic import check_unchanged
 from guideplug.files.reading import open_file, read_json_file
 from guideplug.files.tensors import read_tensors
 
@@ -129,8 +129,8 @@ def _torch(path: Path) -> Checkpoint:
         named = REFUSED.search(str(error))
         if named is not None and (name := named[1] or named[2]):
             raise CheckpointError(
-                f"checkpoint {path} holds an object of {name}, which would run code: where it was made, write its weights alone, "
-                "torch.save(network.state_dict(), FILE), and give that file"
+                f"checkpoint {path} holds an object of {name}, which would run code: where it was made, write its "
+                "weights alone, torch.save(network.state_dict(), FILE), and give that file"
             ) from None
         raise CheckpointError(
             f"checkpoint {path} is damaged, or no file of torch ({_line(error)}): copy it again"
@@ -154,8 +154,8 @@ def _pickle(path: Path) -> Checkpoint:
                 raise ValueError("it holds statistics of a reference set, mean and covariance, and no network")
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"checkpoint {path} cannot be read as a snapshot: {getattr(error, 'strerror', None) or error}; snapshots of EDM and "
-            "EDM2 are read, and files of safetensors or of torch.save(network.state_dict(), FILE)"
+            f"checkpoint {path} cannot be read as a snapshot: {getattr(error, 'strerror', None) or error}; snapshots "
+            "of EDM and EDM2 are read, and files of safetensors or of torch.save(network.state_dict(), FILE)"
         ) from None
     return Checkpoint(path, "pickle", networks_in(tree))
 

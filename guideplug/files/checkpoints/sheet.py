@@ -12,7 +12,7 @@ source         name, SHA-256, layout and key of the file that it was imported fr
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 import numpy as np
 from attrs import asdict, field, frozen
@@ -25,7 +25,7 @@ from guideplug.files.reading import read_json_file
 __all__ = ["Sheet", "beside", "latents", "read_sheet", "write_sheet"]
 
 VERSION: Final = 1
-LEVEL: Final = optional([instance_of(int | float), gt(0)])
+LEVEL: Final[Any] = optional(cast(Any, [instance_of((int, float)), gt(0)]))
 
 
 def _tuple(value: Any) -> Any:
@@ -40,12 +40,12 @@ class Sheet:
     denoiser: str | None = field(validator=optional(instance_of(str)))
     class_name: str | None = field(validator=optional(instance_of(str)))
     shape: tuple[int, ...] | None = field(
-        converter=_tuple, validator=optional(deep_iterable([instance_of(int), ge(1)]))
+        converter=_tuple, validator=optional(cast(Any, deep_iterable([instance_of(int), ge(1)])))
     )
     sigma_data: float | None = field(validator=LEVEL)
     sigma_min: float | None = field(validator=LEVEL)
     sigma_max: float | None = field(validator=LEVEL)
-    num_labels: int | None = field(validator=optional([instance_of(int), ge(1)]))
+    num_labels: int | None = field(validator=optional(cast(Any, [instance_of(int), ge(1)])))
     encoder: Mapping[str, Any] | None = field(validator=optional(instance_of(Mapping)))
     parameters: int = field(validator=instance_of(int))
     source: Mapping[str, Any] = field(validator=instance_of(Mapping))

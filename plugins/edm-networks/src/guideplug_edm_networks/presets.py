@@ -1,8 +1,8 @@
 """The sizes of the published networks, by their published names.
 
-Channels and dropout of EDM2: arXiv:2312.02696, table 6; its networks of ImageNet-512 denoise latents of 4 x 64 x 64, those
-of ImageNet-64 images of 3 x 64 x 64, both with 1,000 classes. EDM: arXiv:2206.00364, table 7; images of 3 x 32 x 32 of
-CIFAR-10, and of 3 x 64 x 64 of FFHQ and AFHQv2.
+Channels and dropout of EDM2: arXiv:2312.02696, table 6; its networks of ImageNet-512 denoise latents of 4 x 64 x 64,
+those of ImageNet-64 images of 3 x 64 x 64, both with 1,000 classes. EDM: arXiv:2206.00364, table 7; images of 3 x 32
+x 32 of CIFAR-10, and of 3 x 64 x 64 of FFHQ and AFHQv2.
 """
 
 from collections.abc import Mapping
