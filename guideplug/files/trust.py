@@ -24,6 +24,7 @@ from platformdirs import user_state_path
 from guideplug.config import parse
 from guideplug.config.tree import Call, ListValue, Literal, Value, Word
 from guideplug.errors import ExpressionError, TrustError
+from guideplug.files.opening import open_own
 from guideplug.files.reading import file_digest, read_text
 
 __all__ = ["FUNCTION", "allow", "guarded", "module_file"]
@@ -161,5 +162,6 @@ def _remember(known: str, digest: str) -> None:
     if known.isprintable():
         with contextlib.suppress(OSError):  # the folder is not writable: consent is needed again
             _list().parent.mkdir(parents=True, exist_ok=True)
-            with _list().open("a") as file:
+            place = Path(os.path.realpath(_list()))  # the user's own, which may be a link of the user's
+            with os.fdopen(open_own(place, os.O_WRONLY | os.O_APPEND), "a") as file:
                 file.write(f"{digest} {known}\n")

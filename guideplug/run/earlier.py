@@ -10,6 +10,7 @@ import torch
 
 from guideplug.config import short
 from guideplug.errors import RunError, UsageError
+from guideplug.files.opening import check_inside, is_there, list_folder, walk_folder
 from guideplug.guide import nested_guiders
 from guideplug.registry.registry import Registry
 from guideplug.run.code import code_of, code_of_plugin
@@ -50,9 +51,13 @@ def no_links(folder: Path) -> None:
     """Refuse to write into a folder that holds links, which may lead outside of it.
 
     Raises:
-        UsageError: the first link.
+        UsageError: the first link, or too many files.
     """
-    for file in folder.rglob("*"):
+    try:
+        files = walk_folder(folder)
+    except ValueError as error:
+        raise UsageError(f"--resume {folder}: {error}, and no folder of results is like that") from None
+    for file in files:
         if file.is_symlink():
             raise UsageError(f"--resume {folder}: {file} is a link, and nothing is written elsewhere: put a copy there")
 
@@ -121,15 +126,15 @@ def request_of_networks(folder: RunFolder, request: Request) -> Request:
         UsageError: the run has no network yet, or the request names what only the run decides.
     """
     status = folder.record().get("status")
-    if not folder.checkpoint("main").is_file():
+    if not is_there(folder.checkpoint("main")):
         raise UsageError(
             f"{folder.path} has no trained network yet (its run is {status}): guideplug run --resume {folder.path}"
         )
     for key in ("task", "denoiser"):
         if key in request.values:
             raise UsageError(f"--{key} is that of the run {folder.path}: leave it out, or leave the folder out")
-    models = {file.stem: str(file) for file in sorted((folder.path / "denoisers").glob("*.safetensors"))}
-    before = read_file(folder.config).values
+    models = {file.stem: str(file) for file in _networks(folder)}
+    before = read_file(folder.config, folder.path).values
     kept = {key: value for key, value in before.items() if key not in ("models", "selector", "observers")}
     plugins = plugin_files(before.get("plugins", []), request.values.get("plugins", ()))
     return attrs.evolve(
@@ -139,6 +144,18 @@ def request_of_networks(folder: RunFolder, request: Request) -> Request:
         spare_models=models,
         spare_guider=before.get("guider"),
     )
+
+
+def _networks(folder: RunFolder) -> list[Path]:
+    """The files of a run's networks."""
+    place = folder.path / "denoisers"
+    try:
+        files = list_folder(place, "*.safetensors", folder.path)
+        for place in files:
+            check_inside(place, folder.path)
+    except ValueError as error:
+        raise UsageError(f"{place} cannot be used: {error}") from None
+    return files
 
 
 def check_networks(run: Resolved, record: Mapping[str, Any], request: Request) -> None:

@@ -20,6 +20,7 @@ from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally, as_arra
 from guideplug.errors import RunError, WriteError
 from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
 from guideplug.files.atomic import at_work_in, cleared, drawn_whole
+from guideplug.files.opening import is_there
 from guideplug.files.tensors import write_tensors
 from guideplug.guide import nested_guiders
 from guideplug.observe import Listener, Observers, RunInfo
@@ -108,7 +109,7 @@ class Experiment:
     def _observed(self, stop: StopToken) -> Outcome:
         """Carry out the run, and record its final status."""
         cleared(self.folder.path, ("denoisers", "figures"))
-        resumed = self.folder.config.is_file()
+        resumed = is_there(self.folder.config)
         if not resumed:
             self.folder.write_text(self.folder.config, to_toml(self.config))
         record = self._record()

@@ -340,23 +340,29 @@ def _split_key(key: str, text: str) -> tuple[tuple[str, str], Value, str]:
         raise ExpressionError(f"--set {key}: {error}") from None
 
 
-def read_file(path: Path) -> ConfigFile:
+def read_file(path: Path, within: Path | None = None) -> ConfigFile:
     """A TOML configuration, or the one in a run folder; its keys are known.
+
+    Args:
+        path: a file that the user names, or a folder.
+        within: the folder that a file belongs to, if the user names that; no link may lead out of it.
 
     Raises:
         ConfigError: it is missing, not TOML, or has an unknown key.
     """
-    return ConfigFile(path, read_toml(path / "config.toml" if path.is_dir() else path, KEYS))
+    if path.is_dir():
+        return ConfigFile(path, read_toml(path / "config.toml", KEYS, path))
+    return ConfigFile(path, read_toml(path, KEYS, within))
 
 
-def read_toml(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+def read_toml(path: Path, keys: Sequence[str], within: Path | None = None) -> dict[str, Any]:
     """The values of a TOML file with known keys; values of table keys must be tables.
 
     Raises:
         ConfigError: it is missing, not TOML, or has an unknown key.
     """
     try:
-        raw = parse_toml(path)
+        raw = parse_toml(path, within)
     except FileNotFoundError:
         raise ConfigError(f"configuration {path} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -9,6 +9,7 @@ import attrs
 from guideplug.config import Reader, parse, rewrite
 from guideplug.config.tree import Call, Value, is_name
 from guideplug.errors import CheckpointError, ExpressionError, RecipeError, UnknownName
+from guideplug.files.opening import is_there
 from guideplug.recipe import MainRecipe, Recipe
 from guideplug.run.folder import read_json
 from guideplug.sample import Sampler
@@ -175,7 +176,7 @@ def _is_path(text: str) -> bool:
     if text.endswith((".safetensors", ".pt", ".pth", ".pkl", ".ckpt", ".bin")):
         return True
     try:
-        return Path(text).exists()
+        return is_there(Path(text))
     except (OSError, ValueError):  # the text is no valid path, so it is an expression
         return False
 
@@ -184,7 +185,7 @@ def _architecture_beside(path: str, reader: Reader, default: Network) -> Network
     """The denoiser written beside a run's checkpoint, if the file is such a checkpoint."""
     beside = Path(path).with_suffix(".json")
     try:
-        if not beside.is_file():
+        if not is_there(beside):
             return default
     except OSError:  # an invalid file name
         return default

@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from guideplug.files.opening import open_file
+
 __all__ = ["Tail"]
 
 ANCHOR = 4096
@@ -25,7 +27,7 @@ class Tail:
     def read(self) -> tuple[list[dict[str, Any]], bool]:
         """The events since the last reading, and whether they are all there are, for the log was cut back."""
         try:
-            with self._path.open("rb") as file:
+            with open_file(self._path, self._path.parent) as file:
                 start = self._offset - len(self._anchor)
                 file.seek(start)
                 data = file.read()
@@ -33,7 +35,7 @@ class Tail:
                 if anew:
                     file.seek(0)
                     data, self._offset, self._anchor = file.read(), 0, b""
-        except OSError:
+        except (OSError, ValueError):
             return [], False  # replaced this very moment, or a file system that lags: next time
         text = data[len(self._anchor) :]
         whole = text[: text.rfind(b"\n") + 1]
