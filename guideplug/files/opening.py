@@ -191,7 +191,7 @@ def _inside(path: Path, folder: Path) -> Path:
 
 def _open_below(folder: Path, path: Path) -> int:
     """A handle on a file of a folder, opened part by part, none of which is a link by now."""
-    root = os.path.realpath(folder)
+    root = Path(os.path.realpath(folder))
     if os.open not in os.supports_dir_fd:  # pragma: no cover - such as Windows
         return os.open(path, os.O_RDONLY | NO_WAIT)
     *folders, name = path.relative_to(root).parts

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,15 @@ LONGEST = 10
 class Children:
     """The warm process, seen from the tests."""
 
-    def __init__(self, folder: Path, warm: list[list[str]]) -> None:
-        own = {"GUIDEPLUG_STORE": str(folder / "store"), "GUIDEPLUG_TRUSTED": str(folder / "trusted")}
-        environment = {**os.environ, **own, "OMP_NUM_THREADS": "1", "HOME": str(folder)}
+    def __init__(self, folder: Path, warm: Sequence[Sequence[str]], around: Path | None = None) -> None:
+        """Start it.
+
+        Args:
+            folder: where it warms up.
+            warm: the commands that it goes through.
+            around: where store, list of trusted code and caches are meanwhile; None for the folder.
+        """
+        environment = {**os.environ, **own(around or folder), "OMP_NUM_THREADS": "1", "HOME": str(around or folder)}
         self._process = subprocess.Popen(
             [sys.executable, __file__, json.dumps(warm)],
             stdin=subprocess.PIPE,
@@ -73,6 +80,15 @@ def command(arguments: list[str]) -> int:
     return 0
 
 
+def own(folder: Path) -> dict[str, str]:
+    """The places of a user, all in one folder, as environment variables."""
+    return {
+        "GUIDEPLUG_STORE": str(folder / "store"),
+        "GUIDEPLUG_TRUSTED": str(folder / "trusted"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
+
+
 def _addresses() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -87,11 +103,7 @@ def _without_capabilities() -> None:
 def _child(folder: str, arguments: list[str], seconds: float) -> None:
     os.chdir(folder)
     outside = Path(folder).parent
-    os.environ |= {
-        "GUIDEPLUG_STORE": str(outside / "store"),
-        "GUIDEPLUG_TRUSTED": str(outside / "trusted"),
-        "XDG_CACHE_HOME": str(outside / "cache"),
-    }
+    os.environ |= own(outside)
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(outside / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     limit = _addresses() + ROOM

@@ -186,10 +186,9 @@ class Matrix:
     """The world and the warm process."""
 
     def __init__(self, root: Path) -> None:
-        (root / "warm" / "here").mkdir(parents=True)
         self.world = World(root)
-        self.ask = Children(root / "warm", [["explain", "autoguidance"], ["store", "verify"]])
-        self.world.make(lambda folder, *command: self.ask(folder, *command, seconds=600))
+        self.ask = Children(*self.world.warm())
+        self.world.made()
         self.names = {
             "ENTRY": self.world.entry,
             "NEW": self.world.new,
@@ -248,7 +247,7 @@ class Matrix:
                 yield "no single line"
             name = place.name[:12] if case.place.startswith("store/") else place.name
             parts = (name, place.parent.name[:12])
-            if not any(part in printed for part in parts):
+            if not any(part in printed for part in parts) and "is finished" not in printed:
                 yield "unnamed"
         changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
         unexpected = [name for name in changed if not self._may_change(case, name, code)]

@@ -7,9 +7,7 @@ store/ trusted cache/   what the environment names
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,34 +30,36 @@ class World:
         self.here, self.outside = self.root / "here", self.root / "outside"
         self.entry = self.new = ""
 
-    def make(self, ask: Callable[..., dict[str, Any]]) -> None:
-        """Make the good files with commands.
-
-        Args:
-            ask: runs a command in a folder.
-        """
+    def warm(self) -> tuple[Path, list[tuple[str, ...]], Path]:
+        """The folder, the commands and the surroundings of `Children`: warming up makes the good files."""
         for folder in (self.here, self.outside):
             folder.mkdir(parents=True)
         shutil.copy(TOY, self.here / "toy.py")
         commands: list[tuple[str, ...]] = [
-            (*RUN, "--out", "run"), (*COMPARE, "--out", "compared"), (*STUDY, "--out", "study"),
+            (*RUN, "--out", "run"),
+            (*COMPARE, "--out", "compared"),
+            (*STUDY, "--out", "study"),
+            (*RUN, "--seed", "5", "--out", "fresh"),
+            ("sample", "run", "--guider", "none", "--samples", "8", "--out", "sampled"),
+            ("evaluate", "run/samples.npz", *SMALL[:2], "--task", "toy"),
+            ("check", "run/denoisers/main.safetensors", *SMALL, "--task", "toy"),
             ("explain", "autoguidance"),
-        ]  # fmt: skip
-        for command in commands:
-            self._do(ask, *command)
-        self._do(ask, *RUN, "--seed", "5", "--out", "fresh")
+            ("cite", "run"),
+            ("watch", "run", "--once"),
+            ("store", "verify"),
+        ]
+        return self.here, commands, self.root
+
+    def made(self) -> None:
+        """Add what no command makes, and keep all as the template."""
         self.entry, self.new = (
             json.loads((self.here / run / "denoisers" / "main.json").read_text())["identity"]
             for run in ("run", "fresh")
         )
-        for folder in (self.here / "fresh", self.root / "store" / self.new):
+        for folder in (self.here / "fresh", self.here / "sampled", self.root / "store" / self.new):
             shutil.rmtree(folder)
         self._more()
         self.root.replace(self.template)
-
-    def _do(self, ask: Callable[..., dict[str, Any]], *command: str) -> None:
-        answer = ask(self.here, *command)
-        assert answer["code"] == 0, (command, answer)
 
     def _more(self) -> None:
         here = self.here
