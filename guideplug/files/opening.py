@@ -194,11 +194,11 @@ def _open_below(folder: Path, path: Path) -> int:
     root = Path(os.path.realpath(folder))
     if os.open not in os.supports_dir_fd:  # pragma: no cover - such as Windows
         return os.open(path, os.O_RDONLY | NO_WAIT)
-    *folders, name = path.relative_to(root).parts
+    *parts, name = path.relative_to(root).parts
     place = os.open(root, FOLDER)
     try:
-        for folder in folders:
-            below = os.open(folder, FOLDER | NO_LINK, dir_fd=place)
+        for part in parts:
+            below = os.open(part, FOLDER | NO_LINK, dir_fd=place)
             os.close(place)
             place = below
         return os.open(name, os.O_RDONLY | NO_WAIT | NO_LINK, dir_fd=place)

@@ -23,7 +23,7 @@ from typing import Any
 import attrs
 from children import Children
 from odd_files import KEEPING, KINDS, MARK, put
-from world import OWN, RUN, SMALL, World
+from world import OWN, RUN, World
 
 MEGABYTES, SECONDS = 400.0, 10.0
 HASHED = 2**24
@@ -47,98 +47,107 @@ def _with(folder: str, *names: str) -> list[str]:
 
 
 TOY = ("--task", "toy", "--plugin", "toy.py")
-SHARED = ("config.toml", "run.json", "events.jsonl", "denoisers", "denoisers/main.safetensors", "denoisers/main.json")
-RUN_FILES = (
-    *SHARED, "metrics.json", "words.json", "samples.npz", "sweep.npz", "checksums.sha256", "figures",
-    "figures/toy.png", "figures/toy.gif", "report.html",
-)  # fmt: skip
-EXPERIMENT = ("events.jsonl", "checksums.sha256", "report.html")
+SAMPLE = ("sample", "run", "--guider", "none", "--samples", "8", "--out", "out")
+NETWORKS = ("denoisers", "denoisers/main.safetensors", "denoisers/main.json")
+LOOKED_AT = ("config.toml", "run.json", "events.jsonl", "figures", "checksums.sha256")
+RESUME, COMPARED, STUDIED = (
+    ("run", "--resume", "unfinished"),
+    ("compare", "--resume", "compared"),
+    ("study", "--resume", "study"),
+)
+JSON = "--json"
 TABLE: list[tuple[list[str], list[tuple[str, ...]]]] = [
+    # A run that has ended
     (
-        _with("run", *RUN_FILES),
-        [
-            ("report", "run"),
-            ("report", "run", "unfinished", "--out", "out.html"),
-            ("cite", "run"),
-            ("watch", "run", "--once"),
-            ("sample", "run", "--guider", "none", "--samples", "8", "--out", "out"),
-            ("evaluate", "run/samples.npz", *TOY),
-            ("check", "run/denoisers/main.safetensors", *TOY),
-            ("explain", "autoguidance", *TOY, "--model", "main=run/denoisers/main.safetensors"),
-            ("run", "--resume", "run"),
-        ],
+        _with(
+            "run",
+            *LOOKED_AT,
+            "metrics.json",
+            "words.json",
+            "sweep.npz",
+            "figures/toy.png",
+            "figures/toy.gif",
+            "report.html",
+        ),
+        [("report", "run")],
     ),
     (
-        _with("unfinished", *SHARED, "metrics.json", "samples.npz", "sweep.npz", "checksums.sha256", "figures"),
+        _with("run", "config.toml", "run.json", "words.json", "figures/toy.png", "report.html"),
+        [("report", "run", "unfinished", "--out", "out.html")],
+    ),
+    (_with("run", "config.toml", "run.json", "checksums.sha256"), [("cite", "run"), ("run", "--resume", "run")]),
+    (_with("run", "config.toml", "events.jsonl"), [("watch", "run", "--once")]),
+    (_with("run", "config.toml", "run.json", "checksums.sha256", *NETWORKS), [SAMPLE]),
+    (_with("run", "samples.npz", "checksums.sha256"), [("evaluate", "run/samples.npz", *TOY)]),
+    (
+        _with("run", "checksums.sha256", *NETWORKS),
         [
-            ("run", "--resume", "unfinished"),
-            ("report", "unfinished"),
-            ("watch", "unfinished", "--once"),
-            ("cite", "unfinished"),
+            ("check", "run/denoisers/main.safetensors", *TOY),
+            ("explain", "autoguidance", *TOY, "--model", "main=run/denoisers/main.safetensors"),
         ],
+    ),
+    # A run that was interrupted
+    (_with("unfinished", *LOOKED_AT, *NETWORKS, "metrics.json", "samples.npz", "sweep.npz", "words.json"), [RESUME]),
+    (_with("unfinished", *LOOKED_AT, "words.json"), [("report", "unfinished")]),
+    (_with("unfinished", "events.jsonl"), [("watch", "unfinished", "--once")]),
+    # A comparison and a study
+    (
+        _with("compared", "compare.toml", "costs.json", "cells", "cells/0-0-8.json", "figures", "figures/distance.png"),
+        [COMPARED],
+    ),
+    (
+        _with("compared", "compare.json", "budgets.png", "tables.md", "events.jsonl", "checksums.sha256"),
+        [COMPARED, (*COMPARED, JSON)],
     ),
     (
         _with(
             "compared",
             "compare.toml",
             "compare.json",
-            "costs.json",
-            "cells",
-            "cells/0-0-8.json",
             "figures",
             "figures/distance.png",
             "budgets.png",
-            "tables.md",
-            *EXPERIMENT,
+            "report.html",
+            "checksums.sha256",
         ),
-        [
-            ("compare", "--resume", "compared"),
-            ("compare", "--resume", "compared", "--json"),
-            ("report", "compared"),
-            ("watch", "compared", "--once"),
-        ],
+        [("report", "compared")],
     ),
+    (_with("compared", "events.jsonl"), [("watch", "compared", "--once")]),
+    (_with("study", "study.toml", "trials", "trials/0.json", "trials/0.npz", "widths.png"), [STUDIED]),
+    (_with("study", "study.json", "events.jsonl", "checksums.sha256"), [STUDIED, (*STUDIED, JSON)]),
     (
-        _with(
-            "study", "study.toml", "study.json", "trials", "trials/0.json", "trials/0.npz", "widths.png", *EXPERIMENT
-        ),
-        [
-            ("study", "--resume", "study"),
-            ("study", "--resume", "study", "--json"),
-            ("report", "study"),
-            ("watch", "study", "--once"),
-        ],
+        _with("study", "study.toml", "study.json", "widths.png", "report.html", "checksums.sha256"),
+        [("report", "study")],
     ),
+    (_with("study", "events.jsonl"), [("watch", "study", "--once")]),
+    # The store
     (
-        [
-            "store/ENTRY",
-            "store/ENTRY/entry.json",
-            "store/ENTRY/weights.safetensors",
-            "store/ENTRY/more.txt",
-            "store/ENTRY.lock",
-            "store/NEW.lock",
-            "store/NEW.partial",
-            "store/NEW.partial/state.safetensors",
-            "store",
-        ],
+        ["store/ENTRY", "store/ENTRY/entry.json", "store/ENTRY/weights.safetensors", "store/ENTRY/more.txt", "store"],
         [
             ("store", "list"),
-            ("store", "list", "--json"),
+            ("store", "list", JSON),
             ("store", "verify"),
             ("store", "prune", "--damaged"),
-            ("store", "prune", "ENTRY"),
-            ("store", "prune", "--partial"),
             (*RUN, "--out", "out"),
+        ],
+    ),
+    (["store/ENTRY", "store/ENTRY.lock"], [("store", "prune", "ENTRY")]),
+    (
+        ["store/NEW.lock", "store/NEW.partial", "store/NEW.partial/state.safetensors"],
+        [
+            ("store", "list"),
+            ("store", "prune", "--partial"),
             (*RUN, "--seed", "5", "--out", "out"),
             (*RUN, "--seed", "5", "--fresh", "--out", "out"),
         ],
     ),
+    # Files that the user names
     (["here/c.toml"], [("run", "c.toml", "--out", "out")]),
     (["here/compare.toml"], [("compare", "compare.toml", "--dry-run")]),
     (["here/toy.py"], [("run", "c.toml", "--out", "out"), ("cite", "run"), ("plugins", "list", "--plugin", "toy.py")]),
     *(
         ([f"here/t.{suffix}"], [("explain", "autoguidance", "--task", f"points('t.{suffix}')")])
-        for suffix in ("csv", "tsv", "npy")
+        for suffix in ("csv", "tsv", "npy", "parquet")
     ),
     (["here/t.npy"], [("check", "run/denoisers/main.safetensors", *TOY, "--examples", "t.npy")]),
     (["here/a.npy", "here/y.npy"], [("explain", "posterior(operator='a.npy', measurement='y.npy')")]),
@@ -148,27 +157,22 @@ TABLE: list[tuple[list[str], list[tuple[str, ...]]]] = [
         [
             ("explain", "autoguidance", *TOY, "--model", "weak=w.safetensors"),
             ("check", "w.safetensors", *TOY),
-            ("run", *SMALL, "--task", "toy", "--model", "main=w.safetensors", "--samples", "8", "--out", "out"),
+            ("sample", *TOY, "--guider", "none", "--model", "main=w.safetensors", "--samples", "8", "--out", "out"),
         ],
     ),
     (
         ["here/mine.py"],
         [
-            ("explain", "autoguidance", *TOY, "--model", "weak=python('mine.py:build')"),
-            ("explain", "classifier('mine.py:build')"),
-        ],
-    ),
-    (
-        ["trusted", "cache/guideplug/NAMES", "cache/guideplug/CORE", "cache/guideplug"],
-        [
-            ("cite", "run"),
-            ("explain", "autoguidance"),
-            ("plugins", "list"),
-            (*RUN, "--out", "out"),
+            ("explain", "autoguidance", *TOY, "--model", "weak=python('./mine.py:build')"),
+            ("explain", "classifier('./mine.py:build')"),
         ],
     ),
     (["here/report.html"], [("report", "run", "unfinished")]),
-    (["here/out"], [("sample", "run", "--guider", "none", "--samples", "8", "--out", "out")]),
+    (["here/out"], [SAMPLE]),
+    # What guideplug keeps for the user
+    (["trusted"], [("cite", "run"), ("cite", "run", "--trust"), (*RUN, "--out", "out")]),
+    (["cache/guideplug/NAMES", "cache/guideplug"], [("explain", "autoguidance"), ("plugins", "list")]),
+    (["cache/guideplug/CORE"], [(*RUN, "--out", "out")]),
 ]
 """Places, and the commands that read them."""
 
