@@ -10,6 +10,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+from pyarrow import parquet
 
 TOY = Path(__file__).parents[1] / "cli" / "toy.py"
 SMALL = ("--plugin", "toy.py", "--device", "cpu")
@@ -72,6 +74,8 @@ class World:
         np.savetxt(here / "t.csv", values, delimiter=",", header="a,b", comments="")
         np.savetxt(here / "t.tsv", values, delimiter="\t", header="a\tb", comments="")
         np.save(here / "t.npy", values)
+        columns = {"a": values[:, 0], "b": values[:, 1]}
+        parquet.write_table(pyarrow.table(columns), here / "t.parquet")
         np.save(here / "a.npy", np.eye(2, dtype=np.float32)[:1])
         np.save(here / "y.npy", values[:1, 0])
         np.savez(here / "s.npz", guided=values)
