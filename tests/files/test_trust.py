@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from guideplug.cli.main import main
 from guideplug.errors import TrustError
-from guideplug.files.trust import allow, guarded, module_file
+from guideplug.files.trust import guarded, module_file
 from guideplug.recipes.python_ref import PythonRef
 from guideplug.run.folder import RunFolder
 
@@ -79,18 +79,19 @@ def test_the_line_names_files_by_any_path_and_modules_by_their_files(
     monkeypatch.setenv("GUIDEPLUG_TRUSTED", str(tmp_path / "trusted"))
     (tmp_path / "inner").mkdir()
     for name in ("one.py", "two.py", "inner/__init__.py", "inner/three.py"):
-        (tmp_path / name).write_text("")
+        (tmp_path / name).write_text(f"name = {name!r}\nf = g = print\n")
     Path("link.py").symlink_to("one.py")
     with guarded(["python('./inner/../one.py:f')", "x.builder", "inner.three:g"], ["two.py"]):
         for place in ("one.py", str(tmp_path / "one.py"), "link.py", "two", "inner/three.py", "inner.three"):
-            allow(place, "this")
-        for place in ("inner", "os", "builtins", "nowhere.py", "no.where"):
+            PythonRef(f"{place}:f", "this").load()
+        (tmp_path / "inner" / "__init__.py").write_text("f = print")
+        for place in ("inner", "os", "builtins"):
             with pytest.raises(TrustError, match="this runs code from"):
-                allow(place, "this")
+                PythonRef(f"{place}:f", "this").load()
     Path("trusted").unlink()
     with guarded([]), pytest.raises(TrustError):
-        allow("one.py", "this")
-    allow("one.py", "this")  # no command: who calls is code
+        PythonRef("one.py:f", "this").load()
+    PythonRef("one.py:f", "this").load()  # no command: who calls is code
 
 
 def test_where_a_module_lies_is_found_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
