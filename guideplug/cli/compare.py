@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import click
+import tomli_w
 from rich.console import Console
 
 from guideplug.cli.commands import observers_given
@@ -35,6 +36,7 @@ from guideplug.experiments.comparison.stored import stored_trainings
 from guideplug.files.atomic import at_work_in, check_unchanged, clear_litter, cleared, whole_file
 from guideplug.observe import RunInfo
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import carried
 from guideplug.run.earlier import differences, no_links
 from guideplug.run.event_scope import event_scope
 from guideplug.run.folder import EventLog, RunFolder
@@ -76,7 +78,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
             _same(before.values, tomllib.loads(text), folder)
         else:
             with whole_file(folder / CONFIG) as target:
-                target.write(text.encode())
+                target.write(tomli_w.dumps(carried(folder, tomllib.loads(text))).encode())
         _go(grid, registry, executor, folder, options, resumed=resume is not None)
 
 

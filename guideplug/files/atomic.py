@@ -41,7 +41,7 @@ __all__ = [
 CHECKSUMS = "checksums.sha256"
 GROWS = ".jsonl"
 MOST_NOTED = 64 * 1024**2
-DEPTH = 3
+DEPTH = 8
 """The number of parent folders in which the list is searched."""
 
 
@@ -184,12 +184,15 @@ def note_checksums(folder: Path) -> None:
     _write(folder, noted)
 
 
-def check_unchanged(path: Path, advice: str = "restore it, or make it anew in another folder") -> None:
+def check_unchanged(
+    path: Path, advice: str = "restore it, or make it anew in another folder", digest: str | None = None
+) -> None:
     """Compare a file with its checksum in the list of its folder; a file without a checksum passes.
 
     Args:
         path: the file.
         advice: the advice in the message.
+        digest: the SHA-256 of its bytes, if they have been read.
 
     Raises:
         DamagedFile: the checksum differs.
@@ -198,7 +201,7 @@ def check_unchanged(path: Path, advice: str = "restore it, or make it anew in an
     if root is None or not path.is_file():
         return
     sums = _noted(root).get(_name(root, path), [])
-    if sums and file_digest(path) not in sums:
+    if sums and (digest or file_digest(path)) not in sums:
         raise DamagedFile(f"{path} is damaged: it is not what was written, going by {CHECKSUMS}; {advice}")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from guideplug.errors import RunError
+from guideplug.files.atomic import check_unchanged
 from guideplug.files.code import Code
 from guideplug.files.modules import Modules
 from guideplug.files.trust import allow
@@ -57,6 +58,7 @@ def code_of_file(path: Path, what: str, *others: Path) -> Code:
         OSError: it, or what it imports from beside it, cannot be read.
         ValueError: a file is no ordinary one, or too large.
         TrustError: in a command, the user has neither named nor trusted it.
+        DamagedFile: a copy in the folder of a run is not what was written.
         RunError: it is another version than this process was started for.
     """
     return _opened((str(path), *map(str, others)), lambda: Code.of_file(path, *others), what)
@@ -90,6 +92,7 @@ def _opened(key: tuple[str, ...], read: Callable[[], Code], what: str) -> Code:
                 f"{path} has changed since this began (its SHA-256 was {_expected[path][:12]}, and is "
                 f"{source.digest[:12]} now): put it back, or start anew"
             )
+        check_unchanged(source.path, digest=source.digest)
         allow(path, source.digest, what, main)
         _versions[path] = source.digest
     return code

@@ -14,7 +14,6 @@ import contextlib
 import importlib.machinery
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,15 +21,13 @@ from pathlib import Path
 import attrs
 from platformdirs import user_state_path
 
-from guideplug.config import parse
-from guideplug.config.tree import Call, ListValue, Literal, Value, Word
-from guideplug.errors import ExpressionError, TrustError
+from guideplug.config.texts import texts_in
+from guideplug.errors import TrustError
+from guideplug.files.function_name import FUNCTION, absolute
 from guideplug.files.reading import read_text
 
-__all__ = ["FUNCTION", "allow", "guarded", "module_file"]
+__all__ = ["allow", "guarded", "module_file"]
 
-FUNCTION = re.compile(r"(.+\.py|(.+/)?[^\W\d]\w*(\.[^\W\d]\w*)*):[^\W\d]\w*")
-"""The name of a function: ``module:function``, ``FOLDER/module:function`` or ``FILE.py:function``."""
 MOST = 8 * 1024**2
 
 
@@ -94,7 +91,7 @@ def allow(place: str, digest: str | None, what: str, main: str | None = None) ->
     if not named and guard.trusting:
         sys.stderr.write(f"trusted: {known!a} runs as code\n".replace("'", ""))
     guard.told.add((known, digest))
-    if digest is not None and digest not in remembered.get(known, ()):
+    if digest is not None and not (trusted and not named) and digest not in remembered.get(known, ()):
         _remember(known, digest)
 
 
@@ -131,26 +128,9 @@ def _known_as(place: str) -> str:
 
 def _places(text: str) -> Iterator[str]:
     """The files and modules of the functions that a text names, in nested texts too."""
-    if FUNCTION.fullmatch(text):
-        place = text.rpartition(":")[0]
-        yield str(Path(place).absolute()) if place.endswith(".py") or "/" in place else place
-        return
-    with contextlib.suppress(ExpressionError):
-        for inner in _texts(parse(text)):
-            if inner != text:
-                yield from _places(inner)
-
-
-def _texts(value: Value) -> Iterator[str]:
-    match value:
-        case Word(text) | Literal(str(text)):
-            yield text
-        case Call(_, args, kwargs):
-            for inner in (*args, *(keyword.value for keyword in kwargs)):
-                yield from _texts(inner)
-        case ListValue(items):
-            for inner in items:
-                yield from _texts(inner)
+    for inner in texts_in(text):
+        if FUNCTION.fullmatch(inner):
+            yield absolute(inner).rpartition(":")[0]
 
 
 def _list() -> Path:

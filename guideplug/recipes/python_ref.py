@@ -23,11 +23,12 @@ from guideplug.denoise import Domain, Leaf, NoiseDomain
 from guideplug.errors import RecipeError, TrustError
 from guideplug.files import modules
 from guideplug.files.code import Code, is_installed
+from guideplug.files.function_name import FUNCTION, absolute
 from guideplug.files.modules import code_of
 from guideplug.files.opened import code_of_file, code_of_module, modules_at
 from guideplug.files.reading import file_digest
 from guideplug.files.tensors import tensors_digest
-from guideplug.files.trust import FUNCTION, allow, module_file
+from guideplug.files.trust import allow, module_file
 from guideplug.recipe import Builder, Recipe
 from guideplug.store.source import Reach, core_scope, scope_of, scope_of_code
 from guideplug.task import Network, Task, seeded_build
@@ -43,12 +44,6 @@ _handed_out: "weakref.WeakSet[nn.Parameter]" = weakref.WeakSet()
 """The parameters of denoisers returned by builders: roles must not share any."""
 
 
-def _located(text: str) -> str:
-    """The text with the path of a file made absolute."""
-    place, colon, name = text.rpartition(":")
-    return f"{Path(place).absolute()}:{name}" if colon and (place.endswith(".py") or "/" in place) else text
-
-
 @final
 @frozen
 class PythonRef:
@@ -59,7 +54,7 @@ class PythonRef:
         who: the beginning of messages, such as ``python("mypkg:build")``.
     """
 
-    place: str = field(converter=_located)
+    place: str = field(converter=absolute)
     who: str = field(default="", eq=False)
 
     @staticmethod
@@ -71,7 +66,7 @@ class PythonRef:
         """
         if not FUNCTION.fullmatch(text):
             raise ValueError(f"{name} is {text!r}: write module:function or FILE.py:function")
-        return _located(text)
+        return absolute(text)
 
     def load(self) -> Callable[..., Any]:
         """The function.
@@ -135,7 +130,7 @@ class ImportedNetwork(Network):
     """An architecture built by your own code."""
 
     name = "python"
-    builder: str = option(help=HELP, converter=_located)
+    builder: str = option(help=HELP, converter=absolute)
 
     def __attrs_post_init__(self) -> None:
         if not FUNCTION.fullmatch(self.builder):
@@ -189,7 +184,7 @@ class ImportedDenoiser(Recipe):
 
     name = "python"
     stored = False
-    builder: str = option(help=HELP, converter=_located)
+    builder: str = option(help=HELP, converter=absolute)
     task: Task | NoiseDomain = option(help="what the denoiser is for: a task, or in Python a domain without data")
 
     def __attrs_post_init__(self) -> None:

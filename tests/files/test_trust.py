@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -42,25 +43,22 @@ def test_ones_own_run_is_sampled_as_before_until_its_code_changes(call: Call, tm
     listed = tmp_path / "list" / "trusted"
     assert len(listed.read_text().splitlines()) == 1
 
-    kept = listed.read_text()
     listed.unlink()
+    copy = tmp_path / "run" / "code" / "toy_copy" / "toy_copy.py"
     said = call("sample", "run", "--out", "stranger", code=2)
-    assert str(plugin) in said
-    assert "which this command line does not name" in said
+    assert f"{copy}, which this command line does not name" in said
     assert not Path("stranger").exists()
-    assert f"trusted: {plugin} runs as code" in call("sample", "run", "--trust", "--out", "trusting")
-    assert listed.read_text() == kept
-
-    plugin.write_text(plugin.read_text() + "\n# a remark\n")
-    assert "has changed since you ran it" in call("sample", "run", "--out", "changed", code=2)
-    call("sample", "run", "--trust", "--out", "remarked")
+    assert f"trusted: {copy} runs as code" in call("sample", "run", "--trust", "--out", "trusting")
+    assert listed.read_text() == f"{sha256(copy.read_bytes()).hexdigest()} {copy}\n"
 
     plugin.write_text(plugin.read_text().replace("0.05 * torch.randn(", "0.06 * torch.randn("))
-    said = call("sample", "run", "--trust", "--out", "changed", code=1)
-    assert "plugin toy_copy has changed since the run was made" in said
+    assert "trusted: " not in call("sample", "run", "--out", "old")  # with its copy
+    before = Path("run/config.toml").read_text()
     call("sample", "run", "--plugin", "toy_copy.py", "--out", "changed")
-    RunFolder(Path("run")).update_record(status="interrupted")
-    assert "put it back, or start a new run" in call("run", "--resume", "run", code=2)
+    assert Path("changed/code/toy_copy/toy_copy.py").read_bytes() == plugin.read_bytes() != copy.read_bytes()
+    assert Path("run/config.toml").read_text() == before
+    copy.write_bytes(plugin.read_bytes())
+    assert "toy_copy.py is damaged: it is not what was written" in call("sample", "run", "--out", "no", code=1)
 
 
 def test_a_configuration_may_name_what_was_typed_before(call: Call, tmp_path: Path) -> None:
