@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import click
+import tomli_w
 from rich.console import Console
 
 from guideplug.cli.commands import observers_given
@@ -37,6 +38,7 @@ from guideplug.files.opening import MOST_EVENTS, is_there
 from guideplug.files.reading import read_text
 from guideplug.observe import RunInfo
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import carried
 from guideplug.run.earlier import differences, no_links
 from guideplug.run.event_scope import event_scope
 from guideplug.run.folder import EventLog, RunFolder
@@ -78,7 +80,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
             _same(before.values, tomllib.loads(text), folder)
         else:
             with whole_file(folder / CONFIG) as target:
-                target.write(text.encode())
+                target.write(tomli_w.dumps(carried(folder, tomllib.loads(text))).encode())
         _go(grid, registry, executor, folder, options, resumed=resume is not None)
 
 

@@ -25,6 +25,7 @@ from guideplug.files.opening import MOST_EVENTS
 from guideplug.files.reading import parse_toml, read_text
 from guideplug.observe import Observer, RunInfo
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import carried, settled
 from guideplug.run.earlier import no_links
 from guideplug.run.event_scope import event_scope
 from guideplug.run.folder import EventLog, RunFolder
@@ -79,7 +80,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
             named = {"observers": [format_value(write(observer)) for observer in observers]} if observers else {}
             table = {"study": format_value(write(study)), **named, **plan.common}
             with whole_file(folder / CONFIG) as file:
-                file.write(tomli_w.dumps(table).encode())
+                file.write(tomli_w.dumps(carried(folder, table)).encode())
         _go(plan, registry, store, executor, folder, options, observers, resumed=resume is not None)
 
 
@@ -118,7 +119,7 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
     path = folder / CONFIG
     check_unchanged(path)
     try:
-        table = parse_toml(path, folder)
+        table = settled(folder, parse_toml(path, folder))
         expression = table.pop("study")
     except FileNotFoundError:
         raise UsageError(f"{folder} is not the folder of a study: it has no {CONFIG}") from None

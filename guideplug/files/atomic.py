@@ -43,7 +43,7 @@ __all__ = [
 CHECKSUMS = "checksums.sha256"
 GROWS = ".jsonl"
 MOST_NOTED = 64 * 1024**2
-DEPTH = 3
+DEPTH = 8
 """The number of parent folders in which the list is searched."""
 
 
@@ -188,12 +188,15 @@ def note_checksums(folder: Path) -> None:
     _write(folder, noted)
 
 
-def check_unchanged(path: Path, advice: str = "restore it, or make it anew in another folder") -> None:
+def check_unchanged(
+    path: Path, advice: str = "restore it, or make it anew in another folder", digest: str | None = None
+) -> None:
     """Compare a file with its checksum in the list of its folder; a file without a checksum passes.
 
     Args:
         path: the file.
         advice: the advice in the message.
+        digest: the SHA-256 of its bytes, if they have been read.
 
     Raises:
         DamagedFile: the checksum differs.
@@ -201,7 +204,7 @@ def check_unchanged(path: Path, advice: str = "restore it, or make it anew in an
     root = _root(path)
     sums = [] if root is None else _noted(root).get(_name(root, path), [])
     try:
-        if not sums or file_digest(path) in sums:
+        if not sums or (digest or file_digest(path)) in sums:
             return
     except (OSError, ValueError):
         return  # who reads it learns why it cannot be read

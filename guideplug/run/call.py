@@ -16,6 +16,7 @@ from rich.console import Console
 from guideplug.config import Strategy, format_value, short, walk, write
 from guideplug.errors import ConfigError, UsageError
 from guideplug.executors.interrupt import Interrupted, interruptible
+from guideplug.files.opened import reading_once
 from guideplug.guide import Guider
 from guideplug.observe import Listener, Observer
 from guideplug.recipe import Recipe
@@ -36,6 +37,7 @@ from guideplug.task import Network, Task
 __all__ = ["run"]
 
 
+@reading_once()
 def run(
     guider: str | Guider | None = None,
     *,
@@ -120,7 +122,7 @@ def run(
             record = folder.record() if folder.begun else {}
             check_same(run, folder.path, file, record)
             if note := other_torch(record):
-                warnings.warn(note, stacklevel=4)
+                warnings.warn(note, stacklevel=5)
         return run
 
     threads = torch.get_num_threads()

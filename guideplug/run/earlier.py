@@ -13,6 +13,7 @@ from guideplug.errors import RunError, UsageError
 from guideplug.files.opening import check_inside, is_there, list_folder, walk_folder
 from guideplug.guide import nested_guiders
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import anywhere
 from guideplug.run.code import code_of, code_of_plugin
 from guideplug.run.folder import RunFolder
 from guideplug.run.prepare import Resolved, plugin_files
@@ -192,9 +193,9 @@ def _same_plugins(record: Mapping[str, Any], registry: Registry, named: Iterable
 
 def _same_guiders(record: Mapping[str, Any], config: RunConfig, advice: str) -> None:
     """Refuse guiders that name code or files that have changed since."""
-    recorded = {guider.get("guider"): guider.get("content") for guider in _rows(record, "guiders")}
+    recorded = {anywhere(guider.get("guider")): guider.get("content") for guider in _rows(record, "guiders")}
     for guider in nested_guiders(config.guider):
-        before = recorded.get(short(guider))
+        before = recorded.get(anywhere(short(guider)))
         if before is not None and before != guider.content():
             raise RunError(
                 f"the code or the files of guider {short(guider)} have changed since the run was made; {advice}"

@@ -1,6 +1,6 @@
 """A run's folder: its files, and their integrity.
 
-    config.toml   run.json   events.jsonl   metrics.json   samples.npz   sweep.npz   denoisers/   figures/
+    config.toml   code/   run.json   events.jsonl   metrics.json   samples.npz   sweep.npz   denoisers/   figures/
 
 Files appear whole or not at all. ``events.jsonl`` grows; on resuming, events after the restored state
 are removed from it. Leftovers of killed writers are removed on resuming.
@@ -154,6 +154,7 @@ def _unbegun(folder: Path, parts: Sequence[str]) -> bool:
         path.name == CHECKSUMS
         or LITTER.fullmatch(path.name)
         or (path.name in parts and path.is_dir() and not list_folder(path))
+        or (path.name == "code" and path.is_dir() and not (folder / "config.toml").exists())
         for path in list_folder(folder)
     )
 

@@ -23,6 +23,7 @@ from guideplug.guide import Guider
 from guideplug.observe import Observer
 from guideplug.recipe import MainRecipe, Recipe
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import settled
 from guideplug.run.roles import Roles
 from guideplug.run.threads import MOST_THREADS, default_threads
 from guideplug.sample import Sampler
@@ -356,7 +357,7 @@ def read_file(path: Path, within: Path | None = None) -> ConfigFile:
 
 
 def read_toml(path: Path, keys: Sequence[str], within: Path | None = None) -> dict[str, Any]:
-    """The values of a TOML file with known keys; values of table keys must be tables.
+    """The values of a TOML file with known keys, with paths made absolute; values of table keys must be tables.
 
     Raises:
         ConfigError: it is missing, not TOML, or has an unknown key.
@@ -377,7 +378,8 @@ def read_toml(path: Path, keys: Sequence[str], within: Path | None = None) -> di
     for key in TABLES:
         if not isinstance(raw.get(key, {}), dict):
             raise ConfigError(f"configuration {path}: {key} must be a table, [{key}]")
-    return raw
+    table: dict[str, Any] = settled(path.parent, raw)
+    return table
 
 
 def _device(name: str) -> str:
