@@ -115,6 +115,9 @@ class _Watch:
         process, host = self.state.run.get("process"), self.state.run.get("host")
         here = host == platform.node() and isinstance(process, int)
         if here and isinstance(process, int) and not _there(process):
+            if later := self._tail.last_unread("run"):  # resumed in the part of the log that was not read
+                self.state.run = later
+                return self.life
             return Life(silent, f"dead, its process {process} is gone; go on with {self._resume}", gone=True)
         if silent < max(SILENT, PAUSES * self.state.gap):
             return Life(silent)

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from guideplug.executors import Executor, Job, Serial
+from guideplug.executors.torchrun import refuse_torchrun
 from guideplug.experiments.comparison.costs import seconds_at
 from guideplug.experiments.comparison.grid import Grid
 from guideplug.experiments.comparison.prices import Prices, read_prices, write_prices
@@ -69,6 +70,7 @@ def compare(
         GuideplugError: what failed; finished work is kept.
         Interrupted: SIGINT or SIGTERM; the comparison can be resumed.
     """
+    refuse_torchrun()
     observers = observers or Observers()
     (folder / "cells").mkdir(exist_ok=True)
     prices = read_prices(grid, folder)

@@ -20,6 +20,7 @@ from torch import nn
 from guideplug.denoise import from_arrays
 from guideplug.errors import RunError
 from guideplug.executors import Executor, Job, Serial
+from guideplug.executors.torchrun import refuse_torchrun
 from guideplug.experiments.engine import engine_on
 from guideplug.experiments.networks import NetworkJobs
 from guideplug.experiments.records import AGAIN, check_code, read_record
@@ -66,6 +67,7 @@ def run_study(
         GuideplugError: what failed; finished work is kept.
         Interrupted: SIGINT or SIGTERM; the study can be resumed.
     """
+    refuse_torchrun()
     observers = observers or Observers()
     if missing := _missing(plan, registry, folder, observers):
         networks = NetworkJobs(plan.networks, store, observers)
