@@ -25,7 +25,7 @@ from urllib.request import url2pathname
 
 from attrs import define, field, frozen
 
-from guideplug.files.reading import open_file
+from guideplug.files.opening import open_file
 
 __all__ = ["MOST", "Code", "Source", "is_installed", "read_source"]
 
