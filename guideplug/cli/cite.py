@@ -18,7 +18,7 @@ def cite_command(path: str, *, trust: bool) -> None:
     guard({"trust": trust})
     folder = RunFolder.existing(Path(path))
     # Nothing is run here, so neither the run's device nor the files of its networks need be there.
-    run = resolved(Request(values={"device": "cpu"}, file=read_file(folder.config), check_files=False))
+    run = resolved(Request(values={"device": "cpu"}, file=read_file(folder.config, folder.path), check_files=False))
     versions = folder.record().get("versions")
     version = versions.get("guideplug") if isinstance(versions, dict) else None
     click.echo(bibtex(run.config, run.registry, str(version or "unknown")))

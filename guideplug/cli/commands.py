@@ -66,7 +66,7 @@ def run_command(config: str | None, options: Mapping[str, Any]) -> None:
 
 def _resumed(options: Mapping[str, Any], folder: RunFolder) -> Resolved:
     """The run of a folder as it began; another version of torch is noted."""
-    before, record = read_file(folder.config), folder.record() if folder.begun else {}
+    before, record = read_file(folder.config, folder.path), folder.record() if folder.begun else {}
 
     def check(run: Resolved) -> Resolved:
         check_same(run, folder.path, before, record)

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import click
+import tomli_w
 from rich.console import Console
 
 from guideplug.cli.commands import observers_given
@@ -33,8 +34,11 @@ from guideplug.experiments.comparison.figure import why_none
 from guideplug.experiments.comparison.grid import MOST_RUNS
 from guideplug.experiments.comparison.stored import stored_trainings
 from guideplug.files.atomic import at_work_in, check_unchanged, clear_litter, cleared, whole_file
+from guideplug.files.opening import MOST_EVENTS, is_there
+from guideplug.files.reading import read_text
 from guideplug.observe import RunInfo
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import carried
 from guideplug.run.earlier import differences, no_links
 from guideplug.run.event_scope import event_scope
 from guideplug.run.folder import EventLog, RunFolder
@@ -57,11 +61,11 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
     file = None if config is None else Path(config)
     if resume is not None:
         file = Path(resume) / CONFIG
-        if not file.is_file():
+        if not is_there(file):
             raise UsageError(f"{resume} is not the folder of a comparison: it has no {CONFIG}")
         no_links(Path(resume))
         check_unchanged(file)
-    before = GridFile() if file is None else read_grid(file)
+    before = GridFile() if file is None else read_grid(file, None if resume is None else Path(resume))
     plugins = plugin_files(before.values.get("plugins"), options["plugins"])
     registry = Registry.installed(plugins)
     executor = executor_of(options, registry)
@@ -76,7 +80,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
             _same(before.values, tomllib.loads(text), folder)
         else:
             with whole_file(folder / CONFIG) as target:
-                target.write(text.encode())
+                target.write(tomli_w.dumps(carried(folder, tomllib.loads(text))).encode())
         _go(grid, registry, executor, folder, options, resumed=resume is not None)
 
 
@@ -212,7 +216,7 @@ def _go(
         files = write_report(comparison, folder, grid.request.published)
     page = page_told(folder)
     if as_json:
-        click.echo((folder / "compare.json").read_text())
+        click.echo(read_text(folder / "compare.json", MOST_EVENTS, folder))
         return
     tell(comparison)
     drawn = len(files) - 4

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from guideplug.files.opened import reading_once
 from guideplug.files.trust import guarded
 
 __all__ = ["guard"]
@@ -17,7 +18,9 @@ def guard(options: Mapping[str, Any], *texts: str | None) -> None:
         if key != "plugins":
             typed += _typed(value)
     files = options.get("plugins", ())
-    click.get_current_context().with_resource(guarded(typed, files, trusting=options.get("trust", False)))
+    context = click.get_current_context()
+    context.with_resource(reading_once())
+    context.with_resource(guarded(typed, files, trusting=options.get("trust", False)))
 
 
 def _typed(value: Any) -> Iterator[str]:

@@ -21,9 +21,11 @@ from guideplug.errors import ExpressionError, RunError, UsageError
 from guideplug.executors import Executor
 from guideplug.experiments.studies import Plan, failures, planned, run_study, shown, write_report
 from guideplug.files.atomic import at_work_in, check_unchanged, cleared, whole_file
-from guideplug.files.reading import parse_toml
+from guideplug.files.opening import MOST_EVENTS
+from guideplug.files.reading import parse_toml, read_text
 from guideplug.observe import Observer, RunInfo
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import carried, settled
 from guideplug.run.earlier import no_links
 from guideplug.run.event_scope import event_scope
 from guideplug.run.folder import EventLog, RunFolder
@@ -78,7 +80,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
             named = {"observers": [format_value(write(observer)) for observer in observers]} if observers else {}
             table = {"study": format_value(write(study)), **named, **plan.common}
             with whole_file(folder / CONFIG) as file:
-                file.write(tomli_w.dumps(table).encode())
+                file.write(tomli_w.dumps(carried(folder, table)).encode())
         _go(plan, registry, store, executor, folder, options, observers, resumed=resume is not None)
 
 
@@ -117,7 +119,7 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
     path = folder / CONFIG
     check_unchanged(path)
     try:
-        table = parse_toml(path)
+        table = settled(folder, parse_toml(path, folder))
         expression = table.pop("study")
     except FileNotFoundError:
         raise UsageError(f"{folder} is not the folder of a study: it has no {CONFIG}") from None
@@ -184,7 +186,7 @@ def _go(
             raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
     page = page_told(folder)
     if as_json:
-        click.echo((folder / "study.json").read_text())
+        click.echo(read_text(folder / "study.json", MOST_EVENTS, folder))
         return
     _tell(findings, report)
     if page is not None:

@@ -26,7 +26,7 @@ def read_record(path: Path, advice: str = AGAIN) -> dict[str, Any]:
     """
     check_unchanged(path, advice)
     try:
-        record = read_json_file(path)
+        record = read_json_file(path, path.parent)
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is damaged ({error}): {advice}") from None
     if not isinstance(record, dict):

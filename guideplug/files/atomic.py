@@ -11,12 +11,14 @@ recorded only then.
 import contextlib
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from guideplug.errors import DamagedFile, UsageError, WriteError
+from guideplug.files.opening import is_there, list_folder, open_own, read_bytes, walk_folder
 from guideplug.files.reading import file_digest
 
 try:
@@ -41,7 +43,7 @@ __all__ = [
 CHECKSUMS = "checksums.sha256"
 GROWS = ".jsonl"
 MOST_NOTED = 64 * 1024**2
-DEPTH = 3
+DEPTH = 8
 """The number of parent folders in which the list is searched."""
 
 
@@ -104,8 +106,8 @@ LITTER = re.compile(r"\.\d+\..+|\..+\.\w{8}\.tmp")
 
 def clear_litter(folder: Path) -> None:
     """Remove temporary files of killed writers in a folder; only for its exclusive writer."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if LITTER.fullmatch(path.name) and path.is_file():
+    for path in list_folder(folder):
+        if LITTER.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
             path.unlink(missing_ok=True)
 
 
@@ -122,6 +124,8 @@ def cleared(folder: Path, parts: Sequence[str] = ()) -> None:
             clear_litter(folder / part)
     except OSError as error:
         raise refused(folder, error) from None
+    except ValueError as error:
+        raise WriteError(f"{folder} cannot be worked in: {error}") from None
 
 
 # One at a time
@@ -139,7 +143,7 @@ def at_work_in(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            with contextlib.suppress(OSError, WriteError):  # the existing list stays valid
+            with contextlib.suppress(OSError, ValueError, WriteError):  # the existing list stays valid
                 noted = _noted(folder)
                 files = {_name(folder, file): file for file in _files(folder)}
                 _write(folder, {name: _settled(file, noted.get(name)) for name, file in files.items()})
@@ -149,8 +153,8 @@ def at_work_in(folder: Path) -> Iterator[None]:
 def adding_to(folder: Path) -> Iterator[None]:
     """Add files to a folder with a list, which is rewritten, by the process that works there if there is one."""
     with contextlib.ExitStack() as stack:
-        if (folder / CHECKSUMS).is_file():
-            with contextlib.suppress(UsageError, WriteError, OSError):
+        if is_there(folder / CHECKSUMS):
+            with contextlib.suppress(UsageError, WriteError, OSError, ValueError):
                 stack.enter_context(at_work_in(folder))
                 clear_litter(folder)
         yield
@@ -184,22 +188,27 @@ def note_checksums(folder: Path) -> None:
     _write(folder, noted)
 
 
-def check_unchanged(path: Path, advice: str = "restore it, or make it anew in another folder") -> None:
+def check_unchanged(
+    path: Path, advice: str = "restore it, or make it anew in another folder", digest: str | None = None
+) -> None:
     """Compare a file with its checksum in the list of its folder; a file without a checksum passes.
 
     Args:
         path: the file.
         advice: the advice in the message.
+        digest: the SHA-256 of its bytes, if they have been read.
 
     Raises:
         DamagedFile: the checksum differs.
     """
     root = _root(path)
-    if root is None or not path.is_file():
-        return
-    sums = _noted(root).get(_name(root, path), [])
-    if sums and file_digest(path) not in sums:
-        raise DamagedFile(f"{path} is damaged: it is not what was written, going by {CHECKSUMS}; {advice}")
+    sums = [] if root is None else _noted(root).get(_name(root, path), [])
+    try:
+        if not sums or (digest or file_digest(path)) in sums:
+            return
+    except (OSError, ValueError):
+        return  # who reads it learns why it cannot be read
+    raise DamagedFile(f"{path} is damaged: it is not what was written, going by {CHECKSUMS}; {advice}")
 
 
 def _note(aside: Path, path: Path) -> None:
@@ -208,14 +217,14 @@ def _note(aside: Path, path: Path) -> None:
     if root is None or path.name == CHECKSUMS or path.suffix == GROWS:
         return
     line = f"\n{file_digest(aside)}  {_name(root, path)}\n"  # a torn line before it stays a separate line
-    with (root / CHECKSUMS).open("ab", buffering=0) as file:
+    with os.fdopen(open_own(root / CHECKSUMS, os.O_WRONLY | os.O_APPEND), "ab", buffering=0) as file:
         file.write(line.encode())
 
 
 def _root(path: Path) -> Path | None:
     """The nearest parent folder with a list."""
     above = path.absolute().parents[:DEPTH]
-    return next((folder for folder in above if (folder / CHECKSUMS).is_file()), None)
+    return next((folder for folder in above if is_there(folder / CHECKSUMS)), None)
 
 
 def _name(root: Path, path: Path) -> str:
@@ -224,18 +233,24 @@ def _name(root: Path, path: Path) -> str:
 
 def _noted(folder: Path) -> dict[str, list[str]]:
     names_of: dict[str, list[str]] = {}
-    with contextlib.suppress(FileNotFoundError):
-        if (folder / CHECKSUMS).stat().st_size > MOST_NOTED:
-            raise DamagedFile(f"{folder / CHECKSUMS} is larger than any list of ours: remove it, or use another folder")
-        for line in (folder / CHECKSUMS).read_text(errors="replace").splitlines():
-            digest, _, name = line.partition("  ")
-            if len(digest) == 64 and name:
-                names_of.setdefault(name, []).append(digest)
+    try:
+        text = read_bytes(folder / CHECKSUMS, MOST_NOTED, folder).decode(errors="replace")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DamagedFile(f"{folder / CHECKSUMS} cannot be read ({reason}): remove it, or use another folder") from None
+    for line in text.splitlines():
+        digest, _, name = line.partition("  ")
+        if len(digest) == 64 and name:
+            names_of.setdefault(name, []).append(digest)
     return names_of
 
 
 def _settled(file: Path, noted: list[str] | None) -> list[str]:
     """The checksum of a file, or those recorded for it if it differs from them: a damaged file stays refused."""
+    if noted is not None and len(noted) == 1 and file.suffix != GROWS:
+        return noted  # in either case
     digest = file_digest(file)
     return [digest] if noted is None or digest in noted or file.suffix == GROWS else noted
 
@@ -250,6 +265,6 @@ def _files(folder: Path) -> list[Path]:
     """The files of a folder, except the list itself and hidden files."""
     return [
         file
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.name != CHECKSUMS and not file.name.startswith(".")
+        for file in walk_folder(folder)
+        if stat.S_ISREG(file.lstat().st_mode) and file.name != CHECKSUMS and not file.name.startswith(".")
     ]

@@ -1,7 +1,7 @@
 """Untrusted data files, read within limits or refused with the reason; nothing in them is executed.
 
-A file must be a regular one, so that reading ends. Declared sizes are compared with the size of the file before memory
-is allocated. Values that are nested too deeply, and numbers beyond the range of floats, are refused. Each refusal is a
+Files are opened by `guideplug.files.opening`. Declared sizes are compared with the size of the file before memory is
+allocated. Values that are nested too deeply, and numbers beyond the range of floats, are refused. Each refusal is a
 `ValueError` of one line without the name of the file, which the caller adds.
 """
 
@@ -11,7 +11,6 @@ import json
 import math
 import os
 import re
-import stat
 import tomllib
 import zipfile
 import zlib
@@ -22,10 +21,11 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from guideplug.files.opening import open_file, read_bytes
+
 __all__ = [
     "file_digest",
     "installed_memory",
-    "open_file",
     "parse_json",
     "parse_toml",
     "read_arrays",
@@ -48,65 +48,49 @@ _MANY_PARTS = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{40}}")
 _PICKLED = "arrays of objects are pickles, which are not read, since they can execute code"
 
 
-def open_file(path: Path) -> io.BufferedReader:
-    """A regular file, opened for reading.
-
-    Raises:
-        OSError: the system refuses.
-        ValueError: it is a folder, a pipe or a device.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):  # before opening: a pipe would wait for its writer
-        raise ValueError("it is a folder" if path.is_dir() else "it is no ordinary file, but a pipe or a device")
-    return path.open("rb")
-
-
-def file_digest(path: Path) -> str:
+def file_digest(path: Path, within: Path | None = None) -> str:
     """The SHA-256 of a regular file's bytes, read in blocks.
 
     Raises:
         OSError: the system refuses.
-        ValueError: it is a folder, a pipe or a device.
+        ValueError: it is a folder, a pipe, a socket or a device, or a link that leads out of ``within``.
     """
-    with open_file(path) as file:
+    with open_file(path, within) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_text(path: Path, most: int) -> str:
+def read_text(path: Path, most: int, within: Path | None = None) -> str:
     """The UTF-8 text of a regular file of at most ``most`` bytes.
 
     Raises:
         OSError: the system refuses.
-        ValueError: another kind of file, too large, or not UTF-8.
+        ValueError: another kind of file, too large, not UTF-8, or a link that leads out of ``within``.
     """
-    with open_file(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ValueError(f"it is larger than {most:,} bytes")
-    return content.decode()
+    return read_bytes(path, most, within).decode()
 
 
-def parse_toml(path: Path) -> dict[str, Any]:
+def parse_toml(path: Path, within: Path | None = None) -> dict[str, Any]:
     """The values of a TOML file: tables, lists, texts, numbers and booleans.
 
     Raises:
         OSError: the system refuses.
-        ValueError: another kind of file, too large, not TOML, nested too deeply, a date, or a number that is too large.
+        ValueError: not TOML, nested too deeply, a date, a number that is too large, or as `read_text` says.
     """
-    text = read_text(path, MOST_TOML)
+    text = read_text(path, MOST_TOML, within)
     if _MANY_PARTS.search(text):
         raise ValueError("it has a key of more than 40 parts")
     table: dict[str, Any] = _parsed(text, tomllib.loads)
     return table
 
 
-def read_json_file(path: Path) -> Any:
+def read_json_file(path: Path, within: Path | None = None) -> Any:
     """The value in a JSON file.
 
     Raises:
         OSError: the system refuses.
-        ValueError: another kind of file, too large, not JSON, or nested too deeply.
+        ValueError: not JSON, nested too deeply, or as `read_text` says.
     """
-    return parse_json(read_text(path, MOST_JSON))
+    return parse_json(read_text(path, MOST_JSON, within))
 
 
 def parse_json(text: str) -> Any:
@@ -157,18 +141,19 @@ def installed_memory() -> int:
         return 2**62
 
 
-def read_arrays(source: Path | bytes) -> dict[str, NDArray[Any]]:
+def read_arrays(source: Path | bytes, within: Path | None = None) -> dict[str, NDArray[Any]]:
     """The arrays of an ``.npz`` file by name, or that of an ``.npy`` file under the name ``samples``.
 
     Args:
         source: a file, or its bytes.
+        within: the folder that the file belongs to; no link may lead out of it.
 
     Raises:
         OSError: the system refuses.
         ValueError: another format, pickled objects, or sizes that the file cannot hold.
     """
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as file:
+        with io.BytesIO(source) if isinstance(source, bytes) else open_file(source, within) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             zipped = file.read(4) == b"PK\x03\x04"

@@ -4,6 +4,7 @@ Errors of a checkpoint are one line: the file, the actual and the expected conte
 """
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from guideplug.errors import CheckpointError
 from guideplug.files.atomic import check_unchanged, whole_file
-from guideplug.files.reading import open_file
+from guideplug.files.opening import open_file, path_of
 
 __all__ = ["fill_module", "read_tensors", "tensors_digest", "write_tensors"]
 
@@ -35,12 +36,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         file.write(save(plain, dict(metadata or {})))
 
 
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def tensors_digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
     """The SHA-256 of tensors with their names, and of a text."""
     digest = hashlib.sha256(text.encode())
@@ -50,27 +45,30 @@ def tensors_digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
     return digest.hexdigest()
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path, within: Path | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a safetensors file, on the CPU, and its metadata.
+
+    Args:
+        path: the file.
+        within: the folder that it belongs to; no link may lead out of it.
 
     Raises:
         CheckpointError: no such file, truncated, or of another format (such as a pickle, which is never opened).
         DamagedFile: its checksum differs from the recorded one.
     """
     try:
-        there = path.is_file()
-    except OSError as error:
-        raise CheckpointError(
-            f"checkpoint {path} cannot be read ({error.strerror}): give a .safetensors file"
-        ) from None
-    if not there:
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise CheckpointError(f"checkpoint {path} {what}: give a .safetensors file")
+        source = open_file(path, within)
+    except FileNotFoundError:
+        raise CheckpointError(f"checkpoint {path} does not exist: give a .safetensors file") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(f"checkpoint {path} cannot be read ({reason}): give a .safetensors file") from None
     check_unchanged(path)
     try:
-        _check_head(path)
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        with source:
+            _check_head(source)
+            with safe_open(path_of(source), framework="pt", device="cpu") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
         raise CheckpointError(
             f"checkpoint {path} is not a whole safetensors file ({_first_line(error)}): copy it again; checkpoints of "
@@ -78,17 +76,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from None
 
 
-def _check_head(path: Path) -> None:
+def _check_head(file: io.BufferedReader) -> None:
     """Refuse a missing or too large header; safetensors itself checks its content."""
-    with open_file(path) as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        start = file.read(8)
-        length = int.from_bytes(start, "little")
-        if len(start) < 8 or length > size - 8:
-            raise ValueError("its header is not there" if len(start) == 8 else "it is too short")
-        if length > MOST_HEADER or file.read(length).count(b'"data_offsets"') > MOST_TENSORS:
-            raise ValueError(f"its header is larger than {MOST_HEADER:,} bytes or {MOST_TENSORS:,} tensors")
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    start = file.read(8)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length > size - 8:
+        raise ValueError("its header is not there" if len(start) == 8 else "it is too short")
+    if length > MOST_HEADER or file.read(length).count(b'"data_offsets"') > MOST_TENSORS:
+        raise ValueError(f"its header is larger than {MOST_HEADER:,} bytes or {MOST_TENSORS:,} tensors")
 
 
 def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> str:

@@ -14,10 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from guideplug.files.opening import is_there, read_bytes
+
 __all__ = ["GROUP", "disabled", "known", "remember", "stamp_of", "stamps"]
 
 GROUP = "guideplug"
 """The entry-point group of plugins."""
+MOST = 8 * 1024**2
+"""Bytes of the cache."""
 
 
 def disabled() -> list[str]:
@@ -64,9 +68,9 @@ def remember(offers: Mapping[str, Mapping[str, Sequence[str]]], stamped: Mapping
         for plugin, names_of in offers.items()
     ]
     text = json.dumps({"plugins": plugins})
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         file = _file()
-        if file.is_file() and file.read_text(encoding="utf-8") == text:
+        if is_there(file) and read_bytes(file, MOST).decode() == text:
             return
         file.parent.mkdir(parents=True, exist_ok=True)
         aside = file.with_name(f"{file.name}.{os.getpid()}")
@@ -77,7 +81,7 @@ def remember(offers: Mapping[str, Mapping[str, Sequence[str]]], stamped: Mapping
 def known(*, without_disabled: bool = True) -> dict[str, dict[str, list[str]]]:
     """The cached names of the installed plugins and of the core, per plugin by kind."""
     try:
-        plugins = json.loads(_file().read_text(encoding="utf-8"))["plugins"]
+        plugins = json.loads(read_bytes(_file(), MOST))["plugins"]
         left_out = set(disabled()) if without_disabled else set()
         now = stamps()
         return {

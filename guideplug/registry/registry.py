@@ -7,7 +7,6 @@ Plugins that ``GUIDEPLUG_DISABLE`` names, or whose distribution it names, are li
 """
 
 import importlib.metadata
-import importlib.util
 import inspect
 import os
 import sys
@@ -24,8 +23,8 @@ from guideplug.config.tree import PAIRED, Call, strategy_name
 from guideplug.denoise import WeightSchedule, api1
 from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
 from guideplug.executors import Executor, Processes, Serial
-from guideplug.files.reading import file_digest
-from guideplug.files.trust import allow
+from guideplug.files.modules import Modules
+from guideplug.files.opened import code_of_file
 from guideplug.guide import Guider
 from guideplug.noise import LogNormal, LogUniform
 from guideplug.observe import Observer
@@ -154,20 +153,13 @@ class Registry:
         """
         if not path.is_file():
             raise PluginError(f"--plugin {path}: no such file")
-        allow(str(path.absolute()), "plugins")
+        try:
+            code = code_of_file(path.absolute(), "plugins")
+        except (OSError, ValueError) as error:
+            raise PluginError(f"--plugin {path} cannot be read: {error}") from None
         plugin = Plugin(path.stem, path.name, "", str(path.resolve()))
-        plugin.digest = file_digest(path)
-
-        def load() -> ModuleType:
-            spec = importlib.util.spec_from_file_location(f"guideplug_local_{path.stem.replace('.', '_')}", path)
-            if spec is None or spec.loader is None:
-                raise ImportError(f"{path} is no Python file")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[module.__name__] = module
-            spec.loader.exec_module(module)
-            return module
-
-        self._load(plugin, load)
+        plugin.digest = code.digest
+        self._load(plugin, Modules(code, f"guideplug_local_{path.stem.replace('.', '_')}").main)
         if plugin.broken:
             raise PluginError(f"--plugin {path}: {plugin.broken}")
         if not plugin.offers:

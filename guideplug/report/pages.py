@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from guideplug.errors import GuideplugError, RunError, UsageError
 from guideplug.files.atomic import adding_to, whole_file
+from guideplug.files.opening import is_there
 from guideplug.registry.registry import Registry
 from guideplug.report.reading import read_run
 from guideplug.report.several import page_of_comparison, page_of_runs, page_of_study
@@ -31,14 +32,14 @@ def write_page(folder: Path, out: Path | None = None, registry: Registry | None 
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} does not exist: give the folder of a run, a comparison or a study")
-    if (folder / COMPARISON).is_file():
+    if is_there(folder / COMPARISON):
         text = _whole(page_of_comparison, folder / COMPARISON)
-    elif (folder / STUDY).is_file():
+    elif is_there(folder / STUDY):
         text = _whole(page_of_study, folder / STUDY)
-    elif (folder / RUN).is_file():
+    elif is_there(folder / RUN):
         text = page_of_run(read_run(folder, registry))
     else:
-        unfinished = next((name for name in ("compare", "study") if (folder / f"{name}.toml").is_file()), None)
+        unfinished = next((name for name in ("compare", "study") if is_there(folder / f"{name}.toml")), None)
         hint = f": its {unfinished} has not ended; guideplug {unfinished} --resume {folder}" if unfinished else ""
         raise UsageError(f"{folder} holds none of {RUN}, {COMPARISON} and {STUDY}{hint}")
     return _written(out if out is not None else folder / PAGE, text)
@@ -53,7 +54,7 @@ def write_report_of(folders: Sequence[Path], out: Path | None = None, registry: 
     if len(folders) == 1:
         return write_page(folders[0], out, registry)
     for folder in folders:
-        if not (folder / RUN).is_file():
+        if not is_there(folder / RUN):
             raise UsageError(f"{folder} is not the folder of a run: several are shown together only where all are runs")
     target = out if out is not None else Path(PAGE)
     runs = [read_run(folder, registry) for folder in folders]

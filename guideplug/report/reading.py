@@ -3,7 +3,6 @@
 Nothing in a folder is executed or trusted: numbers are checked, texts are shown as texts alone.
 """
 
-import io
 import json
 import math
 from collections.abc import Mapping
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 
 from guideplug.errors import DamagedFile, GuideplugError
 from guideplug.files.atomic import CHECKSUMS, check_unchanged
+from guideplug.files.opening import is_there, list_folder, read_bytes
+from guideplug.files.reading import parse_json, read_arrays
 from guideplug.registry.registry import Registry
 from guideplug.run.stored_text import words_of
 
@@ -72,7 +73,7 @@ def read_run(path: Path, registry: Registry | None = None) -> ReadRun:
         )
     return ReadRun(
         path, record, metrics, words, config, _events(path / "events.jsonl", missing),
-        _sweep(path / "sweep.npz", missing), _figure(path / "figures"), missing,
+        _sweep(path / "sweep.npz", missing), _figure(path, missing), missing,
     )  # fmt: skip
 
 
@@ -91,31 +92,30 @@ def as_table(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _bytes(path: Path) -> bytes:
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"larger than {LARGEST // 1_000_000} MB")
+def _bytes(path: Path, folder: Path) -> bytes:
+    content = read_bytes(path, LARGEST, folder)
     try:
         check_unchanged(path)
     except DamagedFile:
         raise ValueError(f"it is not what was written, going by {CHECKSUMS}") from None
-    return path.read_bytes()
+    return content
 
 
 def _text(path: Path, missing: list[str]) -> str:
     try:
-        return _bytes(path).decode(errors="replace")
+        return _bytes(path, path.parent).decode(errors="replace")
     except (OSError, ValueError) as error:
         missing.append(f"{path.name} cannot be read ({_why(error)}).")
         return ""
 
 
 def _json(path: Path, missing: list[str], absent: str = "it is not there") -> Mapping[str, Any]:
-    if not path.is_file():
+    try:
+        value = parse_json(_bytes(path, path.parent).decode())
+    except FileNotFoundError:
         missing.append(f"{path.name} is missing: {absent}.")
         return {}
-    try:
-        value = json.loads(_bytes(path))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         missing.append(f"{path.name} is damaged ({_why(error)}).")
         return {}
     if not isinstance(value, dict):
@@ -125,7 +125,7 @@ def _json(path: Path, missing: list[str], absent: str = "it is not there") -> Ma
 
 
 def _events(path: Path, missing: list[str]) -> list[Mapping[str, Any]]:
-    if not path.is_file():
+    if not is_there(path):
         missing.append("events.jsonl is missing: there are no curves.")
         return []
     events: list[Mapping[str, Any]] = []
@@ -142,13 +142,12 @@ def _events(path: Path, missing: list[str]) -> list[Mapping[str, Any]]:
 def _sweep(path: Path, missing: list[str]) -> Mapping[str, NDArray[Any]]:
     """The samples at several weights; empty for an invalid file."""
     try:
-        with np.load(io.BytesIO(_bytes(path)), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("option", "weights", "own", "failed", "samples", "truth")}
-    except ValueError as error:
-        if CHECKSUMS in str(error):
-            missing.append(f"{path.name} is damaged ({error}).")
+        read = read_arrays(_bytes(path, path.parent))
+        arrays = {name: read[name] for name in ("option", "weights", "own", "failed", "samples", "truth")}
+    except (FileNotFoundError, KeyError):
         return {}
-    except Exception:  # missing, damaged, or of another kind: no slider
+    except (OSError, ValueError) as error:
+        missing.append(f"{path.name} is damaged ({_why(error)}).")
         return {}
     samples, weights = arrays["samples"], arrays["weights"]
     numbers = [arrays[name] for name in ("weights", "own", "failed", "samples", "truth")]
@@ -164,15 +163,15 @@ def _sweep(path: Path, missing: list[str]) -> Mapping[str, NDArray[Any]]:
     return arrays if whole else {}
 
 
-def _figure(folder: Path) -> tuple[str, bytes] | None:
+def _figure(folder: Path, missing: list[str]) -> tuple[str, bytes] | None:
     """The first picture of a run."""
     try:
-        for path in sorted(folder.glob("*.png")):
-            content = _bytes(path)
+        for path in list_folder(folder / "figures", "*.png", folder):
+            content = _bytes(path, folder)
             if not path.name.startswith(".") and content.startswith(PNG):
                 return path.name, content
-    except (OSError, ValueError):
-        pass
+    except (OSError, ValueError) as error:
+        missing.append(f"The figures cannot be read ({_why(error)}).")
     return None
 
 

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from guideplug.errors import RunError
 from guideplug.experiments.comparison.digits import cell, seconds
 from guideplug.experiments.comparison.tables import MISSED
+from guideplug.files.opening import list_folder, read_bytes
+from guideplug.files.reading import MOST_TOML
 from guideplug.report.charts import banded, chart, plot, steps
 from guideplug.report.html import image, rendered
-from guideplug.report.reading import LARGEST, PNG, ReadRun, as_number, as_table
+from guideplug.report.reading import PNG, ReadRun, as_number, as_table
 from guideplug.report.single import BETTER, title_of
 from guideplug.run.folder import read_json
 from guideplug.run.summary import ARROWS
@@ -184,15 +185,13 @@ def _tables(value: Any) -> list[Mapping[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if path.is_file() and path.stat().st_size > LARGEST:
-        raise RunError(f"{path} is larger than {LARGEST // 1_000_000} MB, and no report of ours: give another folder")
     return read_json(path)
 
 
 def _config(path: Path) -> str:
     try:
-        return path.read_bytes()[:200_000].decode(errors="replace")
-    except OSError:
+        return read_bytes(path, MOST_TOML, path.parent).decode(errors="replace")
+    except (OSError, ValueError):
         return ""
 
 
@@ -203,9 +202,10 @@ def _figures(files: Sequence[tuple[Path, str, str | None]], names: Sequence[str]
     for place, (folder, title, link) in enumerate(files):
         try:
             # Names come from data: only the file name within the folder is used.
-            paths = sorted(folder.glob("*.png")) if names is None else [folder / Path(names[place]).name]
-            data = next((path.read_bytes() for path in paths if path.stat().st_size <= left), b"")
-        except OSError:
+            within = folder.parent if names is None else folder
+            paths = list_folder(folder, "*.png", within) if names is None else [folder / Path(names[place]).name]
+            data = read_bytes(paths[0], left, within) if paths else b""
+        except (OSError, ValueError):
             data = b""
         if data.startswith(PNG):
             left -= len(data)

@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
+from guideplug.files.opening import is_there
 from guideplug.metrics.statistics import Difference
 from guideplug.report.charts import training_charts
 from guideplug.report.html import image, rendered
@@ -100,7 +101,7 @@ def _figure(run: ReadRun) -> dict[str, str] | None:
         "data": image(data) if len(data) <= LARGEST_FIGURE else "",
         "alt": _alt(run, arms),
         "caption": f"{', '.join(arms).capitalize() or 'Samples'}: the same noise in each arm that was drawn.",
-        "moving": f"figures/{moving.name}" if moving.is_file() else "",
+        "moving": f"figures/{moving.name}" if is_there(moving) else "",
     }
 
 

@@ -16,6 +16,8 @@ from rich.console import Console
 from guideplug.config import Strategy, format_value, short, walk, write
 from guideplug.errors import ConfigError, UsageError
 from guideplug.executors.interrupt import Interrupted, interruptible
+from guideplug.executors.torchrun import refuse_torchrun
+from guideplug.files.opened import reading_once
 from guideplug.guide import Guider
 from guideplug.observe import Listener, Observer
 from guideplug.recipe import Recipe
@@ -36,6 +38,7 @@ from guideplug.task import Network, Task
 __all__ = ["run"]
 
 
+@reading_once()
 def run(
     guider: str | Guider | None = None,
     *,
@@ -93,6 +96,7 @@ def run(
         GuideplugError: what is wrong, where, and what to do: before any work, or what failed in it; the folder is kept.
         KeyboardInterrupt: the run was interrupted; a note says how to go on.
     """
+    refuse_torchrun()
     if resume is not None and (out is not None or config is not None):
         raise UsageError("resume names the folder and its configuration: give no out and no config")
     arguments = {
@@ -120,7 +124,7 @@ def run(
             record = folder.record() if folder.begun else {}
             check_same(run, folder.path, file, record)
             if note := other_torch(record):
-                warnings.warn(note, stacklevel=4)
+                warnings.warn(note, stacklevel=5)
         return run
 
     threads = torch.get_num_threads()

@@ -10,8 +10,10 @@ import torch
 
 from guideplug.config import short
 from guideplug.errors import RunError, UsageError
+from guideplug.files.opening import check_inside, is_there, list_folder, walk_folder
 from guideplug.guide import nested_guiders
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import anywhere
 from guideplug.run.code import code_of, code_of_plugin
 from guideplug.run.folder import RunFolder
 from guideplug.run.prepare import Resolved, plugin_files
@@ -50,9 +52,13 @@ def no_links(folder: Path) -> None:
     """Refuse to write into a folder that holds links, which may lead outside of it.
 
     Raises:
-        UsageError: the first link.
+        UsageError: the first link, or too many files.
     """
-    for file in folder.rglob("*"):
+    try:
+        files = walk_folder(folder)
+    except ValueError as error:
+        raise UsageError(f"--resume {folder}: {error}, and no folder of results is like that") from None
+    for file in files:
         if file.is_symlink():
             raise UsageError(f"--resume {folder}: {file} is a link, and nothing is written elsewhere: put a copy there")
 
@@ -121,15 +127,15 @@ def request_of_networks(folder: RunFolder, request: Request) -> Request:
         UsageError: the run has no network yet, or the request names what only the run decides.
     """
     status = folder.record().get("status")
-    if not folder.checkpoint("main").is_file():
+    if not is_there(folder.checkpoint("main")):
         raise UsageError(
             f"{folder.path} has no trained network yet (its run is {status}): guideplug run --resume {folder.path}"
         )
     for key in ("task", "denoiser"):
         if key in request.values:
             raise UsageError(f"--{key} is that of the run {folder.path}: leave it out, or leave the folder out")
-    models = {file.stem: str(file) for file in sorted((folder.path / "denoisers").glob("*.safetensors"))}
-    before = read_file(folder.config).values
+    models = {file.stem: str(file) for file in _networks(folder)}
+    before = read_file(folder.config, folder.path).values
     kept = {key: value for key, value in before.items() if key not in ("models", "selector", "observers")}
     plugins = plugin_files(before.get("plugins", []), request.values.get("plugins", ()))
     return attrs.evolve(
@@ -139,6 +145,18 @@ def request_of_networks(folder: RunFolder, request: Request) -> Request:
         spare_models=models,
         spare_guider=before.get("guider"),
     )
+
+
+def _networks(folder: RunFolder) -> list[Path]:
+    """The files of a run's networks."""
+    place = folder.path / "denoisers"
+    try:
+        files = list_folder(place, "*.safetensors", folder.path)
+        for place in files:
+            check_inside(place, folder.path)
+    except ValueError as error:
+        raise UsageError(f"{place} cannot be used: {error}") from None
+    return files
 
 
 def check_networks(run: Resolved, record: Mapping[str, Any], request: Request) -> None:
@@ -175,9 +193,9 @@ def _same_plugins(record: Mapping[str, Any], registry: Registry, named: Iterable
 
 def _same_guiders(record: Mapping[str, Any], config: RunConfig, advice: str) -> None:
     """Refuse guiders that name code or files that have changed since."""
-    recorded = {guider.get("guider"): guider.get("content") for guider in _rows(record, "guiders")}
+    recorded = {anywhere(guider.get("guider")): guider.get("content") for guider in _rows(record, "guiders")}
     for guider in nested_guiders(config.guider):
-        before = recorded.get(short(guider))
+        before = recorded.get(anywhere(short(guider)))
         if before is not None and before != guider.content():
             raise RunError(
                 f"the code or the files of guider {short(guider)} have changed since the run was made; {advice}"

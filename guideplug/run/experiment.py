@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+import tomli_w
 import torch
 
 from guideplug.config import format_value, shell_quote, short, write
@@ -20,6 +21,7 @@ from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally, as_arra
 from guideplug.errors import RunError, WriteError
 from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
 from guideplug.files.atomic import at_work_in, cleared, drawn_whole
+from guideplug.files.opening import is_there
 from guideplug.files.tensors import write_tensors
 from guideplug.guide import nested_guiders
 from guideplug.observe import Listener, Observers, RunInfo
@@ -27,12 +29,13 @@ from guideplug.recipe import MainRecipe, architecture
 from guideplug.registry.registry import Registry
 from guideplug.run.arms import draw_arms
 from guideplug.run.builder import Built, StoreBuilder
+from guideplug.run.carried import carried, files_of
 from guideplug.run.checked import check_lines
 from guideplug.run.code import code_of, code_of_plugin
 from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.preflight import denoiser_of, guided
-from guideplug.run.resolve import RunConfig, to_table, to_toml
+from guideplug.run.resolve import RunConfig, observers_table, to_table
 from guideplug.run.sample_check import suspicious_samples
 from guideplug.run.sweep import swept
 from guideplug.run.verdict import Verdict, recorded, verdicts
@@ -108,9 +111,9 @@ class Experiment:
     def _observed(self, stop: StopToken) -> Outcome:
         """Carry out the run, and record its final status."""
         cleared(self.folder.path, ("denoisers", "figures"))
-        resumed = self.folder.config.is_file()
+        resumed = is_there(self.folder.config)
         if not resumed:
-            self.folder.write_text(self.folder.config, to_toml(self.config))
+            self._write_config()
         record = self._record()
         if self.folder.begun:  # resumed: keep the command that began the run
             record["command"] = self.folder.record().get("command", self.command)
@@ -284,7 +287,12 @@ class Experiment:
             main = main.with_options(models={role: models.get(role, recipe) for role, recipe in main.models.items()})
         if main != self.config.main or models != self.config.models:
             self.config = attrs.evolve(self.config, main=main, models=models)
-            self.folder.write_text(self.folder.config, to_toml(self.config))
+            self._write_config()
+
+    def _write_config(self) -> None:
+        """Write ``config.toml``, and copies of the local code that it names."""
+        table = carried(self.folder.path, {**observers_table(self.config), **to_table(self.config)})
+        self.folder.write_text(self.folder.config, tomli_w.dumps(table))
 
     def _write_networks(self, built: Mapping[str, Built]) -> None:
         """Write the networks into the folder, each with its description."""
@@ -299,10 +307,10 @@ class Experiment:
                 "facts": dict(item.facts),
             }
             networks[role] = item.identity
-            write_tensors(self.folder.checkpoint(role), item.module.state_dict())
-            self.folder.write_text(
-                self.folder.checkpoint(role).with_suffix(".json"), json.dumps(sheet, indent=1) + "\n"
-            )
+            checkpoint = self.folder.checkpoint(role)
+            write_tensors(checkpoint, item.module.state_dict())
+            travelling = carried(self.folder.path, sheet, checkpoint.parent.absolute())
+            self.folder.write_text(checkpoint.with_suffix(".json"), json.dumps(travelling, indent=1) + "\n")
         self.folder.update_record(networks=networks)
 
     def _save_samples(self, drawn: Mapping[str, Arm]) -> None:
@@ -332,6 +340,7 @@ class Experiment:
             },
             "code": dict(code_of(self.config)),
             "git": _git_commit(),
+            "files": files_of(to_table(self.config)),
             "guiders": [
                 {"guider": short(guider), "content": content}
                 for guider in nested_guiders(self.config.guider)

@@ -1,6 +1,6 @@
 """A run's folder: its files, and their integrity.
 
-    config.toml   run.json   events.jsonl   metrics.json   samples.npz   sweep.npz   denoisers/   figures/
+    config.toml   code/   run.json   events.jsonl   metrics.json   samples.npz   sweep.npz   denoisers/   figures/
 
 Files appear whole or not at all. ``events.jsonl`` grows; on resuming, events after the restored state
 are removed from it. Leftovers of killed writers are removed on resuming.
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from guideplug.config.tree import is_name
 from guideplug.errors import RunError, UsageError
 from guideplug.files.atomic import CHECKSUMS, LITTER, check_unchanged, refused, whole_file
+from guideplug.files.opening import MOST_EVENTS, is_there, list_folder, open_own, read_bytes
 from guideplug.files.reading import parse_json, read_json_file
 from guideplug.observe import Listener
 
@@ -28,7 +29,7 @@ __all__ = ["EventLog", "RunFolder", "read_json"]
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
+    """A JSON object from a file, which no link may lead out of its folder.
 
     Raises:
         RunError: it is missing or damaged.
@@ -36,7 +37,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     check_unchanged(path)
     try:
-        value = read_json_file(path)
+        value = read_json_file(path, path.parent)
     except FileNotFoundError:
         raise RunError(f"{path} is missing: {path.parent} is not a whole run folder") from None
     except (OSError, ValueError) as error:
@@ -62,10 +63,10 @@ class RunFolder:
         if out is None:
             stamp = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
             out = _unused(Path("runs") / f"{stamp}-{name}")
-        if out.is_file():
+        if is_there(out) and not out.is_dir():
             raise UsageError(f"--out {out} is a file: give a folder")
         if out.is_dir() and not _unbegun(out, parts):
-            resumable = (out / "run.json").is_file()
+            resumable = is_there(out / "run.json")
             hint = f"resume it with guideplug run --resume {out}, or " if resumable else ""
             raise UsageError(f"--out {out} is not empty: {hint}give another folder")
         try:
@@ -88,7 +89,7 @@ class RunFolder:
         folder = cls(path)
         if not path.is_dir():
             raise UsageError(f"{path} does not exist: give the folder of a run")
-        if not folder.config.is_file():
+        if not is_there(folder.config):
             raise UsageError(f"{path} is not the folder of a run: it has no config.toml")
         if folder.begun:
             folder.record()
@@ -98,7 +99,7 @@ class RunFolder:
     @property
     def begun(self) -> bool:
         """Whether ``run.json`` exists: a run killed at its start has a configuration alone."""
-        return (self.path / "run.json").is_file()
+        return is_there(self.path / "run.json")
 
     @property
     def config(self) -> Path:
@@ -152,14 +153,15 @@ def _unbegun(folder: Path, parts: Sequence[str]) -> bool:
     return all(
         path.name == CHECKSUMS
         or LITTER.fullmatch(path.name)
-        or (path.name in parts and path.is_dir() and not any(path.iterdir()))
-        for path in folder.iterdir()
+        or (path.name in parts and path.is_dir() and not list_folder(path))
+        or (path.name == "code" and path.is_dir() and not (folder / "config.toml").exists())
+        for path in list_folder(folder)
     )
 
 
 def _unused(path: Path) -> Path:
     candidates = (path, *(path.with_name(f"{path.name}-{number}") for number in range(2, 1000)))
-    return next(candidate for candidate in candidates if not candidate.exists())
+    return next(candidate for candidate in candidates if not is_there(candidate))
 
 
 AFTER_TRAINING = ("sample", "sampled", "measure", "metrics", "figure", "end")
@@ -221,7 +223,7 @@ class EventLog(Listener):
 
     def _open(self) -> None:
         try:
-            self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._handle = open_own(self._path, os.O_WRONLY | os.O_APPEND)
         except OSError as error:
             raise refused(self._path, error) from None
         self._size = os.fstat(self._handle).st_size
@@ -238,9 +240,12 @@ class EventLog(Listener):
 
     def _rewind(self, keep: Callable[[dict[str, Any]], bool]) -> None:
         """Keep the complete lines that remain valid; drop a partial last line."""
-        if not self._path.is_file():
+        try:
+            text = read_bytes(self._path, MOST_EVENTS, self._path.parent).decode(errors="replace")
+        except FileNotFoundError:
             return
-        text = self._path.read_text(errors="replace")
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self._path} cannot be read ({error}): remove it to go on without it") from None
         lines = []
         for line in text.splitlines(keepends=True):
             try:

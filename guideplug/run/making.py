@@ -17,7 +17,9 @@ from torch import Tensor
 
 from guideplug.errors import CheckpointError, StoreError
 from guideplug.executors.interrupt import defer_signals
-from guideplug.files.tensors import file_digest, read_tensors, tensors_digest, write_tensors
+from guideplug.files.opening import is_there, list_folder
+from guideplug.files.reading import file_digest
+from guideplug.files.tensors import read_tensors, tensors_digest, write_tensors
 from guideplug.observe import Observers
 from guideplug.recipe import Resumable
 from guideplug.store import FURTHER
@@ -59,20 +61,20 @@ class Making:
         self._work = work
         loaded, path = False, self.place / STATE
         try:
-            if path.is_file():
+            if is_there(path):
                 loaded = self._load(work, path)
         except (CheckpointError, KeyError, ValueError, RuntimeError, TypeError) as error:
             raise StoreError(
                 f"the state {path} of an unfinished training cannot be read ({error}): "
                 "remove it with guideplug store prune --partial, or train anew with --fresh"
             ) from None
-        for file in self.place.glob(FURTHER):  # of later steps, or all of them
+        for file in list_folder(self.place, FURTHER):  # of later steps, or all of them
             if file.name not in self._files:
                 file.unlink()
         return loaded
 
     def _load(self, work: Resumable, path: Path) -> bool:
-        tensors, metadata = read_tensors(path)
+        tensors, metadata = read_tensors(path, path.parent)
         if metadata["sha256"] != tensors_digest(tensors, metadata["training"]):
             raise ValueError("it has changed since it was written")
         data = json.loads(metadata["training"])
@@ -137,4 +139,4 @@ class Making:
 
 
 def _is_whole(path: Path, digest: str) -> bool:
-    return path.is_file() and file_digest(path) == digest
+    return is_there(path) and file_digest(path, path.parent) == digest

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 
 from guideplug.errors import UsageError
+from guideplug.files.code import Code
 from guideplug.registry.registry import Registry
 from guideplug.run.preflight import Preflight, preflight
 from guideplug.run.resolve import Request, RunConfig, resolve
@@ -72,7 +73,7 @@ def resolved(request: Request) -> Resolved:
 
 
 def plugin_files(written: object, given: Iterable[str] = ()) -> list[str]:
-    """The distinct paths of local plugins: those of a configuration, and further ones.
+    """The distinct paths of local plugins: those of a configuration, and further ones in place of those of their names.
 
     Args:
         written: the value of the configuration's key; one that is no list of texts is refused where it is resolved.
@@ -83,6 +84,24 @@ def plugin_files(written: object, given: Iterable[str] = ()) -> list[str]:
     """
     texts = [path for path in written if isinstance(path, str)] if isinstance(written, list) else []
     try:
-        return list(dict.fromkeys(str(Path(path).resolve()) for path in (*texts, *given)))
+        further = [Path(path).resolve() for path in given]
+        kept = [path for path in (Path(text).resolve() for text in texts) if not _replaced(path, further)]
+        same = [path for path in further if any(_equal(path, one) for one in kept)]
+        return list(dict.fromkeys(str(path) for path in (*kept, *(one for one in further if one not in same))))
     except (OSError, ValueError, RuntimeError) as error:  # an impossible file name, or circular links
         raise UsageError(f"plugins: {error}: give the path of a .py file") from None
+
+
+def _replaced(path: Path, further: Iterable[Path]) -> bool:
+    """Whether a file of a configuration gives way to another version, named beside it."""
+    return any(one.name == path.name and not _equal(one, path) for one in further)
+
+
+def _equal(path: Path, other: Path) -> bool:
+    """Whether two files are one plugin: of one name, with the same bytes, and the same beside them."""
+    if path.name != other.name:
+        return False
+    try:
+        return path == other or Code.of_file(path).digest == Code.of_file(other).digest
+    except (OSError, ValueError):  # said where it is loaded
+        return False

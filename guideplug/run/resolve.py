@@ -23,6 +23,7 @@ from guideplug.guide import Guider
 from guideplug.observe import Observer
 from guideplug.recipe import MainRecipe, Recipe
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import settled
 from guideplug.run.roles import Roles
 from guideplug.run.threads import MOST_THREADS, default_threads
 from guideplug.sample import Sampler
@@ -340,23 +341,29 @@ def _split_key(key: str, text: str) -> tuple[tuple[str, str], Value, str]:
         raise ExpressionError(f"--set {key}: {error}") from None
 
 
-def read_file(path: Path) -> ConfigFile:
+def read_file(path: Path, within: Path | None = None) -> ConfigFile:
     """A TOML configuration, or the one in a run folder; its keys are known.
+
+    Args:
+        path: a file that the user names, or a folder.
+        within: the folder that a file belongs to, if the user names that; no link may lead out of it.
 
     Raises:
         ConfigError: it is missing, not TOML, or has an unknown key.
     """
-    return ConfigFile(path, read_toml(path / "config.toml" if path.is_dir() else path, KEYS))
+    if path.is_dir():
+        return ConfigFile(path, read_toml(path / "config.toml", KEYS, path))
+    return ConfigFile(path, read_toml(path, KEYS, within))
 
 
-def read_toml(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """The values of a TOML file with known keys; values of table keys must be tables.
+def read_toml(path: Path, keys: Sequence[str], within: Path | None = None) -> dict[str, Any]:
+    """The values of a TOML file with known keys, with paths made absolute; values of table keys must be tables.
 
     Raises:
         ConfigError: it is missing, not TOML, or has an unknown key.
     """
     try:
-        raw = parse_toml(path)
+        raw = parse_toml(path, within)
     except FileNotFoundError:
         raise ConfigError(f"configuration {path} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -371,7 +378,8 @@ def read_toml(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     for key in TABLES:
         if not isinstance(raw.get(key, {}), dict):
             raise ConfigError(f"configuration {path}: {key} must be a table, [{key}]")
-    return raw
+    table: dict[str, Any] = settled(path.parent, raw)
+    return table
 
 
 def _device(name: str) -> str:

@@ -12,8 +12,10 @@ from guideplug.config.tree import Call, Value, is_name
 from guideplug.errors import CheckpointError, ExpressionError, PluginError, RecipeError, UnknownName
 from guideplug.files.checkpoints.reading import is_pickle, read_checkpoint
 from guideplug.files.checkpoints.sheet import beside, read_sheet
+from guideplug.files.opening import is_there
 from guideplug.recipe import MainRecipe, Recipe
 from guideplug.recipes.imported import described
+from guideplug.run.carried import settled
 from guideplug.run.folder import read_json
 from guideplug.sample import Sampler
 from guideplug.task import Network
@@ -179,7 +181,7 @@ def _is_path(text: str) -> bool:
     if text.endswith((".safetensors", ".pt", ".pth", ".pkl", ".ckpt", ".bin")):
         return True
     try:
-        return Path(text).exists()
+        return is_there(Path(text))
     except (OSError, ValueError):  # the text is no valid path, so it is an expression
         return False
 
@@ -195,7 +197,7 @@ def _architecture_beside(path: str, reader: Reader, default: Network) -> Network
     except OSError:  # an invalid file name
         return default
     if text is not None:
-        network: Network = reader.expression(text, Network, str(beside(Path(path))))
+        network: Network = reader.expression(settled(Path(path).parent, text), Network, str(beside(Path(path))))
         return network
     if class_name is None and is_pickle(Path(path)):
         pickled = list(read_checkpoint(Path(path)).pickled.values())
@@ -219,7 +221,7 @@ def _named_beside(path: Path) -> tuple[str | None, str | None]:
     sheet = read_sheet(path)
     if sheet is not None:
         return sheet.denoiser, sheet.class_name
-    text = read_json(path).get("denoiser") if path.is_file() else None
+    text = read_json(path).get("denoiser") if is_there(path) else None
     return text if isinstance(text, str) else None, None
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from guideplug.denoise import Condition, from_arrays, parts_of
 from guideplug.errors import UsageError
 from guideplug.files.atomic import check_unchanged
+from guideplug.files.opening import is_there
 from guideplug.files.reading import read_arrays
 from guideplug.task import Arm, Task
 
@@ -71,7 +72,7 @@ def _form(part: Tensor) -> str:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    if not path.is_file():
+    if path.is_dir() or not is_there(path):
         problem = "is a folder: give a samples file in it, such as samples.npz" if path.is_dir() else "does not exist"
         raise UsageError(f"{path} {problem}")
     check_unchanged(path)

@@ -13,6 +13,7 @@ from typing import Any
 from guideplug.config import shell_quote, short
 from guideplug.errors import GuideplugError
 from guideplug.files.atomic import adding_to, whole_file
+from guideplug.files.opening import is_there
 from guideplug.guide import Guider
 from guideplug.recipe import MainRecipe
 from guideplug.registry.registry import Registry
@@ -41,14 +42,14 @@ def words_of(folder: Path, registry: Registry | None = None) -> dict[str, Any]:
     Raises:
         GuideplugError: they are missing, and cannot be computed with the installed plugins.
     """
-    if (folder / WORDS).is_file():
+    if is_there(folder / WORDS):
         return read_json(folder / WORDS)
     run = RunFolder.existing(folder)
-    file = read_file(run.config)
+    file = read_file(run.config, folder)
     known = registry if registry is not None else _installed()
     # Nothing is run, so the run's device and its networks' files may be missing.
     config = resolve(Request(values={"device": "cpu"}, file=file, check_files=False), known)
-    metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else None
+    metrics = read_json(folder / "metrics.json") if is_there(folder / "metrics.json") else None
     table = metrics_of(config.task, known)
     figure = run.figure(config.task.name)
     if metrics is None:

@@ -8,6 +8,7 @@ and 6.7 s with one; beside one busy process 17.9 s and 7.1 s; beside several, tw
 import os
 from pathlib import Path
 
+from guideplug.files.opening import read_bytes
 from guideplug.recipe import Recipe
 
 __all__ = ["FEW_PARAMETERS", "MOST_THREADS", "busy_note", "default_threads"]
@@ -17,6 +18,8 @@ FEW_PARAMETERS = 1_000_000
 MOST_THREADS = 1024
 TOPOLOGY = Path("/sys/devices/system/cpu")
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+MOST_SAID = 4096
+"""Bytes of a file of the system."""
 
 
 def default_threads(main: Recipe) -> int:
@@ -44,7 +47,8 @@ def _physical_cores() -> int:
     """The cores that this process may use, hyperthreads of one counted once; logical ones where that cannot be told."""
     processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     try:
-        siblings = {(TOPOLOGY / f"cpu{number}/topology/thread_siblings_list").read_text() for number in processors}
+        lists = [TOPOLOGY / f"cpu{number}/topology/thread_siblings_list" for number in processors]
+        siblings = {read_bytes(path, MOST_SAID) for path in lists}
     except OSError:
         return min(len(processors), _cpu_limit())
     return min(len(siblings), _cpu_limit())
@@ -53,7 +57,7 @@ def _physical_cores() -> int:
 def _cpu_limit() -> int:
     """The processors that the control group may use at once, rounded down, at least 1."""
     try:
-        quota, period = CPU_LIMIT.read_text().split()
+        quota, period = read_bytes(CPU_LIMIT, MOST_SAID).decode().split()
         return MOST_THREADS if quota == "max" else max(int(quota) // int(period), 1)
     except (OSError, ValueError):
         return MOST_THREADS

@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 
 from guideplug.config import Duration, Strategy, walk
+from guideplug.files.function_name import FUNCTION, without_folder
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
 from guideplug.reward import Reward
@@ -72,6 +73,8 @@ def _plain(value: Any) -> Any:
                 del fields["path"]  # the bytes are hashed, not the path
         if isinstance(value, Guider) and (content := value.content()):
             fields["content"] = content
+        if fields.get("content"):  # the code of a function is hashed, not where it lies
+            fields = {key: _without_folder(item) for key, item in fields.items()}
         return fields
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
@@ -80,6 +83,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):  # one text per number; JSON has no infinity
         return int(value) if value.is_integer() else value if math.isfinite(value) else str(value)
     return value
+
+
+def _without_folder(value: Any) -> Any:
+    return without_folder(value) if isinstance(value, str) and FUNCTION.fullmatch(value) else value
 
 
 @functools.cache

@@ -15,10 +15,11 @@ import json
 import math
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import attrs
 from platformdirs import user_cache_path
@@ -27,6 +28,7 @@ from torch import Tensor
 from guideplug.errors import StoreError
 from guideplug.files.atomic import clear_litter, refused, whole_file
 from guideplug.files.digest import record_digest
+from guideplug.files.opening import check_inside, is_there, list_folder, open_own
 from guideplug.files.reading import file_digest, read_json_file
 from guideplug.files.tensors import read_tensors, write_tensors
 
@@ -62,16 +64,18 @@ class Entry:
     @property
     def size(self) -> int:
         """Bytes on disk."""
-        return sum(file.stat().st_size for file in self.folder.iterdir())
+        return sum(file.lstat().st_size for file in list_folder(self.folder))
 
     def damage(self) -> str:
         """A short description of damage to its files; empty without damage."""
         for name, digest in self.files.items():
-            path = self.folder / name
-            if not path.is_file():
+            try:
+                if file_digest(self.folder / name, self.folder) != digest:
+                    return f"{name} has changed since it was written"
+            except FileNotFoundError:
                 return f"{name} is missing"
-            if file_digest(path) != digest:
-                return f"{name} has changed since it was written"
+            except (OSError, ValueError) as error:
+                return f"{name} cannot be read ({error})"
         return ""
 
     def tensors(self, name: str = WEIGHTS) -> dict[str, Tensor]:
@@ -81,9 +85,13 @@ class Entry:
             StoreError: the file is missing or damaged.
         """
         path = self.folder / name
-        if name not in self.files or not path.is_file() or file_digest(path) != self.files[name]:
+        try:
+            whole = name in self.files and file_digest(path, self.folder) == self.files[name]
+        except (OSError, ValueError):
+            whole = False
+        if not whole:
             raise StoreError(f"{path} is damaged or missing: remove it with guideplug store prune --damaged")
-        return read_tensors(path)[0]
+        return read_tensors(path, self.folder)[0]
 
 
 @attrs.frozen
@@ -111,7 +119,7 @@ class Store:
 
     def entries(self) -> Iterator[Entry | tuple[Path, str]]:
         """All entries by name; an entry with an unreadable record as its folder and the reason."""
-        for folder in sorted(self.root.glob("[0-9a-f]" * 64)):
+        for folder in self._listed("[0-9a-f]" * 64):
             try:
                 yield self._entry(folder)
             except StoreError as error:
@@ -119,7 +127,7 @@ class Store:
 
     def partial(self) -> list[Path]:
         """Folders of unfinished trainings."""
-        return sorted(self.root.glob("*.partial"))
+        return self._listed("*.partial")
 
     def find(self, identity: str) -> Entry | None:
         """The entry of an identity; None if there is none.
@@ -128,12 +136,12 @@ class Store:
             StoreError: the record of the entry cannot be read.
         """
         folder = self.root / identity
-        return self._entry(folder) if folder.is_dir() else None
+        return self._entry(folder) if is_there(folder) else None
 
     def _entry(self, folder: Path) -> Entry:
         path = folder / RECORD
         try:
-            record = read_json_file(path)
+            record = read_json_file(path, self.root)
             if record.pop("sha256") != record_digest(record):
                 raise ValueError("it has changed since it was written")
             recipe, facts, files = (dict(record[key]) for key in ("recipe", "facts", "files"))
@@ -156,13 +164,13 @@ class Store:
         while True:
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
-                file = path.open("w")
+                handle = open_own(path, os.O_RDWR)
             except OSError as error:
                 raise refused(path, error) from None
-            with file:
-                if fcntl is not None and not _held(file):
+            with os.fdopen(handle):
+                if fcntl is not None and not _held(handle, path):
                     waiting()
-                elif fcntl is None or (path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
+                elif fcntl is None or (is_there(path) and os.path.samestat(path.lstat(), os.fstat(handle))):
                     yield
                     return
                 else:
@@ -174,11 +182,13 @@ class Store:
         folder, partial = self.root / identity, self.root / f"{identity}.partial"
         for left in (folder, partial):
             shutil.rmtree(_aside(left), ignore_errors=True)
-            clear_litter(left)
+            with contextlib.suppress(ValueError):  # a link that leads out has no litter of ours
+                check_inside(left, self.root)
+                clear_litter(left)
         with contextlib.suppress(StoreError):  # an unreadable entry has no known files
             entry = self.find(identity)
             if entry is not None:
-                for file in folder.iterdir():
+                for file in list_folder(folder):
                     if file.name != RECORD and file.name not in entry.files:
                         file.unlink(missing_ok=True)
                 shutil.rmtree(partial, ignore_errors=True)
@@ -187,7 +197,10 @@ class Store:
         """The folder of a training in progress, with the files of earlier attempts."""
         folder = self.root / f"{identity}.partial"
         try:
+            check_inside(folder, self.root)
             folder.mkdir(parents=True, exist_ok=True)
+        except ValueError as error:
+            raise StoreError(f"{folder} cannot be used: {error}") from None
         except OSError as error:
             raise refused(folder, error) from None
         return folder
@@ -208,12 +221,12 @@ class Store:
         folder, target = self.workplace(started), self.root / identity
         clear_litter(folder)
         write_tensors(folder / WEIGHTS, weights)
-        kept = [WEIGHTS, *(file.name for file in sorted(folder.glob(FURTHER)))]
+        kept = [WEIGHTS, *(file.name for file in list_folder(folder, FURTHER))]
         files = {name: file_digest(folder / name) for name in kept}
         self._record(folder, recipe, {**facts, "made": time.time()}, files)
         with contextlib.nullcontext() if identity == started else self.locked(identity):
             try:
-                if target.exists():
+                if is_there(target):
                     shutil.rmtree(_aside(target), ignore_errors=True)
                     target.replace(_aside(target))
                 folder.replace(target)
@@ -240,25 +253,38 @@ class Store:
     def in_use(self, identity: str) -> bool:
         """Whether a process holds the lock of the entry."""
         path = self.root / f"{identity}.lock"
-        if fcntl is None or not path.exists():
+        if fcntl is None or not is_there(path):
             return False
-        with path.open("w") as file:
-            return not _held(file)
+        try:
+            handle = open_own(path, os.O_RDWR)
+        except OSError as error:
+            raise refused(path, error) from None
+        with os.fdopen(handle):
+            return not _held(handle, path)
 
     def remove(self, identity: str) -> None:
         """Remove an entry, and the files of an unfinished training of it."""
         for folder in (self.root / identity, self.root / f"{identity}.partial"):
             shutil.rmtree(_aside(folder), ignore_errors=True)
-            if folder.is_dir():
+            if is_there(folder):
                 try:
+                    if not stat.S_ISDIR(folder.lstat().st_mode):  # not ours, nor what a link leads to
+                        folder.unlink()
+                        continue
                     folder.replace(_aside(folder))
                     shutil.rmtree(_aside(folder))
                 except OSError as error:
                     raise refused(folder, error) from None
 
+    def _listed(self, pattern: str) -> list[Path]:
+        try:
+            return list_folder(self.root, pattern)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"the store {self.root} cannot be listed ({error}): set GUIDEPLUG_STORE") from None
+
     def half_removed(self) -> list[str]:
         """Identities of entries whose removal was interrupted."""
-        names = [path.name.removeprefix(".") for path in self.root.glob(".*.removed")]
+        names = [path.name.removeprefix(".") for path in self._listed(".*.removed")]
         return sorted({name.removesuffix(".removed").removesuffix(".partial") for name in names})
 
 
@@ -267,14 +293,14 @@ def _aside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.removed")
 
 
-def _held(file: IO[str]) -> bool:
+def _held(handle: int, path: Path) -> bool:
     """Whether the lock of a file was acquired, without waiting."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
         raise StoreError(
-            f"{file.name} cannot be locked ({error.strerror}): set GUIDEPLUG_STORE to a folder on a disk that has locks"
+            f"{path} cannot be locked ({error.strerror}): set GUIDEPLUG_STORE to a folder on a disk that has locks"
         ) from None
     return True

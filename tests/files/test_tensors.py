@@ -118,7 +118,7 @@ def test_bytes_reach_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytes
 
 def test_missing_and_folder(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none") == f"checkpoint {tmp_path / 'none'} does not exist: give a .safetensors file"
-    assert refusal(tmp_path) == f"checkpoint {tmp_path} is a folder, not a file: give a .safetensors file"
+    assert refusal(tmp_path) == f"checkpoint {tmp_path} cannot be read (it is a folder): give a .safetensors file"
 
 
 @given(st.integers(0, 10**6))

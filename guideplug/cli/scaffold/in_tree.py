@@ -13,6 +13,7 @@ from pathlib import Path
 
 from guideplug.cli.scaffold.scaffold import Kind, fill, plugin_texts, write_texts
 from guideplug.errors import UsageError
+from guideplug.files.opening import is_there, read_bytes
 
 __all__ = ["find_checkout", "write_in_tree"]
 
@@ -24,6 +25,8 @@ PAGES: Mapping[Kind, tuple[str, ...]] = {
 }
 """The pages in ``docs`` that describe plugins of a kind; the reference has all of them."""
 
+MOST_BYTES = 8 * 1024**2
+"""Bytes of a file of the checkout."""
 _FIRST_PARTY = re.compile(r"^from guideplug[\w.]* import (?:\([^)]*\)|.*)\n", re.MULTILINE)
 _OTHERS = re.compile(r"^(?:from|import) (?:attrs|torch|pytest)\b.*\n", re.MULTILINE)
 _ALL = re.compile(r"^all = \[\n((?:    .*\n)*)\]", re.MULTILINE)
@@ -38,11 +41,11 @@ def find_checkout() -> Path:
     """
     for folder in (Path.cwd(), *Path.cwd().parents):
         project = folder / "pyproject.toml"
-        if (folder / "plugins").is_dir() and (folder / "CONTRIBUTING.md").is_file() and project.is_file():
+        if (folder / "plugins").is_dir() and is_there(folder / "CONTRIBUTING.md") and is_there(project):
             try:
-                if tomllib.loads(project.read_text(encoding="utf-8"))["project"]["name"] == "guideplug":
+                if tomllib.loads(_read(project))["project"]["name"] == "guideplug":
                     return folder
-            except (OSError, ValueError, KeyError):
+            except (UsageError, ValueError, KeyError):
                 continue
     raise UsageError(f"--in-tree: {Path.cwd()} is in no checkout of guideplug: go into one, or leave out --in-tree")
 
@@ -110,9 +113,9 @@ def _replaced(path: Path, pattern: re.Pattern[str], entry: Callable[[re.Match[st
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--in-tree: {path} cannot be read ({error.strerror}): restore it") from None
+        return read_bytes(path, MOST_BYTES).decode()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--in-tree: {path} cannot be read ({error}): restore it") from None
 
 
 def _ordered(source: str) -> str:

@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias, cast, get_args
 
 from guideplug.config.tree import is_name, strategy_name
 from guideplug.errors import UsageError
+from guideplug.files.opening import is_there, list_folder
 
 __all__ = [
     "KINDS",
@@ -121,10 +122,10 @@ def write_texts(texts: Mapping[str, str], folder: Path) -> list[Path]:
     Raises:
         UsageError: the folder is not empty, or it cannot be written.
     """
-    if folder.is_file():
+    if is_there(folder) and not folder.is_dir():
         raise UsageError(f"{folder} is a file: give another place with --out FOLDER")
     try:
-        if folder.is_dir() and any(folder.iterdir()):
+        if list_folder(folder):
             raise UsageError(f"{folder} is there already and not empty: give another place with --out FOLDER")
         _write(texts, folder)
     except OSError as error:
@@ -148,7 +149,7 @@ def _write(texts: Mapping[str, str], folder: Path) -> None:
         if not empty:
             aside.rename(folder)
             return
-        for entry in sorted(aside.iterdir()):
+        for entry in list_folder(aside):
             entry.rename(folder / entry.name)
         aside.rmdir()
     except BaseException:

@@ -15,6 +15,7 @@ from guideplug.cli.watch.state import OFTEN, State
 from guideplug.cli.watch.tail import Tail
 from guideplug.cli.watch.view import Life, view
 from guideplug.errors import UsageError
+from guideplug.files.opening import MOST_EVENTS, is_there, read_bytes
 
 __all__ = ["watch_folder"]
 
@@ -36,10 +37,14 @@ def watch_folder(path: str, *, once: bool, interval: float) -> None:
     folder = Path(path)
     if not folder.is_dir():
         raise UsageError(f"{path} does not exist: give the folder of a run, a comparison or a study")
-    if not (folder / EVENTS).is_file():
-        if any((folder / name).is_file() for name in CONFIGS):
+    if not is_there(folder / EVENTS):
+        if any(is_there(folder / name) for name in CONFIGS):
             raise UsageError(f"{path} has no event log yet: {EVENTS} is written once the work begins; try again then")
         raise UsageError(f"{path} is not the folder of a run: it has no {EVENTS}")
+    try:
+        read_bytes(folder / EVENTS, MOST_EVENTS, folder)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder / EVENTS} cannot be read: {error}") from None
     try:
         _watch(_Watch(folder), Console(), once=once, interval=interval)
     except KeyboardInterrupt:
@@ -110,6 +115,9 @@ class _Watch:
         process, host = self.state.run.get("process"), self.state.run.get("host")
         here = host == platform.node() and isinstance(process, int)
         if here and isinstance(process, int) and not _there(process):
+            if later := self._tail.last_unread("run"):  # resumed in the part of the log that was not read
+                self.state.run = later
+                return self.life
             return Life(silent, f"dead, its process {process} is gone; go on with {self._resume}", gone=True)
         if silent < max(SILENT, PAUSES * self.state.gap):
             return Life(silent)

@@ -157,7 +157,7 @@ def _bar(label: str, count: Count, width: int) -> Text:
 
 
 def _networks(networks: Sequence[Network], width: int) -> list[RenderableType]:
-    ready = sum(network.status in ("found", "trained") for network in networks)
+    ready = sum(network.status in ("found", "trained", "ready") for network in networks)
     states = ", ".join(f"{network.role} {network.status}" for network in networks)
     return [_line("networks ", f"{ready} of {len(networks)}" + (f": {states}" if width >= NARROW else ""))]
 

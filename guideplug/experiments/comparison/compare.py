@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from guideplug.executors import Executor, Job, Serial
+from guideplug.executors.torchrun import refuse_torchrun
 from guideplug.experiments.comparison.costs import seconds_at
 from guideplug.experiments.comparison.grid import Grid
 from guideplug.experiments.comparison.prices import Prices, read_prices, write_prices
@@ -30,6 +31,7 @@ from guideplug.experiments.engine import Engine, engine_on
 from guideplug.experiments.networks import NetworkJobs
 from guideplug.experiments.records import check_code, read_record
 from guideplug.files.atomic import whole_file
+from guideplug.files.opening import is_there
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
 from guideplug.run.code import measured_anew
@@ -68,6 +70,7 @@ def compare(
         GuideplugError: what failed; finished work is kept.
         Interrupted: SIGINT or SIGTERM; the comparison can be resumed.
     """
+    refuse_torchrun()
     observers = observers or Observers()
     (folder / "cells").mkdir(exist_ok=True)
     prices = read_prices(grid, folder)
@@ -136,7 +139,7 @@ class _Driver:
         """The records of cells; those that are missing, or of other code, are measured."""
         files = {cell: self._path(cell) for cell in cells}
         codes = {cell: code_of_cell(self.grid, self.registry, *cell) for cell in cells}
-        kept = {cell: read_record(file) for cell, file in files.items() if file.is_file()}
+        kept = {cell: read_record(file) for cell, file in files.items() if is_there(file)}
         anew = [cell for cell, record in kept.items() if record.get("code") != codes[cell]]
         if anew:
             self.observers("warning", text=measured_anew(len(anew), "cell", "of networks, guiders or metrics"))

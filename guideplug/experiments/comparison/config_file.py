@@ -68,13 +68,13 @@ class GridFile:
         return {key: value for key, value in self.values.items() if key not in OWN_KEYS}
 
 
-def read_grid(path: Path) -> GridFile:
+def read_grid(path: Path, within: Path | None = None) -> GridFile:
     """The values of a comparison's TOML, with their types checked.
 
     Raises:
         ConfigError: it is missing, not TOML, has an unknown key, or a value of the wrong type.
     """
-    raw = read_toml(path, (*KEYS, *OWN_KEYS, "moments"))
+    raw = read_toml(path, (*KEYS, *OWN_KEYS, "moments"), within)
     if "moments" in raw:
         raise ConfigError(
             f"configuration {path} has the key 'moments', which is gone: {CURVE} of the snapshots are measured for the "

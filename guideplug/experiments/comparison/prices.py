@@ -18,6 +18,7 @@ from guideplug.experiments.comparison.grid import Grid
 from guideplug.experiments.comparison.trainings import iteration_of, needed_for, plain
 from guideplug.experiments.records import read_record
 from guideplug.files.atomic import whole_file
+from guideplug.files.opening import is_there
 from guideplug.recipe import Recipe
 from guideplug.run.builder import StoreBuilder
 
@@ -74,7 +75,7 @@ def read_prices(grid: Grid, folder: Path) -> Prices | None:
         RunError: the file of prices is damaged, or of another comparison.
     """
     path = folder / PRICES
-    if not path.is_file():
+    if not is_there(path):
         return None
     names = _works(grid)[1]
     advice = "remove it and resume, and iterations are measured again"

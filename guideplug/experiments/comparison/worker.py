@@ -1,5 +1,6 @@
 """The worker of a comparison: trainings, prices, cells."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -12,6 +13,7 @@ from guideplug.experiments.comparison.prices import measured_prices
 from guideplug.experiments.comparison.trainings import needed_for
 from guideplug.experiments.worker import ExperimentWorker
 from guideplug.files.digest import record_digest
+from guideplug.files.opened import expect, versions
 from guideplug.guide import nested_guiders
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
@@ -29,10 +31,11 @@ def workers_of(grid: Grid, registry: Registry, store: Store, observers: Observer
     """The workers of a comparison; that of this process reports the events of its trainings."""
     torch.set_num_threads(grid.first.threads)
     here = _worker(grid, registry, store, observers)
-    return WorkerSource(here, _elsewhere, (grid.request, list(grid.first.plugins), store.root))
+    return WorkerSource(here, _elsewhere, (versions(), grid.request, list(grid.first.plugins), store.root))
 
 
-def _elsewhere(request: GridRequest, plugins: list[str], root: Any) -> "ComparisonWorker":
+def _elsewhere(code: Mapping[str, str], request: GridRequest, plugins: list[str], root: Any) -> "ComparisonWorker":
+    expect(code)
     registry = Registry.installed(plugins)
     grid = resolve_grid(request, registry)
     torch.set_num_threads(grid.first.threads)

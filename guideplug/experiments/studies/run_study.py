@@ -20,12 +20,14 @@ from torch import nn
 from guideplug.denoise import from_arrays
 from guideplug.errors import RunError
 from guideplug.executors import Executor, Job, Serial
+from guideplug.executors.torchrun import refuse_torchrun
 from guideplug.experiments.engine import engine_on
 from guideplug.experiments.networks import NetworkJobs
 from guideplug.experiments.records import AGAIN, check_code, read_record
 from guideplug.experiments.studies.study_plan import Plan, fingerprint
 from guideplug.experiments.studies.worker import workers_of
 from guideplug.files.atomic import check_unchanged, whole_file
+from guideplug.files.opening import is_there
 from guideplug.files.reading import read_arrays
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
@@ -65,6 +67,7 @@ def run_study(
         GuideplugError: what failed; finished work is kept.
         Interrupted: SIGINT or SIGTERM; the study can be resumed.
     """
+    refuse_torchrun()
     observers = observers or Observers()
     if missing := _missing(plan, registry, folder, observers):
         networks = NetworkJobs(plan.networks, store, observers)
@@ -99,11 +102,11 @@ def _missing(plan: Plan, registry: Registry, folder: Path, observers: Observers)
     missing, anew = [], []
     for number, trial in enumerate(plan.trials):
         file = _path(folder, number)
-        if not file.is_file():
+        if not is_there(file):
             missing.append(number)
             continue
         record = _same(plan, number, file)
-        if trial.keep and not record["failed"] and not file.with_suffix(".npz").is_file():
+        if trial.keep and not record["failed"] and not is_there(file.with_suffix(".npz")):
             missing.append(number)
         elif record.get("measures") != code_that_measures(plan.configs[number], registry):
             anew.append(number)
@@ -163,7 +166,7 @@ def _kept(path: Path, trial: str) -> Arm:
     """The samples of a trial, from its file."""
     check_unchanged(path, AGAIN)
     try:
-        arrays = read_arrays(path)
+        arrays = read_arrays(path, path.parent)
     except FileNotFoundError:
         raise ValueError(f"the samples of {trial} were not kept: say Trial(..., keep=True)") from None
     except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from guideplug.errors import ConfigError, GuideplugError, RecipeError
 from guideplug.experiments.lengths import check_lengths
 from guideplug.experiments.networks import Networks
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import anywhere
 from guideplug.run.preflight import preflight
 from guideplug.run.resolve import Request, RunConfig, resolve, to_table, to_toml
 from guideplug.store import code_behind, identity
@@ -122,7 +123,7 @@ def fingerprint(config: RunConfig) -> str:
     table = {key: value for key, value in to_table(config).items() if key not in ("device", "plugins")}
     networks = {role: identity(recipe) for role, recipe in config.recipes.items()}
     code = code_behind((config.task, config.guider, config.sampler))
-    text = json.dumps([table, networks, code], sort_keys=True, default=str)
+    text = json.dumps([anywhere(table), networks, code], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

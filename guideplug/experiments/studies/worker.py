@@ -14,6 +14,7 @@ from guideplug.executors import WorkerSource
 from guideplug.executors.interrupt import handle_signals
 from guideplug.experiments.studies.study_plan import Plan, fingerprint, planned
 from guideplug.experiments.worker import ExperimentWorker
+from guideplug.files.opened import expect, versions
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
 from guideplug.run.code import code_that_measures
@@ -30,10 +31,15 @@ def workers_of(plan: Plan, registry: Registry, store: Store, observers: Observer
     first = plan.configs[0]
     torch.set_num_threads(first.threads)
     here = _worker(plan, registry, store, observers)
-    return WorkerSource(here, _elsewhere, (plan.expression, dict(plan.common), list(first.plugins), store.root))
+    return WorkerSource(
+        here, _elsewhere, (versions(), plan.expression, dict(plan.common), list(first.plugins), store.root)
+    )
 
 
-def _elsewhere(expression: str, common: Mapping[str, object], plugins: list[str], root: Any) -> "StudyWorker":
+def _elsewhere(
+    code: Mapping[str, str], expression: str, common: Mapping[str, object], plugins: list[str], root: Any
+) -> "StudyWorker":
+    expect(code)
     registry = Registry.installed(plugins)
     plan = planned(Reader(registry).expression(expression, Study, "study"), registry, common)
     torch.set_num_threads(plan.configs[0].threads)

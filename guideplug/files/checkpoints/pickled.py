@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.storage import TypedStorage, UntypedStorage
 
-from guideplug.files.reading import open_file
+from guideplug.files.opening import open_file
 
 __all__ = ["Array", "Record", "read_pickle"]
 

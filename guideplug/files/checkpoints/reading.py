@@ -23,7 +23,8 @@ from guideplug.files.atomic import check_unchanged
 from guideplug.files.checkpoints.layouts import choose, networks_in
 from guideplug.files.checkpoints.pickled import Array, read_pickle
 from guideplug.files.checkpoints.pickled_network import PickledNetwork, is_module, pickled_network
-from guideplug.files.reading import open_file, read_json_file
+from guideplug.files.opening import is_there, open_file
+from guideplug.files.reading import read_json_file
 from guideplug.files.tensors import read_tensors
 
 __all__ = ["Checkpoint", "chosen", "is_pickle", "read_checkpoint"]
@@ -114,7 +115,8 @@ def _torch(path: Path) -> Checkpoint:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = torch.load(path, map_location="cpu", weights_only=True)
+            with open_file(path) as file:
+                tree = torch.load(file, map_location="cpu", weights_only=True)
     except (
         pickle.UnpicklingError,
         RuntimeError,
@@ -173,7 +175,7 @@ def _is_statistics(tree: dict[Any, Any]) -> bool:
 
 def _folder(path: Path) -> Checkpoint:
     """The weights in a folder of accelerate or transformers."""
-    there = [name for name in WEIGHTS if (path / name).is_file()]
+    there = [name for name in WEIGHTS if is_there(path / name)]
     if not there:
         raise CheckpointError(
             f"checkpoint {path} is a folder without {', '.join(WEIGHTS)}: give the file of the weights"

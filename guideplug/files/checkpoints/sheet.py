@@ -20,6 +20,7 @@ from attrs.validators import deep_iterable, ge, gt, instance_of, optional
 
 from guideplug.errors import CheckpointError
 from guideplug.files.atomic import whole_file
+from guideplug.files.opening import is_there
 from guideplug.files.reading import read_json_file
 
 __all__ = ["Sheet", "beside", "latents", "read_sheet", "write_sheet"]
@@ -89,9 +90,9 @@ def read_sheet(path: Path) -> Sheet | None:
     Raises:
         CheckpointError: the file is damaged, of a later version, or contradicts itself.
     """
-    if not path.is_file():
-        return None
     try:
+        if not is_there(path):
+            return None
         values = read_json_file(path)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"sheet {path} cannot be read: {error}") from None

@@ -12,6 +12,7 @@ import re
 import sys
 from pathlib import Path
 
+from guideplug.files.opening import read_bytes
 from guideplug.store.source.reach import Reach
 from guideplug.store.source.scope import Scope
 
@@ -29,6 +30,8 @@ DECIDES = {
 """Files in those packages that weights do depend on."""
 MEASURES = {"metrics", "run/measure.py", "task.py"}
 """The packages that measured values depend on, besides metrics and tasks themselves."""
+MOST = 1024
+"""Bytes of the cache."""
 KEPT = re.compile(r"[0-9a-f]{64} [0-9a-f]{16}")
 
 
@@ -92,7 +95,7 @@ def _file() -> Path:
 
 def _remembered(key: str) -> str:
     with contextlib.suppress(OSError, ValueError):
-        text = _file().read_text(encoding="utf-8")
+        text = read_bytes(_file(), MOST).decode()
         if KEPT.fullmatch(text) and text.startswith(key):
             return text[-16:]
     return ""

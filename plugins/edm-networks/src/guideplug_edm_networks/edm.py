@@ -4,7 +4,9 @@ Source: Karras, Aittala, Aila and Laine 2022, arXiv:2206.00364, table 7 and appe
 Cost: one call of the U-Net per call of the denoiser.
 """
 
-from typing import Literal, final
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, final
 
 import attrs
 from attrs import frozen
@@ -71,6 +73,11 @@ class EDM(Network):
     augment: int = option(0, help="width of augmentation labels, which are zero in sampling", validator=non_negative)
     dropout: float = option(0.1, help="probability in training", validator=between(0.0, 1.0))
     precision: Precision = option("fp32", help="type of the U-Net's arithmetic on accelerators")
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """A small one."""
+        return {"channels": 8, "channel_mult": (1, 2), "blocks": 1, "attention": (4,)}
 
     def build(self, domain: Domain) -> Leaf:
         """The network for square images; without classes if the domain has no labels.

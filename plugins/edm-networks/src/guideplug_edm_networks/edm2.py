@@ -4,7 +4,9 @@ Source: Karras, Aittala, Lehtinen, Hellsten, Aila and Laine 2024, arXiv:2312.026
 Cost: one call of the U-Net per call of the denoiser; the log-variance is a linear map of the noise level.
 """
 
-from typing import final
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
 
 import attrs
 import torch
@@ -85,6 +87,11 @@ class EDM2(Network):
     logvar_channels: int = option(128, help="features of the noise level for the log-variance", validator=at_least(1))
     dropout: float = option(0.0, help="probability in training", validator=share)
     precision: Precision = option("fp32", help="type of the U-Net's arithmetic on accelerators")
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """A small one."""
+        return {"channels": 8, "channel_mult": (1, 2), "blocks": 1, "attention": (4,), "channels_per_head": 8}
 
     def build(self, domain: Domain) -> Leaf:
         """The network for square images; without classes if the domain has no labels.

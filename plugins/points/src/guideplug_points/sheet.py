@@ -16,7 +16,7 @@ from typing import Any, final
 import numpy as np
 from attrs import frozen
 
-from guideplug import GuideplugError, read_arrays
+from guideplug import GuideplugError, read_arrays, read_bytes
 
 __all__ = ["DataError", "Sheet", "quoted", "read_sheet", "value"]
 
@@ -26,6 +26,8 @@ INDEX = "__index_level_0__"
 """What pandas calls an index without a name in a Parquet file."""
 FEW_CELLS, CELLS_PER_BYTE = 1_000_000, 16
 """A Parquet file may hold so many cells, or so many for each of its bytes: one number can stand for very many."""
+MOST_BYTES = 1024**3
+"""Bytes of a file, which is read whole."""
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SAID = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 
@@ -85,17 +87,18 @@ def read_sheet(path: Path) -> Sheet:
         DataError: no such file, another format, or rows of unequal length.
     """
     readers = {".csv": _text, ".tsv": _text, ".npy": _array, ".parquet": _parquet}
-    if not path.exists():
-        raise DataError(f"{path} does not exist: check the path")
-    if not path.is_file():
+    if path.is_dir():
         raise DataError(f"{path} is no file: give a table, such as {path.name}/table.csv")
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path} has the suffix {path.suffix!r}: known are {', '.join(readers)}")
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+        data = read_bytes(path, MOST_BYTES)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: check the path") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path} cannot be read: {reason}") from None
     if not data:
         raise DataError(f"{path} is empty: it has no bytes")
     return reader(path, data)

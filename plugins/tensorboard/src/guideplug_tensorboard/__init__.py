@@ -11,6 +11,7 @@ TensorBoard is imported when a run begins that asked for it. Source: https://www
 network calls.
 """
 
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from attrs import frozen
 
-from guideplug import Listener, Observer, RunInfo, hook, option, positive
+from guideplug import Listener, Observer, RunInfo, hook, option, positive, read_bytes
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["TensorBoard"]
 
 ROOT = "."
+MOST_BYTES = 64 * 1024**2
+"""Bytes of a figure."""
 
 
 @final
@@ -158,7 +161,7 @@ def _pixels(path: Path) -> Any:
     import numpy as np
     from PIL import Image
 
-    with Image.open(path) as image:
+    with Image.open(io.BytesIO(read_bytes(path, MOST_BYTES))) as image:
         return np.asarray(image.convert("RGB"))
 
 

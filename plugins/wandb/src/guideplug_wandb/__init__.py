@@ -25,11 +25,15 @@ from typing import Any, ClassVar, Literal, final
 
 from attrs import frozen
 
-from guideplug import Listener, Observer, RunInfo, hook, option
+from guideplug import GuideplugError, Listener, Observer, RunInfo, hook, option, read_bytes
 
 __all__ = ["WeightsAndBiases"]
 
 Mode = Literal["offline", "online", "disabled"]
+
+
+MOST_BYTES = 1024**2
+"""Bytes of the notes that are kept of a run."""
 
 
 @final
@@ -56,7 +60,7 @@ class _Run(Listener):
         folder = observed.folder / "wandb"
         folder.mkdir(exist_ok=True)
         self._notes = folder / "guideplug.json"
-        noted = json.loads(self._notes.read_text()) if self._notes.is_file() else {}
+        noted = _noted(self._notes)
         self._id: str = noted.get("id") or uuid.uuid4().hex[:8]
         self._rows: int = noted.get("rows", 0)
         self._steps: dict[str, int] = noted.get("steps", {})
@@ -145,6 +149,19 @@ def _numbers(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
 def _cells(data: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for guider, values in data["metrics"].items():
         yield from _numbers(values, f"{guider}, {data['selector']}, seed {data['seed']}").items()
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    """The notes of an earlier try; none where there was none."""
+    try:
+        notes = json.loads(read_bytes(path, MOST_BYTES, path.parent))
+        if not isinstance(notes, dict):
+            raise ValueError("it holds no JSON object")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise GuideplugError(f"{path} cannot be read ({error}): remove it to log as a new run") from None
+    return notes
 
 
 @contextlib.contextmanager
