@@ -1,10 +1,12 @@
 """Malicious and damaged checkpoints, by name, and what reading each of them did, in a process of its own.
 
-``python hostile.py FOLDER`` writes them to the folder, reads them, and prints a JSON object: the answer to each, and the most
-memory that reading took. An audit hook of the process reports code that is run, programs that are started, and files that are
-written.
+``python hostile.py FOLDER`` writes them to the folder, reads them, and prints a JSON object: the answer to each, and the
+most memory that reading took. An audit hook of the process reports code that is run, programs that are started, and
+files that are written.
 """
+# ruff: noqa: E501
 
+import contextlib
 import io
 import json
 import pickle
@@ -277,10 +279,8 @@ def main(folder: Path) -> None:
         if event == "open" and isinstance(arguments[1], str) and any(letter in arguments[1] for letter in "wax+"):
             seen.append(f"open {arguments[0]}")
 
-    try:
-        read_checkpoint(folder / "0.pkl")
-    except GuideplugError:
-        pass  # what the first reading imports
+    with contextlib.suppress(GuideplugError):
+        read_checkpoint(folder / "0.pkl")  # what the first reading imports
     sys.addaudithook(watch)
     usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     answers = {}
@@ -297,7 +297,7 @@ def main(folder: Path) -> None:
         quiet = True
         answers[name] = [answer, time.monotonic() - begin]
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"answers": answers, "seen": seen, "megabytes": (most - usage) / 1024}))
+    sys.stdout.write(json.dumps({"answers": answers, "seen": seen, "megabytes": (most - usage) / 1024}))
 
 
 if __name__ == "__main__":
