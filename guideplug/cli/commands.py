@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-from rich.console import Console
-
 from guideplug.cli.dry_run import dry_run
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.guard import guard
 from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table, table_width
@@ -18,6 +16,7 @@ from guideplug.config import short
 from guideplug.errors import UsageError
 from guideplug.executors.interrupt import Interrupted
 from guideplug.guide import Guider
+from guideplug.run.console import Console, print_line
 from guideplug.run.earlier import check_networks, check_same, other_torch, request_of_networks, resumable
 from guideplug.run.experiment import Experiment, Outcome, folder_name
 from guideplug.run.folder import RunFolder
@@ -71,7 +70,7 @@ def _resumed(options: Mapping[str, Any], folder: RunFolder) -> Resolved:
     def check(run: Resolved) -> Resolved:
         check_same(run, folder.path, before, record)
         if note := other_torch(record):
-            click.echo(f"note: {note}", err=True)
+            echo(f"note: {note}", err=True)
         return run
 
     return prepare(_request(options, before), check).run
@@ -130,20 +129,20 @@ def _go(experiment: Experiment, as_json: bool) -> None:
     config = experiment.config
     experiment.listeners = [] if as_json else [progress(console)]
     for line in () if as_json else notes(config):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)
     if not as_json and (note := busy_note(config.threads)):
-        click.echo(note, err=True)
+        echo(note, err=True)
     try:
         outcome = experiment.run()
     except Interrupted as interrupted:
-        click.echo(f"interrupted; go on with: {experiment.resume}", err=True)
+        echo(f"interrupted; go on with: {experiment.resume}", err=True)
         sys.exit(interrupted.exit_code)
     page = page_told(outcome.folder, experiment.registry, lambda: keep_words(config, outcome, experiment.registry))
     if as_json:
         animation = None if outcome.animation is None else str(outcome.animation)
         paths = {"folder": str(outcome.folder), "figure": str(outcome.figure), "animation": animation}
         paths |= {"page": page}
-        click.echo(json.dumps({**paths, **outcome.metrics}, indent=1))
+        echo_lines(json.dumps({**paths, **outcome.metrics}, indent=1))
         return
     _tell(console, experiment, config, outcome, page)
 
@@ -159,7 +158,7 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
         print_table(console, title, header, rows)
 
     def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)
 
     say(metrics_line(config))
     if any(verdict.primary for verdict in outcome.verdicts):

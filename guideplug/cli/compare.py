@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import click
 import tomli_w
-from rich.console import Console
 
 from guideplug.cli.commands import observers_given
 from guideplug.cli.compare_plan import dry_run, pointless
 from guideplug.cli.compare_tables import counted, tell
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.experiment_progress import ExperimentProgress
 from guideplug.cli.experiment_scope import executor_of, experiment_scope
 from guideplug.cli.guard import guard
@@ -39,6 +38,7 @@ from guideplug.files.reading import read_text
 from guideplug.observe import RunInfo
 from guideplug.registry.registry import Registry
 from guideplug.run.carried import carried
+from guideplug.run.console import Console
 from guideplug.run.earlier import differences, no_links
 from guideplug.run.event_scope import event_scope
 from guideplug.run.folder import EventLog, RunFolder
@@ -197,7 +197,7 @@ def _go(
     progress = None
     if not as_json:
         for line in pointless(grid):
-            click.echo(line)
+            echo(line)
         progress = ExperimentProgress(Console(), len(stored_trainings(grid, store)))
     listeners = [] if progress is None else [progress]
     observed = RunInfo(folder.resolve(), "compare", tomllib.loads(to_toml(grid)), resumed)
@@ -216,15 +216,15 @@ def _go(
         files = write_report(comparison, folder, grid.request.published)
     page = page_told(folder)
     if as_json:
-        click.echo(read_text(folder / "compare.json", MOST_EVENTS, folder))
+        echo_lines(read_text(folder / "compare.json", MOST_EVENTS, folder))
         return
     tell(comparison)
     drawn = len(files) - 4
     if not drawn:
         advice = "; give --snapshots 8" if len(grid.curve) == 1 else ""
-        click.echo(f"{why_none(comparison)}{advice}")
+        echo(f"{why_none(comparison)}{advice}")
     names = ", ".join(str(file.relative_to(folder)) for file in files[:4])
     figures = f", {counted(drawn, 'figure')}" if drawn else ""
     if page is not None:
-        click.echo(f"page: {page}")
-    click.echo(f"folder: {folder} ({names}{figures})")
+        echo(f"page: {page}")
+    echo(f"folder: {folder} ({names}{figures})")

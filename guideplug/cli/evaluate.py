@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
 import torch
-from rich.console import Console
 
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.table import print_table
 from guideplug.config import short
 from guideplug.errors import UsageError
 from guideplug.files.atomic import drawn_whole
 from guideplug.rng import SampleStreams
+from guideplug.run.console import Console
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.prepare import resolved
 from guideplug.run.resolve import Request
@@ -60,12 +60,12 @@ def evaluate_command(path: str, options: Mapping[str, Any]) -> None:
     if options["as_json"]:
         record = {"samples": {arm.name: len(arm.samples) for arm in arms}, "task": short(task), "arms": table}
         record |= {"differences": {verdict.metric: verdict.record() for verdict in judged}}
-        click.echo(json.dumps(record | {"figure": None if figure is None else str(figure)}, indent=1))
+        echo_lines(json.dumps(record | {"figure": None if figure is None else str(figure)}, indent=1))
         return
     console = Console()
     print_table(console, f"{short(task)}, {path}, {count:,} samples", *table_rows(table, metrics, judged))
     if figure is not None:
-        click.echo(f"figure: {figure}")
+        echo(f"figure: {figure}")
 
 
 def _writable(path: Path) -> Path:

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import click
-
+from guideplug.cli.echo import echo
 from guideplug.cli.experiment_progress import ExperimentProgress
 from guideplug.config import Reader, shell_quote
 from guideplug.errors import RunError, UsageError, WriteError
@@ -51,7 +50,7 @@ def experiment_scope(command: str, folder: Path, progress: ExperimentProgress | 
     def leave() -> None:
         if progress is not None:
             progress.close()
-        click.echo(f"interrupted; {go_on}", err=True)
+        echo(f"interrupted; {go_on}", err=True)
 
     try:
         with handle_signals(leave):

@@ -6,12 +6,16 @@ from typing import Any
 import click
 
 from guideplug.cli.command import Command
-from guideplug.errors import GuideplugError, UsageError, nearest, visible
+from guideplug.cli.echo import echo
+from guideplug.errors import GuideplugError, UsageError, nearest
 
 __all__ = ["Group"]
 
-REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-"""Error numbers of refused writes, which no traceback explains."""
+REFUSALS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP,
+    errno.ENAMETOOLONG,
+}  # fmt: skip
+"""Error numbers of files that the system refuses, which no traceback explains."""
 
 
 LONGEST = 1600
@@ -25,7 +29,7 @@ class _Misuse(click.UsageError):
         """Print the line."""
         command = self.ctx.command_path if self.ctx is not None else "guideplug"
         message = " ".join(self.format_message().split()).rstrip(".")
-        click.echo(f"error: {message}; see {command} --help", err=True)
+        echo(f"error: {message}; see {command} --help", err=True)
 
 
 class Group(click.Group):
@@ -45,22 +49,26 @@ class Group(click.Group):
         except click.UsageError as error:
             raise _in_one_line(error) from None
         except GuideplugError as error:
-            click.echo(f"error: {_cropped(visible(' '.join(str(error).split())))}", err=True)
+            echo(f"error: {_cropped(' '.join(str(error).split()))}", err=True)
             ctx.exit(error.exit_code)
         except (MemoryError, RuntimeError) as error:
             if not _is_lack_of_memory(error):
                 raise
-            message = visible(str(error).partition("\n")[0])
-            click.echo(f"error: not enough memory ({message}): ask for fewer or smaller things", err=True)
+            message = str(error).partition("\n")[0]
+            echo(f"error: not enough memory ({message}): ask for fewer or smaller things", err=True)
             ctx.exit(1)
         except OSError as error:
             if error.errno not in REFUSALS:
                 raise
-            refusal = f"{error.filename or 'a file'} cannot be written ({error.strerror})"
-            click.echo(f"error: {refusal}; what was written before is whole", err=True)
+            refusal = f"{error.filename or 'a file'} cannot be read or written ({error.strerror})"
+            echo(f"error: {refusal}; what was written before is whole", err=True)
+            ctx.exit(1)
+        except UnicodeEncodeError as error:
+            name = error.object[max(error.start - 40, 0) : error.end + 40]
+            echo(f"error: {name} has bytes that are not UTF-8, so it cannot be written: rename the file", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
+            echo("interrupted", err=True)
             ctx.exit(130)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:

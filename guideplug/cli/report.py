@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
+from guideplug.cli.echo import echo
 from guideplug.cli.guard import guard
 from guideplug.registry.registry import Registry
 from guideplug.report import write_page, write_report_of
@@ -19,7 +18,7 @@ def report_command(folders: tuple[str, ...], options: Mapping[str, Any]) -> None
     out = None if options["out"] is None else Path(options["out"])
     local = [str(Path(file).resolve()) for file in options["plugins"]]
     registry = Registry.installed(local) if local else None
-    click.echo(f"page: {write_report_of([Path(folder) for folder in folders], out, registry)}")
+    echo(f"page: {write_report_of([Path(folder) for folder in folders], out, registry)}")
 
 
 def page_told(folder: Path, registry: Registry | None = None, before: Callable[[], None] = lambda: None) -> str | None:
@@ -29,5 +28,5 @@ def page_told(folder: Path, registry: Registry | None = None, before: Callable[[
         return str(write_page(folder, registry=registry))
     except Exception as error:  # a failed page must not fail finished work
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        click.echo(f"warning: the page of {folder} could not be written ({reason})", err=True)
+        echo(f"warning: the page of {folder} could not be written ({reason})", err=True)
         return None

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
-from guideplug.errors import StoreError, UsageError, visible
+from guideplug.cli.echo import echo, echo_lines
+from guideplug.errors import StoreError, UsageError
 from guideplug.store import Entry, Store
 
 __all__ = ["list_store", "prune_store", "verify_store"]
@@ -20,20 +19,20 @@ def list_store(as_json: bool) -> None:
     store = Store.default()
     entries = list(store.entries())
     if as_json:
-        click.echo(json.dumps([_entry_data(entry) for entry in entries], indent=1))
+        echo_lines(json.dumps([_entry_data(entry) for entry in entries], indent=1))
         return
     if not entries and not store.partial():
-        click.echo(f"the store {store.root} is empty: guideplug run fills it")
+        echo(f"the store {store.root} is empty: guideplug run fills it")
         return
-    click.echo(f"store {store.root}")
+    echo(f"store {store.root}")
     for entry in entries:
         data = _entry_data(entry)
         if "damage" in data:
-            click.echo(f"{data['identity'][:12]}  damaged: {data['damage']}")
+            echo(f"{data['identity'][:12]}  damaged: {data['damage']}")
             continue
-        click.echo(visible(f"{data['identity'][:12]}  {_described(data)}"))
+        echo(f"{data['identity'][:12]}  {_described(data)}")
     for folder in store.partial():
-        click.echo(f"{folder.name[:12]}  unfinished training")
+        echo(f"{folder.name[:12]}  unfinished training")
 
 
 def _described(data: Mapping[str, Any]) -> str:
@@ -110,13 +109,13 @@ def verify_store(as_json: bool) -> None:
         if damage:
             damaged[identity] = damage
     if as_json:
-        click.echo(json.dumps({"entries": count, "damaged": damaged}, indent=1))
+        echo_lines(json.dumps({"entries": count, "damaged": damaged}, indent=1))
     else:
         for identity, damage in damaged.items():
-            click.echo(f"{identity[:12]}  damaged: {damage}")
-        click.echo(f"{count - len(damaged)} of {count} entries are whole")
+            echo(f"{identity[:12]}  damaged: {damage}")
+        echo(f"{count - len(damaged)} of {count} entries are whole")
         if damaged:
-            click.echo("remove the others with: guideplug store prune --damaged")
+            echo("remove the others with: guideplug store prune --damaged")
     if damaged:
         sys.exit(1)
 
@@ -154,13 +153,13 @@ def prune_store(
     for identity in dict.fromkeys([*doomed, *left]):
         why = doomed.get(identity, "unfinished")
         if store.in_use(identity):
-            click.echo(f"kept {identity[:12]} ({why}): a run is working on it")
+            echo(f"kept {identity[:12]} ({why}): a run is working on it")
             continue
-        click.echo(f"{'would remove' if dry_run else 'removed'} {identity[:12]} ({why})")
+        echo(f"{'would remove' if dry_run else 'removed'} {identity[:12]} ({why})")
         if not dry_run:
             store.remove(identity)
     for identity in () if dry_run else store.half_removed():  # by a killed process
         if not store.in_use(identity):
             store.tidy(identity)
     if not doomed and not left:
-        click.echo("nothing to remove")
+        echo("nothing to remove")

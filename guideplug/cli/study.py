@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import tomli_w
 import torch
-from rich.console import Console
 
 from guideplug.cli.commands import observers_given
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.experiment_progress import ExperimentProgress
 from guideplug.cli.experiment_scope import executor_of, experiment_scope
 from guideplug.cli.guard import guard
@@ -26,6 +25,7 @@ from guideplug.files.reading import parse_toml, read_text
 from guideplug.observe import Observer, RunInfo
 from guideplug.registry.registry import Registry
 from guideplug.run.carried import carried, settled
+from guideplug.run.console import Console
 from guideplug.run.earlier import no_links
 from guideplug.run.event_scope import event_scope
 from guideplug.run.folder import EventLog, RunFolder
@@ -90,16 +90,16 @@ def _list(registry: Registry, *, as_json: bool) -> None:
         study = registry.find(Study.kind, name)
         summaries[name] = f"a preset for {study}" if isinstance(study, str) else study.summary()
     if as_json:
-        click.echo(json.dumps([{"name": name, "summary": summary} for name, summary in summaries.items()], indent=1))
+        echo_lines(json.dumps([{"name": name, "summary": summary} for name, summary in summaries.items()], indent=1))
         return
     if not summaries:
-        click.echo("no installed plugin brings a study")
+        echo("no installed plugin brings a study")
         return
     width = max(map(len, summaries))
     for name, summary in summaries.items():
-        click.echo(f"{name:<{width}}  {summary}")
+        echo(f"{name:<{width}}  {summary}")
     first = next(iter(summaries))
-    click.echo(f"run one with guideplug study {first}; its options: guideplug plugins show {first}")
+    echo(f"run one with guideplug study {first}; its options: guideplug plugins show {first}")
 
 
 def _study(expression: str, sets: tuple[tuple[str, str], ...], registry: Registry) -> Study:
@@ -147,15 +147,15 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
             "seconds": sum(known),
             "without estimate": len(estimates) - len(known),
         }
-        click.echo(json.dumps(record, indent=1))
+        echo_lines(json.dumps(record, indent=1))
         return
-    click.echo(f'study = "{format_value(write(plan.study))}"')
+    echo(f'study = "{format_value(write(plan.study))}"')
     for name, axis in plan.axes.items():
-        click.echo(f"# {name}: {', '.join(map(str, axis))}")
-    click.echo(f"# {len(plan.trials):,} trials of {plan.configs[0].samples:,} samples each")
-    click.echo(f"# {len(plan.networks)} networks, of which the store has {len(plan.networks) - len(missing)}")
+        echo(f"# {name}: {', '.join(map(str, axis))}")
+    echo(f"# {len(plan.trials):,} trials of {plan.configs[0].samples:,} samples each")
+    echo(f"# {len(plan.networks)} networks, of which the store has {len(plan.networks) - len(missing)}")
     others = f", without {len(estimates) - len(known)} whose time is not known" if len(known) < len(estimates) else ""
-    click.echo(f"# training takes about {sum(known):.0f} s here{others}; sampling and metrics come on top")
+    echo(f"# training takes about {sum(known):.0f} s here{others}; sampling and metrics come on top")
 
 
 def _go(
@@ -186,12 +186,12 @@ def _go(
             raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
     page = page_told(folder)
     if as_json:
-        click.echo(read_text(folder / "study.json", MOST_EVENTS, folder))
+        echo_lines(read_text(folder / "study.json", MOST_EVENTS, folder))
         return
     _tell(findings, report)
     if page is not None:
-        click.echo(f"page: {page}")
-    click.echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
+        echo(f"page: {page}")
+    echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
 
 
 def _tell(findings: Findings, report: Report) -> None:
@@ -206,4 +206,4 @@ def _tell(findings: Findings, report: Report) -> None:
             header, *rows = map(list, turned)
         print_table(console, name, header, rows, words=words)
     for sentence in [*report.sentences, *failures(findings)]:
-        click.echo(f"- {sentence}")
+        echo(f"- {sentence}")

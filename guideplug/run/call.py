@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from guideplug.config import Strategy, format_value, short, walk, write
 from guideplug.errors import ConfigError, UsageError
@@ -22,6 +21,7 @@ from guideplug.guide import Guider
 from guideplug.observe import Listener, Observer
 from guideplug.recipe import Recipe
 from guideplug.registry.registry import Registry
+from guideplug.run.console import Console
 from guideplug.run.earlier import check_same, other_torch, resumable
 from guideplug.run.experiment import Experiment, Outcome, folder_name
 from guideplug.run.folder import RunFolder

@@ -18,7 +18,7 @@ import torch
 
 from guideplug.config import format_value, shell_quote, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally, as_arrays
-from guideplug.errors import RunError, WriteError
+from guideplug.errors import RunError, WriteError, visible
 from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
 from guideplug.files.atomic import at_work_in, cleared, drawn_whole
 from guideplug.files.opening import is_there
@@ -156,7 +156,7 @@ class Experiment:
 
     def _leave(self) -> None:
         """Close the run of a process that a signal cannot stop, as it is in one long computation."""
-        sys.stderr.write(f"interrupted; go on with: {self.resume}\n")
+        sys.stderr.write(visible(f"interrupted; go on with: {self.resume}") + "\n")
         sys.stderr.flush()
         for listener in self.listeners:
             listener.close()

@@ -254,22 +254,22 @@ class Matrix:
             if not any(part in printed for part in parts) and "is finished" not in printed:
                 yield "unnamed"
         changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-        unexpected = [name for name in changed if not self._may_change(case, name, code)]
+        unexpected = [name for name in changed if not self._may_change(case, name)]
         if unexpected:
             yield f"changed {', '.join(unexpected[:3])}"
 
-    def _may_change(self, case: Case, name: str, code: int) -> bool:
+    def _may_change(self, case: Case, name: str) -> bool:
+        """Whether a command may change a place: outputs, what it is to go on with, and what it replaces as a whole."""
+        place = self._named(case.place)
+        if name.startswith("outside"):
+            return False
         if name in OWN or name.startswith(("here/out", "cache")) or name == "trusted":
-            return not name.startswith(case.place) or case.place == "here/out"
-        if self._named(case.place) == name or name.startswith("outside"):
-            return (case.command[0] == "store" and not name.startswith("outside")) or name == "here/report.html"
+            return name != place or place == "here/out"
         if case.command[0] == "report":
-            return name.endswith(("report.html", "checksums.sha256"))
+            return name.endswith(("report.html", CHECKSUMS))
         if name.startswith("store"):
             return case.command[0] in ("run", "compare", "study") or case.command[:2] == ("store", "prune")
-        if "--resume" in case.command:
-            return code == 0 or name.endswith(("checksums.sha256", "events.jsonl", "run.json"))
-        return False
+        return "--resume" in case.command and name.startswith(f"here/{case.command[2]}")
 
     def close(self) -> None:
         """End the warm process."""

@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 import attrs
-import click
 import torch
 
 from guideplug.cli.demo import demonstrate, draw_picture, story
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.errors import UsageError
 from guideplug.files.atomic import drawn_whole
 from guideplug.registry.registry import Registry
@@ -29,12 +29,12 @@ def demo_command(out: str, as_json: bool) -> None:
         draw_picture(demo, samples, aside)
     command = _next_command()
     if as_json:
-        click.echo(json.dumps({**attrs.asdict(demo), "picture": str(picture), "next": command}, indent=1))
+        echo_lines(json.dumps({**attrs.asdict(demo), "picture": str(picture), "next": command}, indent=1))
         return
     for line in story(demo):
-        click.echo(line)
-    click.echo(f"picture: {picture}")
-    click.echo(f"next: {command}")
+        echo(line)
+    echo(f"picture: {picture}")
+    echo(f"next: {command}")
 
 
 def _writable(folder: Path) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 
 from guideplug.cli.watch.sentences import lasting
@@ -16,6 +16,7 @@ from guideplug.cli.watch.tail import Tail
 from guideplug.cli.watch.view import Life, view
 from guideplug.errors import UsageError
 from guideplug.files.opening import MOST_EVENTS, is_there, read_bytes
+from guideplug.run.console import Console, print_line
 
 __all__ = ["watch_folder"]
 
@@ -166,7 +167,7 @@ class _Lines:
         self._verdict = verdict
 
     def _print(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(self.console, line)
 
 
 def _there(process: int) -> bool:
