@@ -8,6 +8,7 @@ __all__ = [
     "CheckpointError",
     "ConditionError",
     "ConfigError",
+    "ContractError",
     "DamagedFile",
     "DenoiserError",
     "DivergenceError",
@@ -22,6 +23,7 @@ __all__ = [
     "UnknownName",
     "UsageError",
     "WorkerLost",
+    "lacks_memory",
     "nearest",
     "visible",
 ]
@@ -83,6 +85,10 @@ class RunError(GuideplugError):
     """A run failed; its folder is kept."""
 
 
+class ContractError(GuideplugError):
+    """A plugin answered what its kind may not answer, or raised; the message names strategy, origin and contract."""
+
+
 class WorkerLost(RunError):
     """A worker process ended before its job; the message names the job."""
 
@@ -101,6 +107,16 @@ class ConditionError(GuideplugError):
 
 class SelectionError(GuideplugError):
     """A selector returned indices, weights or probabilities that cannot be used."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an allocation was refused, by Python, numpy, torch or a device, or one that no machine could count."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(
+            text in str(error) for text in ("t allocate memory", "out of memory", "Storage size calculation overflowed")
+        )
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from guideplug.run.prepare import resolved
 from guideplug.run.resolve import Request
 from guideplug.run.samples import check_condition, read_arms
 from guideplug.run.summary import table_rows
+from guideplug.run.task_answers import truth_of
 from guideplug.run.verdict import Verdict, verdicts
 from guideplug.task import Arm, Context
 
@@ -36,7 +37,7 @@ def evaluate_command(path: str, options: Mapping[str, Any]) -> None:
         arms[0].condition, task.start(SampleStreams(0, range(2)), task.space.sigma_max).condition, path, task
     )
     count = max(len(arm.samples) for arm in arms)
-    truth = task.truth(count, sampler, seed)
+    truth = truth_of(task, count, sampler, seed, like=arms[0])
     taken = {arm.name for arm in truth} & {arm.name for arm in arms}
     if taken:
         raise UsageError(f"{path} has an array {taken.pop()!r}, the name of a reference arm: give it another name")

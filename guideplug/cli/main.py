@@ -21,7 +21,8 @@ __all__ = ["main"]
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(version("guideplug"), prog_name="guideplug")
-def main() -> None:
+@click.option("--traceback", is_flag=True, help="Print the Python trace of an error, for authors.")
+def main(traceback: bool) -> None:
     """Guiders and data selectors for diffusion models, as plugins that compose.
 
     \b

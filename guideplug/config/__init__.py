@@ -3,6 +3,7 @@
 from guideplug.config.duration import Duration
 from guideplug.config.grammar import parse, shell_quote
 from guideplug.config.none import NONE, means_none
+from guideplug.config.origin import breach, described, named, plugin_errors
 from guideplug.config.ranges import along_range, expand_ranges, without_ranges
 from guideplug.config.strategy import (
     Expression,
@@ -32,15 +33,19 @@ __all__ = [
     "along_range",
     "at_least",
     "between",
+    "breach",
     "decides_nothing",
+    "described",
     "expand_ranges",
     "finite",
     "format_value",
     "inner",
     "means_none",
+    "named",
     "non_negative",
     "option",
     "parse",
+    "plugin_errors",
     "positive",
     "replace_option",
     "rewrite",

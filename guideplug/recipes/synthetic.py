@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from guideplug.config import Source, at_least, option, short
 from guideplug.denoise import Condition, Denoiser, Weight, select_rows
 from guideplug.errors import RecipeError
-from guideplug.guide import Guider
+from guideplug.guide import Guider, guided_by
 from guideplug.recipe import Builder, MainRecipe, OpenRoles, Planned, Recipe
 from guideplug.recipes.data import DataModule, DataRecipe
 from guideplug.recipes.network import denoiser_of
 from guideplug.recipes.planned import PlannedSampling
 from guideplug.rng import SampleStreams, derived_seed
-from guideplug.sample import Sampler
+from guideplug.sample import Sampler, levels_of
 from guideplug.task import Task
 
 __all__ = ["SampleSet", "Synthetic"]
@@ -70,7 +70,7 @@ class Synthetic(DataRecipe):
             models[role] = module if isinstance(module, Weight) else denoiser_of(module)
         denoiser = self.denoiser(denoiser_of(builder.obtain(self.of)), models)
         parts = []
-        sigma = self.sampler.sigmas(denoiser)[0]
+        sigma = levels_of(self.sampler, denoiser)[0]
         for begin in range(0, self.count, BATCH):
             streams = SampleStreams(self.stream_seed, range(begin, min(begin + BATCH, self.count)), builder.device)
             start = self.task.start(streams, sigma)
@@ -95,7 +95,7 @@ class Synthetic(DataRecipe):
         if self.guider is None:
             return base
         try:
-            return self.guider.guide(base, models)
+            return guided_by(self.guider, base, models)
         except KeyError as error:
             raise self._unnamed([str(error.args[0])]) from None
 

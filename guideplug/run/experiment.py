@@ -16,7 +16,7 @@ import numpy as np
 import tomli_w
 import torch
 
-from guideplug.config import format_value, shell_quote, short, write
+from guideplug.config import format_value, plugin_errors, shell_quote, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally, as_arrays
 from guideplug.errors import RunError, WriteError, visible
 from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
@@ -38,6 +38,8 @@ from guideplug.run.preflight import denoiser_of, guided
 from guideplug.run.resolve import RunConfig, observers_table, to_table
 from guideplug.run.sample_check import suspicious_samples
 from guideplug.run.sweep import swept
+from guideplug.run.task_answers import truth_of
+from guideplug.run.tried import try_arms
 from guideplug.run.verdict import Verdict, recorded, verdicts
 from guideplug.store import Store
 from guideplug.task import Arm, Context, Metric
@@ -124,7 +126,8 @@ class Experiment:
         observers("run", folder=str(self.folder.path), kind=self.kind, resumed=resumed, **self._plan())
         status, failed = "failed", None
         try:
-            outcome = self._work(observers, stop)
+            with plugin_errors():
+                outcome = self._work(observers, stop)
             status = "finished"
         except Interrupted:
             status = "interrupted"
@@ -190,6 +193,7 @@ class Experiment:
         arms: dict[str, Denoiser] = {"unguided": models["main"]}
         if config.guider is not None:
             arms["guided"] = guided(config.guider, models)
+        try_arms(arms, models, config.guider, config.sampler, config.task, device)
 
         def each(arm: str, done: int, total: int) -> None:
             observers("sample", arm=arm, done=done, total=total)
@@ -206,13 +210,14 @@ class Experiment:
             batch=config.sample_batch,
             device=device,
             each=each,
+            guider=config.guider,
         )
         seconds = {**_training_seconds(built), "sample": time.perf_counter() - begin}
         drawn = {name: attrs.evolve(arm, title=titles.get(name, name)) for name, arm in drawn.items()}
         self._save_samples(drawn)
         observers("sampled", arms=list(drawn), samples=config.samples)
         begin = time.perf_counter()
-        truth = config.task.truth(config.samples, config.sampler, config.sample_seed)
+        truth = truth_of(config.task, config.samples, config.sampler, config.sample_seed, like=drawn["unguided"])
         self._warn(observers, suspicious_samples(config, drawn, truth[0]))
         context = Context(config.task, {arm.name: arm for arm in truth}, config.sampler, config.sample_seed)
         metrics = metrics_of(config.task, self.registry)

@@ -12,6 +12,7 @@ from guideplug.errors import ConfigError
 from guideplug.registry.registry import Registry
 from guideplug.run.arms import draw_arms
 from guideplug.run.resolve import RunConfig
+from guideplug.run.task_answers import truth_of
 from guideplug.task import Arm, Context, Metric, Task
 
 __all__ = ["Bench", "Truth", "measured", "metrics_of"]
@@ -71,7 +72,7 @@ class Bench:
         """The reference for the samples of a run."""
         key = config.task, config.samples, config.sampler, config.sample_seed
         if key not in self._truths:
-            arms = config.task.truth(config.samples, config.sampler, config.sample_seed)
+            arms = truth_of(config.task, config.samples, config.sampler, config.sample_seed)
             context = Context(config.task, {arm.name: arm for arm in arms}, config.sampler, config.sample_seed)
             metrics = measured(arms[0], metrics_of(config.task, self.registry), context, stop)
             self._truths[key] = Truth(arms, context, metrics)
