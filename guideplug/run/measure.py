@@ -11,6 +11,7 @@ from guideplug.denoise import Denoiser
 from guideplug.errors import ConfigError
 from guideplug.registry.registry import Registry
 from guideplug.run.arms import draw_arms
+from guideplug.run.failure import Failures, collected
 from guideplug.run.resolve import RunConfig
 from guideplug.run.task_answers import truth_of
 from guideplug.task import Arm, Context, Metric, Task
@@ -41,13 +42,22 @@ def _class(metric: Metric) -> str:
 
 
 def measured(
-    arm: Arm, metrics: Sequence[Metric], context: Context, each: Callable[[], None] = lambda: None
+    arm: Arm,
+    metrics: Sequence[Metric],
+    context: Context,
+    each: Callable[[], None] = lambda: None,
+    failures: Failures | None = None,
 ) -> dict[str, float | None]:
-    """An arm's value per metric, None if missing or not finite; ``each`` is called after every metric."""
+    """An arm's value per metric, None if missing, not finite, or failed; ``each`` is called after every metric.
+
+    Metrics that raise are listed in ``failures``; without it they raise here.
+    """
     values: dict[str, float | None] = {}
     for metric in metrics:
-        value = metric.measure(arm, context)
-        values[metric.name] = None if value is None or not np.isfinite(value) else float(value)
+        values[metric.name] = None
+        with collected(failures, "metric", metric.name, arm.name):
+            value = metric.measure(arm, context)
+            values[metric.name] = None if value is None or not np.isfinite(value) else float(value)
         each()
     return values
 

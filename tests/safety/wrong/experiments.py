@@ -119,7 +119,7 @@ def trial(**axes: Any) -> Trial:
 
 
 STUDIES: list[tuple[type[Any], str]] = [
-    (planning("no-trials", "No trial.", lambda: []), "trial"),
+    (planning("no-trials", "No trial.", list), "trial"),
     (planning("none-trials", "None as trials.", lambda: None), "None"),
     (planning("text-trials", "Texts as trials.", lambda: ["toy"]), "Trial"),
     (planning("same-place", "Two trials at one place.", lambda: [trial(), trial()]), "two trials"),
