@@ -12,7 +12,6 @@ from guideplug.cli.main import main
 from guideplug.errors import TrustError
 from guideplug.files.trust import guarded, module_file
 from guideplug.recipes.python_ref import PythonRef
-from guideplug.run.folder import RunFolder
 
 TOY = Path(__file__).parents[1] / "cli" / "toy.py"
 Call = Callable[..., str]
