@@ -21,6 +21,7 @@ __all__ = [
     "UnknownName",
     "UsageError",
     "WorkerLost",
+    "brief",
     "nearest",
     "visible",
 ]
@@ -113,3 +114,8 @@ def visible(text: str) -> str:
     """`text` on one line, with everything escaped that cannot be printed: no name may steer a terminal."""
     spaced = text.replace("\n", " ").replace("\t", " ")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in spaced)
+
+
+def brief(text: str) -> str:
+    """`text` as `visible` shows it, without the middle of one of more than 30 characters."""
+    return visible(text if len(text) <= 30 else f"{text[:13]}...{text[-13:]}")

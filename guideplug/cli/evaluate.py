@@ -9,6 +9,7 @@ import click
 import torch
 from rich.console import Console
 
+from guideplug.cli.replaceable import check_replaceable
 from guideplug.cli.table import print_table
 from guideplug.config import short
 from guideplug.errors import UsageError
@@ -73,4 +74,5 @@ def _writable(path: Path) -> Path:
         raise UsageError(f"--figure {path}: give a name that ends in .png")
     if not path.parent.is_dir():
         raise UsageError(f"--figure {path}: the folder {path.parent} does not exist")
+    check_replaceable(path, "--figure", ".png")
     return path

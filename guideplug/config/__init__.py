@@ -1,5 +1,6 @@
 """Configuration: constructor expressions, durations, and the options of strategies."""
 
+from guideplug.config.command_line import command_line
 from guideplug.config.duration import Duration
 from guideplug.config.grammar import parse, shell_quote
 from guideplug.config.none import NONE, means_none
@@ -15,6 +16,7 @@ from guideplug.config.strategy import (
     non_negative,
     option,
     positive,
+    up_to,
 )
 from guideplug.config.structure import Catalog, Reader, replace_option, short, write
 from guideplug.config.tree import PAIRED, format_value
@@ -32,6 +34,7 @@ __all__ = [
     "along_range",
     "at_least",
     "between",
+    "command_line",
     "decides_nothing",
     "expand_ranges",
     "finite",
@@ -47,6 +50,7 @@ __all__ = [
     "rewrite_inner",
     "shell_quote",
     "short",
+    "up_to",
     "walk",
     "without_ranges",
     "write",
