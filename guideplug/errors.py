@@ -23,6 +23,7 @@ __all__ = [
     "UnknownName",
     "UsageError",
     "WorkerLost",
+    "brief",
     "lacks_memory",
     "nearest",
     "visible",
@@ -138,3 +139,8 @@ def visible(text: str) -> str:
     return "".join(
         c if c.isprintable() or unicodedata.category(c) == "Zs" else c.encode("unicode_escape").decode() for c in spaced
     )
+
+
+def brief(text: str) -> str:
+    """`text` as `visible` shows it, without the middle of one of more than 30 characters."""
+    return visible(text if len(text) <= 30 else f"{text[:13]}...{text[-13:]}")

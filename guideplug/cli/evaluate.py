@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.replaceable import check_replaceable
 from guideplug.cli.table import print_table
 from guideplug.config import short
 from guideplug.errors import UsageError
@@ -74,4 +75,5 @@ def _writable(path: Path) -> Path:
         raise UsageError(f"--figure {path}: give a name that ends in .png")
     if not path.parent.is_dir():
         raise UsageError(f"--figure {path}: the folder {path.parent} does not exist")
+    check_replaceable(path, "--figure", ".png")
     return path

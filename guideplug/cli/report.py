@@ -6,6 +6,7 @@ from typing import Any
 
 from guideplug.cli.echo import echo
 from guideplug.cli.guard import guard
+from guideplug.cli.replaceable import check_replaceable
 from guideplug.errors import WriteError
 from guideplug.registry.registry import Registry
 from guideplug.report import write_page, write_report_of
@@ -19,6 +20,8 @@ def report_command(folders: tuple[str, ...], options: Mapping[str, Any]) -> None
     """``guideplug report``."""
     guard(options)
     out = None if options["out"] is None else Path(options["out"])
+    if out is not None:
+        check_replaceable(out, "--out", ".html")
     local = [str(Path(file).resolve()) for file in options["plugins"]]
     registry = Registry.installed(local) if local else None
     echo(f"page: {write_report_of([Path(folder) for folder in folders], out, registry)}")

@@ -1,5 +1,6 @@
 """Configuration: constructor expressions, durations, and the options of strategies."""
 
+from guideplug.config.command_line import command_line
 from guideplug.config.duration import Duration
 from guideplug.config.grammar import parse, shell_quote
 from guideplug.config.none import NONE, means_none
@@ -16,6 +17,7 @@ from guideplug.config.strategy import (
     non_negative,
     option,
     positive,
+    up_to,
 )
 from guideplug.config.structure import Catalog, Reader, replace_option, short, write
 from guideplug.config.tree import PAIRED, format_value
@@ -34,6 +36,7 @@ __all__ = [
     "at_least",
     "between",
     "breach",
+    "command_line",
     "decides_nothing",
     "described",
     "expand_ranges",
@@ -52,6 +55,7 @@ __all__ = [
     "rewrite_inner",
     "shell_quote",
     "short",
+    "up_to",
     "walk",
     "without_ranges",
     "write",

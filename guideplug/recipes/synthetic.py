@@ -11,7 +11,7 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor, nn
 
-from guideplug.config import Source, at_least, option, short
+from guideplug.config import Source, option, short, up_to
 from guideplug.denoise import Condition, Denoiser, Weight, select_rows
 from guideplug.errors import RecipeError
 from guideplug.guide import Guider, guided_by
@@ -43,7 +43,7 @@ class Synthetic(DataRecipe):
     of: Recipe = option(help="the recipe of the denoiser that draws the samples")
     task: Task = option(help="the task that starts and conditions come from")
     sampler: Sampler = option(help="the sampler")
-    count: int = option(4096, help="number of samples", unit="samples", validator=at_least(1))
+    count: int = option(4096, help="number of samples", unit="samples", validator=up_to(100_000_000))
     guider: Guider | None = option(None, help="the guider; none for unguided samples")
     models: Mapping[str, Recipe] = option(factory=dict, help="the guider's other networks, by role")
     seed: int = option(0, help="seed of the random draws")

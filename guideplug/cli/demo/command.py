@@ -9,6 +9,7 @@ import torch
 
 from guideplug.cli.demo import demonstrate, draw_picture, story
 from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.replaceable import check_replaceable
 from guideplug.errors import UsageError
 from guideplug.files.atomic import drawn_whole
 from guideplug.registry.registry import Registry
@@ -47,6 +48,7 @@ def _writable(folder: Path) -> Path:
         raise UsageError(f"--out {folder} cannot be made ({error.strerror}): give another folder") from None
     if not os.access(folder, os.W_OK) or (folder / PICTURE).is_dir():
         raise UsageError(f"--out {folder}: {PICTURE} cannot be written there; give another folder")
+    check_replaceable(folder / PICTURE, "--out", ".png")
     return folder
 
 
