@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from children import Children
+from matrix import LONGEST
 from world import RUN, SMALL, World
 
 NAMES = {
@@ -95,7 +96,7 @@ class Named:
         file, arguments = COMMANDS[command]
         if file:
             (here / file).rename(here / (text.replace("/", "_") + Path(file).suffix))
-        answer = self.ask(here, *(part.replace("NAME", text) for part in arguments))
+        answer = self.ask(here, *(part.replace("NAME", text) for part in arguments), seconds=LONGEST)
         return list(self._judged(answer)), answer
 
     def _judged(self, answer: dict[str, Any]) -> Iterator[str]:
