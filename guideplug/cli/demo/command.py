@@ -12,6 +12,7 @@ from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.replaceable import check_replaceable
 from guideplug.errors import UsageError
 from guideplug.files.atomic import drawn_whole
+from guideplug.files.opening import is_there
 from guideplug.registry.registry import Registry
 
 __all__ = ["demo_command"]
@@ -40,7 +41,7 @@ def demo_command(out: str, as_json: bool) -> None:
 
 def _writable(folder: Path) -> Path:
     """The folder, made if need be; refused before any work where nothing can be written there."""
-    if folder.exists() and not folder.is_dir():
+    if is_there(folder) and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file: give a folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from guideplug.cli.watch.sentences import lasting
 from guideplug.cli.watch.state import OFTEN, State
 from guideplug.cli.watch.tail import Tail
 from guideplug.cli.watch.view import Life, view
-from guideplug.errors import UsageError
+from guideplug.errors import UsageError, visible
 from guideplug.files.opening import MOST_EVENTS, is_there, read_bytes
 from guideplug.run.console import Console, print_line
 
@@ -144,7 +144,7 @@ class _Watch:
 
     def shown(self, console: Console) -> RenderableType:
         """The view of the present state."""
-        return view(self.state, self.folder.resolve().name, self.life, console.width, console.height)
+        return view(self.state, visible(self.folder.resolve().name), self.life, console.width, console.height)
 
 
 @attrs.define
