@@ -103,7 +103,8 @@ def _missing(plan: Plan, registry: Registry, folder: Path, observers: Observers)
             missing.append(number)
             continue
         record = _same(plan, number, file)
-        if trial.keep and not record["failed"] and not file.with_suffix(".npz").is_file():
+        unkept = trial.keep and not record["failed"] and not file.with_suffix(".npz").is_file()
+        if unkept or "failures" in record:
             missing.append(number)
         elif record.get("measures") != code_that_measures(plan.configs[number], registry):
             anew.append(number)
@@ -153,6 +154,7 @@ def _gathered(plan: Plan, registry: Registry, folder: Path, store: Store) -> Fin
                 references=functools.partial(_references, bench, config),
                 obtain=functools.partial(_obtained, store, config.recipes, config.device),
                 failed=record["failed"],
+                failures={failure["name"]: failure["reason"] for failure in record.get("failures", ())},
             )
         )
     better = {metric.name: metric.better for config in plan.configs for metric in metrics_of(config.task, registry)}
