@@ -13,13 +13,14 @@ from guideplug.cli.compare_plan import dry_run, pointless
 from guideplug.cli.compare_tables import counted, tell
 from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.experiment_progress import ExperimentProgress
-from guideplug.cli.experiment_scope import executor_of, experiment_scope
+from guideplug.cli.experiment_scope import end_incomplete, executor_of, experiment_scope
 from guideplug.cli.guard import guard
 from guideplug.cli.report import page_told
 from guideplug.config import Duration, expand_ranges, shell_quote, short
 from guideplug.errors import ConfigError, ExpressionError, UsageError
 from guideplug.executors import Executor
 from guideplug.experiments.comparison import (
+    Comparison,
     Grid,
     GridFile,
     GridRequest,
@@ -41,6 +42,7 @@ from guideplug.run.carried import carried
 from guideplug.run.console import Console
 from guideplug.run.earlier import differences, no_links
 from guideplug.run.event_scope import event_scope
+from guideplug.run.failure import Failures, failure_of
 from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.prepare import plugin_files
 from guideplug.run.resolve import Request
@@ -213,17 +215,24 @@ def _go(
         log = EventLog(folder / "events.jsonl")
         with event_scope([log, *listeners], grid.first.observers, observed, plan) as observers:
             comparison = compare(grid, registry, folder, store, executor=executor, observers=observers)
-        files = write_report(comparison, folder, grid.request.published)
-    page = page_told(folder)
+        failures = Failures()
+        files = write_report(comparison, folder, grid.request.published, failures)
+    page, unwritten = page_told(folder)
+    failed = [*map(str, map(failure_of, comparison.failures)), *map(str, failures.listed), *map(str, unwritten)]
     if as_json:
         echo_lines(read_text(folder / "compare.json", MOST_EVENTS, folder))
-        return
+    else:
+        _tell(comparison, grid, folder, files, page)
+    end_incomplete(failed, folder, "compare")
+
+
+def _tell(comparison: Comparison, grid: Grid, folder: Path, files: Sequence[Path], page: str | None) -> None:
     tell(comparison)
-    drawn = len(files) - 4
+    drawn = sum(file.parent.name == "figures" for file in files)
     if not drawn:
         advice = "; give --snapshots 8" if len(grid.curve) == 1 else ""
         echo(f"{why_none(comparison)}{advice}")
-    names = ", ".join(str(file.relative_to(folder)) for file in files[:4])
+    names = ", ".join(str(file.relative_to(folder)) for file in files if file.parent == folder)
     figures = f", {counted(drawn, 'figure')}" if drawn else ""
     if page is not None:
         echo(f"page: {page}")

@@ -11,7 +11,7 @@ import torch
 from guideplug.cli.commands import observers_given
 from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.experiment_progress import ExperimentProgress
-from guideplug.cli.experiment_scope import executor_of, experiment_scope
+from guideplug.cli.experiment_scope import end_incomplete, executor_of, experiment_scope
 from guideplug.cli.guard import guard
 from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table, table_width
@@ -28,6 +28,7 @@ from guideplug.run.carried import carried, settled
 from guideplug.run.console import Console
 from guideplug.run.earlier import no_links
 from guideplug.run.event_scope import event_scope
+from guideplug.run.failure import Failures
 from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.prepare import plugin_files
 from guideplug.store import Store
@@ -179,19 +180,19 @@ def _go(
         log = EventLog(folder / "events.jsonl")
         with event_scope([log, *listeners], observers, observed, {"study": plan.expression}) as events:
             findings = run_study(plan, registry, folder, store, executor=executor, observers=events)
-        try:
-            report = plan.study.report(findings)
-            files = write_report(plan, findings, report, folder)
-        except ValueError as error:
-            raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
-    page = page_told(folder)
+        failures_of = Failures()
+        report, files = write_report(plan, findings, folder, failures_of)
+    page, unwritten = page_told(folder)
+    failed = [f"metric {name!r} failed ({reason})" for row in findings.rows for name, reason in row.failures.items()]
+    failed += [*map(str, failures_of.listed), *map(str, unwritten)]
     if as_json:
         echo_lines(read_text(folder / "study.json", MOST_EVENTS, folder))
-        return
-    _tell(findings, report)
-    if page is not None:
-        echo(f"page: {page}")
-    echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
+    else:
+        _tell(findings, report)
+        if page is not None:
+            echo(f"page: {page}")
+        echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
+    end_incomplete(failed, folder, "study")
 
 
 def _tell(findings: Findings, report: Report) -> None:

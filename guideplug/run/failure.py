@@ -58,9 +58,9 @@ class Failures:
         """List a part that failed."""
         self.listed.append(Failure(part, name, reason, arm))
 
-    def reasons(self) -> dict[str, str]:
-        """The reasons by the names of the parts."""
-        return {failure.name: failure.reason for failure in self.listed}
+    def records(self) -> dict[str, list[dict[str, str]]]:
+        """The failures under their key, as in ``metrics.json``; empty without any."""
+        return {"failures": [failure.record() for failure in self.listed]} if self.listed else {}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from guideplug.denoise import Denoiser
 from guideplug.errors import ConfigError
 from guideplug.registry.registry import Registry
 from guideplug.run.arms import draw_arms
-from guideplug.run.failure import Failures, collected
+from guideplug.run.failure import Failure, Failures, collected
 from guideplug.run.resolve import RunConfig
 from guideplug.run.task_answers import truth_of
 from guideplug.task import Arm, Context, Metric, Task
@@ -69,6 +69,7 @@ class Truth:
     arms: Sequence[Arm]
     context: Context
     metrics: Mapping[str, float | None]
+    failures: Sequence[Failure] = ()
 
 
 @attrs.define
@@ -84,14 +85,20 @@ class Bench:
         if key not in self._truths:
             arms = truth_of(config.task, config.samples, config.sampler, config.sample_seed)
             context = Context(config.task, {arm.name: arm for arm in arms}, config.sampler, config.sample_seed)
-            metrics = measured(arms[0], metrics_of(config.task, self.registry), context, stop)
-            self._truths[key] = Truth(arms, context, metrics)
+            failures = Failures()
+            metrics = measured(arms[0], metrics_of(config.task, self.registry), context, stop, failures)
+            self._truths[key] = Truth(arms, context, metrics, failures.listed)
         return self._truths[key]
 
     def sampled(
-        self, config: RunConfig, point: Denoiser, name: str, stop: Callable[[], None] = lambda: None
+        self,
+        config: RunConfig,
+        point: Denoiser,
+        name: str,
+        failures: Failures,
+        stop: Callable[[], None] = lambda: None,
     ) -> tuple[Arm, dict[str, float | None], float]:
-        """The samples of a denoiser, their metrics, and network outputs per sample."""
+        """The samples of a denoiser, their metrics, and network outputs per sample; metrics that raise are listed."""
         truth = self.truth(config, stop)
         drawn, tallies = draw_arms(
             {name: point},
@@ -104,6 +111,6 @@ class Bench:
             each=lambda arm, done, total: stop(),
         )
         context = attrs.evolve(truth.context, cache=dict(truth.context.cache))
-        metrics = measured(drawn[name], metrics_of(config.task, self.registry), context, stop)
+        metrics = measured(drawn[name], metrics_of(config.task, self.registry), context, stop, failures)
         outputs = sum(count.outputs for count in tallies[name].counts.values())
         return drawn[name], metrics, outputs / config.samples

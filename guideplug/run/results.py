@@ -167,8 +167,7 @@ class Results:
     def _write(self) -> dict[str, Any]:
         """Write ``metrics.json``; its content."""
         first = {key: self.record[key] for key in ("arms", "differences")}
-        failures = [failure.record() for failure in self._failures.listed]
-        content = first | self.record | ({"failures": failures} if failures else {})
+        content = first | self.record | self._failures.records()
         self.folder.write_json(METRICS, content)
         return content
 

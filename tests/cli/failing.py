@@ -1,4 +1,4 @@
-"""Appended to the toy plugin: parts of a run that fail where ``TOY_FAILS`` says "PART HOW".
+"""Appended to the toy plugin: parts of a run that fail where ``TOY_FAILS`` says "PART HOW", or "PART HOW ARM".
 
 HOW is "raises", "exits", or "nonsense", a result that cannot be used. Each call of a part is a line in ``TOY_CALLS``.
 """
@@ -10,8 +10,8 @@ def called(part, nonsense=None):
     """Note the call of a part; fail, or return what it is to answer with instead, where it is told to."""
     with Path(os.environ["TOY_CALLS"]).open("a") as file:
         file.write(f"{part}\n")
-    failing, _, how = os.environ.get("TOY_FAILS", "").partition(" ")
-    if failing != part.partition(" ")[0]:
+    failing, how, arm = [*os.environ.get("TOY_FAILS", "").split(), "", "", ""][:3]
+    if failing != part.partition(" ")[0] or arm not in part:
         return None
     if how == "raises":
         raise RuntimeError("no\nsuch luck")
@@ -51,7 +51,7 @@ def guideplug_metrics():
 
 
 def figure(self, arms, path):
-    assert Path("run/metrics.json").is_file()
+    assert Path("run/metrics.json").is_file() or not Path("run/config.toml").exists()
     if called("figure", "nothing") is None:
         path.write_bytes(PNG)
 
@@ -71,3 +71,11 @@ def steps(self, denoiser, x, condition=None, streams=None):
 
 steps_of_toy = Steps.steps
 Toy.figure, Toy.animate, Steps.steps = figure, animate, steps
+report_of_toy = ToyWidths.report
+
+
+def report(self, found):
+    return called("report", "nonsense") or report_of_toy(self, found)
+
+
+ToyWidths.report = report

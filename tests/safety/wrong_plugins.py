@@ -88,7 +88,8 @@ def cases() -> list[Case]:
         "samplers": {"sampler": "WRONG"}, "guiders": {"guider": "WRONG", "weight": "WEIGHTS"},
         "networks": {"denoiser": "WRONG"}, "selectors": {"selector": "WRONG"}, "tasks": {"task": "WRONG"},
         "metrics": {"metric": "WRONG"}, "observers": {"observer": "WRONG"},
-        "recipes": {"recipe": "WRONG", "reward": "REWARDS"}, "experiments": {"executor": "EXECUTORS", "study": "STUDIES"},
+        "recipes": {"recipe": "WRONG", "reward": "REWARDS"},
+        "experiments": {"executor": "EXECUTORS", "study": "STUDIES"},
     }  # fmt: skip
     return [
         Case(kind, cls.name, HERE / f"{file}.py", word)
@@ -194,9 +195,9 @@ def _main() -> None:
         of_kind = counts.setdefault(case.kind, {})
         of_kind[answer.verdict] = of_kind.get(answer.verdict, 0) + 1
         last = answer.lines[-1][:400] if answer.lines else ""
-        print(f"{case!s:40} {answer.verdict:34} {answer.code:3} {answer.status:11} {last}", flush=True)
+        sys.stdout.write(f"{case!s:40} {answer.verdict:34} {answer.code:3} {answer.status:11} {last}\n")
     for kind, verdicts in counts.items():
-        print(kind, sum(verdicts.values()), verdicts)
+        sys.stdout.write(f"{kind} {sum(verdicts.values())} {verdicts}\n")
 
 
 if __name__ == "__main__":
