@@ -76,7 +76,7 @@ def end_incomplete(failed: Sequence[str], folder: Path, command: str) -> None:
         return
     more = f"; and {len(distinct) - FEW} more" if len(distinct) > FEW else ""
     go_on = f"guideplug {command} --resume {shell_quote(str(folder))}"
-    click.echo(
+    echo(
         f"error: {'; '.join(distinct[:FEW])}{more}; all else is kept in {folder}: mend it, and finish with {go_on}",
         err=True,
     )
