@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from guideplug.config import option as option
     from guideplug.config import positive as positive
     from guideplug.config import short as short
+    from guideplug.config import up_to as up_to
     from guideplug.config import without_ranges as without_ranges
     from guideplug.denoise import Change as Change
     from guideplug.denoise import Combine as Combine
@@ -174,7 +175,7 @@ _ROOMS = {
     "check": ["Check", "check_data", "check_denoiser"],
     "config": [
         "Duration", "Expression", "Source", "Strategy", "along_range", "at_least", "between", "decides_nothing",
-        "finite", "non_negative", "option", "positive", "short", "without_ranges",
+        "finite", "non_negative", "option", "positive", "short", "up_to", "without_ranges",
     ],
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "GradientGuided", "Leaf",

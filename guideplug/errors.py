@@ -1,12 +1,14 @@
 """Errors that a user can fix: one tree of classes with exit codes, messages of one line. Bugs keep their tracebacks."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 __all__ = [
     "CheckpointError",
     "ConditionError",
     "ConfigError",
+    "ContractError",
     "DamagedFile",
     "DenoiserError",
     "DivergenceError",
@@ -21,6 +23,8 @@ __all__ = [
     "UnknownName",
     "UsageError",
     "WorkerLost",
+    "brief",
+    "lacks_memory",
     "nearest",
     "visible",
 ]
@@ -82,6 +86,10 @@ class RunError(GuideplugError):
     """A run failed; its folder is kept."""
 
 
+class ContractError(GuideplugError):
+    """A plugin answered what its kind may not answer, or raised; the message names strategy, origin and contract."""
+
+
 class WorkerLost(RunError):
     """A worker process ended before its job; the message names the job."""
 
@@ -102,6 +110,16 @@ class SelectionError(GuideplugError):
     """A selector returned indices, weights or probabilities that cannot be used."""
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an allocation was refused, by Python, numpy, torch or a device, or one that no machine could count."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(
+            text in str(error) for text in ("t allocate memory", "out of memory", "Storage size calculation overflowed")
+        )
+    )
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`" (did you mean 'x'?)"` for the known name nearest to `name`, or `""`; case, `-` and `_` do not count."""
     alike = {other.replace("_", "-").lower(): other for other in sorted(known, reverse=True)}
@@ -110,6 +128,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` on one line, with everything escaped that cannot be printed: no name may steer a terminal."""
+    """`text` on one line, with everything escaped that cannot be printed: no name may steer a terminal.
+
+    Escaped are control characters, ANSI sequences with them, marks that change the direction of reading, what is
+    invisible otherwise, and the bytes of names that are not UTF-8; spaces of any width stay.
+    """
+    if text.isprintable():
+        return text
     spaced = text.replace("\n", " ").replace("\t", " ")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in spaced)
+    return "".join(
+        c if c.isprintable() or unicodedata.category(c) == "Zs" else c.encode("unicode_escape").decode() for c in spaced
+    )
+
+
+def brief(text: str) -> str:
+    """`text` as `visible` shows it, without the middle of one of more than 30 characters."""
+    return visible(text if len(text) <= 30 else f"{text[:13]}...{text[-13:]}")

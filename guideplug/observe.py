@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import attrs
 
 from guideplug.config import Strategy, decides_nothing
-from guideplug.errors import ConfigError
+from guideplug.errors import ConfigError, visible
 
 __all__ = ["Listener", "Observer", "Observers", "RunInfo"]
 
@@ -139,7 +139,8 @@ class Observers:
         _check_ours(error)
         message = " ".join(str(error).split())
         reason = f"{type(error).__name__}: {message}" if message else type(error).__name__
-        sys.stderr.write(f"warning: observer {name} failed at {event!r} ({reason}) and is left out; the run goes on\n")
+        line = f"warning: observer {name} failed at {event!r} ({reason}) and is left out; the run goes on"
+        sys.stderr.write(visible(line) + "\n")
         self("observer", observer=name, at=event, error=reason)
 
 

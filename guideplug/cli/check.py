@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
 import torch
-from rich.console import Console
 
 from guideplug.check import Check, check_denoiser
+from guideplug.cli.echo import echo_lines
 from guideplug.cli.guard import guard
 from guideplug.cli.table import print_table
 from guideplug.config import short
@@ -20,6 +19,7 @@ from guideplug.observe import Observers
 from guideplug.rng import SampleStreams
 from guideplug.run.builder import StoreBuilder
 from guideplug.run.checked import MOST, task_examples
+from guideplug.run.console import Console, print_line
 from guideplug.run.preflight import denoiser_of
 from guideplug.run.prepare import resolved
 from guideplug.run.resolve import Request, RunConfig
@@ -48,7 +48,7 @@ def check_network(model: str, options: Mapping[str, Any]) -> None:
     except (DenoiserError, ConditionError) as error:
         raise UsageError(f"{model}: {error}") from None
     if options["as_json"]:
-        click.echo(json.dumps({"model": model, "task": short(config.task), **check.to_dict()}, indent=1))
+        echo_lines(json.dumps({"model": model, "task": short(config.task), **check.to_dict()}, indent=1))
     else:
         _tell(model, config, check)
     if check.verdict == "wrong":
@@ -90,4 +90,4 @@ def _tell(model: str, config: RunConfig, check: Check) -> None:
         *([f"write: {check.code}"] if check.code else []),
         *check.notes,
     ):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)

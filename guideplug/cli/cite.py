@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import click
-
+from guideplug.cli.echo import echo_lines
 from guideplug.cli.guard import guard
 from guideplug.run.citation import bibtex
 from guideplug.run.folder import RunFolder
@@ -21,4 +20,4 @@ def cite_command(path: str, *, trust: bool) -> None:
     run = resolved(Request(values={"device": "cpu"}, file=read_file(folder.config, folder.path), check_files=False))
     versions = folder.record().get("versions")
     version = versions.get("guideplug") if isinstance(versions, dict) else None
-    click.echo(bibtex(run.config, run.registry, str(version or "unknown")))
+    echo_lines(bibtex(run.config, run.registry, str(version or "unknown")))

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-from rich.console import Console
-
 from guideplug.cli.dry_run import dry_run
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.guard import guard
 from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table, table_width
@@ -18,16 +16,20 @@ from guideplug.config import short
 from guideplug.errors import UsageError
 from guideplug.executors.interrupt import Interrupted
 from guideplug.guide import Guider
+from guideplug.run.console import Console, print_line
 from guideplug.run.earlier import check_networks, check_same, other_torch, request_of_networks, resumable
-from guideplug.run.experiment import Experiment, Outcome, folder_name
+from guideplug.run.experiment import Experiment, folder_name
+from guideplug.run.failure import INCOMPLETE
 from guideplug.run.folder import RunFolder
+from guideplug.run.outcome import Outcome
 from guideplug.run.prepare import Resolved, prepare
 from guideplug.run.progress import progress
 from guideplug.run.resolve import ConfigFile, Request, RunConfig, read_file
-from guideplug.run.stored_text import keep_words
+from guideplug.run.results import with_failures
 from guideplug.run.summary import (
     cost_sentences,
     guidance_sentence,
+    incomplete,
     metrics_line,
     next_commands,
     notes,
@@ -71,7 +73,7 @@ def _resumed(options: Mapping[str, Any], folder: RunFolder) -> Resolved:
     def check(run: Resolved) -> Resolved:
         check_same(run, folder.path, before, record)
         if note := other_torch(record):
-            click.echo(f"note: {note}", err=True)
+            echo(f"note: {note}", err=True)
         return run
 
     return prepare(_request(options, before), check).run
@@ -130,28 +132,33 @@ def _go(experiment: Experiment, as_json: bool) -> None:
     config = experiment.config
     experiment.listeners = [] if as_json else [progress(console)]
     for line in () if as_json else notes(config):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)
     if not as_json and (note := busy_note(config.threads)):
-        click.echo(note, err=True)
+        echo(note, err=True)
     try:
         outcome = experiment.run()
     except Interrupted as interrupted:
-        click.echo(f"interrupted; go on with: {experiment.resume}", err=True)
+        echo(f"interrupted; go on with: {experiment.resume}", err=True)
         sys.exit(interrupted.exit_code)
-    page = page_told(outcome.folder, experiment.registry, lambda: keep_words(config, outcome, experiment.registry))
+    page, unwritten = page_told(outcome.folder, experiment.registry)
+    outcome = with_failures(outcome, unwritten)
     if as_json:
+        figure = str(outcome.figure) if outcome.figure.is_file() else None
         animation = None if outcome.animation is None else str(outcome.animation)
-        paths = {"folder": str(outcome.folder), "figure": str(outcome.figure), "animation": animation}
-        paths |= {"page": page}
-        click.echo(json.dumps({**paths, **outcome.metrics}, indent=1))
-        return
-    _tell(console, experiment, config, outcome, page)
+        paths = {"folder": str(outcome.folder), "figure": figure, "animation": animation, "page": page}
+        echo_lines(json.dumps({**paths, **outcome.metrics}, indent=1))
+    else:
+        _tell(console, experiment, config, outcome, page)
+    if outcome.failures:
+        echo(f"error: {incomplete(outcome, experiment.resume)}", err=True)
+        sys.exit(INCOMPLETE)
 
 
 def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: Outcome, page: str | None) -> None:
     title = f"{short(config.task)}, {outcome.metrics['samples']:,} samples"
-    header, rows = table_rows(outcome.metrics["arms"], outcome.table, outcome.verdicts)
-    if outcome.verdicts and table_width(header, rows) > console.width:  # the differences below, in a table of their own
+    header, rows = table_rows(outcome.metrics["arms"], outcome.table, outcome.verdicts, outcome.failures)
+    differs = len(header) > 2 + len(outcome.metrics["arms"])
+    if differs and table_width(header, rows) > console.width:  # the differences below, in a table of their own
         print_table(console, title, header[:-1], [row[:-1] for row in rows])
         differences = [[*row[:2], row[-1]] for row in rows if row[-1]]
         print_table(console, "guided less unguided", [*header[:2], header[-1]], differences)
@@ -159,7 +166,7 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
         print_table(console, title, header, rows)
 
     def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)
 
     say(metrics_line(config))
     if any(verdict.primary for verdict in outcome.verdicts):
@@ -168,7 +175,8 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     say(selection_sentence(config, outcome))
     for line in cost_sentences(outcome):
         say(line)
-    say(f"figure: {outcome.figure}")
+    if outcome.figure.is_file():
+        say(f"figure: {outcome.figure}")
     if outcome.animation is not None:
         say(f"animation: {outcome.animation}")
     if page is not None:

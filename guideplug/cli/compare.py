@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import click
 import tomli_w
-from rich.console import Console
 
 from guideplug.cli.commands import observers_given
 from guideplug.cli.compare_plan import dry_run, pointless
 from guideplug.cli.compare_tables import counted, tell
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.experiment_progress import ExperimentProgress
-from guideplug.cli.experiment_scope import executor_of, experiment_scope
+from guideplug.cli.experiment_scope import end_incomplete, executor_of, experiment_scope
 from guideplug.cli.guard import guard
 from guideplug.cli.report import page_told
 from guideplug.config import Duration, expand_ranges, shell_quote, short
 from guideplug.errors import ConfigError, ExpressionError, UsageError
 from guideplug.executors import Executor
 from guideplug.experiments.comparison import (
+    Comparison,
     Grid,
     GridFile,
     GridRequest,
@@ -39,8 +39,10 @@ from guideplug.files.reading import read_text
 from guideplug.observe import RunInfo
 from guideplug.registry.registry import Registry
 from guideplug.run.carried import carried
+from guideplug.run.console import Console
 from guideplug.run.earlier import differences, no_links
 from guideplug.run.event_scope import event_scope
+from guideplug.run.failure import Failures, failure_of
 from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.prepare import plugin_files
 from guideplug.run.resolve import Request
@@ -197,7 +199,7 @@ def _go(
     progress = None
     if not as_json:
         for line in pointless(grid):
-            click.echo(line)
+            echo(line)
         progress = ExperimentProgress(Console(), len(stored_trainings(grid, store)))
     listeners = [] if progress is None else [progress]
     observed = RunInfo(folder.resolve(), "compare", tomllib.loads(to_toml(grid)), resumed)
@@ -213,18 +215,25 @@ def _go(
         log = EventLog(folder / "events.jsonl")
         with event_scope([log, *listeners], grid.first.observers, observed, plan) as observers:
             comparison = compare(grid, registry, folder, store, executor=executor, observers=observers)
-        files = write_report(comparison, folder, grid.request.published)
-    page = page_told(folder)
+        failures = Failures()
+        files = write_report(comparison, folder, grid.request.published, failures)
+    page, unwritten = page_told(folder)
+    failed = [*map(str, map(failure_of, comparison.failures)), *map(str, failures.listed), *map(str, unwritten)]
     if as_json:
-        click.echo(read_text(folder / "compare.json", MOST_EVENTS, folder))
-        return
+        echo_lines(read_text(folder / "compare.json", MOST_EVENTS, folder))
+    else:
+        _tell(comparison, grid, folder, files, page)
+    end_incomplete(failed, folder, "compare")
+
+
+def _tell(comparison: Comparison, grid: Grid, folder: Path, files: Sequence[Path], page: str | None) -> None:
     tell(comparison)
-    drawn = len(files) - 4
+    drawn = sum(file.parent.name == "figures" for file in files)
     if not drawn:
         advice = "; give --snapshots 8" if len(grid.curve) == 1 else ""
-        click.echo(f"{why_none(comparison)}{advice}")
-    names = ", ".join(str(file.relative_to(folder)) for file in files[:4])
+        echo(f"{why_none(comparison)}{advice}")
+    names = ", ".join(str(file.relative_to(folder)) for file in files if file.parent == folder)
     figures = f", {counted(drawn, 'figure')}" if drawn else ""
     if page is not None:
-        click.echo(f"page: {page}")
-    click.echo(f"folder: {folder} ({names}{figures})")
+        echo(f"page: {page}")
+    echo(f"folder: {folder} ({names}{figures})")

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterator, Sequence
 
-import click
 import torch
 
 from guideplug.cli.compare_tables import counted
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.experiments.comparison import Grid, to_toml
 from guideplug.experiments.comparison.stored import stored_trainings
 from guideplug.experiments.comparison.trainings import iteration_of, needed_for, plain
@@ -22,27 +22,27 @@ def dry_run(grid: Grid, store: Store) -> None:
     mains: list[Recipe] = list(grid.trainings.values())
     others = _others(grid)
     steps = ", ".join(map(str, grid.curve))
-    click.echo(to_toml(grid))
+    echo_lines(to_toml(grid))
     for line in pointless(grid):
-        click.echo(f"# {line}")
+        echo(f"# {line}")
     where = f"{steps} and the budgets" if grid.request.curves else "the budgets alone"
     each = f"{len(grid.steps)} snapshots each, measured at {where}"
     ends = f"{counted(len(mains), 'training')} of {grid.steps[-1]:,} iterations, {each}"
     stored = stored_trainings(grid, store)
     whole = len(stored)
-    click.echo(f"# {ends}; {_share(whole, len(mains))}")
+    echo(f"# {ends}; {_share(whole, len(mains))}")
     if short := sum(store.find(identity(recipe)) is not None for recipe in mains) - whole:
-        click.echo(f"# {counted(short, 'training')} in the store with other snapshots: done once more for these")
+        echo(f"# {counted(short, 'training')} in the store with other snapshots: done once more for these")
     if others:
         num_stored = sum(store.find(identity(recipe)) is not None for recipe in others)
-        click.echo(f"# {counted(len(others), 'training')} of references and guides; {_share(num_stored, len(others))}")
+        echo(f"# {counted(len(others), 'training')} of references and guides; {_share(num_stored, len(others))}")
     budgets = min(3, len(grid.steps))  # each may choose one that is not of the curve
     cells = len(mains) * min(len(grid.curve) + budgets if grid.request.curves else budgets, len(grid.steps))
     sampled = f"{cells * len(grid.request.guiders):,} times {grid.first.samples:,} samples to measure"
-    click.echo(f"# up to {sampled}")
+    echo(f"# up to {sampled}")
     missing: list[Recipe] = [recipe for key, recipe in grid.trainings.items() if key not in stored]
     missing += [recipe for recipe in others if store.find(identity(recipe)) is None]
-    click.echo(
+    echo(
         f"# training takes about {math.ceil(_seconds(missing))} s in one process here; what selectors do, the prices "
         "of iterations, sampling and metrics come on top"
     )

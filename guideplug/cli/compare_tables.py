@@ -9,9 +9,7 @@ import itertools
 import string
 from collections.abc import Iterator, Mapping, Sequence
 
-import click
-from rich.console import Console
-
+from guideplug.cli.echo import echo
 from guideplug.cli.table import print_table, table_width
 from guideplug.config import NONE
 from guideplug.experiments.comparison import Comparison
@@ -19,6 +17,8 @@ from guideplug.experiments.comparison.digits import cell, number
 from guideplug.experiments.comparison.result import BUDGETS, Arm, Budget
 from guideplug.experiments.comparison.sentences import WHAT, arm, for_shared, judge, opening, sentences
 from guideplug.experiments.comparison.tables import ARROWS, budget_of, spent
+from guideplug.run.console import Console
+from guideplug.run.summary import FAILED
 
 __all__ = ["counted", "grouped", "tell"]
 
@@ -37,18 +37,18 @@ def tell(comparison: Comparison) -> None:
     letters = dict(zip(comparison.arms, _letters(), strict=False)) if len(comparison.arms) > FEW else {}
     names = {pair: _name(comparison, *pair) for pair in comparison.arms}
     if common := _common(comparison):
-        click.echo(common)
+        echo(common)
     labels = {pair: f"{letters[pair]}  {name}" if letters else name for pair, name in names.items()}
     if _needs_letters(list(labels.values()), width):
         letters = letters or dict(zip(comparison.arms, _letters(), strict=False))
         for pair, name in names.items():
-            click.echo(f"  {letters[pair]}  {name}")
+            echo(f"  {letters[pair]}  {name}")
         labels = dict(letters)
     for budgets in _alike(comparison):
         for title, header, rows in _tables(comparison, budgets, labels, width):
             print_table(Console(width=width), title, header, rows, words=1)
     for line in grouped(comparison, letters or names):
-        click.echo(line)
+        echo(line)
 
 
 def counted(count: int, thing: str) -> str:
@@ -155,7 +155,11 @@ def _arms_down(comparison: Comparison, budgets: Sequence[Budget], labels: Mappin
         mark = spent(comparison, selector, budgets[0]).partition(" †")[1]
         cost = [spent(comparison, selector, budget).removesuffix(" †") for budget in budgets if budget != "iterations"]
         values = [
-            cell(list(comparison.values(guider, selector, metric, budgets[0]).values()), len(comparison.seeds))
+            cell(
+                list(comparison.values(guider, selector, metric, budgets[0]).values()),
+                len(comparison.seeds),
+                FAILED if comparison.failed(guider, selector, metric) else "-",
+            )
             for metric in metrics
         ]
         rows.append([label, f"{sum(steps) / len(steps):,.0f}{mark}", *cost, *values])

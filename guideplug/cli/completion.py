@@ -20,6 +20,7 @@ from click.shell_completion import (
     split_arg_string,
 )
 
+from guideplug.cli.echo import echo_lines
 from guideplug.errors import UsageError
 from guideplug.registry.names import known
 
@@ -94,7 +95,7 @@ def print_script(shell: str | None) -> None:
     cls = get_completion_class(name) if name in SHELLS else None
     if cls is None:
         raise UsageError(f"the shell {name!r} is none that can be completed in: name one, {', '.join(SHELLS)}")
-    click.echo(cls(click.Group(), {}, "guideplug", VARIABLE).source())
+    echo_lines(cls(click.Group(), {}, "guideplug", VARIABLE).source())
 
 
 def _names(kinds: Iterable[str]) -> list[str]:

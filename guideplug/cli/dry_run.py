@@ -3,9 +3,9 @@
 import json
 import tomllib
 
-import click
 import torch
 
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.config import short
 from guideplug.run.preflight import planned_networks
 from guideplug.run.resolve import RunConfig, to_toml
@@ -24,15 +24,15 @@ def dry_run(config: RunConfig, store: Store, *, as_json: bool) -> None:
             {"role": role, "recipe": recipe.name, "plan": plan, "seconds": estimates.get(role)}
             for role, recipe, plan in networks
         ]
-        click.echo(json.dumps({"config": tomllib.loads(to_toml(config)), "networks": rows}, indent=1))
+        echo_lines(json.dumps({"config": tomllib.loads(to_toml(config)), "networks": rows}, indent=1))
         return
-    click.echo(to_toml(config))
+    echo_lines(to_toml(config))
     for role, recipe, plan in networks:
         seconds = estimates.get(role)
         network = getattr(recipe, "denoiser", None)
         about = "" if network is None else f" ({short(network)})"
         length = f", {recipe.iterations} iterations" if recipe.iterations else ""
         time_ = f", about {seconds:.0f} s" if seconds is not None else ""
-        click.echo(f"# {role}{about} will be {plan}{length if plan != 'found' else ''}{time_}")
+        echo(f"# {role}{about} will be {plan}{length if plan != 'found' else ''}{time_}")
     known = [seconds for seconds in estimates.values() if seconds is not None]
-    click.echo(f"# training takes about {sum(known):.0f} s here; sampling and metrics come on top")
+    echo(f"# training takes about {sum(known):.0f} s here; sampling and metrics come on top")

@@ -4,10 +4,10 @@ import time
 from typing import Any
 
 import attrs
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from guideplug.observe import Listener
+from guideplug.run.console import Console, print_line
 from guideplug.run.progress import REFRESHES, waiting_line
 
 __all__ = ["ExperimentProgress", "lasting"]
@@ -116,7 +116,7 @@ class ExperimentProgress(Listener):
         self._last_line = time.monotonic()
         console = self._bars.console if self._bars is not None else self._console
         text = f"[{self._last_line - self._begin:6.0f} s] {line}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, text)
 
 
 def lasting(seconds: float) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
-import click
 
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.guard import guard
 from guideplug.config import Reader, short
 from guideplug.denoise import Count, Leaf, NetworkNode, formula
@@ -61,10 +61,10 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
         {role: sum(parameter.numel() for parameter in network.parameters()) for role, network in networks.items()},
     )
     if options["as_json"]:
-        click.echo(json.dumps(explained.as_json(), indent=1))
+        echo_lines(json.dumps(explained.as_json(), indent=1))
         return
     for line in explained.lines():
-        click.echo(line)
+        echo(line)
 
 
 def _of_steps(sampler: Sampler, steps: int, reader: Reader) -> Sampler:

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import click
-
+from guideplug.cli.echo import echo
 from guideplug.cli.scaffold import (
     Kind,
     check_like,
@@ -35,24 +34,24 @@ def new_plugin(name: str, kind: Kind, like: str | None, out: str | None, *, in_t
     else:
         folder = checkout / "plugins" / canonical
         written, changed = write_in_tree(canonical, kind, checkout, like)
-    click.echo(f"the {kind} {canonical}, as a plugin that works:")
+    echo(f"the {kind} {canonical}, as a plugin that works:")
     for path in written:
-        click.echo(f"  {path}")
+        echo(f"  {path}")
     if changed:
-        click.echo("entries to fill in, at the end of their lists:")
+        echo("entries to fill in, at the end of their lists:")
         for path in changed:
-            click.echo(f"  {path}")
+            echo(f"  {path}")
     place, run = _local(folder), command(canonical, kind)
-    click.echo("next:")
-    click.echo(f"  pip install -e {place}")
-    click.echo(f"  pytest {place}")
-    click.echo(f"  guideplug plugins check {canonical}")
-    click.echo(f"  {run}")
+    echo("next:")
+    echo(f"  pip install -e {place}")
+    echo(f"  pytest {place}")
+    echo(f"  guideplug plugins check {canonical}")
+    echo(f"  {run}")
     if checkout is not None:
-        click.echo(f"  python {_local(checkout / 'tests' / 'test_reference.py')}")
+        echo(f"  python {_local(checkout / 'tests' / 'test_reference.py')}")
         return
-    click.echo("or, without installing it:")
-    click.echo(f"  {run} --plugin {_local(written[0])}")
+    echo("or, without installing it:")
+    echo(f"  {run} --plugin {_local(written[0])}")
 
 
 def _refuse_taken(name: str, kind: Kind, registry: Registry) -> None:

@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-import click
-
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.plugin_status import STATUSES, status
 from guideplug.cli.strategy_data import strategy_data
 from guideplug.errors import UnknownName, nearest
@@ -27,24 +26,24 @@ def list_plugins(files: tuple[str, ...], as_json: bool) -> None:
     ]
     if as_json:
         plugins = [_plugin_data(plugin) for plugin in registry.plugins]
-        click.echo(json.dumps({"plugins": plugins, "conflicts": conflicts}, indent=1))
+        echo_lines(json.dumps({"plugins": plugins, "conflicts": conflicts}, indent=1))
         return
     width = max(len(plugin.name) for plugin in registry.plugins)
     for plugin in registry.plugins:
         head = f"{plugin.name:<{width}}  {status(plugin):<{STATUS_WIDTH}}  {plugin}"
         if plugin.broken:
-            click.echo(f"{head}: BROKEN: {plugin.broken}")
+            echo(f"{head}: BROKEN: {plugin.broken}")
             continue
         if plugin.disabled:
-            click.echo(f"{head}: disabled by GUIDEPLUG_DISABLE")
+            echo(f"{head}: disabled by GUIDEPLUG_DISABLE")
             continue
         offers: dict[str, list[str]] = {}
         for offer in plugin.offers:
             offers.setdefault(offer.kind, []).append(offer.name)
         offered = "; ".join(f"{kind} {', '.join(names)}" for kind, names in offers.items()) or "nothing"
-        click.echo("; ".join([f"{head}: {offered}", *_missing(plugin.offers)]))
+        echo("; ".join([f"{head}: {offered}", *_missing(plugin.offers)]))
     for strategy, *names in conflicts:
-        click.echo(f"conflict: {strategy} is offered by {' and '.join(names)}; uninstall one of them")
+        echo(f"conflict: {strategy} is offered by {' and '.join(names)}; uninstall one of them")
 
 
 def _missing(offers: Iterable[Offer]) -> list[str]:
@@ -84,33 +83,31 @@ def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
             "plugins": [_plugin_data(plugin) for plugin in plugins],
             "strategies": [strategy_data(offer.what, offer.kind, offer.name) for offer in offers],
         }
-        click.echo(json.dumps(described, indent=1))
+        echo_lines(json.dumps(described, indent=1))
         return
     for plugin in plugins:
         if plugin.broken:
-            click.echo(f"{plugin.name} ({plugin}) is broken: {plugin.broken}")
+            echo(f"{plugin.name} ({plugin}) is broken: {plugin.broken}")
         if plugin.disabled:
-            click.echo(f"{plugin.name} ({plugin}) is disabled by GUIDEPLUG_DISABLE")
+            echo(f"{plugin.name} ({plugin}) is disabled by GUIDEPLUG_DISABLE")
     for offer in offers:
         data = strategy_data(offer.what, offer.kind, offer.name)
         plugin = registry.plugin(offer.plugin)
-        click.echo(f"{offer.kind} {offer.name}, from {plugin} (status: {status(plugin)})")
+        echo(f"{offer.kind} {offer.name}, from {plugin} (status: {status(plugin)})")
         if "preset" in data:
             inner = registry.names(offer.kind)
             named = [name for name in inner if name in data["preset"] and name != offer.name]
             see = "".join(f"; guideplug plugins show {name}" for name in named)
-            click.echo(f"  a preset for {data['preset']}, whose options it takes{see}")
+            echo(f"  a preset for {data['preset']}, whose options it takes{see}")
             continue
-        click.echo(f"  {data['summary']}")
+        echo(f"  {data['summary']}")
         for line in _missing([offer]):
-            click.echo(f"  {line}")
+            echo(f"  {line}")
         if data["source"]:
-            click.echo(f"  source: {data['source']}")
+            echo(f"  source: {data['source']}")
         for option in data["options"]:
             default = "required" if option["required"] else f"default {option['default']}"
             unit = f", {option['unit']}" if option["unit"] else ""
-            click.echo(f"  {option['name']} ({option['type']}{unit}; {default}): {option['help']}")
+            echo(f"  {option['name']} ({option['type']}{unit}; {default}): {option['help']}")
         for metric in data.get("metrics", ()):
-            click.echo(
-                f"  metric {metric['name']} ({metric['aspect']}; better: {metric['better']}): {metric['formula']}"
-            )
+            echo(f"  metric {metric['name']} ({metric['aspect']}; better: {metric['better']}): {metric['formula']}")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-import click
 
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.plugins_check_code import code_data, print_code
 from guideplug.errors import PluginError, UnknownName, nearest
 from guideplug.registry.registry import Plugin, Registry
@@ -36,9 +36,9 @@ def check_plugins(name: str | None, files: tuple[str, ...], as_json: bool) -> No
     for target in targets:
         plugin, begin, results = target.plugin, time.perf_counter(), list[Checked]()
         if not as_json:
-            click.echo(f"{plugin.name} ({plugin})")
+            echo(f"{plugin.name} ({plugin})")
             for text in plugin.old:
-                click.echo(f"  written for plugin API 1: {text}")
+                echo(f"  written for plugin API 1: {text}")
         for checked in kit.check(plugin, costs.get(plugin.name), target.only):
             results.append(checked)
             failed += sum(not finding.holds for finding in checked.findings)
@@ -51,11 +51,11 @@ def check_plugins(name: str | None, files: tuple[str, ...], as_json: bool) -> No
         if not as_json:
             if detailed and target.only is None and not plugin.broken:
                 print_code(plugin)
-            click.echo(f"  {seconds:.1f} s")
+            echo(f"  {seconds:.1f} s")
     if as_json:
-        click.echo(json.dumps({"holds": failed == 0, "plugins": every}, indent=1))
+        echo_lines(json.dumps({"holds": failed == 0, "plugins": every}, indent=1))
     else:
-        click.echo(_summary(every, failed))
+        echo(_summary(every, failed))
     if failed:
         sys.exit(1)
 
@@ -111,14 +111,14 @@ def _print(checked: Checked, detailed: bool) -> None:
     tried = f", as {checked.tried}" if checked.tried and checked.tried != checked.what.partition(" ")[2] else ""
     if not detailed and not wrong:
         count = len(checked.findings)
-        click.echo(f"  {good} {checked.what}: {_laws(count)}")
+        echo(f"  {good} {checked.what}: {_laws(count)}")
         return
-    click.echo(f"  {checked.what}{tried}" if detailed else f"  {bad} {checked.what}{tried}")
+    echo(f"  {checked.what}{tried}" if detailed else f"  {bad} {checked.what}{tried}")
     for finding in checked.findings if detailed else wrong:
         if finding.holds:
-            click.echo(f"    {good} {finding.law}")
+            echo(f"    {good} {finding.law}")
         else:
-            click.echo(f"    {bad} {finding.law}{f': {finding.reason}' if finding.reason else ''}; {finding.fix}")
+            echo(f"    {bad} {finding.law}{f': {finding.reason}' if finding.reason else ''}; {finding.fix}")
 
 
 def _laws(count: int) -> str:

@@ -4,8 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
+from guideplug.cli.echo import echo
 from guideplug.registry.registry import Plugin
 from guideplug.run.code import deciding
 from guideplug.store.source import Part, core_scope, parts
@@ -27,11 +26,11 @@ def print_code(plugin: Plugin) -> None:
     files, opaque = _parts(plugin)
     if not files:
         return
-    click.echo("  code that networks or samples depend on")
+    echo("  code that networks or samples depend on")
     for reason in opaque:
-        click.echo(f"    all of the package, since names do not say what runs: {reason}")
+        echo(f"    all of the package, since names do not say what runs: {reason}")
     for file in files:
-        click.echo(f"    {file.file}: {_of(file)}")
+        echo(f"    {file.file}: {_of(file)}")
 
 
 def _parts(plugin: Plugin) -> tuple[list[Part], list[str]]:

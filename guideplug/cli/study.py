@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import tomli_w
 import torch
-from rich.console import Console
 
 from guideplug.cli.commands import observers_given
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.experiment_progress import ExperimentProgress
-from guideplug.cli.experiment_scope import executor_of, experiment_scope
+from guideplug.cli.experiment_scope import end_incomplete, executor_of, experiment_scope
 from guideplug.cli.guard import guard
 from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table, table_width
@@ -26,8 +25,10 @@ from guideplug.files.reading import parse_toml, read_text
 from guideplug.observe import Observer, RunInfo
 from guideplug.registry.registry import Registry
 from guideplug.run.carried import carried, settled
+from guideplug.run.console import Console
 from guideplug.run.earlier import no_links
 from guideplug.run.event_scope import event_scope
+from guideplug.run.failure import Failures
 from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.prepare import plugin_files
 from guideplug.store import Store
@@ -90,16 +91,16 @@ def _list(registry: Registry, *, as_json: bool) -> None:
         study = registry.find(Study.kind, name)
         summaries[name] = f"a preset for {study}" if isinstance(study, str) else study.summary()
     if as_json:
-        click.echo(json.dumps([{"name": name, "summary": summary} for name, summary in summaries.items()], indent=1))
+        echo_lines(json.dumps([{"name": name, "summary": summary} for name, summary in summaries.items()], indent=1))
         return
     if not summaries:
-        click.echo("no installed plugin brings a study")
+        echo("no installed plugin brings a study")
         return
     width = max(map(len, summaries))
     for name, summary in summaries.items():
-        click.echo(f"{name:<{width}}  {summary}")
+        echo(f"{name:<{width}}  {summary}")
     first = next(iter(summaries))
-    click.echo(f"run one with guideplug study {first}; its options: guideplug plugins show {first}")
+    echo(f"run one with guideplug study {first}; its options: guideplug plugins show {first}")
 
 
 def _study(expression: str, sets: tuple[tuple[str, str], ...], registry: Registry) -> Study:
@@ -147,15 +148,15 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
             "seconds": sum(known),
             "without estimate": len(estimates) - len(known),
         }
-        click.echo(json.dumps(record, indent=1))
+        echo_lines(json.dumps(record, indent=1))
         return
-    click.echo(f'study = "{format_value(write(plan.study))}"')
+    echo(f'study = "{format_value(write(plan.study))}"')
     for name, axis in plan.axes.items():
-        click.echo(f"# {name}: {', '.join(map(str, axis))}")
-    click.echo(f"# {len(plan.trials):,} trials of {plan.configs[0].samples:,} samples each")
-    click.echo(f"# {len(plan.networks)} networks, of which the store has {len(plan.networks) - len(missing)}")
+        echo(f"# {name}: {', '.join(map(str, axis))}")
+    echo(f"# {len(plan.trials):,} trials of {plan.configs[0].samples:,} samples each")
+    echo(f"# {len(plan.networks)} networks, of which the store has {len(plan.networks) - len(missing)}")
     others = f", without {len(estimates) - len(known)} whose time is not known" if len(known) < len(estimates) else ""
-    click.echo(f"# training takes about {sum(known):.0f} s here{others}; sampling and metrics come on top")
+    echo(f"# training takes about {sum(known):.0f} s here{others}; sampling and metrics come on top")
 
 
 def _go(
@@ -179,19 +180,19 @@ def _go(
         log = EventLog(folder / "events.jsonl")
         with event_scope([log, *listeners], observers, observed, {"study": plan.expression}) as events:
             findings = run_study(plan, registry, folder, store, executor=executor, observers=events)
-        try:
-            report = plan.study.report(findings)
-            files = write_report(plan, findings, report, folder)
-        except ValueError as error:
-            raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
-    page = page_told(folder)
+        failures_of = Failures()
+        report, files = write_report(plan, findings, folder, failures_of)
+    page, unwritten = page_told(folder)
+    failed = [f"metric {name!r} failed ({reason})" for row in findings.rows for name, reason in row.failures.items()]
+    failed += [*map(str, failures_of.listed), *map(str, unwritten)]
     if as_json:
-        click.echo(read_text(folder / "study.json", MOST_EVENTS, folder))
-        return
-    _tell(findings, report)
-    if page is not None:
-        click.echo(f"page: {page}")
-    click.echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
+        echo_lines(read_text(folder / "study.json", MOST_EVENTS, folder))
+    else:
+        _tell(findings, report)
+        if page is not None:
+            echo(f"page: {page}")
+        echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
+    end_incomplete(failed, folder, "study")
 
 
 def _tell(findings: Findings, report: Report) -> None:
@@ -206,4 +207,4 @@ def _tell(findings: Findings, report: Report) -> None:
             header, *rows = map(list, turned)
         print_table(console, name, header, rows, words=words)
     for sentence in [*report.sentences, *failures(findings)]:
-        click.echo(f"- {sentence}")
+        echo(f"- {sentence}")

@@ -37,7 +37,7 @@ def texts_changed(value: Any, change: Callable[[str], str | None]) -> Any:
         return whole
     for begin, end, text in reversed(list(_inner(value))):
         if (new := texts_changed(text, change)) != text:
-            value = f"{value[:begin]}{format_value(Literal(new))}{value[end:]}"
+            value = f"{value[:begin]}{format_value(new)}{value[end:]}"
     return value
 
 

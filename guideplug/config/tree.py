@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from guideplug.errors import ExpressionError
+
 __all__ = [
     "CONSTANTS",
     "CONTROL",
@@ -82,6 +84,10 @@ class Word(_Node):
             raise ValueError(f"{self.text!r} is no bare word; use Literal")
 
 
+class UnwritableText(ExpressionError, ValueError):
+    """A text with a control character, which no expression can hold."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Literal(_Node):
     """A quoted string, a number, true, false or none; 1, 1.0 and true differ, and nan equals itself."""
@@ -93,7 +99,7 @@ class Literal(_Node):
         if type(value) not in (str, int, float, bool, type(None)):
             raise ValueError(f"{value!r} is no string, number, boolean or none")
         if isinstance(value, str) and CONTROL.search(value):
-            raise ValueError(f"{value!r} holds a control character, which no text can hold")
+            raise UnwritableText(f"{value!r} holds a control character, which no text can hold: rename it")
         if type(value) is int and not _fits(value):
             raise ValueError("an integer that is too large for a float")
 

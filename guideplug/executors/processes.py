@@ -21,7 +21,7 @@ from typing import final
 
 from attrs import define, field, frozen
 
-from guideplug.config import at_least, option
+from guideplug.config import option, up_to
 from guideplug.errors import WorkerLost
 from guideplug.executors.executor import Executor, Job, JobResult, Pool, WorkerSource
 from guideplug.executors.interrupt import Interrupted, handle_signals
@@ -38,7 +38,7 @@ class Processes(Executor):
     """Several processes of this machine."""
 
     name = "processes"
-    count: int = option(2, help="processes at a time", validator=at_least(1))
+    count: int = option(2, help="processes at a time", validator=up_to(1_024))
 
     def open(self, source: WorkerSource) -> Pool:
         """A pool that starts a process when a job needs one, and keeps it for later jobs."""

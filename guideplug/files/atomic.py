@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from guideplug.errors import DamagedFile, UsageError, WriteError
-from guideplug.files.opening import is_there, list_folder, open_own, read_bytes, walk_folder
+from guideplug.files.opening import MOST_EVENTS, is_there, list_folder, open_own, read_bytes, walk_folder
 from guideplug.files.reading import file_digest
 
 try:
@@ -42,6 +42,7 @@ __all__ = [
 
 CHECKSUMS = "checksums.sha256"
 GROWS = ".jsonl"
+TEXTS = {GROWS, ".json", ".toml"}
 MOST_NOTED = 64 * 1024**2
 DEPTH = 8
 """The number of parent folders in which the list is searched."""
@@ -146,7 +147,8 @@ def at_work_in(folder: Path) -> Iterator[None]:
             with contextlib.suppress(OSError, ValueError, WriteError):  # the existing list stays valid
                 noted = _noted(folder)
                 files = {_name(folder, file): file for file in _files(folder)}
-                _write(folder, {name: _settled(file, noted.get(name)) for name, file in files.items()})
+                listed = {name: file for name, file in files.items() if name in noted or _is_small(file)}
+                _write(folder, {name: _settled(file, noted.get(name)) for name, file in listed.items()})
 
 
 @contextlib.contextmanager
@@ -204,7 +206,9 @@ def check_unchanged(
     root = _root(path)
     sums = [] if root is None else _noted(root).get(_name(root, path), [])
     try:
-        if not sums or (digest or file_digest(path)) in sums:
+        if not sums or (path.suffix in TEXTS and path.stat().st_size > MOST_EVENTS):
+            return  # who reads a text refuses such a large one
+        if (digest or file_digest(path)) in sums:
             return
     except (OSError, ValueError):
         return  # who reads it learns why it cannot be read
@@ -218,7 +222,7 @@ def _note(aside: Path, path: Path) -> None:
         return
     line = f"\n{file_digest(aside)}  {_name(root, path)}\n"  # a torn line before it stays a separate line
     with os.fdopen(open_own(root / CHECKSUMS, os.O_WRONLY | os.O_APPEND), "ab", buffering=0) as file:
-        file.write(line.encode())
+        file.write(os.fsencode(line))
 
 
 def _root(path: Path) -> Path | None:
@@ -234,17 +238,22 @@ def _name(root: Path, path: Path) -> str:
 def _noted(folder: Path) -> dict[str, list[str]]:
     names_of: dict[str, list[str]] = {}
     try:
-        text = read_bytes(folder / CHECKSUMS, MOST_NOTED, folder).decode(errors="replace")
+        text = read_bytes(folder / CHECKSUMS, MOST_NOTED, folder).decode(errors="surrogateescape")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DamagedFile(f"{folder / CHECKSUMS} cannot be read ({reason}): remove it, or use another folder") from None
-    for line in text.splitlines():
+    for line in text.split("\n"):
         digest, _, name = line.partition("  ")
         if len(digest) == 64 and name:
             names_of.setdefault(name, []).append(digest)
     return names_of
+
+
+def _is_small(file: Path) -> bool:
+    """Whether a file is recorded that was not written as a whole, such as a log or one of an observer."""
+    return file.lstat().st_size <= MOST_EVENTS
 
 
 def _settled(file: Path, noted: list[str] | None) -> list[str]:
@@ -258,13 +267,16 @@ def _settled(file: Path, noted: list[str] | None) -> list[str]:
 def _write(folder: Path, noted: dict[str, list[str]]) -> None:
     lines = [f"{digest}  {name}\n" for name, digests in sorted(noted.items()) for digest in digests]
     with whole_file(folder / CHECKSUMS) as file:
-        file.write("".join(lines).encode())
+        file.write(os.fsencode("".join(lines)))
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of a folder, except the list itself and hidden files."""
+    """The files of a folder, except the list itself, hidden files, and those whose names do not fit into a line."""
     return [
         file
         for file in walk_folder(folder)
-        if stat.S_ISREG(file.lstat().st_mode) and file.name != CHECKSUMS and not file.name.startswith(".")
+        if stat.S_ISREG(file.lstat().st_mode)
+        and file.name != CHECKSUMS
+        and not file.name.startswith(".")
+        and "\n" not in _name(folder, file)
     ]

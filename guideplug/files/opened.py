@@ -84,7 +84,6 @@ def _opened(key: tuple[str, ...], read: Callable[[], Code], what: str) -> Code:
     if key not in scope:
         scope[key] = read()
     code = scope[key]
-    main = str(code.source.path)
     for source in code.sources.values():
         path = str(source.path)
         if _expected.get(path, source.digest) != source.digest:
@@ -93,6 +92,7 @@ def _opened(key: tuple[str, ...], read: Callable[[], Code], what: str) -> Code:
                 f"{source.digest[:12]} now): put it back, or start anew"
             )
         check_unchanged(source.path, digest=source.digest)
-        allow(path, source.digest, what, main)
-        _versions[path] = source.digest
+    for source in code.sources.values():
+        allow(str(source.path), source.digest, what, str(code.source.path))
+        _versions[str(source.path)] = source.digest
     return code

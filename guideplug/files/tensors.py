@@ -82,7 +82,7 @@ def _check_head(file: io.BufferedReader) -> None:
     file.seek(0)
     start = file.read(8)
     length = int.from_bytes(start, "little")
-    if len(start) < 8 or length > size - 8:
+    if len(start) < 8 or not 2 <= length <= size - 8:
         raise ValueError("its header is not there" if len(start) == 8 else "it is too short")
     if length > MOST_HEADER or file.read(length).count(b'"data_offsets"') > MOST_TENSORS:
         raise ValueError(f"its header is larger than {MOST_HEADER:,} bytes or {MOST_TENSORS:,} tensors")

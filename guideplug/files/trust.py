@@ -89,7 +89,7 @@ def allow(place: str, digest: str | None, what: str, main: str | None = None) ->
             f"{what} runs code from {known}, which {changed}: look at it, and if you trust it give --trust, or name it "
             "on the command line"
         )
-    if not named and guard.trusting:
+    if not named and not trusted:
         sys.stderr.write(f"trusted: {known!a} runs as code\n".replace("'", ""))
     guard.told.add((known, digest))
     if digest is not None and not (trusted and not named) and digest not in remembered.get(known, ()):

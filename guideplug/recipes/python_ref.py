@@ -106,7 +106,7 @@ class PythonRef:
             return None if root is None else code_of_module(name, root, who)
         except (OSError, ValueError) as error:
             reason = "no such file" if isinstance(error, FileNotFoundError) else error
-            raise RecipeError(f"{self.who} cannot be imported: {reason}") from error
+            raise RecipeError(f"{self.who} cannot be imported: {type(error).__name__}: {reason}") from error
 
     def _module(self) -> ModuleType:
         """The module of the function: installed, in the current folder, or a file."""

@@ -1,7 +1,8 @@
 """Templates to HTML: all text escaped, and a content security policy that forbids fetches and foreign scripts.
 
-Texts are untrusted. Jinja escapes them in markup; data for scripts are JSON without <, > and & in elements that are no
-scripts; the policy allows only scripts with the listed hashes.
+Texts are untrusted. What cannot be printed, such as marks that change the direction of reading, is escaped. Jinja
+escapes texts in markup; data for scripts are JSON without <, > and & in elements that are no scripts; the policy allows
+only scripts with the listed hashes.
 """
 
 import base64
@@ -14,6 +15,8 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
+
+from guideplug.errors import visible
 
 __all__ = ["embedded", "image", "rendered"]
 
@@ -43,9 +46,18 @@ def image(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
+def _shown(value: Any) -> Any:
+    """A value as a page shows it: lines of text with everything escaped that cannot be printed."""
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "\n".join(map(visible, value.split("\n")))
+
+
 def _finite(value: Any) -> Any:
+    if isinstance(value, str):
+        return _shown(value)
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {_shown(str(key)): _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -72,6 +84,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("guideplug.report", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -67,7 +67,7 @@ def write_report_of(folders: Sequence[Path], out: Path | None = None, registry: 
             links.append(None)  # a read-only folder has no page to link to
         else:
             relative = os.path.relpath(page.resolve(), target.resolve().parent)
-            links.append(quote(Path(relative).as_posix()))
+            links.append(quote(os.fsencode(Path(relative).as_posix())))
     return _written(target, page_of_runs(runs, links))
 
 

@@ -127,8 +127,8 @@ class StoreBuilder(OldWorkshop):
                 fill_module(module, entry.tensors(), str(entry.folder))
                 self._observers("found", role=self._role(key), folder=str(entry.folder), **entry.facts)
                 return Built(module.to(self._device), recipe, key, True, entry.facts)
-            if self._fresh:
-                self._store.remove(key)
+            if self._fresh:  # what is stored stays until the new network takes its place
+                self._store.remove_unfinished(key)
             module = recipe.build().to(self._device)
             with ExitStack() as until_stored:
                 with self._making_of(key, self._store.workplace(key), until_stored):

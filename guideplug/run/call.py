@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from guideplug.config import Strategy, format_value, short, walk, write
 from guideplug.errors import ConfigError, UsageError
@@ -22,14 +21,16 @@ from guideplug.guide import Guider
 from guideplug.observe import Listener, Observer
 from guideplug.recipe import Recipe
 from guideplug.registry.registry import Registry
+from guideplug.run.console import Console
 from guideplug.run.earlier import check_same, other_torch, resumable
-from guideplug.run.experiment import Experiment, Outcome, folder_name
+from guideplug.run.experiment import Experiment, folder_name
 from guideplug.run.folder import RunFolder
+from guideplug.run.outcome import Outcome
 from guideplug.run.prepare import Resolved, prepare
 from guideplug.run.progress import progress as progress_on
 from guideplug.run.resolve import Request, read_file
 from guideplug.run.result import RunResult
-from guideplug.run.stored_text import keep_words
+from guideplug.run.summary import incomplete
 from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.store import Store
@@ -137,7 +138,8 @@ def run(
         with contextlib.closing(progress_on(Console())) if progress else contextlib.nullcontext() as bars:
             experiment.listeners = [*listeners, *([] if bars is None else [bars])]
             outcome = _done(experiment)
-        keep_words(experiment.config, outcome, prepared.registry)
+        if outcome.failures:
+            warnings.warn(incomplete(outcome, f"guideplug.run(resume={str(folder.path)!r})"), stacklevel=2)
     finally:
         torch.set_num_threads(threads)
     return RunResult(outcome, experiment.config)

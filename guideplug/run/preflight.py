@@ -7,10 +7,19 @@ import torch
 from attrs import frozen
 from torch import nn
 
-from guideplug.config import short
+from guideplug.config import named, plugin_errors
 from guideplug.denoise import Denoiser, Weight
-from guideplug.errors import ConditionError, ConfigError, DenoiserError, DivergenceError, GuideplugError, RecipeError
-from guideplug.guide import Guider
+from guideplug.errors import (
+    ConditionError,
+    ConfigError,
+    ContractError,
+    DenoiserError,
+    DivergenceError,
+    GuideplugError,
+    RecipeError,
+    SelectionError,
+)
+from guideplug.guide import Guider, guided_by
 from guideplug.recipe import Recipe, architecture, nested_recipes
 from guideplug.recipes import PlannedBatch, PlannedSampling
 from guideplug.recipes.network import named_denoiser
@@ -18,7 +27,7 @@ from guideplug.recipes.python_ref import ImportedNetwork, raised
 from guideplug.registry.registry import Registry
 from guideplug.run.measure import metrics_of
 from guideplug.run.resolve import RunConfig
-from guideplug.run.tried import first_levels, objecting, start_of, try_batch, try_sampling
+from guideplug.run.tried import first_levels, objecting, start_of, try_batch, try_network, try_sampling
 from guideplug.store import Store, identity
 
 __all__ = ["Preflight", "denoiser_of", "guided", "planned_networks", "preflight"]
@@ -49,13 +58,14 @@ def preflight(config: RunConfig, registry: Registry) -> Preflight:
     Raises:
         GuideplugError: the objection of an observer, the guider, the sampler, a network or a metric.
     """
-    for observer in config.observers:
-        observer.check()
-    metrics_of(config.task, registry)
     try:
-        return _preflight(config)
-    except (ConditionError, DenoiserError, DivergenceError) as error:
-        raise ConfigError(str(error)) from None
+        with plugin_errors():
+            for observer in config.observers:
+                observer.check()
+            metrics_of(config.task, registry)
+            return _preflight(config)
+    except (ConditionError, ContractError, DenoiserError, DivergenceError, SelectionError) as error:
+        raise ConfigError(str(error)) from error
 
 
 def _preflight(config: RunConfig) -> Preflight:
@@ -83,9 +93,12 @@ def _try_alone(config: RunConfig, built: Mapping[str, Any], sigma: float, toward
             if isinstance(network, Weight):
                 continue
             try:
-                network(start.x, sigma, start.condition, toward=toward, step=(sigma, toward))
+                with plugin_errors():
+                    try_network(network, start, sigma, toward)
             except DenoiserError as error:
                 raise DenoiserError(f"the network of the role {role!r}: {error}") from None
+            except GuideplugError:
+                raise
             except Exception as error:
                 if not isinstance(architecture(config.recipes[role]), ImportedNetwork):
                     raise
@@ -142,19 +155,19 @@ def _try_planned(role: str, recipe: Recipe, untrained: _Untrained, tried: list[R
 def guided(guider: Guider, models: Mapping[str, Denoiser]) -> Denoiser:
     """The guider's denoiser over ``models["main"]``."""
     others = {role: model for role, model in models.items() if role != "main"}
-    with objecting(f"guider {short(guider)}", "choose another guider"):
+    with objecting(named(guider), "choose another guider"):
         try:
-            return guider.guide(models["main"], others)
+            return guided_by(guider, models["main"], others)
         except KeyError as error:
             raise RecipeError(
-                f"guider {guider.name!r} asked for the role {error.args[0]!r}, which its needs() does not name"
+                f"{named(guider)} asked for the role {error.args[0]!r}, which its needs() does not name"
             ) from None
         except TypeError:
             weights = [role for role, model in others.items() if isinstance(model, Weight)]
             if not weights:
                 raise
             raise RecipeError(
-                f"guider {guider.name!r} cannot use what it was given: {' and '.join(weights)} is a guidance weight, "
+                f"{named(guider)} cannot use what it was given: {' and '.join(weights)} is a guidance weight, "
                 "and where a denoiser is asked for only a denoiser will do"
             ) from None
 

@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +17,7 @@ from rich.progress import (
 from rich.text import Text
 
 from guideplug.observe import Listener
+from guideplug.run.console import Console, print_line
 
 __all__ = ["REFRESHES", "ProgressBars", "ProgressLines", "progress"]
 
@@ -60,7 +60,7 @@ class ProgressBars(Listener):
     def on_event(self, event: str, data: dict[str, Any]) -> None:
         """Advance the bar of the event."""
         if event == "found":
-            self._progress.console.print(found_line(data), markup=False, highlight=False)
+            print_line(self._progress.console, found_line(data))
         elif event == "train":
             self._bar(f"training {data['role']}", data["total"], 0)
         elif event == "step":
@@ -72,9 +72,9 @@ class ProgressBars(Listener):
         elif event == "metrics":
             self._bar(f"measuring {data['arm']}", len(data["values"]), len(data["values"]))
         elif event == "wait":
-            self._progress.console.print(waiting_line(data), markup=False, highlight=False)
+            print_line(self._progress.console, waiting_line(data))
         elif event == "warning":
-            self._progress.console.print(f"warning: {data['text']}", markup=False, highlight=False, soft_wrap=True)
+            print_line(self._progress.console, f"warning: {data['text']}")
 
     def _bar(self, name: str, total: float, done: float, text: str = "") -> None:
         if name not in self._tasks:
@@ -124,7 +124,7 @@ class ProgressLines(Listener):
 
     def _say(self, line: str) -> None:
         self._said = time.monotonic()
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(self._console, line)
 
 
 def found_line(data: dict[str, Any]) -> str:

@@ -12,15 +12,15 @@ from typing import Any
 
 from guideplug.config import shell_quote, short
 from guideplug.errors import GuideplugError
-from guideplug.files.atomic import adding_to, whole_file
+from guideplug.files.atomic import whole_file
 from guideplug.files.opening import is_there
 from guideplug.guide import Guider
 from guideplug.recipe import MainRecipe
 from guideplug.registry.registry import Registry
 from guideplug.run.citation import bibtex
-from guideplug.run.experiment import Outcome
 from guideplug.run.folder import RunFolder, read_json
 from guideplug.run.measure import metrics_of
+from guideplug.run.outcome import Outcome
 from guideplug.run.resolve import Request, RunConfig, read_file, resolve
 from guideplug.run.summary import cost_sentences, guidance_sentence, next_commands, notes, selection_sentence
 from guideplug.run.sweep import strength
@@ -31,8 +31,8 @@ WORDS = "words.json"
 
 
 def keep_words(config: RunConfig, outcome: Outcome, registry: Registry) -> None:
-    """Write ``words.json`` into the folder of a run that has ended."""
-    with adding_to(outcome.folder), whole_file(outcome.folder / WORDS) as file:
+    """Write ``words.json`` into the folder of a run."""
+    with whole_file(outcome.folder / WORDS) as file:
         file.write((json.dumps(_words(config, outcome, registry), indent=1) + "\n").encode())
 
 
@@ -67,6 +67,7 @@ def _words(config: RunConfig, outcome: Outcome, registry: Registry) -> dict[str,
     words = _plain_words(config, registry, config.device)
     return words | {
         "notes": [*words["notes"], *(f"warning: {text}" for text in outcome.metrics.get("warnings", ()))],
+        **({"failures": [str(failure) for failure in outcome.failures]} if outcome.failures else {}),
         "guidance": guidance_sentence(config, outcome),
         "selection": selection_sentence(config, outcome),
         "costs": cost_sentences(outcome),

@@ -10,7 +10,8 @@ import attrs
 from guideplug.config import shell_quote, short
 from guideplug.guide import inner_guiders
 from guideplug.recipe import MainRecipe, architecture
-from guideplug.run.experiment import Outcome
+from guideplug.run.failure import Failure
+from guideplug.run.outcome import Outcome
 from guideplug.run.resolve import RunConfig
 from guideplug.run.verdict import Verdict, guidance, number, signed
 from guideplug.task import Metric
@@ -18,6 +19,7 @@ from guideplug.task import Metric
 __all__ = [
     "cost_sentences",
     "guidance_sentence",
+    "incomplete",
     "metrics_line",
     "next_commands",
     "notes",
@@ -26,6 +28,8 @@ __all__ = [
 ]
 
 ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
+FAILED = "failed"
+"""A cell of the table whose value could not be measured."""
 LEAST = 0.8
 """Groups selected below this ratio to a blind choice, or above its inverse, are named."""
 ENOUGH = 100
@@ -34,23 +38,28 @@ MOST_GROUPS = 4
 
 
 def table_rows(
-    arms: Mapping[str, Mapping[str, float | None]], metrics: Sequence[Metric], judged: Sequence[Verdict] = ()
+    arms: Mapping[str, Mapping[str, float | None]],
+    metrics: Sequence[Metric],
+    judged: Sequence[Verdict] = (),
+    failures: Sequence[Failure] = (),
 ) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of the table: metric with its arrow, aspect, values, and differences where there are any.
 
-    The aspect of a primary metric has a star.
+    The aspect of a primary metric has a star. What failed stands there as `FAILED`.
     """
-    differences = {verdict.metric: verdict for verdict in judged}
-    header = ["metric", "aspect", *arms, *(["difference, 95 %"] if judged else [])]
+    differences = {verdict.metric: signed(verdict.difference) for verdict in judged}
+    differences |= {failure.name: FAILED for failure in failures if failure.part == "interval"}
+    failed = {(failure.name, failure.arm) for failure in failures if failure.part == "metric"}
+    primary = {verdict.metric for verdict in judged if verdict.primary}
+    header = ["metric", "aspect", *arms, *(["difference, 95 %"] if differences else [])]
     rows = []
     for metric in metrics:
-        verdict = differences.get(metric.name)
         row = [
             f"{metric.name} {ARROWS[metric.better]}",
-            f"{metric.aspect} *" if verdict is not None and verdict.primary else metric.aspect,
-            *(number(arms[arm].get(metric.name)) for arm in arms),
+            f"{metric.aspect} *" if metric.name in primary else metric.aspect,
+            *(FAILED if (metric.name, arm) in failed else number(arms[arm].get(metric.name)) for arm in arms),
         ]
-        rows.append([*row, *([] if not judged else ["" if verdict is None else signed(verdict.difference)])])
+        rows.append([*row, *([differences.get(metric.name, "")] if differences else [])])
     return header, rows
 
 
@@ -66,11 +75,21 @@ def _local_plugins(config: RunConfig) -> str:
     return "".join(f" --plugin {shell_quote(path)}" for path in config.plugins)
 
 
+def incomplete(outcome: Outcome, resume: str) -> str:
+    """What failed in a run, and how to finish it."""
+    failures = "; ".join(map(str, outcome.failures))
+    return f"{failures}; all else is kept in {outcome.folder}: mend it, and finish with {resume}"
+
+
 def guidance_sentence(config: RunConfig, outcome: Outcome) -> str:
     """The effects of guidance on fidelity, on coverage, and on both at once."""
     if config.guider is None:
         return "No guider was chosen: samples are unguided."
     effects = guidance(outcome.verdicts)
+    failed = {failure.name for failure in outcome.failures if failure.part in ("metric", "interval")}
+    if missing := failed & set(config.task.primary()):
+        effects = f"{effects}; " if effects else ""
+        effects += f"not judged by {' and '.join(sorted(missing))}, which failed"
     if not effects:
         return (
             f"What guidance ({short(config.guider)}) did is not judged: task {config.task.name!r} names no primary "

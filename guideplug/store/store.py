@@ -25,6 +25,7 @@ import attrs
 from platformdirs import user_cache_path
 from torch import Tensor
 
+from guideplug.config import command_line
 from guideplug.errors import StoreError
 from guideplug.files.atomic import clear_litter, refused, whole_file
 from guideplug.files.digest import record_digest
@@ -37,12 +38,14 @@ try:
 except ImportError:  # pragma: no cover - without flock, two trainings of one network are not excluded
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FURTHER", "Entry", "Store"]
+__all__ = ["FURTHER", "SHOWN", "Entry", "Store"]
 
 WEIGHTS = "weights.safetensors"
 RECORD = "entry.json"
 FURTHER = "snapshot-*.safetensors"
 """Further files of an entry beside the weights."""
+SHOWN = 12
+"""How many characters of an identity are shown, and name it in commands."""
 ASK_EVERY = 0.05
 """Seconds between attempts to lock an entry."""
 
@@ -90,7 +93,8 @@ class Entry:
         except (OSError, ValueError):
             whole = False
         if not whole:
-            raise StoreError(f"{path} is damaged or missing: remove it with guideplug store prune --damaged")
+            removal = Store(self.folder.parent).pruning(self.identity)
+            raise StoreError(f"{path} is damaged or missing: remove it with {removal}")
         return read_tensors(path, self.folder)[0]
 
 
@@ -107,8 +111,7 @@ class Store:
         Raises:
             StoreError: the folder cannot be created or written to.
         """
-        chosen = os.environ.get("GUIDEPLUG_STORE")
-        root = Path(chosen) if chosen else user_cache_path("guideplug") / "store"
+        root = _default_root()
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -150,7 +153,7 @@ class Store:
                 raise ValueError("it is of another form")
             return Entry(folder, recipe, facts, files)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
-            raise StoreError(f"{path} cannot be read: remove the entry with guideplug store prune --damaged") from None
+            raise StoreError(f"{path} cannot be read: remove the entry with {self.pruning(folder.name)}") from None
 
     @contextlib.contextmanager
     def locked(self, identity: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
@@ -250,6 +253,11 @@ class Store:
         with whole_file(folder / RECORD) as file:
             file.write(json.dumps({**record, "sha256": record_digest(record)}, indent=1).encode())
 
+    def size(self, identity: str) -> int:
+        """Bytes on disk of an entry, and of an unfinished training of it."""
+        folders = (self.root / identity, self.root / f"{identity}.partial")
+        return sum(file.lstat().st_size for folder in folders for file in folder.rglob("*"))
+
     def in_use(self, identity: str) -> bool:
         """Whether a process holds the lock of the entry."""
         path = self.root / f"{identity}.lock"
@@ -264,17 +272,17 @@ class Store:
 
     def remove(self, identity: str) -> None:
         """Remove an entry, and the files of an unfinished training of it."""
-        for folder in (self.root / identity, self.root / f"{identity}.partial"):
-            shutil.rmtree(_aside(folder), ignore_errors=True)
-            if is_there(folder):
-                try:
-                    if not stat.S_ISDIR(folder.lstat().st_mode):  # not ours, nor what a link leads to
-                        folder.unlink()
-                        continue
-                    folder.replace(_aside(folder))
-                    shutil.rmtree(_aside(folder))
-                except OSError as error:
-                    raise refused(folder, error) from None
+        _remove(self.root / identity)
+        self.remove_unfinished(identity)
+
+    def remove_unfinished(self, identity: str) -> None:
+        """Remove the files of an unfinished training."""
+        _remove(self.root / f"{identity}.partial")
+
+    def pruning(self, identity: str) -> str:
+        """The command that removes an entry, or an unfinished training of it."""
+        own = self.root.absolute() == _default_root().absolute()
+        return command_line("store", "prune", identity[:SHOWN], store=None if own else self.root)
 
     def _listed(self, pattern: str) -> list[Path]:
         try:
@@ -286,6 +294,25 @@ class Store:
         """Identities of entries whose removal was interrupted."""
         names = [path.name.removeprefix(".") for path in self._listed(".*.removed")]
         return sorted({name.removesuffix(".removed").removesuffix(".partial") for name in names})
+
+
+def _default_root() -> Path:
+    """The folder of ``GUIDEPLUG_STORE``, else one in the platform's cache."""
+    chosen = os.environ.get("GUIDEPLUG_STORE")
+    return Path(chosen) if chosen else user_cache_path("guideplug") / "store"
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(_aside(folder), ignore_errors=True)
+    if is_there(folder):
+        try:
+            if not stat.S_ISDIR(folder.lstat().st_mode):  # not ours, nor what a link leads to
+                folder.unlink()
+                return
+            folder.replace(_aside(folder))
+            shutil.rmtree(_aside(folder))
+        except OSError as error:
+            raise refused(folder, error) from None
 
 
 def _aside(folder: Path) -> Path:

@@ -108,8 +108,7 @@ def _child(folder: str, arguments: list[str], seconds: float) -> None:
         os.dup2(os.open(outside / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     limit = _addresses() + ROOM
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    most = max(LONGEST, int(seconds))
-    resource.setrlimit(resource.RLIMIT_CPU, (most, most))
+    resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST))
     signal.setitimer(signal.ITIMER_REAL, seconds)  # one that waits for ever
     _without_capabilities()
     before = resource.getrusage(resource.RUSAGE_SELF)

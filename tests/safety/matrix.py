@@ -25,7 +25,7 @@ from children import Children
 from odd_files import KEEPING, KINDS, MARK, put
 from world import OWN, RUN, World
 
-MEGABYTES, SECONDS = 400.0, 10.0
+MEGABYTES, SECONDS, LONGEST = 400.0, 10.0, 45.0
 HASHED = 2**24
 CHECKSUMS = "checksums.sha256"
 
@@ -217,7 +217,7 @@ class Matrix:
         put(case.kind, place, self.world.outside)
         before = everything(self.world.root)
         command = [self._named(part) for part in case.command]
-        answer = self.ask(self.world.here, *command, seconds=SECONDS)
+        answer = self.ask(self.world.here, *command, seconds=LONGEST)
         after = everything(self.world.root)
         return list(self._judged(case, place, answer, before, after)), answer
 
@@ -251,25 +251,29 @@ class Matrix:
                 yield "no single line"
             name = place.name[:12] if case.place.startswith("store/") else place.name
             parts = (name, place.parent.name[:12])
-            if not any(part in printed for part in parts) and "is finished" not in printed:
+            if not any(part in printed for part in parts) and not self._is_whole(case, printed):
                 yield "unnamed"
         changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-        unexpected = [name for name in changed if not self._may_change(case, name, code)]
+        unexpected = [name for name in changed if not self._may_change(case, name)]
         if unexpected:
             yield f"changed {', '.join(unexpected[:3])}"
 
-    def _may_change(self, case: Case, name: str, code: int) -> bool:
+    def _is_whole(self, case: Case, printed: str) -> bool:
+        """Whether a refusal has another reason than the file: an empty configuration is a whole one."""
+        return "is finished" in printed or (case.kind == "empty" and case.place.endswith(".toml"))
+
+    def _may_change(self, case: Case, name: str) -> bool:
+        """Whether a command may change a place: outputs, what it is to go on with, and what it replaces as a whole."""
+        place = self._named(case.place)
+        if name.startswith("outside"):
+            return False
         if name in OWN or name.startswith(("here/out", "cache")) or name == "trusted":
-            return not name.startswith(case.place) or case.place == "here/out"
-        if self._named(case.place) == name or name.startswith("outside"):
-            return (case.command[0] == "store" and not name.startswith("outside")) or name == "here/report.html"
+            return name != place or place == "here/out"
         if case.command[0] == "report":
-            return name.endswith(("report.html", "checksums.sha256"))
+            return name.endswith(("report.html", CHECKSUMS))
         if name.startswith("store"):
             return case.command[0] in ("run", "compare", "study") or case.command[:2] == ("store", "prune")
-        if "--resume" in case.command:
-            return code == 0 or name.endswith(("checksums.sha256", "events.jsonl", "run.json"))
-        return False
+        return "--resume" in case.command and name.startswith(f"here/{case.command[2]}")
 
     def close(self) -> None:
         """End the warm process."""

@@ -5,12 +5,14 @@ import os
 from pathlib import Path
 
 import attrs
-import click
 import torch
 
 from guideplug.cli.demo import demonstrate, draw_picture, story
+from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.replaceable import check_replaceable
 from guideplug.errors import UsageError
 from guideplug.files.atomic import drawn_whole
+from guideplug.files.opening import is_there
 from guideplug.registry.registry import Registry
 
 __all__ = ["demo_command"]
@@ -29,17 +31,17 @@ def demo_command(out: str, as_json: bool) -> None:
         draw_picture(demo, samples, aside)
     command = _next_command()
     if as_json:
-        click.echo(json.dumps({**attrs.asdict(demo), "picture": str(picture), "next": command}, indent=1))
+        echo_lines(json.dumps({**attrs.asdict(demo), "picture": str(picture), "next": command}, indent=1))
         return
     for line in story(demo):
-        click.echo(line)
-    click.echo(f"picture: {picture}")
-    click.echo(f"next: {command}")
+        echo(line)
+    echo(f"picture: {picture}")
+    echo(f"next: {command}")
 
 
 def _writable(folder: Path) -> Path:
     """The folder, made if need be; refused before any work where nothing can be written there."""
-    if folder.exists() and not folder.is_dir():
+    if is_there(folder) and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file: give a folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,6 +49,7 @@ def _writable(folder: Path) -> Path:
         raise UsageError(f"--out {folder} cannot be made ({error.strerror}): give another folder") from None
     if not os.access(folder, os.W_OK) or (folder / PICTURE).is_dir():
         raise UsageError(f"--out {folder}: {PICTURE} cannot be written there; give another folder")
+    check_replaceable(folder / PICTURE, "--out", ".png")
     return folder
 
 

@@ -7,15 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 
 from guideplug.cli.watch.sentences import lasting
 from guideplug.cli.watch.state import OFTEN, State
 from guideplug.cli.watch.tail import Tail
 from guideplug.cli.watch.view import Life, view
-from guideplug.errors import UsageError
+from guideplug.errors import UsageError, visible
 from guideplug.files.opening import MOST_EVENTS, is_there, read_bytes
+from guideplug.run.console import Console, print_line
 
 __all__ = ["watch_folder"]
 
@@ -143,7 +144,7 @@ class _Watch:
 
     def shown(self, console: Console) -> RenderableType:
         """The view of the present state."""
-        return view(self.state, self.folder.resolve().name, self.life, console.width, console.height)
+        return view(self.state, visible(self.folder.resolve().name), self.life, console.width, console.height)
 
 
 @attrs.define
@@ -166,7 +167,7 @@ class _Lines:
         self._verdict = verdict
 
     def _print(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(self.console, line)
 
 
 def _there(process: int) -> bool:

@@ -13,7 +13,13 @@ from guideplug.cli.watch.state import Count, Network, State
 
 __all__ = ["Life", "view"]
 
-STYLES = {"finished": "bold green", "running": "bold cyan", "interrupted": "bold yellow", "failed": "bold red"}
+STYLES = {
+    "finished": "bold green",
+    "running": "bold cyan",
+    "interrupted": "bold yellow",
+    "incomplete": "bold yellow",
+    "failed": "bold red",
+}
 NARROW = 60
 """Columns below which details are left out."""
 LABEL = 9
@@ -77,7 +83,7 @@ def _head(state: State, name: str, life: Life, width: int) -> list[Text]:
 
 def _failures(state: State) -> list[Text]:
     lines = [text for _, name, text in state.lines if name == "observer"]
-    if state.status == "failed" and state.error:
+    if state.status in ("failed", "incomplete") and state.error:
         lines.append(state.error)
     return [Text(line, style="red", overflow="fold") for line in lines]
 

@@ -84,7 +84,12 @@ def compare(
         for (selector, seed, step), guiders in cells.items()
         for guider, values in guiders["guiders"].items()
     ]
-    return attrs.evolve(comparison, rows=rows, truth=next(iter(cells.values()))["truth"])
+    failures = [
+        {"selector": selector, "seed": seed, "step": step, **failure}
+        for (selector, seed, step), record in cells.items()
+        for failure in record.get("failures", ())
+    ]
+    return attrs.evolve(comparison, rows=rows, truth=next(iter(cells.values()))["truth"], failures=failures)
 
 
 @attrs.frozen
@@ -143,7 +148,7 @@ class _Driver:
         anew = [cell for cell, record in kept.items() if record.get("code") != codes[cell]]
         if anew:
             self.observers("warning", text=measured_anew(len(anew), "cell", "of networks, guiders or metrics"))
-        missing = [cell for cell in cells if cell not in kept or cell in anew]
+        missing = [cell for cell in cells if cell not in kept or cell in anew or "failures" in kept[cell]]
         guides = {cell: self.grid.guides(*cell) for cell in missing}
         before = self.networks.missing({key for keys in guides.values() for key in keys})
         jobs = [Job(_cell_name(cell), "measure", cell, self.networks.before(guides[cell])) for cell in missing]

@@ -18,6 +18,7 @@ from guideplug.guide import nested_guiders
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
 from guideplug.run.code import code_of, code_that_measures
+from guideplug.run.failure import Failures
 from guideplug.run.measure import Bench
 from guideplug.store import Store, identity
 from guideplug.train import Moment, moment_at
@@ -94,14 +95,16 @@ class ComparisonWorker(ExperimentWorker):
     def measure(self, selector: str, seed: int, step: int) -> dict[str, Any]:
         """The record of a cell: the metrics of a snapshot with every guider."""
         record: dict[str, Any] = {}
+        failures = Failures()
         with handle_signals() as stop:
             builder = self.builder(stop)
             for guider in self.grid.request.guiders:
                 config = self.grid.configs[guider, selector, seed]
                 recipes = self.grid.at(guider, selector, seed, step)
                 denoiser = self.denoiser(builder, config.guider, recipes)
-                _, metrics, evaluations = self.bench.sampled(config, denoiser, guider, stop)
+                _, metrics, evaluations = self.bench.sampled(config, denoiser, guider, failures, stop)
                 record[guider] = {"metrics": metrics, "evaluations": evaluations}
-            truth = self.bench.truth(self.grid.first, stop).metrics
+            truth = self.bench.truth(self.grid.first, stop)
+            failures.listed += truth.failures
         code = code_of_cell(self.grid, self.bench.registry, selector, seed, step)
-        return {"code": code, "guiders": record, "truth": dict(truth)}
+        return {"code": code, "guiders": record, "truth": dict(truth.metrics), **failures.records()}

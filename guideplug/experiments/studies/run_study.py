@@ -106,7 +106,8 @@ def _missing(plan: Plan, registry: Registry, folder: Path, observers: Observers)
             missing.append(number)
             continue
         record = _same(plan, number, file)
-        if trial.keep and not record["failed"] and not is_there(file.with_suffix(".npz")):
+        unkept = trial.keep and not record["failed"] and not is_there(file.with_suffix(".npz"))
+        if unkept or "failures" in record:
             missing.append(number)
         elif record.get("measures") != code_that_measures(plan.configs[number], registry):
             anew.append(number)
@@ -156,6 +157,7 @@ def _gathered(plan: Plan, registry: Registry, folder: Path, store: Store) -> Fin
                 references=functools.partial(_references, bench, config),
                 obtain=functools.partial(_obtained, store, config.recipes, config.device),
                 failed=record["failed"],
+                failures={failure["name"]: failure["reason"] for failure in record.get("failures", ())},
             )
         )
     better = {metric.name: metric.better for config in plan.configs for metric in metrics_of(config.task, registry)}
