@@ -44,14 +44,19 @@ if TYPE_CHECKING:
     from guideplug.denoise import Level as Level
     from guideplug.denoise import LogDensity as LogDensity
     from guideplug.denoise import NoiseDomain as NoiseDomain
+    from guideplug.denoise import Output as Output
     from guideplug.denoise import Perturbation as Perturbation
+    from guideplug.denoise import PointOutput as PointOutput
     from guideplug.denoise import Space as Space
     from guideplug.denoise import Start as Start
     from guideplug.denoise import Step as Step
+    from guideplug.denoise import Value as Value
+    from guideplug.denoise import ValueOutput as ValueOutput
     from guideplug.denoise import View as View
     from guideplug.denoise import Weight as Weight
     from guideplug.denoise import WeightInput as WeightInput
     from guideplug.denoise import WeightSchedule as WeightSchedule
+    from guideplug.denoise import evaluate_together as evaluate_together
     from guideplug.denoise import formula as formula
     from guideplug.denoise import per_row as per_row
     from guideplug.denoise import perturbed as perturbed
@@ -176,8 +181,9 @@ _ROOMS = {
     ],
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "GradientGuided", "Leaf",
-        "Level", "LogDensity", "NoiseDomain", "Perturbation", "Space", "Start", "Step", "View", "Weight",
-        "WeightInput", "WeightSchedule", "formula", "per_row", "perturbed", "select_rows", "tally",
+        "Level", "LogDensity", "NoiseDomain", "Output", "Perturbation", "PointOutput", "Space", "Start", "Step", "Value",
+        "ValueOutput", "View", "Weight", "WeightInput", "WeightSchedule", "evaluate_together", "formula", "per_row",
+        "perturbed", "select_rows", "tally",
     ],
     "denoise.perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
