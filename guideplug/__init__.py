@@ -181,9 +181,9 @@ _ROOMS = {
     ],
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "GradientGuided", "Leaf",
-        "Level", "LogDensity", "NoiseDomain", "Output", "Perturbation", "PointOutput", "Space", "Start", "Step", "Value",
-        "ValueOutput", "View", "Weight", "WeightInput", "WeightSchedule", "evaluate_together", "formula", "per_row",
-        "perturbed", "select_rows", "tally",
+        "Level", "LogDensity", "NoiseDomain", "Output", "Perturbation", "PointOutput", "Space", "Start", "Step",
+        "Value", "ValueOutput", "View", "Weight", "WeightInput", "WeightSchedule", "evaluate_together", "formula",
+        "per_row", "perturbed", "select_rows", "tally",
     ],
     "denoise.perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],

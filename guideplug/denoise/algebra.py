@@ -113,11 +113,9 @@ class Denoiser(nn.Module, abc.ABC):
             )
         output = declared(source.outputs, name, source.in_messages)
         query = evolve(query, output=name)
-        return (
-            Value(query, self.space)
-            if isinstance(output, ValueOutput)
-            else _point({query: polynomial(1.0)}, self.space)
-        )
+        if isinstance(output, ValueOutput):
+            return Value(query, self.space)
+        return _point({query: polynomial(1.0)}, self.space)
 
     def trajectory(self) -> "Denoiser":
         """The denoiser for one trajectory, with its own memory; a network, which is stateless, returns itself.
@@ -279,9 +277,7 @@ class Leaf(Atom):
         The denoised samples have the name "denoised"; they are not among ``names`` if only others are needed. Each
         output is independent of which others are asked for.
         """
-        raise DenoiserError(
-            f"{self.in_messages} declares outputs, and has no named_outputs(x, sigma, condition, names)"
-        )
+        raise DenoiserError(f"{self.in_messages} declares outputs and does not implement named_outputs")
 
     @property
     def in_messages(self) -> str:

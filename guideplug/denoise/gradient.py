@@ -104,12 +104,9 @@ class GradientGuided(Atom):
             self._check(values, variable)
             slope: Tensor | None = None
             if values.requires_grad:
+                kept = recorded or bool(self.traced)
                 (slope,) = torch.autograd.grad(
-                    values.sum(),
-                    x,
-                    create_graph=recorded,
-                    retain_graph=recorded or bool(self.traced),
-                    allow_unused=True,
+                    values.sum(), x, create_graph=recorded, retain_graph=kept, allow_unused=True
                 )
         if slope is None:
             raise DenoiserError(
