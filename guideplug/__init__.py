@@ -109,6 +109,8 @@ if TYPE_CHECKING:
     from guideplug.noise import LogUniform as LogUniform
     from guideplug.noise import grid_position as grid_position
     from guideplug.noise import sigma_grid as sigma_grid
+    from guideplug.objective import Objective as Objective
+    from guideplug.objective import ObjectiveInput as ObjectiveInput
     from guideplug.observe import Listener as Listener
     from guideplug.observe import Observer as Observer
     from guideplug.observe import RunInfo as RunInfo
@@ -165,6 +167,7 @@ if TYPE_CHECKING:
     from guideplug.task import noised as noised
     from guideplug.train import Constant as Constant
     from guideplug.train import Cosine as Cosine
+    from guideplug.train import Denoising as Denoising
     from guideplug.train import FiniteData as FiniteData
     from guideplug.train import InverseSqrt as InverseSqrt
     from guideplug.train import LoopState as LoopState
@@ -199,6 +202,7 @@ _ROOMS = {
         "resampled_frechet_distance", "resampled_median", "sliced_wasserstein", "wasserstein",
     ],
     "noise": ["LogNormal", "LogUniform", "grid_position", "sigma_grid"],
+    "objective": ["Objective", "ObjectiveInput"],
     "observe": ["Listener", "Observer", "RunInfo"],
     "recipe": ["Builder", "Extra", "MainRecipe", "Planned", "Recipe", "Resumable"],
     "recipes": [
@@ -215,7 +219,7 @@ _ROOMS = {
     "select": ["CandidateRequest", "Losses", "Selection", "Selector", "SelectorState"],
     "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
     "task": ["Arm", "Context", "Examples", "Metric", "Network", "PerSample", "Resampler", "Task", "Weighted", "noised"],
-    "train": ["Constant", "Cosine", "FiniteData", "InverseSqrt", "LoopState", "TrainOptions"],
+    "train": ["Constant", "Cosine", "Denoising", "FiniteData", "InverseSqrt", "LoopState", "TrainOptions"],
 }  # fmt: skip
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
 _RENAMED = {

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from guideplug.config import short
-from guideplug.denoise import Denoiser, Start, equal_conditions, taken
-from guideplug.errors import ConfigError, DenoiserError, GuideplugError
+from guideplug.denoise import Denoiser, Leaf, Start, equal_conditions, taken
+from guideplug.errors import ConfigError, DenoiserError, GuideplugError, RecipeError, nearest
 from guideplug.guide import Guider
 from guideplug.recipes import PlannedBatch
 from guideplug.recipes.python_ref import raised
@@ -22,6 +22,7 @@ from guideplug.rng import SampleStreams, TrainingStreams
 from guideplug.sample import Evaluation, Sampler, planned_evaluations
 from guideplug.task import Task
 from guideplug.train.examples import NoisyExamples, with_dropped_conditions
+from guideplug.train.loss import Loss
 
 __all__ = ["first_levels", "objecting", "start_of", "try_batch", "try_sampling"]
 
@@ -106,8 +107,8 @@ def _first_of_each_kind(evaluations: list[Evaluation]) -> Iterator[Evaluation]:
             yield evaluation
 
 
-def try_batch(point: Denoiser, planned: PlannedBatch) -> None:
-    """Try a denoiser on training examples.
+def try_batch(point: Denoiser, planned: PlannedBatch, network: Leaf) -> None:
+    """Try a denoiser on training examples, with the loss of its network if one is planned.
 
     Raises:
         ConfigError: what is wrong, and whether the guider causes it.
@@ -118,6 +119,8 @@ def try_batch(point: Denoiser, planned: PlannedBatch) -> None:
     drawn = NoisyExamples(examples, sigma, torch.tensor([True, False]) if planned.drops else None)
     try:
         _answer_batch(point, drawn, toward)
+        if planned.loss is not None:
+            _score_batch(point, network, drawn, planned.loss)
     except (MemoryError, OSError):
         raise
     except Exception as error:
@@ -140,6 +143,24 @@ def _answer_batch(point: Denoiser, drawn: NoisyExamples, toward: Tensor | None) 
     _check_shape(point(x, sigma, conditions[0], toward=toward), x, "it")
     if not all(equal_conditions(conditions[0], other) for other in conditions[1:]):
         _check_shape(point.unconditional()(x, sigma, conditions[0], toward=toward), x, "it")
+
+
+def _score_batch(point: Denoiser, network: Leaf, drawn: NoisyExamples, loss: Loss) -> None:
+    """Compute the losses of a denoiser's batch, with the named outputs of its network.
+
+    Raises:
+        RecipeError: the network lacks an output that the objective reads.
+    """
+    objective = loss.objective
+    if missing := [name for name in objective.reads() if name not in network.outputs]:
+        known = f"it has {', '.join(network.outputs)}" if network.outputs else "it has none but the denoised samples"
+        raise RecipeError(
+            f"objective {short(objective)} reads the output {missing[0]!r}, and {network.in_messages} has none of that "
+            f"name{nearest(missing[0], network.outputs)}: {known}; choose another objective or network"
+        )
+    examples = with_dropped_conditions(drawn, network)
+    with torch.no_grad():
+        loss.of(point, examples, drawn.sigma, network.space.sigma_data, network=network)
 
 
 def _works_toward(point: Denoiser, drawn: NoisyExamples, toward: Tensor) -> bool:

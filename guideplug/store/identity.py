@@ -62,7 +62,7 @@ def _plain(value: Any) -> Any:
         fields = {
             a.name: _plain(getattr(value, a.name))
             for a in attrs.fields(type(value))
-            if a.init and a.metadata.get("identity", True)
+            if a.init and _decides(a, getattr(value, a.name))
         }
         if isinstance(value, Strategy):
             fields["name"] = value.name
@@ -80,6 +80,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):  # one text per number; JSON has no infinity
         return int(value) if value.is_integer() else value if math.isfinite(value) else str(value)
     return value
+
+
+def _decides(attribute: "attrs.Attribute[Any]", value: object) -> bool:
+    """Whether a field's value is part of the identity."""
+    decides = attribute.metadata.get("identity", True)
+    if decides != "unless default":
+        return bool(decides)
+    default: Any = attribute.default
+    return bool(value != (default.factory() if hasattr(default, "factory") else default))
 
 
 @functools.cache

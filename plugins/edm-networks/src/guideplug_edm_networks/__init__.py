@@ -1,13 +1,14 @@
-"""The networks of EDM and EDM2, and their published sizes."""
+"""The networks of EDM and EDM2, their published sizes, and EDM2's objective."""
 
 from collections.abc import Mapping
 
-from guideplug import Network, hook
+from guideplug import Network, Objective, hook
 from guideplug_edm_networks.edm import EDM, EDMDenoiser
 from guideplug_edm_networks.edm2 import EDM2, EDM2Denoiser
 from guideplug_edm_networks.presets import PRESETS
+from guideplug_edm_networks.uncertainty import EDM2Uncertainty
 
-__all__ = ["EDM", "EDM2", "EDM2Denoiser", "EDMDenoiser"]
+__all__ = ["EDM", "EDM2", "EDM2Denoiser", "EDM2Uncertainty", "EDMDenoiser"]
 
 
 @hook
@@ -16,6 +17,11 @@ def guideplug_denoisers() -> list[type[Network]]:
 
 
 @hook
+def guideplug_objectives() -> list[type[Objective]]:
+    return [EDM2Uncertainty]
+
+
+@hook
 def guideplug_presets() -> Mapping[str, Mapping[str, str]]:
-    """The published sizes."""
-    return {"denoiser": PRESETS}
+    """The published sizes, and the noise levels that EDM2 trains on."""
+    return {"denoiser": PRESETS, "noise": {"edm2-noise": "log-normal(mean=-0.4, std=1.0)"}}

@@ -4,6 +4,7 @@ Source: Karras, Aittala, Lehtinen, Hellsten, Aila and Laine 2024, arXiv:2312.026
 Cost: one call of the U-Net per call of the denoiser; the log-variance is a linear map of the noise level.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import torch
@@ -11,7 +12,19 @@ from attrs import frozen
 from attrs.validators import deep_iterable, optional
 from torch import Tensor
 
-from guideplug import Domain, Leaf, Network, Space, at_least, between, option, positive
+from guideplug import (
+    Condition,
+    Domain,
+    Leaf,
+    Network,
+    Output,
+    Space,
+    ValueOutput,
+    at_least,
+    between,
+    option,
+    positive,
+)
 from guideplug_edm_networks.magnitude import Fourier, MagnitudeConv
 from guideplug_edm_networks.preconditioned import Precision, Preconditioned, image_side
 from guideplug_edm_networks.unet2 import UNet
@@ -28,6 +41,8 @@ class EDM2Denoiser(Preconditioned):
     Made by `EDM2.build`.
     """
 
+    outputs: Mapping[str, Output] = {"logvar": ValueOutput()}
+
     def __init__(self, space: Space, label_dim: int, precision: Precision, unet: UNet, logvar_channels: int) -> None:
         super().__init__(space, label_dim, precision)
         self.unet = unet
@@ -39,10 +54,20 @@ class EDM2Denoiser(Preconditioned):
         return output
 
     def logvar(self, sigma: Tensor) -> Tensor:
-        """The learned log-variance u of the loss at noise levels (B,): (B,); equation 22."""
-        wide = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
-        value: Tensor = self.logvar_linear(self.logvar_fourier(wide.log() / 4))
+        """The learned log-variance u of the loss at noise levels (B,): (B,); equation 22; never in reduced precision."""
+        with torch.autocast(sigma.device.type, enabled=False):
+            wide = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
+            value: Tensor = self.logvar_linear(self.logvar_fourier(wide.log() / 4))
         return value.flatten()
+
+    def named_outputs(
+        self, x: Tensor, sigma: Tensor, condition: Condition, names: Sequence[str]
+    ) -> Mapping[str, Tensor]:
+        """The denoised images, and the log-variance "logvar" (B,)."""
+        outputs = {"logvar": self.logvar(sigma)}
+        if "denoised" in names:
+            outputs["denoised"] = self.denoise(x, sigma, condition)
+        return outputs
 
     def after_step(self) -> None:
         """Forced weight normalisation of all layers."""
@@ -57,7 +82,9 @@ class EDM2(Network):
     """EDM2's magnitude-preserving U-Net for square images and latents."""
 
     name = "edm2"
-    channels: int = option(192, help="channels of the first level, in multiples of which the others are", validator=at_least(1))
+    channels: int = option(
+        192, help="channels of the first level, in multiples of which the others are", validator=at_least(1)
+    )
     channel_mult: tuple[float, ...] = option(
         (1, 2, 3, 4), help="channels of each level, in multiples of channels", validator=deep_iterable(positive)
     )
