@@ -34,7 +34,7 @@ class ObjectiveInput:
         network: the network whose named outputs are read, under the conditions of ``denoiser``.
         examples: noisy inputs x (B, *), targets (B, *) and conditions.
         sigma: their noise levels (B,), in data units.
-        weight: the weight lambda(sigma) of the mean squared denoising error, (B,): the option ``weighting`` of training.
+        weight: the weight lambda(sigma) of the mean squared denoising error, (B,), by the training's ``weighting``.
         precision: the precision of the network's arithmetic.
     """
 

@@ -23,5 +23,5 @@ def guideplug_objectives() -> list[type[Objective]]:
 
 @hook
 def guideplug_presets() -> Mapping[str, Mapping[str, str]]:
-    """The published sizes, and the noise levels that EDM2 trains on."""
-    return {"denoiser": PRESETS, "noise": {"edm2-noise": "log-normal(mean=-0.4, std=1.0)"}}
+    """The published sizes."""
+    return {"denoiser": PRESETS}

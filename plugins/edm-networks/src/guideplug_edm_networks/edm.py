@@ -36,9 +36,7 @@ class EDM(Network):
     """EDM's U-Net for square images: DDPM++, or with other options NCSN++."""
 
     name = "edm"
-    channels: int = option(
-        128, help="channels of the first level, in multiples of which the others are", validator=at_least(1)
-    )
+    channels: int = option(128, help="channels of the first level, in multiples of which the others are", validator=at_least(1))
     channel_mult: tuple[float, ...] = option(
         (1, 2, 2, 2), help="channels of each level, in multiples of channels", validator=deep_iterable(positive)
     )
@@ -50,9 +48,7 @@ class EDM(Network):
     channel_mult_noise: float = option(
         1.0, help="channels of the noise level's embedding, in multiples of channels", validator=positive
     )
-    channel_mult_emb: float = option(
-        4.0, help="channels of the embedding, in multiples of channels", validator=positive
-    )
+    channel_mult_emb: float = option(4.0, help="channels of the embedding, in multiples of channels", validator=positive)
     resample_filter: tuple[float, ...] = option((1, 1), help="weights of the resampling filter")
     augment: int = option(0, help="width of augmentation labels, which are zero in sampling", validator=non_negative)
     dropout: float = option(0.1, help="probability in training", validator=between(0.0, 1.0))

@@ -54,7 +54,7 @@ class EDM2Denoiser(Preconditioned):
         return output
 
     def logvar(self, sigma: Tensor) -> Tensor:
-        """The learned log-variance u of the loss at noise levels (B,): (B,); equation 22; never in reduced precision."""
+        """The learned log-variance u of the loss at noise levels (B,), (B,), in full precision; equation 22."""
         with torch.autocast(sigma.device.type, enabled=False):
             wide = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
             value: Tensor = self.logvar_linear(self.logvar_fourier(wide.log() / 4))

@@ -10,14 +10,7 @@ from typing import Final
 
 __all__ = ["PRESETS"]
 
-EDM2_SIZES: Final = {
-    "xs": (128, 0.0),
-    "s": (192, 0.0),
-    "m": (256, 0.1),
-    "l": (320, 0.1),
-    "xl": (384, 0.1),
-    "xxl": (448, 0.1),
-}
+EDM2_SIZES: Final = {"xs": (128, 0.0), "s": (192, 0.0), "m": (256, 0.1), "l": (320, 0.1), "xl": (384, 0.1), "xxl": (448, 0.1)}
 """Channels, and the probability of dropout."""
 EDM2_SETS: Final = {"img512": ("xs", "s", "m", "l", "xl", "xxl"), "img64": ("s", "m", "l", "xl")}
 NCSNPP = "embedding=fourier, encoder=residual, channel_mult_noise=2, resample_filter=[1, 3, 3, 1]"

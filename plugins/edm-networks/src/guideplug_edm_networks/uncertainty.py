@@ -7,8 +7,10 @@ that noise level, so that each level contributes equally. lambda is the option `
 Adding u makes the value the negative logarithm of a normal density per pixel, up to a constant and a factor of two.
 
 Scale: EDM2's code adds u to the error of each pixel and sums over pixels, which is this loss times the number N of
-pixels and channels of a sample. The minimum is the same, and Adam's steps are, up to its epsilon, for they do not depend
-on the scale of gradients. Norms of gradients (the option ``clip``) and steps of sgd are smaller by N.
+pixels and channels of a sample. The minimum is the same, and so are Adam's steps, up to its epsilon, for they do not
+depend on the scale of gradients. Norms of gradients (the option ``clip``) and steps of sgd are smaller by N.
+
+EDM2 draws noise levels with ``--set train.noise="log-normal(mean=-0.4, std=1.0)"``; an objective sets no other option.
 
 Source: Karras, Aittala, Lehtinen, Hellsten, Aila and Laine 2024, arXiv:2312.02696, equations 21 and 22.
 Cost: that of denoising: one call of the network, and a linear map of the noise level.
@@ -40,7 +42,7 @@ class EDM2Uncertainty(Objective):
     )
 
     def losses(self, examples: ObjectiveInput) -> Tensor:
-        """lambda / exp(u) times the mean squared error over pixels, plus u, (B,)."""
+        """The weight over exp(u), times the mean squared error over pixels, plus u, (B,)."""
         denoised, logvar = examples.evaluate("logvar")
         return examples.weight / logvar.exp() * examples.squared_error(denoised) + logvar
 

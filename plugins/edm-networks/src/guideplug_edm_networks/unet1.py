@@ -74,9 +74,7 @@ class Conv(nn.Module):
         """x (B, inputs, H, W) in, (B, outputs, H', W') out: resampled, then convolved."""
         if self.resample_filter is not None:
             x = self.resampled(x, (self.resample_filter.shape[-1] - 1) // 2)
-        return self.with_bias(
-            x if self.weight is None else functional.conv2d(x, self.weight.to(x.dtype), padding=self.padding)
-        )
+        return self.with_bias(x if self.weight is None else functional.conv2d(x, self.weight.to(x.dtype), padding=self.padding))
 
     def resampled(self, x: Tensor, padding: int) -> Tensor:
         """x (B, C, H, W) filtered, at half or twice the side."""

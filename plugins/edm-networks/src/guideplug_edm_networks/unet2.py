@@ -143,9 +143,7 @@ class UNet(nn.Module):
         self.emb_noise = MagnitudeConv(noise, embedding)
         self.emb_label = MagnitudeConv(label_dim, embedding) if label_dim else None
 
-        def block(
-            inputs: int, outputs: int, *, decoder: bool, attention: bool = False, resample: str = "keep"
-        ) -> Block:
+        def block(inputs: int, outputs: int, *, decoder: bool, attention: bool = False, resample: str = "keep") -> Block:
             return Block(
                 inputs,
                 outputs,
