@@ -45,14 +45,19 @@ if TYPE_CHECKING:
     from guideplug.denoise import Level as Level
     from guideplug.denoise import LogDensity as LogDensity
     from guideplug.denoise import NoiseDomain as NoiseDomain
+    from guideplug.denoise import Output as Output
     from guideplug.denoise import Perturbation as Perturbation
+    from guideplug.denoise import PointOutput as PointOutput
     from guideplug.denoise import Space as Space
     from guideplug.denoise import Start as Start
     from guideplug.denoise import Step as Step
+    from guideplug.denoise import Value as Value
+    from guideplug.denoise import ValueOutput as ValueOutput
     from guideplug.denoise import View as View
     from guideplug.denoise import Weight as Weight
     from guideplug.denoise import WeightInput as WeightInput
     from guideplug.denoise import WeightSchedule as WeightSchedule
+    from guideplug.denoise import evaluate_together as evaluate_together
     from guideplug.denoise import formula as formula
     from guideplug.denoise import per_row as per_row
     from guideplug.denoise import perturbed as perturbed
@@ -107,6 +112,8 @@ if TYPE_CHECKING:
     from guideplug.noise import LogUniform as LogUniform
     from guideplug.noise import grid_position as grid_position
     from guideplug.noise import sigma_grid as sigma_grid
+    from guideplug.objective import Objective as Objective
+    from guideplug.objective import ObjectiveInput as ObjectiveInput
     from guideplug.observe import Listener as Listener
     from guideplug.observe import Observer as Observer
     from guideplug.observe import RunInfo as RunInfo
@@ -163,6 +170,7 @@ if TYPE_CHECKING:
     from guideplug.task import noised as noised
     from guideplug.train import Constant as Constant
     from guideplug.train import Cosine as Cosine
+    from guideplug.train import Denoising as Denoising
     from guideplug.train import FiniteData as FiniteData
     from guideplug.train import InverseSqrt as InverseSqrt
     from guideplug.train import LoopState as LoopState
@@ -179,8 +187,9 @@ _ROOMS = {
     ],
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "GradientGuided", "Leaf",
-        "Level", "LogDensity", "NoiseDomain", "Perturbation", "Space", "Start", "Step", "View", "Weight",
-        "WeightInput", "WeightSchedule", "formula", "per_row", "perturbed", "select_rows", "tally",
+        "Level", "LogDensity", "NoiseDomain", "Output", "Perturbation", "PointOutput", "Space", "Start", "Step",
+        "Value", "ValueOutput", "View", "Weight", "WeightInput", "WeightSchedule", "evaluate_together", "formula",
+        "per_row", "perturbed", "select_rows", "tally",
     ],
     "denoise.perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
@@ -198,6 +207,7 @@ _ROOMS = {
         "resampled_frechet_distance", "resampled_median", "sliced_wasserstein", "wasserstein",
     ],
     "noise": ["LogNormal", "LogUniform", "grid_position", "sigma_grid"],
+    "objective": ["Objective", "ObjectiveInput"],
     "observe": ["Listener", "Observer", "RunInfo"],
     "recipe": ["Builder", "Extra", "MainRecipe", "Planned", "Recipe", "Resumable"],
     "recipes": [
@@ -214,7 +224,7 @@ _ROOMS = {
     "select": ["CandidateRequest", "Losses", "Selection", "Selector", "SelectorState"],
     "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
     "task": ["Arm", "Context", "Examples", "Metric", "Network", "PerSample", "Resampler", "Task", "Weighted", "noised"],
-    "train": ["Constant", "Cosine", "FiniteData", "InverseSqrt", "LoopState", "TrainOptions"],
+    "train": ["Constant", "Cosine", "Denoising", "FiniteData", "InverseSqrt", "LoopState", "TrainOptions"],
 }  # fmt: skip
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
 _RENAMED = {

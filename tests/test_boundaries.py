@@ -29,14 +29,26 @@ DISTRIBUTIONS = packages_distributions()
 
 ROOMS = [
     "errors", "rng", "config", "executors", "files", "observe", "denoise", "recipe", "noise", "adapters", "sample",
-    "reward", "task", "guide", "select", "metrics", "study", "check", "store", "train", "recipes", "registry", "run",
-    "experiments", "report", "testing", "cli", "__main__",
+    "reward", "task", "objective", "guide", "select", "metrics", "study", "check", "store", "train", "recipes",
+    "registry", "run", "experiments", "report", "testing", "cli", "__main__",
 ]  # fmt: skip
 """A room imports only from those before it."""
 
 ONLY_FOR_TYPES = {
     # Hook specifications name every kind in annotations; a registry is there before torch is imported.
-    "registry": {"denoise", "executors", "guide", "observe", "recipe", "reward", "sample", "select", "study", "task"},
+    "registry": {
+        "denoise",
+        "executors",
+        "guide",
+        "objective",
+        "observe",
+        "recipe",
+        "reward",
+        "sample",
+        "select",
+        "study",
+        "task",
+    },
 }
 """What a room names in annotations alone, each with its reason; four rooms at most."""
 

@@ -16,9 +16,22 @@ import torch
 from torch import Tensor, nn
 
 from guideplug.adapters.null import MakeNull, Null, null_of
+from guideplug.adapters.outputs import output_at, places_of, prediction_of
 from guideplug.adapters.prediction import Prediction, coefficients, schedule_of
 from guideplug.adapters.schedule import NoiseSchedule
-from guideplug.denoise import Condition, Leaf, Perturbation, Space, as_arguments, expand, parts_of, per_row
+from guideplug.denoise import (
+    Condition,
+    Leaf,
+    Output,
+    Perturbation,
+    Space,
+    ValueOutput,
+    as_arguments,
+    expand,
+    parts_of,
+    per_row,
+)
+from guideplug.denoise.output import DENOISED
 from guideplug.denoise.perturb import Offer
 from guideplug.errors import ConditionError, DenoiserError
 
@@ -45,12 +58,13 @@ def wrap(
     views: Mapping[str, Offer] | None = None,
     resizable: bool = False,
     labels: int | None = None,
+    outputs: Mapping[str, tuple[int | str, Output]] | None = None,
 ) -> "Adapted":
     """A denoiser of any network: ``wrap(unet, (4, 64, 64), predicts="epsilon", schedule=DiscreteSchedule(table))``.
 
     The network is called as ``network(x_t, time)``, ``network(x_t, time, condition)`` where the condition is a tensor,
     and ``network(x_t, time, **condition)`` where it is a mapping: x_t (B, *shape), time (B,). It returns a tensor like
-    x_t, an object whose ``sample`` is one, or a tuple that begins with one.
+    x_t, an object or mapping whose ``sample`` is one, or a tuple that begins with one.
 
     Args:
         network: a module, which becomes a submodule, or any function. A module is given x_t in the type of its first
@@ -69,9 +83,13 @@ def wrap(
             ``view(network, **options)`` that return a context in which the network is perturbed.
         resizable: whether the network accepts samples of other sizes, like a convolutional one; channels are fixed.
         labels: the number of labels, for label conditions: sampling without a task draws labels uniformly.
+        outputs: further outputs by name, each with its place in what the network returns, a key of a mapping, an
+            attribute of an object or an index of a tuple, and its kind: ``{"logvar": ("logvar", ValueOutput()),
+            "head": (1, PointOutput())}``. A point is a prediction of the same kind as the network's own, and
+            becomes denoised samples as that does; a value is passed on as it is.
 
     Raises:
-        TypeError: network, shape, schedule or null has another type, or views are not functions by name.
+        TypeError: network, shape, schedule or null has another type, or views or outputs are of another form.
         ValueError: the prediction is unknown, contradicts the schedule or lacks one; a level is out of its range.
     """
     if not callable(network):
@@ -85,7 +103,10 @@ def wrap(
     for kind, view in (views or {}).items():
         if not isinstance(kind, str) or not callable(view):
             raise TypeError(f"views has {kind!r}: {view!r}: give functions by name, as in skip_layers('blocks.0')")
-    return Adapted(network, space, predicts, schedule, null_of(null), decode, dict(views or {}), resizable, labels)
+    further = places_of(outputs or {})
+    return Adapted(
+        network, space, predicts, schedule, null_of(null), decode, dict(views or {}), resizable, labels, further
+    )
 
 
 @final
@@ -106,8 +127,11 @@ class Adapted(Leaf):
         views: Mapping[str, Offer],
         resizable: bool,
         labels: int | None,
+        outputs: Mapping[str, tuple[int | str, Output]],
     ) -> None:
         super().__init__(space)
+        self.outputs = {name: output for name, (_, output) in outputs.items()}
+        self._output_places = {name: place for name, (place, _) in outputs.items()}
         self.network, self.predicts, self.schedule = network, predicts, schedule
         self._null, self._decode, self._views, self._resizable = null, decode, views, resizable
         self.num_labels = labels
@@ -119,6 +143,16 @@ class Adapted(Leaf):
             DenoiserError: x has another shape than the space, or the network cannot be called so, returned no tensor,
                 or one of another shape.
         """
+        return self.named_outputs(x, sigma, condition, [DENOISED])[DENOISED]
+
+    def named_outputs(
+        self, x: Tensor, sigma: Tensor, condition: Condition, names: Sequence[str]
+    ) -> Mapping[str, Tensor]:
+        """The outputs ``names`` out of what one call of the network returns; see `denoise`.
+
+        Raises:
+            DenoiserError: as of `denoise`, or the network's return value has no such output.
+        """
         shape = self.space.shape
         if not self.fits(tuple(x.shape[1:])):
             expected = f"({', '.join(map(str, ('B', *shape)))})"
@@ -128,14 +162,35 @@ class Adapted(Leaf):
             )
         sigma = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
         alpha, skip, out = coefficients(self.predicts, self.schedule, sigma)
-        prediction = self.predict(per_row(alpha, x) * x, self.schedule.time(sigma), condition, x.dtype)
-        return (per_row(skip, x) * x + per_row(out, x) * prediction).to(x.dtype)
+        x_t, returned = self.call(per_row(alpha, x) * x, self.schedule.time(sigma), condition, x.dtype)
+        place, network = self._output_places, _name(self.network)
+        outputs: dict[str, Tensor] = {}
+        for name in names:
+            if isinstance(self.outputs.get(name), ValueOutput):
+                outputs[name] = output_at(returned, place[name], name, network)
+                continue
+            own = name == DENOISED
+            point = prediction_of(returned, network) if own else output_at(returned, place[name], name, network)
+            self._check_shape(point, x_t)
+            outputs[name] = (per_row(skip, x) * x + per_row(out, x) * point).to(x.dtype)
+        return outputs
 
     def predict(self, x_t: Tensor, time: Tensor, condition: Condition, dtype: torch.dtype) -> Tensor:
         """The network's prediction (B, *) from its input x_t (B, *), in ``dtype``, and its time (B,).
 
         Raises:
             DenoiserError: the network cannot be called so, returned no tensor, or one of another shape.
+        """
+        x_t, returned = self.call(x_t, time, condition, dtype)
+        prediction = prediction_of(returned, _name(self.network))
+        self._check_shape(prediction, x_t)
+        return prediction
+
+    def call(self, x_t: Tensor, time: Tensor, condition: Condition, dtype: torch.dtype) -> tuple[Tensor, object]:
+        """The input x_t in the network's type, and what the network returns.
+
+        Raises:
+            DenoiserError: the network cannot be called so.
         """
         network = self.network
         if isinstance(network, nn.Module):
@@ -145,7 +200,7 @@ class Adapted(Leaf):
         x_t = x_t.to(dtype)
         positional, named = as_arguments(condition)
         try:
-            output = network(x_t, time, *positional, **named)
+            return x_t, network(x_t, time, *positional, **named)
         except torch.OutOfMemoryError:
             raise
         except (TypeError, IndexError, RuntimeError, ValueError) as error:
@@ -153,13 +208,13 @@ class Adapted(Leaf):
             raise DenoiserError(
                 f"while calling {_name(network)}({_arguments(x_t, time, condition)}): {message}"
             ) from error
-        prediction = _tensor_of(output, network)
+
+    def _check_shape(self, prediction: Tensor, x_t: Tensor) -> None:
         if prediction.shape != x_t.shape:
             raise DenoiserError(
-                f"{_name(network)} returned shape {tuple(prediction.shape)} for x_t of shape {tuple(x_t.shape)}: give "
-                "a network of this shape, or a function that picks the prediction out of what it returns"
+                f"{_name(self.network)} returned shape {tuple(prediction.shape)} for x_t of shape {tuple(x_t.shape)}: "
+                "give a network of this shape, or a function that picks the prediction out of what it returns"
             )
-        return prediction
 
     def null_condition(self, batch: int, device: torch.device) -> Condition:
         if self._null is None:
@@ -197,14 +252,3 @@ def _arguments(x_t: Tensor, time: Tensor, condition: Condition) -> str:
     parts = {f"{name}=" if name else "condition ": part for name, part in parts_of(condition).items()}
     arguments = {"x_t ": x_t, "time ": time, **parts}
     return ", ".join(f"{name}{tuple(part.shape)} {str(part.dtype)[6:]}" for name, part in arguments.items())
-
-
-def _tensor_of(output: object, network: Network) -> Tensor:
-    """The prediction in the return value of a network."""
-    first = output[0] if isinstance(output, tuple | list) and output else getattr(output, "sample", output)
-    if not isinstance(first, Tensor):
-        raise DenoiserError(
-            f"{_name(network)} returned a {type(output).__name__}: a network returns a tensor, an object whose sample "
-            "is one, or a tuple that begins with one; give a function that picks it"
-        )
-    return first

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
 from attrs import asdict
 
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.guard import guard
 from guideplug.errors import UsageError
 from guideplug.files.checkpoints.sheet import Sheet, beside
@@ -31,10 +31,10 @@ def import_command(file: str, out: str | None, options: Mapping[str, Any]) -> No
     registry = Registry.installed(options["plugins"])
     imported = import_checkpoint(path, place, options["key"], registry.classes(Network))
     if options["as_json"]:
-        click.echo(json.dumps({"file": str(imported.path), **asdict(imported.sheet)}, indent=1))
+        echo_lines(json.dumps({"file": str(imported.path), **asdict(imported.sheet)}, indent=1))
         return
     for line in lines(path, imported):
-        click.echo(line)
+        echo(line)
 
 
 def lines(path: Path, imported: Imported) -> list[str]:

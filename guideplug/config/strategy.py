@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NewType, TypeVar
+from typing import Any, ClassVar, Literal, NewType, TypeVar
 
 import attrs
 
@@ -106,7 +106,7 @@ def option(
     validator: Validator | Sequence[Validator] = (),
     factory: Callable[[], Any] | None = None,
     converter: Callable[[Any], Any] | None = None,
-    identity: bool = True,
+    identity: bool | Literal["unless default"] = True,
     decides: bool | None = None,
 ) -> Any:
     """A field of a strategy, with its help and its unit.
@@ -119,7 +119,9 @@ def option(
             Numbers that no network can compute with are refused too: see `representable`.
         factory: a function that returns the default, instead of ``default``.
         converter: applied to the given value before validation.
-        identity: False if it changes no weight, only further stored files: excluded from a recipe's identity.
+        identity: False if it changes no weight, only further stored files: excluded from a recipe's identity. "unless
+            default" for an option added later, whose default is what was done before: excluded at that value, so that
+            networks stored before are found.
         decides: the old spelling of ``identity``, removed in the next release.
     """
     if decides is not None:

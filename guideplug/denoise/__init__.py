@@ -25,10 +25,13 @@ from guideplug.denoise.formula import calls, formula, switched_off, taken
 from guideplug.denoise.gate import Gate
 from guideplug.denoise.gradient import GradientGuided, LogDensity
 from guideplug.denoise.node import Fixed, NetworkNode, Query, Slot, Terms
+from guideplug.denoise.output import Output, PointOutput, ValueOutput
 from guideplug.denoise.rows import per_row
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import Count, Tally, tally
+from guideplug.denoise.together import evaluate_together
 from guideplug.denoise.unwritten import unwritten
+from guideplug.denoise.value import Value
 from guideplug.denoise.view import LeafWrapper, Perturbed, View, perturbed
 from guideplug.denoise.weight import Polynomial, Weight, WeightSchedule
 from guideplug.denoise.weight_input import Level, Step, WeightInput
@@ -51,8 +54,10 @@ __all__ = [
     "LogDensity",
     "NetworkNode",
     "NoiseDomain",
+    "Output",
     "Perturbation",
     "Perturbed",
+    "PointOutput",
     "Polynomial",
     "Query",
     "Slot",
@@ -61,6 +66,8 @@ __all__ = [
     "Step",
     "Tally",
     "Terms",
+    "Value",
+    "ValueOutput",
     "View",
     "Weight",
     "WeightInput",
@@ -70,6 +77,7 @@ __all__ = [
     "calls",
     "concatenate",
     "equal_conditions",
+    "evaluate_together",
     "expand",
     "formula",
     "from_arrays",

@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeAlias, cast, final, overload
 
 import torch
+from attrs import evolve
 from torch import Tensor, nn
 
 from guideplug.config import Strategy, described, named
@@ -30,10 +31,13 @@ from guideplug.denoise.condition import Condition, expand
 from guideplug.denoise.domain import DEFAULT_SAMPLER, NoiseDomain, Start
 from guideplug.denoise.evaluate import OnePass
 from guideplug.denoise.node import Fixed, Query, Slot, Terms
+from guideplug.denoise.output import DENOISED, Output, ValueOutput, checked_outputs, declared
 from guideplug.denoise.plan import Plan
+from guideplug.denoise.queries import leaves_of, mapped_query, under
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record
 from guideplug.denoise.unwritten import unwritten
+from guideplug.denoise.value import Value, check_is_denoiser
 from guideplug.denoise.weight import Polynomial, Scalar, Weight, WeightSchedule, polynomial
 from guideplug.denoise.weight_input import Level, Step
 from guideplug.errors import ConditionError, DenoiserError
@@ -81,7 +85,7 @@ class Denoiser(nn.Module, abc.ABC):
             DenoiserError: a network, or a function of outputs, returned something else than samples like x.
         """
         with unwritten(self.breach, x=x):
-            denoised = OnePass(x, sigma, condition, toward, step, self.space).value(self, self._plan or Plan())
+            denoised = OnePass(x, sigma, condition, toward, step, self.space).values([self], self._plan or Plan())[0]
         if fault := _unlike(denoised, x):
             raise self.breach(fault)
         return denoised
@@ -103,6 +107,27 @@ class Denoiser(nn.Module, abc.ABC):
         """
         return _point(_all_under(self.terms, Slot.NULL), self.space)
 
+    def output(self, name: str) -> "Denoiser | Value":
+        """A named output of the network, from the same call as its other outputs (`guideplug.denoise.output`).
+
+        A point is a denoiser; a value is read by functions, log-densities and objectives, or evaluated alone.
+
+        Raises:
+            DenoiserError: the network declares no such output, or this is not one network.
+        """
+        query, *others = self.terms
+        source = _atom(query)
+        if others or not isinstance(source, Leaf) or query.output != DENOISED:
+            raise DenoiserError(
+                f"the output {name!r} is asked of a {type(self).__name__}, which is composed: ask it of a network, as "
+                f"in main.output({name!r})"
+            )
+        output = declared(source.outputs, name, source.in_messages)
+        query = evolve(query, output=name)
+        if isinstance(output, ValueOutput):
+            return Value(query, self.space)
+        return _point({query: polynomial(1.0)}, self.space)
+
     def trajectory(self) -> "Denoiser":
         """The denoiser for one trajectory, with its own memory; a network, which is stateless, returns itself.
 
@@ -122,14 +147,14 @@ class Denoiser(nn.Module, abc.ABC):
         """The distinct networks in it, in the order of the formula; a perturbed view stands for its network."""
         leaves: dict[Leaf, None] = {}
         for query in self.terms:
-            leaves.update(dict.fromkeys(_leaves(_atom(query))))
+            leaves.update(dict.fromkeys(leaves_of(query)))
         return list(leaves)
 
     def mapped(self, change: "Callable[[Leaf], Leaf]") -> "Denoiser":
         """The same expression with each network replaced by ``change`` of it."""
         total: Terms = {}
         for query, coefficient in self.terms.items():
-            total = _sum(total, {_mapped(query, change): coefficient})
+            total = _sum(total, {mapped_query(query, change): coefficient})
         return _point(total, self.space)
 
     # The affine space. Sums of two points are refused: their coefficients would not sum to one.
@@ -165,7 +190,7 @@ class Denoiser(nn.Module, abc.ABC):
 class Atom(Denoiser):
     """A denoiser that a query can name: a network, or a function of other denoisers."""
 
-    points: tuple[Denoiser, ...] = ()
+    points: "tuple[Denoiser | Value, ...]" = ()
     """The inputs of the function; empty for a network."""
 
     change: Change | None = None
@@ -177,8 +202,10 @@ class Atom(Denoiser):
     takes_gradient: bool = False
     """Whether it takes a gradient in x; see `guideplug.denoise.gradient`."""
 
-    through: bool = False
-    """Whether the gradient goes through its inputs, whose networks are then evaluated with a graph."""
+    @property
+    def traced(self) -> "Sequence[Denoiser | Value]":
+        """The inputs that the gradient goes through, whose networks are then evaluated with a graph."""
+        return ()
 
     @property
     def terms(self) -> Terms:
@@ -204,11 +231,11 @@ class Atom(Denoiser):
         """The function applied to the outputs of its inputs; for atoms with inputs."""
         raise TypeError(f"{type(self).__name__} is no function of other denoisers")
 
-    def in_formula(self, inner: str) -> str:
-        """The text in formulas, around that of its inputs, or of the network if it has none."""
-        return self.written.replace("{}", inner) if self.points else inner
+    def in_formula(self, *inner: str) -> str:
+        """The text in formulas, around those of its inputs, or around that of the network if it has none."""
+        return self.written.replace("{}", ", ".join(inner)) if self.points else inner[0]
 
-    def replaced(self, inputs: Sequence[Denoiser]) -> "Atom":
+    def replaced(self, inputs: "Sequence[Denoiser | Value]") -> "Atom":
         """The same function of other inputs; for atoms with inputs."""
         raise TypeError(f"{type(self).__name__} is no function of other denoisers")
 
@@ -245,6 +272,9 @@ class Leaf(Atom):
     num_labels: int | None = None
     """The number of labels, for label conditions; together with `start` this makes it a `Domain`."""
 
+    outputs: Mapping[str, Output] = {}
+    """Its named outputs besides the denoised samples, which `named_outputs` computes; none by default."""
+
     def __init__(self, space: Space) -> None:
         super().__init__()
         self.space = space
@@ -252,6 +282,21 @@ class Leaf(Atom):
     @abc.abstractmethod
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
         """The denoised samples (B, *), from x (B, *), sigma (B,) on x's device, and the unchanged condition."""
+
+    def named_outputs(
+        self, x: Tensor, sigma: Tensor, condition: Condition, names: Sequence[str]
+    ) -> Mapping[str, Tensor]:
+        """The outputs ``names`` of one call, at least, for a network with ``outputs``; arguments as of `denoise`.
+
+        The denoised samples have the name "denoised"; they are not among ``names`` if only others are needed. Each
+        output is independent of which others are asked for.
+        """
+        raise DenoiserError(f"{self.in_messages} declares outputs and does not implement named_outputs")
+
+    @property
+    def in_messages(self) -> str:
+        """The network in messages."""
+        return f"the network {self.counted_as.role!r}, a {type(self).__name__},"
 
     @property
     def counted_as(self) -> "Leaf":
@@ -291,6 +336,26 @@ class Leaf(Atom):
         self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
     ) -> Tensor:
         """The denoised samples: one call of the network, counted, its output's shape checked. See `Denoiser`."""
+        levels, condition = self._counted(x, sigma, condition)
+        with unwritten(self.breach, x=x, sigma=levels):
+            denoised = self.denoise(x, levels, condition)
+        if fault := _unlike(denoised, x):
+            raise self.breach(fault)
+        return denoised
+
+    def call_named(self, x: Tensor, sigma: Level, condition: Condition, names: Sequence[str]) -> Mapping[str, Tensor]:
+        """The outputs ``names``, of which "denoised" may be one: one call, counted, their shapes checked.
+
+        Raises:
+            DenoiserError: an output is missing, or has another shape than declared.
+        """
+        levels, condition = self._counted(x, sigma, condition)
+        with unwritten(self.breach, x=x, sigma=levels):
+            outputs = self.named_outputs(x, levels, condition, names)
+        return checked_outputs(outputs, names, self.outputs, x, self.in_messages)
+
+    def _counted(self, x: Tensor, sigma: Level, condition: Condition) -> tuple[Tensor, Condition]:
+        """The levels (B,) and the condition of a call for x (B, *), which is counted."""
         batch = len(x)
         if isinstance(sigma, Tensor):
             levels = sigma.to(x.device, x.dtype).expand(batch)
@@ -299,11 +364,7 @@ class Leaf(Atom):
         if condition is None and self.has_null:
             condition = self.null_condition(batch, x.device)
         record(self, batch)
-        with unwritten(self.breach, x=x, sigma=levels):
-            denoised = self.denoise(x, levels, expand(condition, batch))
-        if fault := _unlike(denoised, x):
-            raise self.breach(fault)
-        return denoised
+        return levels, expand(condition, batch)
 
     def breach(self, contract: str) -> DenoiserError:
         """The error of a network that breaks its contract: its class, and the strategy that built it where known."""
@@ -318,7 +379,7 @@ class Combine(Atom):
     The networks of its inputs are evaluated in the same pass as the rest of the expression. ``points`` are its inputs.
 
     Args:
-        inputs: denoisers of one space.
+        inputs: denoisers of one space, the first at least, and values of networks (``network.output(name)``).
         function: (outputs, x (B, *), sigma) -> denoised (B, *), independent per row.
         begin: instead of a function, a factory of one function per trajectory, for guidance with state.
         written: the notation in formulas, with {} for its inputs, as in ``"clipped({})"``.
@@ -326,7 +387,7 @@ class Combine(Atom):
 
     def __init__(
         self,
-        inputs: Sequence[Denoiser],
+        inputs: "Sequence[Denoiser | Value]",
         function: Function | None = None,
         *,
         begin: Callable[[], Function] | None = None,
@@ -335,6 +396,7 @@ class Combine(Atom):
         super().__init__()
         if not inputs or (function is None) == (begin is None):
             raise ValueError("Combine takes at least one denoiser, and either a function or begin")
+        check_is_denoiser(inputs[0])
         for other in inputs[1:]:
             _check_space(inputs[0], other.space)
         self.space = inputs[0].space
@@ -359,13 +421,13 @@ class Combine(Atom):
         return cast(Combine, known[self])
 
     def decode(self, x: Tensor) -> Tensor:
-        return self.points[0].decode(x)
+        return cast(Denoiser, self.points[0]).decode(x)
 
-    def replaced(self, inputs: Sequence[Denoiser]) -> "Combine":
+    def replaced(self, inputs: "Sequence[Denoiser | Value]") -> "Combine":
         """The same function of other inputs."""
         return self._with(inputs, self._function)
 
-    def _with(self, inputs: Sequence[Denoiser], function: Function | None) -> "Combine":
+    def _with(self, inputs: "Sequence[Denoiser | Value]", function: Function | None) -> "Combine":
         """The same function and factory with other inputs; nested trajectories included."""
         given = function if self._begin is None else None
         other = Combine(inputs, given, begin=self._begin, written=self.written)
@@ -400,7 +462,7 @@ class Affine(Denoiser):
     def _renewed(self, known: dict[Denoiser, Denoiser]) -> "Affine":
         renewed: dict[Query, Polynomial] = {}
         for query, coefficient in self._terms.items():
-            renewed[Query(cast(Atom, _atom(query)._renewed(known)), query.condition)] = coefficient
+            renewed[evolve(query, source=cast(Atom, _atom(query)._renewed(known)))] = coefficient
         return self if renewed.keys() == self._terms.keys() else Affine(renewed, self.space)
 
 
@@ -465,7 +527,7 @@ def _point(terms: Terms, space: Space) -> Denoiser:
     """The denoiser with these terms, or the network itself for a single term with coefficient 1."""
     if len(terms) == 1:
         (query, coefficient), *_ = terms.items()
-        if query.condition is Slot.GIVEN and coefficient.constant is not None:
+        if query == Query(query.source) and coefficient.constant is not None:
             return _atom(query)
     return Affine(terms, space)
 
@@ -474,26 +536,8 @@ def _all_under(terms: Terms, condition: Slot | Fixed) -> Terms:
     """The terms with a condition that replaces the given one; terms that become equal are summed."""
     total: Terms = {}
     for query, coefficient in terms.items():
-        total = _sum(total, {_under(query, condition): coefficient})
+        total = _sum(total, {under(query, condition): coefficient})
     return total
-
-
-def _mapped(query: Query, change: Callable[[Leaf], Leaf]) -> Query:
-    source = _atom(query)
-    if isinstance(source, Leaf):
-        return Query(change(source), query.condition)
-    return Query(source.replaced([point.mapped(change) for point in source.points]), query.condition)
-
-
-def _under(query: Query, condition: Slot | Fixed) -> Query:
-    source = _atom(query)
-    if source.points:
-        return Query(source.asked_under(condition))
-    if query.condition is not Slot.GIVEN:
-        return query
-    if condition is Slot.NULL and not source.has_null:
-        source.unconditional()  # raises the error with its advice
-    return Query(source, condition)
 
 
 def _atom(query: Query) -> Atom:
@@ -501,13 +545,7 @@ def _atom(query: Query) -> Atom:
     return cast(Atom, query.source)
 
 
-def _leaves(source: Atom) -> list[Leaf]:
-    if isinstance(source, Leaf):
-        return [source.counted_as]
-    return [leaf for point in source.points for leaf in point.leaves()]
-
-
-def _check_space(point: "Denoiser | Direction", other: Space) -> None:
+def _check_space(point: "Denoiser | Direction | Value", other: Space) -> None:
     if point.space.shape != other.shape:
         raise DenoiserError(
             f"denoisers of shapes {point.space.shape} and {other.shape} cannot be combined: "

@@ -8,14 +8,17 @@ The caller's gradient mode applies. For the gradient of a function (`guideplug.d
 for its inputs alone (`guideplug.denoise.trace`), and the result carries no graph unless the caller records one.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from attrs import evolve
 from torch import Tensor
 
 from guideplug.config import described
 from guideplug.denoise.condition import Condition, expand, parts_of
 from guideplug.denoise.node import Point, Query
+from guideplug.denoise.output import DENOISED
 from guideplug.denoise.plan import Call, EvalPoint, EvalRequest, Path, Plan, collect
 from guideplug.denoise.rows import per_row
 from guideplug.denoise.space import Space
@@ -29,7 +32,7 @@ __all__ = ["OnePass"]
 
 
 class OnePass:
-    """The evaluation of one composed denoiser at one x, noise level and condition, in one step of a sampler."""
+    """The evaluation of composed denoisers at one x, noise level and condition, in one step of a sampler."""
 
     def __init__(
         self,
@@ -48,25 +51,26 @@ class OnePass:
         self._outputs: dict[EvalRequest, Tensor] = {}
         self._calls: list[Call] = []
 
-    def value(self, point: Point, plan: Plan) -> Tensor:
-        """The denoised samples of ``point``, (B, *)."""
+    def values(self, points: Sequence[Point], plan: Plan) -> list[Tensor]:
+        """The denoised samples of each point, (B, *), or its value where it is one."""
         assert self._place.x is not None
-        self._places, terms = collect(point, self._place)
+        self._places, terms = collect(points, self._place)
         self._trace = Trace(terms, self._places)
-        recorded = torch.is_grad_enabled() and (not self._trace.gradients or self._is_recorded(point))
+        recorded = torch.is_grad_enabled() and (not self._trace.gradients or self._is_recorded(points))
         with torch.set_grad_enabled(recorded):
             self._calls = plan.calls(terms, self._places, self._condition)
             with asking(plan.samples(self._place.x)):
                 for call in self._calls:
                     self._do(call)
-            return self._sum(point, ())
+            return [self._sum(point, ()) for point in points]
 
-    def _is_recorded(self, point: Point) -> bool:
+    def _is_recorded(self, points: Sequence[Point]) -> bool:
         """Whether the caller records gradients; the x of a gradient that is taken here does not count."""
         place = self._place
         parts = parts_of(place.condition).values()
         given = [part for part in (place.x, place.sigma, *parts) if isinstance(part, Tensor)]
-        return any(tensor.requires_grad for tensor in (*given, *point.parameters()))
+        weights = (parameter for point in points for parameter in point.parameters())
+        return any(tensor.requires_grad for tensor in (*given, *weights))
 
     def _do(self, call: Call) -> None:
         places = [self._places[path] for path, _ in call.requests]
@@ -77,11 +81,18 @@ class OnePass:
         with torch.set_grad_enabled(
             torch.is_grad_enabled() or any(request in self._trace for request in call.requests)
         ):
-            if len(places) == 1:
-                self._outputs[call.requests[0]] = call.leaf(inputs[0], sigma, call.condition)
+            x = inputs[0] if len(places) == 1 else torch.cat(inputs)
+            if list(call.names) == [DENOISED]:
+                self._keep(call, DENOISED, call.leaf(x, sigma, call.condition), inputs)
                 return
-            outputs: Any = call.leaf(torch.cat(inputs), sigma, call.condition)
-            self._outputs.update(zip(call.requests, outputs.split([len(x) for x in inputs]), strict=True))
+            for name, output in call.leaf.call_named(x, sigma, call.condition, call.names).items():
+                self._keep(call, name, output, inputs)
+
+    def _keep(self, call: Call, name: str, output: Any, inputs: Sequence[Tensor]) -> None:
+        """Keep an output of a call, (rows, ...), for each of its requests."""
+        parts = [output] if len(inputs) == 1 else output.split([len(x) for x in inputs])
+        for (path, query), part in zip(call.requests, parts, strict=True):
+            self._outputs[path, query if name == DENOISED else evolve(query, output=name)] = part
 
     def _sum(self, point: Point, path: Path) -> Tensor:
         left = self._places[path].coefficients.of(point)
@@ -124,9 +135,9 @@ class OnePass:
         source, place, x = query.source, self._places[path], self._trace.x(request)
         if source.change is not None:
             return source.change.answer(self._sum(source.points[0], (*path, source)), x, place.sigma)
-        with torch.set_grad_enabled(torch.is_grad_enabled() or source.through):
+        with torch.set_grad_enabled(torch.is_grad_enabled() or bool(source.traced)):
             outputs = [self._sum(inner, path) for inner in source.points]
-        for call in self._calls if source.through else ():
+        for call in self._calls if source.traced else ():
             if not self._trace.beneath[request].isdisjoint(call.requests):
                 record_gradient(call.leaf.counted_as)
         return source.combined(outputs, x, place.sigma, place.condition)

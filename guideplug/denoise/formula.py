@@ -9,7 +9,8 @@ from torch import Tensor
 from guideplug.denoise.condition import Condition, expand
 from guideplug.denoise.factor import Factors, factors, rounded
 from guideplug.denoise.node import NetworkNode, Point, Query, Slot, Terms
-from guideplug.denoise.plan import EvalPoint, collect, planned_batches, planned_calls
+from guideplug.denoise.output import DENOISED
+from guideplug.denoise.plan import EvalPoint, EvalRequest, collect, planned_batches, planned_calls
 from guideplug.denoise.tally import Count
 from guideplug.denoise.trace import beneath, gradients
 from guideplug.denoise.weight import Weight
@@ -78,10 +79,12 @@ def calls(
             unless their shapes differ.
     """
     at = WeightInput(sigma, toward, point.space, None if x is None else expand(condition, len(x)), step)
-    places, terms = collect(point, EvalPoint(at, x, shape=point.space.shape, conditional=conditional))
-    known = [] if x is None else [(call.leaf, call.requests) for call in planned_calls(terms, places)]
+    places, terms = collect([point], EvalPoint(at, x, shape=point.space.shape, conditional=conditional))
+    batches: Iterable[tuple[NetworkNode, Iterable[EvalRequest]]] = planned_batches(terms, places)
+    if x is not None:
+        batches = [(call.leaf, call.requests) for call in planned_calls(terms, places)]
     counts: dict[NetworkNode, Count] = {}
-    for leaf, requests in planned_batches(terms, places) if x is None else known:
+    for leaf, requests in batches:
         count = counts.setdefault(leaf.counted_as, Count())
         count.calls += 1
         count.outputs += sum(places[path].copies for path, _ in requests)
@@ -113,18 +116,19 @@ def taken(
 ) -> list[str]:
     """The gradients of one evaluation at noise level ``sigma``, as named in formulas."""
     at = WeightInput(sigma, toward, point.space, step=step)
-    _, terms = collect(point, EvalPoint(at, None, shape=point.space.shape, conditional=conditional))
+    _, terms = collect([point], EvalPoint(at, None, shape=point.space.shape, conditional=conditional))
     return list(dict.fromkeys(str(query.source) for _, query in gradients(terms)))
 
 
 def _network(query: Query, names: Mapping[NetworkNode, str]) -> str:
     source = query.source
     if source.points:
-        return source.in_formula(", ".join(formula(inner, names) for inner in source.points))
+        return source.in_formula(*(formula(inner, names) for inner in source.points))
     network = cast(NetworkNode, source).counted_as
     given = {Slot.GIVEN: "c", Slot.NULL: "null"}[query.condition] if isinstance(query.condition, Slot) else "fixed"
     argument = f"x, {given}" if source.has_null else "x"
-    return source.in_formula(f"{names.get(network, type(network).__name__)}({argument})")
+    name = names.get(network, type(network).__name__)
+    return source.in_formula(f"{name if query.output == DENOISED else f'{name}.{query.output}'}({argument})")
 
 
 def _sum(numbers: Mapping[Query, float], texts: Mapping[Query, str]) -> str:

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import torch
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from torch import Tensor
 
 from guideplug.denoise.change import Change
 from guideplug.denoise.condition import Condition, on_device
+from guideplug.denoise.output import DENOISED, Output
 from guideplug.denoise.space import Space
 from guideplug.denoise.weight import Polynomial
 from guideplug.denoise.weight_input import Level
@@ -77,8 +78,8 @@ class Node(Point, Protocol):
         """Whether it takes a gradient in x."""
 
     @property
-    def through(self) -> bool:
-        """Whether the gradient goes through its inputs, whose networks are then evaluated with a graph."""
+    def traced(self) -> Sequence[Point]:
+        """The inputs that the gradient goes through, whose networks are then evaluated with a graph."""
 
     @property
     def has_null(self) -> bool:
@@ -90,8 +91,8 @@ class Node(Point, Protocol):
     def combined(self, outputs: Sequence[Tensor], x: Tensor, sigma: Level, condition: Condition) -> Tensor:
         """The function applied to the outputs of its inputs; for nodes with inputs."""
 
-    def in_formula(self, inner: str) -> str:
-        """The text in formulas, around that of its inputs, or of the network if it has none."""
+    def in_formula(self, *inner: str) -> str:
+        """The text in formulas, around those of its inputs, or around that of the network if it has none."""
 
 
 class NetworkNode(Node, Protocol):
@@ -100,6 +101,9 @@ class NetworkNode(Node, Protocol):
     role: str
     """Its role in a run, for messages."""
 
+    outputs: Mapping[str, Output]
+    """Its named outputs besides the denoised samples."""
+
     @property
     def counted_as(self) -> "NetworkNode":
         """The network that its calls are counted for: itself, or the network of a perturbed view."""
@@ -107,13 +111,22 @@ class NetworkNode(Node, Protocol):
     def __call__(self, x: Tensor, sigma: Level, condition: Condition) -> Tensor:
         """The denoised samples (B, *), from x (B, *) at ``sigma``."""
 
+    def call_named(self, x: Tensor, sigma: Level, condition: Condition, names: Sequence[str]) -> Mapping[str, Tensor]:
+        """The outputs ``names``, of which "denoised" may be one, from one call."""
+
 
 @frozen
 class Query:
-    """One node under one condition: evaluated at most once per pass."""
+    """One output of one node under one condition: evaluated at most once per pass."""
 
     source: Node
     condition: Slot | Fixed = Slot.GIVEN
+    output: str = DENOISED
+
+    @property
+    def rows(self) -> "Query":
+        """The query of the node's own output: all outputs of a node under a condition come from the same rows."""
+        return self if self.output == DENOISED else evolve(self, output=DENOISED)
 
 
 Terms: TypeAlias = Mapping[Query, Polynomial]

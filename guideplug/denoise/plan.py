@@ -5,7 +5,7 @@
 2. Queries. The remaining terms name each network and its conditions, also inside every `Combine`, and inside every
    `View`, which evaluates at another (x, sigma): each place has the coefficients of its own level.
 3. Calls. The queries of one network are one batch if samples have one shape and conditions concatenate, else one call
-   each.
+   each. Queries of several outputs under one condition share their rows.
 
 Step 1 runs at every step of a sampler, because weights and gates change with the level. The others depend only on the
 remaining terms and on the condition, so a `Plan` caches them along a trajectory: once per interval, not once per step.
@@ -28,6 +28,7 @@ from guideplug.rng.keyed import SampleKeys
 __all__ = [
     "NEGLIGIBLE",
     "ActiveTerms",
+    "Batch",
     "Call",
     "EvalPoint",
     "EvalRequest",
@@ -45,6 +46,8 @@ Path: TypeAlias = tuple[Node, ...]
 """The views that lead to a place, outermost first; empty for the place of the evaluation itself."""
 EvalRequest: TypeAlias = tuple[Path, Query]
 """A query, and the views that lead to its place."""
+Batch: TypeAlias = dict[EvalRequest, dict[str, None]]
+"""The rows of a network's batch, as requests of its own output, and the names of the outputs needed there."""
 ActiveTerms: TypeAlias = tuple[tuple[Path, Point, tuple[Query, ...]], ...]
 """The remaining terms of a point at a place, then those of each input of these, once each."""
 
@@ -75,7 +78,7 @@ class Coefficients:
         source = query.source
         if self._conditional or query.condition is not Slot.GIVEN or source.points or not source.has_null:
             return query
-        return Query(source, Slot.NULL)
+        return evolve(query, condition=Slot.NULL)
 
 
 def _negligible(value: Level) -> bool:
@@ -132,11 +135,11 @@ def _repeated(at: WeightInput, copies: int) -> WeightInput:
     )
 
 
-def collect(point: Point, place: EvalPoint) -> tuple[dict[Path, EvalPoint], ActiveTerms]:
-    """The places at which the networks of ``point`` are evaluated, and the remaining terms there, recursively."""
+def collect(points: Sequence[Point], place: EvalPoint) -> tuple[dict[Path, EvalPoint], ActiveTerms]:
+    """The places at which the networks of ``points`` are evaluated, and the remaining terms there, recursively."""
     places: dict[Path, EvalPoint] = {(): place}
     active: dict[tuple[Path, Point], tuple[Query, ...]] = {}
-    waiting: list[tuple[Path, Point]] = [((), point)]
+    waiting: list[tuple[Path, Point]] = [((), point) for point in reversed(points)]
     while waiting:
         seen = waiting.pop()
         if seen in active:
@@ -153,25 +156,25 @@ def collect(point: Point, place: EvalPoint) -> tuple[dict[Path, EvalPoint], Acti
     return places, tuple((path, point, queries) for (path, point), queries in active.items())
 
 
-def planned_batches(
-    terms: ActiveTerms, places: Mapping[Path, EvalPoint]
-) -> list[tuple[NetworkNode, list[EvalRequest]]]:
+def planned_batches(terms: ActiveTerms, places: Mapping[Path, EvalPoint]) -> list[tuple[NetworkNode, Batch]]:
     """The requests of each needed network, each once; requests of different shapes are separate."""
-    batches: dict[tuple[NetworkNode, tuple[int, ...]], dict[EvalRequest, None]] = {}
+    batches: dict[tuple[NetworkNode, tuple[int, ...]], Batch] = {}
     for path, _, queries in terms:
         for query in queries:
             if not query.source.points:
-                batches.setdefault((cast(NetworkNode, query.source), places[path].shape), {})[path, query] = None
-    return [(leaf, list(requests)) for (leaf, _), requests in batches.items()]
+                batch = batches.setdefault((cast(NetworkNode, query.source), places[path].shape), {})
+                batch.setdefault((path, query.rows), {})[query.output] = None
+    return [(leaf, batch) for (leaf, _), batch in batches.items()]
 
 
 @frozen(eq=False)
 class Call:
-    """One call of a network: its requests in the order of the batch, and their concatenated condition."""
+    """One call of a network: its rows in the order of the batch, their concatenated condition, and the outputs."""
 
     leaf: NetworkNode
     requests: Sequence[EvalRequest]
     condition: Condition
+    names: Sequence[str]
 
 
 class Plan:
@@ -212,16 +215,18 @@ class Plan:
 
 def planned_calls(terms: ActiveTerms, places: Mapping[Path, EvalPoint]) -> list[Call]:
     """The calls that evaluate ``terms`` at places with known samples and conditions."""
-    return [call for leaf, requests in planned_batches(terms, places) for call in _calls_of(leaf, requests, places)]
+    return [call for leaf, batch in planned_batches(terms, places) for call in _calls_of(leaf, batch, places)]
 
 
-def _calls_of(leaf: NetworkNode, requests: list[EvalRequest], places: Mapping[Path, EvalPoint]) -> list[Call]:
+def _calls_of(leaf: NetworkNode, batch: Batch, places: Mapping[Path, EvalPoint]) -> list[Call]:
+    requests = list(batch)
     conditions = [_condition(query, places[path]) for path, query in requests]
     if len(requests) > 1:
         fits, together = concatenate(conditions)
         if fits:
-            return [Call(leaf, requests, together)]
-    return [Call(leaf, [one], condition) for one, condition in zip(requests, conditions, strict=True)]
+            names = dict.fromkeys(name for row in batch.values() for name in row)
+            return [Call(leaf, requests, together, list(names))]
+    return [Call(leaf, [one], condition, list(batch[one])) for one, condition in zip(requests, conditions, strict=True)]
 
 
 def _condition(query: Query, place: EvalPoint) -> Condition:

@@ -26,15 +26,15 @@ def beneath(terms: ActiveTerms) -> dict[EvalRequest, set[EvalRequest]]:
     left = {(path, point): queries for path, point, queries in terms}
     requests: dict[EvalRequest, set[EvalRequest]] = {}
     for path, query in gradients(terms):
-        if not query.source.through:
+        if not query.source.traced:
             continue
         inside = requests[path, query] = set[EvalRequest]()
-        waiting = [(path, point) for point in query.source.points]
+        waiting = [(path, point) for point in query.source.traced]
         while waiting:
             place, point = waiting.pop()
             for inner in left[place, point]:
-                if (place, inner) not in inside:
-                    inside.add((place, inner))
+                if (place, inner.rows) not in inside:
+                    inside.add((place, inner.rows))
                     source = inner.source
                     where = place if source.change is None else (*place, source)
                     waiting += [(where, below) for below in source.points]

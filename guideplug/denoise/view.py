@@ -25,6 +25,7 @@ from guideplug.denoise.algebra import Atom, Denoiser, Leaf, Perturbation
 from guideplug.denoise.change import Change
 from guideplug.denoise.condition import Condition
 from guideplug.denoise.domain import Start
+from guideplug.denoise.value import Value, check_is_denoiser
 from guideplug.denoise.weight_input import Level, Step
 from guideplug.errors import DenoiserError, nearest
 from guideplug.rng import SampleStreams
@@ -43,18 +44,19 @@ class View(Atom):
 
     def __init__(self, of: Denoiser, change: Change) -> None:
         super().__init__()
+        check_is_denoiser(of)
         self.space = of.space
         self.of, self.change, self.points = of, change, (of,)
 
     def decode(self, x: Tensor) -> Tensor:
         return self.of.decode(x)
 
-    def in_formula(self, inner: str) -> str:
-        return f"[{inner} {self.change}]"
+    def in_formula(self, *inner: str) -> str:
+        return f"[{inner[0]} {self.change}]"
 
-    def replaced(self, inputs: Sequence[Denoiser]) -> "View":
+    def replaced(self, inputs: Sequence[Denoiser | Value]) -> "View":
         assert self.change is not None
-        return View(inputs[0], self.change)
+        return View(cast(Denoiser, inputs[0]), self.change)
 
     def _renewed(self, known: dict[Denoiser, Denoiser]) -> "View":
         if self not in known:
@@ -123,7 +125,7 @@ class Perturbed(LeafWrapper):
 
     def __init__(self, of: Leaf, kind: str, options: Mapping[str, Any]) -> None:
         super().__init__(of)
-        self.kind, self.options = kind, dict(options)
+        self.kind, self.options, self.outputs = kind, dict(options), of.outputs
         self.role = f"{of.role} with {kind}"
         self._offer()
 
@@ -145,8 +147,8 @@ class Perturbed(LeafWrapper):
     def counted_as(self) -> Leaf:
         return self.of.counted_as
 
-    def in_formula(self, inner: str) -> str:
-        return f"[{self.of.in_formula(inner)} {self.kind}]"
+    def in_formula(self, *inner: str) -> str:
+        return f"[{self.of.in_formula(*inner)} {self.kind}]"
 
     def forward(
         self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
@@ -160,6 +162,11 @@ class Perturbed(LeafWrapper):
         """The denoised samples of the perturbed network."""
         with self._offer():
             return self.of.denoise(x, sigma, condition)
+
+    def call_named(self, x: Tensor, sigma: Level, condition: Condition, names: Sequence[str]) -> Mapping[str, Tensor]:
+        """The named outputs of the perturbed network: one call, counted for the network itself."""
+        with self._offer():
+            return self.of.call_named(x, sigma, condition, names)
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -63,5 +63,11 @@ class FineTune(TrainingRecipe):
         task = self.on if isinstance(self.on, Task) else getattr(self.on, "task", None)
         if isinstance(task, Task):
             options = self.options
-            drops = options.condition_dropout > 0
-            yield PlannedBatch(user="its training", of=self, task=task, levels=options.noise.quartiles, drops=drops)
+            yield PlannedBatch(
+                user="its training",
+                of=self,
+                task=task,
+                levels=options.noise.quartiles,
+                drops=options.condition_dropout > 0,
+                loss=options.loss,
+            )

@@ -13,6 +13,7 @@ from guideplug.guide import Guider
 from guideplug.recipe import Planned, Recipe
 from guideplug.sample import Sampler
 from guideplug.task import Task
+from guideplug.train.loss import Loss
 
 __all__ = ["PlannedBatch", "PlannedSampling"]
 
@@ -51,6 +52,7 @@ class PlannedBatch(Planned):
         drops: whether some conditions are dropped and replaced by each network's null condition.
         guider: the guider of the network.
         models: the guider's other networks, by role.
+        loss: the loss that is computed of the batch; None for the denoised samples alone.
     """
 
     user: str
@@ -61,3 +63,4 @@ class PlannedBatch(Planned):
     drops: bool = False
     guider: Guider | None = None
     models: Mapping[str, Recipe] = field(factory=dict)
+    loss: Loss | None = None

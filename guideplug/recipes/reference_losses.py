@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from guideplug.config import Source, at_least, between, option
 from guideplug.errors import DivergenceError
 from guideplug.noise import LogNormal, NoiseDistribution
+from guideplug.objective import Objective
 from guideplug.recipe import Builder, Planned, Recipe
 from guideplug.recipes.network import denoiser_of
 from guideplug.recipes.planned import PlannedBatch
 from guideplug.task import Task
 from guideplug.train.examples import LossTable, NoiseStreams, finite, with_dropped_conditions
-from guideplug.train.loss import Loss
+from guideplug.train.loss import Denoising, Loss
 
 __all__ = ["ReferenceLosses"]
 
@@ -43,6 +44,9 @@ class ReferenceLosses(Recipe):
     condition_dropout: float = option(0.0, help="share of examples under the null condition", validator=between(0, 1))
     weighting: Literal["edm", "score", "uniform"] = option("edm", help="weight on the denoising error")
     precision: Literal["fp32", "bf16"] = option("fp32", help="precision of the network's arithmetic")
+    objective: Objective = option(
+        factory=Denoising, help="the objective whose losses they are", identity="unless default"
+    )
 
     def build(self) -> LossTable:
         return LossTable(self.draws.items, self.streams)
@@ -55,7 +59,7 @@ class ReferenceLosses(Recipe):
     @property
     def loss(self) -> Loss:
         """The loss of an example."""
-        return Loss(self.weighting, self.precision)
+        return Loss(self.weighting, self.precision, self.objective)
 
     def make(self, module: nn.Module, builder: Builder) -> Mapping[str, Any]:
         """Compute the losses."""
@@ -89,7 +93,9 @@ class ReferenceLosses(Recipe):
         """The network on noisy examples of the data."""
         drops = self.condition_dropout > 0
         levels = self.noise.quartiles
-        yield PlannedBatch(user="a reference's scoring", of=self.of, task=self.task, levels=levels, drops=drops)
+        yield PlannedBatch(
+            user="a reference's scoring", of=self.of, task=self.task, levels=levels, drops=drops, loss=self.loss
+        )
 
     def content(self) -> str:
         """The fingerprint of the data."""

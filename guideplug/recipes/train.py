@@ -125,8 +125,10 @@ class Train(TrainingRecipe, MainRecipe):
             task=self.task,
             levels=options.noise.quartiles,
             drops=options.condition_dropout > 0,
+            loss=options.loss,
         )
         yield batch
+        batch = evolve(batch, loss=options.score_loss)
         if self.selector is None:
             return
         who = f"selector {short(self.selector)}"
@@ -168,6 +170,7 @@ class Train(TrainingRecipe, MainRecipe):
             condition_dropout=options.condition_dropout,
             weighting=loss.weighting,
             precision=loss.precision,
+            objective=loss.objective,
         )
         return {role: table}
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from guideplug.denoise import WeightSchedule
     from guideplug.executors import Executor
     from guideplug.guide import Guider
+    from guideplug.objective import Objective
     from guideplug.observe import Observer
     from guideplug.recipe import Recipe
     from guideplug.reward import Reward
@@ -72,6 +73,11 @@ def guideplug_recipes() -> "Sequence[type[Recipe]]":  # type: ignore[empty-body]
 @_spec
 def guideplug_rewards() -> "Sequence[type[Reward]]":  # type: ignore[empty-body]
     """Rewards: scores of clean samples, for recipes that fit something to raise them."""
+
+
+@_spec
+def guideplug_objectives() -> "Sequence[type[Objective]]":  # type: ignore[empty-body]
+    """Objectives: what a training step minimises, that users choose with ``--set train.objective=``."""
 
 
 @_spec

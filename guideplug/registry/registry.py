@@ -27,6 +27,7 @@ from guideplug.files.modules import Modules
 from guideplug.files.opened import code_of_file
 from guideplug.guide import Guider
 from guideplug.noise import LogNormal, LogUniform
+from guideplug.objective import Objective
 from guideplug.observe import Observer
 from guideplug.recipe import Recipe
 from guideplug.recipes import Augmented, FineTune, Load, Resampled, Snapshot, Synthetic, Train
@@ -39,7 +40,7 @@ from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.study import Study
 from guideplug.task import Metric, Network, Task
-from guideplug.train import Constant, Cosine, InverseSqrt
+from guideplug.train import Constant, Cosine, Denoising, InverseSqrt
 
 __all__ = ["Offer", "Plugin", "Registry"]
 
@@ -52,6 +53,7 @@ KINDS: Mapping[str, type[Strategy]] = {
     "guideplug_tasks": Task,
     "guideplug_recipes": Recipe,
     "guideplug_rewards": Reward,
+    "guideplug_objectives": Objective,
     "guideplug_metrics": Metric,
     "guideplug_studies": Study,
     "guideplug_observers": Observer,
@@ -103,7 +105,8 @@ class Registry:
         core = Plugin("core", "guideplug", _version("guideplug"), "the core")
         # The core's own strategies are offered as those of a plugin; nothing else here names them.
         recipes = (Train, FineTune, Load, Snapshot, Synthetic, Augmented, Resampled, ImportedDenoiser, Degraded)
-        others = (ImportedNetwork, Constant, InverseSqrt, Cosine, LogNormal, LogUniform, Serial, Processes)
+        training = (Constant, InverseSqrt, Cosine, LogNormal, LogUniform, Denoising)
+        others = (ImportedNetwork, *training, Serial, Processes)
         strategies = (*recipes, *others)
         core.offers = [Offer(cls.kind, cls.name, core.name, cls) for cls in strategies]
         self._add(core)

@@ -143,7 +143,7 @@ def _try_planned(role: str, recipe: Recipe, untrained: _Untrained, tried: list[R
             main = untrained.denoiser(planned.of, role)
             point = main if planned.guider is None else guided(planned.guider, {**models, "main": main})
             if isinstance(planned, PlannedBatch):
-                try_batch(point, planned)
+                try_batch(point, planned, main)
             elif isinstance(planned, PlannedSampling):
                 try_sampling(point, planned.guider, planned.sampler, planned.task)
             else:

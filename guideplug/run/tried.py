@@ -19,7 +19,7 @@ from torch import Tensor
 from guideplug.config import breach, plugin_errors, short
 from guideplug.config.origin import origin_of
 from guideplug.denoise import Condition, Denoiser, Leaf, Start, equal_conditions, on_device, select_rows, taken
-from guideplug.errors import ConfigError, DenoiserError, GuideplugError
+from guideplug.errors import ConfigError, DenoiserError, GuideplugError, RecipeError, nearest
 from guideplug.guide import Guider
 from guideplug.recipes import PlannedBatch
 from guideplug.recipes.python_ref import raised
@@ -28,6 +28,7 @@ from guideplug.run.task_answers import check_start, drawn_examples, started
 from guideplug.sample import Evaluation, Sampler, closed_form, end_of, levels_of, planned_evaluations
 from guideplug.task import Task
 from guideplug.train.examples import NoisyExamples, with_dropped_conditions
+from guideplug.train.loss import Loss
 
 __all__ = ["first_levels", "objecting", "start_of", "try_arms", "try_batch", "try_network", "try_sampling"]
 
@@ -234,8 +235,8 @@ def _first_of_each_kind(evaluations: list[Evaluation]) -> Iterator[Evaluation]:
             yield evaluation
 
 
-def try_batch(point: Denoiser, planned: PlannedBatch) -> None:
-    """Try a denoiser on training examples.
+def try_batch(point: Denoiser, planned: PlannedBatch, network: Leaf) -> None:
+    """Try a denoiser on training examples, with the loss of its network if one is planned.
 
     Raises:
         ConfigError: what is wrong, and whether the guider causes it.
@@ -246,6 +247,8 @@ def try_batch(point: Denoiser, planned: PlannedBatch) -> None:
     drawn = NoisyExamples(examples, sigma, torch.tensor([True, False]) if planned.drops else None)
     try:
         _answer_batch(point, drawn, toward)
+        if planned.loss is not None:
+            _score_batch(point, network, drawn, planned.loss)
     except (MemoryError, OSError):
         raise
     except Exception as error:
@@ -268,6 +271,24 @@ def _answer_batch(point: Denoiser, drawn: NoisyExamples, toward: Tensor | None) 
     _check_shape(point(x, sigma, conditions[0], toward=toward), x, "it")
     if not all(equal_conditions(conditions[0], other) for other in conditions[1:]):
         _check_shape(point.unconditional()(x, sigma, conditions[0], toward=toward), x, "it")
+
+
+def _score_batch(point: Denoiser, network: Leaf, drawn: NoisyExamples, loss: Loss) -> None:
+    """Compute the losses of a denoiser's batch, with the named outputs of its network.
+
+    Raises:
+        RecipeError: the network lacks an output that the objective reads.
+    """
+    objective = loss.objective
+    if missing := [name for name in objective.reads() if name not in network.outputs]:
+        known = f"it has {', '.join(network.outputs)}" if network.outputs else "it has none but the denoised samples"
+        raise RecipeError(
+            f"objective {short(objective)} reads the output {missing[0]!r}, and {network.in_messages} has none of that "
+            f"name{nearest(missing[0], network.outputs)}: {known}; choose another objective or network"
+        )
+    examples = with_dropped_conditions(drawn, network)
+    with torch.no_grad():
+        loss.of(point, examples, drawn.sigma, network.space.sigma_data, network=network)
 
 
 def _works_toward(point: Denoiser, drawn: NoisyExamples, toward: Tensor) -> bool:

@@ -63,7 +63,7 @@ def _plain(value: Any) -> Any:
         fields = {
             a.name: _plain(getattr(value, a.name))
             for a in attrs.fields(type(value))
-            if a.init and a.metadata.get("identity", True)
+            if a.init and _decides(a, getattr(value, a.name))
         }
         if isinstance(value, Strategy):
             fields["name"] = value.name
@@ -87,6 +87,15 @@ def _plain(value: Any) -> Any:
 
 def _without_folder(value: Any) -> Any:
     return without_folder(value) if isinstance(value, str) and FUNCTION.fullmatch(value) else value
+
+
+def _decides(attribute: "attrs.Attribute[Any]", value: object) -> bool:
+    """Whether a field's value is part of the identity."""
+    decides = attribute.metadata.get("identity", True)
+    if decides != "unless default":
+        return bool(decides)
+    default: Any = attribute.default
+    return bool(value != (default.factory() if hasattr(default, "factory") else default))
 
 
 @functools.cache

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from guideplug.testing.guiders import check_guider as check_guider
     from guideplug.testing.metrics import check_metric as check_metric
     from guideplug.testing.networks import check_network as check_network
+    from guideplug.testing.objectives import check_objective as check_objective
     from guideplug.testing.observers import check_observer as check_observer
     from guideplug.testing.observers import events_of_a_run as events_of_a_run
     from guideplug.testing.oracles import CONDITIONS as CONDITIONS
@@ -40,6 +41,7 @@ _ROOMS = {
     "guiders": ["check_guider"],
     "metrics": ["check_metric"],
     "networks": ["check_network"],
+    "objectives": ["check_objective"],
     "observers": ["check_observer", "events_of_a_run"],
     "oracles": ["CONDITIONS", "Conditioning", "GaussianDenoiser", "example_condition"],
     "recipes": ["check_recipe"],

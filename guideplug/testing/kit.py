@@ -18,6 +18,7 @@ from guideplug.denoise import Space, WeightSchedule
 from guideplug.errors import ExpressionError, GuideplugError
 from guideplug.executors import Executor
 from guideplug.guide import Guider
+from guideplug.objective import Objective
 from guideplug.observe import Observer
 from guideplug.recipe import Recipe
 from guideplug.registry.registry import KINDS, Offer, Plugin, Registry
@@ -35,6 +36,7 @@ from guideplug.testing.imports import IMPORT, Imported
 from guideplug.testing.law import Finding, reason_of
 from guideplug.testing.metrics import METRIC, Measuring
 from guideplug.testing.networks import NETWORK, NetworkCase
+from guideplug.testing.objectives import OBJECTIVE, objective_case
 from guideplug.testing.observers import OBSERVER, Observing
 from guideplug.testing.oracles import Conditioning
 from guideplug.testing.recipes import RECIPE
@@ -152,6 +154,8 @@ class Kit:
             yield from RECIPE.findings(strategy)
         elif isinstance(strategy, Reward):
             yield from REWARD.findings(_reward_case(strategy))
+        elif isinstance(strategy, Objective):
+            yield from OBJECTIVE.findings(objective_case(strategy))
         elif isinstance(strategy, Metric):
             tasks = [*self._tasks(plugin, folder), Normal()]
             task = next((task for task in tasks if strategy.applies(task)), Normal())

@@ -5,7 +5,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from guideplug.denoise import Domain, Leaf, Start, select_rows
+from guideplug.denoise import Domain, Leaf, Start, evaluate_together, select_rows, tally
 from guideplug.rng import SampleStreams
 from guideplug.task import Network, seeded_build
 from guideplug.testing.law import Laws, must
@@ -164,6 +164,22 @@ def _state(case: NetworkCase) -> None:
     first, second = case.build(4), case.build(5)
     second.load_state_dict(first.state_dict())
     must(torch.equal(case.answer(built=first), case.answer(built=second)))
+
+
+@NETWORK.add(
+    "named outputs asked together are those asked alone, from one call",
+    "compute each output of named_outputs whatever the others, and return it in the declared shape",
+    where=lambda case: bool(case.build().outputs),
+)
+def _outputs(case: NetworkCase) -> None:
+    built, start = case.build(), case.start
+    expressions = [built, *(built.output(name) for name in built.outputs)]
+    with torch.no_grad():
+        alone = [expression(start.x, 1.0, start.condition) for expression in expressions]
+        with tally() as counts:
+            together = evaluate_together(expressions, start.x, 1.0, start.condition)
+    must(counts[built].calls == 1, f"it took {counts[built].calls} calls")
+    must(all(map(torch.equal, together, alone)))
 
 
 @NETWORK.add(

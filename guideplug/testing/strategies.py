@@ -7,6 +7,7 @@ import attrs
 from guideplug.config import Reader, Strategy, walk, write
 from guideplug.denoise import WeightSchedule
 from guideplug.guide import Guider
+from guideplug.objective import Objective
 from guideplug.recipe import Recipe
 from guideplug.registry.registry import Registry
 from guideplug.reward import Reward
@@ -19,7 +20,7 @@ from guideplug.testing.law import Laws, must
 __all__ = ["STRATEGY", "check_strategy"]
 
 STRATEGY: Laws[Strategy] = Laws()
-KINDS = (Guider, WeightSchedule, Selector, Sampler, Network, Task, Recipe, Reward, Metric, Study)
+KINDS = (Guider, WeightSchedule, Selector, Sampler, Network, Task, Recipe, Reward, Objective, Metric, Study)
 
 
 def check_strategy(strategy: Strategy) -> None:

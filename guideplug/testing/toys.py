@@ -26,6 +26,7 @@ from guideplug.denoise import (
 )
 from guideplug.guide import Guider
 from guideplug.noise import sigma_grid
+from guideplug.objective import Objective
 from guideplug.recipe import Recipe
 from guideplug.recipes import Train
 from guideplug.rng import SampleStreams, TrainingStreams
@@ -33,7 +34,7 @@ from guideplug.sample import Sampler, State
 from guideplug.select import CandidateRequest, Losses, Selection, Selector, SelectorState
 from guideplug.task import Arm, Examples, Metric, Network, PerSample, Task, noised
 from guideplug.testing.oracles import Conditioning, GaussianDenoiser
-from guideplug.train import TrainOptions
+from guideplug.train import Denoising, TrainOptions
 
 __all__ = ["TOYS", "Away", "Half", "Line", "LineDenoiser", "Normal", "Scoring", "Slope", "Smooth", "Straight"]
 
@@ -245,5 +246,6 @@ TOYS: Mapping[type[Strategy], tuple[Strategy, ...]] = {
     Sampler: (Straight(),),
     Network: (Line(),),
     Task: (Normal(),),
+    Objective: (Denoising(),),
 }
 """The toys of each kind."""

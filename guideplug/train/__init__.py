@@ -3,6 +3,7 @@
 from guideplug.train.counters import Counters, Moment, moment_at
 from guideplug.train.dataset import FiniteData
 from guideplug.train.loop_state import LoopState
+from guideplug.train.loss import Denoising
 from guideplug.train.options import TrainOptions
 from guideplug.train.schedule import Constant, Cosine, InverseSqrt, Schedule
 from guideplug.train.training import CHECK_EVERY, Training
@@ -12,6 +13,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "Counters",
+    "Denoising",
     "FiniteData",
     "InverseSqrt",
     "LoopState",

@@ -1,4 +1,4 @@
-"""The loss of each example: the weighted error of the denoised sample.
+"""The loss of each example: that of an objective, by default the weighted error of the denoised sample.
 
     loss_i = lambda(sigma_i) * mean over data dimensions of (D(x_i; sigma_i, c_i) - target_i)^2
 
@@ -9,13 +9,36 @@ error into the error of the score.
 from typing import Any, Literal, final
 
 import torch
-from attrs import frozen
+from attrs import evolve, field, frozen
 from torch import Tensor
 
+from guideplug.config import Source, short
 from guideplug.denoise import Denoiser, select_rows
+from guideplug.errors import RecipeError
+from guideplug.objective import Objective, ObjectiveInput
 from guideplug.task import Examples
 
-__all__ = ["Loss"]
+__all__ = ["Denoising", "Loss"]
+
+
+@final
+@frozen
+class Denoising(Objective):
+    """The weighted squared error of the denoised sample."""
+
+    name = "denoising"
+    source = Source(
+        "T. Karras, M. Aittala, T. Aila, S. Laine",
+        2022,
+        "Elucidating the Design Space of Diffusion-Based Generative Models",
+        "https://arxiv.org/abs/2206.00364",
+        "equation 8 and table 1",
+    )
+
+    def losses(self, examples: ObjectiveInput) -> Tensor:
+        """lambda(sigma) times the mean squared error over data dimensions, (B,)."""
+        (denoised,) = examples.evaluate()
+        return examples.weight * examples.squared_error(denoised)
 
 
 @final
@@ -26,10 +49,12 @@ class Loss:
     Args:
         weighting: the weight of the error: edm (s^2 + d^2) / (s d)^2, score 1 / s^2, uniform 1.
         precision: the precision of the denoiser's arithmetic.
+        objective: what is made of the denoised sample and the network's named outputs.
     """
 
     weighting: Literal["edm", "score", "uniform"] = "edm"
     precision: Literal["fp32", "bf16"] = "fp32"
+    objective: Objective = field(factory=Denoising)
 
     def weight(self, sigma: Tensor, sigma_data: float) -> Tensor:
         """The weight of the mean squared denoising error per level, (B,)."""
@@ -39,7 +64,15 @@ class Loss:
             return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
         return torch.ones_like(sigma)
 
-    def of(self, denoiser: Denoiser, examples: Examples, sigma: Tensor, sigma_data: float, rows: Any = None) -> Tensor:
+    def of(
+        self,
+        denoiser: Denoiser,
+        examples: Examples,
+        sigma: Tensor,
+        sigma_data: float,
+        rows: Any = None,
+        network: Denoiser | None = None,
+    ) -> Tensor:
         """The loss of each example, or of the examples indexed by ``rows``, (B,).
 
         Args:
@@ -48,12 +81,24 @@ class Loss:
             sigma: their noise levels (B,).
             sigma_data: the data's standard deviation.
             rows: indices or a slice of the examples; None for all.
+            network: the network whose named outputs the objective reads; by default the denoiser.
+
+        Raises:
+            DenoiserError: the network lacks an output that the objective reads.
+            RecipeError: the objective returned something else than a loss per example.
         """
-        x, target, condition = examples.x, examples.target, examples.condition
         if rows is not None:
-            x, target, condition, sigma = x[rows], target[rows], select_rows(condition, rows), sigma[rows]
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            denoised = denoiser(x, sigma, condition)
-        error = (denoised.to(target.dtype) - target).square().flatten(1).mean(1)
-        weighted: Tensor = self.weight(sigma, sigma_data) * error
-        return weighted
+            condition = select_rows(examples.condition, rows)
+            examples = evolve(examples, x=examples.x[rows], target=examples.target[rows], condition=condition)
+            sigma = sigma[rows]
+        weight = self.weight(sigma, sigma_data)
+        losses: object = self.objective.losses(
+            ObjectiveInput(denoiser, network or denoiser, examples, sigma, weight, self.precision)
+        )
+        if not isinstance(losses, Tensor) or losses.shape != sigma.shape:
+            form = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else f"a {type(losses).__name__}"
+            raise RecipeError(
+                f"objective {short(self.objective)} returned {form} for {len(sigma)} examples: return one loss per "
+                f"example, a tensor of shape ({len(sigma)},)"
+            )
+        return losses

@@ -9,8 +9,9 @@ from attrs.validators import deep_iterable
 from guideplug.config import Duration, at_least, between, non_negative, option, positive
 from guideplug.errors import RecipeError
 from guideplug.noise import LogNormal, NoiseDistribution
+from guideplug.objective import Objective
 from guideplug.train.ema import MAX_LENGTH
-from guideplug.train.loss import Loss
+from guideplug.train.loss import Denoising, Loss
 from guideplug.train.schedule import Constant, Schedule
 
 __all__ = ["TrainOptions"]
@@ -59,6 +60,9 @@ class TrainOptions:
     weighting: Literal["edm", "score", "uniform"] = option(
         "edm", help="weight on the denoising error: edm (s^2 + d^2) / (s d)^2, score 1 / s^2, uniform 1"
     )
+    objective: Objective = option(
+        factory=Denoising, help="what a step minimises, from the denoised samples", identity="unless default"
+    )
     condition_dropout: float = option(
         0.0, help="share of examples trained under the null condition", validator=between(0, 1)
     )
@@ -89,12 +93,13 @@ class TrainOptions:
     @property
     def loss(self) -> Loss:
         """The loss of an example in training."""
-        return Loss(self.weighting, self.precision)
+        return Loss(self.weighting, self.precision, self.objective)
 
     @property
     def score_loss(self) -> Loss:
         """The loss of an example for a selector."""
-        return Loss(self.weighting, self.precision if self.score_precision == "same" else "bf16")
+        precision = self.precision if self.score_precision == "same" else "bf16"
+        return Loss(self.weighting, precision, self.objective)
 
     def check(self) -> None:
         """Refuse a schedule that needs the number of steps in a training with a time limit, and useless averages."""

@@ -7,6 +7,10 @@ otherwise.
 For an example with a dropped condition, every network is evaluated under its own null condition, the networks that
 guide the learner included. If all null conditions are equal, this is one batch. Else these rows are scored separately,
 by the same denoiser without a condition, D(x; sigma, null), each network under its own null condition.
+
+The losses are those of the training's objective, as learner and reference are compared in the units of what is
+minimised. An objective that reads a network's named outputs reads those of the scored network: of the learner, guided
+or not, or of the reference.
 """
 
 from collections.abc import Iterator, Mapping
@@ -61,7 +65,8 @@ class Scoring:
         learner = reference = None
         if plan.learner:
             with self._mode():
-                learner = self._of(self.role, self._scored_learner(plan), drawn, plan.scored, streams.step)
+                guided = self._scored_learner(plan)
+                learner = self._of(self.role, guided, self.learner, drawn, plan.scored, streams.step)
         if plan.reference is not None:
             reference = self._reference(plan, drawn, streams)
         return Losses(plan.count, learner, reference)
@@ -100,14 +105,17 @@ class Scoring:
             return known
         if role not in self.references:
             raise SelectionError(f"the selector scores with a network for the role {role!r}, and none was given")
-        return self._of(role, self.references[role], drawn, plan.scored, streams.step)
+        reference = self.references[role]
+        return self._of(role, reference, reference, drawn, plan.scored, streams.step)
 
     @torch.no_grad()
-    def _of(self, role: str, denoiser: Denoiser, drawn: NoisyExamples, count: int | None, step: int) -> Tensor:
-        """The losses of the first ``count`` examples, or of all, on the CPU."""
+    def _of(
+        self, role: str, denoiser: Denoiser, network: Denoiser, drawn: NoisyExamples, count: int | None, step: int
+    ) -> Tensor:
+        """The losses of the first ``count`` examples, or of all, on the CPU; ``network`` has the named outputs."""
         sigma = drawn.sigma
         parts = parts_of(len(sigma) if count is None else count, self.options.accumulate, whole=count is None)
-        scores = torch.cat([self._part(denoiser, drawn, part) for part in parts]).float().cpu()
+        scores = torch.cat([self._part(denoiser, network, drawn, part) for part in parts]).float().cpu()
         if not bool(torch.isfinite(scores).all()):
             bad = sigma[:count].cpu()[~torch.isfinite(scores)]
             raise DivergenceError(
@@ -116,17 +124,18 @@ class Scoring:
             )
         return scores
 
-    def _part(self, denoiser: Denoiser, drawn: NoisyExamples, part: slice | None) -> Tensor:
+    def _part(self, denoiser: Denoiser, network: Denoiser, drawn: NoisyExamples, part: slice | None) -> Tensor:
         """The losses of a part of the examples, dropped conditions as each network's own null."""
         loss, sigma, sigma_data = self.options.score_loss, drawn.sigma, self.learner.space.sigma_data
-        examples, *others = (with_dropped_conditions(drawn, network) for network in denoiser.leaves())
+        examples, *others = (with_dropped_conditions(drawn, leaf) for leaf in denoiser.leaves())
         if all(equal_conditions(examples.condition, other.condition) for other in others):
-            return loss.of(denoiser, examples, sigma, sigma_data, part)
+            return loss.of(denoiser, examples, sigma, sigma_data, part, network)
         assert drawn.drop is not None  # otherwise no condition is dropped
         rows = torch.arange(len(sigma), device=sigma.device)[part or slice(None)]
         drop = drawn.drop[rows]
         losses = torch.empty(len(rows), device=sigma.device)
-        for point, where in ((denoiser, ~drop), (denoiser.unconditional(), drop)):
+        null = denoiser.unconditional(), network.unconditional()
+        for (point, own), where in (((denoiser, network), ~drop), (null, drop)):
             if bool(where.any()):
-                losses[where] = loss.of(point, examples, sigma, sigma_data, rows[where]).float()
+                losses[where] = loss.of(point, examples, sigma, sigma_data, rows[where], own).float()
         return losses

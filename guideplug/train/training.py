@@ -5,6 +5,8 @@ back-propagates the selection alone:
 
     loss = mean over kept i of  w_i * lambda(sigma_i) * mean over data dimensions of (D(x_i; sigma_i, c_i) - target_i)^2
 
+or, with another objective than the default, of w_i times its loss of example i (`guideplug.objective`).
+
 Every draw derives from (seed, purpose, step, rank), so a training that is interrupted at any step and resumed from its
 state equals an uninterrupted one to the bit (on one machine, with one number of threads).
 """
@@ -19,6 +21,7 @@ from torch import Tensor
 from guideplug.config import Duration
 from guideplug.denoise import Denoiser, Leaf, tally
 from guideplug.errors import DivergenceError, SelectionError
+from guideplug.objective import minimised
 from guideplug.rng import TrainingStreams, derived_seed
 from guideplug.select import Losses, Selection, Selector, checked_selection
 from guideplug.task import Examples, Task
@@ -217,9 +220,8 @@ class Training:
             rows = part if chosen is None else chosen if part is None else chosen[part]
             losses = options.loss.of(self.learner, examples, sigma, self.learner.space.sigma_data, rows)
             kept.append(losses.detach())
-            if weights is not None:
-                losses = losses * (weights if part is None else weights[part])
-            (losses.sum() / count).backward()  # type: ignore[no-untyped-call]
+            weight = weights if weights is None or part is None else weights[part]
+            minimised(losses, weight, count).backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.learner.parameters() if p.grad is not None])
         if options.clip is not None:
             torch.nn.utils.clip_grads_with_norm_(self.learner.parameters(), options.clip, norm)

@@ -104,7 +104,10 @@ def test_packed_outputs_are_unpacked(packed):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ({"sample": X}, "answered returned a dict: a network returns a tensor, an object whose sample is one, or a"),
+        (
+            {"x": X},
+            "answered returned a dict: a network returns a tensor, an object or mapping whose sample is one, or",
+        ),
         ((None, X), "answered returned a tuple: "),
         ((), "answered returned a tuple: "),
         (None, "answered returned a NoneType: "),

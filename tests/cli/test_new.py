@@ -23,6 +23,7 @@ RUNS = {
     "recipe": ("--plugin", TOY, "--task", "toy", "--guider", "autoguidance", "--model", "weak=my-recipe(steps=4)"),
     "task": ("--task", "my-task", "--guider", "autoguidance", "--set", "sampler.num_steps=2"),
     "metric": ("--plugin", TOY, "--task", "toy"),
+    "objective": ("--plugin", TOY, "--task", "toy", "--set", "train.objective=my-objective(scale=0.5)"),
 }
 """A tiny run with each kind of plugin, under the name my-KIND."""
 
@@ -98,7 +99,7 @@ def test_its_tests_pass_before_it_is_installed(cli: Any) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("kind", few(KINDS, "guider", "task"))
+@pytest.mark.parametrize("kind", few(KINDS, "guider", "task", "objective"))
 def test_the_same_file_works_without_installing(kind: str, cli: Any) -> None:
     name, module = names(kind)
     cli("new", name, "--kind", kind)
@@ -160,7 +161,12 @@ def test_the_next_commands_fit_the_kind_and_the_place(kind: str, cli: Any) -> No
     assert f"  pip install -e '{place}'" in lines
     assert f"  pytest '{place}'" in lines
     (run, local) = [line for line in lines if line.startswith("  guideplug run")]
-    chosen = {"task": " --task mine --guider autoguidance", "recipe": " --model main=mine", "metric": ""}
+    chosen = {
+        "task": " --task mine --guider autoguidance",
+        "recipe": " --model main=mine",
+        "metric": "",
+        "objective": " --set train.objective=mine",
+    }
     assert run == f"  guideplug run{chosen.get(kind, f' --{kind} mine')}"
     assert local == f"{run} --plugin '{place}/src/guideplug_mine.py'"
     cli(*shlex.split(local)[1:], "--dry-run")  # as it is printed

@@ -23,6 +23,7 @@ from guideplug.config import Duration, Reader, along_range, expand_ranges, forma
 from guideplug.errors import GuideplugError
 from guideplug.experiments.comparison.config_file import OWN_KEYS, read_grid
 from guideplug.files.trust import guarded
+from guideplug.objective import Objective
 from guideplug.recipe import Recipe
 from guideplug.reward import Reward
 from guideplug.run.resolve import KEYS, Request, read_file, resolve, to_toml
@@ -30,7 +31,7 @@ from guideplug.study import Study
 
 INPUTS = int(os.environ.get("GUIDEPLUG_FUZZ", "1000"))
 SECONDS = 1.0
-KINDS: list[Any] = [Guider, Selector, Sampler, Task, Network, Recipe, WeightSchedule, Reward, Study]
+KINDS: list[Any] = [Guider, Selector, Sampler, Task, Network, Recipe, WeightSchedule, Reward, Objective, Study]
 REGISTRY = Registry.installed()
 READER = Reader(REGISTRY)
 

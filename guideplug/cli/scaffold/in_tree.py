@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from guideplug.cli.scaffold.scaffold import Kind, fill, plugin_texts, write_texts
+from guideplug.cli.scaffold.scaffold import Kind, fill, plugin_texts, with_article, write_texts
 from guideplug.errors import UsageError
 from guideplug.files.opening import is_there, read_bytes
 
@@ -95,7 +95,7 @@ def _entries(name: str, kind: Kind, checkout: Path, like: str | None) -> dict[Pa
         return "".join(["all = [\n", *lines, "]"])
 
     def line(entries: re.Match[str]) -> str:
-        return f"{entries[0]}- `{name}`, a {kind}: say in one line what is new.\n"
+        return f"{entries[0]}- `{name}`, {with_article(kind)}: say in one line what is new.\n"
 
     return {
         project: _replaced(project, _ALL, extra),

@@ -31,11 +31,12 @@ __all__ = [
     "fill",
     "plugin_texts",
     "strategies",
+    "with_article",
     "write_plugin",
     "write_texts",
 ]
 
-Kind: TypeAlias = Literal["guider", "selector", "sampler", "task", "denoiser", "recipe", "metric"]
+Kind: TypeAlias = Literal["guider", "selector", "sampler", "task", "denoiser", "recipe", "metric", "objective"]
 KINDS = cast(tuple[Kind, ...], get_args(Kind))
 """What a plugin can be started as; a plugin may offer more."""
 
@@ -48,6 +49,7 @@ DEPENDENCIES: Mapping[Kind, tuple[str, ...]] = {
     "denoiser": (*_COMMON, "torch>=2.6"),
     "recipe": (*_COMMON, "torch>=2.6"),
     "metric": (*_COMMON, "torch>=2.6"),
+    "objective": (*_COMMON, "torch>=2.6"),
 }
 """What the code of each kind imports."""
 LIKE: Mapping[Kind, tuple[str, ...]] = {"task": ("points", "digits")}
@@ -85,7 +87,7 @@ def check_like(kind: Kind, like: str | None) -> None:
     """
     if like is not None and like not in LIKE.get(kind, ()):
         known = "; ".join(f"--kind {other} like {' or '.join(names)}" for other, names in LIKE.items())
-        raise UsageError(f"--like {like}: a {kind} is started from one template alone; there is {known}")
+        raise UsageError(f"--like {like}: {with_article(kind)} is started from one template alone; there is {known}")
 
 
 def strategies(name: str, kind: Kind) -> list[tuple[str, str]]:
@@ -186,6 +188,8 @@ def fill(template: str, name: str, kind: Kind, class_name: str = "") -> str:
     values = {
         "name": name,
         "kind": kind,
+        "a_kind": with_article(kind),
+        "A_kind": with_article(kind).capitalize(),
         "module": f"guideplug_{name.replace('-', '_')}",
         "class_name": class_name,
         "network_class": f"{class_name}Net",
@@ -197,8 +201,18 @@ def fill(template: str, name: str, kind: Kind, class_name: str = "") -> str:
 
 def command(name: str, kind: Kind) -> str:
     """The run that a new plugin is tried with."""
-    chosen = {"task": f" --task {name} --guider autoguidance", "recipe": f" --model main={name}", "metric": ""}
+    chosen = {
+        "task": f" --task {name} --guider autoguidance",
+        "recipe": f" --model main={name}",
+        "metric": "",
+        "objective": f" --set train.objective={name}",
+    }
     return f"guideplug run{chosen.get(kind, f' --{kind} {name}')}"
+
+
+def with_article(kind: Kind) -> str:
+    """The kind in a sentence: ``a guider``, ``an objective``."""
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def _template(name: str) -> str:

@@ -95,7 +95,7 @@ def test_every_list_of_plugins_has_it_once(checkout: Path) -> None:
     added = changelog[changelog.index("### Added") : changelog.index("### Changed")]
     for kind, like in VARIANTS:
         name = named(kind, like)
-        assert len(re.findall(rf"^- `{name}`, a {kind}: ", added, re.MULTILINE)) == 1
+        assert len(re.findall(rf"^- `{name}`, an? {kind}: ", added, re.MULTILINE)) == 1
         for page in PAGES.get(kind, ()):
             text = (checkout / "docs" / f"{page}.md").read_text()
             assert len(re.findall(rf"^## {name}$", text, re.MULTILINE)) == 1

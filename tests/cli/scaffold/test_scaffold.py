@@ -14,11 +14,20 @@ from guideplug.cli.scaffold import KINDS, LIKE, Kind, check_like, check_name, st
 from guideplug.config import Strategy
 from guideplug.errors import UsageError
 from guideplug.guide import Guider
+from guideplug.objective import Objective
 from guideplug.registry.registry import Registry
 from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.task import Metric, Network, Task
-from guideplug.testing import check_guider, check_metric, check_network, check_sampler, check_selector, check_task
+from guideplug.testing import (
+    check_guider,
+    check_metric,
+    check_network,
+    check_objective,
+    check_sampler,
+    check_selector,
+    check_task,
+)
 
 VARIANTS: list[tuple[Kind, str | None]] = [(kind, like) for kind in KINDS for like in (None, *LIKE.get(kind, ()))]
 NAMES = ["mine", "my-own-rather-long-name-of-a-method", "q", "task", "images", "b2"]
@@ -99,6 +108,12 @@ def test_a_task_and_its_network_keep_the_laws(like: str | None, tmp_path: Path) 
     assert isinstance(network, type)
     assert issubclass(network, Network)
     check_network(network(), found())
+
+
+def test_an_objective_keeps_the_laws(tmp_path: Path) -> None:
+    found, _ = made("mine", "objective", tmp_path / "mine")
+    assert issubclass(found, Objective)
+    check_objective(found())
 
 
 def test_a_metric_keeps_the_laws_on_every_task_that_can_be_written(tmp_path: Path) -> None:
@@ -187,7 +202,7 @@ def test_the_prefix_of_the_distribution_is_not_part_of_the_name() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in LIKE])
 def test_a_kind_of_which_nothing_is_like_another_is_refused(kind: Kind) -> None:
-    with pytest.raises(UsageError, match=f"--like points: a {kind} is started from one template alone"):
+    with pytest.raises(UsageError, match=f"--like points: an? {kind} is started from one template alone"):
         check_like(kind, "points")
 
 

@@ -4,7 +4,7 @@ Source: Karras, Aittala, Lehtinen, Hellsten, Aila and Laine 2024, arXiv:2312.026
 Cost: one call of the U-Net per call of the denoiser; the log-variance is a linear map of the noise level.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -14,7 +14,21 @@ from attrs import frozen
 from attrs.validators import deep_iterable, optional
 from torch import Tensor
 
-from guideplug import Domain, Leaf, Network, NoiseDomain, PickledNetwork, Space, at_least, between, option, positive
+from guideplug import (
+    Condition,
+    Domain,
+    Leaf,
+    Network,
+    NoiseDomain,
+    Output,
+    PickledNetwork,
+    Space,
+    ValueOutput,
+    at_least,
+    between,
+    option,
+    positive,
+)
 from guideplug_edm_networks.magnitude import Fourier, MagnitudeConv
 from guideplug_edm_networks.preconditioned import Precision, Preconditioned, image_side
 from guideplug_edm_networks.snapshots import arguments_of, domain_of
@@ -32,6 +46,8 @@ class EDM2Denoiser(Preconditioned):
     Made by `EDM2.build`.
     """
 
+    outputs: Mapping[str, Output] = {"logvar": ValueOutput()}
+
     def __init__(self, space: Space, label_dim: int, precision: Precision, unet: UNet, logvar_channels: int) -> None:
         super().__init__(space, label_dim, precision)
         self.unet = unet
@@ -43,10 +59,20 @@ class EDM2Denoiser(Preconditioned):
         return output
 
     def logvar(self, sigma: Tensor) -> Tensor:
-        """The learned log-variance u of the loss at noise levels (B,): (B,); equation 22."""
-        wide = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
-        value: Tensor = self.logvar_linear(self.logvar_fourier(wide.log() / 4))
+        """The learned log-variance u of the loss at noise levels (B,), (B,), in full precision; equation 22."""
+        with torch.autocast(sigma.device.type, enabled=False):
+            wide = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
+            value: Tensor = self.logvar_linear(self.logvar_fourier(wide.log() / 4))
         return value.flatten()
+
+    def named_outputs(
+        self, x: Tensor, sigma: Tensor, condition: Condition, names: Sequence[str]
+    ) -> Mapping[str, Tensor]:
+        """The denoised images, and the log-variance "logvar" (B,)."""
+        outputs = {"logvar": self.logvar(sigma)}
+        if "denoised" in names:
+            outputs["denoised"] = self.denoise(x, sigma, condition)
+        return outputs
 
     def after_step(self) -> None:
         """Forced weight normalisation of all layers."""
