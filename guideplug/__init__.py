@@ -131,7 +131,9 @@ if TYPE_CHECKING:
     from guideplug.registry.hookspecs import hook as hook
     from guideplug.registry.registry import Registry as Registry
     from guideplug.reward import Reward as Reward
+    from guideplug.rng import ReplayedStreams as ReplayedStreams
     from guideplug.rng import SampleStreams as SampleStreams
+    from guideplug.rng import Streams as Streams
     from guideplug.rng import TrainingStreams as TrainingStreams
     from guideplug.run.call import run as run
     from guideplug.run.result import RunResult as RunResult
@@ -202,7 +204,7 @@ _ROOMS = {
     "registry.hookspecs": ["hook"],
     "registry.registry": ["Registry"],
     "reward": ["Reward"],
-    "rng": ["SampleStreams", "TrainingStreams"],
+    "rng": ["ReplayedStreams", "SampleStreams", "Streams", "TrainingStreams"],
     "run.call": ["run"],
     "run.result": ["RunResult"],
     "sample": ["Sampler", "State"],

@@ -24,7 +24,7 @@ from guideplug.denoise import (
     taken,
 )
 from guideplug.errors import DivergenceError
-from guideplug.rng import SampleStreams
+from guideplug.rng import Streams
 
 __all__ = ["Evaluation", "Sampler", "State", "end_of", "planned_evaluations"]
 
@@ -50,7 +50,7 @@ class Sampler(Strategy):
 
     @abc.abstractmethod
     def steps(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
+        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
     ) -> Iterator[State]:
         """The trajectory from x (B, *) at the first level: a state after each step.
 
@@ -62,7 +62,7 @@ class Sampler(Strategy):
         """
 
     def sample(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
+        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
     ) -> Tensor:
         """The end of the trajectory, (B, *), without a graph; arguments as for `steps`.
 
@@ -77,7 +77,7 @@ def end_of(
     denoiser: Denoiser,
     x: Tensor,
     condition: Condition,
-    streams: SampleStreams,
+    streams: Streams,
     each: Callable[[int, int], None],
 ) -> Tensor:
     """The result of `Sampler.sample`, (B, *), with progress: ``each`` is called with the finished and total steps.
@@ -100,7 +100,7 @@ def _walked(
     denoiser: Denoiser,
     x: Tensor,
     condition: Condition,
-    streams: SampleStreams | None,
+    streams: Streams | None,
     each: Callable[[State], None],
 ) -> Tensor:
     """The end of a trajectory, checked to be finite."""
@@ -114,7 +114,7 @@ def _walked(
 
 
 def _first_failure(
-    sampler: Sampler, denoiser: Denoiser, x: Tensor, condition: Condition, streams: SampleStreams | None
+    sampler: Sampler, denoiser: Denoiser, x: Tensor, condition: Condition, streams: Streams | None
 ) -> str:
     """The first place of a value that is not finite: the trajectory is repeated, so that normal runs cost nothing."""
     denoiser, sigma = denoiser.trajectory(), sampler.sigmas(denoiser)[0]
@@ -163,7 +163,7 @@ def planned_evaluations(
     denoiser: Denoiser,
     x: Tensor,
     condition: Condition = None,
-    streams: SampleStreams | None = None,
+    streams: Streams | None = None,
 ) -> list[Evaluation]:
     """Every evaluation of a trajectory with its calls, in order; no network is called.
 

@@ -14,7 +14,7 @@ from guideplug.config import Strategy, decides_nothing
 from guideplug.denoise import Condition, Denoiser, Domain, Leaf, Space, Start, labels_of, per_row
 from guideplug.denoise.api1 import note, own, put
 from guideplug.recipe import Recipe
-from guideplug.rng import SampleStreams, TrainingStreams
+from guideplug.rng import Streams, TrainingStreams
 from guideplug.sample import Sampler
 
 __all__ = [
@@ -226,7 +226,7 @@ class Task(Strategy):
         """One training example per noise level in ``sigma`` (B,), on its device."""
 
     @abc.abstractmethod
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         """The initial states of the samples numbered by ``streams``, at noise level ``sigma``."""
 
     @property

@@ -109,6 +109,11 @@ sampling = _grouped(
     models(),
     sets("One option, such as guider.weight=2.5, train.lr=0.01 or models.weak.seed=1."),
     click.option("--samples", type=int, metavar="N", help="Samples of each arm."),
+    click.option(
+        "--streams",
+        metavar="NAME",
+        help="The samples' random streams: counter, the default, or edm2 for those of EDM2's sampler.",
+    ),
     OUT,
     _around,
 )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from guideplug.denoise import Condition, Denoiser, Domain, Tally, concatenate, on_device, tally
 from guideplug.errors import ConditionError
-from guideplug.rng import SampleStreams
+from guideplug.rng import MakeStreams, SampleStreams
 from guideplug.sample import Sampler, end_of
 from guideplug.task import Arm
 
@@ -23,6 +23,7 @@ def draw_arms(
     seed: int,
     batch: int,
     device: torch.device,
+    streams: MakeStreams = SampleStreams,
     each: Callable[[str, int, int], None] = lambda arm, done, total: None,
 ) -> tuple[dict[str, Arm], dict[str, Tally]]:
     """Samples of each arm from the same random streams, on the CPU, and each arm's network evaluations.
@@ -31,6 +32,7 @@ def draw_arms(
         arms: denoisers by name.
         task: gives the starts of samples.
         count, seed, batch: number of samples, seed of their streams, samples per batch.
+        streams: the kind of their streams.
         each: called after each step with the arm, the steps done and the steps in all; after each batch where the
             sampler has a ``sample`` of its own.
     """
@@ -44,10 +46,10 @@ def draw_arms(
         conditions: list[Condition] = []
         with tally() as counts:
             for number, begin in enumerate(range(0, count, batch)):
-                streams = SampleStreams(seed, range(begin, min(begin + batch, count)), device)
-                start = task.start(streams, sigma)
+                drawn_from = streams(seed, range(begin, min(begin + batch, count)), device)
+                start = task.start(drawn_from, sigma)
                 end = end_of(
-                    sampler, denoiser, start.x, start.condition, streams, _of_batch(each, name, number, batches)
+                    sampler, denoiser, start.x, start.condition, drawn_from, _of_batch(each, name, number, batches)
                 )
                 samples.append(denoiser.decode(end).cpu())
                 starts.append(start.x.cpu())

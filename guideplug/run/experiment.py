@@ -25,6 +25,7 @@ from guideplug.guide import nested_guiders
 from guideplug.observe import Listener, Observers, RunInfo
 from guideplug.recipe import MainRecipe, architecture
 from guideplug.registry.registry import Registry
+from guideplug.rng import STREAMS
 from guideplug.run.arms import draw_arms
 from guideplug.run.builder import Built, StoreBuilder
 from guideplug.run.checked import check_lines
@@ -202,6 +203,7 @@ class Experiment:
             seed=config.sample_seed,
             batch=config.sample_batch,
             device=device,
+            streams=STREAMS[config.streams],
             each=each,
         )
         seconds = {**_training_seconds(built), "sample": time.perf_counter() - begin}

@@ -6,24 +6,24 @@ the denoiser at the first evaluation of each further kind (other networks called
 Batch: the denoiser at a tensor of levels, under the conditions of training examples.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from guideplug.config import short
-from guideplug.denoise import Denoiser, Start, equal_conditions, taken
+from guideplug.denoise import Denoiser, equal_conditions, taken
 from guideplug.errors import ConfigError, DenoiserError, GuideplugError
 from guideplug.guide import Guider
 from guideplug.recipes import PlannedBatch
 from guideplug.recipes.python_ref import raised
-from guideplug.rng import SampleStreams, TrainingStreams
+from guideplug.rng import SampleStreams, Streams, TrainingStreams
 from guideplug.sample import Evaluation, Sampler, planned_evaluations
 from guideplug.task import Task
 from guideplug.train.examples import NoisyExamples, with_dropped_conditions
 
-__all__ = ["first_levels", "objecting", "start_of", "try_batch", "try_sampling"]
+__all__ = ["COUNT", "first_levels", "objecting", "try_batch", "try_sampling"]
 
 COUNT = 2
 """Number of samples per trial evaluation."""
@@ -42,13 +42,23 @@ def first_levels(sampler: Sampler, point: Denoiser, task: Task) -> tuple[float, 
     return sigma, toward
 
 
-def start_of(task: Task, sigma: float, seed: int = 0) -> Start:
-    """Two samples of a task at a level."""
-    return task.start(SampleStreams(seed, range(COUNT)), sigma)
+def two_samples() -> Streams:
+    """The default streams of two samples."""
+    return SampleStreams(0, range(COUNT))
 
 
-def try_sampling(point: Denoiser, guider: Guider | None, sampler: Sampler, task: Task, seed: int = 0) -> None:
+def try_sampling(
+    point: Denoiser,
+    guider: Guider | None,
+    sampler: Sampler,
+    task: Task,
+    streams: Callable[[], Streams] = two_samples,
+) -> None:
     """Try a denoiser and a sampler.
+
+    Args:
+        point, guider, sampler, task: what is tried; ``point`` is guided already.
+        streams: new streams of a few samples.
 
     Raises:
         GuideplugError: what is wrong with which of them.
@@ -58,26 +68,27 @@ def try_sampling(point: Denoiser, guider: Guider | None, sampler: Sampler, task:
     with torch.no_grad():
         known = first_levels(sampler, point, task)
         with objecting(subject, f"choose another {part}"):
-            _try_at(point, subject, task, seed, *known, known)
-        start, streams = start_of(task, known[0], seed), SampleStreams(seed, range(COUNT))
+            _try_at(point, subject, task, streams, *known, known)
+        samples = streams()
+        start = task.start(samples, known[0])
         with objecting(f"sampler {short(sampler)} for task {task.name!r}", "choose another sampler"):
-            evaluations = planned_evaluations(sampler, point, start.x, start.condition, streams)
+            evaluations = planned_evaluations(sampler, point, start.x, start.condition, samples)
         for evaluation in _first_of_each_kind(evaluations):
             if (evaluation.sigma, evaluation.toward) != known:
                 with objecting(subject, f"choose another {part}"):
-                    _try_at(point, subject, task, seed, evaluation.sigma, evaluation.toward, evaluation.step)
+                    _try_at(point, subject, task, streams, evaluation.sigma, evaluation.toward, evaluation.step)
 
 
 def _try_at(
     point: Denoiser,
     subject: str,
     task: Task,
-    seed: int,
+    streams: Callable[[], Streams],
     sigma: float,
     toward: float | None,
     step: tuple[float, float] | None,
 ) -> None:
-    start = start_of(task, sigma, seed)
+    start = task.start(streams(), sigma)
     try:
         value = point.trajectory()(start.x, sigma, start.condition, toward=toward, step=step)
     except DenoiserError as error:

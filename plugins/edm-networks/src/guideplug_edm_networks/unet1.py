@@ -5,7 +5,7 @@ them those of weights, are EDM's; the code is our own.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
