@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from guideplug.executors import Processes as Processes
     from guideplug.executors import Serial as Serial
     from guideplug.executors import WorkerSource as WorkerSource
+    from guideplug.files.checkpoints.pickled_network import PickledNetwork as PickledNetwork
     from guideplug.files.reading import file_digest as file_digest
     from guideplug.files.reading import read_arrays as read_arrays
     from guideplug.files.tensors import fill_module as fill_module
@@ -184,6 +185,7 @@ _ROOMS = {
     "denoise.perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
     "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
     "executors": ["Executor", "Job", "JobResult", "Pool", "Processes", "Serial", "WorkerSource"],
+    "files.checkpoints.pickled_network": ["PickledNetwork"],
     "files.reading": ["file_digest", "read_arrays"],
     "files.tensors": ["fill_module", "read_tensors"],
     "guide": ["Guider", "opposite", "weight_of"],

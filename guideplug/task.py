@@ -11,8 +11,9 @@ from attrs import Factory, field, frozen
 from torch import Tensor
 
 from guideplug.config import Strategy, decides_nothing
-from guideplug.denoise import Condition, Denoiser, Domain, Leaf, Space, Start, labels_of, per_row
+from guideplug.denoise import Condition, Denoiser, Domain, Leaf, NoiseDomain, Space, Start, labels_of, per_row
 from guideplug.denoise.api1 import note, own, put
+from guideplug.files.checkpoints.pickled_network import PickledNetwork
 from guideplug.recipe import Recipe
 from guideplug.rng import Streams, TrainingStreams
 from guideplug.sample import Sampler
@@ -206,6 +207,17 @@ class Network(Strategy):
     def content(self) -> str:
         """Deciding content besides the options, such as a hash of code named by an option."""
         return ""
+
+    @classmethod
+    def of_pickled(cls, snapshot: PickledNetwork) -> "tuple[Network, NoiseDomain] | None":
+        """The network of a snapshot of another program, and what it denoises; None, the default, for other classes.
+
+        The weights have the names that they have in the network's ``state_dict``.
+
+        Raises:
+            ValueError: the class is known, and its arguments are not.
+        """
+        return None
 
 
 class Task(Strategy):

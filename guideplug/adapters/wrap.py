@@ -92,6 +92,9 @@ def wrap(
 class Adapted(Leaf):
     """A network of another parametrisation as a denoiser. Made by `wrap`."""
 
+    weights_under = "network."
+    """The prefix of the network's own weights; a checkpoint may have them without it."""
+
     def __init__(
         self,
         network: Network,

@@ -102,6 +102,28 @@ def check(model: str, **options: Any) -> None:
     check_network(model, options)
 
 
+@main.command("import", short_help="A checkpoint of another program, as safetensors with a sheet.")
+@click.argument("file", metavar="FILE")
+@click.argument("out", metavar="[OUT.safetensors]", required=False)
+@click.option("--key", metavar="KEY", help="Which of the checkpoint's networks, as ema.")
+@local_plugins("A local plugin with the network's architecture. It is code and runs as such.")
+@JSON
+def import_(file: str, out: str | None, **options: Any) -> None:
+    """A checkpoint of another program, as safetensors, with a sheet that says what it is.
+
+    FILE is a checkpoint of torch (.pt, .pth, .ckpt, Lightning's too), a folder of accelerate, a .safetensors file, or a
+    snapshot of EDM or EDM2 (.pkl). Nothing in it is executed. The sheet is OUT.json: architecture, shape, noise levels,
+    classes, encoder, and the SHA-256 of FILE. --model ROLE=OUT.safetensors then needs nothing else.
+
+    \b
+    guideplug import edm2-img512-s-guid-fid.pkl
+    guideplug import last.ckpt mine.safetensors --key state_dict.ema_model
+    """
+    from guideplug.cli.import_checkpoint import import_command
+
+    import_command(file, out, options)
+
+
 @main.command(short_help="The formula and the cost of a guider.")
 @operand("guider", kind="guider", metavar="GUIDER")
 @task("The task whose networks it guides.")

@@ -73,8 +73,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
         raise CheckpointError(
-            f"checkpoint {path} is not a whole safetensors file ({_first_line(error)}): pickles are not read, since "
-            "they can execute code; convert one with safetensors.torch.save_file(state_dict, path)"
+            f"checkpoint {path} is not a whole safetensors file ({_first_line(error)}): copy it again; checkpoints of "
+            "torch and snapshots of EDM are read too, by their content"
         ) from None
 
 
@@ -100,10 +100,10 @@ def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -
         CheckpointError: names or shapes differ, or a weight is not finite.
     """
     own = module.state_dict()
-    prefix = known_prefix(tensors.keys(), own.keys())
+    prefix, under = fitting(tensors.keys(), module)
     if prefix is None:
         raise CheckpointError(f"checkpoint {origin} {_misfit(tensors.keys(), own.keys(), type(module).__name__)}")
-    tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    tensors = {under + name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
         if tensor.shape != own[name].shape:
             raise CheckpointError(
@@ -114,6 +114,20 @@ def fill_module(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -
             raise CheckpointError(f"checkpoint {origin}: {name} holds values that are not finite: train it again")
     module.load_state_dict(tensors)
     return prefix
+
+
+def fitting(names: Collection[str], module: nn.Module) -> tuple[str | None, str]:
+    """How names of weights become those of a module: the prefix to drop, None if they do not fit, and the one to add.
+
+    Weights may be those of the network inside a module that says where it is, ``weights_under``: a wrapped one.
+    """
+    own = module.state_dict().keys()
+    for under in dict.fromkeys(("", getattr(module, "weights_under", ""))):
+        if all(name.startswith(under) for name in own):
+            prefix = known_prefix(names, {name.removeprefix(under) for name in own})
+            if prefix is not None:
+                return prefix, under
+    return None, ""
 
 
 def known_prefix(names: Collection[str], own: Collection[str]) -> str | None:

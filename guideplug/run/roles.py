@@ -1,6 +1,7 @@
 """The roles of a run and the recipe of each: the user's, a recipe's expression, a file, or what a strategy needs."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,8 +9,11 @@ import attrs
 
 from guideplug.config import Reader, parse, rewrite
 from guideplug.config.tree import Call, Value, is_name
-from guideplug.errors import CheckpointError, ExpressionError, RecipeError, UnknownName
+from guideplug.errors import CheckpointError, ExpressionError, PluginError, RecipeError, UnknownName
+from guideplug.files.checkpoints.reading import is_pickle, read_checkpoint
+from guideplug.files.checkpoints.sheet import beside, read_sheet
 from guideplug.recipe import MainRecipe, Recipe
+from guideplug.recipes.imported import described
 from guideplug.run.folder import read_json
 from guideplug.sample import Sampler
 from guideplug.task import Network
@@ -181,15 +185,48 @@ def _is_path(text: str) -> bool:
 
 
 def _architecture_beside(path: str, reader: Reader, default: Network) -> Network:
-    """The denoiser written beside a run's checkpoint, if the file is such a checkpoint."""
-    beside = Path(path).with_suffix(".json")
+    """The architecture of a file of weights: of its sheet, of the run that wrote it, or of the snapshot that it is.
+
+    Raises:
+        CheckpointError: the file names a class that no installed plugin builds.
+    """
     try:
-        if not beside.is_file():
-            return default
+        text, class_name = _named_beside(beside(Path(path)))
     except OSError:  # an invalid file name
         return default
-    text = read_json(beside).get("denoiser")
-    if not isinstance(text, str):
-        return default
-    network: Network = reader.expression(text, Network, str(beside))
-    return network
+    if text is not None:
+        network: Network = reader.expression(text, Network, str(beside(Path(path))))
+        return network
+    if class_name is None and is_pickle(Path(path)):
+        pickled = list(read_checkpoint(Path(path)).pickled.values())
+        try:
+            known = described(pickled[0] if len(pickled) == 1 else None, _architectures(reader))
+        except ValueError as error:
+            raise CheckpointError(f"checkpoint {path}: {error}") from None
+        if known is not None:
+            return known[0]
+        class_name = pickled[0].named if pickled else None
+    if class_name is not None:
+        raise CheckpointError(
+            f"checkpoint {path} is of {class_name}, which no installed plugin builds: write it as a network of its own "
+            "(docs/checkpoints.md), or give load(path=..., denoiser=...) with an architecture of the same weights"
+        )
+    return default
+
+
+def _named_beside(path: Path) -> tuple[str | None, str | None]:
+    """The expression of the architecture in the file beside a checkpoint, and the class that it names."""
+    sheet = read_sheet(path)
+    if sheet is not None:
+        return sheet.denoiser, sheet.class_name
+    text = read_json(path).get("denoiser") if path.is_file() else None
+    return text if isinstance(text, str) else None, None
+
+
+def _architectures(reader: Reader) -> Iterator[type[Network]]:
+    """The architectures of installed plugins."""
+    for name in reader.catalog.names(Network.kind):
+        with contextlib.suppress(PluginError):
+            cls = reader.catalog.find(Network.kind, name)
+            if isinstance(cls, type) and issubclass(cls, Network):
+                yield cls

@@ -6,12 +6,26 @@ Cost: one call of the U-Net per call of the denoiser.
 
 from typing import Literal, final
 
+import attrs
 from attrs import frozen
 from attrs.validators import deep_iterable
 from torch import Tensor
 
-from guideplug import Domain, Leaf, Network, Space, at_least, between, non_negative, option, positive
+from guideplug import (
+    Domain,
+    Leaf,
+    Network,
+    NoiseDomain,
+    PickledNetwork,
+    Space,
+    at_least,
+    between,
+    non_negative,
+    option,
+    positive,
+)
 from guideplug_edm_networks.preconditioned import Precision, Preconditioned, image_side
+from guideplug_edm_networks.snapshots import arguments_of, domain_of
 from guideplug_edm_networks.unet1 import SongUNet
 
 __all__ = ["EDM", "EDMDenoiser"]
@@ -36,7 +50,9 @@ class EDM(Network):
     """EDM's U-Net for square images: DDPM++, or with other options NCSN++."""
 
     name = "edm"
-    channels: int = option(128, help="channels of the first level, in multiples of which the others are", validator=at_least(1))
+    channels: int = option(
+        128, help="channels of the first level, in multiples of which the others are", validator=at_least(1)
+    )
     channel_mult: tuple[float, ...] = option(
         (1, 2, 2, 2), help="channels of each level, in multiples of channels", validator=deep_iterable(positive)
     )
@@ -48,7 +64,9 @@ class EDM(Network):
     channel_mult_noise: float = option(
         1.0, help="channels of the noise level's embedding, in multiples of channels", validator=positive
     )
-    channel_mult_emb: float = option(4.0, help="channels of the embedding, in multiples of channels", validator=positive)
+    channel_mult_emb: float = option(
+        4.0, help="channels of the embedding, in multiples of channels", validator=positive
+    )
     resample_filter: tuple[float, ...] = option((1, 1), help="weights of the resampling filter")
     augment: int = option(0, help="width of augmentation labels, which are zero in sampling", validator=non_negative)
     dropout: float = option(0.1, help="probability in training", validator=between(0.0, 1.0))
@@ -80,3 +98,10 @@ class EDM(Network):
             resample_filter=self.resample_filter,
         )
         return EDMDenoiser(space, label_dim, self.precision, model)
+
+    @classmethod
+    def of_pickled(cls, snapshot: PickledNetwork) -> tuple[Network, NoiseDomain] | None:
+        """The architecture of an EDM snapshot: a DDPM++ or NCSN++ U-Net in EDM's preconditioning."""
+        if snapshot.named != "EDMPrecond of SongUNet":
+            return None
+        return cls(**arguments_of(snapshot, attrs.fields_dict(cls))), domain_of(snapshot)

@@ -6,14 +6,16 @@ Cost: one call of the U-Net per call of the denoiser; the log-variance is a line
 
 from typing import final
 
+import attrs
 import torch
 from attrs import frozen
 from attrs.validators import deep_iterable, optional
 from torch import Tensor
 
-from guideplug import Domain, Leaf, Network, Space, at_least, between, option, positive
+from guideplug import Domain, Leaf, Network, NoiseDomain, PickledNetwork, Space, at_least, between, option, positive
 from guideplug_edm_networks.magnitude import Fourier, MagnitudeConv
 from guideplug_edm_networks.preconditioned import Precision, Preconditioned, image_side
+from guideplug_edm_networks.snapshots import arguments_of, domain_of
 from guideplug_edm_networks.unet2 import UNet
 
 __all__ = ["EDM2", "EDM2Denoiser"]
@@ -57,7 +59,9 @@ class EDM2(Network):
     """EDM2's magnitude-preserving U-Net for square images and latents."""
 
     name = "edm2"
-    channels: int = option(192, help="channels of the first level, in multiples of which the others are", validator=at_least(1))
+    channels: int = option(
+        192, help="channels of the first level, in multiples of which the others are", validator=at_least(1)
+    )
     channel_mult: tuple[float, ...] = option(
         (1, 2, 3, 4), help="channels of each level, in multiples of channels", validator=deep_iterable(positive)
     )
@@ -112,3 +116,10 @@ class EDM2(Network):
         denoiser = EDM2Denoiser(space, label_dim, self.precision, unet, self.logvar_channels)
         denoiser.after_step()
         return denoiser
+
+    @classmethod
+    def of_pickled(cls, snapshot: PickledNetwork) -> tuple[Network, NoiseDomain] | None:
+        """The architecture of an EDM2 snapshot."""
+        if snapshot.named != "Precond of UNet" or "logvar_linear" not in snapshot.inner:
+            return None
+        return cls(**arguments_of(snapshot, attrs.fields_dict(cls))), domain_of(snapshot)

@@ -25,7 +25,8 @@ def mean_square_one(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     """
     norm = torch.linalg.vector_norm(x, dim=dims, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
     size = math.prod(x.shape[dim] for dim in dims)
-    return x / (norm / math.sqrt(size) + EPSILON).to(x.dtype)
+    scaled: Tensor = x / (norm / math.sqrt(size) + EPSILON).to(x.dtype)
+    return scaled
 
 
 def normalised(weight: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ class MagnitudeConv(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, *[kernel] * (2 if kernel else 0)))
 
     def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
-        """x (B, inputs, *) in, (B, outputs, *) out, of the type of x; ``gain`` multiplies the output."""
+        """From x (B, inputs, *) in, (B, outputs, *) out, of the type of x; ``gain`` multiplies the output."""
         wide = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
         weight = (normalised(wide) * (gain / math.sqrt(wide[0].numel()))).to(x.dtype)
         if weight.ndim == 2:
@@ -91,6 +92,6 @@ class Fourier(nn.Module):
         self.register_buffer("phases", 2 * math.pi * torch.rand(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B,) in, (B, channels) out, computed in float32 at least."""
+        """From x (B,) in, (B, channels) out, computed in float32 at least."""
         wide = torch.promote_types(x.dtype, torch.float32)
         return math.sqrt(2) * (x.to(wide)[:, None] * self.freqs.to(wide) + self.phases.to(wide)).cos()

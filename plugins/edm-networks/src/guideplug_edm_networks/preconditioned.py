@@ -67,8 +67,8 @@ class Preconditioned(Leaf):
         if not isinstance(condition, Tensor) or condition.is_floating_point() or condition.ndim != 1:
             form = tuple(condition.shape) if isinstance(condition, Tensor) else type(condition).__name__
             raise DenoiserError(
-                f"the condition is {form}: give labels (B,) from 0 to {self.label_dim - 1}, or {self.label_dim} for none, "
-                f"or weights of the classes (B, {self.label_dim})"
+                f"the condition is {form}: give labels (B,) from 0 to {self.label_dim - 1}, or {self.label_dim} for "
+                f"none, or weights of the classes (B, {self.label_dim})"
             )
         return one_hot(condition, self.label_dim + 1)[:, :-1].to(torch.float32)
 
@@ -92,6 +92,7 @@ def image_side(space: Space, levels: int, network: str) -> int:
     side = space.shape[1]
     if side % 2 ** (levels - 1):
         raise ValueError(
-            f"{network} halves images {levels - 1} times, which a side of {side} does not allow: give channel_mult fewer levels"
+            f"{network} halves images {levels - 1} times, which a side of {side} does not allow: "
+            "give channel_mult fewer levels"
         )
     return side

@@ -1,8 +1,8 @@
 """The sizes of the published networks, by their published names.
 
-Channels and dropout of EDM2: arXiv:2312.02696, table 6; its networks of ImageNet-512 denoise latents of 4 x 64 x 64, those
-of ImageNet-64 images of 3 x 64 x 64, both with 1,000 classes. EDM: arXiv:2206.00364, table 7; images of 3 x 32 x 32 of
-CIFAR-10, and of 3 x 64 x 64 of FFHQ and AFHQv2.
+Channels and dropout of EDM2: arXiv:2312.02696, table 6; its networks of ImageNet-512 denoise latents of 4 x 64 x 64,
+those of ImageNet-64 images of 3 x 64 x 64, both with 1,000 classes. EDM: arXiv:2206.00364, table 7; images of 3 x 32
+x 32 of CIFAR-10, and of 3 x 64 x 64 of FFHQ and AFHQv2.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,14 @@ from typing import Final
 
 __all__ = ["PRESETS"]
 
-EDM2_SIZES: Final = {"xs": (128, 0.0), "s": (192, 0.0), "m": (256, 0.1), "l": (320, 0.1), "xl": (384, 0.1), "xxl": (448, 0.1)}
+EDM2_SIZES: Final = {
+    "xs": (128, 0.0),
+    "s": (192, 0.0),
+    "m": (256, 0.1),
+    "l": (320, 0.1),
+    "xl": (384, 0.1),
+    "xxl": (448, 0.1),
+}
 """Channels, and the probability of dropout."""
 EDM2_SETS: Final = {"img512": ("xs", "s", "m", "l", "xl", "xxl"), "img64": ("s", "m", "l", "xl")}
 NCSNPP = "embedding=fourier, encoder=residual, channel_mult_noise=2, resample_filter=[1, 3, 3, 1]"

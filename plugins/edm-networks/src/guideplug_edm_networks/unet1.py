@@ -21,7 +21,7 @@ EPSILON = 1e-6
 
 
 def glorot(*shape: int, scale: float = 1.0) -> nn.Parameter:
-    """Initial weights (out, in, *): uniform, of variance ``2 scale^2 / (fan-in + fan-out)`` (Glorot and Bengio 2010)."""
+    """Initial weights (out, in, *): uniform, of variance ``2 scale^2 / (fan-in + fan-out)`` (Glorot, Bengio 2010)."""
     size = math.prod(shape[2:])
     return nn.Parameter((torch.rand(shape) * 2 - 1) * (scale * math.sqrt(6 / (size * (shape[0] + shape[1])))))
 
@@ -35,7 +35,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, inputs) in, (B, outputs) out."""
+        """From x (B, inputs) in, (B, outputs) out."""
         return functional.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
 
@@ -71,13 +71,15 @@ class Conv(nn.Module):
         self.register_buffer("resample_filter", None if resample == "keep" else square)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, inputs, H, W) in, (B, outputs, H', W') out: resampled, then convolved."""
+        """From x (B, inputs, H, W) in, (B, outputs, H', W') out: resampled, then convolved."""
         if self.resample_filter is not None:
             x = self.resampled(x, (self.resample_filter.shape[-1] - 1) // 2)
-        return self.with_bias(x if self.weight is None else functional.conv2d(x, self.weight.to(x.dtype), padding=self.padding))
+        return self.with_bias(
+            x if self.weight is None else functional.conv2d(x, self.weight.to(x.dtype), padding=self.padding)
+        )
 
     def resampled(self, x: Tensor, padding: int) -> Tensor:
-        """x (B, C, H, W) filtered, at half or twice the side."""
+        """From x (B, C, H, W) filtered, at half or twice the side."""
         assert self.resample_filter is not None
         taps = self.resample_filter.to(x.dtype).expand(x.shape[1], 1, -1, -1)
         if self.resample == "down":
@@ -85,7 +87,7 @@ class Conv(nn.Module):
         return functional.conv_transpose2d(x, 4 * taps, groups=x.shape[1], stride=2, padding=padding)
 
     def with_bias(self, x: Tensor) -> Tensor:
-        """x with the bias of its channels."""
+        """Add the bias of its channels to x."""
         return x if self.bias is None else x + self.bias.to(x.dtype)[:, None, None]
 
 
@@ -93,7 +95,7 @@ class FusedDown(Conv):
     """A convolution followed by a halving, both with the padding of the kernel's and the filter's size at once."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, inputs, H, W) in, (B, outputs, H / 2, W / 2) out."""
+        """From x (B, inputs, H, W) in, (B, outputs, H / 2, W / 2) out."""
         assert self.resample_filter is not None
         assert self.weight is not None
         padding = self.padding + (self.resample_filter.shape[-1] - 1) // 2
@@ -107,7 +109,7 @@ class GroupNorm(nn.GroupNorm):
         super().__init__(max(1, min(32, channels // 4)), channels, eps=EPSILON)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, channels, H, W) in and out."""
+        """From x (B, channels, H, W) in and out."""
         return functional.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
@@ -146,7 +148,7 @@ class UNetBlock(nn.Module):
         self.proj = Conv(out_channels, out_channels, 1, scale=1e-5) if attention else None
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """x (B, in_channels, H, W) and the embedding (B, embedding) in, (B, out_channels, H', W') out."""
+        """From x (B, in_channels, H, W) and the embedding (B, embedding) in, (B, out_channels, H', W') out."""
         y = self.conv0(silu(self.norm0(x)))
         y = silu(self.norm1(y + self.affine(embedding)[:, :, None, None]))
         y = self.conv1(functional.dropout(y, self.dropout, self.training))
@@ -167,7 +169,7 @@ class Positional(nn.Module):
         self.channels = channels
 
     def forward(self, noise: Tensor) -> Tensor:
-        """noise (B,) in, (B, channels) out."""
+        """From noise (B,), (B, channels) out."""
         half = self.channels // 2
         steps = torch.arange(half, dtype=torch.float32, device=noise.device) / max(half - 1, 1)
         angles = noise[:, None] * 1e-4**steps
@@ -184,7 +186,7 @@ class Fourier(nn.Module):
         self.register_buffer("freqs", 16 * torch.randn(channels // 2))
 
     def forward(self, noise: Tensor) -> Tensor:
-        """noise (B,) in, (B, channels) out."""
+        """From noise (B,), (B, channels) out."""
         angles = noise[:, None] * (2 * math.pi * self.freqs)
         return torch.cat([angles.cos(), angles.sin()], dim=1)
 

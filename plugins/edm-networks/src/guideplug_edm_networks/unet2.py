@@ -43,7 +43,7 @@ class Block(nn.Module):
         res_balance: float,
         attn_balance: float,
         clip_act: float | None,
-        filter: Sequence[float],  # noqa: A002
+        filter: Sequence[float],
     ) -> None:
         super().__init__()
         self.outputs, self.decoder, self.resample, self.heads, self.filter = outputs, decoder, resample, heads, filter
@@ -57,7 +57,7 @@ class Block(nn.Module):
         self.attn_proj = MagnitudeConv(outputs, outputs, 1) if heads else None
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """x (B, inputs, H, W) and the embedding (B, embedding) in, (B, outputs, H', W') out."""
+        """From x (B, inputs, H, W) and the embedding (B, embedding) in, (B, outputs, H', W') out."""
         x = resampled(x, self.filter, self.resample)
         if not self.decoder:
             x = mean_square_one(x if self.conv_skip is None else self.conv_skip(x), (1,))
@@ -143,7 +143,9 @@ class UNet(nn.Module):
         self.emb_noise = MagnitudeConv(noise, embedding)
         self.emb_label = MagnitudeConv(label_dim, embedding) if label_dim else None
 
-        def block(inputs: int, outputs: int, *, decoder: bool, attention: bool = False, resample: str = "keep") -> Block:
+        def block(
+            inputs: int, outputs: int, *, decoder: bool, attention: bool = False, resample: str = "keep"
+        ) -> Block:
             return Block(
                 inputs,
                 outputs,

@@ -30,7 +30,9 @@ from guideplug.files.reading import open_file
 
 __all__ = ["Array", "Record", "read_pickle"]
 
-MOST_OPCODES: Final = 2_000_000
+OPCODES: Final = {opcode.code: opcode for opcode in pickletools.opcodes}
+MOST_OPCODES: Final = 500_000
+"""EDM2-XXL has about a tenth of them."""
 LONGEST_TEXT: Final = 4 * 1024**2
 LONGEST_INTEGER: Final = 64
 LONGEST_LINE: Final = 1024
@@ -62,7 +64,7 @@ class _NumpyType:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.code).newbyteorder(self.order)  # type: ignore[call-overload, no-any-return]
+        return np.dtype(self.order + self.code)
 
 
 @final
@@ -122,7 +124,7 @@ class _Machine:
             code = self.file.read(1)
             if not code:
                 raise ValueError(f"it is cut short: it ends at byte {self.size:,}, before the pickle does")
-            opcode = pickletools.code2op.get(code.decode("latin-1"))
+            opcode = OPCODES.get(code.decode("latin-1"))
             if opcode is None:
                 raise ValueError(f"it is no pickle: its byte {self.file.tell() - 1:,} is {code[0]:#04x}, no opcode")
             if opcode.name == "STOP":
@@ -172,8 +174,7 @@ class _Machine:
         target = self.stack[-1]
         if not isinstance(target, dict):
             raise TypeError("items for no dictionary")
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            target[_key(key)] = value
+        target.update(_pairs(items))
 
     def extend(self, items: list[Any]) -> None:
         target = self.stack[-1]
@@ -239,6 +240,10 @@ def _line(error: Exception) -> str:
 # What stands for the calls of a snapshot
 
 
+def _pairs(items: list[Any]) -> dict[Any, Any]:
+    return {_key(key): value for key, value in zip(items[::2], items[1::2], strict=True)}
+
+
 def _ordered(pairs: Any = ()) -> dict[Any, Any]:
     return {_key(key): value for key, value in pairs}
 
@@ -264,10 +269,11 @@ def _storage(content: _Bytes) -> Tensor:
                 raise TypeError(f"it holds a {type(storage).__name__}")
             dtype = storage.dtype if isinstance(storage, TypedStorage) else torch.uint8
             elements = torch.tensor([], dtype=dtype)
-            whole = storage.untyped() if isinstance(storage, TypedStorage) else storage
-            return elements.set_(whole, 0, (whole.nbytes() // elements.element_size(),))  # type: ignore[call-overload, no-any-return]
+            whole: Any = storage.untyped() if isinstance(storage, TypedStorage) else storage  # type: ignore[no-untyped-call]
+            return elements.set_(whole, 0, (whole.nbytes() // elements.element_size(),), (1,))
     except Exception as error:  # damaged files raise anything in torch's loader
-        raise ValueError(f"the tensor at byte {content.start:,} cannot be read ({_line(error)})") from None
+        why = "torch's loader refuses it" if isinstance(error, pickle.UnpicklingError) else _line(error)
+        raise ValueError(f"the tensor at byte {content.start:,} cannot be read ({why})") from None
 
 
 def _tensor(elements: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
@@ -374,7 +380,7 @@ ACTS: Final[Mapping[str, Callable[[_Machine, Any], None]]] = {
     "MARK": _mark,
     "TUPLE": lambda machine, _: machine.push(tuple(machine.above_mark())),
     "LIST": lambda machine, _: machine.push(list(machine.above_mark())),
-    "DICT": lambda machine, _: (items := machine.above_mark(), machine.push({}), machine.set_items(items)) and None,
+    "DICT": lambda machine, _: machine.push(_pairs(machine.above_mark())),
     "TUPLE1": _pop(1, lambda machine, *values: machine.push(values)),
     "TUPLE2": _pop(2, lambda machine, *values: machine.push(values)),
     "TUPLE3": _pop(3, lambda machine, *values: machine.push(values)),
