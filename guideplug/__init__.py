@@ -122,6 +122,7 @@ if TYPE_CHECKING:
     from guideplug.recipes import Load as Load
     from guideplug.recipes import PlannedBatch as PlannedBatch
     from guideplug.recipes import PlannedSampling as PlannedSampling
+    from guideplug.recipes import PostHoc as PostHoc
     from guideplug.recipes import PythonRef as PythonRef
     from guideplug.recipes import Resampled as Resampled
     from guideplug.recipes import Snapshot as Snapshot
@@ -201,7 +202,7 @@ _ROOMS = {
     "recipe": ["Builder", "Extra", "MainRecipe", "Planned", "Recipe", "Resumable"],
     "recipes": [
         "Augmented", "DataModule", "DataRecipe", "Degraded", "FineTune", "Load", "PlannedBatch", "PlannedSampling",
-        "PythonRef", "Resampled", "Snapshot", "Synthetic", "Train", "half_width", "weaker",
+        "PostHoc", "PythonRef", "Resampled", "Snapshot", "Synthetic", "Train", "half_width", "weaker",
     ],
     "registry.hookspecs": ["hook"],
     "registry.registry": ["Registry"],
