@@ -131,6 +131,7 @@ if TYPE_CHECKING:
     from guideplug.recipes import Load as Load
     from guideplug.recipes import PlannedBatch as PlannedBatch
     from guideplug.recipes import PlannedSampling as PlannedSampling
+    from guideplug.recipes import PostHoc as PostHoc
     from guideplug.recipes import PythonRef as PythonRef
     from guideplug.recipes import Resampled as Resampled
     from guideplug.recipes import Snapshot as Snapshot
@@ -141,7 +142,9 @@ if TYPE_CHECKING:
     from guideplug.registry.hookspecs import hook as hook
     from guideplug.registry.registry import Registry as Registry
     from guideplug.reward import Reward as Reward
+    from guideplug.rng import ReplayedStreams as ReplayedStreams
     from guideplug.rng import SampleStreams as SampleStreams
+    from guideplug.rng import Streams as Streams
     from guideplug.rng import TrainingStreams as TrainingStreams
     from guideplug.run.call import run as run
     from guideplug.run.result import RunResult as RunResult
@@ -212,12 +215,12 @@ _ROOMS = {
     "recipe": ["Builder", "Extra", "MainRecipe", "Planned", "Recipe", "Resumable"],
     "recipes": [
         "Augmented", "DataModule", "DataRecipe", "Degraded", "FineTune", "Load", "PlannedBatch", "PlannedSampling",
-        "PythonRef", "Resampled", "Snapshot", "Synthetic", "Train", "half_width", "weaker",
+        "PostHoc", "PythonRef", "Resampled", "Snapshot", "Synthetic", "Train", "half_width", "weaker",
     ],
     "registry.hookspecs": ["hook"],
     "registry.registry": ["Registry"],
     "reward": ["Reward"],
-    "rng": ["SampleStreams", "TrainingStreams"],
+    "rng": ["ReplayedStreams", "SampleStreams", "Streams", "TrainingStreams"],
     "run.call": ["run"],
     "run.result": ["RunResult"],
     "sample": ["Sampler", "State"],

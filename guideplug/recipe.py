@@ -208,6 +208,14 @@ class Recipe(Strategy):
         warnings.warn("plugin API 1: among is now called with_roles", DeprecationWarning, stacklevel=2)
         return self.with_roles(roles)
 
+    def with_architecture(self, of_file: "Callable[[str], Any]") -> "Recipe":
+        """This recipe in a run, for recipes of files that may leave their architecture to the files.
+
+        Args:
+            of_file: the `guideplug.Network` that a file of weights names, by its path.
+        """
+        return self
+
     @property
     def open_roles(self) -> OpenRoles | None:
         """The roles of its guider without a network; None, the default, if there are none."""

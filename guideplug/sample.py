@@ -28,7 +28,7 @@ from guideplug.denoise import (
     unwritten,
 )
 from guideplug.errors import DivergenceError
-from guideplug.rng import SampleStreams
+from guideplug.rng import Streams
 
 __all__ = ["Evaluation", "Sampler", "State", "closed_form", "end_of", "levels_of", "planned_evaluations"]
 
@@ -54,7 +54,7 @@ class Sampler(Strategy):
 
     @abc.abstractmethod
     def steps(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
+        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
     ) -> Iterator[State]:
         """The trajectory from x (B, *) at the first level: a state after each step.
 
@@ -66,7 +66,7 @@ class Sampler(Strategy):
         """
 
     def sample(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
+        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
     ) -> Tensor:
         """The end of the trajectory, (B, *), without a graph; arguments as for `steps`.
 
@@ -82,7 +82,7 @@ def end_of(
     denoiser: Denoiser,
     x: Tensor,
     condition: Condition,
-    streams: SampleStreams | None,
+    streams: Streams | None,
     each: Callable[[int, int], None],
 ) -> Tensor:
     """The result of `Sampler.sample`, (B, *), with progress: ``each`` is called with the finished and total steps.
@@ -183,7 +183,7 @@ def _walked(
     denoiser: Denoiser,
     x: Tensor,
     condition: Condition,
-    streams: SampleStreams | None,
+    streams: Streams | None,
     each: Callable[[State], None],
 ) -> Tensor:
     """The end of a trajectory, checked to be finite."""
@@ -198,7 +198,7 @@ def _walked(
 
 
 def _first_failure(
-    sampler: Sampler, denoiser: Denoiser, x: Tensor, condition: Condition, streams: SampleStreams | None
+    sampler: Sampler, denoiser: Denoiser, x: Tensor, condition: Condition, streams: Streams | None
 ) -> str:
     """The first place of a value that is not finite: the trajectory is repeated, so that normal runs cost nothing."""
     denoiser, sigma = denoiser.trajectory(), sampler.sigmas(denoiser)[0]
@@ -247,7 +247,7 @@ def planned_evaluations(
     denoiser: Denoiser,
     x: Tensor,
     condition: Condition = None,
-    streams: SampleStreams | None = None,
+    streams: Streams | None = None,
 ) -> list[Evaluation]:
     """Every evaluation of a trajectory with its calls, in order; no network is called.
 

@@ -15,7 +15,7 @@ from guideplug.denoise import Condition, Denoiser, Domain, Leaf, NoiseDomain, Sp
 from guideplug.denoise.api1 import note, own, put
 from guideplug.files.checkpoints.pickled_network import PickledNetwork
 from guideplug.recipe import Recipe
-from guideplug.rng import SampleStreams, TrainingStreams
+from guideplug.rng import Streams, TrainingStreams
 from guideplug.sample import Sampler
 
 __all__ = [
@@ -238,7 +238,7 @@ class Task(Strategy):
         """One training example per noise level in ``sigma`` (B,), on its device."""
 
     @abc.abstractmethod
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         """The initial states of the samples numbered by ``streams``, at noise level ``sigma``."""
 
     @property

@@ -41,7 +41,19 @@ from guideplug.store import Store
 
 __all__ = ["observers_given", "run_command", "sample_command"]
 
-DIRECT = ("task", "denoiser", "guider", "selector", "sampler", "batch", "duration", "seed", "samples", "device")
+DIRECT = (
+    "task",
+    "denoiser",
+    "guider",
+    "selector",
+    "sampler",
+    "batch",
+    "duration",
+    "seed",
+    "samples",
+    "streams",
+    "device",
+)
 
 
 def run_command(config: str | None, options: Mapping[str, Any]) -> None:

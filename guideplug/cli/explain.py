@@ -14,7 +14,7 @@ from guideplug.config import Reader, short
 from guideplug.denoise import Count, Leaf, NetworkNode, formula
 from guideplug.errors import ConfigError
 from guideplug.recipe import architecture
-from guideplug.rng import SampleStreams
+from guideplug.rng import STREAMS
 from guideplug.run.prepare import Resolved, prepare
 from guideplug.run.resolve import Request, RunConfig
 from guideplug.sample import Evaluation, Sampler, planned_evaluations
@@ -44,7 +44,7 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
     main, point = networks["main"], trial.point
     names: dict[NetworkNode, str] = {leaf: leaf.role for leaf in [*networks.values(), *point.leaves()]}
 
-    streams = SampleStreams(config.sample_seed, range(1))
+    streams = STREAMS[config.streams](config.sample_seed, range(1))
     start = config.task.start(streams, config.sampler.sigmas(point)[0])
     evaluations, unguided = (
         planned_evaluations(config.sampler, denoiser, start.x, start.condition, streams) for denoiser in (point, main)

@@ -114,6 +114,11 @@ sampling = _grouped(
         metavar="N",
         help="Samples of each arm.",
     ),
+    click.option(
+        "--streams",
+        metavar="NAME",
+        help="The samples' random streams: counter, the default, or edm2 for those of EDM2's sampler.",
+    ),
     OUT,
     _around,
 )

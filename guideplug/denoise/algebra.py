@@ -41,7 +41,7 @@ from guideplug.denoise.value import Value, check_is_denoiser
 from guideplug.denoise.weight import Polynomial, Scalar, Weight, WeightSchedule, polynomial
 from guideplug.denoise.weight_input import Level, Step
 from guideplug.errors import ConditionError, DenoiserError
-from guideplug.rng import SampleStreams
+from guideplug.rng import Streams
 
 __all__ = ["Affine", "Atom", "Combine", "Denoiser", "Direction", "Leaf", "Perturbation"]
 
@@ -316,7 +316,7 @@ class Leaf(Atom):
         """Whether it denoises samples of this shape; by default only the shape of its space."""
         return shape == self.space.shape
 
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         """The initial states of the samples numbered by ``streams``, at noise level ``sigma``, as in `NoiseDomain`."""
         return NoiseDomain(self.space, self.num_labels).start(streams, sigma)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from guideplug.denoise.condition import Condition
 from guideplug.denoise.space import Space
-from guideplug.rng import SampleStreams
+from guideplug.rng import Streams
 
 __all__ = ["DEFAULT_SAMPLER", "Domain", "NoiseDomain", "Start"]
 
@@ -40,7 +40,7 @@ class Domain(Protocol):
         A `start` shows the form of other conditions.
         """
 
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         """The initial states of the samples numbered by ``streams``, at noise level ``sigma``."""
 
     def sampler(self) -> str:
@@ -59,10 +59,10 @@ class NoiseDomain:
     space: Space
     num_labels: int | None = None
 
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         """Noise of standard deviation ``sigma``, (B, *shape), and labels (B,)."""
-        labels = None if not self.num_labels else streams.integers(self.num_labels, "start label")
-        return Start(sigma * streams.normal(self.space.shape, "start noise"), labels)
+        noise = streams.normal(self.space.shape, "start noise")  # first: streams may give draws in this order alone
+        return Start(sigma * noise, streams.integers(self.num_labels, "start label") if self.num_labels else None)
 
     def sampler(self) -> str:
         return DEFAULT_SAMPLER

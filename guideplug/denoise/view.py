@@ -28,7 +28,7 @@ from guideplug.denoise.domain import Start
 from guideplug.denoise.value import Value, check_is_denoiser
 from guideplug.denoise.weight_input import Level, Step
 from guideplug.errors import DenoiserError, nearest
-from guideplug.rng import SampleStreams
+from guideplug.rng import Streams
 
 __all__ = ["LeafWrapper", "Perturbed", "View", "perturbed"]
 
@@ -103,7 +103,7 @@ class LeafWrapper(Leaf):
     def has_null(self) -> bool:
         return self.of.has_null
 
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         return self.of.start(streams, sigma)
 
     def sampler(self) -> str:

@@ -6,6 +6,7 @@ from guideplug.recipes.degraded import Degraded
 from guideplug.recipes.fine_tune import FineTune
 from guideplug.recipes.load import Load
 from guideplug.recipes.planned import PlannedBatch, PlannedSampling
+from guideplug.recipes.post_hoc import PostHoc
 from guideplug.recipes.python_ref import PythonRef
 from guideplug.recipes.reference_losses import ReferenceLosses
 from guideplug.recipes.resampled import Resampled
@@ -23,6 +24,7 @@ __all__ = [
     "Load",
     "PlannedBatch",
     "PlannedSampling",
+    "PostHoc",
     "PythonRef",
     "ReferenceLosses",
     "Resampled",

@@ -1,4 +1,4 @@
-"""Random streams: the same draws whatever the batch, the device or the number of processes.
+"""Counter-based streams: the same draws whatever the batch, the device or the number of processes.
 
 Sampling has one stream per sample. Every draw it needs is a block of the counter-based generator Philox4x32-10 (Salmon,
 Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"), keyed by (seed, purpose) and counted by
@@ -12,11 +12,11 @@ step draws what the undisturbed run drew.
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -63,6 +63,10 @@ class SampleStreams:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same streams, whose draws are put on another device."""
+        return evolve(self, device=device)
 
     def _words(self, purpose: str, step: int, count: int) -> Words:
         """(len(self), at least ``count``) words of 32 random bits."""

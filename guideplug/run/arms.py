@@ -10,7 +10,7 @@ from guideplug.config import named
 from guideplug.denoise import Condition, Denoiser, Domain, Tally, concatenate, on_device, tally
 from guideplug.errors import ConditionError, DenoiserError, DivergenceError
 from guideplug.guide import Guider
-from guideplug.rng import SampleStreams
+from guideplug.rng import MakeStreams, SampleStreams
 from guideplug.run.task_answers import started
 from guideplug.sample import Sampler, end_of, levels_of
 from guideplug.task import Arm
@@ -27,6 +27,7 @@ def draw_arms(
     seed: int,
     batch: int,
     device: torch.device,
+    streams: MakeStreams = SampleStreams,
     each: Callable[[str, int, int], None] = lambda arm, done, total: None,
     guider: Guider | None = None,
 ) -> tuple[dict[str, Arm], dict[str, Tally]]:
@@ -36,6 +37,7 @@ def draw_arms(
         arms: denoisers by name.
         task: gives the starts of samples.
         count, seed, batch: number of samples, seed of their streams, samples per batch.
+        streams: the kind of their streams.
         each: called after each step with the arm, the steps done and the steps in all; after each batch where the
             sampler has a ``sample`` of its own.
         guider: that of the arm "guided", for messages.
@@ -50,10 +52,10 @@ def draw_arms(
         conditions: list[Condition] = []
         with _naming(guider if name == "guided" else None), tally() as counts:
             for number, begin in enumerate(range(0, count, batch)):
-                streams = SampleStreams(seed, range(begin, min(begin + batch, count)), device)
-                start = started(task, streams, sigma)
+                drawn_from = streams(seed, range(begin, min(begin + batch, count)), device)
+                start = started(task, drawn_from, sigma)
                 end = end_of(
-                    sampler, denoiser, start.x, start.condition, streams, _of_batch(each, name, number, batches)
+                    sampler, denoiser, start.x, start.condition, drawn_from, _of_batch(each, name, number, batches)
                 )
                 samples.append(denoiser.decode(end).cpu())
                 starts.append(start.x.cpu())

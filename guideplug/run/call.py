@@ -52,6 +52,7 @@ def run(
     duration: str | None = None,
     seed: int | None = None,
     samples: int | None = None,
+    streams: str | None = None,
     models: Mapping[str, str | Path | Recipe] | None = None,
     sets: Mapping[str, Any] | None = None,
     device: str | None = None,
@@ -81,6 +82,7 @@ def run(
         duration: how long to train: ``"512it"``, ``"3.3Mex"``, ``"90s"``.
         seed: decides initial weights and every draw of the training.
         samples: of each arm.
+        streams: the samples' random streams: ``"counter"``, the default, or ``"edm2"`` for those of EDM2's sampler.
         models: networks for roles: a file, a recipe's expression, or a recipe.
         sets: single options by their keys: ``{"train.lr": 1e-3, "threads": 1}``; texts are read as expressions.
         device: ``"cpu"``, ``"cuda"``; by default CUDA where there is one.
@@ -102,7 +104,8 @@ def run(
         raise UsageError("resume names the folder and its configuration: give no out and no config")
     arguments = {
         "guider": guider, "task": task, "denoiser": denoiser, "selector": selector, "sampler": sampler,
-        "batch": batch, "duration": duration, "seed": seed, "samples": samples, "device": device,
+        "batch": batch, "duration": duration, "seed": seed, "samples": samples, "streams": streams,
+        "device": device,
     }  # fmt: skip
     values = {key: _text(value) for key, value in arguments.items() if value is not None}
     if observers is not None:

@@ -26,6 +26,7 @@ from guideplug.guide import nested_guiders
 from guideplug.observe import Listener, Observers, RunInfo
 from guideplug.recipe import MainRecipe, architecture
 from guideplug.registry.registry import Registry
+from guideplug.rng import STREAMS
 from guideplug.run.arms import draw_arms
 from guideplug.run.builder import Built, StoreBuilder
 from guideplug.run.carried import carried, files_of
@@ -206,6 +207,7 @@ class Experiment:
             seed=config.sample_seed,
             batch=config.sample_batch,
             device=device,
+            streams=STREAMS[config.streams],
             each=each,
             guider=config.guider,
         )

@@ -10,6 +10,7 @@ import torch
 from guideplug.denoise import Denoiser
 from guideplug.errors import ConfigError
 from guideplug.registry.registry import Registry
+from guideplug.rng import STREAMS
 from guideplug.run.arms import draw_arms
 from guideplug.run.failure import Failure, Failures, collected
 from guideplug.run.resolve import RunConfig
@@ -108,6 +109,7 @@ class Bench:
             seed=config.sample_seed,
             batch=config.sample_batch,
             device=torch.device(config.device),
+            streams=STREAMS[config.streams],
             each=lambda arm, done, total: stop(),
         )
         context = attrs.evolve(truth.context, cache=dict(truth.context.cache))

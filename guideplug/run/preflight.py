@@ -1,5 +1,6 @@
 """Preflight: the plan of a run, tried on untrained networks."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,9 +26,10 @@ from guideplug.recipes import PlannedBatch, PlannedSampling
 from guideplug.recipes.network import named_denoiser
 from guideplug.recipes.python_ref import ImportedNetwork, raised
 from guideplug.registry.registry import Registry
+from guideplug.rng import STREAMS
 from guideplug.run.measure import metrics_of
 from guideplug.run.resolve import RunConfig
-from guideplug.run.tried import first_levels, objecting, start_of, try_batch, try_network, try_sampling
+from guideplug.run.tried import StreamsOf, first_levels, objecting, try_batch, try_network, try_sampling
 from guideplug.store import Store, identity
 
 __all__ = ["Preflight", "denoiser_of", "guided", "planned_networks", "preflight"]
@@ -81,13 +83,18 @@ def _preflight(config: RunConfig) -> Preflight:
     tried: list[Recipe] = []
     for role, recipe in config.recipes.items():
         _try_planned(role, recipe, untrained, tried)
-    try_sampling(point, config.guider, config.sampler, config.task, config.sample_seed)
+    try_sampling(point, config.guider, config.sampler, config.task, _streams_of(config))
     return Preflight(point, built)
+
+
+def _streams_of(config: RunConfig) -> StreamsOf:
+    """The streams of a run's samples."""
+    return functools.partial(STREAMS[config.streams], config.sample_seed)
 
 
 def _try_alone(config: RunConfig, built: Mapping[str, Any], sigma: float, toward: float) -> None:
     """Evaluate each network alone, so that a failing one is named."""
-    start = start_of(config.task, sigma, config.sample_seed)
+    start = start_of(config.task, sigma, _streams_of(config))
     with torch.no_grad():
         for role, network in built.items():
             if isinstance(network, Weight):

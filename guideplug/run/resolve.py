@@ -23,6 +23,7 @@ from guideplug.guide import Guider, needs_of
 from guideplug.observe import Observer
 from guideplug.recipe import MainRecipe, Recipe
 from guideplug.registry.registry import Registry
+from guideplug.rng import DEFAULT_STREAMS, STREAMS
 from guideplug.run.carried import settled
 from guideplug.run.roles import Roles
 from guideplug.run.task_answers import check_task
@@ -46,7 +47,19 @@ __all__ = [
 
 STRATEGIES = ("task", "denoiser", "guider", "selector", "sampler")
 NUMBERS = ("seed", "samples", "sample_seed", "sample_batch", "threads")
-KEYS = (*STRATEGIES, *NUMBERS, "device", "duration", "batch", "train", "models", "report", "observers", "plugins")
+KEYS = (
+    *STRATEGIES,
+    *NUMBERS,
+    "streams",
+    "device",
+    "duration",
+    "batch",
+    "train",
+    "models",
+    "report",
+    "observers",
+    "plugins",
+)
 TABLES = ("train", "models", "report")
 
 
@@ -102,6 +115,10 @@ class RunConfig:
     models: Mapping[str, Recipe]
     samples: int = option(help="samples of each arm", validator=at_least(1))
     sample_seed: int = option(0, help="seed of the samples' random streams")
+    streams: str = option(
+        DEFAULT_STREAMS,
+        help="the samples' random streams: counter, or edm2 for those of EDM2's sampler",
+    )
     sample_batch: int = option(4096, help="samples per batch", validator=at_least(1))
     device: str = option("cpu", help="cpu, cuda, cuda:1 ...")
     threads: int = option(1, help="processor threads; the same bits need the same number", validator=at_least(1))
@@ -138,7 +155,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             raw[head] = value
         elif not rest and head in ("duration", "batch"):
             train[head] = value
-        elif not rest and head in (*STRATEGIES, "device"):
+        elif not rest and head in (*STRATEGIES, "streams", "device"):
             raw[head] = text
         elif head == "train" and rest:
             train[rest] = value
@@ -239,6 +256,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
             selector=selector,
             sampler=sampler,
             models={**(main.models if isinstance(main, MainRecipe) else {}), **needed},
+            streams=_streams(str(raw.get("streams", DEFAULT_STREAMS))),
             device=device,
             **numbers,
             plugins=reader.read(raw.get("plugins", ()), tuple[str, ...], "plugins"),
@@ -400,6 +418,12 @@ def _device(name: str) -> str:
     return name
 
 
+def _streams(name: str) -> str:
+    if name not in STREAMS:
+        raise ConfigError(f"streams is {name!r}{nearest(name, STREAMS)}: give {' or '.join(STREAMS)}")
+    return name
+
+
 def to_toml(config: RunConfig) -> str:
     """The configuration as TOML that resolves to itself."""
     return tomli_w.dumps({**observers_table(config), **to_table(config)})
@@ -423,6 +447,8 @@ def to_table(config: RunConfig) -> dict[str, Any]:
     if isinstance(main, MainRecipe) and plain:
         table["seed"] = main.seed
     table |= {key: getattr(config, key) for key in NUMBERS if key != "seed"}
+    if config.streams != DEFAULT_STREAMS:
+        table["streams"] = config.streams
     table["device"] = config.device
     if config.plugins:
         table["plugins"] = list(config.plugins)

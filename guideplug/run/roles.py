@@ -1,7 +1,7 @@
 """The roles of a run and the recipe of each: the user's, a recipe's expression, a file, or what a strategy needs."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -120,10 +120,15 @@ class Roles:
             raise ExpressionError(f"{path}: {error}") from None
         except UnknownName as error:
             raise UnknownName(f"{path} is {model!r}, neither a file nor a recipe: {error}") from None
+        recipe = rewrite(recipe, lambda one: one.with_architecture(self._architecture(like.denoiser)), Recipe)
         recipe = rewrite(recipe, self._filled, Recipe)
         return recipe.with_roles(
             {name: known_recipe for name, known_recipe in self.known.items() if name not in ("main", role)}
         )
+
+    def _architecture(self, default: Network) -> Callable[[str], Network]:
+        """The architecture of a file of weights, by its path; the default for a file that names none."""
+        return lambda path: _architecture_beside(path, self._reader, default)
 
     def _like(self, default: Recipe | str | None) -> MainRecipe:
         return default if isinstance(default, MainRecipe) else self._main

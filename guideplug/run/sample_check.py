@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from guideplug.denoise import Denoiser, Leaf, Slot
-from guideplug.rng import SampleStreams
+from guideplug.rng import STREAMS
 from guideplug.run.resolve import RunConfig
 from guideplug.sample import planned_evaluations
 from guideplug.task import Arm
@@ -116,7 +116,7 @@ def _why(config: RunConfig, base: Denoiser, point: Denoiser, arm: Arm) -> str:
 
 def _off_everywhere(config: RunConfig, base: Denoiser, point: Denoiser) -> bool:
     """Whether the guided denoiser makes the unguided one's calls at every level."""
-    streams = SampleStreams(config.sample_seed, range(1), torch.device(config.device))
+    streams = STREAMS[config.streams](config.sample_seed, range(1), torch.device(config.device))
     start = config.task.start(streams, config.sampler.sigmas(base)[0])
     plans = [
         [

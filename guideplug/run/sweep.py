@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from guideplug.config import rewrite, short, walk
 from guideplug.errors import DivergenceError, GuideplugError
 from guideplug.guide import Guider
+from guideplug.rng import STREAMS
 from guideplug.run.arms import draw_arms
 from guideplug.run.preflight import guided
 from guideplug.run.resolve import RunConfig
@@ -128,6 +129,7 @@ def swept(
                     seed=config.sample_seed,
                     batch=min(count, config.sample_batch),
                     device=torch.device(config.device),
+                    streams=STREAMS[config.streams],
                     each=lambda arm, done, total: stop(),
                 )
             except DivergenceError:

@@ -9,7 +9,7 @@ from torch import Tensor
 from guideplug.config import Strategy, breach, described
 from guideplug.denoise import Condition, Domain, Space, Start, is_condition, labels_of, parts_of
 from guideplug.errors import DenoiserError
-from guideplug.rng import SampleStreams, TrainingStreams, undrawn
+from guideplug.rng import Streams, TrainingStreams, undrawn
 from guideplug.sample import Sampler
 from guideplug.task import Arm, Examples, Metric, Task
 from guideplug.train.examples import check_examples
@@ -41,7 +41,7 @@ def check_task(task: Task) -> None:
             raise breach(task, f"names the primary metric {name!r}, which is none of {', '.join(names) or 'none'}")
 
 
-def started(domain: Domain, streams: SampleStreams, sigma: float) -> Start:
+def started(domain: Domain, streams: Streams, sigma: float) -> Start:
     """The initial states of samples, checked by what is known of them on the host.
 
     Raises:

@@ -9,9 +9,10 @@ On so few rows, values are read too: inputs stay as they are, a sample alone is 
 give the same answer, and nothing is drawn from global generators. A run tries its trained networks in the same way.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,15 +24,18 @@ from guideplug.errors import ConfigError, DenoiserError, GuideplugError, RecipeE
 from guideplug.guide import Guider
 from guideplug.recipes import PlannedBatch
 from guideplug.recipes.python_ref import raised
-from guideplug.rng import SampleStreams, undrawn
+from guideplug.rng import SampleStreams, Streams, undrawn
 from guideplug.run.task_answers import check_start, drawn_examples, started
 from guideplug.sample import Evaluation, Sampler, closed_form, end_of, levels_of, planned_evaluations
 from guideplug.task import Task
 from guideplug.train.examples import NoisyExamples, with_dropped_conditions
 from guideplug.train.loss import Loss
 
-__all__ = ["first_levels", "objecting", "start_of", "try_arms", "try_batch", "try_network", "try_sampling"]
+__all__ = ["StreamsOf", "first_levels", "objecting", "start_of", "try_arms", "try_batch", "try_network", "try_sampling"]
 
+StreamsOf: TypeAlias = Callable[[Sequence[int]], Streams]
+"""New streams of samples by their numbers."""
+DEFAULT: StreamsOf = partial(SampleStreams, 0)
 COUNT = 2
 """Number of samples per trial evaluation."""
 ALIKE = 1e-2
@@ -52,16 +56,16 @@ def first_levels(sampler: Sampler, point: Denoiser, task: Task) -> tuple[float, 
     return sigma, toward
 
 
-def start_of(task: Task, sigma: float, seed: int = 0) -> Start:
-    """Two samples of a task at a level, checked by their values too.
+def start_of(task: Task, sigma: float, streams: StreamsOf = DEFAULT) -> Start:
+    """Two samples of a task at a level, checked by their values too; ``streams`` are those of samples by number.
 
     Raises:
         ContractError: they are not as the task says, or depend on the batch.
     """
     with undrawn(partial(breach, task)):
-        start = started(task, SampleStreams(seed, range(COUNT)), sigma)
+        start = started(task, streams(range(COUNT)), sigma)
     check_start(task, start)
-    alone = started(task, SampleStreams(seed, [1]), sigma)
+    alone = started(task, streams([1]), sigma)
     if not torch.equal(alone.x, start.x[1:]) or not equal_conditions(
         alone.condition, select_rows(start.condition, slice(1, 2))
     ):
@@ -148,8 +152,18 @@ def _try_point(
     return _check_stateless(answer, start, point.breach if guider is None else partial(breach, guider))
 
 
-def try_sampling(point: Denoiser, guider: Guider | None, sampler: Sampler, task: Task, seed: int = 0) -> None:
+def try_sampling(
+    point: Denoiser,
+    guider: Guider | None,
+    sampler: Sampler,
+    task: Task,
+    streams: StreamsOf = DEFAULT,
+) -> None:
     """Try a denoiser and a sampler.
+
+    Args:
+        point, guider, sampler, task: what is tried; ``point`` is guided already.
+        streams: those of samples by number.
 
     Raises:
         GuideplugError: what is wrong with which of them.
@@ -159,38 +173,37 @@ def try_sampling(point: Denoiser, guider: Guider | None, sampler: Sampler, task:
     with torch.no_grad():
         known = first_levels(sampler, point, task)
         with objecting(subject, f"choose another {part}"):
-            _try_at(point, guider, subject, task, seed, *known, known)
-        start = start_of(task, known[0], seed)
+            _try_at(point, guider, subject, task, streams, *known, known)
         with objecting(f"{_subject(sampler)} for task {task.name!r}", "choose another sampler"):
-            evaluations = _planned(sampler, point, start, seed)
+            evaluations = _planned(sampler, point, task, known[0], streams)
         for evaluation in _first_of_each_kind(evaluations):
             if (evaluation.sigma, evaluation.toward) != known:
                 with objecting(subject, f"choose another {part}"):
-                    _try_at(point, guider, subject, task, seed, evaluation.sigma, evaluation.toward, evaluation.step)
+                    _try_at(point, guider, subject, task, streams, evaluation.sigma, evaluation.toward, evaluation.step)
 
 
 def _subject(strategy: Guider | Sampler) -> str:
     return f"{strategy.kind} {short(strategy)} of {origin_of(type(strategy).__module__)}"
 
 
-def _planned(sampler: Sampler, point: Denoiser, start: Start, seed: int) -> list[Evaluation]:
+def _planned(sampler: Sampler, point: Denoiser, task: Task, sigma: float, streams: StreamsOf) -> list[Evaluation]:
     """The planned evaluations; the sampler is tried on a closed form beside it.
 
     Raises:
         ContractError: it writes into its start, draws from a global generator, or mixes samples.
     """
-    x, refusal = start.x.clone(), partial(breach, sampler)
+    refusal, samples = partial(breach, sampler), streams(range(COUNT))
+    start = started(task, samples, sigma)
+    x = start.x.clone()
     with undrawn(refusal):
-        evaluations = planned_evaluations(sampler, point, x, start.condition, SampleStreams(seed, range(COUNT)))
+        evaluations = planned_evaluations(sampler, point, x, start.condition, samples)
     if not torch.equal(x, start.x):
         raise refusal("changed the start in place: compute out of place, x = x + ... and not x += ...")
-    ends = [
-        end_of(
-            sampler, closed_form(point), start.x[rows].clone(), select_rows(start.condition, rows),
-            SampleStreams(seed, range(COUNT)[rows]), lambda step, steps: None,
-        )
-        for rows in (slice(0, COUNT), slice(1, COUNT))
-    ]  # fmt: skip
+    ends = []
+    for numbers in (range(COUNT), range(1, COUNT)):
+        samples = streams(numbers)
+        start = started(task, samples, sigma)
+        ends.append(end_of(sampler, closed_form(point), start.x, start.condition, samples, lambda step, steps: None))
     if not _alike(ends[1], ends[0][1:]):
         raise refusal("gave a sample in a batch another end than alone: treat rows alone, draw from the streams")
     return evaluations
@@ -201,12 +214,12 @@ def _try_at(
     guider: Guider | None,
     subject: str,
     task: Task,
-    seed: int,
+    streams: StreamsOf,
     sigma: float,
     toward: float | None,
     step: tuple[float, float] | None,
 ) -> None:
-    start = start_of(task, sigma, seed)
+    start = start_of(task, sigma, streams)
     try:
         value = _try_point(point, guider, start, sigma, toward, step)
     except DenoiserError as error:

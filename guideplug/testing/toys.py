@@ -29,7 +29,7 @@ from guideplug.noise import sigma_grid
 from guideplug.objective import Objective
 from guideplug.recipe import Recipe
 from guideplug.recipes import Train
-from guideplug.rng import SampleStreams, TrainingStreams
+from guideplug.rng import SampleStreams, Streams, TrainingStreams
 from guideplug.sample import Sampler, State
 from guideplug.select import CandidateRequest, Losses, Selection, Selector, SelectorState
 from guideplug.task import Arm, Examples, Metric, Network, PerSample, Task, noised
@@ -111,7 +111,7 @@ class Straight(Sampler):
         return sigma_grid(self.num_steps, denoiser.space.sigma_min, denoiser.space.sigma_max)
 
     def steps(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
+        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
     ) -> Iterator[State]:
         denoiser, sigmas = denoiser.trajectory(), self.sigmas(denoiser)
         for i, (sigma, after) in enumerate(pairwise(sigmas)):
@@ -215,7 +215,7 @@ class Normal(Task):
         clean = 0.3 + 0.5 * torch.randn(len(sigma), *self.shape, generator=generator, device=sigma.device)
         return noised(clean, sigma, streams)
 
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         return Start(sigma * streams.normal(self.shape, "start"))
 
     def recipe(self, role: str, main: Recipe | None) -> Recipe | None:

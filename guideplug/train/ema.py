@@ -28,7 +28,7 @@ the profiles are off by up to 0.3 %.
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 import torch
@@ -66,7 +66,9 @@ def inner_product(
     return np.asarray((g + 1.0) * (h + 1.0) / (g + h + 1.0) * share / late)
 
 
-def post_hoc_weights(stored: Sequence[tuple[int, float]], step: int, length: float) -> tuple[float, ...]:
+def post_hoc_weights(
+    stored: Sequence[tuple[int, float]], step: int, length: float, normalise: Literal["within", "after"] = "within"
+) -> tuple[float, ...]:
     """The coefficients of stored averages, each a (step, length), whose combination is nearest to a target average.
 
     They sum to 1. A stored target has coefficient 1. For nearly equal stored profiles, the solution with the smallest
@@ -76,11 +78,13 @@ def post_hoc_weights(stored: Sequence[tuple[int, float]], step: int, length: flo
         stored: the steps and lengths of the stored averages, each once.
         step: the target step.
         length: the target EMA length, in (0, 0.288].
+        normalise: ``"within"`` for the least squares among combinations whose sum is 1; ``"after"`` for those without
+            a constraint, divided by their sum, as EDM2's released code does.
 
     Raises:
         ValueError: nothing is stored, an average is listed twice, a step is below 1, or a length is out of range.
     """
-    return _solved(tuple(stored), step, length)
+    return _solved(tuple(stored), step, length, normalise)
 
 
 def profile_error(
@@ -104,7 +108,9 @@ def _products(
 
 
 @functools.lru_cache(maxsize=64)
-def _solved(stored: tuple[tuple[int, float], ...], step: int, length: float) -> tuple[float, ...]:
+def _solved(
+    stored: tuple[tuple[int, float], ...], step: int, length: float, normalise: Literal["within", "after"]
+) -> tuple[float, ...]:
     if not stored:
         raise ValueError("no averages are stored: there is nothing to combine")
     if len(set(stored)) < len(stored):
@@ -118,6 +124,9 @@ def _solved(stored: tuple[tuple[int, float], ...], step: int, length: float) -> 
     nearest = int(np.argmax(overlap / norms))
     if len(stored) == 1:
         return (1.0,)
+    if normalise == "after":
+        free = np.linalg.lstsq(gram / np.outer(norms, norms), overlap / norms, rcond=SMALLEST)[0] / norms
+        return tuple((free / free.sum()).tolist())
     # c = e_nearest + sum over the others of x_i (e_i - e_nearest), which sums to 1 whatever x is
     others = np.delete(np.arange(len(stored)), nearest)
     matrix = (
@@ -132,21 +141,30 @@ def _solved(stored: tuple[tuple[int, float], ...], step: int, length: float) -> 
     return tuple(coefficients.tolist())
 
 
-def combined(parts: Iterable[tuple[Mapping[str, Tensor], float]], averaged: Iterable[str]) -> dict[str, Tensor]:
+def combined(
+    parts: Iterable[tuple[Mapping[str, Tensor], float]], averaged: Iterable[str], dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
     """The combination of stored states, summed in float64; other tensors are those of the last state.
+
+    One state is in memory at a time, beside the sums.
 
     Args:
         parts: each state with its coefficient.
         averaged: the names of the combined tensors.
+        dtype: of the combined tensors; None for that of the last state.
     """
-    names, last = tuple(averaged), {}
     sums: dict[str, Tensor] = {}
+    others: dict[str, Tensor] = {}
+    dtypes: dict[str, torch.dtype] = {}
+    names = dict.fromkeys(averaged)
     for state, coefficient in parts:
-        last = dict(state)
         for name in names:
             term = coefficient * state[name].double()
-            sums[name] = sums[name] + term if name in sums else term
-    return last | {name: total.to(last[name].dtype) for name, total in sums.items()}
+            sums[name] = sums[name].add_(term) if name in sums else term
+            dtypes[name] = state[name].dtype
+        others = {name: tensor for name, tensor in state.items() if name not in names}
+        del state  # before the next one is read
+    return others | {name: total.to(dtype or dtypes[name]) for name, total in sums.items()}
 
 
 @final

@@ -15,8 +15,8 @@ from guideplug import (
     Guider,
     Level,
     Sampler,
-    SampleStreams,
     State,
+    Streams,
     Weight,
     WeightInput,
     hook,
@@ -72,7 +72,7 @@ class PlantedSteps(Sampler):
         return [denoiser.space.sigma_max, 1.0, denoiser.space.sigma_min, 0.0]
 
     def steps(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
+        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
     ) -> Iterator[State]:
         sigmas = self.sigmas(denoiser)
         for step in range(3):
@@ -94,12 +94,12 @@ class OneGo(Sampler):
         return [denoiser.space.sigma_max, 0.0]
 
     def steps(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
+        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
     ) -> Iterator[State]:
         yield State(1, 1, 0.0, denoiser(x, self.sigmas(denoiser)[0], condition, toward=0.0))
 
     def sample(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
+        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
     ) -> Tensor:
         assert type(self) is OneGo  # itself, and nothing that stands for it
         with torch.no_grad():

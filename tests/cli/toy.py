@@ -42,13 +42,13 @@ from guideplug import (
     Resampler,
     RunInfo,
     Sampler,
-    SampleStreams,
     Selection,
     Selector,
     SelectorState,
     Space,
     Start,
     State,
+    Streams,
     Study,
     Table,
     Task,
@@ -198,7 +198,7 @@ class Toy(Task):
     def num_labels(self) -> int | None:
         return 2 if self.labels else None
 
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         label = (streams.uniform((), "label") < 0.5).long() if self.labels else None
         return Start(sigma * streams.normal((2,), "start noise"), label)
 

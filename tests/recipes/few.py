@@ -17,9 +17,9 @@ from guideplug import (
     Metric,
     Recipe,
     Sampler,
-    SampleStreams,
     Space,
     Start,
+    Streams,
     Task,
     TrainingStreams,
     hook,
@@ -66,7 +66,7 @@ class Few(Task):
     def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
         return self.data.draw(sigma, streams)
 
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         return Start(sigma * streams.normal((2,), "start noise"), streams.integers(2, "label") if self.labels else None)
 
     def recipe(self, role: str, main: Recipe | None) -> Recipe | None:

@@ -13,8 +13,8 @@ from guideplug import (
     Condition,
     Denoiser,
     Sampler,
-    SampleStreams,
     State,
+    Streams,
     option,
     sigma_grid,
 )
@@ -37,7 +37,7 @@ class Steps(Sampler):
         return grid[:-1] if self.defect == "no end" else grid
 
     def steps(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
+        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
     ) -> Iterator[State]:
         defect, sigmas = self.defect, self.sigmas(denoiser)
         if defect != "not begun":

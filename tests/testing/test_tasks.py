@@ -17,9 +17,9 @@ from guideplug import (
     Metric,
     Recipe,
     Sampler,
-    SampleStreams,
     Space,
     Start,
+    Streams,
     Task,
     TrainingStreams,
     noised,
@@ -66,7 +66,7 @@ class Has(Task):
     def num_labels(self) -> int | None:
         return 2 if self.defect == "labels" else None
 
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         if self.defect == "starts of the batch":
             generator = torch.Generator().manual_seed(streams.seed)
             return Start(sigma * torch.randn(len(streams), 2, generator=generator))

@@ -13,9 +13,9 @@ from guideplug import (
     Guider,
     Leaf,
     Recipe,
-    SampleStreams,
     Space,
     Start,
+    Streams,
     Task,
     TrainingStreams,
     WeightInput,
@@ -63,7 +63,7 @@ class Blob(Task):
             condition = {"text": torch.zeros(len(sigma), 1, 4), "text_mask": torch.ones(len(sigma), 1).bool()}
         return noised(self.exact.mean_of(labels, noise) + self.std * noise, sigma, streams, condition)
 
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         raise NotImplementedError
 
     def recipe(self, role: str, main: Recipe | None) -> Recipe | None:

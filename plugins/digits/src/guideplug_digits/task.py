@@ -34,9 +34,9 @@ from guideplug import (
     Perturbation,
     Recipe,
     Sampler,
-    SampleStreams,
     Space,
     Start,
+    Streams,
     Task,
     Train,
     TrainingStreams,
@@ -192,7 +192,7 @@ class Digits(Task):
     def draw(self, sigma: Tensor, streams: TrainingStreams) -> Examples:
         return _training_half().draw(sigma, streams)
 
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         labels = load_split().reference.labels
         chosen = labels[torch.from_numpy(np.asarray(streams.indices) % len(labels))]
         return Start(sigma * streams.normal(SPACE.shape, "start noise"), chosen.to(streams.device))

@@ -23,9 +23,9 @@ from guideplug import (
     Condition,
     Denoiser,
     Sampler,
-    SampleStreams,
     Source,
     State,
+    Streams,
     at_least,
     hook,
     non_negative,
@@ -104,7 +104,7 @@ class Heun(Sampler):
         return _sigmas(self, denoiser)
 
     def steps(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
+        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
     ) -> Iterator[State]:
         denoiser, sigmas = denoiser.trajectory(), self.sigmas(denoiser)
         for i in range(self.num_steps):
@@ -120,7 +120,7 @@ class Heun(Sampler):
             x = x_next
             yield State(i + 1, self.num_steps, after, x)
 
-    def _churned(self, x: Tensor, sigma: float, step: int, streams: SampleStreams | None) -> tuple[Tensor, float]:
+    def _churned(self, x: Tensor, sigma: float, step: int, streams: Streams | None) -> tuple[Tensor, float]:
         """The samples at a raised noise level, and that level."""
         if streams is None:
             raise ValueError("heun with churn draws noise: pass the samples' streams, or churn=0")
@@ -148,7 +148,7 @@ class Euler(Sampler):
         return _sigmas(self, denoiser)
 
     def steps(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: SampleStreams | None = None
+        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
     ) -> Iterator[State]:
         denoiser, sigmas = denoiser.trajectory(), self.sigmas(denoiser)
         for i in range(self.num_steps):

@@ -11,15 +11,15 @@ from attrs import evolve, frozen
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from guideplug import Examples, FiniteData, SampleStreams, TrainingStreams, noised
+from guideplug import Examples, FiniteData, SampleStreams, Streams, TrainingStreams, noised
 from guideplug_mixture.density import Gaussians
 
 __all__ = ["Fixed", "Fresh", "draw_points"]
 
 
-def draw_points(density: Gaussians, streams: SampleStreams, purpose: str) -> tuple[Tensor, Tensor]:
+def draw_points(density: Gaussians, streams: Streams, purpose: str) -> tuple[Tensor, Tensor]:
     """A clean point (B, 2) for each stream, and the number of its group (B,); on the CPU."""
-    on_cpu = evolve(streams, device="cpu")
+    on_cpu = streams.to("cpu")
     uniform, normal = on_cpu.uniform((), f"{purpose} component"), on_cpu.normal((2,), f"{purpose} point")
     points, components = density.place(uniform, normal)
     return points, density.groups[components]

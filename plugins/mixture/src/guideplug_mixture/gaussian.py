@@ -29,6 +29,7 @@ from guideplug import (
     Source,
     Space,
     Start,
+    Streams,
     Task,
     TrainingStreams,
     option,
@@ -100,7 +101,7 @@ class Gaussian(Task):
         examples, _ = data.draw(sigma, streams)
         return examples
 
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         return Start((sigma**2 + SPACE.sigma_data**2) ** 0.5 * streams.normal((2,), "start noise"))
 
     def recipe(self, role: str, main: Recipe | None) -> Recipe | None:

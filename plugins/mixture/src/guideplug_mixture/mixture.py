@@ -34,6 +34,7 @@ from guideplug import (
     SampleStreams,
     Space,
     Start,
+    Streams,
     Task,
     TrainingStreams,
     option,
@@ -145,12 +146,12 @@ class Mixture(Task):
         examples, group = data.draw(sigma, streams)
         return evolve(examples, condition=group if self.labels else None, group=group)
 
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         noise = (sigma**2 + self.space.sigma_data**2) ** 0.5 * streams.normal((2,), "start noise")
         if not self.labels:
             return Start(noise)
         edges = torch.tensor(self.class_shares, dtype=torch.float64).cumsum(0)
-        labels = torch.searchsorted(edges, evolve(streams, device="cpu").uniform((), "start label"), right=True)
+        labels = torch.searchsorted(edges, streams.to("cpu").uniform((), "start label"), right=True)
         return Start(noise, labels.clamp_(max=self.classes - 1).to(streams.device))
 
     def recipe(self, role: str, main: Recipe | None) -> Recipe | None:

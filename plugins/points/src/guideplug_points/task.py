@@ -31,10 +31,10 @@ from guideplug import (
     Network,
     Recipe,
     Sampler,
-    SampleStreams,
     Source,
     Space,
     Start,
+    Streams,
     Task,
     Train,
     TrainingStreams,
@@ -143,7 +143,7 @@ class Points(Task):
         examples = self._data.draw(sigma, streams)
         return examples if self.table.classes else evolve(examples, condition=None)
 
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         table = self.table
         noise = sigma * streams.normal((len(table.names),), "start noise")
         chosen = np.asarray(streams.indices) % len(table.heldout)

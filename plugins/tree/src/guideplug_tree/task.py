@@ -30,6 +30,7 @@ from guideplug import (
     Source,
     Space,
     Start,
+    Streams,
     Task,
     Train,
     TrainingStreams,
@@ -115,14 +116,14 @@ class Tree(Task):
             return _mixture_on(SETS[self.classes], str(x.device)).denoise(x, sigma)
         return LabelledExactTree().denoise(x, sigma, condition)
 
-    def start(self, streams: SampleStreams, sigma: float) -> Start:
+    def start(self, streams: Streams, sigma: float) -> Start:
         """Points of the tree smoothed at ``sigma``, as the paper starts."""
         clean, condition = self._clean(streams)
         noise = streams.normal((2,), "start noise")
         return Start(clean.to(streams.device) + sigma * noise, condition)
 
-    def _clean(self, streams: SampleStreams) -> tuple[Tensor, Tensor | None]:
-        on_cpu = evolve(streams, device="cpu")
+    def _clean(self, streams: Streams) -> tuple[Tensor, Tensor | None]:
+        on_cpu = streams.to("cpu")
         uniform, normal = on_cpu.uniform((), "start component"), on_cpu.normal((2,), "start point")
         if not self.labels:
             return self.mixture.sample_from(uniform, normal), None

@@ -1,0 +1,105 @@
+"""EDM2's sampler, noise and labels: samples against those of the released code, with its networks.
+
+The reference data lie in the folder that GUIDEPLUG_REFERENCE names, else in shared/reference beside the checkout; where
+there are none the tests are skipped. Largest difference of a sample, and pixels that differ:
+
+    unguided 8.3e-7, 0      autoguidance 8.1e-6, 0      churn 1.3e-5, 0
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from guideplug.checkpoints.pickled import Record, read_pickle
+from torch import Tensor
+
+from guideplug import Guider, Leaf, NoiseDomain, Registry, ReplayedStreams, Space
+from guideplug.config import Reader
+from guideplug.sample import Sampler
+from guideplug_edm_networks import EDM2
+
+torch.set_num_threads(1)
+
+NAMED = os.environ.get("GUIDEPLUG_REFERENCE")
+FOLDER = Path(NAMED) if NAMED else Path(__file__).parents[3].parent / "shared" / "reference"
+OPTIONS = {
+    "model_channels": "channels",
+    "channel_mult": "channel_mult",
+    "num_blocks": "blocks",
+    "attn_resolutions": "attention",
+    "channels_per_head": "channels_per_head",
+    "logvar_channels": "logvar_channels",
+}
+CHURN = {"S_churn": "churn", "S_min": "churn_min", "S_max": "churn_max", "S_noise": "churn_noise"}
+
+pytestmark = pytest.mark.skipif(
+    not (FOLDER / "trajectory-churn.npz").is_file(),
+    reason="no trajectories in ../shared/reference: name the folder of the reference data in GUIDEPLUG_REFERENCE",
+)
+
+
+def tensors(record: Record, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    state = record.state
+    for kind in ("_parameters", "_buffers"):
+        yield from ((prefix + name, tensor) for name, tensor in state[kind].items() if tensor is not None)
+    for name, inner in state["_modules"].items():
+        if inner is not None:
+            yield from tensors(inner, f"{prefix}{name}.")
+
+
+@cache
+def network(name: str) -> Leaf:
+    record = read_pickle(FOLDER / f"edm2-{name}.pkl")["ema"]
+    arguments: Mapping[str, Any] = record.state["_init_kwargs"]
+    side = arguments["img_resolution"]
+    space = Space((arguments["img_channels"], side, side), arguments.get("sigma_data", 0.5), 0.002, 80.0)
+    options = {
+        OPTIONS[key]: tuple(value) if isinstance(value, list) else value
+        for key, value in arguments.items()
+        if key in OPTIONS
+    }
+    denoiser = EDM2(**options).build(NoiseDomain(space, arguments["label_dim"]))
+    own = denoiser.state_dict().keys()
+    denoiser.load_state_dict({key: tensor.float() for key, tensor in tensors(record) if key in own})
+    denoiser.role = name
+    return denoiser.eval()
+
+
+def sampled(trajectory: Mapping[str, Any], seeds: Any) -> Tensor:
+    """The samples of some seeds, with the sampler of the released code in our names."""
+    reader = Reader(Registry.installed())
+    churn = {ours: float(trajectory[theirs]) for theirs, ours in CHURN.items() if theirs in trajectory}
+    options = ", ".join(f"{name}={value}" for name, value in churn.items())
+    sampler: Sampler = reader.expression(
+        f"heun(num_steps={int(trajectory['num_steps'])}{', ' if options else ''}{options})", Sampler, "the test"
+    )
+    guider: Guider = reader.expression(f"autoguidance(weight={float(trajectory['weight'])})", Guider, "the test")
+    denoiser = guider.guide(network("rgb-cond"), {"weak": network("rgb-cond-weak")})
+    streams = ReplayedStreams(0, seeds)
+    start = network("rgb-cond").start(streams, sampler.sigmas(denoiser)[0])
+    return sampler.sample(denoiser, start.x, start.condition, streams)
+
+
+def pixels(samples: Tensor) -> Any:
+    return (samples * 127.5 + 128).clamp(0, 255).to(torch.uint8).numpy().astype(int)
+
+
+@pytest.mark.parametrize("name", ["unguided", "autoguidance", "churn"])
+def test_the_samples_of_the_released_code(name: str) -> None:
+    trajectory = dict(np.load(FOLDER / f"trajectory-{name}.npz"))
+    samples = sampled(trajectory, trajectory["seeds"])
+    assert float((samples - torch.from_numpy(trajectory["samples"])).abs().max()) < 1e-4
+    apart = np.abs(pixels(samples) - trajectory["pixels"].astype(int))
+    assert apart.max() <= 1
+    assert (apart > 0).mean() <= 1e-3
+
+
+def test_a_sample_alone_is_that_of_the_batch() -> None:
+    trajectory = dict(np.load(FOLDER / "trajectory-churn.npz"))
+    alone = sampled(trajectory, trajectory["seeds"][3:4])
+    assert float((alone[0] - torch.from_numpy(trajectory["samples"][3])).abs().max()) < 1e-4
