@@ -104,21 +104,10 @@ class Registry:
         self._offers: dict[tuple[str, str], list[Offer]] = {}
         core = Plugin("core", "guideplug", _version("guideplug"), "the core")
         # The core's own strategies are offered as those of a plugin; nothing else here names them.
-        recipes = (
-            Train,
-            FineTune,
-            Load,
-            Snapshot,
-            PostHoc,
-            Synthetic,
-            Augmented,
-            Resampled,
-            ImportedDenoiser,
-            Degraded,
-        )
+        recipes = (Train, FineTune, Load, Snapshot, PostHoc, Degraded, ImportedDenoiser)
+        data = (Synthetic, Augmented, Resampled)
         training = (Constant, InverseSqrt, Cosine, LogNormal, LogUniform, Denoising)
-        others = (ImportedNetwork, *training, Serial, Processes)
-        strategies = (*recipes, *others)
+        strategies = (*recipes, *data, ImportedNetwork, *training, Serial, Processes)
         core.offers = [Offer(cls.kind, cls.name, core.name, cls) for cls in strategies]
         self._add(core)
 

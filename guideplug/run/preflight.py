@@ -29,7 +29,7 @@ from guideplug.registry.registry import Registry
 from guideplug.rng import STREAMS
 from guideplug.run.measure import metrics_of
 from guideplug.run.resolve import RunConfig
-from guideplug.run.tried import StreamsOf, first_levels, objecting, try_batch, try_network, try_sampling
+from guideplug.run.tried import StreamsOf, first_levels, objecting, start_of, try_batch, try_network, try_sampling
 from guideplug.store import Store, identity
 
 __all__ = ["Preflight", "denoiser_of", "guided", "planned_networks", "preflight"]

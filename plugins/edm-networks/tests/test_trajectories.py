@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from guideplug.checkpoints.pickled import Record, read_pickle
 from torch import Tensor
 
 from guideplug import Guider, Leaf, NoiseDomain, Registry, ReplayedStreams, Space
 from guideplug.config import Reader
+from guideplug.files.checkpoints.pickled import Record, read_pickle
 from guideplug.sample import Sampler
 from guideplug_edm_networks import EDM2
 
