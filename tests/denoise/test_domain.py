@@ -21,11 +21,13 @@ from guideplug.task import seeded_build
 REGISTRY = Registry.installed()
 NETWORKS = sorted(cls.name for cls in REGISTRY.classes(cast(Any, Network)) if cls.name not in ("python", "points-mlp"))
 """Those that need no file."""
-SPACES = {"digits": Space((1, 8, 8)), "else": Space((2,))}
+IMAGES = ("digits-convolutional", "digits-transformer", "edm", "edm2")
 
 
 def network(name: str) -> Network:
-    return cast(Network, Reader(REGISTRY).expression(name, cast(Any, Network)))
+    """The architecture with default options, small where its class has an example."""
+    cls = cast(type[Network], REGISTRY.find(Network.kind, name))
+    return cls(**cls.example(Path()))
 
 
 def sampled(denoiser: Leaf, count: int = 3) -> torch.Tensor:
@@ -40,7 +42,7 @@ def sampled(denoiser: Leaf, count: int = 3) -> torch.Tensor:
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("labels", [None, 2, 10])
 def test_every_network_is_built_for_a_domain_and_sampled_without_a_task(name: str, labels: int | None) -> None:
-    domain = NoiseDomain(SPACES[name.partition("-")[0] if name.startswith("digits") else "else"], labels)
+    domain = NoiseDomain(Space((1, 8, 8) if name in IMAGES else (2,)), labels)
     try:
         denoiser = seeded_build(network(name), domain, 0)
     except ValueError as error:
