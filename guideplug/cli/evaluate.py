@@ -9,6 +9,7 @@ import click
 import torch
 from rich.console import Console
 
+from guideplug.cli.guard import guard
 from guideplug.cli.table import print_table
 from guideplug.config import short
 from guideplug.errors import UsageError
@@ -27,6 +28,7 @@ __all__ = ["evaluate_command"]
 
 def evaluate_command(path: str, options: Mapping[str, Any]) -> None:
     """``guideplug evaluate``."""
+    guard(options)
     run = resolved(Request(values={key: options[key] for key in ("task", "sampler", "plugins")}))
     torch.set_num_threads(run.config.threads)
     task, sampler, seed = run.config.task, run.config.sampler, options["seed"]

@@ -9,6 +9,7 @@ import click
 from guideplug.cli.guard import guard
 from guideplug.registry.registry import Registry
 from guideplug.report import write_page, write_report_of
+from guideplug.run.prepare import plugin_files
 
 __all__ = ["page_told", "report_command"]
 
@@ -17,7 +18,7 @@ def report_command(folders: tuple[str, ...], options: Mapping[str, Any]) -> None
     """``guideplug report``."""
     guard(options)
     out = None if options["out"] is None else Path(options["out"])
-    local = [str(Path(file).resolve()) for file in options["plugins"]]
+    local = plugin_files([], options["plugins"])
     registry = Registry.installed(local) if local else None
     click.echo(f"page: {write_report_of([Path(folder) for folder in folders], out, registry)}")
 

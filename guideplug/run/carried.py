@@ -20,11 +20,11 @@ from guideplug.files.atomic import refused, whole_file
 from guideplug.files.code import Code, read_source
 from guideplug.files.function_name import FUNCTION, without_folder
 from guideplug.files.opened import code_of_file
-from guideplug.files.reading import file_digest
+from guideplug.files.reading import file_digest, read_json_file
 from guideplug.files.trust import module_file
 from guideplug.recipes import PythonRef
 
-__all__ = ["CODE", "anywhere", "carried", "files_of", "settled"]
+__all__ = ["CODE", "anywhere", "carried", "check_there", "files_of", "settled"]
 
 CODE = "code"
 """The subfolder of copies."""
@@ -111,6 +111,29 @@ def files_of(value: Any) -> dict[str, str]:
     """The files outside of code that a value names by absolute paths, and their SHA-256."""
     paths = {path for text in texts_in(value) if (path := _file(text)) is not None and path.suffix != ".py"}
     return {str(path): file_digest(path) for path in sorted(paths)}
+
+
+def check_there(config: Path, values: Any) -> None:
+    """Refuse a configuration of a run's folder whose other files are not on this machine, naming all of them.
+
+    Args:
+        config: the file; files are those that ``run.json`` beside it records.
+        values: what is used of it.
+
+    Raises:
+        ConfigError: files are missing.
+    """
+    try:
+        files = read_json_file(config.with_name("run.json")).get("files", {})
+    except (OSError, ValueError, AttributeError):  # no folder of a run
+        return
+    used = set(texts_in(values))
+    missing = [f"{path} (SHA-256 {digest})" for path, digest in files.items() if path in used and _file(path) is None]
+    if missing:
+        raise ConfigError(
+            f"configuration {config} names files that are not here: {', '.join(missing)}: put copies there, or name "
+            "others on the command line"
+        )
 
 
 def _file(text: str) -> Path | None:

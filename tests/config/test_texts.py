@@ -3,7 +3,7 @@
 from guideplug.config.texts import texts_changed, texts_in
 
 NESTED = {
-    "guider": 'blend([classifier("a:f"), cfg(weight=1:3:0.5)], model=\'b:g\')',
+    "guider": "blend([classifier(\"a:f\"), cfg(weight=1:3:0.5)], model='b:g')",
     "models": {"main": {"name": "python", "builder": "/x y/c.py:h"}},
     "sets": ["models.weak.seed=0", "d:i"],
     "seed": 3,
