@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.guard import guard
 from guideplug.cli.plugin_status import STATUSES, status
 from guideplug.cli.strategy_data import strategy_data
 from guideplug.errors import UnknownName, nearest
@@ -18,6 +19,7 @@ STATUS_WIDTH = max(map(len, STATUSES))
 
 def list_plugins(files: tuple[str, ...], as_json: bool) -> None:
     """``guideplug plugins list``."""
+    guard({"plugins": files})
     registry = Registry.installed(files)
     conflicts = [
         [f"{offer.kind} {offer.name}", *(o.plugin for o in offers)]
@@ -59,6 +61,7 @@ def _plugin_data(plugin: Plugin) -> dict[str, Any]:
         "version": plugin.version,
         "status": status(plugin),
         "origin": plugin.origin,
+        "project": plugin.project or None,
         "broken": plugin.broken or None,
         "disabled": plugin.disabled,
         "missing": _missing(plugin.offers),
@@ -68,6 +71,7 @@ def _plugin_data(plugin: Plugin) -> dict[str, Any]:
 
 def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
     """``guideplug plugins show``: a plugin, or the strategies of that name."""
+    guard({"plugins": files})
     registry = Registry.installed(files)
     canonical = name.replace("_", "-")
     plugins = [plugin for plugin in registry.plugins if plugin.name == canonical]

@@ -12,6 +12,7 @@ from guideplug.registry.registry import Registry
 from guideplug.report import write_page, write_report_of
 from guideplug.report.pages import PAGE
 from guideplug.run.failure import Failure, Failures, collected
+from guideplug.run.prepare import plugin_files
 
 __all__ = ["page_told", "report_command"]
 
@@ -22,7 +23,7 @@ def report_command(folders: tuple[str, ...], options: Mapping[str, Any]) -> None
     out = None if options["out"] is None else Path(options["out"])
     if out is not None:
         check_replaceable(out, "--out", ".html")
-    local = [str(Path(file).resolve()) for file in options["plugins"]]
+    local = plugin_files([], options["plugins"])
     registry = Registry.installed(local) if local else None
     echo(f"page: {write_report_of([Path(folder) for folder in folders], out, registry)}")
 

@@ -11,6 +11,7 @@ import torch
 from guideplug.config import short
 from guideplug.errors import RunError, UsageError
 from guideplug.files.opening import check_inside, is_there, list_folder, walk_folder
+from guideplug.files.project import ProjectPlugin
 from guideplug.guide import nested_guiders
 from guideplug.registry.registry import Registry
 from guideplug.run.carried import anywhere
@@ -178,7 +179,7 @@ def check_networks(run: Resolved, record: Mapping[str, Any], request: Request) -
 def _same_plugins(record: Mapping[str, Any], registry: Registry, named: Iterable[str], advice: str) -> None:
     """Refuse local plugins that have changed since, are depended on, and are not named anew."""
     local = {plugin.name: plugin for plugin in registry.plugins if plugin.digest}
-    fresh = {Path(file).stem for file in named}
+    fresh = {Path(file).stem for file in named if not isinstance(file, ProjectPlugin)}
     for row in _rows(record, "plugins"):
         plugin, before = local.get(str(row.get("name"))), row.get("decides")
         if plugin is None or plugin.name in fresh or row.get("sha256") == plugin.digest:
