@@ -17,6 +17,7 @@ from guideplug.cli.table import print_table, table_width
 from guideplug.config import short
 from guideplug.errors import UsageError
 from guideplug.executors.interrupt import Interrupted
+from guideplug.files.display import display_path
 from guideplug.guide import Guider
 from guideplug.run.earlier import check_networks, check_same, other_torch, request_of_networks, resumable
 from guideplug.run.experiment import Experiment, Outcome, folder_name
@@ -140,8 +141,8 @@ def _go(experiment: Experiment, as_json: bool) -> None:
         sys.exit(interrupted.exit_code)
     page = page_told(outcome.folder, experiment.registry, lambda: keep_words(config, outcome, experiment.registry))
     if as_json:
-        animation = None if outcome.animation is None else str(outcome.animation)
-        paths = {"folder": str(outcome.folder), "figure": str(outcome.figure), "animation": animation}
+        animation = None if outcome.animation is None else display_path(outcome.animation)
+        paths = {"folder": display_path(outcome.folder), "figure": display_path(outcome.figure), "animation": animation}
         paths |= {"page": page}
         click.echo(json.dumps({**paths, **outcome.metrics}, indent=1))
         return
@@ -168,12 +169,12 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     say(selection_sentence(config, outcome))
     for line in cost_sentences(outcome):
         say(line)
-    say(f"figure: {outcome.figure}")
+    say(f"figure: {display_path(outcome.figure)}")
     if outcome.animation is not None:
-        say(f"animation: {outcome.animation}")
+        say(f"animation: {display_path(outcome.animation)}")
     if page is not None:
         say(f"page: {page}")
-    say(f"folder: {outcome.folder}")
+    say(f"folder: {display_path(outcome.folder)}")
     say("next:")
     for command in next_commands(config, outcome, experiment.registry.names(Guider.kind)):
         say(f"  {command}")

@@ -33,6 +33,7 @@ from guideplug.experiments.comparison.figure import why_none
 from guideplug.experiments.comparison.grid import MOST_RUNS
 from guideplug.experiments.comparison.stored import stored_trainings
 from guideplug.files.atomic import at_work_in, check_unchanged, clear_litter, cleared, whole_file
+from guideplug.files.display import display_path
 from guideplug.observe import RunInfo
 from guideplug.registry.registry import Registry
 from guideplug.run.earlier import differences, no_links
@@ -69,7 +70,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
     if options["dry_run"]:
         dry_run(grid, Store.default())
         return
-    folder = Path(resume) if resume is not None else _new_folder(grid, options["out"])
+    folder = Path(resume).absolute() if resume is not None else _new_folder(grid, options["out"])
     text = to_toml(grid)
     with at_work_in(folder):
         if resume is not None:
@@ -181,7 +182,8 @@ def _same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> No
     free: dict[str, Any] = {"observers": [], "plugins": []}
     for key, old, new in differences({**before, **free}, {**now, **free}):
         raise UsageError(
-            f"--resume {folder}: {key} was {old} and is {new} now; leave it out, or start a new comparison"
+            f"--resume {display_path(folder)}: {key} was {old} and is {new} now; leave it out, or start a new "
+            "comparison"
         )
 
 
@@ -196,7 +198,7 @@ def _go(
             click.echo(line)
         progress = ExperimentProgress(Console(), len(stored_trainings(grid, store)))
     listeners = [] if progress is None else [progress]
-    observed = RunInfo(folder.resolve(), "compare", tomllib.loads(to_toml(grid)), resumed)
+    observed = RunInfo(folder, "compare", tomllib.loads(to_toml(grid)), resumed)
     plan = {
         "task": short(grid.first.task),
         "guiders": list(grid.request.guiders),
@@ -223,4 +225,4 @@ def _go(
     figures = f", {counted(drawn, 'figure')}" if drawn else ""
     if page is not None:
         click.echo(f"page: {page}")
-    click.echo(f"folder: {folder} ({names}{figures})")
+    click.echo(f"folder: {display_path(folder)} ({names}{figures})")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from guideplug.cli.guard import guard
+from guideplug.files.display import display_path
 from guideplug.registry.registry import Registry
 from guideplug.report import write_page, write_report_of
 
@@ -19,15 +20,15 @@ def report_command(folders: tuple[str, ...], options: Mapping[str, Any]) -> None
     out = None if options["out"] is None else Path(options["out"])
     local = [str(Path(file).resolve()) for file in options["plugins"]]
     registry = Registry.installed(local) if local else None
-    click.echo(f"page: {write_report_of([Path(folder) for folder in folders], out, registry)}")
+    click.echo(f"page: {display_path(write_report_of([Path(folder) for folder in folders], out, registry))}")
 
 
 def page_told(folder: Path, registry: Registry | None = None, before: Callable[[], None] = lambda: None) -> str | None:
     """Write the page of a folder whose work is done; its path, or None and a line of warning."""
     try:
         before()
-        return str(write_page(folder, registry=registry))
+        return display_path(write_page(folder, registry=registry))
     except Exception as error:  # a failed page must not fail finished work
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        click.echo(f"warning: the page of {folder} could not be written ({reason})", err=True)
+        click.echo(f"warning: the page of {display_path(folder)} could not be written ({reason})", err=True)
         return None

@@ -21,6 +21,7 @@ from guideplug.errors import ExpressionError, RunError, UsageError
 from guideplug.executors import Executor
 from guideplug.experiments.studies import Plan, failures, planned, run_study, shown, write_report
 from guideplug.files.atomic import at_work_in, check_unchanged, cleared, whole_file
+from guideplug.files.display import display_path
 from guideplug.files.reading import parse_toml
 from guideplug.observe import Observer, RunInfo
 from guideplug.registry.registry import Registry
@@ -40,7 +41,7 @@ WIDTH = 160
 def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     """``guideplug study``."""
     guard(options, expression)
-    resume = None if options["resume"] is None else Path(options["resume"])
+    resume = None if options["resume"] is None else Path(options["resume"]).absolute()
     if resume is not None and (expression is not None or any(options[key] for key in ("out", "sets"))):
         raise UsageError("--resume names the folder, whose study goes on as it is: leave out STUDY, --set and --out")
     written: list[str] = []
@@ -171,7 +172,7 @@ def _go(
     progress = None if as_json else ExperimentProgress(Console())
     listeners = [] if progress is None else [progress]
     config = {"study": format_value(write(plan.study)), **plan.common}
-    observed = RunInfo(folder.resolve(), "study", config, resumed)
+    observed = RunInfo(folder, "study", config, resumed)
     with experiment_scope("study", folder, progress):
         cleared(folder, ("trials",))
         log = EventLog(folder / "events.jsonl")
@@ -181,7 +182,9 @@ def _go(
             report = plan.study.report(findings)
             files = write_report(plan, findings, report, folder)
         except ValueError as error:
-            raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
+            raise RunError(
+                f"study {plan.study.name!r}: {error}; what was measured is kept in {display_path(folder)}"
+            ) from error
     page = page_told(folder)
     if as_json:
         click.echo((folder / "study.json").read_text())
@@ -189,7 +192,7 @@ def _go(
     _tell(findings, report)
     if page is not None:
         click.echo(f"page: {page}")
-    click.echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
+    click.echo(f"folder: {display_path(folder)} ({', '.join(file.name for file in files)})")
 
 
 def _tell(findings: Findings, report: Report) -> None:

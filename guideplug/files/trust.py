@@ -24,6 +24,7 @@ from platformdirs import user_state_path
 from guideplug.config import parse
 from guideplug.config.tree import Call, ListValue, Literal, Value, Word
 from guideplug.errors import ExpressionError, TrustError
+from guideplug.files.durable import append_line, make_folder
 from guideplug.files.reading import file_digest, read_text
 
 __all__ = ["FUNCTION", "allow", "guarded", "module_file"]
@@ -160,6 +161,5 @@ def _remembered() -> dict[str, set[str]]:
 def _remember(known: str, digest: str) -> None:
     if known.isprintable():
         with contextlib.suppress(OSError):  # the folder is not writable: consent is needed again
-            _list().parent.mkdir(parents=True, exist_ok=True)
-            with _list().open("a") as file:
-                file.write(f"{digest} {known}\n")
+            make_folder(_list().parent)
+            append_line(_list(), f"{digest} {known}\n")

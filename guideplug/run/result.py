@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from guideplug.config import short
+from guideplug.files.display import display_path
 from guideplug.run.experiment import Outcome
 from guideplug.run.resolve import RunConfig
 from guideplug.run.summary import guidance_sentence, selection_sentence, table_rows
@@ -46,7 +47,7 @@ class RunResult:
         header, rows = table_rows(outcome.metrics["arms"], outcome.table, outcome.verdicts)
         return "\n".join(
             [
-                f"{short(self.config.task)}, {outcome.metrics['samples']:,} samples, in {self.folder}",
+                f"{short(self.config.task)}, {outcome.metrics['samples']:,} samples, in {display_path(self.folder)}",
                 *_aligned([header, *rows]),
                 guidance_sentence(self.config, outcome),
                 selection_sentence(self.config, outcome),

@@ -27,6 +27,7 @@ from torch import Tensor
 from guideplug.errors import StoreError
 from guideplug.files.atomic import clear_litter, refused, whole_file
 from guideplug.files.digest import record_digest
+from guideplug.files.durable import make_folder, rename
 from guideplug.files.reading import file_digest, read_json_file
 from guideplug.files.tensors import read_tensors, write_tensors
 
@@ -86,11 +87,15 @@ class Entry:
         return read_tensors(path)[0]
 
 
+def _absolute(path: Path) -> Path:
+    return path.absolute()
+
+
 @attrs.frozen
 class Store:
     """Trained networks in a folder."""
 
-    root: Path
+    root: Path = attrs.field(converter=_absolute)
 
     @classmethod
     def default(cls) -> "Store":
@@ -102,7 +107,7 @@ class Store:
         chosen = os.environ.get("GUIDEPLUG_STORE")
         root = Path(chosen) if chosen else user_cache_path("guideplug") / "store"
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            make_folder(root)
         except OSError as error:
             raise StoreError(f"the store {root} cannot be made ({error.strerror}): set GUIDEPLUG_STORE") from None
         if not os.access(root, os.W_OK):
@@ -155,7 +160,7 @@ class Store:
         path = self.root / f"{identity}.lock"
         while True:
             try:
-                self.root.mkdir(parents=True, exist_ok=True)
+                make_folder(self.root)
                 file = path.open("w")
             except OSError as error:
                 raise refused(path, error) from None
@@ -187,7 +192,7 @@ class Store:
         """The folder of a training in progress, with the files of earlier attempts."""
         folder = self.root / f"{identity}.partial"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             raise refused(folder, error) from None
         return folder
@@ -216,7 +221,7 @@ class Store:
                 if target.exists():
                     shutil.rmtree(_aside(target), ignore_errors=True)
                     target.replace(_aside(target))
-                folder.replace(target)
+                rename(folder, target)
             except OSError as error:
                 raise refused(target, error) from None
             self.tidy(identity)

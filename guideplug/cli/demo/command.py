@@ -11,6 +11,7 @@ import torch
 from guideplug.cli.demo import demonstrate, draw_picture, story
 from guideplug.errors import UsageError
 from guideplug.files.atomic import drawn_whole
+from guideplug.files.durable import make_folder
 from guideplug.registry.registry import Registry
 
 __all__ = ["demo_command"]
@@ -42,7 +43,7 @@ def _writable(folder: Path) -> Path:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file: give a folder")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise UsageError(f"--out {folder} cannot be made ({error.strerror}): give another folder") from None
     if not os.access(folder, os.W_OK) or (folder / PICTURE).is_dir():
