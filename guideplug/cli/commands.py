@@ -15,6 +15,7 @@ from guideplug.cli.table import print_table, table_width
 from guideplug.config import short
 from guideplug.errors import UsageError
 from guideplug.executors.interrupt import Interrupted
+from guideplug.files.display import display_path
 from guideplug.guide import Guider
 from guideplug.run.console import Console, print_line
 from guideplug.run.earlier import check_networks, check_same, other_torch, request_of_networks, resumable
@@ -143,9 +144,9 @@ def _go(experiment: Experiment, as_json: bool) -> None:
     page, unwritten = page_told(outcome.folder, experiment.registry)
     outcome = with_failures(outcome, unwritten)
     if as_json:
-        figure = str(outcome.figure) if outcome.figure.is_file() else None
-        animation = None if outcome.animation is None else str(outcome.animation)
-        paths = {"folder": str(outcome.folder), "figure": figure, "animation": animation, "page": page}
+        figure = display_path(outcome.figure) if outcome.figure.is_file() else None
+        animation = None if outcome.animation is None else display_path(outcome.animation)
+        paths = {"folder": display_path(outcome.folder), "figure": figure, "animation": animation, "page": page}
         echo_lines(json.dumps({**paths, **outcome.metrics}, indent=1))
     else:
         _tell(console, experiment, config, outcome, page)
@@ -176,12 +177,12 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     for line in cost_sentences(outcome):
         say(line)
     if outcome.figure.is_file():
-        say(f"figure: {outcome.figure}")
+        say(f"figure: {display_path(outcome.figure)}")
     if outcome.animation is not None:
-        say(f"animation: {outcome.animation}")
+        say(f"animation: {display_path(outcome.animation)}")
     if page is not None:
         say(f"page: {page}")
-    say(f"folder: {outcome.folder}")
+    say(f"folder: {display_path(outcome.folder)}")
     say("next:")
     for command in next_commands(config, outcome, experiment.registry.names(Guider.kind)):
         say(f"  {command}")

@@ -20,6 +20,7 @@ from guideplug.errors import ExpressionError, RunError, UsageError
 from guideplug.executors import Executor
 from guideplug.experiments.studies import Plan, failures, planned, run_study, shown, write_report
 from guideplug.files.atomic import at_work_in, check_unchanged, cleared, whole_file
+from guideplug.files.display import display_path
 from guideplug.files.opening import MOST_EVENTS
 from guideplug.files.reading import parse_toml, read_text
 from guideplug.observe import Observer, RunInfo
@@ -43,7 +44,7 @@ WIDTH = 160
 def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     """``guideplug study``."""
     guard(options, expression)
-    resume = None if options["resume"] is None else Path(options["resume"])
+    resume = None if options["resume"] is None else Path(options["resume"]).absolute()
     if resume is not None and (expression is not None or any(options[key] for key in ("out", "sets"))):
         raise UsageError("--resume names the folder, whose study goes on as it is: leave out STUDY, --set and --out")
     written: list[str] = []
@@ -174,7 +175,7 @@ def _go(
     progress = None if as_json else ExperimentProgress(Console())
     listeners = [] if progress is None else [progress]
     config = {"study": format_value(write(plan.study)), **plan.common}
-    observed = RunInfo(folder.resolve(), "study", config, resumed)
+    observed = RunInfo(folder, "study", config, resumed)
     with experiment_scope("study", folder, progress):
         cleared(folder, ("trials",))
         log = EventLog(folder / "events.jsonl")
@@ -191,7 +192,7 @@ def _go(
         _tell(findings, report)
         if page is not None:
             echo(f"page: {page}")
-        echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
+        echo(f"folder: {display_path(folder)} ({', '.join(file.name for file in files)})")
     end_incomplete(failed, folder, "study")
 
 

@@ -23,8 +23,8 @@ from platformdirs import user_state_path
 
 from guideplug.config.texts import texts_in
 from guideplug.errors import TrustError
+from guideplug.files.durable import append_line, make_folder
 from guideplug.files.function_name import FUNCTION, absolute
-from guideplug.files.opening import open_own
 from guideplug.files.reading import read_text
 
 __all__ = ["allow", "guarded", "module_file"]
@@ -153,7 +153,6 @@ def _remembered() -> dict[str, set[str]]:
 def _remember(known: str, digest: str) -> None:
     if known.isprintable():
         with contextlib.suppress(OSError):  # the folder is not writable: consent is needed again
-            _list().parent.mkdir(parents=True, exist_ok=True)
+            make_folder(_list().parent)
             place = Path(os.path.realpath(_list()))  # the user's own, which may be a link of the user's
-            with os.fdopen(open_own(place, os.O_WRONLY | os.O_APPEND), "a") as file:
-                file.write(f"{digest} {known}\n")
+            append_line(place, f"{digest} {known}\n")

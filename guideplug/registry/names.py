@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from guideplug.files.opening import read_bytes
+from guideplug.files.opening import is_there, read_bytes
 
 __all__ = ["GROUP", "disabled", "known", "of_file", "remember", "remember_file", "stamp_of", "stamps"]
 

@@ -18,6 +18,7 @@ from guideplug.config.texts import texts_changed, texts_in
 from guideplug.errors import ConfigError
 from guideplug.files.atomic import refused, whole_file
 from guideplug.files.code import Code, read_source
+from guideplug.files.durable import make_folder
 from guideplug.files.function_name import FUNCTION, without_folder
 from guideplug.files.opened import code_of_file
 from guideplug.files.opening import is_there, read_bytes
@@ -180,7 +181,7 @@ def _copied(code: Code, folder: Path) -> Path:
         path = place / label
         if not path.is_file():
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(path.parent)
             except OSError as error:
                 raise refused(path, error) from None
             with whole_file(path) as file:

@@ -20,6 +20,7 @@ from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally
 from guideplug.errors import RunError, WriteError, visible
 from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
 from guideplug.files.atomic import at_work_in, cleared
+from guideplug.files.display import display_path
 from guideplug.files.opening import is_there
 from guideplug.files.tensors import write_tensors
 from guideplug.guide import nested_guiders
@@ -101,9 +102,9 @@ class Experiment:
             record["command"] = self.folder.record().get("command", self.command)
         self.folder.write_json("run.json", {**record, "status": "running"})
         observers = Observers([EventLog(self.folder.events), *self.listeners])
-        watched = RunInfo(self.folder.path.resolve(), self.kind, to_table(self.config), resumed)
+        watched = RunInfo(self.folder.path, self.kind, to_table(self.config), resumed)
         observers.open(self.config.observers, watched)
-        observers("run", folder=str(self.folder.path), kind=self.kind, resumed=resumed, **self._plan())
+        observers("run", folder=display_path(self.folder.path), kind=self.kind, resumed=resumed, **self._plan())
         status, failed = "failed", None
         try:
             with plugin_errors():
@@ -132,7 +133,7 @@ class Experiment:
     @property
     def resume(self) -> str:
         """The command that resumes the run."""
-        return f"guideplug run --resume {shell_quote(str(self.folder.path))}"
+        return f"guideplug run --resume {shell_quote(display_path(self.folder.path))}"
 
     @property
     def _resume(self) -> str:

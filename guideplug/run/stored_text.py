@@ -13,6 +13,7 @@ from typing import Any
 from guideplug.config import shell_quote, short
 from guideplug.errors import GuideplugError
 from guideplug.files.atomic import whole_file
+from guideplug.files.display import display_path
 from guideplug.files.opening import is_there
 from guideplug.guide import Guider
 from guideplug.recipe import MainRecipe
@@ -72,7 +73,7 @@ def _words(config: RunConfig, outcome: Outcome, registry: Registry) -> dict[str,
         "selection": selection_sentence(config, outcome),
         "costs": cost_sentences(outcome),
         "next": next_commands(config, outcome, registry.names(Guider.kind)),
-        "repeat": f"guideplug run {shell_quote(str(outcome.folder / 'config.toml'))}",
+        "repeat": f"guideplug run {shell_quote(display_path(outcome.folder / 'config.toml'))}",
     }
 
 

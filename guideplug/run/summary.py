@@ -8,6 +8,7 @@ from typing import Any, cast
 import attrs
 
 from guideplug.config import shell_quote, short
+from guideplug.files.display import display_path
 from guideplug.guide import inner_guiders
 from guideplug.recipe import MainRecipe, architecture
 from guideplug.run.failure import Failure
@@ -177,7 +178,7 @@ def next_commands(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -
     other = _next_guider(config, outcome, guiders)
     shown = other if config.guider is None else short(config.guider)
     return [
-        f"guideplug sample {shell_quote(str(outcome.folder))} --guider {shell_quote(other)}",
+        f"guideplug sample {shell_quote(display_path(outcome.folder))} --guider {shell_quote(other)}",
         f"guideplug explain {shell_quote(shown)} --task {shell_quote(short(config.task))}{_local_plugins(config)}",
     ]
 

@@ -12,6 +12,7 @@ from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.replaceable import check_replaceable
 from guideplug.errors import UsageError
 from guideplug.files.atomic import drawn_whole
+from guideplug.files.durable import make_folder
 from guideplug.files.opening import is_there
 from guideplug.registry.registry import Registry
 
@@ -44,7 +45,7 @@ def _writable(folder: Path) -> Path:
     if is_there(folder) and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file: give a folder")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise UsageError(f"--out {folder} cannot be made ({error.strerror}): give another folder") from None
     if not os.access(folder, os.W_OK) or (folder / PICTURE).is_dir():
