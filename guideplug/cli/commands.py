@@ -17,19 +17,17 @@ from guideplug.cli.table import print_table, table_width
 from guideplug.config import short
 from guideplug.errors import UsageError
 from guideplug.executors.interrupt import Interrupted
-from guideplug.guide import Guider
 from guideplug.run.earlier import check_networks, check_same, other_torch, request_of_networks, resumable
 from guideplug.run.experiment import Experiment, Outcome, folder_name
 from guideplug.run.folder import RunFolder
 from guideplug.run.prepare import Resolved, prepare
 from guideplug.run.progress import progress
 from guideplug.run.resolve import ConfigFile, Request, RunConfig, read_file
-from guideplug.run.stored_text import keep_words
+from guideplug.run.stored_text import keep_words, words_of
 from guideplug.run.summary import (
     cost_sentences,
     guidance_sentence,
     metrics_line,
-    next_commands,
     notes,
     selection_sentence,
     table_rows,
@@ -174,6 +172,6 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     if page is not None:
         say(f"page: {page}")
     say(f"folder: {outcome.folder}")
-    say("next:")
-    for command in next_commands(config, outcome, experiment.registry.names(Guider.kind)):
-        say(f"  {command}")
+    following = words_of(outcome.folder, experiment.registry)["next"]
+    for line in ["next:", *(f"  {command}" for command in following)] if following else []:
+        say(line)

@@ -11,12 +11,13 @@ import torch
 from rich.console import Console
 
 from guideplug.cli.commands import observers_given
+from guideplug.cli.estimate import estimated_seconds
 from guideplug.cli.experiment_progress import ExperimentProgress
 from guideplug.cli.experiment_scope import executor_of, experiment_scope
 from guideplug.cli.guard import guard
 from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table, table_width
-from guideplug.config import Reader, format_value, parse, write
+from guideplug.config import Reader, command_line, format_value, parse, write
 from guideplug.errors import ExpressionError, RunError, UsageError
 from guideplug.executors import Executor
 from guideplug.experiments.studies import Plan, failures, planned, run_study, shown, write_report
@@ -51,7 +52,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     plugins = plugin_files(written, options["plugins"])
     registry = Registry.installed(plugins)
     if expression is None:
-        _list(registry, as_json=options["as_json"])
+        _list(registry, plugins, as_json=options["as_json"])
         return
     if options["device"] is not None:
         common["device"] = options["device"]
@@ -82,7 +83,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
         _go(plan, registry, store, executor, folder, options, observers, resumed=resume is not None)
 
 
-def _list(registry: Registry, *, as_json: bool) -> None:
+def _list(registry: Registry, files: Sequence[str], *, as_json: bool) -> None:
     summaries: dict[str, str] = {}
     for name in registry.names(Study.kind):
         study = registry.find(Study.kind, name)
@@ -97,7 +98,8 @@ def _list(registry: Registry, *, as_json: bool) -> None:
     for name, summary in summaries.items():
         click.echo(f"{name:<{width}}  {summary}")
     first = next(iter(summaries))
-    click.echo(f"run one with guideplug study {first}; its options: guideplug plugins show {first}")
+    run, show = (command_line(*words, first, plugins=files) for words in (["study"], ["plugins", "show"]))
+    click.echo(f"run one with {run}; its options: {show}")
 
 
 def _study(expression: str, sets: tuple[tuple[str, str], ...], registry: Registry) -> Study:
@@ -133,7 +135,7 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
     """Print the plan of a study."""
     torch.set_num_threads(plan.configs[0].threads)
     missing = [network.recipe for network in plan.networks if store.find(network.key) is None]
-    estimates = [recipe.estimate() for recipe in missing]
+    estimates = [estimated_seconds(recipe) for recipe in missing]
     known = [seconds for seconds in estimates if seconds is not None]
     if as_json:
         record = {

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import torch
 
-from guideplug.config import short
+from guideplug.config import command_line, short
 from guideplug.errors import RunError, UsageError
 from guideplug.guide import nested_guiders
 from guideplug.registry.registry import Registry
@@ -41,7 +41,7 @@ def resumable(path: Path) -> RunFolder:
     """
     folder = RunFolder.existing(path)
     if folder.begun and folder.record().get("status") == "finished":
-        raise UsageError(f"--resume {path}: the run is finished; guide it anew with guideplug sample {path}")
+        raise UsageError(f"--resume {path}: the run is finished; guide it anew with {command_line('sample', path)}")
     no_links(folder.path)
     return folder
 
@@ -123,7 +123,8 @@ def request_of_networks(folder: RunFolder, request: Request) -> Request:
     status = folder.record().get("status")
     if not folder.checkpoint("main").is_file():
         raise UsageError(
-            f"{folder.path} has no trained network yet (its run is {status}): guideplug run --resume {folder.path}"
+            f"{folder.path} has no trained network yet (its run is {status}): "
+            f"{command_line('run', '--resume', folder.path)}"
         )
     for key in ("task", "denoiser"):
         if key in request.values:

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 import torch
 
-from guideplug.config import format_value, shell_quote, short, write
+from guideplug.config import command_line, format_value, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally, as_arrays
 from guideplug.errors import RunError, WriteError
 from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
@@ -145,7 +145,7 @@ class Experiment:
     @property
     def resume(self) -> str:
         """The command that resumes the run."""
-        return f"guideplug run --resume {shell_quote(str(self.folder.path))}"
+        return command_line("run", "--resume", self.folder.path, store=self.store.elsewhere)
 
     @property
     def _resume(self) -> str:
