@@ -16,7 +16,6 @@ from guideplug.config import short
 from guideplug.errors import UsageError
 from guideplug.executors.interrupt import Interrupted
 from guideplug.files.display import display_path
-from guideplug.guide import Guider
 from guideplug.run.console import Console, print_line
 from guideplug.run.earlier import check_networks, check_same, other_torch, request_of_networks, resumable
 from guideplug.run.experiment import Experiment, folder_name
@@ -27,12 +26,12 @@ from guideplug.run.prepare import Resolved, prepare
 from guideplug.run.progress import progress
 from guideplug.run.resolve import ConfigFile, Request, RunConfig, read_file
 from guideplug.run.results import with_failures
+from guideplug.run.stored_text import words_of
 from guideplug.run.summary import (
     cost_sentences,
     guidance_sentence,
     incomplete,
     metrics_line,
-    next_commands,
     notes,
     selection_sentence,
     table_rows,
@@ -183,6 +182,6 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     if page is not None:
         say(f"page: {page}")
     say(f"folder: {display_path(outcome.folder)}")
-    say("next:")
-    for command in next_commands(config, outcome, experiment.registry.names(Guider.kind)):
-        say(f"  {command}")
+    following = words_of(outcome.folder, experiment.registry)["next"]
+    for line in ["next:", *(f"  {command}" for command in following)] if following else []:
+        say(line)

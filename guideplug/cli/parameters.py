@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from guideplug.config import NONE, means_none
+from guideplug.config import NONE, command_line, means_none
 from guideplug.config.tree import field_name
 from guideplug.errors import UsageError
 from guideplug.files.project import project_plugins
@@ -196,5 +196,5 @@ def _needed(kind: str, text: str, param: click.Parameter | None) -> str:
         left_out = "" if param.required else f", or leave {where} out"
         where = f"{where} {text}"
     article = "an" if kind[0] in "aeiou" else "a"
-    advice = NEEDED.get(kind, "name one that guideplug plugins list shows")
+    advice = NEEDED.get(kind, f"name one that {command_line('plugins', 'list')} shows")
     return f"{where}: {article} {kind} is needed: {advice}{left_out}"

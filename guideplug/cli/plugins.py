@@ -8,6 +8,7 @@ from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.guard import guard
 from guideplug.cli.plugin_status import STATUSES, status
 from guideplug.cli.strategy_data import strategy_data
+from guideplug.config import command_line
 from guideplug.errors import UnknownName, nearest
 from guideplug.observe import Observer
 from guideplug.registry.registry import Offer, Plugin, Registry
@@ -79,9 +80,8 @@ def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
     offers = offers or [offer for plugin in plugins for offer in plugin.offers]
     if not plugins and not offers:
         known = {plugin.name for plugin in registry.plugins} | {o.name for p in registry.plugins for o in p.offers}
-        raise UnknownName(
-            f"no plugin or strategy is called {name!r}{nearest(canonical, known)}; see guideplug plugins list"
-        )
+        listing = command_line("plugins", "list", plugins=files)
+        raise UnknownName(f"no plugin or strategy is called {name!r}{nearest(canonical, known)}; see {listing}")
     if as_json:
         described = {
             "plugins": [_plugin_data(plugin) for plugin in plugins],
@@ -101,7 +101,7 @@ def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
         if "preset" in data:
             inner = registry.names(offer.kind)
             named = [name for name in inner if name in data["preset"] and name != offer.name]
-            see = "".join(f"; guideplug plugins show {name}" for name in named)
+            see = "".join(f"; {command_line('plugins', 'show', name, plugins=files)}" for name in named)
             echo(f"  a preset for {data['preset']}, whose options it takes{see}")
             continue
         echo(f"  {data['summary']}")

@@ -11,6 +11,7 @@ import attrs
 from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.guard import guard
 from guideplug.cli.plugins_check_code import code_data, print_code
+from guideplug.config import command_line
 from guideplug.errors import PluginError, UnknownName, nearest
 from guideplug.files.project import ProjectPlugin
 from guideplug.registry.registry import Plugin, Registry
@@ -89,8 +90,8 @@ def _targets(registry: Registry, name: str | None, files: int) -> list[_Target]:
     if not targets:
         known = {plugin.name for plugin in plugins} | {offer.name for plugin in plugins for offer in plugin.offers}
         raise UnknownName(
-            f"no installed plugin, and nothing of one, is called {name!r}{nearest(called, known)}; see guideplug "
-            "plugins list, or name a file with --plugin FILE.py"
+            f"no installed plugin, and nothing of one, is called {name!r}{nearest(called, known)}; see "
+            f"{command_line('plugins', 'list')}, or name a file with --plugin FILE.py"
         )
     for target in targets:
         if target.plugin.disabled:

@@ -10,12 +10,13 @@ import torch
 
 from guideplug.cli.commands import observers_given
 from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.estimate import estimated_seconds
 from guideplug.cli.experiment_progress import ExperimentProgress
 from guideplug.cli.experiment_scope import end_incomplete, executor_of, experiment_scope
 from guideplug.cli.guard import guard
 from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table, table_width
-from guideplug.config import Reader, format_value, parse, write
+from guideplug.config import Reader, command_line, format_value, parse, write
 from guideplug.errors import ExpressionError, RunError, UsageError
 from guideplug.executors import Executor
 from guideplug.experiments.studies import Plan, failures, planned, run_study, shown, write_report
@@ -55,7 +56,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     plugins = plugin_files(written, options["plugins"])
     registry = Registry.installed(plugins)
     if expression is None:
-        _list(registry, as_json=options["as_json"])
+        _list(registry, plugins, as_json=options["as_json"])
         return
     if options["device"] is not None:
         common["device"] = options["device"]
@@ -86,7 +87,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
         _go(plan, registry, store, executor, folder, options, observers, resumed=resume is not None)
 
 
-def _list(registry: Registry, *, as_json: bool) -> None:
+def _list(registry: Registry, files: Sequence[str], *, as_json: bool) -> None:
     summaries: dict[str, str] = {}
     for name in registry.names(Study.kind):
         study = registry.find(Study.kind, name)
@@ -101,7 +102,8 @@ def _list(registry: Registry, *, as_json: bool) -> None:
     for name, summary in summaries.items():
         echo(f"{name:<{width}}  {summary}")
     first = next(iter(summaries))
-    echo(f"run one with guideplug study {first}; its options: guideplug plugins show {first}")
+    run, show = (command_line(*words, first, plugins=files) for words in (["study"], ["plugins", "show"]))
+    echo(f"run one with {run}; its options: {show}")
 
 
 def _study(expression: str, sets: tuple[tuple[str, str], ...], registry: Registry) -> Study:
@@ -137,7 +139,7 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
     """Print the plan of a study."""
     torch.set_num_threads(plan.configs[0].threads)
     missing = [network.recipe for network in plan.networks if store.find(network.key) is None]
-    estimates = [recipe.estimate() for recipe in missing]
+    estimates = [estimated_seconds(recipe) for recipe in missing]
     known = [seconds for seconds in estimates if seconds is not None]
     if as_json:
         record = {

@@ -1,6 +1,6 @@
 """Configuration: constructor expressions, durations, and the options of strategies."""
 
-from guideplug.config.command_line import command_line
+from guideplug.config.commands import command_line
 from guideplug.config.duration import Duration
 from guideplug.config.grammar import parse, shell_quote
 from guideplug.config.none import NONE, means_none

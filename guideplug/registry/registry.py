@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 import attrs
 import pluggy
 
-from guideplug.config import Strategy
+from guideplug.config import Strategy, command_line
 from guideplug.config.tree import PAIRED, Call, strategy_name
 from guideplug.denoise import WeightSchedule, api1
 from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
@@ -269,7 +269,7 @@ class Registry:
         blame = "".join(f"; plugin {plugin.name!r} is broken: {plugin.broken}" for plugin in broken[:2])
         if left_out:
             blame += f"; GUIDEPLUG_DISABLE leaves out {', '.join(plugin.name for plugin in left_out)}"
-        raise UnknownName(f"no {kind} is called {name!r}{near}{listed}{blame}; see guideplug plugins list")
+        raise UnknownName(f"no {kind} is called {name!r}{near}{listed}{blame}; see {command_line('plugins', 'list')}")
 
     def classes(self, kind: type[S]) -> list[type[S]]:
         """The strategies of a kind with a unique name."""

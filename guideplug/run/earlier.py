@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import torch
 
-from guideplug.config import short
+from guideplug.config import command_line, short
 from guideplug.errors import RunError, UsageError
 from guideplug.files.display import display_path
 from guideplug.files.opening import check_inside, is_there, list_folder, walk_folder
@@ -45,7 +45,7 @@ def resumable(path: Path) -> RunFolder:
     """
     folder = RunFolder.existing(path)
     if folder.begun and folder.record().get("status") == "finished":
-        raise UsageError(f"--resume {path}: the run is finished; guide it anew with guideplug sample {path}")
+        raise UsageError(f"--resume {path}: the run is finished; guide it anew with {command_line('sample', path)}")
     no_links(folder.path)
     return folder
 
@@ -134,8 +134,8 @@ def request_of_networks(folder: RunFolder, request: Request) -> Request:
     status = folder.record().get("status")
     if not is_there(folder.checkpoint("main")):
         raise UsageError(
-            f"{display_path(folder.path)} has no trained network yet (its run is {status}): guideplug run --resume "
-            f"{display_path(folder.path)}"
+            f"{display_path(folder.path)} has no trained network yet (its run is {status}): "
+            f"{command_line('run', '--resume', Path(display_path(folder.path)))}"
         )
     for key in ("task", "denoiser"):
         if key in request.values:

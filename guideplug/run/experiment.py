@@ -15,7 +15,7 @@ import numpy as np
 import tomli_w
 import torch
 
-from guideplug.config import format_value, plugin_errors, shell_quote, short, write
+from guideplug.config import command_line, format_value, plugin_errors, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally
 from guideplug.errors import RunError, WriteError, visible
 from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
@@ -133,7 +133,7 @@ class Experiment:
     @property
     def resume(self) -> str:
         """The command that resumes the run."""
-        return f"guideplug run --resume {shell_quote(display_path(self.folder.path))}"
+        return command_line("run", "--resume", Path(display_path(self.folder.path)), store=self.store.elsewhere)
 
     @property
     def _resume(self) -> str:

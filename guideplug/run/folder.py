@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from guideplug.config import command_line
 from guideplug.config.tree import is_name
 from guideplug.errors import RunError, UsageError
 from guideplug.files.atomic import CHECKSUMS, LITTER, check_unchanged, refused, whole_file
@@ -28,6 +29,9 @@ from guideplug.files.reading import parse_json, read_json_file
 from guideplug.observe import Listener
 
 __all__ = ["EventLog", "RunFolder", "read_json"]
+
+BEGUN = {"run": "run.json", "compare": "compare.toml", "study": "study.toml"}
+"""The command that goes on with a folder which has a file."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -68,8 +72,8 @@ class RunFolder:
         if is_there(out) and not out.is_dir():
             raise UsageError(f"--out {out} is a file: give a folder")
         if out.is_dir() and not _unbegun(out, parts):
-            resumable = is_there(out / "run.json")
-            hint = f"resume it with guideplug run --resume {out}, or " if resumable else ""
+            begun = next((command for command, file in BEGUN.items() if is_there(out / file)), None)
+            hint = f"resume it with {command_line(begun, '--resume', out)} unless it has ended, or " if begun else ""
             raise UsageError(f"--out {out} is not empty: {hint}give another folder")
         try:
             for part in parts:

@@ -286,8 +286,12 @@ class Store:
 
     def pruning(self, identity: str) -> str:
         """The command that removes an entry, or an unfinished training of it."""
-        own = self.root.absolute() == _default_root().absolute()
-        return command_line("store", "prune", identity[:SHOWN], store=None if own else self.root)
+        return command_line("store", "prune", identity[:SHOWN], store=self.elsewhere)
+
+    @property
+    def elsewhere(self) -> Path | None:
+        """The folder, where commands use another one by themselves."""
+        return None if self.root.absolute() == _default_root().absolute() else self.root
 
     def _listed(self, pattern: str) -> list[Path]:
         try:

@@ -12,6 +12,7 @@ import torch
 from guideplug.cli.demo import demonstrate, draw_picture, story
 from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.replaceable import check_replaceable
+from guideplug.config import command_line
 from guideplug.errors import UsageError
 from guideplug.files.durable import make_folder
 from guideplug.files.opening import is_there
@@ -65,5 +66,5 @@ def _writable(folder: Path) -> Path:
 def _next_command() -> str:
     registry = Registry.installed()
     if all(name in registry.names(kind) for kind, name in NEXT.items()):
-        return f"guideplug run {' '.join(f'--{kind} {name}' for kind, name in NEXT.items())}"
-    return "guideplug plugins list"
+        return command_line("run", *(word for kind, name in NEXT.items() for word in (f"--{kind}", name)))
+    return command_line("plugins", "list")
