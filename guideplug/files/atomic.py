@@ -97,7 +97,8 @@ def drawn_whole(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise refused(path, error) from None
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
 
 
 LITTER = re.compile(r"\.\d+\..+|\..+\.\w{8}\.tmp")
