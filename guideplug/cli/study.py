@@ -20,6 +20,7 @@ from guideplug.config import Reader, format_value, parse, write
 from guideplug.errors import ExpressionError, RunError, UsageError
 from guideplug.executors import Executor
 from guideplug.experiments.studies import Plan, failures, planned, run_study, shown, write_report
+from guideplug.experiments.studies.answers import report_of
 from guideplug.files.atomic import at_work_in, check_unchanged, cleared, whole_file
 from guideplug.files.reading import parse_toml
 from guideplug.observe import Observer, RunInfo
@@ -178,7 +179,7 @@ def _go(
         with event_scope([log, *listeners], observers, observed, {"study": plan.expression}) as events:
             findings = run_study(plan, registry, folder, store, executor=executor, observers=events)
         try:
-            report = plan.study.report(findings)
+            report = report_of(plan.study, findings)
             files = write_report(plan, findings, report, folder)
         except ValueError as error:
             raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error

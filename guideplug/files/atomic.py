@@ -29,6 +29,7 @@ __all__ = [
     "LITTER",
     "adding_to",
     "at_work_in",
+    "changed_files",
     "check_unchanged",
     "clear_litter",
     "cleared",
@@ -200,6 +201,15 @@ def check_unchanged(path: Path, advice: str = "restore it, or make it anew in an
     sums = _noted(root).get(_name(root, path), [])
     if sums and file_digest(path) not in sums:
         raise DamagedFile(f"{path} is damaged: it is not what was written, going by {CHECKSUMS}; {advice}")
+
+
+def changed_files(folder: Path) -> list[str]:
+    """The names of files in a folder's list that are missing, or are not what was written."""
+    return [
+        name
+        for name, sums in _noted(folder).items()
+        if not (folder / name).is_file() or file_digest(folder / name) not in sums
+    ]
 
 
 def _note(aside: Path, path: Path) -> None:

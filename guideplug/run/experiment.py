@@ -15,11 +15,11 @@ import attrs
 import numpy as np
 import torch
 
-from guideplug.config import format_value, plugin_errors, shell_quote, short, write
+from guideplug.config import format_value, named, plugin_errors, shell_quote, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally, as_arrays
-from guideplug.errors import RunError, WriteError
+from guideplug.errors import ContractError, RunError, WriteError
 from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
-from guideplug.files.atomic import at_work_in, cleared, drawn_whole
+from guideplug.files.atomic import at_work_in, changed_files, cleared, drawn_whole
 from guideplug.files.tensors import write_tensors
 from guideplug.guide import nested_guiders
 from guideplug.observe import Listener, Observers, RunInfo
@@ -125,6 +125,7 @@ class Experiment:
         try:
             with plugin_errors():
                 outcome = self._work(observers, stop)
+            self._check_files()
             status = "finished"
         except Interrupted:
             status = "interrupted"
@@ -144,6 +145,19 @@ class Experiment:
                 ):  # report the first failure, not this one
                     self.folder.update_record(status=status)
         return outcome
+
+    def _check_files(self) -> None:
+        """Refuse results that were changed while observers had the folder.
+
+        Raises:
+            ContractError: the files, and who had their folder.
+        """
+        changed = changed_files(self.folder.path) if self.config.observers else []
+        if changed:
+            who = " or ".join(map(named, self.config.observers))
+            raise ContractError(
+                f"{who} changed files of the run, {', '.join(changed[:3])}: a listener writes to a subfolder of its own"
+            )
 
     @property
     def resume(self) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from guideplug.metrics import paired_bootstrap
 from guideplug.metrics.statistics import Difference
+from guideplug.run.metric_answers import resampler_of
 from guideplug.task import Arm, Context, Metric, Resampler
 
 __all__ = ["Verdict", "guidance", "number", "recorded", "signed", "verdicts"]
@@ -110,7 +111,7 @@ def verdicts(
     judged: list[tuple[Metric, Resampler, Resampler, float | None]] = []
     for metric in metrics:
         target = values.get("truth", {}).get(metric.name) if metric.better == "truth" else None
-        pair = [metric.resampler(arm, context) for arm in (before, after)]
+        pair = [resampler_of(metric, arm, context) for arm in (before, after)]
         complete = None not in (*pair, *(values[arm.name].get(metric.name) for arm in (before, after)))
         if complete and (metric.better != "truth" or target is not None):
             judged.append((metric, *pair, target))  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from guideplug.config import breach
 from guideplug.experiments.comparison.digits import cell, number
 from guideplug.experiments.studies.study_plan import Plan
 from guideplug.files.atomic import drawn_whole, whole_file
@@ -40,6 +41,8 @@ def write_report(plan: Plan, findings: Findings, report: Report, folder: Path) -
     for name, draw in report.figures.items():
         with drawn_whole(folder / f"{name}.png") as aside:
             draw(aside)
+            if not aside.is_file():
+                raise breach(plan.study, f"drew no file for the figure {name!r}: write a PNG to the path")
         figures.append(folder / f"{name}.png")
     return [*(folder / name for name in texts), *figures]
 
