@@ -31,6 +31,7 @@ __all__ = [
     "LITTER",
     "adding_to",
     "at_work_in",
+    "changed_files",
     "check_unchanged",
     "clear_litter",
     "cleared",
@@ -213,6 +214,15 @@ def check_unchanged(
     except (OSError, ValueError):
         return  # who reads it learns why it cannot be read
     raise DamagedFile(f"{path} is damaged: it is not what was written, going by {CHECKSUMS}; {advice}")
+
+
+def changed_files(folder: Path) -> list[str]:
+    """The names of files in a folder's list that are missing, or are not what was written."""
+    return [
+        name
+        for name, sums in _noted(folder).items()
+        if not (folder / name).is_file() or file_digest(folder / name) not in sums
+    ]
 
 
 def _note(aside: Path, path: Path) -> None:

@@ -16,11 +16,11 @@ import numpy as np
 import tomli_w
 import torch
 
-from guideplug.config import command_line, format_value, plugin_errors, short, write
+from guideplug.config import command_line, format_value, named, plugin_errors, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally
-from guideplug.errors import RunError, WriteError, visible
+from guideplug.errors import ContractError, RunError, WriteError, visible
 from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
-from guideplug.files.atomic import at_work_in, cleared
+from guideplug.files.atomic import at_work_in, changed_files, cleared
 from guideplug.files.display import display_path
 from guideplug.files.opening import is_there
 from guideplug.files.tensors import write_tensors
@@ -110,6 +110,7 @@ class Experiment:
         try:
             with plugin_errors():
                 outcome = self._work(observers, stop)
+            self._check_files()
             status = "incomplete" if outcome.failures else "finished"
             failed = "; ".join(map(str, outcome.failures)) or None
         except Interrupted:
@@ -130,6 +131,19 @@ class Experiment:
                 ):  # report the first failure, not this one
                     self.folder.update_record(status=status)
         return outcome
+
+    def _check_files(self) -> None:
+        """Refuse results that were changed while observers had the folder.
+
+        Raises:
+            ContractError: the files, and who had their folder.
+        """
+        changed = changed_files(self.folder.path) if self.config.observers else []
+        if changed:
+            who = " or ".join(map(named, self.config.observers))
+            raise ContractError(
+                f"{who} changed files of the run, {', '.join(changed[:3])}: a listener writes to a subfolder of its own"
+            )
 
     @property
     def resume(self) -> str:
