@@ -15,7 +15,7 @@ from guideplug.cli.table import print_table, table_width
 from guideplug.config import short
 from guideplug.errors import UsageError
 from guideplug.executors.interrupt import Interrupted
-from guideplug.guide import Guider
+from guideplug.files.display import display_path
 from guideplug.run.console import Console, print_line
 from guideplug.run.earlier import check_networks, check_same, other_torch, request_of_networks, resumable
 from guideplug.run.experiment import Experiment, folder_name
@@ -26,12 +26,12 @@ from guideplug.run.prepare import Resolved, prepare
 from guideplug.run.progress import progress
 from guideplug.run.resolve import ConfigFile, Request, RunConfig, read_file
 from guideplug.run.results import with_failures
+from guideplug.run.stored_text import words_of
 from guideplug.run.summary import (
     cost_sentences,
     guidance_sentence,
     incomplete,
     metrics_line,
-    next_commands,
     notes,
     selection_sentence,
     table_rows,
@@ -155,9 +155,9 @@ def _go(experiment: Experiment, as_json: bool) -> None:
     page, unwritten = page_told(outcome.folder, experiment.registry)
     outcome = with_failures(outcome, unwritten)
     if as_json:
-        figure = str(outcome.figure) if outcome.figure.is_file() else None
-        animation = None if outcome.animation is None else str(outcome.animation)
-        paths = {"folder": str(outcome.folder), "figure": figure, "animation": animation, "page": page}
+        figure = display_path(outcome.figure) if outcome.figure.is_file() else None
+        animation = None if outcome.animation is None else display_path(outcome.animation)
+        paths = {"folder": display_path(outcome.folder), "figure": figure, "animation": animation, "page": page}
         echo_lines(json.dumps({**paths, **outcome.metrics}, indent=1))
     else:
         _tell(console, experiment, config, outcome, page)
@@ -188,12 +188,12 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     for line in cost_sentences(outcome):
         say(line)
     if outcome.figure.is_file():
-        say(f"figure: {outcome.figure}")
+        say(f"figure: {display_path(outcome.figure)}")
     if outcome.animation is not None:
-        say(f"animation: {outcome.animation}")
+        say(f"animation: {display_path(outcome.animation)}")
     if page is not None:
         say(f"page: {page}")
-    say(f"folder: {outcome.folder}")
-    say("next:")
-    for command in next_commands(config, outcome, experiment.registry.names(Guider.kind)):
-        say(f"  {command}")
+    say(f"folder: {display_path(outcome.folder)}")
+    following = words_of(outcome.folder, experiment.registry)["next"]
+    for line in ["next:", *(f"  {command}" for command in following)] if following else []:
+        say(line)

@@ -34,6 +34,7 @@ from guideplug.experiments.comparison.figure import why_none
 from guideplug.experiments.comparison.grid import MOST_RUNS
 from guideplug.experiments.comparison.stored import stored_trainings
 from guideplug.files.atomic import at_work_in, check_unchanged, clear_litter, cleared, whole_file
+from guideplug.files.display import display_path
 from guideplug.files.opening import MOST_EVENTS, is_there
 from guideplug.files.reading import read_text
 from guideplug.observe import RunInfo
@@ -75,7 +76,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
     if options["dry_run"]:
         dry_run(grid, Store.default())
         return
-    folder = Path(resume) if resume is not None else _new_folder(grid, options["out"])
+    folder = Path(resume).absolute() if resume is not None else _new_folder(grid, options["out"])
     text = to_toml(grid)
     with at_work_in(folder):
         if resume is not None:
@@ -187,7 +188,8 @@ def _same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> No
     free: dict[str, Any] = {"observers": [], "plugins": []}
     for key, old, new in differences({**before, **free}, {**now, **free}):
         raise UsageError(
-            f"--resume {folder}: {key} was {old} and is {new} now; leave it out, or start a new comparison"
+            f"--resume {display_path(folder)}: {key} was {old} and is {new} now; leave it out, or start a new "
+            "comparison"
         )
 
 
@@ -202,7 +204,7 @@ def _go(
             echo(line)
         progress = ExperimentProgress(Console(), len(stored_trainings(grid, store)))
     listeners = [] if progress is None else [progress]
-    observed = RunInfo(folder.resolve(), "compare", tomllib.loads(to_toml(grid)), resumed)
+    observed = RunInfo(folder, "compare", tomllib.loads(to_toml(grid)), resumed)
     plan = {
         "task": short(grid.first.task),
         "guiders": list(grid.request.guiders),
@@ -236,4 +238,4 @@ def _tell(comparison: Comparison, grid: Grid, folder: Path, files: Sequence[Path
     figures = f", {counted(drawn, 'figure')}" if drawn else ""
     if page is not None:
         echo(f"page: {page}")
-    echo(f"folder: {folder} ({names}{figures})")
+    echo(f"folder: {display_path(folder)} ({names}{figures})")

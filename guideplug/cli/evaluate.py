@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.guard import guard
 from guideplug.cli.replaceable import check_replaceable
 from guideplug.cli.table import print_table
 from guideplug.config import short
@@ -31,6 +32,7 @@ __all__ = ["evaluate_command"]
 
 def evaluate_command(path: str, options: Mapping[str, Any]) -> None:
     """``guideplug evaluate``."""
+    guard(options)
     run = resolved(Request(values={key: options[key] for key in ("task", "sampler", "plugins")}))
     torch.set_num_threads(run.config.threads)
     task, sampler, seed = run.config.task, run.config.sampler, options["seed"]

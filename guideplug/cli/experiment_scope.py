@@ -8,10 +8,11 @@ from typing import Any
 
 from guideplug.cli.echo import echo
 from guideplug.cli.experiment_progress import ExperimentProgress
-from guideplug.config import Reader, shell_quote
+from guideplug.config import Reader, command_line, shell_quote
 from guideplug.errors import RunError, UsageError, WriteError
 from guideplug.executors import Executor, Processes, Serial
 from guideplug.executors.interrupt import Interrupted, handle_signals
+from guideplug.files.display import display_path
 from guideplug.registry.registry import Registry
 from guideplug.run.failure import INCOMPLETE
 
@@ -49,7 +50,7 @@ def experiment_scope(command: str, folder: Path, progress: ExperimentProgress | 
         folder: the folder that it works in.
         progress: closed at the end of the block.
     """
-    go_on = f"go on with: guideplug {command} --resume {shell_quote(str(folder))}"
+    go_on = f"go on with: {command_line(command, '--resume', Path(display_path(folder)))}"
 
     def leave() -> None:
         if progress is not None:

@@ -8,10 +8,12 @@ from guideplug.cli.echo import echo
 from guideplug.cli.guard import guard
 from guideplug.cli.replaceable import check_replaceable
 from guideplug.errors import WriteError
+from guideplug.files.display import display_path
 from guideplug.registry.registry import Registry
 from guideplug.report import write_page, write_report_of
 from guideplug.report.pages import PAGE
 from guideplug.run.failure import Failure, Failures, collected
+from guideplug.run.prepare import plugin_files
 
 __all__ = ["page_told", "report_command"]
 
@@ -22,9 +24,9 @@ def report_command(folders: tuple[str, ...], options: Mapping[str, Any]) -> None
     out = None if options["out"] is None else Path(options["out"])
     if out is not None:
         check_replaceable(out, "--out", ".html")
-    local = [str(Path(file).resolve()) for file in options["plugins"]]
+    local = plugin_files([], options["plugins"])
     registry = Registry.installed(local) if local else None
-    echo(f"page: {write_report_of([Path(folder) for folder in folders], out, registry)}")
+    echo(f"page: {display_path(write_report_of([Path(folder) for folder in folders], out, registry))}")
 
 
 def page_told(folder: Path, registry: Registry | None = None) -> tuple[str | None, list[Failure]]:
@@ -32,7 +34,7 @@ def page_told(folder: Path, registry: Registry | None = None) -> tuple[str | Non
     failures, page = Failures(), None
     try:
         with collected(failures, "page", PAGE):
-            page = str(write_page(folder, registry=registry))
+            page = display_path(write_page(folder, registry=registry))
     except (WriteError, OSError) as error:  # of a full disk: the work itself is done
         failures.add("page", PAGE, str(error))
     for failure in failures.listed:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from guideplug.cli.number import SEED, Whole
-from guideplug.cli.parameters import expression, files, pairs
+from guideplug.cli.parameters import expression, pairs, plugin_files
 
 __all__ = [
     "DEVICE",
@@ -67,7 +67,7 @@ def sets(help: str) -> Callable[[Decorated], Decorated]:
 
 def local_plugins(help: str = "A local plugin. It is code and runs as such.") -> Callable[[Decorated], Decorated]:
     """``--plugin``: the local plugins of a command."""
-    return files("--plugin", "plugins", metavar="FILE.py", help=help)
+    return plugin_files("--plugin", "plugins", metavar="FILE.py", help=help)
 
 
 def resume(what: str) -> Callable[[Decorated], Decorated]:

@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from guideplug.errors import visible
+
 __all__ = ["print_table", "table_width"]
 
 
@@ -15,11 +17,12 @@ def print_table(
     """Print a table whose first columns, ``words`` of them, are words, and the others numbers."""
     table = Table()
     for index, name in enumerate(header):
-        table.add_column(escape(name), justify="left" if index < words else "right")
+        table.add_column(escape(visible(name)), justify="left" if index < words else "right")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(visible(text)) for text in row))
     console.print()
-    console.print(title, style="table.title", markup=False, highlight=False, soft_wrap=True)  # wider than its table
+    title = visible(title)  # wider than its table
+    console.print(title, style="table.title", markup=False, highlight=False, soft_wrap=True)
     console.print(table)
 
 

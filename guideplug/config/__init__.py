@@ -1,10 +1,10 @@
 """Configuration: constructor expressions, durations, and the options of strategies."""
 
-from guideplug.config.command_line import command_line
+from guideplug.config.commands import command_line
 from guideplug.config.duration import Duration
 from guideplug.config.grammar import parse, shell_quote
 from guideplug.config.none import NONE, means_none
-from guideplug.config.origin import breach, described, named, plugin_errors
+from guideplug.config.origin import breach, described, named, plugin_errors, refused_beforehand
 from guideplug.config.ranges import along_range, expand_ranges, without_ranges
 from guideplug.config.strategy import (
     Expression,
@@ -50,6 +50,7 @@ __all__ = [
     "parse",
     "plugin_errors",
     "positive",
+    "refused_beforehand",
     "replace_option",
     "rewrite",
     "rewrite_inner",

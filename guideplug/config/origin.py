@@ -17,9 +17,9 @@ import attrs
 
 from guideplug.config.strategy import Strategy
 from guideplug.config.walk import walk
-from guideplug.errors import ContractError, GuideplugError, lacks_memory
+from guideplug.errors import ConfigError, ContractError, GuideplugError, lacks_memory
 
-__all__ = ["breach", "described", "named", "origin_of", "plugin_errors"]
+__all__ = ["breach", "described", "named", "origin_of", "plugin_errors", "refused_beforehand"]
 
 GROUP = "guideplug"
 """The entry-point group of plugins, as in `guideplug.registry.names`, which imports nothing."""
@@ -96,6 +96,20 @@ def plugin_errors() -> Iterator[None]:
         message = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
         where = f"in {Path(frame.f_code.co_filename).name}, line {line}"
         raise ContractError(f"{_blamed(frames[: places[-1] + 1])} raised {message}, {where}") from error
+
+
+@contextmanager
+def refused_beforehand() -> Iterator[None]:
+    """`plugin_errors` before any work: a broken contract is then an error of the configuration.
+
+    Raises:
+        ConfigError: the plugin, and what it raised or broke.
+    """
+    try:
+        with plugin_errors():
+            yield
+    except ContractError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _frames(error: BaseException) -> list[tuple[FrameType, int]]:

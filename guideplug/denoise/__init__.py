@@ -1,6 +1,7 @@
 """The algebra of denoisers, and its evaluation in one pass."""
 
 from guideplug.denoise.algebra import Affine, Combine, Denoiser, Direction, Leaf, Perturbation
+from guideplug.denoise.built import fault_of_leaf, fault_of_module
 from guideplug.denoise.change import Change
 from guideplug.denoise.condition import (
     Condition,
@@ -79,6 +80,8 @@ __all__ = [
     "equal_conditions",
     "evaluate_together",
     "expand",
+    "fault_of_leaf",
+    "fault_of_module",
     "formula",
     "from_arrays",
     "from_parts",

@@ -82,11 +82,11 @@ class Denoiser(nn.Module, abc.ABC):
 
         Raises:
             ConditionError: the condition's batch does not match, or a network lacks the null condition it needs.
-            DenoiserError: a network, or a function of outputs, returned something else than samples like x.
+            DenoiserError: a network returned something else than samples like x; along a trajectory, a function too.
         """
         with unwritten(self.breach, x=x):
             denoised = OnePass(x, sigma, condition, toward, step, self.space).values([self], self._plan or Plan())[0]
-        if fault := _unlike(denoised, x):
+        if self._plan is not None and (fault := _unlike(denoised, x)):  # a function may gather outputs off a trajectory
             raise self.breach(fault)
         return denoised
 

@@ -12,13 +12,13 @@ import contextlib
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from guideplug.errors import DamagedFile, UsageError, WriteError
-from guideplug.files.opening import MOST_EVENTS, is_there, list_folder, open_own, read_bytes, walk_folder
+from guideplug.files.durable import append_line, make_folder, new_file_beside, rename
+from guideplug.files.opening import MOST_EVENTS, is_there, list_folder, read_bytes, walk_folder
 from guideplug.files.reading import file_digest
 
 try:
@@ -31,6 +31,7 @@ __all__ = [
     "LITTER",
     "adding_to",
     "at_work_in",
+    "changed_files",
     "check_unchanged",
     "clear_litter",
     "cleared",
@@ -50,13 +51,13 @@ DEPTH = 8
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears under ``path`` complete or not at all: a temporary file, synced and renamed.
+    """A file to write that appears under ``path`` complete or not at all: a temporary file, synced and renamed to last.
 
     Raises:
         WriteError: the system refuses to write it; the message has the reason.
     """
     try:
-        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        handle, aside = new_file_beside(path)
     except OSError as error:
         raise refused(path, error) from None
     try:
@@ -64,12 +65,11 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(aside).chmod(0o644)
-        _note(Path(aside), path)
-        Path(aside).replace(path)
+        _note(aside, path)
+        rename(aside, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            Path(aside).unlink()
+            aside.unlink()
         if isinstance(error, OSError):
             raise refused(path, error) from None
         raise
@@ -94,11 +94,12 @@ def drawn_whole(path: Path) -> Iterator[Path]:
             with aside.open("rb") as file:
                 os.fsync(file.fileno())
             _note(aside, path)
-            aside.replace(path)
+            rename(aside, path)
     except OSError as error:
         raise refused(path, error) from None
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
 
 
 LITTER = re.compile(r"\.\d+\..+|\..+\.\w{8}\.tmp")
@@ -121,7 +122,7 @@ def cleared(folder: Path, parts: Sequence[str] = ()) -> None:
     try:
         clear_litter(folder)
         for part in parts:
-            (folder / part).mkdir(parents=True, exist_ok=True)
+            make_folder(folder / part)
             clear_litter(folder / part)
     except OSError as error:
         raise refused(folder, error) from None
@@ -215,14 +216,21 @@ def check_unchanged(
     raise DamagedFile(f"{path} is damaged: it is not what was written, going by {CHECKSUMS}; {advice}")
 
 
+def changed_files(folder: Path) -> list[str]:
+    """The names of files in a folder's list that are missing, or are not what was written."""
+    return [
+        name
+        for name, sums in _noted(folder).items()
+        if not (folder / name).is_file() or file_digest(folder / name) not in sums
+    ]
+
+
 def _note(aside: Path, path: Path) -> None:
     """Record the checksum of a temporary file before it is renamed to ``path``."""
     root = _root(path)
     if root is None or path.name == CHECKSUMS or path.suffix == GROWS:
         return
-    line = f"\n{file_digest(aside)}  {_name(root, path)}\n"  # a torn line before it stays a separate line
-    with os.fdopen(open_own(root / CHECKSUMS, os.O_WRONLY | os.O_APPEND), "ab", buffering=0) as file:
-        file.write(os.fsencode(line))
+    append_line(root / CHECKSUMS, f"\n{file_digest(aside)}  {_name(root, path)}\n")  # a torn line before it stays one
 
 
 def _root(path: Path) -> Path | None:

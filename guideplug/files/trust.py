@@ -23,8 +23,8 @@ from platformdirs import user_state_path
 
 from guideplug.config.texts import texts_in
 from guideplug.errors import TrustError
+from guideplug.files.durable import append_line, make_folder
 from guideplug.files.function_name import FUNCTION, absolute
-from guideplug.files.opening import open_own
 from guideplug.files.reading import read_text
 
 __all__ = ["allow", "guarded", "module_file"]
@@ -37,7 +37,7 @@ class _Guard:
     """The consent in a command: the files and modules that its line names, and whether others are trusted."""
 
     said: set[str]
-    trusting: bool
+    trusting: bool | None
     told: set[tuple[str, str | None]] = attrs.field(factory=set)
 
 
@@ -45,13 +45,13 @@ _guards: list[_Guard] = []
 
 
 @contextlib.contextmanager
-def guarded(texts: Iterable[str], files: Iterable[str] = (), *, trusting: bool = False) -> Iterator[None]:
+def guarded(texts: Iterable[str], files: Iterable[str] = (), *, trusting: bool | None = False) -> Iterator[None]:
     """Restrict the block to code that the user has named or trusts.
 
     Args:
         texts: expressions or values of options from the command line.
         files: plugin files from the command line.
-        trusting: whether all named code may run, and is recorded.
+        trusting: whether all named code may run, and is recorded; None where the command has no such option.
     """
     places = [place for text in texts for place in _places(text)]
     _guards.append(
@@ -85,9 +85,10 @@ def allow(place: str, digest: str | None, what: str, main: str | None = None) ->
     trusted = digest is not None and any(digest in digests for digests in remembered.values())
     if not (named or trusted or guard.trusting):
         changed = "has changed since you ran it" if known in remembered else "this command line does not name"
+        advice = "" if guard.trusting is None else "give --trust, or "
         raise TrustError(
-            f"{what} runs code from {known}, which {changed}: look at it, and if you trust it give --trust, or name it "
-            "on the command line"
+            f"{what} runs code from {known}, which {changed}: look at it, and if you trust it {advice}name it on the "
+            "command line"
         )
     if not named and not trusted:
         sys.stderr.write(f"trusted: {known!a} runs as code\n".replace("'", ""))
@@ -152,7 +153,6 @@ def _remembered() -> dict[str, set[str]]:
 def _remember(known: str, digest: str) -> None:
     if known.isprintable():
         with contextlib.suppress(OSError):  # the folder is not writable: consent is needed again
-            _list().parent.mkdir(parents=True, exist_ok=True)
+            make_folder(_list().parent)
             place = Path(os.path.realpath(_list()))  # the user's own, which may be a link of the user's
-            with os.fdopen(open_own(place, os.O_WRONLY | os.O_APPEND), "a") as file:
-                file.write(f"{digest} {known}\n")
+            append_line(place, f"{digest} {known}\n")

@@ -30,7 +30,7 @@ PHASES = {
 STATUS = {
     "finished": "",
     "running": "This run has not finished: it is running, or was killed.",
-    "interrupted": "This run was interrupted: guideplug run --resume goes on with it.",
+    "interrupted": "This run was interrupted and can be resumed.",
     "failed": "This run failed: the log of its command says why.",
     "incomplete": "Parts of this run failed, and are listed below: guideplug run --resume does them again.",
 }

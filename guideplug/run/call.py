@@ -16,6 +16,7 @@ from guideplug.config import Strategy, format_value, short, walk, write
 from guideplug.errors import ConfigError, UsageError
 from guideplug.executors.interrupt import Interrupted, interruptible
 from guideplug.executors.torchrun import refuse_torchrun
+from guideplug.files.display import display_path
 from guideplug.files.opened import reading_once
 from guideplug.guide import Guider
 from guideplug.observe import Listener, Observer
@@ -155,7 +156,7 @@ def _done(experiment: Experiment) -> Outcome:
             return experiment.run()
     except Interrupted as interrupted:
         number = interrupted.exit_code - 128
-    with _noting(f"go on with guideplug.run(resume={str(experiment.folder.path)!r})"):
+    with _noting(f"go on with guideplug.run(resume={display_path(experiment.folder.path)!r})"):
         signal.raise_signal(number)
         raise KeyboardInterrupt  # this run stops even if the handler returns
 

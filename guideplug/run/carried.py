@@ -18,13 +18,15 @@ from guideplug.config.texts import texts_changed, texts_in
 from guideplug.errors import ConfigError
 from guideplug.files.atomic import refused, whole_file
 from guideplug.files.code import Code, read_source
+from guideplug.files.durable import make_folder
 from guideplug.files.function_name import FUNCTION, without_folder
 from guideplug.files.opened import code_of_file
-from guideplug.files.reading import file_digest
+from guideplug.files.opening import is_there, read_bytes
+from guideplug.files.reading import file_digest, read_json_file
 from guideplug.files.trust import module_file
 from guideplug.recipes import PythonRef
 
-__all__ = ["CODE", "anywhere", "carried", "files_of", "settled"]
+__all__ = ["CODE", "anywhere", "carried", "check_there", "files_of", "settled"]
 
 CODE = "code"
 """The subfolder of copies."""
@@ -113,6 +115,29 @@ def files_of(value: Any) -> dict[str, str]:
     return {str(path): file_digest(path) for path in sorted(paths)}
 
 
+def check_there(config: Path, values: Any) -> None:
+    """Refuse a configuration of a run's folder whose other files are not on this machine, naming all of them.
+
+    Args:
+        config: the file; files are those that ``run.json`` beside it records.
+        values: what is used of it.
+
+    Raises:
+        ConfigError: files are missing.
+    """
+    try:
+        files = read_json_file(config.with_name("run.json")).get("files", {})
+    except (OSError, ValueError, AttributeError):  # no folder of a run
+        return
+    used = set(texts_in(values))
+    missing = [f"{path} (SHA-256 {digest})" for path, digest in files.items() if path in used and _file(path) is None]
+    if missing:
+        raise ConfigError(
+            f"configuration {config} names files that are not here: {', '.join(missing)}: put copies there, or name "
+            "others on the command line"
+        )
+
+
 def _file(text: str) -> Path | None:
     """The file of an absolute path."""
     with contextlib.suppress(OSError, ValueError):
@@ -156,7 +181,7 @@ def _copied(code: Code, folder: Path) -> Path:
         path = place / label
         if not path.is_file():
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(path.parent)
             except OSError as error:
                 raise refused(path, error) from None
             with whole_file(path) as file:
@@ -166,4 +191,7 @@ def _copied(code: Code, folder: Path) -> Path:
 
 def _same(path: Path, content: bytes) -> bool:
     """Whether a file has some content, or is not there yet."""
-    return not path.exists() or (path.is_file() and path.read_bytes() == content)
+    try:
+        return not is_there(path) or read_bytes(path, len(content)) == content
+    except ValueError:
+        return False

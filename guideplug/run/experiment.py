@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -15,11 +16,12 @@ import numpy as np
 import tomli_w
 import torch
 
-from guideplug.config import format_value, plugin_errors, shell_quote, short, write
+from guideplug.config import command_line, format_value, named, plugin_errors, short, write
 from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally
-from guideplug.errors import RunError, WriteError, visible
+from guideplug.errors import ContractError, RunError, WriteError, visible
 from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
-from guideplug.files.atomic import at_work_in, cleared
+from guideplug.files.atomic import at_work_in, changed_files, cleared
+from guideplug.files.display import display_path
 from guideplug.files.opening import is_there
 from guideplug.files.tensors import write_tensors
 from guideplug.guide import nested_guiders
@@ -102,13 +104,14 @@ class Experiment:
             record["command"] = self.folder.record().get("command", self.command)
         self.folder.write_json("run.json", {**record, "status": "running"})
         observers = Observers([EventLog(self.folder.events), *self.listeners])
-        watched = RunInfo(self.folder.path.resolve(), self.kind, to_table(self.config), resumed)
+        watched = RunInfo(self.folder.path, self.kind, to_table(self.config), resumed)
         observers.open(self.config.observers, watched)
-        observers("run", folder=str(self.folder.path), kind=self.kind, resumed=resumed, **self._plan())
+        observers("run", folder=display_path(self.folder.path), kind=self.kind, resumed=resumed, **self._plan())
         status, failed = "failed", None
         try:
             with plugin_errors():
                 outcome = self._work(observers, stop)
+            self._check_files()
             status = "incomplete" if outcome.failures else "finished"
             failed = "; ".join(map(str, outcome.failures)) or None
         except Interrupted:
@@ -130,10 +133,23 @@ class Experiment:
                     self.folder.update_record(status=status)
         return outcome
 
+    def _check_files(self) -> None:
+        """Refuse results that were changed while observers had the folder.
+
+        Raises:
+            ContractError: the files, and who had their folder.
+        """
+        changed = changed_files(self.folder.path) if self.config.observers else []
+        if changed:
+            who = " or ".join(map(named, self.config.observers))
+            raise ContractError(
+                f"{who} changed files of the run, {', '.join(changed[:3])}: a listener writes to a subfolder of its own"
+            )
+
     @property
     def resume(self) -> str:
         """The command that resumes the run."""
-        return f"guideplug run --resume {shell_quote(str(self.folder.path))}"
+        return command_line("run", "--resume", Path(display_path(self.folder.path)), store=self.store.elsewhere)
 
     @property
     def _resume(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from guideplug.errors import WriteError
+from guideplug.errors import ContractError, WriteError
 
 __all__ = ["INCOMPLETE", "Failure", "Failures", "collected", "failure_of"]
 
@@ -86,4 +86,6 @@ def failure_of(record: Mapping[str, Any]) -> Failure:
 
 def _reason(error: BaseException) -> str:
     message = " ".join(str(error).split())
+    if isinstance(error, ContractError):  # it names the plugin and what it did
+        return message
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

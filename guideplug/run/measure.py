@@ -4,15 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import attrs
-import numpy as np
 import torch
 
+from guideplug.config import named
+from guideplug.config.origin import origin_of
 from guideplug.denoise import Denoiser
 from guideplug.errors import ConfigError
 from guideplug.registry.registry import Registry
 from guideplug.rng import STREAMS
 from guideplug.run.arms import draw_arms
 from guideplug.run.failure import Failure, Failures, collected
+from guideplug.run.metric_answers import check_metric, value_of
 from guideplug.run.resolve import RunConfig
 from guideplug.run.task_answers import truth_of
 from guideplug.task import Arm, Context, Metric, Task
@@ -32,9 +34,11 @@ def metrics_of(task: Task, registry: Registry) -> list[Metric]:
         first = known.setdefault(metric.name, metric)
         if first is not metric:
             raise ConfigError(
-                f"task {task.name!r} is measured by two metrics of the name {metric.name!r}, {_class(first)} and "
-                f"{_class(metric)}: give one another name, or leave its plugin out (GUIDEPLUG_DISABLE)"
+                f"{named(task)} is measured by two metrics of the name {metric.name!r}, {_class(first)} and "
+                f"{_class(metric)} of {origin_of(type(metric).__module__)}: give one another name, or leave its plugin "
+                "out (GUIDEPLUG_DISABLE)"
             )
+        check_metric(metric)
     return list(known.values())
 
 
@@ -57,8 +61,7 @@ def measured(
     for metric in metrics:
         values[metric.name] = None
         with collected(failures, "metric", metric.name, arm.name):
-            value = metric.measure(arm, context)
-            values[metric.name] = None if value is None or not np.isfinite(value) else float(value)
+            values[metric.name] = value_of(metric, arm, context)
         each()
     return values
 

@@ -15,9 +15,21 @@ import attrs
 import tomli_w
 import torch
 
-from guideplug.config import NONE, Reader, at_least, format_value, means_none, named, option, parse, short, write
+from guideplug.config import (
+    NONE,
+    Reader,
+    at_least,
+    format_value,
+    means_none,
+    named,
+    option,
+    parse,
+    refused_beforehand,
+    short,
+    write,
+)
 from guideplug.config.tree import Call, ListValue, Literal, Value, Word, field_name, is_name
-from guideplug.errors import ConfigError, ExpressionError, RecipeError, UsageError, nearest
+from guideplug.errors import ConfigError, ExpressionError, RecipeError, SelectionError, UsageError, nearest
 from guideplug.files.reading import installed_memory, parse_toml
 from guideplug.guide import Guider, needs_of
 from guideplug.observe import Observer
@@ -31,6 +43,7 @@ from guideplug.run.threads import MOST_THREADS, default_threads
 from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.task import Network, Task
+from guideplug.train.selection import plan_of
 
 __all__ = [
     "KEYS",
@@ -135,6 +148,7 @@ class RunConfig:
         return {**self.models, "main": self.main}
 
 
+@refused_beforehand()
 def resolve(request: Request, registry: Registry) -> RunConfig:
     """The run that a request means, with every option.
 
@@ -326,7 +340,9 @@ def _check_room(key: str, count: int, task: Task) -> None:
 
 def _check_plan(selector: Selector, batch: int) -> None:
     try:
-        selector.plan(batch, selector.init())
+        plan_of(selector, batch, selector.init())
+    except SelectionError as error:
+        raise ConfigError(str(error)) from None
     except ValueError as error:
         raise ConfigError(f"selector {selector.name!r} with batch {batch}: {error}") from None
 

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from guideplug.config import short
+from guideplug.files.display import display_path
 from guideplug.run.failure import Failure
 from guideplug.run.outcome import Outcome
 from guideplug.run.resolve import RunConfig
@@ -52,7 +53,7 @@ class RunResult:
         header, rows = table_rows(outcome.metrics["arms"], outcome.table, outcome.verdicts, outcome.failures)
         return "\n".join(
             [
-                f"{short(self.config.task)}, {outcome.metrics['samples']:,} samples, in {self.folder}",
+                f"{short(self.config.task)}, {outcome.metrics['samples']:,} samples, in {display_path(self.folder)}",
                 *_aligned([header, *rows]),
                 guidance_sentence(self.config, outcome),
                 selection_sentence(self.config, outcome),

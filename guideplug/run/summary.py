@@ -1,14 +1,12 @@
-"""The summary of a run: the table, the effects of guidance and of selection, costs, next commands."""
+"""The summary of a run: the table, the effects of guidance and of selection, costs."""
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import attrs
 
-from guideplug.config import shell_quote, short
-from guideplug.guide import inner_guiders
+from guideplug.config import command_line, short
 from guideplug.recipe import MainRecipe, architecture
 from guideplug.run.failure import Failure
 from guideplug.run.outcome import Outcome
@@ -21,7 +19,6 @@ __all__ = [
     "guidance_sentence",
     "incomplete",
     "metrics_line",
-    "next_commands",
     "notes",
     "selection_sentence",
     "table_rows",
@@ -67,12 +64,7 @@ def metrics_line(config: RunConfig) -> str:
     """Where the table's metrics are explained: by a command, for tasks that it can make without options."""
     if any(field.default is attrs.NOTHING for field in attrs.fields(cast(Any, type(config.task)))):
         return "what the metrics mean: the tooltips of their names in the page"
-    return f"what the metrics mean: guideplug plugins show {config.task.name}{_local_plugins(config)}"
-
-
-def _local_plugins(config: RunConfig) -> str:
-    """The options of a command line that load the run's local plugins."""
-    return "".join(f" --plugin {shell_quote(path)}" for path in config.plugins)
+    return f"what the metrics mean: {command_line('plugins', 'show', config.task.name, plugins=config.plugins)}"
 
 
 def incomplete(outcome: Outcome, resume: str) -> str:
@@ -151,35 +143,6 @@ def cost_sentences(outcome: Outcome) -> list[str]:
     roles = outcome.metrics["found"]
     note = f" (training seconds of {' and '.join(roles)} as they were when the store got them)" if roles else ""
     return [*lines, f"seconds: {shown or 'less than 0.1'}{note}"]
-
-
-def _next_guider(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -> str:
-    """The next guider to try: half as strong after a net loss, else 1.5 times as strong; or an inner guider."""
-    guider = config.guider
-    if guider is None:
-        return next(iter(guiders), "autoguidance")
-    factor = (
-        0.5
-        if sum(verdict.gain for verdict in outcome.verdicts if verdict.primary and verdict.aspect != "accuracy") < 0
-        else 1.5
-    )
-    for option, off in (("weight", 1.0), ("omega", 0.0)):
-        strength = getattr(guider, option, None)
-        if isinstance(strength, float) and strength != off:
-            with contextlib.suppress(ValueError):
-                return short(attrs.evolve(cast(Any, guider), **{option: round(off + factor * (strength - off), 4)}))
-    inner = next(inner_guiders(guider), None)
-    return short(guider if inner is None else inner)
-
-
-def next_commands(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -> list[str]:
-    """Two commands worth trying next."""
-    other = _next_guider(config, outcome, guiders)
-    shown = other if config.guider is None else short(config.guider)
-    return [
-        f"guideplug sample {shell_quote(str(outcome.folder))} --guider {shell_quote(other)}",
-        f"guideplug explain {shell_quote(shown)} --task {shell_quote(short(config.task))}{_local_plugins(config)}",
-    ]
 
 
 def notes(config: RunConfig) -> list[str]:

@@ -31,6 +31,8 @@ def check_task(task: Task) -> None:
     count = task.samples()
     if type(count) is not int or count < 1:
         raise breach(task, f"gave {described(count)} for its default number of samples: return a whole number")
+    if not isinstance(task.sampler(), str):
+        raise breach(task, f"gave {described(task.sampler())} for its sampler: return an expression, such as 'heun'")
     metrics = task.metrics()
     for metric in metrics:
         if not isinstance(metric, Metric):

@@ -18,6 +18,7 @@ from torch import Tensor
 from guideplug.metrics import paired_bootstrap
 from guideplug.metrics.statistics import Difference
 from guideplug.run.failure import Failures, collected
+from guideplug.run.metric_answers import resampler_of
 from guideplug.task import Arm, Context, Metric, Resampler
 
 __all__ = ["Verdict", "guidance", "number", "recorded", "signed", "verdicts"]
@@ -117,7 +118,7 @@ def verdicts(
         if None in needed or (metric.better == "truth" and target is None):
             continue
         with collected(failures, "interval", metric.name):
-            first, last = (metric.resampler(arm, context) for arm in (before, after))
+            first, last = (resampler_of(metric, arm, context) for arm in (before, after))
             if first is not None and last is not None:
                 judged.append((metric, first, last, target))
     if not judged:

@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from guideplug.config import Duration, Strategy, walk
+from guideplug.config import Duration, Strategy, breach, described, walk
 from guideplug.files.function_name import FUNCTION, without_folder
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
@@ -68,10 +68,10 @@ def _plain(value: Any) -> Any:
         if isinstance(value, Strategy):
             fields["name"] = value.name
         if isinstance(value, Recipe | Network | Reward):
-            fields["content"] = value.content()
+            fields["content"] = _content(value)
             if value.name == "load":
                 del fields["path"]  # the bytes are hashed, not the path
-        if isinstance(value, Guider) and (content := value.content()):
+        if isinstance(value, Guider) and (content := _content(value)):
             fields["content"] = content
         if fields.get("content"):  # the code of a function is hashed, not where it lies
             fields = {key: _without_folder(item) for key, item in fields.items()}
@@ -96,6 +96,18 @@ def _decides(attribute: "attrs.Attribute[Any]", value: object) -> bool:
         return bool(decides)
     default: Any = attribute.default
     return bool(value != (default.factory() if hasattr(default, "factory") else default))
+
+
+def _content(strategy: Any) -> str:
+    """What a strategy says besides its options.
+
+    Raises:
+        ContractError: it is no text.
+    """
+    content = strategy.content()
+    if not isinstance(content, str):
+        raise breach(strategy, f"gave {described(content)} for its content: return a text, such as a hash")
+    return content
 
 
 @functools.cache

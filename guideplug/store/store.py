@@ -29,6 +29,7 @@ from guideplug.config import command_line
 from guideplug.errors import StoreError
 from guideplug.files.atomic import clear_litter, refused, whole_file
 from guideplug.files.digest import record_digest
+from guideplug.files.durable import make_folder, rename
 from guideplug.files.opening import check_inside, is_there, list_folder, open_own
 from guideplug.files.reading import file_digest, read_json_file
 from guideplug.files.tensors import read_tensors, write_tensors
@@ -98,11 +99,15 @@ class Entry:
         return read_tensors(path, self.folder)[0]
 
 
+def _absolute(path: Path) -> Path:
+    return path.absolute()
+
+
 @attrs.frozen
 class Store:
     """Trained networks in a folder."""
 
-    root: Path
+    root: Path = attrs.field(converter=_absolute)
 
     @classmethod
     def default(cls) -> "Store":
@@ -113,7 +118,7 @@ class Store:
         """
         root = _default_root()
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            make_folder(root)
         except OSError as error:
             raise StoreError(f"the store {root} cannot be made ({error.strerror}): set GUIDEPLUG_STORE") from None
         if not os.access(root, os.W_OK):
@@ -166,7 +171,7 @@ class Store:
         path = self.root / f"{identity}.lock"
         while True:
             try:
-                self.root.mkdir(parents=True, exist_ok=True)
+                make_folder(self.root)
                 handle = open_own(path, os.O_RDWR)
             except OSError as error:
                 raise refused(path, error) from None
@@ -201,7 +206,7 @@ class Store:
         folder = self.root / f"{identity}.partial"
         try:
             check_inside(folder, self.root)
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except ValueError as error:
             raise StoreError(f"{folder} cannot be used: {error}") from None
         except OSError as error:
@@ -232,7 +237,7 @@ class Store:
                 if is_there(target):
                     shutil.rmtree(_aside(target), ignore_errors=True)
                     target.replace(_aside(target))
-                folder.replace(target)
+                rename(folder, target)
             except OSError as error:
                 raise refused(target, error) from None
             self.tidy(identity)
@@ -281,8 +286,12 @@ class Store:
 
     def pruning(self, identity: str) -> str:
         """The command that removes an entry, or an unfinished training of it."""
-        own = self.root.absolute() == _default_root().absolute()
-        return command_line("store", "prune", identity[:SHOWN], store=None if own else self.root)
+        return command_line("store", "prune", identity[:SHOWN], store=self.elsewhere)
+
+    @property
+    def elsewhere(self) -> Path | None:
+        """The folder, where commands use another one by themselves."""
+        return None if self.root.absolute() == _default_root().absolute() else self.root
 
     def _listed(self, pattern: str) -> list[Path]:
         try:

@@ -29,6 +29,8 @@ VALUES = (
 LENGTHS = (*(f"{value}it" for value in VALUES[:9]), *(f"{value}s" for value in VALUES[:9]), *VALUES[9:])
 """The same as lengths of trainings."""
 
+LISTS = {("mixture", "shares"): "[%, %, %, %]", ("points", "columns"): "[%, 2]"}
+"""How a value is written in options that take a list of a certain length."""
 NEEDED = {
     "of": "main", "on": "synthetic(of=main, count=64)", "guider": "autoguidance", "guiders": "[autoguidance]",
     "selector": "jest", "share": "0.5", "group": "0", "number": "1", "value": "1", "low": "0.1", "high": "1",
@@ -179,7 +181,7 @@ def _of_strategies(folder: Path) -> Iterator[Case]:
         for field in options:
             others = [f"{key}={text}" for key, text in kept.items() if key != field.name]
             for value in LENGTHS if _is_length(field.type) else VALUES:
-                for shape in _shapes(field.type):
+                for shape in [LISTS[name, field.name]] if (name, field.name) in LISTS else _shapes(field.type):
                     written = [*others, f"{field.name}={shape.replace('%', value)}"]
                     text = f"{name}({', '.join(written)})"
                     yield Case(f"{kind} {name}", field.name, value, _used(kind, name, text))

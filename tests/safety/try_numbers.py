@@ -31,6 +31,7 @@ from typing import Any
 
 import attrs
 
+os.environ["OMP_STACKSIZE"] = "256k"  # a thousand threads in a gigabyte of addresses
 sys.path.insert(0, str(Path(__file__).parent))
 from children import ROOM, command
 from extremes import Case, cases, prepare_folder
@@ -38,9 +39,11 @@ from extremes import Case, cases, prepare_folder
 from guideplug.recipes import training_recipe
 
 SECONDS = 10
+BATCH = 50
 ADVICE = re.compile(
     r"must|give|write|choose|choice|between|at least|at most|expected|shorten|quote|one of|leave|keep|too large a|"
-    r"takes|range"
+    r"takes|range|are whole numbers|the columns are|counted from|has no group|no column is called|training ends at|"
+    r"lower lr|leave it out"
 )
 GOOD = ("result", "refused")
 
@@ -58,12 +61,13 @@ def tried(chosen: Sequence[Case], folder: Path) -> Iterator[Outcome]:
     """The outcome of each case, in a folder made by `warm`."""
     left = list(chosen)
     while left:
-        results = _batch(left, folder)
-        for case, answer in zip(left, results, strict=False):
+        batch, left = left[:BATCH], left[BATCH:]
+        results = _batch(batch, folder)
+        for case, answer in zip(batch, results, strict=False):
             yield Outcome(case, *_class_of(case, answer))
-        if len(results) < len(left):
-            yield Outcome(left[len(results)], "hang", "killed")
-        left = left[len(results) + 1 :]
+        if len(results) < len(batch):
+            yield Outcome(batch[len(results)], "hang", "killed")
+            left = [*batch[len(results) + 1 :], *left]
 
 
 def _batch(chosen: Sequence[Case], folder: Path) -> list[dict[str, Any]]:
@@ -104,7 +108,7 @@ def _answer(case: Case) -> dict[str, Any]:
         except BaseException:
             code = 70
             traceback.print_exc(file=errors)
-    return {"code": code, "stderr": errors.getvalue()[-4000:]}
+    return {"code": code, "stderr": errors.getvalue()[-20000:]}
 
 
 def _class_of(case: Case, answer: dict[str, Any]) -> tuple[str, str]:
@@ -124,8 +128,10 @@ def _class_of(case: Case, answer: dict[str, Any]) -> tuple[str, str]:
 def _names(case: Case, line: str) -> bool:
     """Whether a line names the option and the value, and says what to give."""
     text = line.lower().replace("_", "-")
-    named = case.option.rpartition(".")[2].lower().replace("_", "-") in text or "expression" in text or "toml" in text
-    return named and bool(ADVICE.search(line)) and any(shown.lower() in text for shown in _spellings(case.typed))
+    option = case.option.rpartition(".")[2].lower().replace("_", "-").removesuffix("s")
+    named = option in text or "expression" in text or "toml" in text or f" {option[0]} " in text
+    long = "characters, more than" in text or "has no trial" in text or "at least one" in text
+    return named and bool(ADVICE.search(line)) and (long or any(s.lower() in text for s in _spellings(case.typed)))
 
 
 def _spellings(typed: str) -> set[str]:
@@ -135,7 +141,13 @@ def _spellings(typed: str) -> set[str]:
     spellings = {bare[:12], repr(typed), bare.encode("unicode_escape").decode()}
     with contextlib.suppress(ValueError, OverflowError):
         value = float(number)
-        spellings |= {f"{value:g}", f"{value:.3g}", repr(value), f"{value:,.0f}" if abs(value) < 1e30 else "inf"}
+        spellings |= {
+            f"{value:g}",
+            f"{value:.3g}",
+            f"{value:.15g}",
+            repr(value),
+            f"{value:,.0f}" if abs(value) < 1e30 else "inf",
+        }
     with contextlib.suppress(ValueError):
         spellings |= {f"{int(number):,}", str(int(number))}
     return {spelling.replace("_", "-") for spelling in spellings} | ({"empty", "''"} if not bare else set()) - {unit}

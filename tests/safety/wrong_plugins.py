@@ -21,7 +21,7 @@ from click.testing import CliRunner
 HERE = Path(__file__).parent / "wrong"
 TOY = Path(__file__).parents[1] / "cli" / "toy.py"
 SMALL = ("--device", "cpu", "--set", "threads=1", "--set", "train.duration=4it", "--samples", "16")
-LONGEST = 20.0
+LONGEST = 60.0
 """Seconds until a command that does not end is interrupted."""
 
 
@@ -51,7 +51,8 @@ class Case:
             "sampler": ["run", "--task", "toy", "--sampler", self.name],
             "guider": ["run", "--task", "toy", "--guider", self.name],
             "weight": ["run", "--task", "toy", "--guider", f"autoguidance(weight={self.name})"],
-            "denoiser": ["run", "--task", "toy", "--denoiser", self.name, "--guider", "autoguidance"],
+            "denoiser": ["run", "--task", "toy", "--denoiser", self.name, "--guider", "autoguidance",
+                         "--set", f"models.weak.denoiser={self.name}"],
             "selector": ["run", "--task", "toy", "--selector", self.name],
             "task": ["run", "--task", self.name],
             "metric": ["run", "--task", "toy", "--guider", "autoguidance"],
@@ -130,8 +131,10 @@ class Answer:
         if self.case.kind == "observer":
             warnings = [line for line in self.lines if self.case.name in line]
             word = self.case.word
-            if self.code != 0 or self.status != "finished":
-                return f"exit {self.code}, {self.status}"
+            if self.code == 0 and self.status != "finished":
+                return f"exit 0, {self.status}"
+            if self.code != 0 and self.status == "finished":
+                return "exit not 0, and finished"
             if word and not any(word in line for line in warnings):
                 return "finished, and says nothing"
             return "right"
@@ -196,6 +199,7 @@ def _main() -> None:
         of_kind[answer.verdict] = of_kind.get(answer.verdict, 0) + 1
         last = answer.lines[-1][:400] if answer.lines else ""
         sys.stdout.write(f"{case!s:40} {answer.verdict:34} {answer.code:3} {answer.status:11} {last}\n")
+        sys.stdout.flush()
     for kind, verdicts in counts.items():
         sys.stdout.write(f"{kind} {sum(verdicts.values())} {verdicts}\n")
 

@@ -1,17 +1,19 @@
 """The store: entries appear whole, damage is found, and one network is made by one process at a time."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 import guideplug.store.store as store_module
-from guideplug.errors import StoreError
+from guideplug.errors import StoreError, WriteError
 from guideplug.files.tensors import write_tensors
 from guideplug.store import Entry, Store
 
@@ -344,3 +346,64 @@ def test_who_waits_for_an_entry_is_asked_again_and_again_and_may_leave(store: St
         pass
     with store.locked(A, waiting):
         assert len(asked) == 3
+
+
+# Links and other things in the place of files
+
+
+def _link(path: Path, outside: Path) -> None:
+    path.symlink_to(outside / "file")
+
+
+def _link_to_nothing(path: Path, outside: Path) -> None:
+    path.symlink_to(outside / "new")
+
+
+def _pipe(path: Path, outside: Path) -> None:
+    os.mkfifo(path)
+
+
+def _folder(path: Path, outside: Path) -> None:
+    path.mkdir()
+
+
+@pytest.fixture
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("outside")
+    (folder / "file").write_text("untouched")
+    return folder
+
+
+@pytest.mark.parametrize("put", [_link, _link_to_nothing, _pipe, _folder], ids=lambda put: put.__name__)
+def test_a_lock_is_a_file_of_the_store(put: Callable[[Path, Path], None], store: Store, outside: Path) -> None:
+    put(store.root / f"{A}.lock", outside)
+    for use in (lambda: store.locked(A).__enter__(), lambda: store.in_use(A)):
+        with pytest.raises(WriteError, match=f"{A}.lock cannot be written") as refusal:
+            use()
+        assert "\n" not in str(refusal.value)
+    assert names(outside) == ["file"]
+    assert (outside / "file").read_text() == "untouched"
+
+
+def test_nothing_is_written_or_removed_by_way_of_a_link(store: Store, outside: Path) -> None:
+    (outside / ".file.12345678.tmp").touch()  # as litter of ours is called
+    for name in (A, f"{B}.partial"):
+        (store.root / name).symlink_to(outside)
+    with pytest.raises(StoreError, match="leads out"):
+        store.workplace(B)
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.find(A)
+    for identity in (A, B):
+        store.tidy(identity)
+        store.remove(identity)
+    assert names(store.root) == []
+    assert names(outside) == [".file.12345678.tmp", "file"]
+
+
+def test_weights_are_those_of_the_store(store: Store, outside: Path) -> None:
+    entry = made(store)
+    (entry.folder / "weights.safetensors").rename(outside / "weights.safetensors")
+    (entry.folder / "weights.safetensors").symlink_to(outside / "weights.safetensors")
+    assert "leads out" in entry.damage()
+    with pytest.raises(StoreError, match="damaged or missing"):
+        entry.tensors()

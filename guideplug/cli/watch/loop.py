@@ -14,6 +14,7 @@ from guideplug.cli.watch.sentences import lasting
 from guideplug.cli.watch.state import OFTEN, State
 from guideplug.cli.watch.tail import Tail
 from guideplug.cli.watch.view import Life, view
+from guideplug.config import command_line
 from guideplug.errors import UsageError, visible
 from guideplug.files.opening import MOST_EVENTS, is_there, read_bytes
 from guideplug.run.console import Console, print_line
@@ -128,7 +129,7 @@ class _Watch:
     @property
     def _resume(self) -> str:
         command = self.state.kind if self.state.kind in ("compare", "study") else "run"
-        return f"guideplug {command} --resume {self.folder}"
+        return command_line(command, "--resume", self.folder)
 
     @property
     def over(self) -> bool:

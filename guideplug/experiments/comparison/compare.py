@@ -31,6 +31,7 @@ from guideplug.experiments.engine import Engine, engine_on
 from guideplug.experiments.networks import NetworkJobs
 from guideplug.experiments.records import check_code, read_record
 from guideplug.files.atomic import whole_file
+from guideplug.files.durable import make_folder
 from guideplug.files.opening import is_there
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
@@ -72,7 +73,7 @@ def compare(
     """
     refuse_torchrun()
     observers = observers or Observers()
-    (folder / "cells").mkdir(exist_ok=True)
+    make_folder(folder / "cells")
     prices = read_prices(grid, folder)
     with engine_on(executor or Serial(), workers_of(grid, registry, store, observers)) as engine:
         driver = _Driver(grid, registry, folder, store, engine, observers)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from guideplug.experiments.comparison.digits import cell, number
+from guideplug.experiments.studies.answers import report_of
 from guideplug.experiments.studies.study_plan import Plan
 from guideplug.files.atomic import whole_file
 from guideplug.run.failure import Failures, collected
@@ -36,9 +37,9 @@ def write_report(plan: Plan, findings: Findings, folder: Path, to: Failures) -> 
     report = Report({}, [])
     texts = _texts(plan, findings, report)
     with collected(to, "report", plan.study.name):
-        report_of_study = plan.study.report(findings)
-        texts = _texts(plan, findings, report_of_study)
-        report = report_of_study
+        answer = report_of(plan.study, findings)
+        texts = _texts(plan, findings, answer)
+        report = answer
     for name, text in texts.items():
         with whole_file(folder / name) as file:
             file.write(text.encode())

@@ -1,6 +1,5 @@
 """Executors and studies that break their contract, each in one way; a plugin file, loaded beside ``toy.py``."""
 
-import time
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -68,11 +67,6 @@ def exits(*arguments: Any) -> Any:
     raise SystemExit(0)
 
 
-def forgets(results: list[JobResult], seen: list[JobResult]) -> list[JobResult]:
-    time.sleep(0.01)
-    return []
-
-
 EXECUTORS: list[tuple[type[Any], str]] = [
     (pooling("answers-twice", "Each result twice.", lambda results, seen: results * 2), "twice"),
     (pooling("answers-again", "All results again.", lambda results, seen: list(seen)), "twice"),
@@ -89,7 +83,6 @@ EXECUTORS: list[tuple[type[Any], str]] = [
              lambda results, seen: [evolve(one, error="no") for one in results]), "error"),
     (pooling("no-capacity", "No job at a time.", lambda results, seen: results, 0), "capacity"),
     (pooling("text-capacity", "A text as capacity.", lambda results, seen: results, "many"), "capacity"),
-    (pooling("never-answers", "No result.", forgets), "result"),
     (pooling("wait-raises", "Raises.", raises), "LookupError"),
     (pooling("wait-exits", "Exits.", exits), "SystemExit"),
     (opening("opens-none", "Opens None.", lambda source: None), "Pool"),

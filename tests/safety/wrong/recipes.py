@@ -69,7 +69,7 @@ WRONG: list[tuple[type[Any], str]] = [
     (making("raises", "Raises.", raises), "LookupError"),
     (making("exits", "Exits.", exits), "SystemExit"),
     (making("content-of-bytes", "Has bytes as content.", content=lambda self: b"x"), "content"),
-    (making("evaluates-number", "Plans a number.", evaluates=lambda self: [3]), "int"),
+    (making("evaluates-number", "Plans a number.", evaluates=lambda self: [3]), "PlannedBatch"),
 ]  # fmt: skip
 
 

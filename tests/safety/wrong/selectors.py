@@ -128,7 +128,7 @@ WRONG: list[tuple[type[Any], str]] = [
     (planning("negative-candidates", "Fewer than none.", lambda batch: CandidateRequest(-4)), "candidates"),
     (planning("half-candidate", "Half a candidate.", lambda batch: CandidateRequest(batch / 2)), "candidates"),
     (planning("scores-too-many", "More scored than drawn.",
-              lambda batch: CandidateRequest(batch, learner=True, scored=batch + 5)), "scored"),
+              lambda batch: CandidateRequest(batch, learner=True, scored=batch + 5)), "scores"),
     (planning("plans-number", "A number as a plan.", lambda batch: batch), "CandidateRequest"),
     (planning("plans-none", "None as a plan.", lambda batch: None), "CandidateRequest"),
     (planning("unknown-role", "A reference that it does not need.",

@@ -346,6 +346,9 @@ class RepeatedMetric(Toy):
     def metrics(self):
         return [Distance(), Distance()]
 
+    def primary(self):
+        return ("distance",)
+
 
 @frozen
 class NoMetric(Toy):
@@ -355,6 +358,9 @@ class NoMetric(Toy):
 
     def metrics(self):
         return [Distance]
+
+    def primary(self):
+        return ()
 
 
 @frozen
@@ -374,16 +380,6 @@ class NoRecipe(Toy):
     name = "no-recipe"
 
     def recipe(self, role, main):
-        return None
-
-
-@frozen
-class NoFigure(Toy):
-    """Draws no figure."""
-
-    name = "no-figure"
-
-    def figure(self, arms, path):
         return None
 
 
@@ -512,7 +508,6 @@ WRONG: list[tuple[type[Any], str]] = [
     (NoMetric, "metric"),
     (UnknownPrimary, "primary"),
     (NoRecipe, "main"),
-    (NoFigure, "figure"),
     (DrawRaises, "LookupError"),
     (DrawExits, "SystemExit"),
     (TruthRaises, "LookupError"),

@@ -26,8 +26,12 @@ def command_line(
     """
     options = [word for path in plugins for word in ("--plugin", path)]
     options += [word for role, model in (models or {}).items() for word in ("--model", f"{role}={model}")]
-    typed = " ".join([PROGRAM, *map(shell_quote, map(_word, (*words, *options)))])
+    typed = _typed(list(map(_word, (*words, *options))))
     return typed if store is None else f"GUIDEPLUG_STORE={shell_quote(str(store))} {typed}"
+
+
+def _typed(words: list[str]) -> str:
+    return " ".join([PROGRAM, *map(shell_quote, words)])
 
 
 def _word(value: object) -> str:
