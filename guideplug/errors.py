@@ -1,7 +1,6 @@
 """Errors that a user can fix: one tree of classes with exit codes, messages of one line. Bugs keep their tracebacks."""
 
 import difflib
-import unicodedata
 from collections.abc import Iterable
 
 __all__ = [
@@ -131,14 +130,12 @@ def visible(text: str) -> str:
     """`text` on one line, with everything escaped that cannot be printed: no name may steer a terminal.
 
     Escaped are control characters, ANSI sequences with them, marks that change the direction of reading, what is
-    invisible otherwise, and the bytes of names that are not UTF-8; spaces of any width stay.
+    invisible otherwise, and the bytes of names that are not UTF-8.
     """
     if text.isprintable():
         return text
     spaced = text.replace("\n", " ").replace("\t", " ")
-    return "".join(
-        c if c.isprintable() or unicodedata.category(c) == "Zs" else c.encode("unicode_escape").decode() for c in spaced
-    )
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in spaced)
 
 
 def brief(text: str) -> str:

@@ -30,8 +30,8 @@ __all__ = [
     "walk_folder",
 ]
 
-MOST_ENTRIES: Final = 100_000
-"""Files of a folder that are listed, with those below: ten times those of the largest comparison."""
+MOST_ENTRIES: Final = 250_000
+"""Files of a folder that are listed, with those below: many times those of the largest comparison."""
 DEEPEST: Final = 8
 MOST_EVENTS: Final = 256 * 1024**2
 """Bytes of an event log that is read: a line per 32 steps of twenty million."""

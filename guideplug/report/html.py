@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import math
+import re
 from importlib import resources
 from typing import Any
 
@@ -22,6 +23,8 @@ __all__ = ["embedded", "image", "rendered"]
 
 SCRIPTS = ("theme.js", "echarts.min.js", "page.js")
 """In the order of the page; the first one runs before anything is shown."""
+_WORDS = re.compile("[^\n\u00a0]+")
+"""Text between line breaks and the spaces that hold numbers together."""
 CLOSED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
@@ -50,7 +53,7 @@ def _shown(value: Any) -> Any:
     """A value as a page shows it: lines of text with everything escaped that cannot be printed."""
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
-    return "\n".join(map(visible, value.split("\n")))
+    return _WORDS.sub(lambda words: visible(words[0]), value)
 
 
 def _finite(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Everything that is read, replaced by every kind of odd file, under every command that reads it.
 
-    python tests/safety/matrix.py [--only TEXT] [--every N] [--log FILE]
+    python tests/safety/matrix.py [--only PATTERN] [--first N] [--every N] [--log FILE]
 
 A case ends in one line that names the file, or in what the command does without it: without a traceback, without
 waiting, within limits of memory and time, with nothing printed of a file outside, and nothing changed.
@@ -299,11 +299,12 @@ def everything(root: Path) -> dict[str, str]:
 def main() -> int:
     """Try all cases; the faults by class."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="cases whose text holds this")
+    parser.add_argument("--only", default="", help="a pattern in the text of cases")
     parser.add_argument("--every", type=int, default=1, help="each N-th case")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--log", help="a file for a line of JSON per case")
     options = parser.parse_args()
-    chosen = [case for case in cases() if re.search(options.only, str(case))][:: options.every]
+    chosen = [case for case in cases() if re.search(options.only, str(case))][options.first :: options.every]
     by_class: Counter[str] = Counter()
     begin, failed = time.monotonic(), 0
     with tempfile.TemporaryDirectory() as folder:
