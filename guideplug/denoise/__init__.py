@@ -28,7 +28,7 @@ from guideplug.denoise.node import Fixed, NetworkNode, Query, Slot, Terms
 from guideplug.denoise.rows import per_row
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import Count, Tally, tally
-from guideplug.denoise.view import LeafWrapper, Perturbed, View, perturbed
+from guideplug.denoise.view import LeafWrapper, Perturbed, SharedView, View, perturbed
 from guideplug.denoise.weight import Polynomial, Weight, WeightSchedule
 from guideplug.denoise.weight_input import Level, Step, WeightInput
 
@@ -54,6 +54,7 @@ __all__ = [
     "Perturbed",
     "Polynomial",
     "Query",
+    "SharedView",
     "Slot",
     "Space",
     "Start",

@@ -30,7 +30,7 @@ from guideplug.guide import Guider
 from guideplug.noise import LogNormal, LogUniform
 from guideplug.observe import Observer
 from guideplug.recipe import Recipe
-from guideplug.recipes import Augmented, FineTune, Load, PostHoc, Resampled, Snapshot, Synthetic, Train
+from guideplug.recipes import Augmented, FineTune, Load, PostHoc, Resampled, Snapshot, Synthetic, Train, WithoutLayers
 from guideplug.recipes.degraded import Degraded
 from guideplug.recipes.python_ref import ImportedDenoiser, ImportedNetwork
 from guideplug.registry import hookspecs, names
@@ -104,17 +104,9 @@ class Registry:
         core = Plugin("core", "guideplug", _version("guideplug"), "the core")
         # The core's own strategies are offered as those of a plugin; nothing else here names them.
         recipes = (
-            Train,
-            FineTune,
-            Load,
-            Snapshot,
-            PostHoc,
-            Synthetic,
-            Augmented,
-            Resampled,
-            ImportedDenoiser,
-            Degraded,
-        )
+            Train, FineTune, Load, Snapshot, PostHoc, Synthetic, Augmented, Resampled, ImportedDenoiser, Degraded,
+            WithoutLayers,
+        )  # fmt: skip
         others = (ImportedNetwork, Constant, InverseSqrt, Cosine, LogNormal, LogUniform, Serial, Processes)
         strategies = (*recipes, *others)
         core.offers = [Offer(cls.kind, cls.name, core.name, cls) for cls in strategies]

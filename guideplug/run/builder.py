@@ -113,8 +113,8 @@ class StoreBuilder(OldWorkshop):
         return self.build(recipe).recipe if recipe.open_ended else self._settled(recipe)
 
     def _unstored(self, recipe: Recipe, key: str) -> Built:
-        module = recipe.build()
         with self._making_of(key):
+            module = recipe.build() if recipe.viewed is None else recipe.view(self.obtain(recipe.viewed))
             facts = recipe.make(module, self)
         self._observers("found", role=self._role(key), recipe=recipe.name, **facts)
         return Built(module.to(self._device), recipe, key, True, facts)

@@ -121,15 +121,17 @@ def request_of_networks(folder: RunFolder, request: Request) -> Request:
         UsageError: the run has no network yet, or the request names what only the run decides.
     """
     status = folder.record().get("status")
-    if not folder.checkpoint("main").is_file():
+    weights = {file.stem: str(file) for file in sorted((folder.path / "denoisers").glob("*.safetensors"))}
+    views = {file.stem for file in (folder.path / "denoisers").glob("*.json")} - weights.keys()
+    if "main" not in weights.keys() | views:
         raise UsageError(
             f"{folder.path} has no trained network yet (its run is {status}): guideplug run --resume {folder.path}"
         )
     for key in ("task", "denoiser"):
         if key in request.values:
             raise UsageError(f"--{key} is that of the run {folder.path}: leave it out, or leave the folder out")
-    models = {file.stem: str(file) for file in sorted((folder.path / "denoisers").glob("*.safetensors"))}
     before = read_file(folder.config).values
+    models = weights | {role: _view(before, folder.checkpoint(role)) for role in sorted(views)}
     kept = {key: value for key, value in before.items() if key not in ("models", "selector", "observers")}
     plugins = plugin_files(before.get("plugins", []), request.values.get("plugins", ()))
     return attrs.evolve(
@@ -139,6 +141,18 @@ def request_of_networks(folder: RunFolder, request: Request) -> Request:
         spare_models=models,
         spare_guider=before.get("guider"),
     )
+
+
+def _view(config: Mapping[str, Any], weights: Path) -> Any:
+    """The recipe of a role without weights of its own, a view, as in the run's configuration.
+
+    Raises:
+        RunError: the configuration has none for the role: the weights are missing.
+    """
+    models = config.get("models", {})
+    if not isinstance(models.get(weights.stem), dict):
+        raise RunError(f"{weights} is missing: put it back, or run again")
+    return models[weights.stem]
 
 
 def check_networks(run: Resolved, record: Mapping[str, Any], request: Request) -> None:

@@ -301,7 +301,8 @@ class Experiment:
                 "facts": dict(item.facts),
             }
             networks[role] = item.identity
-            write_tensors(self.folder.checkpoint(role), item.module.state_dict())
+            if item.recipe.viewed is None:  # a view has no weights of its own
+                write_tensors(self.folder.checkpoint(role), item.module.state_dict())
             self.folder.write_text(
                 self.folder.checkpoint(role).with_suffix(".json"), json.dumps(sheet, indent=1) + "\n"
             )
@@ -379,7 +380,7 @@ def _evaluations(counts: Tally, models: Mapping[str, Leaf]) -> dict[str, dict[st
     named: dict[NetworkNode, str] = {
         model: role for role, model in models.items() if isinstance(model, Leaf)
     }  # main comes last, and overrides
-    totals = {role: Count() for role in models if role in named.values()}
+    totals = {role: Count() for model, role in named.items() if model.counted_as is model}
     for network, count in counts.counts.items():
         total = totals.setdefault(named.get(network, network.role), Count())
         total.calls, total.outputs = total.calls + count.calls, total.outputs + count.outputs

@@ -113,7 +113,7 @@ class _Untrained:
         for known, module in self._built:
             if known == recipe:
                 return module
-        module = recipe.build().eval()
+        module = (recipe.build() if recipe.viewed is None else recipe.view(self.module(recipe.viewed))).eval()
         self._built.append((recipe, module))
         return module
 
