@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from guideplug.denoise import Output as Output
     from guideplug.denoise import Perturbation as Perturbation
     from guideplug.denoise import PointOutput as PointOutput
+    from guideplug.denoise import SharedView as SharedView
     from guideplug.denoise import Space as Space
     from guideplug.denoise import Start as Start
     from guideplug.denoise import Step as Step
@@ -139,6 +140,8 @@ if TYPE_CHECKING:
     from guideplug.recipes import Snapshot as Snapshot
     from guideplug.recipes import Synthetic as Synthetic
     from guideplug.recipes import Train as Train
+    from guideplug.recipes import ViewRecipe as ViewRecipe
+    from guideplug.recipes import WithoutLayers as WithoutLayers
     from guideplug.recipes import half_width as half_width
     from guideplug.recipes import weaker as weaker
     from guideplug.registry.hookspecs import hook as hook
@@ -192,9 +195,9 @@ _ROOMS = {
     ],
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "GradientGuided", "Leaf",
-        "Level", "LogDensity", "NoiseDomain", "Output", "Perturbation", "PointOutput", "Space", "Start", "Step",
-        "Value", "ValueOutput", "View", "Weight", "WeightInput", "WeightSchedule", "evaluate_together", "formula",
-        "per_row", "perturbed", "select_rows", "tally",
+        "Level", "LogDensity", "NoiseDomain", "Output", "Perturbation", "PointOutput", "SharedView", "Space", "Start",
+        "Step", "Value", "ValueOutput", "View", "Weight", "WeightInput", "WeightSchedule", "evaluate_together",
+        "formula", "per_row", "perturbed", "select_rows", "tally",
     ],
     "denoise.perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
     "errors": ["ConfigError", "ContractError", "DenoiserError", "GuideplugError"],
@@ -217,7 +220,8 @@ _ROOMS = {
     "recipe": ["Builder", "Extra", "MainRecipe", "Planned", "Recipe", "Resumable"],
     "recipes": [
         "Augmented", "DataModule", "DataRecipe", "Degraded", "FineTune", "Load", "PlannedBatch", "PlannedSampling",
-        "PostHoc", "PythonRef", "Resampled", "Snapshot", "Synthetic", "Train", "half_width", "weaker",
+        "PostHoc", "PythonRef", "Resampled", "Snapshot", "Synthetic", "Train", "ViewRecipe", "WithoutLayers",
+        "half_width", "weaker",
     ],
     "registry.hookspecs": ["hook"],
     "registry.registry": ["Registry"],

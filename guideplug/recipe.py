@@ -199,6 +199,22 @@ class Recipe(Strategy):
 
     # Relations to other recipes
 
+    @property
+    def viewed(self) -> "Recipe | None":
+        """The recipe whose module this recipe's is a view of, with no parameters of its own; None, the default.
+
+        Such a module is made by `view`, and its weights are stored nowhere.
+        """
+        return None
+
+    def view(self, module: nn.Module) -> nn.Module:
+        """The view of the module of `viewed`.
+
+        Raises:
+            RecipeError: the recipe is no view, or the module has none.
+        """
+        raise RecipeError(f"{self.name} is no view of another recipe's module")
+
     def with_roles(self, roles: "Mapping[str, Recipe]") -> "Recipe":
         """This recipe in a run with these recipes of other roles, for recipes that choose among them."""
         return self

@@ -33,7 +33,7 @@ from guideplug.denoise.tally import Count, Tally, tally
 from guideplug.denoise.together import evaluate_together
 from guideplug.denoise.unwritten import unwritten
 from guideplug.denoise.value import Value
-from guideplug.denoise.view import LeafWrapper, Perturbed, View, perturbed
+from guideplug.denoise.view import LeafWrapper, Perturbed, SharedView, View, perturbed
 from guideplug.denoise.weight import Polynomial, Weight, WeightSchedule
 from guideplug.denoise.weight_input import Level, Step, WeightInput
 
@@ -61,6 +61,7 @@ __all__ = [
     "PointOutput",
     "Polynomial",
     "Query",
+    "SharedView",
     "Slot",
     "Space",
     "Start",

@@ -15,7 +15,9 @@ coefficient is 0. Equal views are evaluated once.
 Cost: a call of the network per distinct perturbed view; an output per row of a `View`.
 """
 
+import abc
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, cast, final
 
 import torch
@@ -30,7 +32,7 @@ from guideplug.denoise.weight_input import Level, Step
 from guideplug.errors import DenoiserError, nearest
 from guideplug.rng import Streams
 
-__all__ = ["LeafWrapper", "Perturbed", "View", "perturbed"]
+__all__ = ["LeafWrapper", "Perturbed", "SharedView", "View", "perturbed"]
 
 
 @final
@@ -119,17 +121,57 @@ class LeafWrapper(Leaf):
         return self.of.decode(x)
 
 
+class SharedView(LeafWrapper):
+    """A network whose calls are made in a context, with the network's own parameters.
+
+    Its calls are counted for the network. A subclass implements `inside`, and sets ``written``, the change in formulas.
+    """
+
+    def __init__(self, of: Leaf) -> None:
+        super().__init__(of)
+        self.outputs = of.outputs
+
+    @abc.abstractmethod
+    def inside(self) -> AbstractContextManager[object]:
+        """The context of one call, in which the network is changed; afterwards it is as before."""
+
+    def in_formula(self, *inner: str) -> str:
+        return f"[{self.of.in_formula(*inner)} {self.written}]"
+
+    @property
+    def counted_as(self) -> Leaf:
+        return self.of.counted_as
+
+    def forward(
+        self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
+    ) -> Tensor:
+        """One call, counted for the network itself."""
+        with self.inside():
+            denoised: Tensor = self.of(x, sigma, condition, toward=toward, step=step)
+        return denoised
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        """The denoised samples of the changed network."""
+        with self.inside():
+            return self.of.denoise(x, sigma, condition)
+
+    def call_named(self, x: Tensor, sigma: Level, condition: Condition, names: Sequence[str]) -> Mapping[str, Tensor]:
+        """The named outputs of the changed network: one call, counted for the network itself."""
+        with self.inside():
+            return self.of.call_named(x, sigma, condition, names)
+
+
 @final
-class Perturbed(LeafWrapper):
+class Perturbed(SharedView):
     """A network perturbed during its calls. Made by `perturbed`."""
 
     def __init__(self, of: Leaf, kind: str, options: Mapping[str, Any]) -> None:
         super().__init__(of)
-        self.kind, self.options, self.outputs = kind, dict(options), of.outputs
+        self.kind, self.options, self.written = kind, dict(options), kind
         self.role = f"{of.role} with {kind}"
-        self._offer()
+        self.inside()
 
-    def _offer(self) -> Any:
+    def inside(self) -> AbstractContextManager[object]:
         offers = self.of.perturbations()
         if self.kind not in offers:
             known = f"it offers {', '.join(offers)}" if offers else "it offers none"
@@ -142,31 +184,6 @@ class Perturbed(LeafWrapper):
             return offers[self.kind](**self.options)
         except (ValueError, TypeError) as error:
             raise DenoiserError(f"the view {self.kind!r} of the network {self.counted_as.role!r}: {error}") from None
-
-    @property
-    def counted_as(self) -> Leaf:
-        return self.of.counted_as
-
-    def in_formula(self, *inner: str) -> str:
-        return f"[{self.of.in_formula(*inner)} {self.kind}]"
-
-    def forward(
-        self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
-    ) -> Tensor:
-        """One call, counted for the network itself."""
-        with self._offer():
-            denoised: Tensor = self.of(x, sigma, condition, toward=toward, step=step)
-        return denoised
-
-    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
-        """The denoised samples of the perturbed network."""
-        with self._offer():
-            return self.of.denoise(x, sigma, condition)
-
-    def call_named(self, x: Tensor, sigma: Level, condition: Condition, names: Sequence[str]) -> Mapping[str, Tensor]:
-        """The named outputs of the perturbed network: one call, counted for the network itself."""
-        with self._offer():
-            return self.of.call_named(x, sigma, condition, names)
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -13,6 +13,7 @@ from guideplug.recipes.resampled import Resampled
 from guideplug.recipes.snapshot import Snapshot
 from guideplug.recipes.synthetic import SampleSet, Synthetic
 from guideplug.recipes.train import Train
+from guideplug.recipes.views import ViewRecipe, WithoutLayers
 from guideplug.recipes.weaker import half_width, weaker
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "Snapshot",
     "Synthetic",
     "Train",
+    "ViewRecipe",
+    "WithoutLayers",
     "half_width",
     "weaker",
 ]

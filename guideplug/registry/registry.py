@@ -31,7 +31,7 @@ from guideplug.noise import LogNormal, LogUniform
 from guideplug.objective import Objective
 from guideplug.observe import Observer
 from guideplug.recipe import Recipe
-from guideplug.recipes import Augmented, FineTune, Load, PostHoc, Resampled, Snapshot, Synthetic, Train
+from guideplug.recipes import Augmented, FineTune, Load, PostHoc, Resampled, Snapshot, Synthetic, Train, WithoutLayers
 from guideplug.recipes.degraded import Degraded
 from guideplug.recipes.python_ref import ImportedDenoiser, ImportedNetwork
 from guideplug.registry import hookspecs, names
@@ -109,7 +109,7 @@ class Registry:
         self._offers: dict[tuple[str, str], list[Offer]] = {}
         core = Plugin("core", "guideplug", _version("guideplug"), "the core")
         # The core's own strategies are offered as those of a plugin; nothing else here names them.
-        recipes = (Train, FineTune, Load, Snapshot, PostHoc, Degraded, ImportedDenoiser)
+        recipes = (Train, FineTune, Load, Snapshot, PostHoc, Degraded, WithoutLayers, ImportedDenoiser)
         data = (Synthetic, Augmented, Resampled)
         training = (Constant, InverseSqrt, Cosine, LogNormal, LogUniform, Denoising)
         strategies = (*recipes, *data, ImportedNetwork, *training, Serial, Processes)

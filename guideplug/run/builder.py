@@ -114,8 +114,8 @@ class StoreBuilder(OldWorkshop):
         return self.build(recipe).recipe if recipe.open_ended else self._settled(recipe)
 
     def _unstored(self, recipe: Recipe, key: str) -> Built:
-        module = built_by(recipe)
         with self._making_of(key):
+            module = built_by(recipe) if recipe.viewed is None else recipe.view(self.obtain(recipe.viewed))
             facts = made_by(recipe, module, self)
         self._observers("found", role=self._role(key), recipe=recipe.name, **facts)
         return Built(module.to(self._device), recipe, key, True, facts)

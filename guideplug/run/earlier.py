@@ -11,7 +11,7 @@ import torch
 from guideplug.config import command_line, short
 from guideplug.errors import RunError, UsageError
 from guideplug.files.display import display_path
-from guideplug.files.opening import check_inside, is_there, list_folder, walk_folder
+from guideplug.files.opening import check_inside, list_folder, walk_folder
 from guideplug.files.project import ProjectPlugin
 from guideplug.guide import nested_guiders
 from guideplug.registry.registry import Registry
@@ -132,7 +132,9 @@ def request_of_networks(folder: RunFolder, request: Request) -> Request:
         UsageError: the run has no network yet, or the request names what only the run decides.
     """
     status = folder.record().get("status")
-    if not is_there(folder.checkpoint("main")):
+    weights = {file.stem: str(file) for file in _networks(folder, "*.safetensors")}
+    views = {file.stem for file in _networks(folder, "*.json")} - weights.keys()
+    if "main" not in weights.keys() | views:
         raise UsageError(
             f"{display_path(folder.path)} has no trained network yet (its run is {status}): "
             f"{command_line('run', '--resume', Path(display_path(folder.path)))}"
@@ -142,8 +144,8 @@ def request_of_networks(folder: RunFolder, request: Request) -> Request:
             raise UsageError(
                 f"--{key} is that of the run {display_path(folder.path)}: leave it out, or leave the folder out"
             )
-    models = {file.stem: str(file) for file in _networks(folder)}
     before = read_file(folder.config, folder.path).values
+    models = weights | {role: _view(before, folder.checkpoint(role)) for role in sorted(views)}
     kept = {key: value for key, value in before.items() if key not in ("models", "selector", "observers")}
     plugins = plugin_files(before.get("plugins", []), request.values.get("plugins", ()))
     return attrs.evolve(
@@ -155,16 +157,28 @@ def request_of_networks(folder: RunFolder, request: Request) -> Request:
     )
 
 
-def _networks(folder: RunFolder) -> list[Path]:
+def _networks(folder: RunFolder, pattern: str) -> list[Path]:
     """The files of a run's networks."""
     place = folder.path / "denoisers"
     try:
-        files = list_folder(place, "*.safetensors", folder.path)
+        files = list_folder(place, pattern, folder.path)
         for place in files:
             check_inside(place, folder.path)
     except ValueError as error:
         raise UsageError(f"{place} cannot be used: {error}") from None
     return files
+
+
+def _view(config: Mapping[str, Any], weights: Path) -> Any:
+    """The recipe of a role without weights of its own, a view, as in the run's configuration.
+
+    Raises:
+        RunError: the configuration has none for the role: the weights are missing.
+    """
+    models = config.get("models", {})
+    if not isinstance(models.get(weights.stem), dict):
+        raise RunError(f"{weights} is missing: put it back, or run again")
+    return models[weights.stem]
 
 
 def check_networks(run: Resolved, record: Mapping[str, Any], request: Request) -> None:

@@ -281,7 +281,8 @@ class Experiment:
             }
             networks[role] = item.identity
             checkpoint = self.folder.checkpoint(role)
-            write_tensors(checkpoint, item.module.state_dict())
+            if item.recipe.viewed is None:  # a view has no weights of its own
+                write_tensors(checkpoint, item.module.state_dict())
             travelling = carried(self.folder.path, sheet, checkpoint.parent.absolute())
             self.folder.write_text(checkpoint.with_suffix(".json"), json.dumps(travelling, indent=1) + "\n")
         self.folder.update_record(networks=networks)
@@ -352,7 +353,7 @@ def _evaluations(counts: Tally, models: Mapping[str, Leaf]) -> dict[str, dict[st
     named: dict[NetworkNode, str] = {
         model: role for role, model in models.items() if isinstance(model, Leaf)
     }  # main comes last, and overrides
-    totals = {role: Count() for role in models if role in named.values()}
+    totals = {role: Count() for model, role in named.items() if model.counted_as is model}
     for network, count in counts.counts.items():
         total = totals.setdefault(named.get(network, network.role), Count())
         total.calls, total.outputs = total.calls + count.calls, total.outputs + count.outputs

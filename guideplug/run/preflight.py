@@ -132,7 +132,7 @@ class _Untrained:
         for known, module in self._built:
             if known == recipe:
                 return module
-        module = built_by(recipe).eval()
+        module = (built_by(recipe) if recipe.viewed is None else recipe.view(self.module(recipe.viewed))).eval()
         self._check_own(recipe, module)
         self._built.append((recipe, module))
         return module

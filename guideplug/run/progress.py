@@ -131,6 +131,8 @@ def found_line(data: dict[str, Any]) -> str:
     """One line for a network that need not be trained."""
     if "degraded" in data:
         return f"degraded {data['role']}: {data['degraded']}"
+    if "view" in data:
+        return f"{data['role']} is {data['view']}, in the same memory"
     if "data" in data:
         return f"data of {data['role']}: {data['data']}"
     if "path" in data:

@@ -96,7 +96,7 @@ class Request:
 
     Args:
         values: by key, as texts or plain values; strategies as expressions.
-        models: for roles, a path or a recipe's expression.
+        models: for roles, a path, or a recipe's expression or table.
         sets: ``(key, text)`` pairs of ``--set``.
         spare_models: for roles, networks that are used if a strategy needs the role.
         spare_guider: the guider that the spare networks were made for; a spare network is ignored in a role for which
@@ -107,9 +107,9 @@ class Request:
     """
 
     values: Mapping[str, Any] = attrs.field(factory=dict)
-    models: Mapping[str, str] = attrs.field(factory=dict)
+    models: Mapping[str, Any] = attrs.field(factory=dict)
     sets: Sequence[tuple[str, str]] = ()
-    spare_models: Mapping[str, str] = attrs.field(factory=dict)
+    spare_models: Mapping[str, Any] = attrs.field(factory=dict)
     spare_guider: Any = None
     file: ConfigFile | None = None
     check_files: bool = True
