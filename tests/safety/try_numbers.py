@@ -44,7 +44,7 @@ BATCH = 50
 ADVICE = re.compile(
     r"must|give|write|choose|choice|between|at least|at most|expected|shorten|quote|one of|leave|keep|too large a|"
     r"takes|range|are whole numbers|the columns are|counted from|has no group|no column is called|training ends at|"
-    r"lower lr|leave it out"
+    r"lower lr|leave it out|such as"
 )
 GOOD = ("result", "refused")
 
@@ -132,7 +132,8 @@ def _names(case: Case, line: str) -> bool:
     option = case.option.rpartition(".")[2].lower().replace("_", "-").removesuffix("s")
     named = option in text or "expression" in text or "toml" in text or f" {option[0]} " in text
     long = "characters, more than" in text or "has no trial" in text or "at least one" in text
-    return named and bool(ADVICE.search(line)) and (long or any(s.lower() in text for s in _spellings(case.typed)))
+    shown = any(spelling.lower() in text for spelling in _spellings(case.typed))
+    return bool(ADVICE.search(line)) and (long or (named and shown))
 
 
 def _spellings(typed: str) -> set[str]:
