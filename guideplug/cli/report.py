@@ -1,5 +1,6 @@
 """``guideplug report``: the page of a run, of several, of a comparison or of a study."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ def report_command(folders: tuple[str, ...], options: Mapping[str, Any]) -> None
     """``guideplug report``."""
     guard(options)
     out = None if options["out"] is None else Path(options["out"])
-    local = [str(Path(file).resolve()) for file in options["plugins"]]
+    local = [os.path.realpath(file) for file in options["plugins"]]
     registry = Registry.installed(local) if local else None
     echo(f"page: {write_report_of([Path(folder) for folder in folders], out, registry)}")
 
