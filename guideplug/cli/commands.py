@@ -1,6 +1,5 @@
 """``guideplug run`` and ``sample``: options to an experiment, its outcome to printed lines."""
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from guideplug.cli.dry_run import dry_run
 from guideplug.cli.guard import guard
+from guideplug.cli.json_output import print_json
 from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table, table_width
 from guideplug.config import short
@@ -147,7 +147,7 @@ def _go(experiment: Experiment, as_json: bool) -> None:
         figure = str(outcome.figure) if outcome.figure.is_file() else None
         animation = None if outcome.animation is None else str(outcome.animation)
         paths = {"folder": str(outcome.folder), "figure": figure, "animation": animation, "page": page}
-        click.echo(json.dumps({**paths, **outcome.metrics}, indent=1))
+        print_json({**paths, **outcome.metrics})
     else:
         _tell(console, experiment, config, outcome, page)
     if outcome.failures:

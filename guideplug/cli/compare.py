@@ -15,6 +15,7 @@ from guideplug.cli.compare_tables import counted, tell
 from guideplug.cli.experiment_progress import ExperimentProgress
 from guideplug.cli.experiment_scope import end_incomplete, executor_of, experiment_scope
 from guideplug.cli.guard import guard
+from guideplug.cli.json_output import print_json_text
 from guideplug.cli.report import page_told
 from guideplug.config import Duration, expand_ranges, shell_quote, short
 from guideplug.errors import ConfigError, ExpressionError, UsageError
@@ -216,7 +217,7 @@ def _go(
     page, unwritten = page_told(folder)
     failed = [*map(str, map(failure_of, comparison.failures)), *map(str, failures.listed), *map(str, unwritten)]
     if as_json:
-        click.echo((folder / "compare.json").read_text())
+        print_json_text((folder / "compare.json").read_text())
     else:
         _tell(comparison, grid, folder, files, page)
     end_incomplete(failed, folder, "compare")

@@ -1,11 +1,11 @@
 """``run --dry-run``: the configuration, the plan of each network, and an estimate of the time."""
 
-import json
 import tomllib
 
 import click
 import torch
 
+from guideplug.cli.json_output import print_json
 from guideplug.config import short
 from guideplug.run.preflight import planned_networks
 from guideplug.run.resolve import RunConfig, to_toml
@@ -24,7 +24,7 @@ def dry_run(config: RunConfig, store: Store, *, as_json: bool) -> None:
             {"role": role, "recipe": recipe.name, "plan": plan, "seconds": estimates.get(role)}
             for role, recipe, plan in networks
         ]
-        click.echo(json.dumps({"config": tomllib.loads(to_toml(config)), "networks": rows}, indent=1))
+        print_json({"config": tomllib.loads(to_toml(config)), "networks": rows})
         return
     click.echo(to_toml(config))
     for role, recipe, plan in networks:

@@ -1,6 +1,5 @@
 """``guideplug plugins check``: the laws that a plugin's strategies keep or break, the reason, and the fix."""
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from typing import Any
 import attrs
 import click
 
+from guideplug.cli.json_output import print_json
 from guideplug.cli.plugins_check_code import code_data, print_code
 from guideplug.errors import PluginError, UnknownName, nearest
 from guideplug.registry.registry import Plugin, Registry
@@ -53,7 +53,7 @@ def check_plugins(name: str | None, files: tuple[str, ...], as_json: bool) -> No
                 print_code(plugin)
             click.echo(f"  {seconds:.1f} s")
     if as_json:
-        click.echo(json.dumps({"holds": failed == 0, "plugins": every}, indent=1))
+        print_json({"holds": failed == 0, "plugins": every})
     else:
         click.echo(_summary(every, failed))
     if failed:

@@ -1,6 +1,5 @@
 """``guideplug store``: the list of trained networks, their verification, and their removal."""
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from typing import Any
 
 import click
 
+from guideplug.cli.json_output import print_json
 from guideplug.errors import StoreError, UsageError, visible
 from guideplug.store import Entry, Store
 
@@ -20,7 +20,7 @@ def list_store(as_json: bool) -> None:
     store = Store.default()
     entries = list(store.entries())
     if as_json:
-        click.echo(json.dumps([_entry_data(entry) for entry in entries], indent=1))
+        print_json([_entry_data(entry) for entry in entries])
         return
     if not entries and not store.partial():
         click.echo(f"the store {store.root} is empty: guideplug run fills it")
@@ -110,7 +110,7 @@ def verify_store(as_json: bool) -> None:
         if damage:
             damaged[identity] = damage
     if as_json:
-        click.echo(json.dumps({"entries": count, "damaged": damaged}, indent=1))
+        print_json({"entries": count, "damaged": damaged})
     else:
         for identity, damage in damaged.items():
             click.echo(f"{identity[:12]}  damaged: {damage}")

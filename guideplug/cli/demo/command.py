@@ -1,6 +1,5 @@
 """``guideplug demo``: the trial, its story, its picture, and the next command."""
 
-import json
 import os
 import sys
 from functools import partial
@@ -11,6 +10,7 @@ import click
 import torch
 
 from guideplug.cli.demo import demonstrate, draw_picture, story
+from guideplug.cli.json_output import print_json
 from guideplug.errors import UsageError
 from guideplug.registry.registry import Registry
 from guideplug.run.failure import INCOMPLETE, Failures
@@ -33,7 +33,7 @@ def demo_command(out: str, as_json: bool) -> None:
     command = _next_command()
     if as_json:
         shown = {"picture": str(picture) if drawn else None, "next": command}
-        click.echo(json.dumps({**attrs.asdict(demo), **shown}, indent=1))
+        print_json({**attrs.asdict(demo), **shown})
     else:
         for line in story(demo):
             click.echo(line)
