@@ -11,10 +11,11 @@ import tomli_w
 from guideplug.cli.commands import observers_given
 from guideplug.cli.compare_plan import dry_run, pointless
 from guideplug.cli.compare_tables import counted, tell
-from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.echo import echo
 from guideplug.cli.experiment_progress import ExperimentProgress
 from guideplug.cli.experiment_scope import end_incomplete, executor_of, experiment_scope
 from guideplug.cli.guard import guard
+from guideplug.cli.json_output import print_json_text
 from guideplug.cli.report import page_told
 from guideplug.config import Duration, expand_ranges, shell_quote, short
 from guideplug.errors import ConfigError, ExpressionError, UsageError
@@ -222,7 +223,7 @@ def _go(
     page, unwritten = page_told(folder)
     failed = [*map(str, map(failure_of, comparison.failures)), *map(str, failures.listed), *map(str, unwritten)]
     if as_json:
-        echo_lines(read_text(folder / "compare.json", MOST_EVENTS, folder))
+        print_json_text(read_text(folder / "compare.json", MOST_EVENTS, folder))
     else:
         _tell(comparison, grid, folder, files, page)
     end_incomplete(failed, folder, "compare")

@@ -108,7 +108,14 @@ LINES: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("denoiser", "python", "builder"): ("explain", "autoguidance", "--denoiser", "python(builder='{}')"),
     ("guider", "classifier", "function"): ("explain", "classifier(function='{}')"),
     ("guider", "posterior", "operator"): ("explain", "posterior(operator='{}', measurement=[0.2])"),
-    ("recipe", "fit", "reward"): ("run", "--guider", "learned(guider=autoguidance)", "--model", "weights=fit(guider=autoguidance, reward='{}')", "--dry-run"),
+    ("recipe", "fit", "reward"): (
+        "run",
+        "--guider",
+        "learned(guider=autoguidance)",
+        "--model",
+        "weights=fit(guider=autoguidance, reward='{}')",
+        "--dry-run",
+    ),
 }
 """A command for each option that names a function, which calls it."""
 
