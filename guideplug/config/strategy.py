@@ -271,7 +271,7 @@ class _UpTo:
             for item in value:
                 self(instance, attribute, item)
         elif isinstance(value, int) and not self.least <= value <= self.most:
-            _fail(attribute, value, f"between {self.least:,} and {self.most:,}")
+            _fail(attribute, value, f"at least {self.least}" if value < self.least else self.bounds)
 
 
 def up_to(most: int, *, least: int = 1) -> Validator:
