@@ -67,7 +67,7 @@ def write_report_of(folders: Sequence[Path], out: Path | None = None, registry: 
         except (GuideplugError, OSError):
             links.append(None)  # a read-only folder has no page to link to
         else:
-            relative = os.path.relpath(page.resolve(), target.resolve().parent)
+            relative = os.path.relpath(os.path.realpath(page), os.path.realpath(target.parent))
             links.append(quote(os.fsencode(Path(relative).as_posix())))
     return _written(target, page_of_runs(runs, links))
 

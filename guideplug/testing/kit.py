@@ -109,7 +109,9 @@ class Kit:
             place = Path(folder)
             try:
                 strategy = self._example(plugin, offer.what, place)
-            except Exception as error:  # a plugin's class method may raise anything
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a plugin's class method may raise anything
                 fix = "let the class method example return the options that must be given"
                 yield Checked(title, offer.name, [Finding("an example can be made", reason_of(error), fix)])
                 return
@@ -220,7 +222,9 @@ def _timed(title: str, tried: str, laws: Callable[[], Iterator[Finding]]) -> Che
     findings: list[Finding] = []
     try:
         findings.extend(laws())
-    except Exception as error:  # raised before any law, such as while finding a task for a network
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # raised before any law, such as while finding a task for a network
         findings.append(Finding("it can be tried", reason_of(error), "see what it says"))
     return Checked(title, tried, findings, time.perf_counter() - begin)
 

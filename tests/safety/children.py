@@ -81,12 +81,9 @@ def command(arguments: list[str]) -> int:
 
 
 def own(folder: Path) -> dict[str, str]:
-    """The places of a user, all in one folder, as environment variables."""
-    return {
-        "GUIDEPLUG_STORE": str(folder / "store"),
-        "GUIDEPLUG_TRUSTED": str(folder / "trusted"),
-        "XDG_CACHE_HOME": str(folder / "cache"),
-    }
+    """The places of a user, all in one folder, as environment variables; that of caches where there is a folder."""
+    places = {"GUIDEPLUG_STORE": str(folder / "store"), "GUIDEPLUG_TRUSTED": str(folder / "trusted")}
+    return places | ({"XDG_CACHE_HOME": str(folder / "cache")} if (folder / "cache").is_dir() else {})
 
 
 def _addresses() -> int:

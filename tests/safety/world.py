@@ -34,7 +34,7 @@ class World:
 
     def warm(self) -> tuple[Path, list[tuple[str, ...]], Path]:
         """The folder, the commands and the surroundings of `Children`: warming up makes the good files."""
-        for folder in (self.here, self.outside):
+        for folder in (self.here, self.outside, self.root / "cache"):
             folder.mkdir(parents=True)
         shutil.copy(TOY, self.here / "toy.py")
         commands: list[tuple[str, ...]] = [
