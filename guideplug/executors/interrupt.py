@@ -14,19 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from guideplug.errors import Interrupted
+
 __all__ = ["Interrupted", "StopToken", "defer_signals", "handle_signals", "interruptible"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 0.7
 """Seconds allowed to a call of compiled code after a signal."""
-
-
-class Interrupted(BaseException):
-    """The run was asked to stop; carries the signal's exit code. Not an error, so not an `Exception`."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(exit_code)
-        self.exit_code = exit_code
 
 
 class StopToken:
