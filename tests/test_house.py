@@ -14,7 +14,7 @@ OF_MANY_FILES = {
     "adapters": {"diffusers"},
     "cli": {
         "animation", "bad_files", "bad_folders", "bad_input", "bad_plugins", "kept", "observers", "once", "other_code",
-        "own_network", "read_once", "run", "sample", "tried_first",
+        "own_network", "project", "read_once", "run", "sample", "travel", "tried_first",
     },
     "cli/scaffold": {"tutorial"},
     "config": {"fuzz"},
