@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from guideplug.config import between as between
     from guideplug.config import decides_nothing as decides_nothing
     from guideplug.config import finite as finite
+    from guideplug.config import named as named
     from guideplug.config import non_negative as non_negative
     from guideplug.config import option as option
     from guideplug.config import positive as positive
     from guideplug.config import short as short
+    from guideplug.config import up_to as up_to
     from guideplug.config import without_ranges as without_ranges
     from guideplug.denoise import Change as Change
     from guideplug.denoise import Combine as Combine
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from guideplug.denoise.perturb import identity_attention as identity_attention
     from guideplug.denoise.perturb import skip_layers as skip_layers
     from guideplug.errors import ConfigError as ConfigError
+    from guideplug.errors import ContractError as ContractError
     from guideplug.errors import DenoiserError as DenoiserError
     from guideplug.errors import GuideplugError as GuideplugError
     from guideplug.executors import Executor as Executor
@@ -173,7 +176,7 @@ _ROOMS = {
     "check": ["Check", "check_data", "check_denoiser"],
     "config": [
         "Duration", "Expression", "Source", "Strategy", "along_range", "at_least", "between", "decides_nothing",
-        "finite", "non_negative", "option", "positive", "short", "without_ranges",
+        "finite", "named", "non_negative", "option", "positive", "short", "up_to", "without_ranges",
     ],
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "GradientGuided", "Leaf",
@@ -181,7 +184,7 @@ _ROOMS = {
         "WeightInput", "WeightSchedule", "formula", "per_row", "perturbed", "select_rows", "tally",
     ],
     "denoise.perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
-    "errors": ["ConfigError", "DenoiserError", "GuideplugError"],
+    "errors": ["ConfigError", "ContractError", "DenoiserError", "GuideplugError"],
     "executors": ["Executor", "Job", "JobResult", "Pool", "Processes", "Serial", "WorkerSource"],
     "files.opening": ["read_bytes"],
     "files.reading": ["file_digest", "read_arrays"],

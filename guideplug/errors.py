@@ -7,6 +7,7 @@ __all__ = [
     "CheckpointError",
     "ConditionError",
     "ConfigError",
+    "ContractError",
     "DamagedFile",
     "DenoiserError",
     "DivergenceError",
@@ -21,6 +22,8 @@ __all__ = [
     "UnknownName",
     "UsageError",
     "WorkerLost",
+    "brief",
+    "lacks_memory",
     "nearest",
     "visible",
 ]
@@ -82,6 +85,10 @@ class RunError(GuideplugError):
     """A run failed; its folder is kept."""
 
 
+class ContractError(GuideplugError):
+    """A plugin answered what its kind may not answer, or raised; the message names strategy, origin and contract."""
+
+
 class WorkerLost(RunError):
     """A worker process ended before its job; the message names the job."""
 
@@ -102,6 +109,16 @@ class SelectionError(GuideplugError):
     """A selector returned indices, weights or probabilities that cannot be used."""
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an allocation was refused, by Python, numpy, torch or a device, or one that no machine could count."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(
+            text in str(error) for text in ("t allocate memory", "out of memory", "Storage size calculation overflowed")
+        )
+    )
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`" (did you mean 'x'?)"` for the known name nearest to `name`, or `""`; case, `-` and `_` do not count."""
     alike = {other.replace("_", "-").lower(): other for other in sorted(known, reverse=True)}
@@ -119,3 +136,8 @@ def visible(text: str) -> str:
         return text
     spaced = text.replace("\n", " ").replace("\t", " ")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in spaced)
+
+
+def brief(text: str) -> str:
+    """`text` as `visible` shows it, without the middle of one of more than 30 characters."""
+    return visible(text if len(text) <= 30 else f"{text[:13]}...{text[-13:]}")

@@ -6,13 +6,13 @@ from typing import Any, ClassVar, cast
 
 import attrs
 
-from guideplug.config import Strategy, inner, walk
+from guideplug.config import Strategy, breach, described, inner, named, walk
 from guideplug.denoise import Denoiser, WeightSchedule
-from guideplug.errors import ConfigError, RecipeError
+from guideplug.errors import ConfigError, DenoiserError, RecipeError
 from guideplug.recipe import Recipe
 from guideplug.task import Task
 
-__all__ = ["Guider", "inner_guiders", "nested_guiders", "opposite", "weight_of"]
+__all__ = ["Guider", "guided_by", "inner_guiders", "needs_of", "nested_guiders", "opposite", "weight_of"]
 
 
 class Guider(Strategy):
@@ -72,6 +72,50 @@ class Guider(Strategy):
     def may_use(self) -> Sequence[str]:
         """Optional roles: used if the user gives them a network."""
         return list(dict.fromkeys(role for guider in inner_guiders(self) for role in guider.may_use()))
+
+
+def guided_by(guider: Guider, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
+    """The result of `Guider.guide`, checked to be a denoiser of the base's space.
+
+    Raises:
+        ContractError: it is something else.
+        DenoiserError: the guider combines denoisers of different spaces.
+        KeyError: the guider asked for a role that ``models`` lacks.
+    """
+    try:
+        point = guider.guide(base, models)
+    except DenoiserError as error:
+        raise DenoiserError(f"{named(guider)}: {error}") from None
+    if not isinstance(point, Denoiser):
+        raise breach(
+            guider, f"returned {described(point)} from guide: return a denoiser, an expression of base and models"
+        )
+    if point.space.shape != base.space.shape:
+        raise breach(
+            guider,
+            f"returned a denoiser of shape {tuple(point.space.shape)} for a base of shape {tuple(base.space.shape)}: "
+            "return one of the base's space",
+        )
+    return point
+
+
+def needs_of(guider: Guider, task: "Task", main: "Recipe") -> Mapping[str, "Recipe | str | None"]:
+    """The result of `Guider.needs`, checked.
+
+    Raises:
+        ContractError: it is no mapping of role names to recipes, expressions or None.
+    """
+    needs = guider.needs(task, main)
+    if not isinstance(needs, Mapping):
+        raise breach(guider, f"returned {described(needs)} from needs: return a mapping of roles to recipes or None")
+    for role, recipe in needs.items():
+        if not isinstance(role, str) or not (recipe is None or isinstance(recipe, Recipe | str)):
+            raise breach(
+                guider,
+                f"returned needs with {described(recipe)} for the role {role!r}: return a recipe, its expression or "
+                "None for each role",
+            )
+    return needs
 
 
 def inner_guiders(guider: Guider) -> Iterator[Guider]:

@@ -17,7 +17,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug.config import Source, Strategy, finite, option, positive
+from guideplug.config import Source, Strategy, between, option, positive
 from guideplug.denoise import Level
 
 __all__ = ["LogNormal", "LogUniform", "NoiseDistribution", "grid_position", "sigma_grid"]
@@ -75,6 +75,10 @@ class NoiseDistribution(Strategy):
         return low, high
 
 
+_LEVEL = between(1e-9, 1e9)
+"""Levels whose squares, and their inverses, single precision holds."""
+
+
 @final
 @frozen
 class LogNormal(NoiseDistribution):
@@ -88,8 +92,8 @@ class LogNormal(NoiseDistribution):
         "https://arxiv.org/abs/2206.00364",
         "table 1",
     )
-    mean: float = option(-1.2, help="mean of log sigma", validator=finite)
-    std: float = option(1.2, help="standard deviation of log sigma", validator=positive)
+    mean: float = option(-1.2, help="mean of log sigma", validator=between(-20, 20))
+    std: float = option(1.2, help="standard deviation of log sigma, at most 10", validator=[positive, between(0, 10)])
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` levels, (count,)."""
@@ -107,8 +111,8 @@ class LogUniform(NoiseDistribution):
     """log sigma uniform between log low and log high."""
 
     name = "log-uniform"
-    low: float = option(0.002, help="lowest level", unit="data units", validator=positive)
-    high: float = option(80.0, help="highest level", unit="data units", validator=positive)
+    low: float = option(0.002, help="lowest level", unit="data units", validator=_LEVEL)
+    high: float = option(80.0, help="highest level", unit="data units", validator=_LEVEL)
 
     def __attrs_post_init__(self) -> None:
         if not self.low < self.high < math.inf:

@@ -7,17 +7,21 @@ A listener that raises is reported once and receives no further events; the run 
 
 import abc
 import importlib.util
+import os
 import signal
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
 
-from guideplug.config import Strategy, decides_nothing
+from guideplug.config import Strategy, decides_nothing, described
+from guideplug.config.origin import origin_of
 from guideplug.errors import ConfigError, visible
+from guideplug.executors.interrupt import Interrupted
 
 __all__ = ["Listener", "Observer", "Observers", "RunInfo"]
 
@@ -102,27 +106,33 @@ class Observers:
     def open(self, observers: Iterable[Observer], observed: RunInfo) -> None:
         """Open a listener per observer, in addition to the present ones."""
         for observer in observers:
+            name = f"{observer.name} of {origin_of(type(observer).__module__)}"
             try:
-                listener = observer.open(observed)
-            except (Exception, SystemExit, KeyboardInterrupt) as error:
-                self._report(observer.name, "open", error)
+                with _surroundings():
+                    listener = observer.open(observed)
+                    if not isinstance(listener, Listener):
+                        raise TypeError(f"it opened {described(listener)}: return a Listener")
+            except BaseException as error:
+                self._report(name, "open", error)
             else:
-                self._listeners.append((observer.name, listener))
+                self._listeners.append((name, listener))
 
     def __call__(self, event: str, **data: Any) -> None:
         failed: list[tuple[str, Listener, BaseException]] = []
         for name, listener in self._listeners:
             try:
-                listener.on_event(event, _copied(data))
-            except (Exception, SystemExit, KeyboardInterrupt) as error:
+                with _surroundings():
+                    listener.on_event(event, _copied(data))
+            except BaseException as error:
                 failed.append((name, listener, error))
         gone = [listener for _, listener, _ in failed]
         self._listeners = [one for one in self._listeners if one[1] not in gone]
         for name, listener, cause in failed:
             self._report(name, event, cause)
             try:
-                listener.close()  # releases files, threads and processes
-            except (Exception, SystemExit, KeyboardInterrupt) as another:
+                with _surroundings():
+                    listener.close()  # releases files, threads and processes
+            except BaseException as another:
                 _check_ours(another)
 
     def close(self) -> None:
@@ -130,8 +140,9 @@ class Observers:
         while self._listeners:
             name, listener = self._listeners.pop()
             try:
-                listener.close()
-            except (Exception, SystemExit, KeyboardInterrupt) as error:
+                with _surroundings():
+                    listener.close()
+            except BaseException as error:
                 self._report(name, "close", error)
 
     def _report(self, name: str, event: str, error: BaseException) -> None:
@@ -144,8 +155,38 @@ class Observers:
         self("observer", observer=name, at=event, error=reason)
 
 
+@contextmanager
+def _surroundings() -> Iterator[None]:
+    """A block of a listener, after which the working folder and torch's settings are as before it.
+
+    Raises:
+        RuntimeError: what was changed.
+    """
+    torch = sys.modules.get("torch")
+    folder = Path.cwd()
+    settings: tuple[Any, ...] = () if torch is None else (torch.get_default_dtype(), torch.is_grad_enabled())
+    try:
+        yield
+    finally:
+        changed = []
+        if Path.cwd() != folder:
+            os.chdir(folder)
+            changed.append("the working folder")
+        if torch is not None and settings != (torch.get_default_dtype(), torch.is_grad_enabled()):
+            changed.append("torch's default dtype or its gradient mode")
+            torch.set_default_dtype(settings[0])
+            torch.set_grad_enabled(settings[1])
+    if changed:
+        raise RuntimeError(f"it changed {' and '.join(changed)}, which is put back")
+
+
 def _check_ours(error: BaseException) -> None:
-    """Reraise a possible Ctrl-C of the user: a run with its own SIGINT handler gets no KeyboardInterrupt from it."""
+    """Reraise what stops the run: an interrupt of it, or a possible Ctrl-C of the user.
+
+    A run with its own SIGINT handler gets no KeyboardInterrupt from it.
+    """
+    if isinstance(error, Interrupted):
+        raise error
     if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         raise error
 

@@ -1,15 +1,18 @@
 """Samplers: from noise to samples, one step at a time, with any denoiser."""
 
 import abc
+import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import ClassVar
 
 import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug.config import Strategy
+from guideplug.config import Strategy, breach, described
 from guideplug.denoise import (
     Condition,
     Count,
@@ -22,11 +25,12 @@ from guideplug.denoise import (
     calls,
     switched_off,
     taken,
+    unwritten,
 )
 from guideplug.errors import DivergenceError
 from guideplug.rng import SampleStreams
 
-__all__ = ["Evaluation", "Sampler", "State", "end_of", "planned_evaluations"]
+__all__ = ["Evaluation", "Sampler", "State", "closed_form", "end_of", "levels_of", "planned_evaluations"]
 
 
 @frozen
@@ -67,6 +71,7 @@ class Sampler(Strategy):
         """The end of the trajectory, (B, *), without a graph; arguments as for `steps`.
 
         Raises:
+            ContractError: the states are not those of a trajectory from x.
             DivergenceError: a sample is not finite; the message names the first step, sigma and network.
         """
         return _walked(self, denoiser, x, condition, streams, lambda state: None)
@@ -77,7 +82,7 @@ def end_of(
     denoiser: Denoiser,
     x: Tensor,
     condition: Condition,
-    streams: SampleStreams,
+    streams: SampleStreams | None,
     each: Callable[[int, int], None],
 ) -> Tensor:
     """The result of `Sampler.sample`, (B, *), with progress: ``each`` is called with the finished and total steps.
@@ -85,13 +90,91 @@ def end_of(
     A sampler with its own ``sample`` reports one step, at its end.
 
     Raises:
-        DivergenceError: as `Sampler.sample`.
+        ContractError, DivergenceError: as `Sampler.sample`.
     """
     if type(sampler).sample is Sampler.sample:
         return _walked(sampler, denoiser, x, condition, streams, lambda state: each(state.step, state.num_steps))
-    end = sampler.sample(denoiser, x, condition, streams)
+    with unwritten(partial(breach, sampler), x=x):
+        end = sampler.sample(denoiser, x, condition, streams)
+    _check_like(sampler, "samples", end, x)
+    if not bool(torch.isfinite(end).all()):
+        raise breach(sampler, "returned samples that are not finite: return finite ones")
+    _check_moved(sampler, end, x)
     each(1, 1)
     return end
+
+
+def levels_of(sampler: Sampler, denoiser: Denoiser) -> list[float]:
+    """The noise levels of a sampler's trajectory, checked.
+
+    Raises:
+        ContractError: they are not two or more finite numbers that fall to 0.
+    """
+    sigmas = sampler.sigmas(denoiser)
+    advice = "return floats from sigmas, highest first and 0 last"
+    if not isinstance(sigmas, Sequence) or isinstance(sigmas, str):
+        raise breach(sampler, f"gave {described(sigmas)} for its levels: {advice}")
+    for sigma in sigmas:
+        if not isinstance(sigma, float | int) or isinstance(sigma, bool):
+            raise breach(sampler, f"gave {described(sigma)} among its levels: {advice}")
+    if len(sigmas) < 2:
+        raise breach(sampler, f"gave {len(sigmas)} levels: {advice}, two at least")
+    for sigma, after in itertools.pairwise(sigmas):
+        if not math.inf > sigma > after >= 0:
+            raise breach(sampler, f"gave levels that do not fall, {sigma:g} and then {after:g}: {advice}")
+    if sigmas[-1] != 0:
+        raise breach(sampler, f"gave levels that end at {sigmas[-1]:g}: {advice}")
+    return [float(sigma) for sigma in sigmas]
+
+
+def _states(sampler: Sampler, states: Iterator[State], x: Tensor) -> Iterator[State]:
+    """The states of a trajectory from x, checked by what is known of them on the host; no value is read.
+
+    Raises:
+        ContractError: a state is none, not like x, out of order, or was changed after it was yielded.
+    """
+    step, last = 0, x
+    iterator = iter(states)
+    while True:
+        with unwritten(partial(breach, sampler), **{"the start": x, "the state before": last}):
+            state = next(iterator, None)
+        if state is None:
+            break
+        if not isinstance(state, State):
+            raise breach(sampler, f"yielded {described(state)}: yield a State after each step")
+        step += 1
+        if not step == state.step <= state.num_steps:
+            raise breach(
+                sampler,
+                f"yielded step {state.step} of {state.num_steps} as state number {step}: yield one State after each of "
+                "its num_steps steps",
+            )
+        _check_like(sampler, f"the state after step {step}", state.x, x)
+        last = state.x
+        yield state
+        if step == state.num_steps and state.sigma != 0:
+            raise breach(sampler, f"ended its last step at sigma {state.sigma:g}: end at 0")
+        num_steps = state.num_steps
+    if step == 0 or step != num_steps:
+        raise breach(
+            sampler, f"yielded {step} states{f' for {num_steps} steps' if step else ''}: yield one after each step"
+        )
+
+
+def _check_like(sampler: Sampler, what: str, value: object, x: Tensor) -> None:
+    """Refuse samples of another kind, shape, type or device than x."""
+    if not isinstance(value, Tensor):
+        raise breach(sampler, f"gave {described(value)} for {what}: give a tensor like x")
+    if value.shape != x.shape or value.dtype != x.dtype or value.device != x.device:
+        raise breach(
+            sampler, f"gave {what} as {described(value)} on {value.device}, of x {described(x)} on {x.device}: keep x's"
+        )
+
+
+def _check_moved(sampler: Sampler, end: Tensor, x: Tensor) -> None:
+    """Refuse an end that is the start."""
+    if end is x or (x.numel() and bool((end == x).all())):
+        raise breach(sampler, "returned its start as the samples: step from it by the denoiser")
 
 
 @torch.no_grad()
@@ -105,11 +188,12 @@ def _walked(
 ) -> Tensor:
     """The end of a trajectory, checked to be finite."""
     end = x
-    for state in sampler.steps(denoiser, x, condition, streams):
+    for state in _states(sampler, sampler.steps(denoiser, x, condition, streams), x):
         end = state.x
         each(state)
     if not bool(torch.isfinite(end).all()):
         raise DivergenceError(_first_failure(sampler, denoiser, x, condition, streams))
+    _check_moved(sampler, end, x)
     return end
 
 
@@ -171,43 +255,61 @@ def planned_evaluations(
     levels, raised ones included, are therefore exact, unless they depend on outputs of the networks.
 
     Raises:
-        ValueError: its samples have another shape than x.
+        ContractError: the samples are not those of a trajectory from x, or no evaluation was asked for.
     """
     planner = _Planner(denoiser, len(x))
     with torch.no_grad():
-        end = sampler.sample(planner, x, condition, streams)
-    if end.shape != x.shape:
-        raise ValueError(f"its samples are of shape {tuple(end.shape)}, and x is of shape {tuple(x.shape)}")
+        end_of(sampler, planner, x, condition, streams, lambda step, steps: None)
+    if not planner.evaluations:
+        raise breach(sampler, "never evaluated the denoiser: call it in each step")
     return planner.evaluations
 
 
-class _Planner(Denoiser):
-    """A closed form that replaces a denoiser, and records the denoiser's calls."""
+def closed_form(replaced: Denoiser) -> Denoiser:
+    """The denoiser of data N(0, sigma_data^2), in the place of another one."""
+    return _ClosedForm(replaced)
 
-    def __init__(self, planned: Denoiser, samples: int) -> None:
+
+class _ClosedForm(Denoiser):
+    """E[x0 | x, sigma] of data N(0, sigma_data^2), in the place of another denoiser."""
+
+    def __init__(self, replaced: Denoiser) -> None:
         super().__init__()
-        self.space = planned.space
-        self.evaluations: list[Evaluation] = []
-        self._planned, self._samples = planned, samples
+        self.space, self._replaced = replaced.space, replaced
 
     @property
     def terms(self) -> Terms:
-        return self._planned.terms
+        return self._replaced.terms
+
+    def forward(
+        self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
+    ) -> Tensor:
+        level = _highest(sigma)
+        return x * (self.space.sigma_data**2 / (self.space.sigma_data**2 + level**2))
+
+
+class _Planner(_ClosedForm):
+    """A closed form that records the calls of the denoiser that it replaces."""
+
+    def __init__(self, planned: Denoiser, samples: int) -> None:
+        super().__init__(planned)
+        self.evaluations: list[Evaluation] = []
+        self._samples = samples
 
     def forward(
         self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
     ) -> Tensor:
         level, after = _highest(sigma), None if toward is None else _highest(toward)
         levels, given = sigma if isinstance(sigma, Tensor) else level, condition is not None
-        costs = calls(self._planned, levels, conditional=given, toward=toward, step=step, x=x, condition=condition)
+        costs = calls(self._replaced, levels, conditional=given, toward=toward, step=step, x=x, condition=condition)
         counts = {
             leaf: Count(one.calls, one.outputs * len(x) // self._samples, one.gradients) for leaf, one in costs.items()
         }
-        slopes = tuple(taken(self._planned, levels, conditional=given, toward=toward, step=step))
+        slopes = tuple(taken(self._replaced, levels, conditional=given, toward=toward, step=step))
         within = None if step is None else (_highest(step[0]), _highest(step[1]))
-        off = () if isinstance(sigma, Tensor) else switched_off(self._planned, level, after, step)
+        off = () if isinstance(sigma, Tensor) else switched_off(self._replaced, level, after, step)
         self.evaluations.append(Evaluation(level, after, counts, tuple(off), slopes, within))
-        return x * (self.space.sigma_data**2 / (self.space.sigma_data**2 + level**2))
+        return super().forward(x, sigma, condition)
 
 
 def _highest(level: Level) -> float:

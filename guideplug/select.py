@@ -9,18 +9,16 @@ import abc
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, TypeAlias
 
-import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor
 
 from guideplug.config import Duration, Strategy, rewrite_inner
-from guideplug.errors import SelectionError
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
 from guideplug.task import Task
 
-__all__ = ["CandidateRequest", "Losses", "Selection", "Selector", "SelectorState", "checked_selection"]
+__all__ = ["CandidateRequest", "Losses", "Selection", "Selector", "SelectorState"]
 
 SelectorState: TypeAlias = Mapping[str, Any]
 """A selector's memory: a mapping of names to numbers, texts, booleans, None, lists, or such mappings."""
@@ -221,33 +219,3 @@ class Selector(Strategy):
     def switched_off(self, state: SelectorState) -> bool:
         """Whether it selects no more for the rest of the training."""
         return False
-
-
-def checked_selection(selection: Selection, count: int, selector: Selector) -> Selection:
-    """The selection, validated.
-
-    Raises:
-        SelectionError: the indices are not integers, empty, repeated or out of range, or weights do not fit them.
-    """
-    indices, where = selection.indices, f"selector {selector.name!r} returned"
-    if not isinstance(indices, Tensor) or indices.ndim != 1:
-        raise SelectionError(f"{where} indices that are no one-dimensional tensor: return indices of shape (b,)")
-    if indices.dtype != torch.int64:
-        raise SelectionError(f"{where} indices of type {indices.dtype}: return int64 indices")
-    if len(indices) == 0:
-        raise SelectionError(f"{where} no indices for {count} candidates: return at least one")
-    chosen = indices.cpu().numpy()
-    low, high = int(chosen.min()), int(chosen.max())
-    if low < 0 or high >= count:
-        raise SelectionError(f"{where} index {low if low < 0 else high}, out of range for {count} candidates")
-    taken = np.zeros(count, dtype=bool)
-    taken[chosen] = True
-    duplicates = len(chosen) - int(taken.sum())
-    if duplicates:
-        raise SelectionError(f"{where} {duplicates} duplicate indices: each at most once")
-    weights = selection.weights
-    if weights is not None and not (
-        isinstance(weights, Tensor) and weights.shape == indices.shape and bool(torch.isfinite(weights).all())
-    ):
-        raise SelectionError(f"{where} weights that are not one finite number for each of {len(indices)} indices")
-    return selection

@@ -69,6 +69,7 @@ class Measured:
         references: the task's reference arms, true samples first.
         obtain: the module of a role, from the store.
         failed: the divergence of sampling, if any.
+        failures: why metrics could not be measured, by name: of the samples, or of true ones.
     """
 
     axes: Mapping[str, Axis]
@@ -80,6 +81,7 @@ class Measured:
     references: Callable[[], Sequence[Arm]]
     obtain: Callable[[str], nn.Module]
     failed: str = ""
+    failures: Mapping[str, str] = field(factory=dict)
 
 
 @frozen

@@ -10,8 +10,8 @@ import torch
 from attrs import Factory, field, frozen
 from torch import Tensor
 
-from guideplug.config import Strategy, decides_nothing
-from guideplug.denoise import Condition, Denoiser, Domain, Leaf, Space, Start, labels_of, per_row
+from guideplug.config import Strategy, breach, decides_nothing
+from guideplug.denoise import Condition, Denoiser, Domain, Leaf, Space, Start, fault_of_leaf, labels_of, per_row
 from guideplug.denoise.api1 import note, own, put
 from guideplug.recipe import Recipe
 from guideplug.rng import SampleStreams, TrainingStreams
@@ -323,10 +323,19 @@ class Task(Strategy):
 
 
 def seeded_build(network: Network, domain: Domain, seed: int) -> Leaf:
-    """The untrained denoiser of ``network``, with initial weights determined by ``seed`` alone."""
+    """The untrained denoiser of ``network``, with initial weights determined by ``seed`` alone.
+
+    Raises:
+        ContractError: the network builds something else than a denoiser of the domain's samples.
+        ValueError: the network does not support such samples.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return network.build(domain)
+        leaf = network.build(domain)
+    if fault := fault_of_leaf(leaf, domain.space.shape):
+        raise breach(network, fault)
+    leaf.built_by = network
+    return leaf
 
 
 def _adapt_network(cls: type[Network]) -> None:

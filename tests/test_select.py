@@ -1,6 +1,7 @@
 """What a selection must be to be trained on, and the effective sample size."""
 
 import math
+import re
 from typing import Any, final
 
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from guideplug import CandidateRequest, Losses, Registry, Selection, Selector, SelectorState, option
 from guideplug.config import Reader
 from guideplug.errors import ConfigError, SelectionError
-from guideplug.select import checked_selection
 from guideplug.testing import check_selector
+from guideplug.train.selection import checked_selection
 
 
 @final
@@ -58,7 +59,7 @@ def check(indices: Any, weights: Any = None, count: int = 5) -> Selection:
 def test_indices_that_cannot_be_used(indices: Any, said: str) -> None:
     with pytest.raises(SelectionError, match=said) as refused:
         check(indices)
-    assert str(refused.value).startswith("selector 'mine' returned ")
+    assert re.match(r"selector 'mine' of the (local file|module) \S+ returned ", str(refused.value))
     assert "\n" not in str(refused.value)
 
 
@@ -75,7 +76,7 @@ def test_indices_that_cannot_be_used(indices: Any, said: str) -> None:
     ],
 )
 def test_weights_that_do_not_fit(weights: torch.Tensor) -> None:
-    with pytest.raises(SelectionError, match="'mine' returned weights that are not one finite number for each of 2"):
+    with pytest.raises(SelectionError, match="returned weights that are not one finite number for each of 2"):
         check(torch.tensor([0, 4]), weights)
 
 

@@ -1,4 +1,4 @@
-"""Commands that refuse a single-valued option given twice, where click takes the last in silence."""
+"""Commands that refuse a single-valued option given twice, where click takes the last in silence, and torchrun."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,6 +29,17 @@ class Command(click.Command):
         if not ctx.resilient_parsing:
             self._check_once(ctx, typed)
         return rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Do the command's work, in one process.
+
+        Raises:
+            UsageError: a launcher started several.
+        """
+        from guideplug.executors.torchrun import refuse_torchrun
+
+        refuse_torchrun()
+        return super().invoke(ctx)
 
     def _check_once(self, ctx: click.Context, typed: list[str]) -> None:
         parser = self.make_parser(ctx)

@@ -15,20 +15,24 @@ from guideplug.cli.table import print_table, table_width
 from guideplug.config import short
 from guideplug.errors import UsageError
 from guideplug.executors.interrupt import Interrupted
-from guideplug.guide import Guider
+from guideplug.files.display import display_path
+from guideplug.files.opening import is_there
 from guideplug.run.console import Console, print_line
 from guideplug.run.earlier import check_networks, check_same, other_torch, request_of_networks, resumable
-from guideplug.run.experiment import Experiment, Outcome, folder_name
+from guideplug.run.experiment import Experiment, folder_name
+from guideplug.run.failure import INCOMPLETE
 from guideplug.run.folder import RunFolder
+from guideplug.run.outcome import Outcome
 from guideplug.run.prepare import Resolved, prepare
 from guideplug.run.progress import progress
 from guideplug.run.resolve import ConfigFile, Request, RunConfig, read_file
-from guideplug.run.stored_text import keep_words
+from guideplug.run.results import with_failures
+from guideplug.run.stored_text import words_of
 from guideplug.run.summary import (
     cost_sentences,
     guidance_sentence,
+    incomplete,
     metrics_line,
-    next_commands,
     notes,
     selection_sentence,
     table_rows,
@@ -137,20 +141,25 @@ def _go(experiment: Experiment, as_json: bool) -> None:
     except Interrupted as interrupted:
         echo(f"interrupted; go on with: {experiment.resume}", err=True)
         sys.exit(interrupted.exit_code)
-    page = page_told(outcome.folder, experiment.registry, lambda: keep_words(config, outcome, experiment.registry))
+    page, unwritten = page_told(outcome.folder, experiment.registry)
+    outcome = with_failures(outcome, unwritten)
     if as_json:
-        animation = None if outcome.animation is None else str(outcome.animation)
-        paths = {"folder": str(outcome.folder), "figure": str(outcome.figure), "animation": animation}
-        paths |= {"page": page}
+        figure = display_path(outcome.figure) if is_there(outcome.figure) else None
+        animation = None if outcome.animation is None else display_path(outcome.animation)
+        paths = {"folder": display_path(outcome.folder), "figure": figure, "animation": animation, "page": page}
         echo_lines(json.dumps({**paths, **outcome.metrics}, indent=1))
-        return
-    _tell(console, experiment, config, outcome, page)
+    else:
+        _tell(console, experiment, config, outcome, page)
+    if outcome.failures:
+        echo(f"error: {incomplete(outcome, experiment.resume)}", err=True)
+        sys.exit(INCOMPLETE)
 
 
 def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: Outcome, page: str | None) -> None:
     title = f"{short(config.task)}, {outcome.metrics['samples']:,} samples"
-    header, rows = table_rows(outcome.metrics["arms"], outcome.table, outcome.verdicts)
-    if outcome.verdicts and table_width(header, rows) > console.width:  # the differences below, in a table of their own
+    header, rows = table_rows(outcome.metrics["arms"], outcome.table, outcome.verdicts, outcome.failures)
+    differs = len(header) > 2 + len(outcome.metrics["arms"])
+    if differs and table_width(header, rows) > console.width:  # the differences below, in a table of their own
         print_table(console, title, header[:-1], [row[:-1] for row in rows])
         differences = [[*row[:2], row[-1]] for row in rows if row[-1]]
         print_table(console, "guided less unguided", [*header[:2], header[-1]], differences)
@@ -167,12 +176,13 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     say(selection_sentence(config, outcome))
     for line in cost_sentences(outcome):
         say(line)
-    say(f"figure: {outcome.figure}")
+    if is_there(outcome.figure):
+        say(f"figure: {display_path(outcome.figure)}")
     if outcome.animation is not None:
-        say(f"animation: {outcome.animation}")
+        say(f"animation: {display_path(outcome.animation)}")
     if page is not None:
         say(f"page: {page}")
-    say(f"folder: {outcome.folder}")
-    say("next:")
-    for command in next_commands(config, outcome, experiment.registry.names(Guider.kind)):
-        say(f"  {command}")
+    say(f"folder: {display_path(outcome.folder)}")
+    following = words_of(outcome.folder, experiment.registry)["next"]
+    for line in ["next:", *(f"  {command}" for command in following)] if following else []:
+        say(line)

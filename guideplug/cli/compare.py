@@ -6,19 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import tomli_w
 
 from guideplug.cli.commands import observers_given
 from guideplug.cli.compare_plan import dry_run, pointless
 from guideplug.cli.compare_tables import counted, tell
 from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.experiment_progress import ExperimentProgress
-from guideplug.cli.experiment_scope import executor_of, experiment_scope
+from guideplug.cli.experiment_scope import end_incomplete, executor_of, experiment_scope
 from guideplug.cli.guard import guard
 from guideplug.cli.report import page_told
 from guideplug.config import Duration, expand_ranges, shell_quote, short
 from guideplug.errors import ConfigError, ExpressionError, UsageError
 from guideplug.executors import Executor
 from guideplug.experiments.comparison import (
+    Comparison,
     Grid,
     GridFile,
     GridRequest,
@@ -32,13 +34,16 @@ from guideplug.experiments.comparison.figure import why_none
 from guideplug.experiments.comparison.grid import MOST_RUNS
 from guideplug.experiments.comparison.stored import stored_trainings
 from guideplug.files.atomic import at_work_in, check_unchanged, clear_litter, cleared, whole_file
+from guideplug.files.display import display_path
 from guideplug.files.opening import MOST_EVENTS, is_there
 from guideplug.files.reading import read_text
 from guideplug.observe import RunInfo
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import carried
 from guideplug.run.console import Console
 from guideplug.run.earlier import differences, no_links
 from guideplug.run.event_scope import event_scope
+from guideplug.run.failure import Failures, failure_of
 from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.prepare import plugin_files
 from guideplug.run.resolve import Request
@@ -71,14 +76,14 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
     if options["dry_run"]:
         dry_run(grid, Store.default())
         return
-    folder = Path(resume) if resume is not None else _new_folder(grid, options["out"])
+    folder = Path(resume).absolute() if resume is not None else _new_folder(grid, options["out"])
     text = to_toml(grid)
     with at_work_in(folder):
         if resume is not None:
             _same(before.values, tomllib.loads(text), folder)
         else:
             with whole_file(folder / CONFIG) as target:
-                target.write(text.encode())
+                target.write(tomli_w.dumps(carried(folder, tomllib.loads(text))).encode())
         _go(grid, registry, executor, folder, options, resumed=resume is not None)
 
 
@@ -183,7 +188,8 @@ def _same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> No
     free: dict[str, Any] = {"observers": [], "plugins": []}
     for key, old, new in differences({**before, **free}, {**now, **free}):
         raise UsageError(
-            f"--resume {folder}: {key} was {old} and is {new} now; leave it out, or start a new comparison"
+            f"--resume {display_path(folder)}: {key} was {old} and is {new} now; leave it out, or start a new "
+            "comparison"
         )
 
 
@@ -198,7 +204,7 @@ def _go(
             echo(line)
         progress = ExperimentProgress(Console(), len(stored_trainings(grid, store)))
     listeners = [] if progress is None else [progress]
-    observed = RunInfo(folder.resolve(), "compare", tomllib.loads(to_toml(grid)), resumed)
+    observed = RunInfo(folder, "compare", tomllib.loads(to_toml(grid)), resumed)
     plan = {
         "task": short(grid.first.task),
         "guiders": list(grid.request.guiders),
@@ -211,18 +217,25 @@ def _go(
         log = EventLog(folder / "events.jsonl")
         with event_scope([log, *listeners], grid.first.observers, observed, plan) as observers:
             comparison = compare(grid, registry, folder, store, executor=executor, observers=observers)
-        files = write_report(comparison, folder, grid.request.published)
-    page = page_told(folder)
+        failures = Failures()
+        files = write_report(comparison, folder, grid.request.published, failures)
+    page, unwritten = page_told(folder)
+    failed = [*map(str, map(failure_of, comparison.failures)), *map(str, failures.listed), *map(str, unwritten)]
     if as_json:
         echo_lines(read_text(folder / "compare.json", MOST_EVENTS, folder))
-        return
+    else:
+        _tell(comparison, grid, folder, files, page)
+    end_incomplete(failed, folder, "compare")
+
+
+def _tell(comparison: Comparison, grid: Grid, folder: Path, files: Sequence[Path], page: str | None) -> None:
     tell(comparison)
-    drawn = len(files) - 4
+    drawn = sum(file.parent.name == "figures" for file in files)
     if not drawn:
         advice = "; give --snapshots 8" if len(grid.curve) == 1 else ""
         echo(f"{why_none(comparison)}{advice}")
-    names = ", ".join(str(file.relative_to(folder)) for file in files[:4])
+    names = ", ".join(str(file.relative_to(folder)) for file in files if file.parent == folder)
     figures = f", {counted(drawn, 'figure')}" if drawn else ""
     if page is not None:
         echo(f"page: {page}")
-    echo(f"folder: {folder} ({names}{figures})")
+    echo(f"folder: {display_path(folder)} ({names}{figures})")

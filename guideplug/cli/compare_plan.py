@@ -7,6 +7,7 @@ import torch
 
 from guideplug.cli.compare_tables import counted
 from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.estimate import estimated_seconds
 from guideplug.experiments.comparison import Grid, to_toml
 from guideplug.experiments.comparison.stored import stored_trainings
 from guideplug.experiments.comparison.trainings import iteration_of, needed_for, plain
@@ -84,6 +85,6 @@ def _seconds(recipes: Sequence[Recipe]) -> float:
     for recipe in recipes:
         work, steps = iteration_of(plain(recipe)), recipe.iterations or 1
         if work not in each:
-            each[work] = (plain(recipe).estimate() or 0.0) / steps
+            each[work] = (estimated_seconds(plain(recipe)) or 0.0) / steps
         total += each[work] * steps
     return total

@@ -18,6 +18,7 @@ from guideplug.experiments.comparison.result import BUDGETS, Arm, Budget
 from guideplug.experiments.comparison.sentences import WHAT, arm, for_shared, judge, opening, sentences
 from guideplug.experiments.comparison.tables import ARROWS, budget_of, spent
 from guideplug.run.console import Console
+from guideplug.run.summary import FAILED
 
 __all__ = ["counted", "grouped", "tell"]
 
@@ -154,7 +155,11 @@ def _arms_down(comparison: Comparison, budgets: Sequence[Budget], labels: Mappin
         mark = spent(comparison, selector, budgets[0]).partition(" †")[1]
         cost = [spent(comparison, selector, budget).removesuffix(" †") for budget in budgets if budget != "iterations"]
         values = [
-            cell(list(comparison.values(guider, selector, metric, budgets[0]).values()), len(comparison.seeds))
+            cell(
+                list(comparison.values(guider, selector, metric, budgets[0]).values()),
+                len(comparison.seeds),
+                FAILED if comparison.failed(guider, selector, metric) else "-",
+            )
             for metric in metrics
         ]
         rows.append([label, f"{sum(steps) / len(steps):,.0f}{mark}", *cost, *values])

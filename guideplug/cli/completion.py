@@ -5,11 +5,11 @@
 declares to take (`guideplug.cli.parameters`).
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 from click.shell_completion import (
@@ -21,8 +21,9 @@ from click.shell_completion import (
 )
 
 from guideplug.cli.echo import echo_lines
-from guideplug.errors import UsageError
-from guideplug.registry.names import known
+from guideplug.errors import GuideplugError, UsageError
+from guideplug.files.project import project_plugins
+from guideplug.registry.names import known, of_file
 
 __all__ = ["expressions", "print_script", "role_networks", "use_bash"]
 
@@ -98,8 +99,21 @@ def print_script(shell: str | None) -> None:
     echo_lines(cls(click.Group(), {}, "guideplug", VARIABLE).source())
 
 
-def _names(kinds: Iterable[str]) -> list[str]:
+def _offered() -> dict[str, dict[str, list[str]]]:
+    """The names that installed plugins and those of the project offer, per plugin by kind; no plugin is loaded."""
     plugins = known()
+    with contextlib.suppress(GuideplugError, OSError, ValueError):
+        files = project_plugins()
+        if files:
+            from guideplug.files.code import Code  # it imports numpy
+
+            for file in files:
+                plugins |= of_file(Code.of_file(Path(file)).digest)
+    return plugins
+
+
+def _names(kinds: Iterable[str]) -> list[str]:
+    plugins = _offered()
     return sorted({name for kind in kinds for offers in plugins.values() for name in offers.get(kind, ())})
 
 
@@ -141,6 +155,6 @@ def role_networks(incomplete: str) -> list[CompletionItem]:
 
 def _plugins() -> list[str]:
     """The names of plugins, and of all that they offer."""
-    plugins: dict[str, Any] = known()
+    plugins = _offered()
     offered = {name for offers in plugins.values() for names in offers.values() for name in names}
     return sorted(offered | set(plugins))

@@ -6,6 +6,7 @@ import tomllib
 import torch
 
 from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.estimate import estimated_seconds
 from guideplug.config import short
 from guideplug.run.preflight import planned_networks
 from guideplug.run.resolve import RunConfig, to_toml
@@ -18,7 +19,7 @@ def dry_run(config: RunConfig, store: Store, *, as_json: bool) -> None:
     """Print the plan of a run."""
     torch.set_num_threads(config.threads)
     networks = planned_networks(config, store)
-    estimates = {role: recipe.estimate() for role, recipe, plan in networks if plan in ("trained", "resumed")}
+    estimates = {role: estimated_seconds(recipe) for role, recipe, plan in networks if plan in ("trained", "resumed")}
     if as_json:
         rows = [
             {"role": role, "recipe": recipe.name, "plan": plan, "seconds": estimates.get(role)}

@@ -1,20 +1,25 @@
 """What the commands of comparisons and studies share: where jobs run, and how the work ends."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from guideplug.cli.echo import echo
 from guideplug.cli.experiment_progress import ExperimentProgress
-from guideplug.config import Reader, shell_quote
+from guideplug.config import Reader, command_line, shell_quote
 from guideplug.errors import RunError, UsageError, WriteError
 from guideplug.executors import Executor, Processes, Serial
 from guideplug.executors.interrupt import Interrupted, handle_signals
+from guideplug.files.display import display_path
 from guideplug.registry.registry import Registry
+from guideplug.run.failure import INCOMPLETE
 
-__all__ = ["executor_of", "experiment_scope"]
+__all__ = ["end_incomplete", "executor_of", "experiment_scope"]
+
+FEW = 3
+"""Most failures that are named."""
 
 
 def executor_of(options: Mapping[str, Any], registry: Registry) -> Executor:
@@ -45,7 +50,7 @@ def experiment_scope(command: str, folder: Path, progress: ExperimentProgress | 
         folder: the folder that it works in.
         progress: closed at the end of the block.
     """
-    go_on = f"go on with: guideplug {command} --resume {shell_quote(str(folder))}"
+    go_on = f"go on with: {command_line(command, '--resume', Path(display_path(folder)))}"
 
     def leave() -> None:
         if progress is not None:
@@ -63,3 +68,17 @@ def experiment_scope(command: str, folder: Path, progress: ExperimentProgress | 
     finally:
         if progress is not None:
             progress.close()
+
+
+def end_incomplete(failed: Sequence[str], folder: Path, command: str) -> None:
+    """End a command whose work is done but for parts that failed; without any, go on."""
+    distinct = list(dict.fromkeys(failed))
+    if not distinct:
+        return
+    more = f"; and {len(distinct) - FEW} more" if len(distinct) > FEW else ""
+    go_on = f"guideplug {command} --resume {shell_quote(str(folder))}"
+    echo(
+        f"error: {'; '.join(distinct[:FEW])}{more}; all else is kept in {folder}: mend it, and finish with {go_on}",
+        err=True,
+    )
+    sys.exit(INCOMPLETE)

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from guideplug.cli.command import Command
+from guideplug.cli.number import Whole
 from guideplug.cli.parameters import expression, operand
 from guideplug.cli.shared_options import (
     denoiser,
@@ -18,7 +19,6 @@ from guideplug.cli.shared_options import (
     sets,
     task,
 )
-from guideplug.cli.whole_number import Whole
 from guideplug.errors import UsageError
 
 __all__ = ["compare", "run", "sample", "study"]
@@ -31,7 +31,12 @@ __all__ = ["compare", "run", "sample", "study"]
 @expression(
     "--selector", kind="selector", none="every example", help="The selector of training examples, such as early-jest."
 )
-@click.option("--batch", type=int, metavar="N", help="Examples drawn per step; with a selector, the super-batch.")
+@click.option(
+    "--batch",
+    type=Whole(1, "the number of examples drawn for a step", 1024),
+    metavar="N",
+    help="Examples drawn per step; with a selector, the super-batch.",
+)
 @click.option("--duration", metavar="LENGTH", help="Length of the training: 512it, 3.3Mex, 90s.")
 @seed("Seed of the initial weights and of every draw in training.")
 @resume("run")
@@ -79,21 +84,21 @@ def _moments_gone(context: click.Context, option: click.Parameter, value: str | 
 )
 @click.option(
     "--batch",
-    type=Whole(1, "examples drawn for a step", 1024),
+    type=Whole(1, "the number of examples drawn for a step", 1024),
     metavar="N",
     help="Examples drawn for a step, a selector's super-batch; by default the task's.",
 )
 @sampler("How samples are drawn; by default the task's.")
 @click.option(
     "--samples",
-    type=Whole(2, "samples of each measurement", 4096),
+    type=Whole(2, "the number of samples of each measurement", 4096),
     metavar="N",
     help="Samples of each measurement, 2 or more; by default the task's.",
 )
 @click.option("--moments", hidden=True, expose_value=False, callback=_moments_gone)
 @click.option(
     "--snapshots",
-    type=Whole(1, "snapshots along each training", 100),
+    type=Whole(1, "the number of snapshots along each training", 100),
     metavar="N",
     help="Snapshots along each training, which budgets choose from; by default 100, or as many as take 1 GB of disk.",
 )

@@ -1,22 +1,16 @@
 """Groups of commands that print errors a user can fix in one line, with their exit code."""
 
-import errno
+import traceback
 from typing import Any
 
 import click
 
 from guideplug.cli.command import Command
-from guideplug.cli.echo import echo
-from guideplug.errors import GuideplugError, UsageError, nearest
+from guideplug.cli.echo import echo, echo_lines
+from guideplug.config.origin import REFUSED, plugin_errors
+from guideplug.errors import GuideplugError, UsageError, lacks_memory, nearest
 
 __all__ = ["Group"]
-
-REFUSALS = {
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP,
-    errno.ENAMETOOLONG,
-}  # fmt: skip
-"""Error numbers of files that the system refuses, which no traceback explains."""
-
 
 LONGEST = 1600
 """Most characters of a message."""
@@ -45,20 +39,23 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with plugin_errors():
+                return super().invoke(ctx)
         except click.UsageError as error:
             raise _in_one_line(error) from None
         except GuideplugError as error:
+            if ctx.find_root().params.get("traceback"):
+                echo_lines(_trace(error).rstrip("\n"), err=True)
             echo(f"error: {_cropped(' '.join(str(error).split()))}", err=True)
             ctx.exit(error.exit_code)
         except (MemoryError, RuntimeError) as error:
-            if not _is_lack_of_memory(error):
+            if not lacks_memory(error):
                 raise
             message = str(error).partition("\n")[0]
             echo(f"error: not enough memory ({message}): ask for fewer or smaller things", err=True)
             ctx.exit(1)
         except OSError as error:
-            if error.errno not in REFUSALS:
+            if error.errno not in REFUSED:
                 raise
             refusal = f"{error.filename or 'a file'} cannot be read or written ({error.strerror})"
             echo(f"error: {refusal}; what was written before is whole", err=True)
@@ -83,12 +80,11 @@ def _cropped(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
-def _is_lack_of_memory(error: BaseException) -> bool:
-    """Whether an allocation was refused, by Python, numpy, torch or a device, or one that no machine could count."""
-    message = str(error)
-    return isinstance(error, MemoryError) or any(
-        text in message for text in ("t allocate memory", "out of memory", "Storage size calculation overflowed")
-    )
+def _trace(error: BaseException) -> str:
+    """The trace of an error's first cause, also where the chain to it is not shown."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return "".join(traceback.format_exception(error, chain=False))
 
 
 def _in_one_line(error: click.UsageError) -> click.UsageError:

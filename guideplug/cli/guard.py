@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from guideplug.files.opened import reading_once
+from guideplug.files.project import ProjectPlugin
 from guideplug.files.trust import guarded
 
 __all__ = ["guard"]
@@ -16,8 +18,10 @@ def guard(options: Mapping[str, Any], *texts: str | None) -> None:
     for key, value in options.items():
         if key != "plugins":
             typed += _typed(value)
-    files = options.get("plugins", ())
-    click.get_current_context().with_resource(guarded(typed, files, trusting=options.get("trust", False)))
+    files = [file for file in options.get("plugins", ()) if not isinstance(file, ProjectPlugin)]
+    context = click.get_current_context()
+    context.with_resource(reading_once())
+    context.with_resource(guarded(typed, files, trusting=options.get("trust")))
 
 
 def _typed(value: Any) -> Iterator[str]:

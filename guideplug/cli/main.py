@@ -9,19 +9,20 @@ import click
 
 from guideplug.cli.experiments import compare, run, sample, study
 from guideplug.cli.group import Group
+from guideplug.cli.number import Number, Whole
 from guideplug.cli.parameters import operand
 from guideplug.cli.plugins_commands import plugins
 from guideplug.cli.scaffold import KINDS, LIKE, Kind
 from guideplug.cli.shared_options import DEVICE, JSON, TRUST, denoiser, local_plugins, models, sampler, seed, task
 from guideplug.cli.store_commands import store
-from guideplug.cli.whole_number import Whole
 
 __all__ = ["main"]
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(version("guideplug"), prog_name="guideplug")
-def main() -> None:
+@click.option("--traceback", is_flag=True, help="Print the Python trace of an error, for authors.")
+def main(traceback: bool) -> None:
     """Guiders and data selectors for diffusion models, as plugins that compose.
 
     \b
@@ -38,7 +39,7 @@ for _command in (run, compare, study, sample, plugins, store):
 @click.option("--once", is_flag=True, help="Show the present state and exit.")
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.1),
+    type=Number(0.1, "the seconds between two readings of the log", 2, 86_400),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
@@ -108,7 +109,10 @@ def check(model: str, **options: Any) -> None:
 @denoiser("The main network's architecture.")
 @sampler("The sampler whose evaluations are counted.")
 @click.option(
-    "--steps", type=Whole(1, "steps of the sampler", 18), metavar="N", help="Number of sampler steps (num_steps)."
+    "--steps",
+    type=Whole(1, "the number of steps of the sampler", 18),
+    metavar="N",
+    help="Number of sampler steps (num_steps).",
 )
 @models()
 @local_plugins()

@@ -13,7 +13,7 @@ from guideplug.cli.scaffold import (
     write_in_tree,
     write_plugin,
 )
-from guideplug.config import shell_quote
+from guideplug.config import command_line, shell_quote
 from guideplug.errors import UsageError
 from guideplug.registry.registry import Registry
 
@@ -45,13 +45,13 @@ def new_plugin(name: str, kind: Kind, like: str | None, out: str | None, *, in_t
     echo("next:")
     echo(f"  pip install -e {place}")
     echo(f"  pytest {place}")
-    echo(f"  guideplug plugins check {canonical}")
+    echo(f"  {command_line('plugins', 'check', canonical)}")
     echo(f"  {run}")
     if checkout is not None:
         echo(f"  python {_local(checkout / 'tests' / 'test_reference.py')}")
         return
     echo("or, without installing it:")
-    echo(f"  {run} --plugin {_local(written[0])}")
+    echo(f"  {command(canonical, kind, _relative(written[0]))}")
 
 
 def _refuse_taken(name: str, kind: Kind, registry: Registry) -> None:
@@ -66,6 +66,11 @@ def _refuse_taken(name: str, kind: Kind, registry: Registry) -> None:
                 )
 
 
+def _relative(path: Path) -> str:
+    """A path that pip takes for no name of a package."""
+    return str(path) if path.is_absolute() else f"./{path}"
+
+
 def _local(path: Path) -> str:
-    """A path as a shell takes it, and pip for no name of a package."""
-    return shell_quote(str(path) if path.is_absolute() else f"./{path}")
+    """The same, as a shell takes it."""
+    return shell_quote(_relative(path))

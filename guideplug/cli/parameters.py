@@ -4,17 +4,19 @@ A declaration is all that help, completion and refusals read of an option: nothi
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from guideplug.config import NONE, means_none
+from guideplug.config import NONE, command_line, means_none
 from guideplug.config.tree import field_name
 from guideplug.errors import UsageError
+from guideplug.files.project import project_plugins
 
-__all__ = ["Expression", "Option", "Pair", "Times", "expression", "files", "operand", "pairs", "times_of"]
+__all__ = ["Expression", "Option", "Pair", "Times", "expression", "operand", "pairs", "plugin_files", "times_of"]
 
 Times: TypeAlias = Literal["once", "arms", "together", "keys"]
 """How often an option is given: once; for each arm, of which "none" is one; several values that hold together, beside
@@ -158,9 +160,21 @@ def pairs(*names: str, metavar: str, help: str, kind: str = "") -> Callable[[Dec
     return click.option(*names, cls=Option, type=Pair(kind), times="keys", metavar=metavar, help=help)
 
 
-def files(*names: str, metavar: str, help: str) -> Callable[[Decorated], Decorated]:
-    """An option that takes any number of files."""
-    return click.option(*names, cls=Option, type=str, times="together", metavar=metavar, help=help)
+class PluginFiles(Option):
+    """An option that takes any number of plugin files, and has those of the project before them."""
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """The files; one of the project gives way to one of its name."""
+        files = super().process_value(ctx, value)
+        if ctx.resilient_parsing:  # a shell completes the line
+            return files
+        names = {Path(file).name for file in files}
+        return (*(file for file in project_plugins() if Path(file).name not in names), *files)
+
+
+def plugin_files(*names: str, metavar: str, help: str) -> Callable[[Decorated], Decorated]:
+    """An option that takes any number of plugin files."""
+    return click.option(*names, cls=PluginFiles, type=str, times="together", metavar=metavar, help=help)
 
 
 def operand(name: str, *, kind: str, metavar: str, required: bool = True) -> Callable[[Decorated], Decorated]:
@@ -182,5 +196,5 @@ def _needed(kind: str, text: str, param: click.Parameter | None) -> str:
         left_out = "" if param.required else f", or leave {where} out"
         where = f"{where} {text}"
     article = "an" if kind[0] in "aeiou" else "a"
-    advice = NEEDED.get(kind, "name one that guideplug plugins list shows")
+    advice = NEEDED.get(kind, f"name one that {command_line('plugins', 'list')} shows")
     return f"{where}: {article} {kind} is needed: {advice}{left_out}"

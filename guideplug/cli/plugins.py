@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.guard import guard
 from guideplug.cli.plugin_status import STATUSES, status
 from guideplug.cli.strategy_data import strategy_data
+from guideplug.config import command_line
 from guideplug.errors import UnknownName, nearest
 from guideplug.observe import Observer
 from guideplug.registry.registry import Offer, Plugin, Registry
@@ -18,6 +20,7 @@ STATUS_WIDTH = max(map(len, STATUSES))
 
 def list_plugins(files: tuple[str, ...], as_json: bool) -> None:
     """``guideplug plugins list``."""
+    guard({"plugins": files})
     registry = Registry.installed(files)
     conflicts = [
         [f"{offer.kind} {offer.name}", *(o.plugin for o in offers)]
@@ -59,6 +62,7 @@ def _plugin_data(plugin: Plugin) -> dict[str, Any]:
         "version": plugin.version,
         "status": status(plugin),
         "origin": plugin.origin,
+        "project": plugin.project or None,
         "broken": plugin.broken or None,
         "disabled": plugin.disabled,
         "missing": _missing(plugin.offers),
@@ -68,6 +72,7 @@ def _plugin_data(plugin: Plugin) -> dict[str, Any]:
 
 def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
     """``guideplug plugins show``: a plugin, or the strategies of that name."""
+    guard({"plugins": files})
     registry = Registry.installed(files)
     canonical = name.replace("_", "-")
     plugins = [plugin for plugin in registry.plugins if plugin.name == canonical]
@@ -75,9 +80,8 @@ def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
     offers = offers or [offer for plugin in plugins for offer in plugin.offers]
     if not plugins and not offers:
         known = {plugin.name for plugin in registry.plugins} | {o.name for p in registry.plugins for o in p.offers}
-        raise UnknownName(
-            f"no plugin or strategy is called {name!r}{nearest(canonical, known)}; see guideplug plugins list"
-        )
+        listing = command_line("plugins", "list", plugins=files)
+        raise UnknownName(f"no plugin or strategy is called {name!r}{nearest(canonical, known)}; see {listing}")
     if as_json:
         described = {
             "plugins": [_plugin_data(plugin) for plugin in plugins],
@@ -97,7 +101,7 @@ def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
         if "preset" in data:
             inner = registry.names(offer.kind)
             named = [name for name in inner if name in data["preset"] and name != offer.name]
-            see = "".join(f"; guideplug plugins show {name}" for name in named)
+            see = "".join(f"; {command_line('plugins', 'show', name, plugins=files)}" for name in named)
             echo(f"  a preset for {data['preset']}, whose options it takes{see}")
             continue
         echo(f"  {data['summary']}")

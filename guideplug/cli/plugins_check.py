@@ -9,8 +9,11 @@ from typing import Any
 import attrs
 
 from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.guard import guard
 from guideplug.cli.plugins_check_code import code_data, print_code
+from guideplug.config import command_line
 from guideplug.errors import PluginError, UnknownName, nearest
+from guideplug.files.project import ProjectPlugin
 from guideplug.registry.registry import Plugin, Registry
 from guideplug.testing.imports import imported
 from guideplug.testing.kit import Checked, Kit
@@ -28,11 +31,13 @@ class _Target:
 
 def check_plugins(name: str | None, files: tuple[str, ...], as_json: bool) -> None:
     """``guideplug plugins check``: of one plugin, of one file, or of all; exit code 1 when a law does not hold."""
+    guard({"plugins": files})
     registry = Registry.installed(files)
-    targets = _targets(registry, name, len(files))
+    named = [file for file in files if not isinstance(file, ProjectPlugin)]
+    targets = _targets(registry, name, len(named))
     costs = imported({target.plugin.name: target.plugin.origin for target in targets if not target.plugin.broken})
     kit, every, failed = Kit(registry, files), list[dict[str, Any]](), 0
-    detailed = name is not None or bool(files)
+    detailed = name is not None or bool(named)
     for target in targets:
         plugin, begin, results = target.plugin, time.perf_counter(), list[Checked]()
         if not as_json:
@@ -85,8 +90,8 @@ def _targets(registry: Registry, name: str | None, files: int) -> list[_Target]:
     if not targets:
         known = {plugin.name for plugin in plugins} | {offer.name for plugin in plugins for offer in plugin.offers}
         raise UnknownName(
-            f"no installed plugin, and nothing of one, is called {name!r}{nearest(called, known)}; see guideplug "
-            "plugins list, or name a file with --plugin FILE.py"
+            f"no installed plugin, and nothing of one, is called {name!r}{nearest(called, known)}; see "
+            f"{command_line('plugins', 'list')}, or name a file with --plugin FILE.py"
         )
     for target in targets:
         if target.plugin.disabled:

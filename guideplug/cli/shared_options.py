@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 import click
 
-from guideplug.cli.parameters import expression, files, pairs
-from guideplug.cli.whole_number import Whole
+from guideplug.cli.number import SEED, Whole
+from guideplug.cli.parameters import expression, pairs, plugin_files
 
 __all__ = [
     "DEVICE",
@@ -50,7 +50,7 @@ def sampler(help: str) -> Callable[[Decorated], Decorated]:
 
 def seed(help: str, default: int | None = None) -> Callable[[Decorated], Decorated]:
     """``--seed``: a whole number that decides draws."""
-    return click.option("--seed", type=int, default=default, metavar="N", help=help)
+    return click.option("--seed", type=SEED, default=default, metavar="N", help=help)
 
 
 def models(
@@ -67,7 +67,7 @@ def sets(help: str) -> Callable[[Decorated], Decorated]:
 
 def local_plugins(help: str = "A local plugin. It is code and runs as such.") -> Callable[[Decorated], Decorated]:
     """``--plugin``: the local plugins of a command."""
-    return files("--plugin", "plugins", metavar="FILE.py", help=help)
+    return plugin_files("--plugin", "plugins", metavar="FILE.py", help=help)
 
 
 def resume(what: str) -> Callable[[Decorated], Decorated]:
@@ -108,7 +108,12 @@ sampling = _grouped(
     sampler("The sampler, such as 'heun(num_steps=18)'."),
     models(),
     sets("One option, such as guider.weight=2.5, train.lr=0.01 or models.weak.seed=1."),
-    click.option("--samples", type=int, metavar="N", help="Samples of each arm."),
+    click.option(
+        "--samples",
+        type=Whole(1, "the number of samples of each arm", 4096),
+        metavar="N",
+        help="Samples of each arm.",
+    ),
     OUT,
     _around,
 )
@@ -124,7 +129,7 @@ def many_runs(what: str, prints: str) -> Callable[[Decorated], Decorated]:
     """
     return _grouped(
         click.option(
-            "--jobs", type=Whole(1, "processes at a time", 2), metavar="N",
+            "--jobs", type=Whole(1, "the number of processes at a time", 2, 1_024), metavar="N",
             help="Short for --executor 'processes(N)'; by default 1, this process.",
         ),
         expression(

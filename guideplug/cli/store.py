@@ -1,4 +1,4 @@
-"""``guideplug store``: the list of trained networks, their verification, and their removal."""
+"""``guideplug store``: the list of trained networks, and their verification."""
 
 import json
 import sys
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from guideplug.cli.echo import echo, echo_lines
-from guideplug.errors import StoreError, UsageError
-from guideplug.store import Entry, Store
+from guideplug.config import command_line
+from guideplug.store import SHOWN, Entry, Store
 
-__all__ = ["list_store", "prune_store", "verify_store"]
+__all__ = ["list_store", "verify_store"]
 
 
 def list_store(as_json: bool) -> None:
@@ -22,17 +22,17 @@ def list_store(as_json: bool) -> None:
         echo_lines(json.dumps([_entry_data(entry) for entry in entries], indent=1))
         return
     if not entries and not store.partial():
-        echo(f"the store {store.root} is empty: guideplug run fills it")
+        echo(f"the store {store.root} is empty: {command_line('run')} fills it")
         return
     echo(f"store {store.root}")
     for entry in entries:
         data = _entry_data(entry)
         if "damage" in data:
-            echo(f"{data['identity'][:12]}  damaged: {data['damage']}")
+            echo(f"{data['identity'][:SHOWN]}  damaged: {data['damage']}")
             continue
-        echo(f"{data['identity'][:12]}  {_described(data)}")
+        echo(f"{data['identity'][:SHOWN]}  {_described(data)}")
     for folder in store.partial():
-        echo(f"{folder.name[:12]}  unfinished training")
+        echo(f"{folder.name[:SHOWN]}  unfinished training")
 
 
 def _described(data: Mapping[str, Any]) -> str:
@@ -112,54 +112,9 @@ def verify_store(as_json: bool) -> None:
         echo_lines(json.dumps({"entries": count, "damaged": damaged}, indent=1))
     else:
         for identity, damage in damaged.items():
-            echo(f"{identity[:12]}  damaged: {damage}")
+            echo(f"{identity[:SHOWN]}  damaged: {damage}")
         echo(f"{count - len(damaged)} of {count} entries are whole")
         if damaged:
-            echo("remove the others with: guideplug store prune --damaged")
+            echo(f"remove the others with: {command_line('store', 'prune', *(name[:SHOWN] for name in damaged))}")
     if damaged:
         sys.exit(1)
-
-
-def prune_store(
-    identities: tuple[str, ...], *, damaged: bool, partial: bool, older: float | None, everything: bool, dry_run: bool
-) -> None:
-    """``guideplug store prune``."""
-    if not (identities or damaged or partial or older is not None or everything):
-        raise UsageError(
-            "prune what? name entries by how their identity begins, or give --damaged, --partial, --older or --all"
-        )
-    if not all(identities):
-        raise UsageError(
-            "an identity to prune is empty: name entries by the beginning of their identity, or give --all"
-        )
-    store = Store.default()
-    doomed: dict[str, str] = {}
-    known = []
-    for entry in store.entries():
-        whole = isinstance(entry, Entry)
-        identity = entry.identity if isinstance(entry, Entry) else entry[0].name
-        known.append(identity)
-        finished_at = entry.facts.get("made", 0) if isinstance(entry, Entry) else 0
-        if everything or any(identity.startswith(start) for start in identities):
-            doomed[identity] = "chosen"
-        elif damaged and (not whole or (isinstance(entry, Entry) and entry.damage())):
-            doomed[identity] = "damaged"
-        elif older is not None and time.time() - finished_at > older * 86400:
-            doomed[identity] = "old"
-    for start in identities:
-        if not any(identity.startswith(start) for identity in known):
-            raise StoreError(f"no entry begins with {start!r}: see guideplug store list")
-    left = [folder.name.removesuffix(".partial") for folder in store.partial()] if partial or everything else []
-    for identity in dict.fromkeys([*doomed, *left]):
-        why = doomed.get(identity, "unfinished")
-        if store.in_use(identity):
-            echo(f"kept {identity[:12]} ({why}): a run is working on it")
-            continue
-        echo(f"{'would remove' if dry_run else 'removed'} {identity[:12]} ({why})")
-        if not dry_run:
-            store.remove(identity)
-    for identity in () if dry_run else store.half_removed():  # by a killed process
-        if not store.in_use(identity):
-            store.tidy(identity)
-    if not doomed and not left:
-        echo("nothing to remove")

@@ -4,7 +4,9 @@ from typing import Any
 
 import click
 
+from guideplug.cli.consent import YES
 from guideplug.cli.group import Group
+from guideplug.cli.number import Number
 from guideplug.cli.shared_options import JSON
 
 __all__ = ["store"]
@@ -37,11 +39,18 @@ def store_verify(as_json: bool) -> None:
 @click.argument("identities", nargs=-1, metavar="[IDENTITY]...")
 @click.option("--damaged", is_flag=True, help="Damaged networks.")
 @click.option("--partial", is_flag=True, help="Files of unfinished trainings.")
-@click.option("--older", type=float, metavar="DAYS", help="Networks older than this.")
+@click.option(
+    "--older", type=Number(0, "an age in days", 30, 1e6), metavar="DAYS", help="Networks older than this, 0 or more."
+)
 @click.option("--all", "everything", is_flag=True, help="Every network.")
 @click.option("--dry-run", is_flag=True, help="List what would be removed, and remove nothing.")
+@YES
 def store_prune(identities: tuple[str, ...], **options: Any) -> None:
-    """Remove networks: those named by the beginning of their identity, or of one of the kinds below."""
-    from guideplug.cli.store import prune_store
+    """Remove networks: those named by the beginning of their identity, or of one of the kinds below.
+
+    They are listed with their sizes, and removed when you agree. One whose record cannot be read is removed only where
+    it is named.
+    """
+    from guideplug.cli.store_prune import prune_store
 
     prune_store(identities, **options)

@@ -10,23 +10,27 @@ import torch
 
 from guideplug.cli.commands import observers_given
 from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.estimate import estimated_seconds
 from guideplug.cli.experiment_progress import ExperimentProgress
-from guideplug.cli.experiment_scope import executor_of, experiment_scope
+from guideplug.cli.experiment_scope import end_incomplete, executor_of, experiment_scope
 from guideplug.cli.guard import guard
 from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table, table_width
-from guideplug.config import Reader, format_value, parse, write
+from guideplug.config import Reader, command_line, format_value, parse, write
 from guideplug.errors import ExpressionError, RunError, UsageError
 from guideplug.executors import Executor
 from guideplug.experiments.studies import Plan, failures, planned, run_study, shown, write_report
 from guideplug.files.atomic import at_work_in, check_unchanged, cleared, whole_file
+from guideplug.files.display import display_path
 from guideplug.files.opening import MOST_EVENTS
 from guideplug.files.reading import parse_toml, read_text
 from guideplug.observe import Observer, RunInfo
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import carried, settled
 from guideplug.run.console import Console
 from guideplug.run.earlier import no_links
 from guideplug.run.event_scope import event_scope
+from guideplug.run.failure import Failures
 from guideplug.run.folder import EventLog, RunFolder
 from guideplug.run.prepare import plugin_files
 from guideplug.store import Store
@@ -41,7 +45,7 @@ WIDTH = 160
 def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     """``guideplug study``."""
     guard(options, expression)
-    resume = None if options["resume"] is None else Path(options["resume"])
+    resume = None if options["resume"] is None else Path(options["resume"]).absolute()
     if resume is not None and (expression is not None or any(options[key] for key in ("out", "sets"))):
         raise UsageError("--resume names the folder, whose study goes on as it is: leave out STUDY, --set and --out")
     written: list[str] = []
@@ -52,7 +56,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
     plugins = plugin_files(written, options["plugins"])
     registry = Registry.installed(plugins)
     if expression is None:
-        _list(registry, as_json=options["as_json"])
+        _list(registry, plugins, as_json=options["as_json"])
         return
     if options["device"] is not None:
         common["device"] = options["device"]
@@ -79,11 +83,11 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
             named = {"observers": [format_value(write(observer)) for observer in observers]} if observers else {}
             table = {"study": format_value(write(study)), **named, **plan.common}
             with whole_file(folder / CONFIG) as file:
-                file.write(tomli_w.dumps(table).encode())
+                file.write(tomli_w.dumps(carried(folder, table)).encode())
         _go(plan, registry, store, executor, folder, options, observers, resumed=resume is not None)
 
 
-def _list(registry: Registry, *, as_json: bool) -> None:
+def _list(registry: Registry, files: Sequence[str], *, as_json: bool) -> None:
     summaries: dict[str, str] = {}
     for name in registry.names(Study.kind):
         study = registry.find(Study.kind, name)
@@ -98,7 +102,8 @@ def _list(registry: Registry, *, as_json: bool) -> None:
     for name, summary in summaries.items():
         echo(f"{name:<{width}}  {summary}")
     first = next(iter(summaries))
-    echo(f"run one with guideplug study {first}; its options: guideplug plugins show {first}")
+    run, show = (command_line(*words, first, plugins=files) for words in (["study"], ["plugins", "show"]))
+    echo(f"run one with {run}; its options: {show}")
 
 
 def _study(expression: str, sets: tuple[tuple[str, str], ...], registry: Registry) -> Study:
@@ -118,7 +123,7 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], list[str]]:
     path = folder / CONFIG
     check_unchanged(path)
     try:
-        table = parse_toml(path, folder)
+        table = settled(folder, parse_toml(path, folder))
         expression = table.pop("study")
     except FileNotFoundError:
         raise UsageError(f"{folder} is not the folder of a study: it has no {CONFIG}") from None
@@ -134,7 +139,7 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
     """Print the plan of a study."""
     torch.set_num_threads(plan.configs[0].threads)
     missing = [network.recipe for network in plan.networks if store.find(network.key) is None]
-    estimates = [recipe.estimate() for recipe in missing]
+    estimates = [estimated_seconds(recipe) for recipe in missing]
     known = [seconds for seconds in estimates if seconds is not None]
     if as_json:
         record = {
@@ -172,25 +177,25 @@ def _go(
     progress = None if as_json else ExperimentProgress(Console())
     listeners = [] if progress is None else [progress]
     config = {"study": format_value(write(plan.study)), **plan.common}
-    observed = RunInfo(folder.resolve(), "study", config, resumed)
+    observed = RunInfo(folder, "study", config, resumed)
     with experiment_scope("study", folder, progress):
         cleared(folder, ("trials",))
         log = EventLog(folder / "events.jsonl")
         with event_scope([log, *listeners], observers, observed, {"study": plan.expression}) as events:
             findings = run_study(plan, registry, folder, store, executor=executor, observers=events)
-        try:
-            report = plan.study.report(findings)
-            files = write_report(plan, findings, report, folder)
-        except ValueError as error:
-            raise RunError(f"study {plan.study.name!r}: {error}; what was measured is kept in {folder}") from error
-    page = page_told(folder)
+        failures_of = Failures()
+        report, files = write_report(plan, findings, folder, failures_of)
+    page, unwritten = page_told(folder)
+    failed = [f"metric {name!r} failed ({reason})" for row in findings.rows for name, reason in row.failures.items()]
+    failed += [*map(str, failures_of.listed), *map(str, unwritten)]
     if as_json:
         echo_lines(read_text(folder / "study.json", MOST_EVENTS, folder))
-        return
-    _tell(findings, report)
-    if page is not None:
-        echo(f"page: {page}")
-    echo(f"folder: {folder} ({', '.join(file.name for file in files)})")
+    else:
+        _tell(findings, report)
+        if page is not None:
+            echo(f"page: {page}")
+        echo(f"folder: {display_path(folder)} ({', '.join(file.name for file in files)})")
+    end_incomplete(failed, folder, "study")
 
 
 def _tell(findings: Findings, report: Report) -> None:

@@ -1,8 +1,10 @@
 """Configuration: constructor expressions, durations, and the options of strategies."""
 
+from guideplug.config.commands import command_line
 from guideplug.config.duration import Duration
 from guideplug.config.grammar import parse, shell_quote
 from guideplug.config.none import NONE, means_none
+from guideplug.config.origin import breach, described, named, plugin_errors, refused_beforehand
 from guideplug.config.ranges import along_range, expand_ranges, without_ranges
 from guideplug.config.strategy import (
     Expression,
@@ -15,6 +17,7 @@ from guideplug.config.strategy import (
     non_negative,
     option,
     positive,
+    up_to,
 )
 from guideplug.config.structure import Catalog, Reader, replace_option, short, write
 from guideplug.config.tree import PAIRED, format_value
@@ -32,21 +35,28 @@ __all__ = [
     "along_range",
     "at_least",
     "between",
+    "breach",
+    "command_line",
     "decides_nothing",
+    "described",
     "expand_ranges",
     "finite",
     "format_value",
     "inner",
     "means_none",
+    "named",
     "non_negative",
     "option",
     "parse",
+    "plugin_errors",
     "positive",
+    "refused_beforehand",
     "replace_option",
     "rewrite",
     "rewrite_inner",
     "shell_quote",
     "short",
+    "up_to",
     "walk",
     "without_ranges",
     "write",

@@ -1,7 +1,7 @@
 """The duration of a training: iterations, examples back-propagated, or seconds."""
 
 import math
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 
@@ -12,6 +12,9 @@ from guideplug.errors import ConfigError, ExpressionError
 __all__ = ["Duration"]
 
 _SCALES = {"k": 1e3, "M": 1e6}
+MOST: Final = {"it": 1e12, "ex": 1e15, "s": 1e9}
+"""The longest durations: what no training reaches is a slip."""
+LEAST_SECONDS: Final = 1e-9
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -20,7 +23,7 @@ class Duration:
     """A duration of training.
 
     Args:
-        amount: positive and finite; a whole number for iterations and examples.
+        amount: positive and at most `MOST` of the unit; a whole number for iterations and examples.
         unit: "it" (optimiser steps), "ex" (examples back-propagated) or "s" (seconds of training).
     """
 
@@ -30,6 +33,12 @@ class Duration:
     def __attrs_post_init__(self) -> None:
         if not 0 < self.amount < math.inf:
             raise ValueError(f"a duration of {self.amount:g}{self.unit}: it must be positive")
+        if self.amount > MOST[self.unit]:
+            raise ValueError(
+                f"a duration of {self.amount:g}{self.unit}: it must be at most {MOST[self.unit]:g}{self.unit}"
+            )
+        if self.unit == "s" and self.amount < LEAST_SECONDS:
+            raise ValueError(f"a duration of {self.amount:g}s: it must be at least {LEAST_SECONDS:g}s")
         if self.unit != "s" and self.amount != int(self.amount):
             raise ValueError(f"a duration of {self.amount:g}{self.unit}: iterations and examples are whole numbers")
 

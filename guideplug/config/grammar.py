@@ -51,7 +51,7 @@ from guideplug.config.tree import (
     is_name,
     strategy_name,
 )
-from guideplug.errors import ExpressionError, visible
+from guideplug.errors import ExpressionError, brief, visible
 
 __all__ = ["at_column", "parse", "shell_quote"]
 
@@ -73,11 +73,6 @@ _CLOSING: Final = {"(": ")", "[": "]"}
 
 
 # Text of messages: positions of errors, and quoting for shells.
-
-
-def _piece(text: str) -> str:
-    """A part of an expression, shortened for a message."""
-    return visible(text if len(text) <= 30 else f"{text[:13]}...{text[-13:]}")
 
 
 def at_column(text: str, offset: int) -> str:
@@ -178,7 +173,7 @@ class _Parser:
     def expression(self) -> Value:
         value = self.value()
         if self.token.kind != "end":
-            piece = _piece(self.text[slice(*value.span)])
+            piece = brief(self.text[slice(*value.span)])
             self.fail(f"expected the end of the expression after {piece}", value.span[1])
         return value
 
@@ -218,7 +213,7 @@ class _Parser:
             else:
                 value = self.value()
                 if kwargs:
-                    piece = _piece(self.text[slice(*value.span)])
+                    piece = brief(self.text[slice(*value.span)])
                     self.fail(f"{piece} without a name after a named argument", start.start, "name it or put it first")
                 args.append(value)
             self.separator(")", (start.start, value.span[1]))
@@ -230,12 +225,12 @@ class _Parser:
         if self.token.kind == ",":
             self.index += 1
         elif self.token.kind != closing:
-            self.fail(f"expected ',' or '{closing}' after {_piece(self.text[slice(*before)])}", before[1])
+            self.fail(f"expected ',' or '{closing}' after {brief(self.text[slice(*before)])}", before[1])
 
     def name(self, token: _Token) -> str:
         if not is_name(token.text):
             rule = "a name is a letter, then letters, digits, '-' or '_', and none of true, false, none, inf, nan"
-            self.fail(f"'{_piece(token.text)}' is no name", token.start, rule)
+            self.fail(f"'{brief(token.text)}' is no name", token.start, rule)
         return token.text
 
     def bare(self, token: _Token) -> Value:
@@ -253,20 +248,20 @@ class _Parser:
             return Literal(CONSTANTS[text.lower()], span=span)
         if not WORD.fullmatch(text):
             kinds = "number, duration (512it), range (1:3:0.5) or word"
-            self.fail(f"'{_piece(text)}' is no {kinds}", token.start, "if it is a string, quote it")
+            self.fail(f"'{brief(text)}' is no {kinds}", token.start, "if it is a string, quote it")
         return Word(text, span=span)
 
     def number(self, text: str, token: _Token) -> int | float:
         number = float(text)
         if number in (float("inf"), float("-inf")):
-            self.fail(f"{_piece(text)} is too large a number", token.start)
+            self.fail(f"{brief(text)} is too large a number", token.start)
         return number if set(text) & set(".eE") else int(text)
 
     def unescaped(self, token: _Token) -> str:
         def character(escape: re.Match[str]) -> str:
             if escape[1] not in ESCAPES:
                 where = token.start + 1 + escape.start()
-                self.fail(f"unknown escape {_piece(escape[0])}", where, r"write \\ for a backslash")
+                self.fail(f"unknown escape {brief(escape[0])}", where, r"write \\ for a backslash")
             return ESCAPES[escape[1]]
 
         return re.sub(r"\\(.)", character, token.text[1:-1])

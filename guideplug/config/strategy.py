@@ -14,6 +14,8 @@ from typing import Any, ClassVar, NewType, TypeVar
 
 import attrs
 
+from guideplug.errors import brief
+
 __all__ = [
     "Expression",
     "Source",
@@ -25,12 +27,17 @@ __all__ = [
     "non_negative",
     "option",
     "positive",
+    "up_to",
 ]
 
 Expression = NewType("Expression", str)
 """An option that holds a constructor expression as text, such as a guider with a range; quotes are optional."""
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], Any]
+
+MOST_WHOLE = 2**63 - 1
+LARGEST, SMALLEST = (2 - 2**-23) * 2.0**127, 2.0**-126
+"""The largest and the smallest positive number of single precision, without the denormal ones."""
 
 
 @attrs.frozen
@@ -106,9 +113,10 @@ def option(
 
     Args:
         default: the default value; without one the option is required.
-        help: its meaning, in a sentence without a full stop.
+        help: its meaning, in a sentence without a full stop; bounds of `up_to` are added.
         unit: the unit of the value, such as "data units" or "iterations".
-        validator: attrs validators; `positive`, `non_negative`, `finite`, `at_least` and `between` are here.
+        validator: attrs validators; `positive`, `non_negative`, `finite`, `at_least`, `between` and `up_to` are here.
+            Numbers that no network can compute with are refused too: see `representable`.
         factory: a function that returns the default, instead of ``default``.
         converter: applied to the given value before validation.
         identity: False if it changes no weight, only further stored files: excluded from a recipe's identity.
@@ -122,21 +130,52 @@ def option(
         )
         identity = decides
     checks = list(validator) if isinstance(validator, Sequence) else [validator]
+    bounds = [check.bounds for check in checks if isinstance(check, _UpTo)]
     return attrs.field(
         default=attrs.Factory(factory) if factory is not None else default,
-        validator=checks or None,
+        validator=[*checks, representable],
         converter=converter,
-        metadata={"help": help, "unit": unit, "identity": identity},
+        metadata={"help": "; ".join([help, *bounds]), "unit": unit, "identity": identity},
     )
 
 
 def _fail(attribute: "attrs.Attribute[Any]", value: object, rule: str) -> None:
-    raise ValueError(f"{attribute.name} is {value!r}: it must be {rule}")
+    raise ValueError(f"{attribute.name} is {_text(value)}: it must be {rule}")
+
+
+def _text(value: object) -> str:
+    """A value in a message; an integer that Python refuses to write in digits by its length."""
+    try:
+        return brief(repr(value)) if isinstance(value, int) else repr(value)
+    except ValueError:
+        return f"a whole number of {value.bit_length():,} bits"  # type: ignore[attr-defined]
+
+
+def representable(instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """Refuse NaN, whole numbers of more than 64 bits, and numbers outside of single precision; in sequences too.
+
+    Infinity passes, for it may mean that there is no bound; `finite` refuses it.
+    """
+    if isinstance(value, list | tuple):
+        for item in value:
+            representable(instance, attribute, item)
+    elif isinstance(value, bool):
+        return
+    elif isinstance(value, int):
+        if not -MOST_WHOLE <= value <= MOST_WHOLE:
+            _fail(attribute, value, f"at most {MOST_WHOLE:,} in size, as whole numbers of 64 bits are")
+    elif isinstance(value, float):
+        if math.isnan(value):
+            _fail(attribute, value, "a finite number")
+        if math.isfinite(value) and abs(value) > LARGEST:
+            _fail(attribute, value, f"at most {LARGEST:g} in size, the largest number of single precision")
+        if 0 < abs(value) < SMALLEST:
+            _fail(attribute, value, f"0, or at least {SMALLEST:g} in size, the smallest number of single precision")
 
 
 def finite(instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     """Refuse NaN and infinity; values that are not numbers pass."""
-    if isinstance(value, int | float) and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         _fail(attribute, value, "a finite number")
 
 
@@ -164,12 +203,42 @@ def at_least(low: float) -> Validator:
     return check
 
 
+@attrs.frozen
+class _UpTo:
+    """The validator of `up_to`."""
+
+    most: int
+    least: int
+
+    @property
+    def bounds(self) -> str:
+        """The bound that the help of an option names."""
+        return f"at most {self.most:,}"
+
+    def __call__(self, instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        if isinstance(value, list | tuple):
+            for item in value:
+                self(instance, attribute, item)
+        elif isinstance(value, int) and not self.least <= value <= self.most:
+            _fail(attribute, value, f"between {self.least:,} and {self.most:,}")
+
+
+def up_to(most: int, *, least: int = 1) -> Validator:
+    """Refuse whole numbers below ``least`` or above ``most``, in sequences too; the option's help says the upper bound.
+
+    For options that decide how much is allocated or how often something is repeated. Values that are no whole numbers,
+    such as None, pass.
+    """
+    return _UpTo(most, least)
+
+
 def between(low: float, high: float, *, ends: bool = True) -> Validator:
     """Refuse numbers outside [low, high], or outside (low, high) without the ends."""
 
     def check(instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
         inside = low <= value <= high if ends else low < value < high
         if not inside:
-            _fail(attribute, value, f"between {low:g} and {high:g}{'' if ends else ', both excluded'}")
+            bounds = [f"{bound:,}" if isinstance(bound, int) else f"{bound:g}" for bound in (low, high)]
+            _fail(attribute, value, f"between {' and '.join(bounds)}{'' if ends else ', both excluded'}")
 
     return check

@@ -1,6 +1,7 @@
 """The algebra of denoisers, and its evaluation in one pass."""
 
 from guideplug.denoise.algebra import Affine, Combine, Denoiser, Direction, Leaf, Perturbation
+from guideplug.denoise.built import fault_of_leaf, fault_of_module
 from guideplug.denoise.change import Change
 from guideplug.denoise.condition import (
     Condition,
@@ -28,6 +29,7 @@ from guideplug.denoise.node import Fixed, NetworkNode, Query, Slot, Terms
 from guideplug.denoise.rows import per_row
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import Count, Tally, tally
+from guideplug.denoise.unwritten import unwritten
 from guideplug.denoise.view import LeafWrapper, Perturbed, View, perturbed
 from guideplug.denoise.weight import Polynomial, Weight, WeightSchedule
 from guideplug.denoise.weight_input import Level, Step, WeightInput
@@ -70,6 +72,8 @@ __all__ = [
     "concatenate",
     "equal_conditions",
     "expand",
+    "fault_of_leaf",
+    "fault_of_module",
     "formula",
     "from_arrays",
     "from_parts",
@@ -86,4 +90,5 @@ __all__ = [
     "switched_off",
     "taken",
     "tally",
+    "unwritten",
 ]

@@ -23,6 +23,7 @@ from typing import Any, TypeAlias, cast, final, overload
 import torch
 from torch import Tensor, nn
 
+from guideplug.config import Strategy, described, named
 from guideplug.denoise.api1 import adapt_denoiser
 from guideplug.denoise.change import Change
 from guideplug.denoise.condition import Condition, expand
@@ -32,6 +33,7 @@ from guideplug.denoise.node import Fixed, Query, Slot, Terms
 from guideplug.denoise.plan import Plan
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record
+from guideplug.denoise.unwritten import unwritten
 from guideplug.denoise.weight import Polynomial, Scalar, Weight, WeightSchedule, polynomial
 from guideplug.denoise.weight_input import Level, Step
 from guideplug.errors import ConditionError, DenoiserError
@@ -76,9 +78,18 @@ class Denoiser(nn.Module, abc.ABC):
 
         Raises:
             ConditionError: the condition's batch does not match, or a network lacks the null condition it needs.
-            DenoiserError: a network returned another shape.
+            DenoiserError: a network returned something else than samples like x; along a trajectory, a function too.
         """
-        return OnePass(x, sigma, condition, toward, step, self.space).value(self, self._plan or Plan())
+        with unwritten(self.breach, x=x):
+            denoised = OnePass(x, sigma, condition, toward, step, self.space).value(self, self._plan or Plan())
+        if self._plan is not None and (fault := _unlike(denoised, x)):  # a function may gather outputs off a trajectory
+            raise self.breach(fault)
+        return denoised
+
+    def breach(self, contract: str) -> DenoiserError:
+        """The error of a composed denoiser that breaks its contract."""
+        roles = " and ".join(dict.fromkeys(leaf.role for leaf in self.leaves()))
+        return DenoiserError(f"the denoiser composed of {roles} {contract}")
 
     def under(self, condition: Condition) -> "Denoiser":
         """This denoiser with a fixed condition that replaces the given one (a negative prompt, another label)."""
@@ -228,6 +239,9 @@ class Leaf(Atom):
     role: str = "network"
     """Its role in a run, for messages."""
 
+    built_by: Strategy | None = None
+    """The strategy that built it, for messages."""
+
     num_labels: int | None = None
     """The number of labels, for label conditions; together with `start` this makes it a `Domain`."""
 
@@ -285,13 +299,16 @@ class Leaf(Atom):
         if condition is None and self.has_null:
             condition = self.null_condition(batch, x.device)
         record(self, batch)
-        denoised = self.denoise(x, levels, expand(condition, batch))
-        if denoised.shape != x.shape:
-            raise DenoiserError(
-                f"{type(self).__name__} returned shape {tuple(denoised.shape)} for x of shape {tuple(x.shape)}: "
-                "a denoiser returns one clean sample for each noisy one"
-            )
+        with unwritten(self.breach, x=x, sigma=levels):
+            denoised = self.denoise(x, levels, expand(condition, batch))
+        if fault := _unlike(denoised, x):
+            raise self.breach(fault)
         return denoised
+
+    def breach(self, contract: str) -> DenoiserError:
+        """The error of a network that breaks its contract: its class, and the strategy that built it where known."""
+        built_by = "" if self.built_by is None else f" of {named(self.built_by)}"
+        return DenoiserError(f"{type(self).__name__}{built_by} {contract}")
 
 
 @final
@@ -412,6 +429,25 @@ class Direction:
         return Direction(_scaled(self.terms, polynomial(weight)), self.space)
 
     __rmul__ = __mul__
+
+
+def _unlike(denoised: object, x: Tensor) -> str:
+    """How denoised samples are not as x, by what is known on the host; empty where they are.
+
+    A type of less precision than x's is that of a network in half precision.
+    """
+    if not isinstance(denoised, Tensor):
+        return f"returned {described(denoised)}: return a tensor like x"
+    if denoised.shape != x.shape:
+        return (
+            f"returned shape {tuple(denoised.shape)} for x of shape {tuple(x.shape)}: "
+            "a denoiser returns one clean sample for each noisy one"
+        )
+    if denoised.dtype != x.dtype and torch.promote_types(denoised.dtype, x.dtype) != x.dtype:
+        return f"returned type {denoised.dtype} for x of type {x.dtype}: return x's"
+    if denoised.device != x.device:
+        return f"returned a tensor on {denoised.device} for x on {x.device}: return it there"
+    return ""
 
 
 def _sum(left: Terms, right: Terms) -> Terms:

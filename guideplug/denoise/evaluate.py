@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guideplug.config import described
 from guideplug.denoise.condition import Condition, expand, parts_of
 from guideplug.denoise.node import Point, Query
 from guideplug.denoise.plan import Call, EvalPoint, EvalRequest, Path, Plan, collect
@@ -87,7 +88,11 @@ class OnePass:
         values = [(coefficient, self._output(query, path)) for query, coefficient in left.items()]
         if len(values) == 1:
             only = values[0][1]  # it may carry the graph of a gradient taken at another place
-            return only.detach() if only.requires_grad and not torch.is_grad_enabled() else only
+            graph = isinstance(only, Tensor) and only.requires_grad
+            return only.detach() if graph and not torch.is_grad_enabled() else only
+        for query, (_, value) in zip(left, values, strict=True):
+            if not isinstance(value, Tensor):
+                raise DenoiserError(f"{type(query.source).__name__} gave {described(value)}: return samples like x")
         if len({value.shape for _, value in values}) > 1:  # broadcasting would hide this
             shapes = [f"{type(query.source).__name__} {tuple(self._output(query, path).shape)}" for query in left]
             raise DenoiserError(f"{' and '.join(shapes)} gave denoised samples of shapes that differ: return x's")

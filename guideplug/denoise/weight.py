@@ -9,6 +9,7 @@ Weights and schedules take one value, `WeightInput`: the level, the next one, th
 
 import abc
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeAlias, Union, cast, final
 
@@ -16,7 +17,7 @@ import torch
 from attrs import evolve
 from torch import Tensor, nn
 
-from guideplug.config import Strategy, short
+from guideplug.config import Strategy, breach, described, short
 from guideplug.denoise.api1 import adapt_schedule, adapt_weight
 from guideplug.denoise.weight_input import Level, WeightInput
 
@@ -116,12 +117,39 @@ class Scheduled(Weight):
     def __init__(self, schedule: WeightSchedule) -> None:
         super().__init__()
         self.schedule = schedule
+        self._least = schedule.least
+        if isinstance(self._least, bool) or not isinstance(self._least, int | float):
+            raise breach(schedule, f"has {described(self._least)} for its least: give a number")
 
     def forward(self, at: WeightInput) -> Level:
         """The schedule's weight, in float32 at least."""
         if isinstance(at.sigma, Tensor):
             at = evolve(at, sigma=at.sigma.to(torch.promote_types(at.sigma.dtype, torch.float32)))
-        return self.schedule.at(at)
+        weight = self.schedule.at(at)
+        if type(weight) is not float or not isinstance(at.sigma, float) or not self._least <= weight < math.inf:
+            self._check(weight, at)
+        return weight
+
+    def _check(self, weight: object, at: WeightInput) -> None:
+        """Refuse what is no weight; the values of a tensor are not read.
+
+        Raises:
+            ContractError: it is no number, not finite, below its bound, or a tensor of another shape than the levels.
+        """
+        sigma = at.sigma
+        if isinstance(sigma, Tensor):
+            if not isinstance(weight, Tensor) or weight.shape != sigma.shape or not weight.is_floating_point():
+                raise breach(
+                    self.schedule, f"gave {described(weight)} for {described(sigma)}: return a tensor of its shape"
+                )
+        elif isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise breach(self.schedule, f"gave {described(weight)} at sigma {sigma:.4g}: return a float for a float")
+        elif not math.isfinite(weight):
+            raise breach(self.schedule, f"gave {weight} at sigma {sigma:.4g}: return finite weights")
+        elif weight < self._least:
+            raise breach(
+                self.schedule, f"gave {weight:g} at sigma {sigma:.4g}, below its least, {self._least:g}: name a bound"
+            )
 
     def zero_at(self, at: WeightInput) -> bool:
         """Whether the schedule is 0 there."""

@@ -1,8 +1,9 @@
-"""SIGINT and SIGTERM: stop at once, or after the training step in progress.
+"""SIGINT, SIGTERM and SIGHUP: stop at once, or after the training step in progress.
 
-A signal raises `Interrupted` at the current instruction, since files are written atomically. In a training it takes
-effect at the end of the step, when the state is saved; a second signal takes effect at once. A watchdog thread ends a
-process that is in a long call of compiled code, where Python cannot raise.
+A signal that is ignored when the work begins, as SIGHUP is under nohup, stays ignored. Another raises `Interrupted` at
+the current instruction, since files are written atomically. In a training it takes effect at the end of the step, when
+the state is saved; a second signal takes effect at once. A watchdog thread ends a process that is in a long call of
+compiled code, where Python cannot raise.
 """
 
 import contextlib
@@ -16,7 +17,9 @@ from types import FrameType
 
 __all__ = ["Interrupted", "StopToken", "defer_signals", "handle_signals", "interruptible"]
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+OF_TERMINAL = tuple(number for number in SIGNALS if number != signal.SIGTERM)
+"""Signals that a terminal sends to a command and to its workers alike."""
 PATIENCE = 0.7
 """Seconds allowed to a call of compiled code after a signal."""
 
@@ -61,7 +64,7 @@ def defer_signals() -> Iterator[None]:
 
 @contextmanager
 def handle_signals(leave: Callable[[], None] = lambda: None) -> Iterator[StopToken]:
-    """Turn SIGINT and SIGTERM into `Interrupted`; nested blocks share one token.
+    """Turn SIGINT, SIGTERM and SIGHUP into `Interrupted`; nested blocks share one token.
 
     Args:
         leave: called in another thread before a process that cannot raise is ended.
@@ -94,7 +97,8 @@ def _handled(watch: Callable[[StopToken], contextlib.AbstractContextManager[None
         if not _unhurried or stop.times > 1:
             raise Interrupted(128 + number)
 
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heard}
     _open.append(stop)
     try:
         with watch(stop):

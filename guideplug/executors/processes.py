@@ -21,10 +21,10 @@ from typing import final
 
 from attrs import define, field, frozen
 
-from guideplug.config import at_least, option
+from guideplug.config import option, up_to
 from guideplug.errors import WorkerLost
 from guideplug.executors.executor import Executor, Job, JobResult, Pool, WorkerSource
-from guideplug.executors.interrupt import Interrupted, handle_signals
+from guideplug.executors.interrupt import OF_TERMINAL, SIGNALS, Interrupted, handle_signals
 
 __all__ = ["Processes"]
 
@@ -38,7 +38,7 @@ class Processes(Executor):
     """Several processes of this machine."""
 
     name = "processes"
-    count: int = option(2, help="processes at a time", validator=at_least(1))
+    count: int = option(2, help="processes at a time", validator=up_to(1_024))
 
     def open(self, source: WorkerSource) -> Pool:
         """A pool that starts a process when a job needs one, and keeps it for later jobs."""
@@ -120,10 +120,10 @@ class _ProcessPool(Pool):
 
 
 def _spawn(source: WorkerSource) -> _Process:
-    """A new process; SIGINT is blocked until it is ready."""
+    """A new process; signals of a terminal are blocked until it is ready."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINAL)
     try:
         process = context.Process(target=_serve, args=(theirs, source.make, source.arguments))
         process.start()
@@ -138,7 +138,7 @@ def _loss(process: _Process, job: Job) -> BaseException:
     process.process.join(PATIENCE)
     code = process.process.exitcode
     _close(process, time.monotonic())
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         if code in (-number, 128 + number):
             return Interrupted(128 + number)
     if code is not None and code < 0:
@@ -166,8 +166,9 @@ def _close(process: _Process, until: float) -> None:
 
 def _serve(pipe: Connection, make: object, arguments: Sequence[object]) -> None:
     """The loop of a worker process: receive jobs, send results, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent receives it too, and requests the stop
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    for number in OF_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)  # the parent receives it too, and requests the stop
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_TERMINAL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker = None
     while True:

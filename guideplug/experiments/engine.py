@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from guideplug.config import breach, described
 from guideplug.executors import Executor, Job, JobResult, Pool, WorkerSource
 from guideplug.executors.interrupt import StopToken, handle_signals
 
@@ -31,8 +32,10 @@ def engine_on(executor: Executor, source: WorkerSource) -> Iterator["Engine"]:
     """
     with handle_signals() as stop:
         pool = executor.open(source)
+        if not isinstance(pool, Pool):
+            raise breach(executor, f"opened {described(pool)}: return a Pool")
         try:
-            yield Engine(pool, stop)
+            yield Engine(pool, stop, executor)
         except BaseException:
             pool.cancel()
             raise
@@ -47,10 +50,12 @@ class Engine:
     Args:
         pool: where they run.
         stop: raises if a stop was requested.
+        executor: whose pool it is.
     """
 
     pool: Pool
     stop: StopToken
+    executor: Executor
     _ended: set[str] = attrs.field(factory=set, init=False)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
@@ -63,7 +68,7 @@ class Engine:
             WorkerLost: the process of a job ended.
             Interrupted: SIGINT or SIGTERM.
             ValueError: a prerequisite is unknown, jobs wait for each other in a circle, or two have one key.
-            TypeError: the value of a job is no plain data.
+            ContractError: the executor answers what is no result of a job in progress, or no plain data.
         """
         self._check(jobs)
         waiting, running = list(jobs), dict[str, Job]()
@@ -72,16 +77,49 @@ class Engine:
                 waiting.remove(job)
                 running[job.key] = job
                 self.pool.submit(job)
-            results = self.pool.wait(SECONDS_BETWEEN_CHECKS)
+            results = self._results(running)
             for result in sorted(results, key=lambda result: result.error is not None):
-                yield result.job, _value(result)
+                yield result.job, self._value(result)
                 del running[result.job.key]
                 self._ended.add(result.job.key)
             self.stop()
 
+    def _results(self, running: Mapping[str, Job]) -> Sequence[JobResult]:
+        """The results that have come, each of one job in progress."""
+        results = self.pool.wait(SECONDS_BETWEEN_CHECKS)
+        if not isinstance(results, Sequence):
+            raise breach(self.executor, f"gave {described(results)} for results: return a list of JobResult")
+        answered: set[str] = set()
+        for result in results:
+            if not isinstance(result, JobResult):
+                raise breach(self.executor, f"gave {described(result)} for a result: return JobResult(job, value)")
+            key = result.job.key
+            if key in answered or key in self._ended:
+                raise breach(self.executor, f"gave the result of job {key!r} twice: return each once from wait()")
+            if running.get(key) != result.job:
+                raise breach(self.executor, f"gave a result of job {key!r}, which is not in progress: keep each job")
+            if result.error is not None and not isinstance(result.error, BaseException):
+                raise breach(self.executor, f"gave {described(result.error)} for the error of job {key!r}: keep it")
+            answered.add(key)
+        return results
+
+    def _value(self, result: JobResult) -> Any:
+        if result.error is not None:
+            raise result.error
+        fault = "None" if result.value is None else _fault(result.value)
+        if fault:
+            raise breach(self.executor, f"gave {fault} for the value of job {result.job.key!r}: keep the plain data")
+        return result.value
+
+    def _capacity(self) -> int:
+        capacity = self.pool.capacity
+        if type(capacity) is not int or capacity < 1:
+            raise breach(self.executor, f"gave the capacity {described(capacity)}: return a whole number, 1 at least")
+        return capacity
+
     def _next(self, waiting: Sequence[Job], running: Mapping[str, Job]) -> Job | None:
         """The job to submit now; a job that runs alone waits for those in progress, and later ones wait for it."""
-        if len(running) >= self.pool.capacity or any(job.alone for job in running.values()):
+        if len(running) >= self._capacity() or any(job.alone for job in running.values()):
             return None
         for job in waiting:
             if job.after <= self._ended:
@@ -99,14 +137,6 @@ class Engine:
             TopologicalSorter({job.key: job.after for job in jobs}).prepare()
         except CycleError as error:
             raise ValueError(f"jobs wait for each other: {', '.join(error.args[1])}") from None
-
-
-def _value(result: JobResult) -> Any:
-    if result.error is not None:
-        raise result.error
-    if fault := _fault(result.value):
-        raise TypeError(f"job {result.job.key!r} returned {fault}, which is no plain data")
-    return result.value
 
 
 def _fault(value: Any) -> str:

@@ -12,13 +12,13 @@ import contextlib
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from guideplug.errors import DamagedFile, UsageError, WriteError
-from guideplug.files.opening import MOST_EVENTS, is_there, list_folder, open_own, read_bytes, walk_folder
+from guideplug.files.durable import append_line, make_folder, new_file_beside, rename
+from guideplug.files.opening import MOST_EVENTS, is_there, list_folder, read_bytes, walk_folder
 from guideplug.files.reading import file_digest
 
 try:
@@ -31,6 +31,7 @@ __all__ = [
     "LITTER",
     "adding_to",
     "at_work_in",
+    "changed_files",
     "check_unchanged",
     "clear_litter",
     "cleared",
@@ -44,19 +45,19 @@ CHECKSUMS = "checksums.sha256"
 GROWS = ".jsonl"
 TEXTS = {GROWS, ".json", ".toml"}
 MOST_NOTED = 64 * 1024**2
-DEPTH = 3
+DEPTH = 8
 """The number of parent folders in which the list is searched."""
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears under ``path`` complete or not at all: a temporary file, synced and renamed.
+    """A file to write that appears under ``path`` complete or not at all: a temporary file, synced and renamed to last.
 
     Raises:
         WriteError: the system refuses to write it; the message has the reason.
     """
     try:
-        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        handle, aside = new_file_beside(path)
     except OSError as error:
         raise refused(path, error) from None
     try:
@@ -64,12 +65,11 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(aside).chmod(0o644)
-        _note(Path(aside), path)
-        Path(aside).replace(path)
+        _note(aside, path)
+        rename(aside, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            Path(aside).unlink()
+            aside.unlink()
         if isinstance(error, OSError):
             raise refused(path, error) from None
         raise
@@ -94,7 +94,7 @@ def drawn_whole(path: Path) -> Iterator[Path]:
             with aside.open("rb") as file:
                 os.fsync(file.fileno())
             _note(aside, path)
-            aside.replace(path)
+            rename(aside, path)
     except OSError as error:
         raise refused(path, error) from None
     finally:
@@ -122,7 +122,7 @@ def cleared(folder: Path, parts: Sequence[str] = ()) -> None:
     try:
         clear_litter(folder)
         for part in parts:
-            (folder / part).mkdir(parents=True, exist_ok=True)
+            make_folder(folder / part)
             clear_litter(folder / part)
     except OSError as error:
         raise refused(folder, error) from None
@@ -191,12 +191,15 @@ def note_checksums(folder: Path) -> None:
     _write(folder, noted)
 
 
-def check_unchanged(path: Path, advice: str = "restore it, or make it anew in another folder") -> None:
+def check_unchanged(
+    path: Path, advice: str = "restore it, or make it anew in another folder", digest: str | None = None
+) -> None:
     """Compare a file with its checksum in the list of its folder; a file without a checksum passes.
 
     Args:
         path: the file.
         advice: the advice in the message.
+        digest: the SHA-256 of its bytes, if they have been read.
 
     Raises:
         DamagedFile: the checksum differs.
@@ -204,11 +207,22 @@ def check_unchanged(path: Path, advice: str = "restore it, or make it anew in an
     root = _root(path)
     sums = [] if root is None else _noted(root).get(_name(root, path), [])
     try:
-        if not sums or (path.suffix in TEXTS and path.stat().st_size > MOST_EVENTS) or file_digest(path) in sums:
+        if not sums or (path.suffix in TEXTS and path.stat().st_size > MOST_EVENTS):
             return  # who reads a text refuses such a large one
+        if (digest or file_digest(path)) in sums:
+            return
     except (OSError, ValueError):
         return  # who reads it learns why it cannot be read
     raise DamagedFile(f"{path} is damaged: it is not what was written, going by {CHECKSUMS}; {advice}")
+
+
+def changed_files(folder: Path) -> list[str]:
+    """The names of files in a folder's list that are missing, or are not what was written."""
+    return [
+        name
+        for name, sums in _noted(folder).items()
+        if not (folder / name).is_file() or file_digest(folder / name) not in sums
+    ]
 
 
 def _note(aside: Path, path: Path) -> None:
@@ -216,9 +230,7 @@ def _note(aside: Path, path: Path) -> None:
     root = _root(path)
     if root is None or path.name == CHECKSUMS or path.suffix == GROWS:
         return
-    line = f"\n{file_digest(aside)}  {_name(root, path)}\n"  # a torn line before it stays a separate line
-    with os.fdopen(open_own(root / CHECKSUMS, os.O_WRONLY | os.O_APPEND), "ab", buffering=0) as file:
-        file.write(os.fsencode(line))
+    append_line(root / CHECKSUMS, f"\n{file_digest(aside)}  {_name(root, path)}\n")  # a torn line before it stays one
 
 
 def _root(path: Path) -> Path | None:

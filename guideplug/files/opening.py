@@ -160,7 +160,7 @@ def open_own(path: Path, flags: int) -> int:
         OSError: the system refuses, or something else is there.
     """
     try:
-        handle = os.open(path, flags | os.O_CREAT | NO_WAIT | NO_LINK, 0o644)
+        handle = os.open(path, flags | os.O_CREAT | NO_WAIT | NO_LINK, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise OSError(error.errno, "it is a link, and nothing is written elsewhere", str(path)) from None

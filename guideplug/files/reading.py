@@ -21,6 +21,7 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from guideplug.errors import brief
 from guideplug.files.opening import open_file, read_bytes
 
 __all__ = [
@@ -79,7 +80,13 @@ def parse_toml(path: Path, within: Path | None = None) -> dict[str, Any]:
     text = read_text(path, MOST_TOML, within)
     if _MANY_PARTS.search(text):
         raise ValueError("it has a key of more than 40 parts")
-    table: dict[str, Any] = _parsed(text, tomllib.loads)
+    try:
+        table: dict[str, Any] = _parsed(text, tomllib.loads)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"at line (\d+)", str(error))
+        line = text.split("\n")[int(place[1]) - 1] if place else ""
+        shown = f", in '{brief(line)}'" if line else ""
+        raise tomllib.TOMLDecodeError(f"{error}{shown}: write texts in quotes and numbers in digits") from None
     return table
 
 
@@ -108,23 +115,29 @@ def _parsed(text: str, parse: Callable[[str], Any]) -> Any:
         value = parse(text)
     except RecursionError:
         raise ValueError(f"it is nested more than {MOST_NESTED} levels deep") from None
+    except ValueError as error:
+        if "integer string conversion" not in str(error):
+            raise
+        number = re.search("[0-9]{4000,}", text)
+        shown = brief(number[0]) if number else "a number"
+        raise ValueError(f"it has {shown}: a whole number must have at most 64 bits") from None
     _check(value)
     return value
 
 
 def _check(value: Any) -> None:
     """Refuse values nested too deeply, dates, and integers beyond 64 bits; iteratively, for any depth."""
-    level = [value]
+    level = [("it", value)]
     for _ in range(MOST_NESTED + 1):
-        below: list[Any] = []
-        for item in level:
+        below: list[tuple[str, Any]] = []
+        for key, item in level:
             if isinstance(item, dict):
-                below += item.values()
+                below += item.items()
             elif isinstance(item, list):
-                below += item
+                below += [(key, member) for member in item]
             elif isinstance(item, int):
                 if not -(2**63) <= item < 2**64:
-                    raise ValueError("it has a whole number of more than 64 bits")
+                    raise ValueError(f"{key} is {brief(str(item))}: a whole number must have at most 64 bits")
             elif not isinstance(item, str | float | None):
                 raise ValueError(f"it has a {type(item).__name__} ({item}), and nothing here is one")
         if not below:

@@ -6,15 +6,11 @@ task, or another `guideplug.Domain`, and returns a new `guideplug.Leaf` per call
 runs as code.
 """
 
-import contextlib
 import functools
-import hashlib
 import importlib
-import importlib.util
-import sys
 import traceback
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, final
@@ -24,25 +20,28 @@ from torch import nn
 
 from guideplug.config import option
 from guideplug.denoise import Domain, Leaf, NoiseDomain
-from guideplug.errors import RecipeError
+from guideplug.errors import RecipeError, TrustError
+from guideplug.files import modules
+from guideplug.files.code import Code, is_installed
+from guideplug.files.function_name import FUNCTION, absolute
+from guideplug.files.modules import code_of
+from guideplug.files.opened import code_of_file, code_of_module, modules_at
+from guideplug.files.reading import file_digest
 from guideplug.files.tensors import tensors_digest
-from guideplug.files.trust import FUNCTION, allow
+from guideplug.files.trust import allow, module_file
 from guideplug.recipe import Builder, Recipe
-from guideplug.store.source import Reach, core_scope, own_scope
+from guideplug.store.source import Reach, core_scope, scope_of, scope_of_code
 from guideplug.task import Network, Task, seeded_build
 
 __all__ = ["ImportedDenoiser", "ImportedNetwork", "PythonRef", "raised"]
 
 HELP = "the function that builds the denoiser, as module:function or FILE.py:function; it is code and runs as such"
 
+LOADERS = (__file__, modules.__file__)
+"""Files whose lines say nothing of what is wrong in the user's code."""
+
 _handed_out: "weakref.WeakSet[nn.Parameter]" = weakref.WeakSet()
 """The parameters of denoisers returned by builders: roles must not share any."""
-
-
-def _located(text: str) -> str:
-    """The text with the path of a file made absolute."""
-    place, colon, name = text.rpartition(":")
-    return f"{Path(place).absolute()}:{name}" if colon and place.endswith(".py") else text
 
 
 @final
@@ -55,7 +54,7 @@ class PythonRef:
         who: the beginning of messages, such as ``python("mypkg:build")``.
     """
 
-    place: str = field(converter=_located)
+    place: str = field(converter=absolute)
     who: str = field(default="", eq=False)
 
     @staticmethod
@@ -67,7 +66,7 @@ class PythonRef:
         """
         if not FUNCTION.fullmatch(text):
             raise ValueError(f"{name} is {text!r}: write module:function or FILE.py:function")
-        return _located(text)
+        return absolute(text)
 
     def load(self) -> Callable[..., Any]:
         """The function.
@@ -85,17 +84,42 @@ class PythonRef:
 
     def digest(self) -> str:
         """The hash of the function, with the code it reaches in its file and in imported files beside it."""
-        place, _, function = self.place.rpartition(":")
-        file = self._module().__file__
-        return "no source" if file is None else _source_digest(Path(file), place, function)
+        function, module = self.place.rpartition(":")[2], self._module()
+        code = code_of(module)
+        if code is not None:
+            return _digest(code, function)
+        return "no source" if module.__file__ is None else _installed_digest(module, function)
+
+    def code(self) -> Code | None:
+        """The file of the function, with what it imports from beside it; None in an installed package.
+
+        Raises:
+            RecipeError: it cannot be read.
+            TrustError: in a command, the user has neither named nor trusted it.
+        """
+        place, who = self.place.rpartition(":")[0], self.who or self.place
+        try:
+            if place.endswith(".py"):
+                return code_of_file(Path(place), who, Path.cwd())
+            folder, slash, name = place.rpartition("/")
+            root = Path(folder) if slash else _folder_of(name)
+            return None if root is None else code_of_module(name, root, who)
+        except (OSError, ValueError) as error:
+            reason = "no such file" if isinstance(error, FileNotFoundError) else error
+            raise RecipeError(f"{self.who} cannot be imported: {type(error).__name__}: {reason}") from error
 
     def _module(self) -> ModuleType:
         """The module of the function: installed, in the current folder, or a file."""
-        place = self.place.rpartition(":")[0]
-        allow(place, self.who or self.place)
+        code = self.code()
         try:
-            with _current_folder():
-                return _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+            if code is not None:
+                return modules_at(code, "guideplug_network").main()
+            name = self.place.rpartition(":")[0]
+            file = module_file(name)
+            allow(name if file is None else str(file), None if file is None else file_digest(file), self.who or name)
+            return importlib.import_module(name)
+        except TrustError:
+            raise
         except (Exception, SystemExit) as error:
             raise RecipeError(f"{self.who} cannot be imported: {raised(error)}") from error
 
@@ -106,7 +130,7 @@ class ImportedNetwork(Network):
     """An architecture built by your own code."""
 
     name = "python"
-    builder: str = option(help=HELP, converter=_located)
+    builder: str = option(help=HELP, converter=absolute)
 
     def __attrs_post_init__(self) -> None:
         if not FUNCTION.fullmatch(self.builder):
@@ -121,8 +145,7 @@ class ImportedNetwork(Network):
         """
         who, build = self._code.who, self._code.load()
         try:
-            with _current_folder():
-                built = build(domain)
+            built = build(domain)
         except (Exception, SystemExit) as error:
             raise RecipeError(f"{who} raised {raised(error)}") from error
         if not isinstance(built, Leaf):
@@ -161,7 +184,7 @@ class ImportedDenoiser(Recipe):
 
     name = "python"
     stored = False
-    builder: str = option(help=HELP, converter=_located)
+    builder: str = option(help=HELP, converter=absolute)
     task: Task | NoiseDomain = option(help="what the denoiser is for: a task, or in Python a domain without data")
 
     def __attrs_post_init__(self) -> None:
@@ -181,7 +204,7 @@ class ImportedDenoiser(Recipe):
 
     def content(self) -> str:
         """The hash of its code and of its weights."""
-        return _content(self)
+        return _content(self, self.denoiser.content())
 
     def check(self) -> None:
         """Build it twice, and check that both networks are equal."""
@@ -193,8 +216,8 @@ class ImportedDenoiser(Recipe):
 
 
 @functools.cache
-def _content(recipe: ImportedDenoiser) -> str:
-    return f"{recipe.denoiser.content()} {_weights_digest(recipe)}"
+def _content(recipe: ImportedDenoiser, code: str) -> str:
+    return f"{code} {_weights_digest(recipe)}"
 
 
 def _weights_digest(recipe: ImportedDenoiser) -> str:
@@ -203,48 +226,35 @@ def _weights_digest(recipe: ImportedDenoiser) -> str:
     return tensors_digest({**dict(built.named_parameters()), **dict(built.named_buffers())}, repr(built))
 
 
-@functools.cache
-def _source_digest(file: Path, place: str, function: str) -> str:
-    # The root is the folder of the top-level package of a dotted name.
-    root = file.parents[0 if place.endswith(".py") else place.count(".") + (file.name == "__init__.py")]
-    scope, reach = own_scope(file.stem, file, root), Reach(core_scope())
-    reach.start(scope, file, function)
+@functools.lru_cache(maxsize=64)
+def _digest(code: Code, function: str) -> str:
+    scope, reach = scope_of_code(code, code.source.path.stem), Reach(core_scope())
+    reach.start(scope, code.source.path, function)
     return reach.scopes[scope].digest
 
 
-@contextlib.contextmanager
-def _current_folder() -> Iterator[None]:
-    """A context in which modules are importable from the current folder."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):  # the import may have changed the path
-            sys.path.remove(here)
+@functools.cache
+def _installed_digest(module: ModuleType, function: str) -> str:
+    at = scope_of(module)
+    if at is None:
+        return "no source"
+    reach = Reach(core_scope())
+    reach.start(*at, function)
+    return reach.scopes[at[0]].digest
 
 
-def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise FileNotFoundError("no such file")
-    name = f"guideplug_network_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None  # by the suffix .py
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+def _folder_of(name: str) -> Path | None:
+    """The folder of a dotted name's top module if it is the user's own; None if it is installed, or nowhere."""
+    file = module_file(name)
+    if file is None:
+        return None
+    root = file.parents[name.count(".") + (file.name == "__init__.py")]
+    return None if is_installed(name.partition(".")[0], root) else root
 
 
 def raised(error: BaseException) -> str:
     """The text of an exception, with its line in the user's code."""
     message = " ".join(f"{type(error).__name__}: {error}".split())
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) != Path(__file__)]
-    own = [frame for frame in frames if "importlib" not in frame.filename]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename not in LOADERS and "importlib" not in frame.filename]
     return f"{message}, in {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else message

@@ -9,10 +9,9 @@ from typing import Any, final
 
 import torch
 from attrs import frozen
-from attrs.validators import optional
 from torch import Tensor, nn
 
-from guideplug.config import Source, at_least, between, option
+from guideplug.config import Source, between, option, up_to
 from guideplug.denoise import Condition, on_device
 from guideplug.errors import RecipeError, nearest
 from guideplug.recipe import Builder, Recipe
@@ -47,7 +46,7 @@ class Resampled(DataRecipe):
     share: float = option(help="the share of the group", validator=between(0, 1))
     group: int | str = option(help="which of the task's groups, by its number from 0 or its name")
     count: int | None = option(
-        None, help="number of samples; none for as many as there are", unit="samples", validator=optional(at_least(1))
+        None, help="number of samples; none for as many as there are", unit="samples", validator=up_to(100_000_000)
     )
     seed: int = option(0, help="seed of the choice")
 

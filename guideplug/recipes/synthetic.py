@@ -11,16 +11,16 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor, nn
 
-from guideplug.config import Source, at_least, option, short
+from guideplug.config import Source, option, short, up_to
 from guideplug.denoise import Condition, Denoiser, Weight, select_rows
 from guideplug.errors import RecipeError
-from guideplug.guide import Guider
+from guideplug.guide import Guider, guided_by
 from guideplug.recipe import Builder, MainRecipe, OpenRoles, Planned, Recipe
 from guideplug.recipes.data import DataModule, DataRecipe
 from guideplug.recipes.network import denoiser_of
 from guideplug.recipes.planned import PlannedSampling
 from guideplug.rng import SampleStreams, derived_seed
-from guideplug.sample import Sampler
+from guideplug.sample import Sampler, levels_of
 from guideplug.task import Task
 
 __all__ = ["SampleSet", "Synthetic"]
@@ -43,7 +43,7 @@ class Synthetic(DataRecipe):
     of: Recipe = option(help="the recipe of the denoiser that draws the samples")
     task: Task = option(help="the task that starts and conditions come from")
     sampler: Sampler = option(help="the sampler")
-    count: int = option(4096, help="number of samples", unit="samples", validator=at_least(1))
+    count: int = option(4096, help="number of samples", unit="samples", validator=up_to(100_000_000))
     guider: Guider | None = option(None, help="the guider; none for unguided samples")
     models: Mapping[str, Recipe] = option(factory=dict, help="the guider's other networks, by role")
     seed: int = option(0, help="seed of the random draws")
@@ -70,7 +70,7 @@ class Synthetic(DataRecipe):
             models[role] = module if isinstance(module, Weight) else denoiser_of(module)
         denoiser = self.denoiser(denoiser_of(builder.obtain(self.of)), models)
         parts = []
-        sigma = self.sampler.sigmas(denoiser)[0]
+        sigma = levels_of(self.sampler, denoiser)[0]
         for begin in range(0, self.count, BATCH):
             streams = SampleStreams(self.stream_seed, range(begin, min(begin + BATCH, self.count)), builder.device)
             start = self.task.start(streams, sigma)
@@ -95,7 +95,7 @@ class Synthetic(DataRecipe):
         if self.guider is None:
             return base
         try:
-            return self.guider.guide(base, models)
+            return guided_by(self.guider, base, models)
         except KeyError as error:
             raise self._unnamed([str(error.args[0])]) from None
 

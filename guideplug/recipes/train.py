@@ -7,7 +7,7 @@ from attrs import evolve, frozen
 from torch import Tensor, nn
 
 from guideplug.check.training_data import check_data as check_task_data
-from guideplug.config import option, short
+from guideplug.config import named, option, short
 from guideplug.denoise import Leaf
 from guideplug.errors import CheckpointError, RecipeError
 from guideplug.files.tensors import fill_module, tensors_digest
@@ -23,6 +23,7 @@ from guideplug.select import Selector
 from guideplug.task import Network, Task, seeded_build
 from guideplug.train.examples import NO_SEPARATE_NOISE, LossTable, finite
 from guideplug.train.options import TrainOptions
+from guideplug.train.selection import tried_plan
 
 __all__ = ["Train"]
 
@@ -129,10 +130,9 @@ class Train(TrainingRecipe, MainRecipe):
         yield batch
         if self.selector is None:
             return
-        who = f"selector {short(self.selector)}"
+        who = named(self.selector)
         try:
-            selector = self.selector.lasting(options.duration)
-            plan = selector.plan(options.batch, selector.init())
+            plan = tried_plan(self.selector.lasting(options.duration), options.batch)
         except ValueError as error:
             raise RecipeError(f"{who}: {error}") from None
         if plan.learner and plan.guider is not None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from guideplug.files.opening import is_there, read_bytes
 
-__all__ = ["GROUP", "disabled", "known", "remember", "stamp_of", "stamps"]
+__all__ = ["GROUP", "disabled", "known", "of_file", "remember", "remember_file", "stamp_of", "stamps"]
 
 GROUP = "guideplug"
 """The entry-point group of plugins."""
@@ -30,12 +30,37 @@ def disabled() -> list[str]:
     return list(dict.fromkeys(name.replace("_", "-").lower() for name in listed))
 
 
-def _file() -> Path:
-    """The cache file of this Python environment."""
+MOST_FILES = 31
+"""Plugins of projects whose names are remembered, beside the last one."""
+
+
+def _file(what: str = "names") -> Path:
+    """A cache file of this Python environment."""
     from platformdirs import user_cache_path
 
     environment = hashlib.sha256(sys.prefix.encode()).hexdigest()[:12]
-    return user_cache_path("guideplug") / f"names-{environment}.json"
+    return user_cache_path("guideplug") / f"{what}-{environment}.json"
+
+
+def _write(file: Path, value: Mapping[str, Any]) -> None:
+    """Write a cache file, whole, unless it holds that already."""
+    text = json.dumps(value)
+    with contextlib.suppress(OSError, ValueError):
+        if is_there(file) and read_bytes(file, MOST).decode() == text:
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_name(f"{file.name}.{os.getpid()}")
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(file)
+
+
+def _files() -> dict[str, Any]:
+    """The names of projects' plugins, by the SHA-256 of their code."""
+    try:
+        files = json.loads(read_bytes(_file("files"), MOST))
+    except (OSError, ValueError):
+        return {}
+    return files if isinstance(files, dict) else {}
 
 
 def stamp_of(point: importlib.metadata.EntryPoint) -> list[Any] | None:
@@ -67,15 +92,20 @@ def remember(offers: Mapping[str, Mapping[str, Sequence[str]]], stamped: Mapping
         }
         for plugin, names_of in offers.items()
     ]
-    text = json.dumps({"plugins": plugins})
-    with contextlib.suppress(OSError, ValueError):
-        file = _file()
-        if is_there(file) and read_bytes(file, MOST).decode() == text:
-            return
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside = file.with_name(f"{file.name}.{os.getpid()}")
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(file)
+    _write(_file(), {"plugins": plugins})
+
+
+def remember_file(digest: str, offers: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+    """Write the names that a project's plugin offers, under the SHA-256 of its code; a failed write is ignored."""
+    files = dict(list(_files().items())[-MOST_FILES:])
+    if files.get(digest) != offers:
+        _write(_file("files"), {**files, digest: offers})
+
+
+def of_file(digest: str) -> dict[str, dict[str, list[str]]]:
+    """The cached names of a project's plugin, by the SHA-256 of its code; empty where it has not been loaded."""
+    names = _files().get(digest, {})
+    return names if isinstance(names, dict) else {}
 
 
 def known(*, without_disabled: bool = True) -> dict[str, dict[str, list[str]]]:

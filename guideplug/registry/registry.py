@@ -7,7 +7,6 @@ Plugins that ``GUIDEPLUG_DISABLE`` names, or whose distribution it names, are li
 """
 
 import importlib.metadata
-import importlib.util
 import inspect
 import os
 import sys
@@ -19,13 +18,14 @@ from typing import Any, TypeVar, cast
 import attrs
 import pluggy
 
-from guideplug.config import Strategy
+from guideplug.config import Strategy, command_line
 from guideplug.config.tree import PAIRED, Call, strategy_name
 from guideplug.denoise import WeightSchedule, api1
 from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
 from guideplug.executors import Executor, Processes, Serial
-from guideplug.files.reading import file_digest
-from guideplug.files.trust import allow
+from guideplug.files.modules import Modules
+from guideplug.files.opened import code_of_file
+from guideplug.files.project import ProjectPlugin
 from guideplug.guide import Guider
 from guideplug.noise import LogNormal, LogUniform
 from guideplug.observe import Observer
@@ -88,9 +88,13 @@ class Plugin:
     digest: str = ""
     old: list[str] = attrs.field(factory=list)
     """Parts written for plugin API 1, and their replacements."""
+    project: str = ""
+    """The path of the ``guideplug.toml`` that names a local file; empty without one."""
 
     def __str__(self) -> str:
-        return f"{self.distribution} {self.version}" if self.version else f"the local file {self.origin}"
+        if self.version:
+            return f"{self.distribution} {self.version}"
+        return f"the local file {self.origin}{f', of {self.project}' if self.project else ''}"
 
 
 class Registry:
@@ -120,7 +124,7 @@ class Registry:
         registry = cls()
         registry.load_installed()
         for path in files:
-            registry.load_file(Path(path))
+            registry.load_file(Path(path), path.project if isinstance(path, ProjectPlugin) else None)
         return registry
 
     def load_installed(self) -> None:
@@ -146,32 +150,32 @@ class Registry:
         if not left_out:
             names.remember({plugin.name: _by_kind(plugin) for plugin in self.plugins}, stamps)
 
-    def load_file(self, path: Path) -> None:
+    def load_file(self, path: Path, project: Path | None = None) -> None:
         """Load a local Python file as a plugin; its code is executed.
+
+        Args:
+            path: the file.
+            project: the ``guideplug.toml`` that names it.
 
         Raises:
             PluginError: the file is missing or unusable; the reason.
         """
+        who = f"--plugin {path}" if project is None else f"{project}: {path}"
         if not path.is_file():
-            raise PluginError(f"--plugin {path}: no such file")
-        allow(str(path.absolute()), "plugins")
-        plugin = Plugin(path.stem, path.name, "", str(path.resolve()))
-        plugin.digest = file_digest(path)
-
-        def load() -> ModuleType:
-            spec = importlib.util.spec_from_file_location(f"guideplug_local_{path.stem.replace('.', '_')}", path)
-            if spec is None or spec.loader is None:
-                raise ImportError(f"{path} is no Python file")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[module.__name__] = module
-            spec.loader.exec_module(module)
-            return module
-
-        self._load(plugin, load)
+            raise PluginError(f"{who}: no such file")
+        try:
+            code = code_of_file(path.absolute(), "plugins" if project is None else str(project))
+        except (OSError, ValueError) as error:
+            raise PluginError(f"{who} cannot be read: {error}") from None
+        plugin = Plugin(path.stem, path.name, "", str(path.resolve()), project="" if project is None else str(project))
+        plugin.digest = code.digest
+        self._load(plugin, Modules(code, f"guideplug_local_{path.stem.replace('.', '_')}").main)
         if plugin.broken:
-            raise PluginError(f"--plugin {path}: {plugin.broken}")
+            raise PluginError(f"{who}: {plugin.broken}")
         if not plugin.offers:
-            raise PluginError(f"--plugin {path} offers nothing: mark a hook with @guideplug.hook")
+            raise PluginError(f"{who} offers nothing: mark a hook with @guideplug.hook")
+        if project is not None:
+            names.remember_file(code.digest, {plugin.name: _by_kind(plugin)})
 
     def _load(self, plugin: Plugin, load: Callable[[], Any]) -> None:
         try:
@@ -265,7 +269,7 @@ class Registry:
         blame = "".join(f"; plugin {plugin.name!r} is broken: {plugin.broken}" for plugin in broken[:2])
         if left_out:
             blame += f"; GUIDEPLUG_DISABLE leaves out {', '.join(plugin.name for plugin in left_out)}"
-        raise UnknownName(f"no {kind} is called {name!r}{near}{listed}{blame}; see guideplug plugins list")
+        raise UnknownName(f"no {kind} is called {name!r}{near}{listed}{blame}; see {command_line('plugins', 'list')}")
 
     def classes(self, kind: type[S]) -> list[type[S]]:
         """The strategies of a kind with a unique name."""

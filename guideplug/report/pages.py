@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from guideplug.config import command_line
 from guideplug.errors import GuideplugError, RunError, UsageError
 from guideplug.files.atomic import adding_to, whole_file
 from guideplug.files.opening import is_there
@@ -40,7 +41,7 @@ def write_page(folder: Path, out: Path | None = None, registry: Registry | None 
         text = page_of_run(read_run(folder, registry))
     else:
         unfinished = next((name for name in ("compare", "study") if is_there(folder / f"{name}.toml")), None)
-        hint = f": its {unfinished} has not ended; guideplug {unfinished} --resume {folder}" if unfinished else ""
+        hint = f": its {unfinished} has not ended; {command_line(unfinished, '--resume', folder)}" if unfinished else ""
         raise UsageError(f"{folder} holds none of {RUN}, {COMPARISON} and {STUDY}{hint}")
     return _written(out if out is not None else folder / PAGE, text)
 

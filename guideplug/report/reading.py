@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from guideplug.errors import DamagedFile, GuideplugError
+from guideplug.errors import DamagedFile
 from guideplug.files.atomic import CHECKSUMS, check_unchanged
 from guideplug.files.opening import is_there, list_folder, read_bytes
 from guideplug.files.reading import parse_json, read_arrays
@@ -65,7 +65,7 @@ def read_run(path: Path, registry: Registry | None = None) -> ReadRun:
     config = _text(path / "config.toml", missing)
     try:
         words = words_of(path, registry)
-    except (GuideplugError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (Exception, SystemExit) as error:  # of a plugin, whose code they are worked out with
         words = {}
         missing.append(
             f"The words of this run cannot be worked out with what is installed ({' '.join(str(error).split())}): "

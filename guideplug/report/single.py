@@ -10,7 +10,8 @@ from guideplug.report.charts import training_charts
 from guideplug.report.html import image, rendered
 from guideplug.report.reading import ReadRun, as_number, as_table
 from guideplug.report.slider import slider_of
-from guideplug.run.summary import ARROWS
+from guideplug.run.failure import Failure, failure_of
+from guideplug.run.summary import ARROWS, FAILED
 from guideplug.run.verdict import number, signed
 
 __all__ = ["page_of_run", "title_of"]
@@ -29,15 +30,18 @@ PHASES = {
 STATUS = {
     "finished": "",
     "running": "This run has not finished: it is running, or was killed.",
-    "interrupted": "This run was interrupted: guideplug run --resume goes on with it.",
+    "interrupted": "This run was interrupted and can be resumed.",
     "failed": "This run failed: the log of its command says why.",
+    "incomplete": "Parts of this run failed, and are listed below: guideplug run --resume does them again.",
 }
+LISTED = {"part", "name", "reason"}
+"""The keys of a failure that a page shows."""
 LARGEST_FIGURE = 2_500_000
 
 
 def page_of_run(run: ReadRun) -> str:
     """The page of a run, as HTML."""
-    slider = slider_of(run.sweep) if run.sweep else str(run.words.get("no_slider") or "There are none in its folder.")
+    slider = slider_of(run.sweep) if run.sweep else _no_slider(run)
     return rendered(
         "run.html",
         title=title_of(run),
@@ -55,10 +59,24 @@ def page_of_run(run: ReadRun) -> str:
         provenance=_provenance(run),
         plugins=_plugins(run),
         networks=_plain(run.record.get("networks")),
+        failures=[str(failure) for failure in _failures(run)],
         texts={key: _lines(run.words.get(key)) for key in ("guidance", "selection", "costs", "next", "notes")},
         repeat=str(run.words.get("repeat", "")),
         citations=str(run.words.get("citations", "")),
     )
+
+
+def _failures(run: ReadRun) -> list[Failure]:
+    """The parts that failed, as far as ``metrics.json`` lists them as it should."""
+    listed = run.metrics.get("failures")
+    rows = [as_table(row) for row in (listed if isinstance(listed, list) else [])]
+    return [failure_of({key: str(value) for key, value in row.items()}) for row in rows if {*row} >= LISTED]
+
+
+def _no_slider(run: ReadRun) -> str:
+    """The reason why there is no slider."""
+    failed = next((str(failure) for failure in _failures(run) if failure.part == "slider"), "")
+    return failed or str(run.words.get("no_slider") or "There are none in its folder.")
 
 
 def title_of(run: ReadRun) -> str:
@@ -139,11 +157,12 @@ def _known_metrics(run: ReadRun) -> list[dict[str, str]]:
 def _metrics(run: ReadRun) -> dict[str, Any]:
     arms = {name: as_table(values) for name, values in as_table(run.metrics.get("arms")).items()}
     differences = as_table(run.metrics.get("differences"))
+    failed = {(failure.name, failure.arm) for failure in _failures(run) if failure.part == "metric"}
     rows = []
     for metric in _known_metrics(run):
         name = metric["name"]
         values = {arm: as_number(measured.get(name)) for arm, measured in arms.items()}
-        if all(value is None for value in values.values()):
+        if all(value is None and (name, arm) not in failed for arm, value in values.items()):
             continue
         row: dict[str, Any] = {
             "name": name,
@@ -151,7 +170,7 @@ def _metrics(run: ReadRun) -> dict[str, Any]:
             "better": BETTER.get(metric["better"], ""),
             "aspect": metric["aspect"],
             "formula": metric["formula"],
-            "values": [(number(value), value) for value in values.values()],
+            "values": [(FAILED if (name, arm) in failed else number(value), value) for arm, value in values.items()],
         }
         difference = as_table(differences.get(name))
         mean, low, high = (as_number(difference.get(key)) for key in ("difference", "low", "high"))

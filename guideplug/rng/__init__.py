@@ -2,6 +2,7 @@
 
 from guideplug.rng.keyed import KeyedRandom, SampleKeys, asked_samples
 from guideplug.rng.streams import SampleStreams, TrainingStreams, derived_seed, philox
+from guideplug.rng.undrawn import undrawn
 
 __all__ = [
     "KeyedRandom",
@@ -11,4 +12,5 @@ __all__ = [
     "asked_samples",
     "derived_seed",
     "philox",
+    "undrawn",
 ]

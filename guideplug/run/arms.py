@@ -1,14 +1,18 @@
 """Arms: samples of several denoisers from the same random streams, and what each cost in network evaluations."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from guideplug.config import named
 from guideplug.denoise import Condition, Denoiser, Domain, Tally, concatenate, on_device, tally
-from guideplug.errors import ConditionError
+from guideplug.errors import ConditionError, DenoiserError, DivergenceError
+from guideplug.guide import Guider
 from guideplug.rng import SampleStreams
-from guideplug.sample import Sampler, end_of
+from guideplug.run.task_answers import started
+from guideplug.sample import Sampler, end_of, levels_of
 from guideplug.task import Arm
 
 __all__ = ["draw_arms"]
@@ -24,6 +28,7 @@ def draw_arms(
     batch: int,
     device: torch.device,
     each: Callable[[str, int, int], None] = lambda arm, done, total: None,
+    guider: Guider | None = None,
 ) -> tuple[dict[str, Arm], dict[str, Tally]]:
     """Samples of each arm from the same random streams, on the CPU, and each arm's network evaluations.
 
@@ -33,19 +38,20 @@ def draw_arms(
         count, seed, batch: number of samples, seed of their streams, samples per batch.
         each: called after each step with the arm, the steps done and the steps in all; after each batch where the
             sampler has a ``sample`` of its own.
+        guider: that of the arm "guided", for messages.
     """
     batches = -(-count // batch)
     drawn: dict[str, Arm] = {}
     tallies: dict[str, Tally] = {}
     for name, denoiser in arms.items():
-        sigma = sampler.sigmas(denoiser)[0]
+        sigma = levels_of(sampler, denoiser)[0]
         samples: list[Tensor] = []
         starts: list[Tensor] = []
         conditions: list[Condition] = []
-        with tally() as counts:
+        with _naming(guider if name == "guided" else None), tally() as counts:
             for number, begin in enumerate(range(0, count, batch)):
                 streams = SampleStreams(seed, range(begin, min(begin + batch, count)), device)
-                start = task.start(streams, sigma)
+                start = started(task, streams, sigma)
                 end = end_of(
                     sampler, denoiser, start.x, start.condition, streams, _of_batch(each, name, number, batches)
                 )
@@ -55,6 +61,17 @@ def draw_arms(
         drawn[name] = Arm(name, torch.cat(samples), _joined(conditions), torch.cat(starts), denoiser)
         tallies[name] = counts
     return drawn, tallies
+
+
+@contextmanager
+def _naming(guider: Guider | None) -> Iterator[None]:
+    """Name the guider in errors of a guided denoiser, whose networks the message names."""
+    try:
+        yield
+    except (DenoiserError, DivergenceError) as error:
+        if guider is None:
+            raise
+        raise type(error)(f"{named(guider)}: {error}") from error.__cause__
 
 
 def _of_batch(each: Callable[[str, int, int], None], arm: str, number: int, batches: int) -> Callable[[int, int], None]:

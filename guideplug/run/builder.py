@@ -19,6 +19,7 @@ from guideplug.errors import StoreError
 from guideplug.files.tensors import fill_module
 from guideplug.observe import Observers
 from guideplug.recipe import Extra, Recipe, Resumable, extras_under
+from guideplug.run.made import built_by, made_by
 from guideplug.run.making import Making
 from guideplug.run.old_workshop import OldWorkshop, without_recipe
 from guideplug.store import Entry, Store, describe, identity
@@ -113,9 +114,9 @@ class StoreBuilder(OldWorkshop):
         return self.build(recipe).recipe if recipe.open_ended else self._settled(recipe)
 
     def _unstored(self, recipe: Recipe, key: str) -> Built:
-        module = recipe.build()
+        module = built_by(recipe)
         with self._making_of(key):
-            facts = recipe.make(module, self)
+            facts = made_by(recipe, module, self)
         self._observers("found", role=self._role(key), recipe=recipe.name, **facts)
         return Built(module.to(self._device), recipe, key, True, facts)
 
@@ -123,16 +124,16 @@ class StoreBuilder(OldWorkshop):
         with self._held(key):
             entry = None if self._fresh else self._store.find(key)
             if entry is not None:
-                module = recipe.build()
+                module = built_by(recipe)
                 fill_module(module, entry.tensors(), str(entry.folder))
                 self._observers("found", role=self._role(key), folder=str(entry.folder), **entry.facts)
                 return Built(module.to(self._device), recipe, key, True, entry.facts)
-            if self._fresh:
-                self._store.remove(key)
-            module = recipe.build().to(self._device)
+            if self._fresh:  # what is stored stays until the new network takes its place
+                self._store.remove_unfinished(key)
+            module = built_by(recipe).to(self._device)
             with ExitStack() as until_stored:
                 with self._making_of(key, self._store.workplace(key), until_stored):
-                    facts = recipe.make(module, self)
+                    facts = made_by(recipe, module, self)
                 reached = recipe
                 if recipe.open_ended:
                     reached = recipe.with_duration(Duration(facts["iterations"], "it"))

@@ -15,19 +15,23 @@ import torch
 from guideplug.config import Strategy, format_value, short, walk, write
 from guideplug.errors import ConfigError, UsageError
 from guideplug.executors.interrupt import Interrupted, interruptible
+from guideplug.executors.torchrun import refuse_torchrun
+from guideplug.files.display import display_path
+from guideplug.files.opened import reading_once
 from guideplug.guide import Guider
 from guideplug.observe import Listener, Observer
 from guideplug.recipe import Recipe
 from guideplug.registry.registry import Registry
 from guideplug.run.console import Console
 from guideplug.run.earlier import check_same, other_torch, resumable
-from guideplug.run.experiment import Experiment, Outcome, folder_name
+from guideplug.run.experiment import Experiment, folder_name
 from guideplug.run.folder import RunFolder
+from guideplug.run.outcome import Outcome
 from guideplug.run.prepare import Resolved, prepare
 from guideplug.run.progress import progress as progress_on
 from guideplug.run.resolve import Request, read_file
 from guideplug.run.result import RunResult
-from guideplug.run.stored_text import keep_words
+from guideplug.run.summary import incomplete
 from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.store import Store
@@ -36,6 +40,7 @@ from guideplug.task import Network, Task
 __all__ = ["run"]
 
 
+@reading_once()
 def run(
     guider: str | Guider | None = None,
     *,
@@ -93,6 +98,7 @@ def run(
         GuideplugError: what is wrong, where, and what to do: before any work, or what failed in it; the folder is kept.
         KeyboardInterrupt: the run was interrupted; a note says how to go on.
     """
+    refuse_torchrun()
     if resume is not None and (out is not None or config is not None):
         raise UsageError("resume names the folder and its configuration: give no out and no config")
     arguments = {
@@ -120,7 +126,7 @@ def run(
             record = folder.record() if folder.begun else {}
             check_same(run, folder.path, file, record)
             if note := other_torch(record):
-                warnings.warn(note, stacklevel=4)
+                warnings.warn(note, stacklevel=5)
         return run
 
     threads = torch.get_num_threads()
@@ -133,7 +139,8 @@ def run(
         with contextlib.closing(progress_on(Console())) if progress else contextlib.nullcontext() as bars:
             experiment.listeners = [*listeners, *([] if bars is None else [bars])]
             outcome = _done(experiment)
-        keep_words(experiment.config, outcome, prepared.registry)
+        if outcome.failures:
+            warnings.warn(incomplete(outcome, f"guideplug.run(resume={str(folder.path)!r})"), stacklevel=2)
     finally:
         torch.set_num_threads(threads)
     return RunResult(outcome, experiment.config)
@@ -146,7 +153,7 @@ def _done(experiment: Experiment) -> Outcome:
             return experiment.run()
     except Interrupted as interrupted:
         number = interrupted.exit_code - 128
-    with _noting(f"go on with guideplug.run(resume={str(experiment.folder.path)!r})"):
+    with _noting(f"go on with guideplug.run(resume={display_path(experiment.folder.path)!r})"):
         signal.raise_signal(number)
         raise KeyboardInterrupt  # this run stops even if the handler returns
 

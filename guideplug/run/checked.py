@@ -58,7 +58,7 @@ def check_lines(built: Mapping[str, Built], task: Task, samples: int) -> Iterato
             continue
         if check.verdict != "right" and (role == "main" or check.code):
             code = f" Write {check.code}." if check.code else ""
-            yield f"{which} looks {check.verdict}. {check.diagnosis}{code} See guideplug check (docs/adapters.md)"
+            yield f"{which} looks {check.verdict}. {check.diagnosis}{code} See docs/adapters.md"
 
 
 def _found(module: Leaf, task: Task, count: int) -> Check:

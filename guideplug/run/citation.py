@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from guideplug.config import Source, Strategy, walk
+from guideplug.config import Source, Strategy, command_line, walk
 from guideplug.files.opening import is_there
 from guideplug.registry.registry import Registry
 from guideplug.run.measure import metrics_of
@@ -73,7 +73,7 @@ def _origins(config: RunConfig) -> Iterator[str]:
     for role, recipe in config.recipes.items():
         if recipe.loaded_from:
             folder = Path(recipe.loaded_from).parent.parent
-            whence = f"guideplug cite {folder}" if is_there(folder / "run.json") else recipe.loaded_from
+            whence = command_line("cite", folder) if is_there(folder / "run.json") else recipe.loaded_from
             yield f"% what {role} was trained with is not in this run: {' '.join(whence.split())}"
 
 

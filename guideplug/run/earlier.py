@@ -8,11 +8,14 @@ from typing import Any
 import attrs
 import torch
 
-from guideplug.config import short
+from guideplug.config import command_line, short
 from guideplug.errors import RunError, UsageError
+from guideplug.files.display import display_path
 from guideplug.files.opening import check_inside, is_there, list_folder, walk_folder
+from guideplug.files.project import ProjectPlugin
 from guideplug.guide import nested_guiders
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import anywhere
 from guideplug.run.code import code_of, code_of_plugin
 from guideplug.run.folder import RunFolder
 from guideplug.run.prepare import Resolved, plugin_files
@@ -42,7 +45,7 @@ def resumable(path: Path) -> RunFolder:
     """
     folder = RunFolder.existing(path)
     if folder.begun and folder.record().get("status") == "finished":
-        raise UsageError(f"--resume {path}: the run is finished; guide it anew with guideplug sample {path}")
+        raise UsageError(f"--resume {path}: the run is finished; guide it anew with {command_line('sample', path)}")
     no_links(folder.path)
     return folder
 
@@ -59,7 +62,10 @@ def no_links(folder: Path) -> None:
         raise UsageError(f"--resume {folder}: {error}, and no folder of results is like that") from None
     for file in files:
         if file.is_symlink():
-            raise UsageError(f"--resume {folder}: {file} is a link, and nothing is written elsewhere: put a copy there")
+            raise UsageError(
+                f"--resume {display_path(folder)}: {display_path(file)} is a link, and nothing is written elsewhere: "
+                "put a copy there"
+            )
 
 
 def check_same(run: Resolved, folder: Path, before: ConfigFile, record: Mapping[str, Any]) -> None:
@@ -80,13 +86,13 @@ def check_same(run: Resolved, folder: Path, before: ConfigFile, record: Mapping[
     kept = {key: value for key, value in before.values.items() if key != "observers"}
     changed = [f"{key} was {old} and is {new} now" for key, old, new in differences(kept, now)]
     if changed:
-        raise UsageError(f"--resume {folder}: {'; '.join(changed)}; leave that out, or start a new run")
+        raise UsageError(f"--resume {display_path(folder)}: {'; '.join(changed)}; leave that out, or start a new run")
     code_now = code_of(run.config)
     code = differences(record.get("code", code_now), code_now)
     if code:
         raise UsageError(
-            f"--resume {folder}: the code of {', '.join(name for name, _, _ in code)} is not what the run began "
-            "with; put it back, or start a new run"
+            f"--resume {display_path(folder)}: the code of {', '.join(name for name, _, _ in code)} is not what the "
+            "run began with; put it back, or start a new run"
         )
     _same_guiders(record, run.config, "put it back, or start a new run")
 
@@ -128,11 +134,14 @@ def request_of_networks(folder: RunFolder, request: Request) -> Request:
     status = folder.record().get("status")
     if not is_there(folder.checkpoint("main")):
         raise UsageError(
-            f"{folder.path} has no trained network yet (its run is {status}): guideplug run --resume {folder.path}"
+            f"{display_path(folder.path)} has no trained network yet (its run is {status}): "
+            f"{command_line('run', '--resume', Path(display_path(folder.path)))}"
         )
     for key in ("task", "denoiser"):
         if key in request.values:
-            raise UsageError(f"--{key} is that of the run {folder.path}: leave it out, or leave the folder out")
+            raise UsageError(
+                f"--{key} is that of the run {display_path(folder.path)}: leave it out, or leave the folder out"
+            )
     models = {file.stem: str(file) for file in _networks(folder)}
     before = read_file(folder.config, folder.path).values
     kept = {key: value for key, value in before.items() if key not in ("models", "selector", "observers")}
@@ -177,7 +186,7 @@ def check_networks(run: Resolved, record: Mapping[str, Any], request: Request) -
 def _same_plugins(record: Mapping[str, Any], registry: Registry, named: Iterable[str], advice: str) -> None:
     """Refuse local plugins that have changed since, are depended on, and are not named anew."""
     local = {plugin.name: plugin for plugin in registry.plugins if plugin.digest}
-    fresh = {Path(file).stem for file in named}
+    fresh = {Path(file).stem for file in named if not isinstance(file, ProjectPlugin)}
     for row in _rows(record, "plugins"):
         plugin, before = local.get(str(row.get("name"))), row.get("decides")
         if plugin is None or plugin.name in fresh or row.get("sha256") == plugin.digest:
@@ -192,9 +201,9 @@ def _same_plugins(record: Mapping[str, Any], registry: Registry, named: Iterable
 
 def _same_guiders(record: Mapping[str, Any], config: RunConfig, advice: str) -> None:
     """Refuse guiders that name code or files that have changed since."""
-    recorded = {guider.get("guider"): guider.get("content") for guider in _rows(record, "guiders")}
+    recorded = {anywhere(guider.get("guider")): guider.get("content") for guider in _rows(record, "guiders")}
     for guider in nested_guiders(config.guider):
-        before = recorded.get(short(guider))
+        before = recorded.get(anywhere(short(guider)))
         if before is not None and before != guider.content():
             raise RunError(
                 f"the code or the files of guider {short(guider)} have changed since the run was made; {advice}"

@@ -13,13 +13,15 @@ from typing import Any
 
 import attrs
 import numpy as np
+import tomli_w
 import torch
 
-from guideplug.config import format_value, shell_quote, short, write
-from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally, as_arrays
-from guideplug.errors import RunError, WriteError, visible
+from guideplug.config import command_line, format_value, named, plugin_errors, short, write
+from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally
+from guideplug.errors import ContractError, RunError, WriteError, visible
 from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
-from guideplug.files.atomic import at_work_in, cleared, drawn_whole
+from guideplug.files.atomic import at_work_in, changed_files, cleared
+from guideplug.files.display import display_path
 from guideplug.files.opening import is_there
 from guideplug.files.tensors import write_tensors
 from guideplug.guide import nested_guiders
@@ -28,35 +30,19 @@ from guideplug.recipe import MainRecipe, architecture
 from guideplug.registry.registry import Registry
 from guideplug.run.arms import draw_arms
 from guideplug.run.builder import Built, StoreBuilder
+from guideplug.run.carried import carried, files_of
 from guideplug.run.checked import check_lines
 from guideplug.run.code import code_of, code_of_plugin
 from guideplug.run.folder import EventLog, RunFolder
-from guideplug.run.measure import measured, metrics_of
+from guideplug.run.outcome import Outcome
 from guideplug.run.preflight import denoiser_of, guided
-from guideplug.run.resolve import RunConfig, to_table, to_toml
-from guideplug.run.sample_check import suspicious_samples
-from guideplug.run.sweep import swept
-from guideplug.run.verdict import Verdict, recorded, verdicts
+from guideplug.run.resolve import RunConfig, observers_table, to_table
+from guideplug.run.results import Results, kept_samples, save_samples
+from guideplug.run.tried import try_arms
 from guideplug.store import Store
-from guideplug.task import Arm, Context, Metric
+from guideplug.task import Arm
 
-__all__ = ["Experiment", "Outcome", "folder_name"]
-
-
-@attrs.frozen
-class Outcome:
-    """The results of a run: the content of ``metrics.json``, and the inputs of the summary."""
-
-    folder: Path
-    metrics: Mapping[str, Any]
-    table: Sequence[Metric]
-    figure: Path
-    animation: Path | None = None
-
-    @property
-    def verdicts(self) -> Sequence[Verdict]:
-        """How guided samples differ from unguided ones, for each metric that has an interval."""
-        return recorded(self.table, self.metrics)
+__all__ = ["Experiment", "folder_name"]
 
 
 @attrs.define
@@ -111,19 +97,22 @@ class Experiment:
         cleared(self.folder.path, ("denoisers", "figures"))
         resumed = is_there(self.folder.config)
         if not resumed:
-            self.folder.write_text(self.folder.config, to_toml(self.config))
+            self._write_config()
         record = self._record()
         if self.folder.begun:  # resumed: keep the command that began the run
             record["command"] = self.folder.record().get("command", self.command)
         self.folder.write_json("run.json", {**record, "status": "running"})
         observers = Observers([EventLog(self.folder.events), *self.listeners])
-        watched = RunInfo(self.folder.path.resolve(), self.kind, to_table(self.config), resumed)
+        watched = RunInfo(self.folder.path, self.kind, to_table(self.config), resumed)
         observers.open(self.config.observers, watched)
-        observers("run", folder=str(self.folder.path), kind=self.kind, resumed=resumed, **self._plan())
+        observers("run", folder=display_path(self.folder.path), kind=self.kind, resumed=resumed, **self._plan())
         status, failed = "failed", None
         try:
-            outcome = self._work(observers, stop)
-            status = "finished"
+            with plugin_errors():
+                outcome = self._work(observers, stop)
+            self._check_files()
+            status = "incomplete" if outcome.failures else "finished"
+            failed = "; ".join(map(str, outcome.failures)) or None
         except Interrupted:
             status = "interrupted"
             raise
@@ -138,15 +127,28 @@ class Experiment:
                 observers("end", status=status, error=failed)
                 observers.close()
                 with (
-                    nullcontext() if status == "finished" else suppress(WriteError)
+                    nullcontext() if status in ("finished", "incomplete") else suppress(WriteError)
                 ):  # report the first failure, not this one
                     self.folder.update_record(status=status)
         return outcome
 
+    def _check_files(self) -> None:
+        """Refuse results that were changed while observers had the folder.
+
+        Raises:
+            ContractError: the files, and who had their folder.
+        """
+        changed = changed_files(self.folder.path) if self.config.observers else []
+        if changed:
+            who = " or ".join(map(named, self.config.observers))
+            raise ContractError(
+                f"{who} changed files of the run, {', '.join(changed[:3])}: a listener writes to a subfolder of its own"
+            )
+
     @property
     def resume(self) -> str:
         """The command that resumes the run."""
-        return f"guideplug run --resume {shell_quote(str(self.folder.path))}"
+        return command_line("run", "--resume", Path(display_path(self.folder.path)), store=self.store.elsewhere)
 
     @property
     def _resume(self) -> str:
@@ -188,13 +190,30 @@ class Experiment:
         arms: dict[str, Denoiser] = {"unguided": models["main"]}
         if config.guider is not None:
             arms["guided"] = guided(config.guider, models)
+        try_arms(arms, models, config.guider, config.sampler, config.task, device)
+        kept = None if self.fresh else kept_samples(self.folder, arms)
+        drawn, record = self._drawn(built, models, arms, observers, stop) if kept is None else kept
+        titles = {} if config.guider is None else {"guided": f"guided: {short(config.guider)}"}
+        drawn = {name: attrs.evolve(arm, title=titles.get(name, name)) for name, arm in drawn.items()}
+        observers("sampled", arms=list(drawn), samples=config.samples)
+        return Results(config, self.registry, self.folder, observers, stop, models, drawn, record).outcome()
+
+    def _drawn(
+        self,
+        built: Mapping[str, Built],
+        models: Mapping[str, Leaf],
+        arms: Mapping[str, Denoiser],
+        observers: Observers,
+        stop: StopToken,
+    ) -> tuple[Mapping[str, Arm], dict[str, Any]]:
+        """The samples of each arm, which are kept, and the record of what they cost."""
+        config, device = self.config, torch.device(self.config.device)
 
         def each(arm: str, done: int, total: int) -> None:
             observers("sample", arm=arm, done=done, total=total)
             stop()
 
         begin = time.perf_counter()
-        titles = {} if config.guider is None else {"guided": f"guided: {short(config.guider)}"}
         drawn, tallies = draw_arms(
             arms,
             config.task,
@@ -204,48 +223,12 @@ class Experiment:
             batch=config.sample_batch,
             device=device,
             each=each,
+            guider=config.guider,
         )
         seconds = {**_training_seconds(built), "sample": time.perf_counter() - begin}
-        drawn = {name: attrs.evolve(arm, title=titles.get(name, name)) for name, arm in drawn.items()}
-        self._save_samples(drawn)
-        observers("sampled", arms=list(drawn), samples=config.samples)
-        begin = time.perf_counter()
-        truth = config.task.truth(config.samples, config.sampler, config.sample_seed)
-        self._warn(observers, suspicious_samples(config, drawn, truth[0]))
-        context = Context(config.task, {arm.name: arm for arm in truth}, config.sampler, config.sample_seed)
-        metrics = metrics_of(config.task, self.registry)
-        values: dict[str, dict[str, float | None]] = {}
-        for arm in (*truth, *drawn.values()):
-            values[arm.name] = {}
-            for done, metric in enumerate(metrics):
-                observers("measure", arm=arm.name, metric=metric.name, done=done, total=len(metrics))
-                values[arm.name] |= measured(arm, [metric], context, stop)
-            observers("metrics", arm=arm.name, values=values[arm.name])
-        seconds["metrics"] = time.perf_counter() - begin
-        begin = time.perf_counter()
-        judged: Sequence[Verdict] = ()
-        if "guided" in drawn:
-            pair = drawn["unguided"], drawn["guided"]
-            judged = verdicts(metrics, config.task.primary(), *pair, values, context)
-        seconds["intervals"] = time.perf_counter() - begin
-        stop()
-        figure = self.folder.figure(config.task.name)
-        with drawn_whole(figure) as aside:
-            config.task.figure([*truth[:1], *drawn.values()], aside)
-        observers("figure", name=config.task.name, path=str(figure))
-        stop()
-        animation = self._animation([*truth, *drawn.values()])
-        if animation is not None:
-            observers("figure", name=f"{config.task.name} animation", path=str(animation))
-        begin = time.perf_counter()
-        sweep = swept(config, models, drawn, truth[0], stop)
-        if sweep is not None:
-            seconds["weights"] = time.perf_counter() - begin
-            self.folder.write_arrays(sweep, "sweep.npz")
+        save_samples(self.folder, drawn)
         facts = built["main"].facts
-        record = {
-            "arms": values,
-            "differences": {verdict.metric: verdict.record() for verdict in judged},
+        return drawn, {
             "seconds": seconds,
             "evaluations": {arm: _evaluations(counts, models) for arm, counts in tallies.items()},
             "examples": {key: facts.get(key) for key in ("seen", "scored", "backpropagated")},
@@ -259,22 +242,12 @@ class Experiment:
             "found": [role for role, item in built.items() if item.found and item.recipe.stored],
             "warnings": self._warnings,
         }
-        self.folder.write_json("metrics.json", record)
-        return Outcome(self.folder.path, record, metrics, figure, animation)
 
     def _warn(self, observers: Observers, texts: Iterable[str]) -> None:
         """Emit a warning per text, and keep the texts for ``metrics.json``."""
         for text in texts:
             self._warnings.append(text)
             observers("warning", text=text)
-
-    def _animation(self, arms: Sequence[Arm]) -> Path | None:
-        """The task's animation, if it draws one."""
-        config, path = self.config, self.folder.figure(self.config.task.name).with_suffix(".gif")
-        moving = [arm for arm in arms if arm.start is not None and arm.denoiser is not None]
-        with drawn_whole(path) as aside:
-            drew = config.task.animate(moving, config.sampler, config.sample_seed, aside)
-        return path if drew else None
 
     def _replace_time_limits(self, built: Mapping[str, Built]) -> None:
         """Replace time limits in the configuration by the iterations reached, at once, for a resumed run."""
@@ -285,7 +258,12 @@ class Experiment:
             main = main.with_options(models={role: models.get(role, recipe) for role, recipe in main.models.items()})
         if main != self.config.main or models != self.config.models:
             self.config = attrs.evolve(self.config, main=main, models=models)
-            self.folder.write_text(self.folder.config, to_toml(self.config))
+            self._write_config()
+
+    def _write_config(self) -> None:
+        """Write ``config.toml``, and copies of the local code that it names."""
+        table = carried(self.folder.path, {**observers_table(self.config), **to_table(self.config)})
+        self.folder.write_text(self.folder.config, tomli_w.dumps(table))
 
     def _write_networks(self, built: Mapping[str, Built]) -> None:
         """Write the networks into the folder, each with its description."""
@@ -300,18 +278,11 @@ class Experiment:
                 "facts": dict(item.facts),
             }
             networks[role] = item.identity
-            write_tensors(self.folder.checkpoint(role), item.module.state_dict())
-            self.folder.write_text(
-                self.folder.checkpoint(role).with_suffix(".json"), json.dumps(sheet, indent=1) + "\n"
-            )
+            checkpoint = self.folder.checkpoint(role)
+            write_tensors(checkpoint, item.module.state_dict())
+            travelling = carried(self.folder.path, sheet, checkpoint.parent.absolute())
+            self.folder.write_text(checkpoint.with_suffix(".json"), json.dumps(travelling, indent=1) + "\n")
         self.folder.update_record(networks=networks)
-
-    def _save_samples(self, drawn: Mapping[str, Arm]) -> None:
-        arrays = {name: arm.samples.numpy() for name, arm in drawn.items()}
-        first = next(iter(drawn.values()))
-        if first.start is not None:
-            arrays["start"] = first.start.numpy()
-        self.folder.write_arrays(arrays | as_arrays(first.condition))
 
     def _record(self) -> dict[str, Any]:
         main = self.config.main
@@ -333,6 +304,7 @@ class Experiment:
             },
             "code": dict(code_of(self.config)),
             "git": _git_commit(),
+            "files": files_of(to_table(self.config)),
             "guiders": [
                 {"guider": short(guider), "content": content}
                 for guider in nested_guiders(self.config.guider)

@@ -1,11 +1,12 @@
 """A run's folder: its files, and their integrity.
 
-    config.toml   run.json   events.jsonl   metrics.json   samples.npz   sweep.npz   denoisers/   figures/
+    config.toml   code/   run.json   events.jsonl   metrics.json   samples.npz   sweep.npz   denoisers/   figures/
 
 Files appear whole or not at all. ``events.jsonl`` grows; on resuming, events after the restored state
 are removed from it. Leftovers of killed writers are removed on resuming.
 """
 
+import contextlib
 import datetime
 import json
 import math
@@ -18,14 +19,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from guideplug.config import command_line
 from guideplug.config.tree import is_name
 from guideplug.errors import RunError, UsageError
 from guideplug.files.atomic import CHECKSUMS, LITTER, check_unchanged, refused, whole_file
+from guideplug.files.durable import make_folder, sync_folder
 from guideplug.files.opening import MOST_EVENTS, is_there, list_folder, open_own, read_bytes
 from guideplug.files.reading import parse_json, read_json_file
 from guideplug.observe import Listener
 
 __all__ = ["EventLog", "RunFolder", "read_json"]
+
+BEGUN = {"run": "run.json", "compare": "compare.toml", "study": "study.toml"}
+"""The command that goes on with a folder which has a file."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -48,10 +54,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 class RunFolder:
-    """The folder of one run."""
+    """The folder of one run; its path is absolute, so that code that changes the current folder redirects nothing."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.absolute()
 
     @classmethod
     def create(cls, out: Path | None, name: str, parts: Sequence[str] = ("denoisers", "figures")) -> "RunFolder":
@@ -66,12 +72,12 @@ class RunFolder:
         if is_there(out) and not out.is_dir():
             raise UsageError(f"--out {out} is a file: give a folder")
         if out.is_dir() and not _unbegun(out, parts):
-            resumable = is_there(out / "run.json")
-            hint = f"resume it with guideplug run --resume {out}, or " if resumable else ""
+            begun = next((command for command, file in BEGUN.items() if is_there(out / file)), None)
+            hint = f"resume it with {command_line(begun, '--resume', out)} unless it has ended, or " if begun else ""
             raise UsageError(f"--out {out} is not empty: {hint}give another folder")
         try:
             for part in parts:
-                (out / part).mkdir(parents=True, exist_ok=True)
+                make_folder(out / part)
         except OSError as error:
             raise UsageError(f"--out {out} cannot be made ({error.strerror}): give another folder") from None
         if not os.access(out, os.W_OK):
@@ -154,6 +160,7 @@ def _unbegun(folder: Path, parts: Sequence[str]) -> bool:
         path.name == CHECKSUMS
         or LITTER.fullmatch(path.name)
         or (path.name in parts and path.is_dir() and not list_folder(path))
+        or (path.name == "code" and path.is_dir() and not is_there(folder / "config.toml"))
         for path in list_folder(folder)
     )
 
@@ -216,13 +223,16 @@ class EventLog(Listener):
         self._write()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; its lines last, if the disk has room."""
         self._write()
+        with contextlib.suppress(OSError):
+            os.fsync(self._handle)
         os.close(self._handle)
 
     def _open(self) -> None:
         try:
             self._handle = open_own(self._path, os.O_WRONLY | os.O_APPEND)
+            sync_folder(self._path.parent)
         except OSError as error:
             raise refused(self._path, error) from None
         self._size = os.fstat(self._handle).st_size

@@ -22,7 +22,7 @@ from guideplug.files.reading import file_digest
 from guideplug.files.tensors import read_tensors, tensors_digest, write_tensors
 from guideplug.observe import Observers
 from guideplug.recipe import Resumable
-from guideplug.store import FURTHER
+from guideplug.store import FURTHER, Store
 
 __all__ = ["STATE", "Making"]
 
@@ -66,7 +66,7 @@ class Making:
         except (CheckpointError, KeyError, ValueError, RuntimeError, TypeError) as error:
             raise StoreError(
                 f"the state {path} of an unfinished training cannot be read ({error}): "
-                "remove it with guideplug store prune --partial, or train anew with --fresh"
+                f"remove it with {Store(self.place.parent).pruning(self.place.name)}, or train anew with --fresh"
             ) from None
         for file in list_folder(self.place, FURTHER):  # of later steps, or all of them
             if file.name not in self._files:

@@ -7,21 +7,34 @@ import torch
 from attrs import frozen
 from torch import nn
 
-from guideplug.config import short
+from guideplug.config import breach, described, named, plugin_errors, refused_beforehand
 from guideplug.denoise import Denoiser, Weight
-from guideplug.errors import ConditionError, ConfigError, DenoiserError, DivergenceError, GuideplugError, RecipeError
-from guideplug.guide import Guider
+from guideplug.errors import (
+    ConditionError,
+    ConfigError,
+    DenoiserError,
+    DivergenceError,
+    GuideplugError,
+    RecipeError,
+    SelectionError,
+)
+from guideplug.guide import Guider, guided_by
 from guideplug.recipe import Recipe, architecture, nested_recipes
 from guideplug.recipes import PlannedBatch, PlannedSampling
 from guideplug.recipes.network import named_denoiser
 from guideplug.recipes.python_ref import ImportedNetwork, raised
 from guideplug.registry.registry import Registry
+from guideplug.run.made import built_by
 from guideplug.run.measure import metrics_of
 from guideplug.run.resolve import RunConfig
-from guideplug.run.tried import first_levels, objecting, start_of, try_batch, try_sampling
+from guideplug.run.tried import first_levels, objecting, start_of, try_batch, try_network, try_sampling
 from guideplug.store import Store, identity
 
 __all__ = ["Preflight", "denoiser_of", "guided", "planned_networks", "preflight"]
+
+
+FEW = 1_000_000
+"""Most weights of a network that is built twice."""
 
 
 @frozen
@@ -49,13 +62,14 @@ def preflight(config: RunConfig, registry: Registry) -> Preflight:
     Raises:
         GuideplugError: the objection of an observer, the guider, the sampler, a network or a metric.
     """
-    for observer in config.observers:
-        observer.check()
-    metrics_of(config.task, registry)
     try:
-        return _preflight(config)
-    except (ConditionError, DenoiserError, DivergenceError) as error:
-        raise ConfigError(str(error)) from None
+        with refused_beforehand():
+            for observer in config.observers:
+                observer.check()
+            metrics_of(config.task, registry)
+            return _preflight(config)
+    except (ConditionError, DenoiserError, DivergenceError, SelectionError) as error:
+        raise ConfigError(str(error)) from error
 
 
 def _preflight(config: RunConfig) -> Preflight:
@@ -66,6 +80,8 @@ def _preflight(config: RunConfig) -> Preflight:
             built[role] = denoiser_of(untrained.module(recipe), role)
         except ValueError as error:
             raise ConfigError(f"the network of the role {role!r} for task {config.task.name!r}: {error}") from None
+        except RecipeError as error:
+            raise RecipeError(f"{named(recipe)}: {error}") from None
     point = guided(config.guider, built) if config.guider is not None else built["main"]
     _try_alone(config, built, *first_levels(config.sampler, point, config.task))
     tried: list[Recipe] = []
@@ -83,9 +99,12 @@ def _try_alone(config: RunConfig, built: Mapping[str, Any], sigma: float, toward
             if isinstance(network, Weight):
                 continue
             try:
-                network(start.x, sigma, start.condition, toward=toward, step=(sigma, toward))
+                with plugin_errors():
+                    try_network(network, start, sigma, toward)
             except DenoiserError as error:
                 raise DenoiserError(f"the network of the role {role!r}: {error}") from None
+            except GuideplugError:
+                raise
             except Exception as error:
                 if not isinstance(architecture(config.recipes[role]), ImportedNetwork):
                     raise
@@ -106,9 +125,23 @@ class _Untrained:
         for known, module in self._built:
             if known == recipe:
                 return module
-        module = recipe.build().eval()
+        module = built_by(recipe).eval()
+        self._check_own(recipe, module)
         self._built.append((recipe, module))
         return module
+
+    def _check_own(self, recipe: Recipe, module: nn.Module) -> None:
+        """Refuse a network with weights of another one, or, if small, with weights that its seed does not decide."""
+        network = getattr(module, "built_by", None)
+        if network is None:
+            return
+        known = {id(weights) for _, other in self._built for weights in other.parameters()}
+        if any(id(weights) in known for weights in module.parameters()):
+            raise breach(network, "built a network that shares weights with another: build new layers in each call")
+        if sum(weights.numel() for weights in module.parameters()) <= FEW:
+            state, again = module.state_dict(), recipe.build().state_dict()
+            if not all(torch.equal(weights.nan_to_num(), again[name].nan_to_num()) for name, weights in state.items()):
+                raise breach(network, "built other weights for the same seed: draw them from torch's generator")
 
     def denoiser(self, recipe: Recipe, role: str) -> Any:
         """The denoiser of a recipe that is no role of the run, or has its role name already."""
@@ -126,15 +159,15 @@ def _try_planned(role: str, recipe: Recipe, untrained: _Untrained, tried: list[R
         _try_planned(role, inner, untrained, tried)
     try:
         for planned in recipe.evaluates():
+            if not isinstance(planned, PlannedBatch | PlannedSampling):
+                raise breach(recipe, f"evaluates {described(planned)}: give PlannedBatch or PlannedSampling")
             models = {name: untrained.denoiser(other, name) for name, other in planned.models.items()}
             main = untrained.denoiser(planned.of, role)
             point = main if planned.guider is None else guided(planned.guider, {**models, "main": main})
             if isinstance(planned, PlannedBatch):
                 try_batch(point, planned)
-            elif isinstance(planned, PlannedSampling):
-                try_sampling(point, planned.guider, planned.sampler, planned.task)
             else:
-                raise RecipeError(f"it evaluates a {type(planned).__name__}: give PlannedBatch or PlannedSampling")
+                try_sampling(point, planned.guider, planned.sampler, planned.task)
     except (GuideplugError, ValueError) as error:
         raise ConfigError(f"the role {role!r}, recipe {recipe.name!r}: {error}") from error
 
@@ -142,19 +175,19 @@ def _try_planned(role: str, recipe: Recipe, untrained: _Untrained, tried: list[R
 def guided(guider: Guider, models: Mapping[str, Denoiser]) -> Denoiser:
     """The guider's denoiser over ``models["main"]``."""
     others = {role: model for role, model in models.items() if role != "main"}
-    with objecting(f"guider {short(guider)}", "choose another guider"):
+    with objecting(named(guider), "choose another guider"):
         try:
-            return guider.guide(models["main"], others)
+            return guided_by(guider, models["main"], others)
         except KeyError as error:
             raise RecipeError(
-                f"guider {guider.name!r} asked for the role {error.args[0]!r}, which its needs() does not name"
+                f"{named(guider)} asked for the role {error.args[0]!r}, which its needs() does not name"
             ) from None
         except TypeError:
             weights = [role for role, model in others.items() if isinstance(model, Weight)]
             if not weights:
                 raise
             raise RecipeError(
-                f"guider {guider.name!r} cannot use what it was given: {' and '.join(weights)} is a guidance weight, "
+                f"{named(guider)} cannot use what it was given: {' and '.join(weights)} is a guidance weight, "
                 "and where a denoiser is asked for only a denoiser will do"
             ) from None
 

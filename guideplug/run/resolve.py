@@ -15,19 +15,34 @@ import attrs
 import tomli_w
 import torch
 
-from guideplug.config import NONE, Reader, at_least, format_value, means_none, option, parse, short, write
+from guideplug.config import (
+    NONE,
+    Reader,
+    at_least,
+    format_value,
+    means_none,
+    named,
+    option,
+    parse,
+    refused_beforehand,
+    short,
+    write,
+)
 from guideplug.config.tree import Call, ListValue, Literal, Value, Word, field_name, is_name
-from guideplug.errors import ConfigError, ExpressionError, RecipeError, UsageError, nearest
+from guideplug.errors import ConfigError, ExpressionError, RecipeError, SelectionError, UsageError, nearest
 from guideplug.files.reading import installed_memory, parse_toml
-from guideplug.guide import Guider
+from guideplug.guide import Guider, needs_of
 from guideplug.observe import Observer
 from guideplug.recipe import MainRecipe, Recipe
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import settled
 from guideplug.run.roles import Roles
+from guideplug.run.task_answers import check_task
 from guideplug.run.threads import MOST_THREADS, default_threads
 from guideplug.sample import Sampler
 from guideplug.select import Selector
 from guideplug.task import Network, Task
+from guideplug.train.selection import plan_of
 
 __all__ = [
     "KEYS",
@@ -116,6 +131,7 @@ class RunConfig:
         return {**self.models, "main": self.main}
 
 
+@refused_beforehand()
 def resolve(request: Request, registry: Registry) -> RunConfig:
     """The run that a request means, with every option.
 
@@ -165,10 +181,11 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     if "task" not in raw and "default" not in registry.names("task"):
         raise ConfigError(f"no task is chosen: give --task; known: {', '.join(registry.names('task')) or 'none'}")
     task: Task = strategy("task", Task, "default")
+    check_task(task)
     base = task.recipe("main", None)
     if not isinstance(base, MainRecipe):
         raise RecipeError(
-            f"task {task.name!r} has no train recipe for its main network: it must offer one under the role 'main'"
+            f"{named(task)} has no train recipe for its main network: it must offer one under the role 'main'"
         )
     options = base.options
     for name, value in train.items():
@@ -201,7 +218,7 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     needed: dict[str, Recipe] = {}
     if guider is not None:
         trained = main if isinstance(main, MainRecipe) else plain
-        needs = {**{role: None for role in guider.may_use() if role in models}, **guider.needs(task, trained)}
+        needs = {**{role: None for role in guider.may_use() if role in models}, **needs_of(guider, task, trained)}
         needed = roles.needed(needs, f"guider {guider.name!r}")
         if request.file is not None:
             before = _earlier_guider(request.file.values.get("guider"), reader)
@@ -255,8 +272,8 @@ def renewed_roles(before: Guider | None, guider: Guider | None, task: Task, main
     """The roles for which a guider needs another network than an earlier guider, in the same run."""
     if before is None or guider is None:
         return set()
-    needs = before.needs(task, main)
-    return {role for role, recipe in guider.needs(task, main).items() if role in needs and needs[role] != recipe}
+    needs = needs_of(before, task, main)
+    return {role for role, recipe in needs_of(guider, task, main).items() if role in needs and needs[role] != recipe}
 
 
 def _check_networks_of_file(file: ConfigFile, models: Mapping[str, Any], guider: Guider, renewed: set[str]) -> None:
@@ -305,7 +322,9 @@ def _check_room(key: str, count: int, task: Task) -> None:
 
 def _check_plan(selector: Selector, batch: int) -> None:
     try:
-        selector.plan(batch, selector.init())
+        plan_of(selector, batch, selector.init())
+    except SelectionError as error:
+        raise ConfigError(str(error)) from None
     except ValueError as error:
         raise ConfigError(f"selector {selector.name!r} with batch {batch}: {error}") from None
 
@@ -356,7 +375,7 @@ def read_file(path: Path, within: Path | None = None) -> ConfigFile:
 
 
 def read_toml(path: Path, keys: Sequence[str], within: Path | None = None) -> dict[str, Any]:
-    """The values of a TOML file with known keys; values of table keys must be tables.
+    """The values of a TOML file with known keys, with paths made absolute; values of table keys must be tables.
 
     Raises:
         ConfigError: it is missing, not TOML, or has an unknown key.
@@ -377,7 +396,8 @@ def read_toml(path: Path, keys: Sequence[str], within: Path | None = None) -> di
     for key in TABLES:
         if not isinstance(raw.get(key, {}), dict):
             raise ConfigError(f"configuration {path}: {key} must be a table, [{key}]")
-    return raw
+    table: dict[str, Any] = settled(path.parent, raw)
+    return table
 
 
 def _device(name: str) -> str:

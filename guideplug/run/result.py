@@ -1,13 +1,15 @@
 """The result of a run called from Python: metrics, files, and a summary in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from guideplug.config import short
-from guideplug.run.experiment import Outcome
+from guideplug.files.display import display_path
+from guideplug.run.failure import Failure
+from guideplug.run.outcome import Outcome
 from guideplug.run.resolve import RunConfig
 from guideplug.run.summary import guidance_sentence, selection_sentence, table_rows
 
@@ -37,19 +39,25 @@ class RunResult:
         return self.outcome.folder
 
     @property
+    def failures(self) -> Sequence[Failure]:
+        """The parts that failed, such as a metric or the figure; empty for a finished run."""
+        return self.outcome.failures
+
+    @property
     def figure(self) -> Path:
-        """The figure with the samples of all arms."""
+        """The figure with the samples of all arms; not there if it failed."""
         return self.outcome.figure
 
     def __repr__(self) -> str:
         outcome = self.outcome
-        header, rows = table_rows(outcome.metrics["arms"], outcome.table, outcome.verdicts)
+        header, rows = table_rows(outcome.metrics["arms"], outcome.table, outcome.verdicts, outcome.failures)
         return "\n".join(
             [
-                f"{short(self.config.task)}, {outcome.metrics['samples']:,} samples, in {self.folder}",
+                f"{short(self.config.task)}, {outcome.metrics['samples']:,} samples, in {display_path(self.folder)}",
                 *_aligned([header, *rows]),
                 guidance_sentence(self.config, outcome),
                 selection_sentence(self.config, outcome),
+                *map(str, outcome.failures),
             ]
         )
 

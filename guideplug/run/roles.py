@@ -11,6 +11,7 @@ from guideplug.config.tree import Call, Value, is_name
 from guideplug.errors import CheckpointError, ExpressionError, RecipeError, UnknownName
 from guideplug.files.opening import is_there
 from guideplug.recipe import MainRecipe, Recipe
+from guideplug.run.carried import settled
 from guideplug.run.folder import read_json
 from guideplug.sample import Sampler
 from guideplug.task import Network
@@ -192,5 +193,5 @@ def _architecture_beside(path: str, reader: Reader, default: Network) -> Network
     text = read_json(beside).get("denoiser")
     if not isinstance(text, str):
         return default
-    network: Network = reader.expression(text, Network, str(beside))
+    network: Network = reader.expression(settled(beside.parent, text), Network, str(beside))
     return network

@@ -104,8 +104,8 @@ def _why(config: RunConfig, base: Denoiser, point: Denoiser, arm: Arm) -> str:
         )
     if _off_everywhere(config, base, point):
         return (
-            "the guidance is off at every level of the sampler's grid; see guideplug explain, and move the bounds of "
-            "the interval or the weight's schedule"
+            "the guidance is off at every level of the sampler's grid: move the bounds of the interval or the weight's "
+            "schedule"
         )
     if len(conditions) > 1:
         return "the network answers alike with and without its condition; check that it uses the condition it is given"

@@ -10,19 +10,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-from guideplug.config import shell_quote, short
+from guideplug.config import command_line, short
 from guideplug.errors import GuideplugError
-from guideplug.files.atomic import adding_to, whole_file
+from guideplug.files.atomic import whole_file
+from guideplug.files.display import display_path
 from guideplug.files.opening import is_there
-from guideplug.guide import Guider
 from guideplug.recipe import MainRecipe
 from guideplug.registry.registry import Registry
 from guideplug.run.citation import bibtex
-from guideplug.run.experiment import Outcome
 from guideplug.run.folder import RunFolder, read_json
 from guideplug.run.measure import metrics_of
+from guideplug.run.next_commands import next_commands
+from guideplug.run.outcome import Outcome
 from guideplug.run.resolve import Request, RunConfig, read_file, resolve
-from guideplug.run.summary import cost_sentences, guidance_sentence, next_commands, notes, selection_sentence
+from guideplug.run.summary import cost_sentences, guidance_sentence, notes, selection_sentence
 from guideplug.run.sweep import strength
 
 __all__ = ["WORDS", "keep_words", "words_of"]
@@ -31,9 +32,9 @@ WORDS = "words.json"
 
 
 def keep_words(config: RunConfig, outcome: Outcome, registry: Registry) -> None:
-    """Write ``words.json`` into the folder of a run that has ended."""
-    with adding_to(outcome.folder), whole_file(outcome.folder / WORDS) as file:
-        file.write((json.dumps(_words(config, outcome, registry), indent=1) + "\n").encode())
+    """Write ``words.json`` into the folder of a run."""
+    with whole_file(outcome.folder / WORDS) as file:
+        file.write((json.dumps(_words(config, outcome, registry, build=True), indent=1) + "\n").encode())
 
 
 def words_of(folder: Path, registry: Registry | None = None) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def words_of(folder: Path, registry: Registry | None = None) -> dict[str, Any]:
     figure = run.figure(config.task.name)
     if metrics is None:
         return _plain_words(config, known, str(file.values.get("device", "")))
-    return _words(config, Outcome(folder, metrics, table, figure), known)
+    return _words(config, Outcome(folder, metrics, table, figure), known, build=False)
 
 
 @functools.cache
@@ -63,15 +64,16 @@ def _installed() -> Registry:
     return Registry.installed()
 
 
-def _words(config: RunConfig, outcome: Outcome, registry: Registry) -> dict[str, Any]:
+def _words(config: RunConfig, outcome: Outcome, registry: Registry, *, build: bool) -> dict[str, Any]:
     words = _plain_words(config, registry, config.device)
     return words | {
         "notes": [*words["notes"], *(f"warning: {text}" for text in outcome.metrics.get("warnings", ()))],
+        **({"failures": [str(failure) for failure in outcome.failures]} if outcome.failures else {}),
         "guidance": guidance_sentence(config, outcome),
         "selection": selection_sentence(config, outcome),
         "costs": cost_sentences(outcome),
-        "next": next_commands(config, outcome, registry.names(Guider.kind)),
-        "repeat": f"guideplug run {shell_quote(str(outcome.folder / 'config.toml'))}",
+        "next": next_commands(config, outcome, registry, build=build),
+        "repeat": command_line("run", Path(display_path(outcome.folder / "config.toml"))),
     }
 
 

@@ -1,16 +1,15 @@
-"""The summary of a run: the table, the effects of guidance and of selection, costs, next commands."""
+"""The summary of a run: the table, the effects of guidance and of selection, costs."""
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import attrs
 
-from guideplug.config import shell_quote, short
-from guideplug.guide import inner_guiders
+from guideplug.config import command_line, short
 from guideplug.recipe import MainRecipe, architecture
-from guideplug.run.experiment import Outcome
+from guideplug.run.failure import Failure
+from guideplug.run.outcome import Outcome
 from guideplug.run.resolve import RunConfig
 from guideplug.run.verdict import Verdict, guidance, number, signed
 from guideplug.task import Metric
@@ -18,14 +17,16 @@ from guideplug.task import Metric
 __all__ = [
     "cost_sentences",
     "guidance_sentence",
+    "incomplete",
     "metrics_line",
-    "next_commands",
     "notes",
     "selection_sentence",
     "table_rows",
 ]
 
 ARROWS = {"higher": "↑", "lower": "↓", "truth": "≈"}
+FAILED = "failed"
+"""A cell of the table whose value could not be measured."""
 LEAST = 0.8
 """Groups selected below this ratio to a blind choice, or above its inverse, are named."""
 ENOUGH = 100
@@ -34,23 +35,28 @@ MOST_GROUPS = 4
 
 
 def table_rows(
-    arms: Mapping[str, Mapping[str, float | None]], metrics: Sequence[Metric], judged: Sequence[Verdict] = ()
+    arms: Mapping[str, Mapping[str, float | None]],
+    metrics: Sequence[Metric],
+    judged: Sequence[Verdict] = (),
+    failures: Sequence[Failure] = (),
 ) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of the table: metric with its arrow, aspect, values, and differences where there are any.
 
-    The aspect of a primary metric has a star.
+    The aspect of a primary metric has a star. What failed stands there as `FAILED`.
     """
-    differences = {verdict.metric: verdict for verdict in judged}
-    header = ["metric", "aspect", *arms, *(["difference, 95 %"] if judged else [])]
+    differences = {verdict.metric: signed(verdict.difference) for verdict in judged}
+    differences |= {failure.name: FAILED for failure in failures if failure.part == "interval"}
+    failed = {(failure.name, failure.arm) for failure in failures if failure.part == "metric"}
+    primary = {verdict.metric for verdict in judged if verdict.primary}
+    header = ["metric", "aspect", *arms, *(["difference, 95 %"] if differences else [])]
     rows = []
     for metric in metrics:
-        verdict = differences.get(metric.name)
         row = [
             f"{metric.name} {ARROWS[metric.better]}",
-            f"{metric.aspect} *" if verdict is not None and verdict.primary else metric.aspect,
-            *(number(arms[arm].get(metric.name)) for arm in arms),
+            f"{metric.aspect} *" if metric.name in primary else metric.aspect,
+            *(FAILED if (metric.name, arm) in failed else number(arms[arm].get(metric.name)) for arm in arms),
         ]
-        rows.append([*row, *([] if not judged else ["" if verdict is None else signed(verdict.difference)])])
+        rows.append([*row, *([differences.get(metric.name, "")] if differences else [])])
     return header, rows
 
 
@@ -58,12 +64,13 @@ def metrics_line(config: RunConfig) -> str:
     """Where the table's metrics are explained: by a command, for tasks that it can make without options."""
     if any(field.default is attrs.NOTHING for field in attrs.fields(cast(Any, type(config.task)))):
         return "what the metrics mean: the tooltips of their names in the page"
-    return f"what the metrics mean: guideplug plugins show {config.task.name}{_local_plugins(config)}"
+    return f"what the metrics mean: {command_line('plugins', 'show', config.task.name, plugins=config.plugins)}"
 
 
-def _local_plugins(config: RunConfig) -> str:
-    """The options of a command line that load the run's local plugins."""
-    return "".join(f" --plugin {shell_quote(path)}" for path in config.plugins)
+def incomplete(outcome: Outcome, resume: str) -> str:
+    """What failed in a run, and how to finish it."""
+    failures = "; ".join(map(str, outcome.failures))
+    return f"{failures}; all else is kept in {outcome.folder}: mend it, and finish with {resume}"
 
 
 def guidance_sentence(config: RunConfig, outcome: Outcome) -> str:
@@ -71,6 +78,10 @@ def guidance_sentence(config: RunConfig, outcome: Outcome) -> str:
     if config.guider is None:
         return "No guider was chosen: samples are unguided."
     effects = guidance(outcome.verdicts)
+    failed = {failure.name for failure in outcome.failures if failure.part in ("metric", "interval")}
+    if missing := failed & set(config.task.primary()):
+        effects = f"{effects}; " if effects else ""
+        effects += f"not judged by {' and '.join(sorted(missing))}, which failed"
     if not effects:
         return (
             f"What guidance ({short(config.guider)}) did is not judged: task {config.task.name!r} names no primary "
@@ -132,35 +143,6 @@ def cost_sentences(outcome: Outcome) -> list[str]:
     roles = outcome.metrics["found"]
     note = f" (training seconds of {' and '.join(roles)} as they were when the store got them)" if roles else ""
     return [*lines, f"seconds: {shown or 'less than 0.1'}{note}"]
-
-
-def _next_guider(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -> str:
-    """The next guider to try: half as strong after a net loss, else 1.5 times as strong; or an inner guider."""
-    guider = config.guider
-    if guider is None:
-        return next(iter(guiders), "autoguidance")
-    factor = (
-        0.5
-        if sum(verdict.gain for verdict in outcome.verdicts if verdict.primary and verdict.aspect != "accuracy") < 0
-        else 1.5
-    )
-    for option, off in (("weight", 1.0), ("omega", 0.0)):
-        strength = getattr(guider, option, None)
-        if isinstance(strength, float) and strength != off:
-            with contextlib.suppress(ValueError):
-                return short(attrs.evolve(cast(Any, guider), **{option: round(off + factor * (strength - off), 4)}))
-    inner = next(inner_guiders(guider), None)
-    return short(guider if inner is None else inner)
-
-
-def next_commands(config: RunConfig, outcome: Outcome, guiders: Sequence[str]) -> list[str]:
-    """Two commands worth trying next."""
-    other = _next_guider(config, outcome, guiders)
-    shown = other if config.guider is None else short(config.guider)
-    return [
-        f"guideplug sample {shell_quote(str(outcome.folder))} --guider {shell_quote(other)}",
-        f"guideplug explain {shell_quote(shown)} --task {shell_quote(short(config.task))}{_local_plugins(config)}",
-    ]
 
 
 def notes(config: RunConfig) -> list[str]:

@@ -95,7 +95,7 @@ def swept(
     config: RunConfig,
     models: Mapping[str, Any],
     drawn: Mapping[str, Arm],
-    truth: Arm,
+    truth: Callable[[], Arm],
     stop: Callable[[], None],
 ) -> dict[str, NDArray[Any]] | None:
     """The arrays of ``sweep.npz``: option, weights (W), samples (W, K, *), truth (K, *), own (), failed (F).
@@ -146,7 +146,7 @@ def swept(
         "own": np.array(moved.value),
         "failed": np.array(failed, dtype=np.float64),
         "samples": np.stack(list(samples.values())),
-        "truth": truth.samples[:count].numpy(),
+        "truth": truth().samples[:count].numpy(),
     }
 
 

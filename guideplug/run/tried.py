@@ -4,29 +4,37 @@ Sampling: the denoiser at the sampler's first two levels; the sampler's whole tr
 the denoiser at the first evaluation of each further kind (other networks called, other weights off, other gradients).
 
 Batch: the denoiser at a tensor of levels, under the conditions of training examples.
+
+On so few rows, values are read too: inputs stay as they are, a sample alone is the sample in a batch, the same inputs
+give the same answer, and nothing is drawn from global generators. A run tries its trained networks in the same way.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from guideplug.config import short
-from guideplug.denoise import Denoiser, Start, equal_conditions, taken
+from guideplug.config import breach, plugin_errors, short
+from guideplug.config.origin import origin_of
+from guideplug.denoise import Condition, Denoiser, Leaf, Start, equal_conditions, on_device, select_rows, taken
 from guideplug.errors import ConfigError, DenoiserError, GuideplugError
 from guideplug.guide import Guider
 from guideplug.recipes import PlannedBatch
 from guideplug.recipes.python_ref import raised
-from guideplug.rng import SampleStreams, TrainingStreams
-from guideplug.sample import Evaluation, Sampler, planned_evaluations
+from guideplug.rng import SampleStreams, undrawn
+from guideplug.run.task_answers import check_start, drawn_examples, started
+from guideplug.sample import Evaluation, Sampler, closed_form, end_of, levels_of, planned_evaluations
 from guideplug.task import Task
 from guideplug.train.examples import NoisyExamples, with_dropped_conditions
 
-__all__ = ["first_levels", "objecting", "start_of", "try_batch", "try_sampling"]
+__all__ = ["first_levels", "objecting", "start_of", "try_arms", "try_batch", "try_network", "try_sampling"]
 
 COUNT = 2
 """Number of samples per trial evaluation."""
+ALIKE = 1e-2
+"""Largest difference of equal answers, relative to the largest value: kernels of other batch sizes round otherwise."""
 
 
 def first_levels(sampler: Sampler, point: Denoiser, task: Task) -> tuple[float, float]:
@@ -34,17 +42,109 @@ def first_levels(sampler: Sampler, point: Denoiser, task: Task) -> tuple[float, 
 
     Raises:
         ConfigError: what the sampler says against the task or the denoiser.
+        ContractError: its levels do not fall to 0.
     """
     try:
-        sigma, toward, *_ = sampler.sigmas(point)
+        sigma, toward, *_ = levels_of(sampler, point)
     except ValueError as error:
         raise ConfigError(f"sampler {short(sampler)} for task {task.name!r}: {error}") from None
     return sigma, toward
 
 
 def start_of(task: Task, sigma: float, seed: int = 0) -> Start:
-    """Two samples of a task at a level."""
-    return task.start(SampleStreams(seed, range(COUNT)), sigma)
+    """Two samples of a task at a level, checked by their values too.
+
+    Raises:
+        ContractError: they are not as the task says, or depend on the batch.
+    """
+    with undrawn(partial(breach, task)):
+        start = started(task, SampleStreams(seed, range(COUNT)), sigma)
+    check_start(task, start)
+    alone = started(task, SampleStreams(seed, [1]), sigma)
+    if not torch.equal(alone.x, start.x[1:]) or not equal_conditions(
+        alone.condition, select_rows(start.condition, slice(1, 2))
+    ):
+        raise breach(task, "starts a sample elsewhere in a batch than alone: draw by sample, streams.normal(...)")
+    return start
+
+
+def try_network(network: Leaf, start: Start, sigma: float, toward: float) -> None:
+    """Try a network on two samples.
+
+    Raises:
+        DenoiserError: it wrote into its inputs, draws, or its answer depends on other rows or on earlier calls.
+    """
+
+    def answer(x: Tensor, condition: Condition) -> Tensor:
+        denoised: Tensor = network(x, sigma, condition, toward=toward, step=(sigma, toward))
+        return denoised
+
+    _check_stateless(answer, start, network.breach)
+
+
+def _check_stateless(
+    answer: Callable[[Tensor, Condition], Tensor], start: Start, refusal: Callable[[str], Exception]
+) -> Tensor:
+    """The answer to a start; refuse one that is no function of each row alone."""
+    x = start.x.clone()
+    with undrawn(refusal):
+        value = answer(x, start.condition)
+    if not torch.equal(x, start.x):
+        raise refusal("changed x in place: compute out of place, x * 2 and not x.mul_(2) or x *= 2")
+    if value.shape != x.shape or _alike(
+        answer(start.x[1:].clone(), select_rows(start.condition, slice(1, 2))), value[1:]
+    ):
+        return value
+    if not _alike(answer(start.x.clone(), start.condition), value):
+        raise refusal("gave another answer for the same inputs: keep nothing between calls, and draw nothing")
+    raise refusal("gave a sample in a batch another answer than alone: treat each row by itself")
+
+
+def _alike(first: Tensor, second: Tensor) -> bool:
+    """Whether two answers are equal up to rounding; those that are not finite are looked at elsewhere."""
+    scale = second.abs().max()
+    return not bool(torch.isfinite(scale)) or bool((first - second).abs().max() <= ALIKE * scale)
+
+
+@torch.no_grad()
+def try_arms(
+    arms: Mapping[str, Denoiser],
+    models: Mapping[str, object],
+    guider: Guider | None,
+    sampler: Sampler,
+    task: Task,
+    device: torch.device,
+) -> None:
+    """Try the trained networks of a run, and its guided denoiser, before any sample is drawn.
+
+    Raises:
+        DenoiserError: what is wrong with which of them.
+    """
+    sigma, toward = first_levels(sampler, arms["unguided"], task)
+    start = start_of(task, sigma)
+    start = Start(start.x.to(device), on_device(start.condition, device))
+    for model in models.values():
+        if isinstance(model, Leaf):
+            try_network(model, start, sigma, toward)
+    if guider is not None:
+        _try_point(arms["guided"], guider, start, sigma, toward, (sigma, toward))
+
+
+def _try_point(
+    point: Denoiser,
+    guider: Guider | None,
+    start: Start,
+    sigma: float,
+    toward: float | None,
+    step: tuple[float, float] | None,
+) -> Tensor:
+    """The value of a denoiser, as a function of each row alone; that of a guider is its guider's."""
+
+    def answer(x: Tensor, condition: Condition) -> Tensor:
+        denoised: Tensor = point.trajectory()(x, sigma, condition, toward=toward, step=step)
+        return denoised
+
+    return _check_stateless(answer, start, point.breach if guider is None else partial(breach, guider))
 
 
 def try_sampling(point: Denoiser, guider: Guider | None, sampler: Sampler, task: Task, seed: int = 0) -> None:
@@ -54,22 +154,50 @@ def try_sampling(point: Denoiser, guider: Guider | None, sampler: Sampler, task:
         GuideplugError: what is wrong with which of them.
     """
     part = "network" if guider is None else "guider"
-    subject = f"{'the network' if guider is None else f'guider {short(guider)}'} for task {task.name!r}"
+    subject = f"{'the network' if guider is None else _subject(guider)} for task {task.name!r}"
     with torch.no_grad():
         known = first_levels(sampler, point, task)
         with objecting(subject, f"choose another {part}"):
-            _try_at(point, subject, task, seed, *known, known)
-        start, streams = start_of(task, known[0], seed), SampleStreams(seed, range(COUNT))
-        with objecting(f"sampler {short(sampler)} for task {task.name!r}", "choose another sampler"):
-            evaluations = planned_evaluations(sampler, point, start.x, start.condition, streams)
+            _try_at(point, guider, subject, task, seed, *known, known)
+        start = start_of(task, known[0], seed)
+        with objecting(f"{_subject(sampler)} for task {task.name!r}", "choose another sampler"):
+            evaluations = _planned(sampler, point, start, seed)
         for evaluation in _first_of_each_kind(evaluations):
             if (evaluation.sigma, evaluation.toward) != known:
                 with objecting(subject, f"choose another {part}"):
-                    _try_at(point, subject, task, seed, evaluation.sigma, evaluation.toward, evaluation.step)
+                    _try_at(point, guider, subject, task, seed, evaluation.sigma, evaluation.toward, evaluation.step)
+
+
+def _subject(strategy: Guider | Sampler) -> str:
+    return f"{strategy.kind} {short(strategy)} of {origin_of(type(strategy).__module__)}"
+
+
+def _planned(sampler: Sampler, point: Denoiser, start: Start, seed: int) -> list[Evaluation]:
+    """The planned evaluations; the sampler is tried on a closed form beside it.
+
+    Raises:
+        ContractError: it writes into its start, draws from a global generator, or mixes samples.
+    """
+    x, refusal = start.x.clone(), partial(breach, sampler)
+    with undrawn(refusal):
+        evaluations = planned_evaluations(sampler, point, x, start.condition, SampleStreams(seed, range(COUNT)))
+    if not torch.equal(x, start.x):
+        raise refusal("changed the start in place: compute out of place, x = x + ... and not x += ...")
+    ends = [
+        end_of(
+            sampler, closed_form(point), start.x[rows].clone(), select_rows(start.condition, rows),
+            SampleStreams(seed, range(COUNT)[rows]), lambda step, steps: None,
+        )
+        for rows in (slice(0, COUNT), slice(1, COUNT))
+    ]  # fmt: skip
+    if not _alike(ends[1], ends[0][1:]):
+        raise refusal("gave a sample in a batch another end than alone: treat rows alone, draw from the streams")
+    return evaluations
 
 
 def _try_at(
     point: Denoiser,
+    guider: Guider | None,
     subject: str,
     task: Task,
     seed: int,
@@ -79,7 +207,7 @@ def _try_at(
 ) -> None:
     start = start_of(task, sigma, seed)
     try:
-        value = point.trajectory()(start.x, sigma, start.condition, toward=toward, step=step)
+        value = _try_point(point, guider, start, sigma, toward, step)
     except DenoiserError as error:
         raise DenoiserError(f"{subject}: {error}") from None
     _check_shape(value, start.x, subject)
@@ -114,7 +242,7 @@ def try_batch(point: Denoiser, planned: PlannedBatch) -> None:
     """
     sigma = torch.tensor(planned.levels)
     toward = None if planned.toward is None else torch.tensor(planned.toward)
-    examples = planned.task.draw(sigma, TrainingStreams(0, 0))
+    examples = drawn_examples(planned.task, sigma)
     drawn = NoisyExamples(examples, sigma, torch.tensor([True, False]) if planned.drops else None)
     try:
         _answer_batch(point, drawn, toward)
@@ -161,13 +289,15 @@ def _check_shape(value: Tensor, x: Tensor, subject: str) -> None:
 
 @contextmanager
 def objecting(who: str, advice: str) -> Iterator[None]:
-    """Turn what a plugin raises into one line that names it; errors that users can fix pass as they are.
+    """Turn what is raised into one line that names who is tried; errors that users can fix pass as they are.
 
     Raises:
+        ContractError: another plugin raised.
         ConfigError: who raised what, in which line of its code, and what to do.
     """
     try:
-        yield
+        with plugin_errors():
+            yield
     except (GuideplugError, MemoryError, OSError):
         raise
     except Exception as error:

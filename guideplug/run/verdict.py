@@ -17,6 +17,8 @@ from torch import Tensor
 
 from guideplug.metrics import paired_bootstrap
 from guideplug.metrics.statistics import Difference
+from guideplug.run.failure import Failures, collected
+from guideplug.run.metric_answers import resampler_of
 from guideplug.task import Arm, Context, Metric, Resampler
 
 __all__ = ["Verdict", "guidance", "number", "recorded", "signed", "verdicts"]
@@ -95,6 +97,7 @@ def verdicts(
     after: Arm,
     values: Mapping[str, Values],
     context: Context,
+    failures: Failures | None = None,
 ) -> list[Verdict]:
     """How each metric that can be resampled differs between two arms of as many samples.
 
@@ -104,23 +107,34 @@ def verdicts(
         before, after: the arms; sample i of one and of the other are a pair.
         values: by arm and metric, those of "truth" among them.
         context: shared context of the metrics.
+        failures: lists the metrics that cannot be resampled since they raise; without it they raise here.
     """
     if len(before.samples) != len(after.samples) or len(before.samples) < 2:  # no pairs
         return []
     judged: list[tuple[Metric, Resampler, Resampler, float | None]] = []
     for metric in metrics:
         target = values.get("truth", {}).get(metric.name) if metric.better == "truth" else None
-        pair = [metric.resampler(arm, context) for arm in (before, after)]
-        complete = None not in (*pair, *(values[arm.name].get(metric.name) for arm in (before, after)))
-        if complete and (metric.better != "truth" or target is not None):
-            judged.append((metric, *pair, target))  # type: ignore[arg-type]
+        needed = [values[arm.name].get(metric.name) for arm in (before, after)]
+        if None in needed or (metric.better == "truth" and target is None):
+            continue
+        with collected(failures, "interval", metric.name):
+            first, last = (resampler_of(metric, arm, context) for arm in (before, after))
+            if first is not None and last is not None:
+                judged.append((metric, first, last, target))
     if not judged:
         return []
+    failed: set[str] = set()
+
+    def difference(metric: Metric, first: Resampler, last: Resampler, target: float | None, weights: Tensor) -> Tensor:
+        if metric.name not in failed:
+            with collected(failures, "interval", metric.name):
+                values = _distance(last(weights), target) - _distance(first(weights), target)
+                return values.double().reshape(len(weights))
+        failed.add(metric.name)
+        return weights.new_full((len(weights),), math.nan)
 
     def differences(weights: Tensor) -> Tensor:
-        return torch.stack(
-            [_distance(last(weights), target) - _distance(first(weights), target) for _, first, last, target in judged]
-        )
+        return torch.stack([difference(*row, weights) for row in judged])
 
     intervals = paired_bootstrap(differences, len(before.samples), seed=context.seed)
     return [

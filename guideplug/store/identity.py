@@ -18,7 +18,8 @@ from typing import Any
 
 import attrs
 
-from guideplug.config import Duration, Strategy, walk
+from guideplug.config import Duration, Strategy, breach, described, walk
+from guideplug.files.function_name import FUNCTION, without_folder
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
 from guideplug.reward import Reward
@@ -67,11 +68,13 @@ def _plain(value: Any) -> Any:
         if isinstance(value, Strategy):
             fields["name"] = value.name
         if isinstance(value, Recipe | Network | Reward):
-            fields["content"] = value.content()
+            fields["content"] = _content(value)
             if value.name == "load":
                 del fields["path"]  # the bytes are hashed, not the path
-        if isinstance(value, Guider) and (content := value.content()):
+        if isinstance(value, Guider) and (content := _content(value)):
             fields["content"] = content
+        if fields.get("content"):  # the code of a function is hashed, not where it lies
+            fields = {key: _without_folder(item) for key, item in fields.items()}
         return fields
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
@@ -80,6 +83,22 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):  # one text per number; JSON has no infinity
         return int(value) if value.is_integer() else value if math.isfinite(value) else str(value)
     return value
+
+
+def _without_folder(value: Any) -> Any:
+    return without_folder(value) if isinstance(value, str) and FUNCTION.fullmatch(value) else value
+
+
+def _content(strategy: Any) -> str:
+    """What a strategy says besides its options.
+
+    Raises:
+        ContractError: it is no text.
+    """
+    content = strategy.content()
+    if not isinstance(content, str):
+        raise breach(strategy, f"gave {described(content)} for its content: return a text, such as a hash")
+    return content
 
 
 @functools.cache

@@ -25,10 +25,12 @@ import attrs
 from platformdirs import user_cache_path
 from torch import Tensor
 
+from guideplug.config import command_line
 from guideplug.errors import StoreError
 from guideplug.files.atomic import clear_litter, refused, whole_file
 from guideplug.files.digest import record_digest
-from guideplug.files.opening import check_inside, is_there, list_folder, open_own
+from guideplug.files.durable import make_folder, rename
+from guideplug.files.opening import check_inside, is_there, list_folder, open_own, walk_folder
 from guideplug.files.reading import file_digest, read_json_file
 from guideplug.files.tensors import read_tensors, write_tensors
 
@@ -37,12 +39,14 @@ try:
 except ImportError:  # pragma: no cover - without flock, two trainings of one network are not excluded
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FURTHER", "Entry", "Store"]
+__all__ = ["FURTHER", "SHOWN", "Entry", "Store"]
 
 WEIGHTS = "weights.safetensors"
 RECORD = "entry.json"
 FURTHER = "snapshot-*.safetensors"
 """Further files of an entry beside the weights."""
+SHOWN = 12
+"""How many characters of an identity are shown, and name it in commands."""
 ASK_EVERY = 0.05
 """Seconds between attempts to lock an entry."""
 
@@ -90,15 +94,20 @@ class Entry:
         except (OSError, ValueError):
             whole = False
         if not whole:
-            raise StoreError(f"{path} is damaged or missing: remove it with guideplug store prune --damaged")
+            removal = Store(self.folder.parent).pruning(self.identity)
+            raise StoreError(f"{path} is damaged or missing: remove it with {removal}")
         return read_tensors(path, self.folder)[0]
+
+
+def _absolute(path: Path) -> Path:
+    return path.absolute()
 
 
 @attrs.frozen
 class Store:
     """Trained networks in a folder."""
 
-    root: Path
+    root: Path = attrs.field(converter=_absolute)
 
     @classmethod
     def default(cls) -> "Store":
@@ -107,10 +116,9 @@ class Store:
         Raises:
             StoreError: the folder cannot be created or written to.
         """
-        chosen = os.environ.get("GUIDEPLUG_STORE")
-        root = Path(chosen) if chosen else user_cache_path("guideplug") / "store"
+        root = _default_root()
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            make_folder(root)
         except OSError as error:
             raise StoreError(f"the store {root} cannot be made ({error.strerror}): set GUIDEPLUG_STORE") from None
         if not os.access(root, os.W_OK):
@@ -150,7 +158,7 @@ class Store:
                 raise ValueError("it is of another form")
             return Entry(folder, recipe, facts, files)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
-            raise StoreError(f"{path} cannot be read: remove the entry with guideplug store prune --damaged") from None
+            raise StoreError(f"{path} cannot be read: remove the entry with {self.pruning(folder.name)}") from None
 
     @contextlib.contextmanager
     def locked(self, identity: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
@@ -163,7 +171,7 @@ class Store:
         path = self.root / f"{identity}.lock"
         while True:
             try:
-                self.root.mkdir(parents=True, exist_ok=True)
+                make_folder(self.root)
                 handle = open_own(path, os.O_RDWR)
             except OSError as error:
                 raise refused(path, error) from None
@@ -198,7 +206,7 @@ class Store:
         folder = self.root / f"{identity}.partial"
         try:
             check_inside(folder, self.root)
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except ValueError as error:
             raise StoreError(f"{folder} cannot be used: {error}") from None
         except OSError as error:
@@ -229,7 +237,7 @@ class Store:
                 if is_there(target):
                     shutil.rmtree(_aside(target), ignore_errors=True)
                     target.replace(_aside(target))
-                folder.replace(target)
+                rename(folder, target)
             except OSError as error:
                 raise refused(target, error) from None
             self.tidy(identity)
@@ -250,6 +258,14 @@ class Store:
         with whole_file(folder / RECORD) as file:
             file.write(json.dumps({**record, "sha256": record_digest(record)}, indent=1).encode())
 
+    def size(self, identity: str) -> int:
+        """Bytes on disk of an entry, and of an unfinished training of it."""
+        folders = (self.root / identity, self.root / f"{identity}.partial")
+        try:
+            return sum(file.lstat().st_size for folder in folders for file in walk_folder(folder))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"the entry {identity} of the store {self.root} cannot be listed ({error})") from None
+
     def in_use(self, identity: str) -> bool:
         """Whether a process holds the lock of the entry."""
         path = self.root / f"{identity}.lock"
@@ -264,17 +280,21 @@ class Store:
 
     def remove(self, identity: str) -> None:
         """Remove an entry, and the files of an unfinished training of it."""
-        for folder in (self.root / identity, self.root / f"{identity}.partial"):
-            shutil.rmtree(_aside(folder), ignore_errors=True)
-            if is_there(folder):
-                try:
-                    if not stat.S_ISDIR(folder.lstat().st_mode):  # not ours, nor what a link leads to
-                        folder.unlink()
-                        continue
-                    folder.replace(_aside(folder))
-                    shutil.rmtree(_aside(folder))
-                except OSError as error:
-                    raise refused(folder, error) from None
+        _remove(self.root / identity)
+        self.remove_unfinished(identity)
+
+    def remove_unfinished(self, identity: str) -> None:
+        """Remove the files of an unfinished training."""
+        _remove(self.root / f"{identity}.partial")
+
+    def pruning(self, identity: str) -> str:
+        """The command that removes an entry, or an unfinished training of it."""
+        return command_line("store", "prune", identity[:SHOWN], store=self.elsewhere)
+
+    @property
+    def elsewhere(self) -> Path | None:
+        """The folder, where commands use another one by themselves."""
+        return None if self.root.absolute() == _default_root().absolute() else self.root
 
     def _listed(self, pattern: str) -> list[Path]:
         try:
@@ -286,6 +306,25 @@ class Store:
         """Identities of entries whose removal was interrupted."""
         names = [path.name.removeprefix(".") for path in self._listed(".*.removed")]
         return sorted({name.removesuffix(".removed").removesuffix(".partial") for name in names})
+
+
+def _default_root() -> Path:
+    """The folder of ``GUIDEPLUG_STORE``, else one in the platform's cache."""
+    chosen = os.environ.get("GUIDEPLUG_STORE")
+    return Path(chosen) if chosen else user_cache_path("guideplug") / "store"
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(_aside(folder), ignore_errors=True)
+    if is_there(folder):
+        try:
+            if not stat.S_ISDIR(folder.lstat().st_mode):  # not ours, nor what a link leads to
+                folder.unlink()
+                return
+            folder.replace(_aside(folder))
+            shutil.rmtree(_aside(folder))
+        except OSError as error:
+            raise refused(folder, error) from None
 
 
 def _aside(folder: Path) -> Path:

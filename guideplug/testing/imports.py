@@ -24,17 +24,17 @@ HEAVY = (
 """Slow packages, to be imported where they are used."""
 
 PROGRAM = """
-import importlib, importlib.util, json, os, sys, time
+import importlib, json, os, sys, time
 import guideplug.registry, guideplug.testing.toys
+from pathlib import Path
+from guideplug.files.code import Code
+from guideplug.files.modules import Modules
 heavy, targets = json.loads(sys.stdin.read())
 
 def load(where):
     if not where.endswith(".py"):
         return importlib.import_module(where.partition(":")[0])
-    spec = importlib.util.spec_from_file_location("guideplug_imported", where)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module
-    spec.loader.exec_module(module)
+    return Modules(Code.of_file(Path(where)), "guideplug_imported").main()
 
 def tried(where):
     before, begin = set(sys.modules), time.process_time()

@@ -1,16 +1,14 @@
 """Shared parts of law tests: tolerances, global draws, inputs of other dtypes and devices."""
 
 import copy
-import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from guideplug.testing.law import must
+from guideplug.rng import undrawn
 
 __all__ = ["BATCH", "SIGMAS", "close", "converted", "no_global_draws", "same"]
 
@@ -36,22 +34,9 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def _states() -> dict[str, Any]:
-    numpy = cast(tuple[Any, ...], np.random.get_state())  # noqa: NPY002 - to see whether someone used it
-    return {
-        "torch's": torch.random.get_rng_state().numpy().tobytes(),
-        "NumPy's": (numpy[1].tobytes(), *numpy[2:]),
-        "Python's": random.getstate(),
-    }
-
-
-@contextmanager
-def no_global_draws() -> Iterator[None]:
-    """Fail if the block draws from a global generator."""
-    before = _states()
-    yield
-    for name, state in _states().items():
-        must(state == before[name], f"something was drawn from {name} global generator")
+def no_global_draws() -> AbstractContextManager[None]:
+    """A block that fails if it draws from a global generator."""
+    return undrawn(AssertionError)
 
 
 def converted(value: T, *, dtype: torch.dtype | None = None, device: str | None = None) -> T:

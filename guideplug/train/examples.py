@@ -14,7 +14,18 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor, nn
 
-from guideplug.denoise import Condition, Leaf, equal_conditions, mixed_rows, on_device, per_row, same_names
+from guideplug.config import Strategy, breach, described
+from guideplug.denoise import (
+    Condition,
+    Leaf,
+    equal_conditions,
+    is_condition,
+    mixed_rows,
+    on_device,
+    parts_of,
+    per_row,
+    same_names,
+)
 from guideplug.errors import ConditionError, RecipeError
 from guideplug.noise import NoiseDistribution
 from guideplug.rng import SampleStreams, TrainingStreams, derived_seed
@@ -29,6 +40,7 @@ __all__ = [
     "LossTable",
     "NoiseStreams",
     "NoisyExamples",
+    "check_examples",
     "check_null",
     "dropped",
     "finite",
@@ -123,6 +135,7 @@ class FreshNoise:
             self._check_apart(streams)
         sigma = self.noise.draw(count, streams.generator("noise level"))
         examples = self.data.draw(sigma, streams)
+        check_examples(self.data, examples, sigma)
         if not self.dropout:
             return NoisyExamples(examples, sigma)
         generator = streams.generator("condition dropout")
@@ -202,6 +215,47 @@ class LossTable(nn.Module):
     def __init__(self, items: int, streams: int) -> None:
         super().__init__()
         self.register_buffer("losses", torch.zeros(items, streams))
+
+
+def check_examples(data: Data, examples: object, sigma: Tensor) -> None:
+    """Refuse examples by what is known of them on the host; no value is read.
+
+    Args:
+        data: the source of the examples, a task or a module of samples.
+        examples: one per level.
+        sigma: the noise levels (B,).
+
+    Raises:
+        ContractError: they are of another kind, number, shape, type or device, of a task.
+        RecipeError: the same, of other data.
+    """
+    fault = _fault(examples, sigma, tuple(data.space.shape) if hasattr(data, "space") else None)
+    if fault:
+        raise breach(data, fault) if isinstance(data, Strategy) else RecipeError(f"{type(data).__name__} {fault}")
+
+
+def _fault(examples: object, sigma: Tensor, shape: tuple[int, ...] | None) -> str:
+    """What is wrong with examples for ``sigma``, in words; empty where nothing is."""
+    if not isinstance(examples, Examples):
+        return f"drew {described(examples)}: return Examples(x, target)"
+    count = len(sigma)
+    for name, values in (("x", examples.x), ("target", examples.target)):
+        if not isinstance(values, Tensor):
+            return f"drew {described(values)} as {name}: return tensors"
+        if len(values) != count or (shape is not None and tuple(values.shape[1:]) != shape):
+            want = f"{(count, *shape)}" if shape is not None else f"({count}, *)"
+            return f"drew {name} of shape {tuple(values.shape)} for {count} levels: return shape {want}"
+        if values.dtype != sigma.dtype or values.device != sigma.device:
+            return f"drew {name} as {described(values)} on {values.device}: return {sigma.dtype} on {sigma.device}"
+    if examples.x.shape != examples.target.shape:
+        return f"drew x of shape {tuple(examples.x.shape)} and target of shape {tuple(examples.target.shape)}"
+    if not is_condition(examples.condition):
+        return f"drew {described(examples.condition)} as a condition: return a tensor, or a dict of tensors"
+    parts = {f"condition {name}".strip(): part for name, part in parts_of(examples.condition).items()}
+    for name, part in {**parts, "ids": examples.ids, "group": examples.group}.items():
+        if part is not None and (part.ndim == 0 or len(part) != count):
+            return f"drew {name} of shape {tuple(part.shape)} for {count} examples: return a row for each"
+    return ""
 
 
 def with_dropped_conditions(drawn: NoisyExamples, network: Leaf) -> Examples:

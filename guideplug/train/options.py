@@ -6,7 +6,7 @@ from typing import Literal, final
 from attrs import frozen
 from attrs.validators import deep_iterable
 
-from guideplug.config import Duration, at_least, between, non_negative, option, positive
+from guideplug.config import Duration, at_least, between, option, positive
 from guideplug.errors import RecipeError
 from guideplug.noise import LogNormal, NoiseDistribution
 from guideplug.train.ema import MAX_LENGTH
@@ -35,7 +35,7 @@ class TrainOptions:
     betas: tuple[float, float] = option(
         (0.9, 0.99), help="decay of the optimiser's averages", validator=deep_iterable(between(0, 1))
     )
-    weight_decay: float = option(0.0, help="weight decay", validator=non_negative)
+    weight_decay: float = option(0.0, help="weight decay, at most 1,000", validator=between(0, 1_000))
     schedule: Schedule = option(factory=Constant, help="learning rate over the steps")
     warmup: int = option(0, help="steps in which the learning rate rises from 0", unit="steps", validator=at_least(0))
     clip: float | None = option(None, help="largest norm of the gradient, or none")

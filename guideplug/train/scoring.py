@@ -19,6 +19,7 @@ from torch import Tensor
 
 from guideplug.denoise import Denoiser, Leaf, equal_conditions
 from guideplug.errors import DivergenceError, SelectionError
+from guideplug.guide import guided_by
 from guideplug.rng import TrainingStreams
 from guideplug.select import CandidateRequest, Losses
 from guideplug.train.examples import ExampleSource, NoisyExamples, with_dropped_conditions
@@ -80,7 +81,7 @@ class Scoring:
         if plan.guider is None:
             return self.learner
         try:
-            return plan.guider.guide(self.learner, self.references)
+            return guided_by(plan.guider, self.learner, self.references)
         except KeyError as error:
             raise SelectionError(
                 f"guider {plan.guider.name!r}, which the selector scores the learner under, asked for the role "

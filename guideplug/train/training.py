@@ -16,11 +16,11 @@ import torch
 from attrs import asdict, astuple
 from torch import Tensor
 
-from guideplug.config import Duration
+from guideplug.config import Duration, Strategy, breach, named
 from guideplug.denoise import Denoiser, Leaf, tally
-from guideplug.errors import DivergenceError, SelectionError
+from guideplug.errors import DivergenceError, RecipeError, SelectionError
 from guideplug.rng import TrainingStreams, derived_seed
-from guideplug.select import Losses, Selection, Selector, checked_selection
+from guideplug.select import Losses, Selection, Selector
 from guideplug.task import Examples, Task
 from guideplug.train.counters import Counters, Moment
 from guideplug.train.ema import PowerAverages
@@ -29,6 +29,7 @@ from guideplug.train.loop_state import load_optimizer, optimizer_tensors, under
 from guideplug.train.options import TrainOptions
 from guideplug.train.parts import parts_of
 from guideplug.train.scoring import Scoring
+from guideplug.train.selection import check_state, plan_of, select
 
 __all__ = ["CHECK_EVERY", "Training"]
 
@@ -81,6 +82,7 @@ class Training:
         self._pace: tuple[int, ...] | None = None
         self.selector_state = self.selector.init() if self.selector is not None else {}
         self._recent: list[tuple[int, Tensor, Tensor, Tensor]] = []
+        self._drawn = options.batch
         self.last_loss = float("nan")
 
     def done(self, duration: Duration | None = None) -> bool:
@@ -131,11 +133,12 @@ class Training:
         options, counters = self.options, self.counters
         before = counters.moment(self.step)
         streams = TrainingStreams(self.seed, self.step, device=self.device)
-        plan = None if self.selector is None else self.selector.plan(options.batch, self.selector_state)
+        plan = None if self.selector is None else plan_of(self.selector, options.batch, self.selector_state)
         if self.selector is not None and not self.selector.switched_off(self.selector_state):
             counters.selecting += 1
         with counters.timed("data"):
-            drawn = self.draws.draw(options.batch if plan is None else plan.count, streams)
+            self._drawn = options.batch if plan is None else plan.count
+            drawn = self.draws.draw(self._drawn, streams)
             examples, sigma = with_dropped_conditions(drawn, self.learner), drawn.sigma
         selection = None
         if self.selector is not None and plan is not None:
@@ -148,11 +151,11 @@ class Training:
             with counters.timed("select"):
                 generator = streams.generator("selection", "cpu")
                 try:
-                    selection, self.selector_state = self.selector.select(losses, self.selector_state, generator)
+                    selection, self.selector_state = select(self.selector, losses, self.selector_state, generator)
                 except ValueError as error:
-                    who = f"selector {self.selector.name!r}"
-                    raise SelectionError(f"{who} failed in step {self.step}: {error}") from error
-                selection = checked_selection(selection, plan.count, self.selector)
+                    raise SelectionError(f"{named(self.selector)} failed in step {self.step}: {error}") from error
+                if self.step == 0:
+                    check_state(self.selector, self.selector_state)
                 self._note(selection, scored=losses.learner is not None or losses.reference is not None)
                 if self.step % COMPOSITION_EVERY == 0 and len(selection.indices) < plan.count:
                     self._count_groups(drawn.examples, selection)
@@ -242,6 +245,12 @@ class Training:
             if not mean < float("inf"):
                 bad = sigma[~torch.isfinite(losses)]
                 where = f" at sigma {float(bad.max()):.4g}" if len(bad) else ""
+                self._check_data(step)
+                if step == 0 and self.learner.built_by is not None:
+                    raise DivergenceError(
+                        f"training {self.role!r} cannot begin: with its initial weights the loss of step 0 is not "
+                        f"finite{where}, and the data are; {named(self.learner.built_by)} gives no finite numbers there"
+                    )
                 raise self._diverged(f"the loss of step {step} is not finite{where}")
             if not norm < float("inf"):
                 raise self._diverged(f"the gradient of step {step} is not finite, and its loss {mean:.4g} is")
@@ -252,6 +261,20 @@ class Training:
         for what, values in (("a weight", weights), ("an average of the weights", averages)):
             if not bool(torch.isfinite(torch.stack(torch._foreach_norm(values))).all()):
                 raise self._diverged(f"{what} is not finite after step {self.step - 1}")
+
+    def _check_data(self, step: int) -> None:
+        """Draw the examples of a step anew, and refuse data that are not finite.
+
+        Raises:
+            ContractError: a task drew them.
+            RecipeError: other data did.
+        """
+        examples = self.draws.draw(self._drawn, TrainingStreams(self.seed, step, device=self.device)).examples
+        for name, values in (("x", examples.x), ("target", examples.target)):
+            bad = (~torch.isfinite(values).flatten(1).all(1)).nonzero()
+            if len(bad):
+                fault = f"drew an {name} that is not finite in step {step}, example {int(bad[0])}: repair the data"
+                raise breach(self.data, fault) if isinstance(self.data, Strategy) else RecipeError(fault)
 
     def _diverged(self, what: str) -> DivergenceError:
         advice = f"try a lower lr than {self.options.lr:g}, or clip=1"
@@ -266,6 +289,8 @@ class Training:
             DivergenceError: a value is not finite.
         """
         self.check_finite()
+        if self.selector is not None:
+            check_state(self.selector, self.selector_state)
         tensors = {f"module.{name}": value for name, value in self.learner.state_dict().items()}
         for length in self.options.ema:
             tensors |= {f"ema.{length!r}.{name}": value for name, value in self.averages.parameters(length).items()}

@@ -135,13 +135,15 @@ def failed(cli: Any, *arguments: str) -> str:
         ("float", ["float32", "int64"]),
         ("bool", ["bool", "int64"]),
         ("table", ["one-dimensional"]),
-        ("refuses", ["step 0", "not to my liking"]),
+        ("refuses", ["not to my liking"]),
     ],
 )
 def test_a_selector_that_answers_nonsense(cli: Any, how: str, words: list[str]) -> None:
-    line = failed(cli, "--selector", f"toy-broken(how={how})")
-    for word in ("'toy-broken'", *words):
+    line = cli.toy("--selector", f"toy-broken(how={how})", code=2).stderr
+    assert len(line.splitlines()) == 1
+    for word in ("'toy-broken'", "toy.py", *words):
         assert word in line
+    assert cli.files() == set()
 
 
 def test_a_denoiser_of_the_wrong_shape_is_refused_before_training(cli: Any) -> None:

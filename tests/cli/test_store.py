@@ -49,13 +49,13 @@ def test_a_store_is_listed_verified_and_pruned(cli: Any) -> None:
     assert "2 of 2 entries are whole" in cli("store", "verify").stdout
 
     identity = listed[0]["identity"]
-    assert f"would remove {identity[:12]} (chosen)" in cli("store", "prune", identity[:8], "--dry-run").stdout
+    assert f"would remove {identity[:12]} (chosen, " in cli("store", "prune", identity[:8], "--dry-run").stdout
     assert len(entries(cli)) == 2
-    assert f"removed {identity[:12]}" in cli("store", "prune", identity[:8]).stdout
+    assert f"removed {identity[:12]}" in cli("store", "prune", identity[:8], "--yes").stdout
     assert [path.name for path in entries(cli)] == [listed[1]["identity"]]
     assert "nothing to remove" in cli("store", "prune", "--older", "1").stdout
     assert "no entry begins with 'zz'" in cli.error("store", "prune", "zz", code=1)
-    cli("store", "prune", "--all")
+    cli("store", "prune", "--all", "--yes")
     assert entries(cli) == []
 
 
@@ -79,8 +79,8 @@ def test_a_damaged_entry_is_found_refused_and_pruned(cli: Any, how: str) -> None
     assert json.loads(cli("store", "verify", "--json", code=1).stdout)["damaged"].keys() == {entry.name}
     cli("store", "list")
     line = cli.toy(code=1).stderr
-    assert "guideplug store prune --damaged" in line
-    assert f"removed {entry.name[:12]} (damaged)" in cli("store", "prune", "--damaged").stdout
+    assert f"guideplug store prune {entry.name[:12]}" in line
+    assert f"removed {entry.name[:12]}" in cli("store", "prune", entry.name[:12], "--yes").stdout
     assert "trained main" in cli.toy("--out", "two").stdout
 
 
@@ -91,7 +91,7 @@ def test_what_an_unfinished_training_left_is_listed_and_pruned(cli: Any) -> None
     (left / "state.safetensors").write_bytes(b"")
     assert "aaaaaaaaaaaa  unfinished training" in cli("store", "list").stdout
     assert "1 of 1 entries are whole" in cli("store", "verify").stdout
-    assert "removed aaaaaaaaaaaa (unfinished)" in cli("store", "prune", "--partial").stdout
+    assert "removed aaaaaaaaaaaa (unfinished)" in cli("store", "prune", "--partial", "--yes").stdout
     assert not left.exists()
     assert len(entries(cli)) == 1
 
@@ -103,5 +103,5 @@ def test_prune_leaves_what_a_run_works_on(cli: Any) -> None:
     with Store(cli.store).locked(entry.identity):
         assert "a run is working on it" in cli("store", "prune", "--all").stdout
     assert entry.folder.is_dir()
-    cli("store", "prune", "--all")
+    cli("store", "prune", "--all", "--yes")
     assert not entry.folder.exists()

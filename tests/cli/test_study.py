@@ -37,7 +37,7 @@ def test_it_leaves_tables_figure_and_json(cli: Any) -> None:
     said = cli("study", WEIGHTS, *SMALL, "--out", "w").stdout
     there = {path.name for path in Path("w").iterdir()}
     tables = {"weights.md", "weights.csv", "weights.png", "trials.csv"}
-    kept = {"study.toml", "study.json", "events.jsonl", "report.html", "checksums.sha256", "trials"}
+    kept = {"study.toml", "study.json", "events.jsonl", "report.html", "checksums.sha256", "trials", "code"}
     assert there == kept | tables
     assert len(trials("w")) == 3 * (1 + 3)  # seeds, unguided and three weights
     assert Path("w/weights.png").read_bytes().startswith(b"\x89PNG")

@@ -154,7 +154,7 @@ def test_a_recipe_s_guider_and_sampler(cls: type[Recipe], option: str, text: str
 def test_synthetic_data_on_the_command_line(cli: CommandLine) -> None:
     drawn = "synthetic(of=main, guider=planted)"
     line = run(cli, "--guider", "autoguidance", "--model", f"weak=fine-tune(of=main, on={drawn})")
-    assert "the role 'weak', recipe 'synthetic': guider planted" in line
+    assert "the role 'weak', recipe 'synthetic': guider 'planted'" in line
     assert "planted.py, line" in line
 
 
@@ -162,7 +162,7 @@ def test_sampling_again_tries_too(cli: CommandLine) -> None:
     cli.toy("--duration", "2it", "--out", "first")
     before = cli.files()
     line = cli.error("sample", "first", "--plugin", TOY, "--plugin", PLANTED, "--guider", "planted")
-    assert "guider planted" in line
+    assert "guider 'planted'" in line
     assert cli.files() == before
 
 

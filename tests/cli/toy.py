@@ -246,7 +246,7 @@ class Steps(Sampler):
         return [*torch.linspace(5.0, 0.05, self.num_steps).tolist(), 0.0]
 
     def steps(self, denoiser, x, condition=None, streams=None):  # type: ignore[no-untyped-def]
-        sigmas = self.sigmas(denoiser)
+        denoiser, sigmas = denoiser.trajectory(), self.sigmas(denoiser)
         for i, (sigma, after) in enumerate(itertools.pairwise(sigmas)):
             pause()
             x = x + (after - sigma) * (x - denoiser(x, sigma, condition, toward=after)) / sigma

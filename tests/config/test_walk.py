@@ -52,14 +52,21 @@ class Group:
     later: Any = attrs.field(init=False, default=None)
 
 
-LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.floats(allow_nan=False)
+WHOLE = st.integers(-(2**63) + 1, 2**63 - 1)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | WHOLE
+    | st.text(max_size=3)
+    | st.floats(allow_nan=False, width=32, allow_subnormal=False)
+)
 
 
 def _nests(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     lists = st.lists(parts, max_size=3)
     tables = st.dictionaries(st.text(max_size=2), parts, max_size=3)
     return (
-        st.builds(Nest, st.integers(), parts, lists.map(tuple), tables, st.builds(Group, parts))
+        st.builds(Nest, WHOLE, parts, lists.map(tuple), tables, st.builds(Group, parts))
         | st.builds(Other, parts)
         | lists
         | tables

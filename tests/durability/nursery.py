@@ -25,7 +25,6 @@ import resource
 import signal
 import stat
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -95,6 +94,7 @@ def arm(points: Points) -> None:
     """Patch what has a point."""
     import matplotlib.figure
 
+    import guideplug.files.atomic
     import guideplug.observe
     import guideplug.run.making
     import guideplug.train.training
@@ -106,7 +106,9 @@ def arm(points: Points) -> None:
     os.mkdir = points.around(lambda path, *_: f"make {_name(path)}", os.mkdir)  # type: ignore
     os.fsync = points.around(lambda handle: "sync", points.synced)  # what is lost without power is another matter
     os.write = points.written  # type: ignore
-    tempfile.mkstemp = points.around(lambda *_: "beginning of a file", tempfile.mkstemp)  # type: ignore
+    guideplug.files.atomic.new_file_beside = points.around(
+        lambda *_: "beginning of a file", guideplug.files.atomic.new_file_beside
+    )
     observers = guideplug.observe.Observers
     observers.__call__ = points.around(  # type: ignore
         lambda self, event, **data: f"event {event}", observers.__call__

@@ -78,12 +78,12 @@ REFUSED: list[tuple[str, str, Callable[[Path], None], str]] = [
     ("training", "out/config.toml", delete, "is not the folder of a run"),
     ("training", "out/config.toml", cut, "out"),
     ("training", "out/run.json", cut, "run.json is damaged"),
-    ("training", f"{PARTIAL}/state.safetensors", cut, "prune --partial"),
-    ("training", f"{PARTIAL}/state.safetensors", change, "prune --partial"),
-    ("training", f"{ENTRY}/entry.json", delete, "prune --damaged"),
-    ("training", f"{ENTRY}/entry.json", cut, "prune --damaged"),
-    ("training", f"{ENTRY}/weights.safetensors", delete, "prune --damaged"),
-    ("training", f"{ENTRY}/weights.safetensors", change, "prune --damaged"),
+    ("training", f"{PARTIAL}/state.safetensors", cut, "store prune"),
+    ("training", f"{PARTIAL}/state.safetensors", change, "store prune"),
+    ("training", f"{ENTRY}/entry.json", delete, "store prune"),
+    ("training", f"{ENTRY}/entry.json", cut, "store prune"),
+    ("training", f"{ENTRY}/weights.safetensors", delete, "store prune"),
+    ("training", f"{ENTRY}/weights.safetensors", change, "store prune"),
 ]
 
 
@@ -113,8 +113,9 @@ def test_it_is_refused_and_the_advice_helps(
         others.pop(place.out / file, None)
     refused(place, "run", words)
     assert {file: file.read_bytes() for file in others} == others
-    if words.startswith("prune"):
-        assert place.start("store", *words.split()).wait() == 0
+    if words == "store prune":
+        identity = path.parent.name.removesuffix(".partial")
+        assert place.start("store", "prune", identity, "--yes").wait() == 0
         place.finish(COMMANDS["run"])
         same(outcome(place), run.expected)
         check_whole(place)

@@ -25,6 +25,7 @@ GO_ON = "interrupted; go on with: guideplug {} --resume out\n"
         ("before rename to toy.png", signal.SIGINT, False),
         ("before rename to weak.safetensors", signal.SIGTERM, True),
         ("before event train", signal.SIGTERM, False),
+        ("before event measure", signal.SIGHUP, False),
     ],
 )
 def test_wherever_a_run_is_it_ends_at_once(

@@ -1,11 +1,11 @@
-"""Signals as exceptions: at once, put off, insisted on, and through blocks inside each other."""
+"""Signals as exceptions: at once, put off, insisted on, ignored, and through blocks inside each other."""
 
 import signal
 from collections.abc import Callable
 
 import pytest
 
-from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
+from guideplug.executors.interrupt import SIGNALS, Interrupted, StopToken, defer_signals, handle_signals
 
 
 def ended_by(work: Callable[[StopToken], None]) -> int:
@@ -15,7 +15,7 @@ def ended_by(work: Callable[[StopToken], None]) -> int:
     return caught.value.exit_code
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_raises_at_once(number: signal.Signals) -> None:
     before, done = signal.getsignal(number), []
 
@@ -66,3 +66,21 @@ def test_blocks_inside_each_other_share_the_answer() -> None:
     assert ended_by(work) == 130
     with handle_signals() as after:
         assert after.signal is None
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_is_ignored_from_the_beginning_stays_ignored(number: signal.Signals) -> None:
+    """SIGHUP under nohup, and the signals of a terminal in a worker, whose driver requests the stop."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with handle_signals() as stop:
+            signal.raise_signal(number)
+            assert stop.signal is None
+            assert signal.getsignal(number) is signal.SIG_IGN
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_terminal_that_hangs_up_is_heard() -> None:
+    assert {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} == set(SIGNALS)

@@ -9,8 +9,8 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guideplug.errors import WorkerLost
-from guideplug.executors import Job, JobResult, Pool
+from guideplug.errors import ContractError, WorkerLost
+from guideplug.executors import Job, JobResult, Pool, Serial
 from guideplug.executors.interrupt import StopToken
 from guideplug.experiments.engine import Engine
 
@@ -60,7 +60,7 @@ def test_prerequisites_come_first_and_who_runs_alone_is_alone(seed: int, count: 
     ]
     pool = Shuffled(capacity, draw)
     ended: list[str] = []
-    for job, value in Engine(pool, StopToken()).run(draw.sample(jobs, count)):
+    for job, value in Engine(pool, StopToken(), Serial()).run(draw.sample(jobs, count)):
         assert value == job.key
         assert job.after <= set(ended)
         ended.append(job.key)
@@ -72,12 +72,12 @@ def test_prerequisites_come_first_and_who_runs_alone_is_alone(seed: int, count: 
 
 def test_jobs_begin_in_the_order_of_the_list() -> None:
     pool = Shuffled(1)
-    list(Engine(pool, StopToken()).run([Job("c", ""), Job("a", "", after=frozenset("b")), Job("b", "")]))
+    list(Engine(pool, StopToken(), Serial()).run([Job("c", ""), Job("a", "", after=frozenset("b")), Job("b", "")]))
     assert [key for key, _ in pool.log] == ["c", "b", "a"]
 
 
 def test_a_prerequisite_may_have_ended_in_an_earlier_call() -> None:
-    engine = Engine(Shuffled(), StopToken())
+    engine = Engine(Shuffled(), StopToken(), Serial())
     list(engine.run([Job("a", "")]))
     assert [job.key for job, _ in engine.run([Job("b", "", after=frozenset("a"))])] == ["b"]
 
@@ -94,7 +94,7 @@ def test_a_prerequisite_may_have_ended_in_an_earlier_call() -> None:
 def test_jobs_that_cannot_run_are_refused(jobs: list[Job], message: str) -> None:
     pool = Shuffled()
     with pytest.raises(ValueError, match=message):
-        list(Engine(pool, StopToken()).run(jobs))
+        list(Engine(pool, StopToken(), Serial()).run(jobs))
     assert not pool.log
 
 
@@ -108,7 +108,7 @@ class Together(Shuffled):
 
 def test_results_that_came_with_an_error_are_yielded_first() -> None:
     pool = Together(2, values={"a": WorkerLost("a is lost")})
-    run = Engine(pool, StopToken()).run([Job("a", ""), Job("b", "")])
+    run = Engine(pool, StopToken(), Serial()).run([Job("a", ""), Job("b", "")])
     assert next(run)[0].key == "b"
     with pytest.raises(WorkerLost):
         next(run)
@@ -116,5 +116,5 @@ def test_results_that_came_with_an_error_are_yielded_first() -> None:
 
 @pytest.mark.parametrize("value", [object(), {"inner": [1, {2.0}]}, {("a", object()): 1}], ids=["object", "set", "key"])
 def test_what_is_no_plain_data_is_refused(value: Any) -> None:
-    with pytest.raises(TypeError, match=r"job 'a' returned a \w+.*, which is no plain data"):
-        list(Engine(Shuffled(values={"a": value}), StopToken()).run([Job("a", "")]))
+    with pytest.raises(ContractError, match=r"executor 'serial' of guideplug .* gave an? \w+ for the value of job 'a'"):
+        list(Engine(Shuffled(values={"a": value}), StopToken(), Serial()).run([Job("a", "")]))

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,8 @@ from click.testing import CliRunner
 
 from guideplug.cli.main import main
 from guideplug.errors import TrustError
-from guideplug.files.trust import allow, guarded, module_file
+from guideplug.files.trust import guarded, module_file
 from guideplug.recipes.python_ref import PythonRef
-from guideplug.run.folder import RunFolder
 
 TOY = Path(__file__).parents[1] / "cli" / "toy.py"
 Call = Callable[..., str]
@@ -42,25 +42,22 @@ def test_ones_own_run_is_sampled_as_before_until_its_code_changes(call: Call, tm
     listed = tmp_path / "list" / "trusted"
     assert len(listed.read_text().splitlines()) == 1
 
-    kept = listed.read_text()
     listed.unlink()
+    copy = tmp_path / "run" / "code" / "toy_copy" / "toy_copy.py"
     said = call("sample", "run", "--out", "stranger", code=2)
-    assert str(plugin) in said
-    assert "which this command line does not name" in said
+    assert f"{copy}, which this command line does not name" in said
     assert not Path("stranger").exists()
-    assert f"trusted: {plugin} runs as code" in call("sample", "run", "--trust", "--out", "trusting")
-    assert listed.read_text() == kept
-
-    plugin.write_text(plugin.read_text() + "\n# a remark\n")
-    assert "has changed since you ran it" in call("sample", "run", "--out", "changed", code=2)
-    call("sample", "run", "--trust", "--out", "remarked")
+    assert f"trusted: {copy} runs as code" in call("sample", "run", "--trust", "--out", "trusting")
+    assert listed.read_text() == f"{sha256(copy.read_bytes()).hexdigest()} {copy}\n"
 
     plugin.write_text(plugin.read_text().replace("0.05 * torch.randn(", "0.06 * torch.randn("))
-    said = call("sample", "run", "--trust", "--out", "changed", code=1)
-    assert "plugin toy_copy has changed since the run was made" in said
+    assert "trusted: " not in call("sample", "run", "--out", "old")  # with its copy
+    before = Path("run/config.toml").read_text()
     call("sample", "run", "--plugin", "toy_copy.py", "--out", "changed")
-    RunFolder(Path("run")).update_record(status="interrupted")
-    assert "put it back, or start a new run" in call("run", "--resume", "run", code=2)
+    assert Path("changed/code/toy_copy/toy_copy.py").read_bytes() == plugin.read_bytes() != copy.read_bytes()
+    assert Path("run/config.toml").read_text() == before
+    copy.write_bytes(plugin.read_bytes())
+    assert "toy_copy.py is damaged: it is not what was written" in call("sample", "run", "--out", "no", code=1)
 
 
 def test_a_configuration_may_name_what_was_typed_before(call: Call, tmp_path: Path) -> None:
@@ -79,18 +76,19 @@ def test_the_line_names_files_by_any_path_and_modules_by_their_files(
     monkeypatch.setenv("GUIDEPLUG_TRUSTED", str(tmp_path / "trusted"))
     (tmp_path / "inner").mkdir()
     for name in ("one.py", "two.py", "inner/__init__.py", "inner/three.py"):
-        (tmp_path / name).write_text("")
+        (tmp_path / name).write_text(f"name = {name!r}\nf = g = print\n")
     Path("link.py").symlink_to("one.py")
     with guarded(["python('./inner/../one.py:f')", "x.builder", "inner.three:g"], ["two.py"]):
         for place in ("one.py", str(tmp_path / "one.py"), "link.py", "two", "inner/three.py", "inner.three"):
-            allow(place, "this")
-        for place in ("inner", "os", "builtins", "nowhere.py", "no.where"):
+            PythonRef(f"{place}:f", "this").load()
+        (tmp_path / "inner" / "__init__.py").write_text("f = print")
+        for place in ("inner", "os", "builtins"):
             with pytest.raises(TrustError, match="this runs code from"):
-                allow(place, "this")
+                PythonRef(f"{place}:f", "this").load()
     Path("trusted").unlink()
     with guarded([]), pytest.raises(TrustError):
-        allow("one.py", "this")
-    allow("one.py", "this")  # no command: who calls is code
+        PythonRef("one.py:f", "this").load()
+    PythonRef("one.py:f", "this").load()  # no command: who calls is code
 
 
 def test_where_a_module_lies_is_found_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

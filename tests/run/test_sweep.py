@@ -126,10 +126,11 @@ def test_a_page_that_cannot_be_written_spoils_no_run(folder: Path, monkeypatch: 
         raise OSError("the disk is full")
 
     monkeypatch.setattr("guideplug.cli.report.write_page", refuse)
-    done = guideplug("run", *TINY, "--out", "run")
-    assert json.loads(Path("run/run.json").read_text())["status"] == "finished"
-    (line,) = [line for line in done.stderr.splitlines() if "page" in line]
-    assert line == "warning: the page of run could not be written (OSError: the disk is full)"
+    done = guideplug("run", *TINY, "--out", "run", code=3)
+    assert json.loads(Path("run/run.json").read_text())["status"] == "incomplete"
+    line, last = [line for line in done.stderr.splitlines() if "page" in line]
+    assert last.endswith("guideplug run --resume run")
+    assert line == "warning: page 'report.html' failed (OSError: the disk is full)"
 
 
 def test_the_page_of_an_older_run_is_worked_out_with_what_is_installed(folder: Path) -> None:

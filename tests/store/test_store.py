@@ -132,7 +132,7 @@ def test_every_flipped_bit_is_found(store: Store) -> None:
         assert entry.damage() == "weights.safetensors has changed since it was written"
         with pytest.raises(StoreError) as caught:
             entry.tensors()
-        assert str(caught.value) == f"{path} is damaged or missing: remove it with guideplug store prune --damaged"
+        assert str(caught.value) == f"{path} is damaged or missing: remove it with {store.pruning(A)}"
     path.write_bytes(whole)
     assert entry.damage() == ""
     path.unlink()
@@ -148,6 +148,15 @@ def test_a_file_that_is_not_of_the_entry_is_not_read(store: Store) -> None:
         entry.tensors("snapshot-1it-ema0.05.safetensors")
 
 
+def test_the_command_that_removes_an_entry_names_another_store_than_the_users(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUIDEPLUG_STORE", str(store.root))
+    assert store.pruning(A) == f"guideplug store prune {A[:12]}"
+    other = Store(tmp_path / "it's other")
+    assert other.pruning(A) == f'GUIDEPLUG_STORE="{other.root}" guideplug store prune {A[:12]}'
+
+
 @pytest.mark.parametrize("record", ["", "{", "[]", "null", '{"recipe": {}}', "\xff"])
 def test_a_record_that_cannot_be_read(store: Store, record: str) -> None:
     made(store), made(store, B)
@@ -155,7 +164,7 @@ def test_a_record_that_cannot_be_read(store: Store, record: str) -> None:
     path.write_bytes(record.encode("latin-1"))
     with pytest.raises(StoreError) as caught:
         store.find(A)
-    reason = f"{path} cannot be read: remove the entry with guideplug store prune --damaged"
+    reason = f"{path} cannot be read: remove the entry with {store.pruning(A)}"
     assert str(caught.value) == reason
     bad, good = store.entries()
     assert bad == (path.parent, reason)

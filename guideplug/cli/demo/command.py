@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -9,10 +11,14 @@ import torch
 
 from guideplug.cli.demo import demonstrate, draw_picture, story
 from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.replaceable import check_replaceable
+from guideplug.config import command_line
 from guideplug.errors import UsageError
-from guideplug.files.atomic import drawn_whole
+from guideplug.files.durable import make_folder
 from guideplug.files.opening import is_there
 from guideplug.registry.registry import Registry
+from guideplug.run.failure import INCOMPLETE, Failures
+from guideplug.run.picture import draw
 
 __all__ = ["demo_command"]
 
@@ -26,16 +32,21 @@ def demo_command(out: str, as_json: bool) -> None:
     picture = _writable(Path(out)) / PICTURE
     torch.set_num_threads(1)  # the same bits on every number of processors, and hardly slower
     demo, samples = demonstrate()
-    with drawn_whole(picture) as aside:
-        draw_picture(demo, samples, aside)
+    failures = Failures()
+    drawn = draw(picture, "figure", picture.name, partial(draw_picture, demo, samples), failures)
     command = _next_command()
     if as_json:
-        echo_lines(json.dumps({**attrs.asdict(demo), "picture": str(picture), "next": command}, indent=1))
-        return
-    for line in story(demo):
-        echo(line)
-    echo(f"picture: {picture}")
-    echo(f"next: {command}")
+        shown = {"picture": str(picture) if drawn else None, "next": command}
+        echo_lines(json.dumps({**attrs.asdict(demo), **shown}, indent=1))
+    else:
+        for line in story(demo):
+            echo(line)
+        if drawn:
+            echo(f"picture: {picture}")
+        echo(f"next: {command}")
+    if failures.listed:
+        echo(f"error: {'; '.join(map(str, failures.listed))}", err=True)
+        sys.exit(INCOMPLETE)
 
 
 def _writable(folder: Path) -> Path:
@@ -43,16 +54,17 @@ def _writable(folder: Path) -> Path:
     if is_there(folder) and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file: give a folder")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise UsageError(f"--out {folder} cannot be made ({error.strerror}): give another folder") from None
     if not os.access(folder, os.W_OK) or (folder / PICTURE).is_dir():
         raise UsageError(f"--out {folder}: {PICTURE} cannot be written there; give another folder")
+    check_replaceable(folder / PICTURE, "--out", ".png")
     return folder
 
 
 def _next_command() -> str:
     registry = Registry.installed()
     if all(name in registry.names(kind) for kind, name in NEXT.items()):
-        return f"guideplug run {' '.join(f'--{kind} {name}' for kind, name in NEXT.items())}"
-    return "guideplug plugins list"
+        return command_line("run", *(word for kind, name in NEXT.items() for word in (f"--{kind}", name)))
+    return command_line("plugins", "list")

@@ -17,6 +17,7 @@ from pathlib import Path
 from string import Template
 from typing import Literal, TypeAlias, cast, get_args
 
+from guideplug.config import command_line
 from guideplug.config.tree import is_name, strategy_name
 from guideplug.errors import UsageError
 from guideplug.files.opening import is_there, list_folder
@@ -195,10 +196,12 @@ def fill(template: str, name: str, kind: Kind, class_name: str = "") -> str:
     return Template(_template(template)).substitute(values)
 
 
-def command(name: str, kind: Kind) -> str:
-    """The run that a new plugin is tried with."""
-    chosen = {"task": f" --task {name} --guider autoguidance", "recipe": f" --model main={name}", "metric": ""}
-    return f"guideplug run{chosen.get(kind, f' --{kind} {name}')}"
+def command(name: str, kind: Kind, file: str | None = None) -> str:
+    """The run that a new plugin is tried with: as it is installed, or as the file that it is in."""
+    chosen = {"task": ["--task", name, "--guider", "autoguidance"], "metric": [], "recipe": []}
+    words = chosen.get(kind, [f"--{kind}", name])
+    models = {"main": name} if kind == "recipe" else {}
+    return command_line("run", *words, models=models, plugins=[] if file is None else [file])
 
 
 def _template(name: str) -> str:

@@ -14,8 +14,9 @@ from guideplug.cli.watch.sentences import lasting
 from guideplug.cli.watch.state import OFTEN, State
 from guideplug.cli.watch.tail import Tail
 from guideplug.cli.watch.view import Life, view
+from guideplug.config import command_line
 from guideplug.errors import UsageError, visible
-from guideplug.files.opening import MOST_EVENTS, is_there, read_bytes
+from guideplug.files.opening import is_there, open_file
 from guideplug.run.console import Console, print_line
 
 __all__ = ["watch_folder"]
@@ -43,7 +44,7 @@ def watch_folder(path: str, *, once: bool, interval: float) -> None:
             raise UsageError(f"{path} has no event log yet: {EVENTS} is written once the work begins; try again then")
         raise UsageError(f"{path} is not the folder of a run: it has no {EVENTS}")
     try:
-        read_bytes(folder / EVENTS, MOST_EVENTS, folder)
+        open_file(folder / EVENTS, folder).close()
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder / EVENTS} cannot be read: {error}") from None
     try:
@@ -116,6 +117,9 @@ class _Watch:
         process, host = self.state.run.get("process"), self.state.run.get("host")
         here = host == platform.node() and isinstance(process, int)
         if here and isinstance(process, int) and not _there(process):
+            if later := self._tail.last_unread("run"):  # resumed in the part of the log that was not read
+                self.state.run = later
+                return self.life
             return Life(silent, f"dead, its process {process} is gone; go on with {self._resume}", gone=True)
         if silent < max(SILENT, PAUSES * self.state.gap):
             return Life(silent)
@@ -125,7 +129,7 @@ class _Watch:
     @property
     def _resume(self) -> str:
         command = self.state.kind if self.state.kind in ("compare", "study") else "run"
-        return f"guideplug {command} --resume {self.folder}"
+        return command_line(command, "--resume", self.folder)
 
     @property
     def over(self) -> bool:

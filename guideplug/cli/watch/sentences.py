@@ -49,6 +49,8 @@ def event_line(name: str, data: Mapping[str, Any]) -> str:
         case "cell":
             where = f"{data['selector']}, seed {data['seed']}, step {data['at']:,}"
             return f"measured {data['done']:,} of {data['total']:,}: {where}"
+        case "unread":
+            return f"{data['bytes'] / 2**20:,.0f} MiB of the log are left out here"
         case "warning":
             return f"warning: {data['text']}"
         case "observer":

@@ -18,6 +18,8 @@ WINDOW = 12
 """Number of last points that a rate is taken over."""
 LINES = 50
 """Most lines kept."""
+POINTS = 2000
+"""Number of points of a training from which on every second one is dropped, but for the last."""
 OFTEN = ("step", "sample", "checkpoint", "measure")
 """Frequent events, whose lines are not kept."""
 PHASES = {"network": "networks", "trial": "trials", "training": "trainings", "cell": "measurements"}
@@ -39,7 +41,7 @@ class Point:
 
 @attrs.define
 class Network:
-    """A role's network: waiting, found, training, or trained."""
+    """A role's network: waiting, found, training, trained; not read, or ready, where its end is in a part not read."""
 
     role: str
     status: str = "waiting"
@@ -61,6 +63,12 @@ class Network:
             return None
         begin, end = quantity(last[0]), quantity(last[-1])
         return None if begin is None or end is None else (end - begin) / (last[-1].seconds - last[0].seconds)
+
+    def add(self, point: Point) -> None:
+        """Take one more point; a long training keeps fewer of its early ones."""
+        self.points.append(point)
+        if len(self.points) > POINTS:
+            self.points = [*self.points[:-WINDOW:2], *self.points[-WINDOW:]]
 
     @property
     def left(self) -> float | None:
@@ -110,6 +118,8 @@ class State:
     begun: float | None = None
     time: float | None = None
     gap: float = 0.0
+    unread: bool = False
+    """Whether a part of the log is not read, and nothing has been counted since."""
     odd: int = 0
 
     def add(self, event: Mapping[str, Any]) -> str:
@@ -125,6 +135,8 @@ class State:
             return ""
         if line and name not in OFTEN:
             self.lines = [*self.lines[1 - LINES :], (self.time, name, line)]
+        if name == "unread":
+            self.time = None  # what lies between is no pause
         return line
 
     @property
@@ -156,6 +168,8 @@ class State:
             network.status, network.seconds, network.step = "trained", float(data["seconds"]), int(data["step"])
         elif name == "sample":
             self.now = "sampling"
+            for network in self.networks.values():
+                network.status = "ready" if network.status == "not read" else network.status
             self._count(self.arms, data["arm"], int(data["done"]), int(data["total"]))
         elif name == "measure":
             self.now = f"measuring {data['metric']}" if "metric" in data else "measuring"
@@ -164,6 +178,8 @@ class State:
         elif name in PHASES:
             self.now = PHASES[name]
             self._count(self.phases, PHASES[name], int(data["done"]), int(data["total"]))
+        elif name == "unread":
+            self._skip()
         elif name == "end":
             self.status, self.error = str(data["status"]), str(data.get("error") or "")
 
@@ -177,6 +193,13 @@ class State:
         for role in data.get("roles", []):
             self.networks.setdefault(str(role), Network(str(role)))
 
+    def _skip(self) -> None:
+        """A part of the log is not read: what was under way may have ended in it."""
+        self.now, self.training, self.unread = "", "", True
+        for network in self.networks.values():
+            if network.status in ("waiting", "training"):
+                network.status = "not read"
+
     def _step(self, network: Network, data: Mapping[str, Any]) -> None:
         before = network.points[-1] if network.points else None
         seen, learned = data.get("seen"), data.get("backpropagated")
@@ -188,12 +211,13 @@ class State:
         network.kept, network.effective = kept, _number(data.get("effective_sample_size"))
         network.lr = _number(data.get("lr"))
         self.now, self.training = "training", network.role
-        network.points.append(
-            Point(network.step, network.reached, network.seconds, _number(data["loss"]), kept, seen, learned)
-        )
+        network.add(Point(network.step, network.reached, network.seconds, _number(data["loss"]), kept, seen, learned))
 
     def _count(self, counts: dict[str, Count], name: str, done: int, total: int) -> None:
         now = self.time or 0.0
+        if self.unread and name not in counts:  # since when, and from how many on, is not known
+            counts[name] = Count(done, total, now, done, now)
+        self.unread = False
         begun = 0 if counts is self.arms else done - 1  # others may have been done before, by an earlier try
         count = counts.setdefault(name, Count(done, total, self._since(counts, now), begun, now))
         count.done, count.total, count.last = done, total, now

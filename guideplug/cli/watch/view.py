@@ -13,7 +13,13 @@ from guideplug.cli.watch.state import Count, Network, State
 
 __all__ = ["Life", "view"]
 
-STYLES = {"finished": "bold green", "running": "bold cyan", "interrupted": "bold yellow", "failed": "bold red"}
+STYLES = {
+    "finished": "bold green",
+    "running": "bold cyan",
+    "interrupted": "bold yellow",
+    "incomplete": "bold yellow",
+    "failed": "bold red",
+}
 NARROW = 60
 """Columns below which details are left out."""
 LABEL = 9
@@ -77,7 +83,7 @@ def _head(state: State, name: str, life: Life, width: int) -> list[Text]:
 
 def _failures(state: State) -> list[Text]:
     lines = [text for _, name, text in state.lines if name == "observer"]
-    if state.status == "failed" and state.error:
+    if state.status in ("failed", "incomplete") and state.error:
         lines.append(state.error)
     return [Text(line, style="red", overflow="fold") for line in lines]
 
@@ -157,7 +163,7 @@ def _bar(label: str, count: Count, width: int) -> Text:
 
 
 def _networks(networks: Sequence[Network], width: int) -> list[RenderableType]:
-    ready = sum(network.status in ("found", "trained") for network in networks)
+    ready = sum(network.status in ("found", "trained", "ready") for network in networks)
     states = ", ".join(f"{network.role} {network.status}" for network in networks)
     return [_line("networks ", f"{ready} of {len(networks)}" + (f": {states}" if width >= NARROW else ""))]
 

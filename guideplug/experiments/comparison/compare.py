@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from guideplug.executors import Executor, Job, Serial
+from guideplug.executors.torchrun import refuse_torchrun
 from guideplug.experiments.comparison.costs import seconds_at
 from guideplug.experiments.comparison.grid import Grid
 from guideplug.experiments.comparison.prices import Prices, read_prices, write_prices
@@ -30,6 +31,7 @@ from guideplug.experiments.engine import Engine, engine_on
 from guideplug.experiments.networks import NetworkJobs
 from guideplug.experiments.records import check_code, read_record
 from guideplug.files.atomic import whole_file
+from guideplug.files.durable import make_folder
 from guideplug.files.opening import is_there
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
@@ -69,8 +71,9 @@ def compare(
         GuideplugError: what failed; finished work is kept.
         Interrupted: SIGINT or SIGTERM; the comparison can be resumed.
     """
+    refuse_torchrun()
     observers = observers or Observers()
-    (folder / "cells").mkdir(exist_ok=True)
+    make_folder(folder / "cells")
     prices = read_prices(grid, folder)
     with engine_on(executor or Serial(), workers_of(grid, registry, store, observers)) as engine:
         driver = _Driver(grid, registry, folder, store, engine, observers)
@@ -82,7 +85,12 @@ def compare(
         for (selector, seed, step), guiders in cells.items()
         for guider, values in guiders["guiders"].items()
     ]
-    return attrs.evolve(comparison, rows=rows, truth=next(iter(cells.values()))["truth"])
+    failures = [
+        {"selector": selector, "seed": seed, "step": step, **failure}
+        for (selector, seed, step), record in cells.items()
+        for failure in record.get("failures", ())
+    ]
+    return attrs.evolve(comparison, rows=rows, truth=next(iter(cells.values()))["truth"], failures=failures)
 
 
 @attrs.frozen
@@ -141,7 +149,7 @@ class _Driver:
         anew = [cell for cell, record in kept.items() if record.get("code") != codes[cell]]
         if anew:
             self.observers("warning", text=measured_anew(len(anew), "cell", "of networks, guiders or metrics"))
-        missing = [cell for cell in cells if cell not in kept or cell in anew]
+        missing = [cell for cell in cells if cell not in kept or cell in anew or "failures" in kept[cell]]
         guides = {cell: self.grid.guides(*cell) for cell in missing}
         before = self.networks.missing({key for keys in guides.values() for key in keys})
         jobs = [Job(_cell_name(cell), "measure", cell, self.networks.before(guides[cell])) for cell in missing]

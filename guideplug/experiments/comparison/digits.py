@@ -21,10 +21,13 @@ def seconds(value: float) -> str:
     return f"{float(f'{value:.2g}'):g} s" if abs(value) < 1 else f"{value:.1f} s"
 
 
-def cell(values: Sequence[float], count: int = 1) -> str:
-    """Mean ± population standard deviation; one value alone; with the number of values if fewer than ``count``."""
+def cell(values: Sequence[float], count: int = 1, none: str = "-") -> str:
+    """Mean ± population standard deviation; one value alone; with the number of values if fewer than ``count``.
+
+    Without a value it is ``none``.
+    """
     if not values:
-        return "-"
+        return none
     spread = f" ± {number(statistics.pstdev(values))}" if len(values) > 1 else ""
     fewer = f" (n {len(values)})" if len(values) < count else ""
     return f"{number(statistics.fmean(values))}{spread}{fewer}"

@@ -15,6 +15,7 @@ import attrs
 from guideplug.experiments.comparison.digits import number
 from guideplug.experiments.comparison.result import BUDGETS, Budget, Comparison
 from guideplug.experiments.comparison.sentences import arm
+from guideplug.files.durable import make_folder
 
 __all__ = ["Look", "draw_curves", "looks", "why_none"]
 
@@ -98,7 +99,7 @@ def draw_curves(comparison: Comparison, metric: str, path: Path) -> bool:
     band = f"mean of {seeds} seeds, band of one population standard deviation over them" if seeds > 1 else "one seed"
     marks = "grey: the budget; ring: the snapshot that the tables take there; cross: one that is not near the budget"
     figure.suptitle(f"{metric}: {band}\n{marks}", fontsize=11)
-    path.parent.mkdir(exist_ok=True)
+    make_folder(path.parent)
     figure.savefig(path, format="png")
     return True
 

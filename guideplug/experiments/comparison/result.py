@@ -13,7 +13,7 @@ its selector misses the budget: the arm stays in the tables, marked, and no conc
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import attrs
 
@@ -116,6 +116,7 @@ class Comparison:
         needs_end: the name of the learning rate's schedule if it depends on a training's end, or None.
         shared_guides, shared_references: per guider and selector that has some, the roles whose networks trainings of
             several seeds share (`guideplug.experiments.comparison.shared`).
+        failures: the metrics that could not be measured, each with its cell and its reason (`guideplug.run.failure`).
     """
 
     guiders: Sequence[str]
@@ -133,6 +134,7 @@ class Comparison:
     needs_end: str | None = None
     shared_guides: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
     shared_references: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+    failures: Sequence[Mapping[str, Any]] = ()
 
     @property
     def arms(self) -> list[Arm]:
@@ -249,6 +251,13 @@ class Comparison:
             if steps.get(row.seed) == row.step
             if (value := row.metrics.get(metric)) is not None
         }
+
+    def failed(self, guider: str, selector: str, metric: str) -> bool:
+        """Whether a metric could not be measured somewhere in an arm."""
+        return any(
+            (failure["arm"], failure["selector"], failure["name"]) == (guider, selector, metric)
+            for failure in self.failures
+        )
 
     def difference(self, arm: Arm, other: Arm, metric: str, budget: Budget) -> Difference | None:
         """The paired difference of an arm to another; for a metric that should be near the truth, of distances.

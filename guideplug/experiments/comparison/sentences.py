@@ -130,7 +130,8 @@ def _of_budget(comparison: Comparison, budget: Budget, names: Mapping[Arm, str])
 
 def remarks(comparison: Comparison) -> list[str]:
     """Warnings about a comparison: missed budgets, prices of a busy machine, unknown costs, schedules."""
-    sentences = [_missed(comparison, miss) for budget in BUDGETS for miss in comparison.missed(budget).values()]
+    sentences = [*_of_failures(comparison)]
+    sentences += [_missed(comparison, miss) for budget in BUDGETS for miss in comparison.missed(budget).values()]
     if comparison.busy:
         sentences.append(f"The machine was busy while iterations were measured: {'; '.join(comparison.busy)}.")
     for selector, names in comparison.unknown.items():
@@ -140,6 +141,18 @@ def remarks(comparison: Comparison) -> list[str]:
                 "it counts as 0."
             )
     return [*sentences, *_of_sharing(comparison), *_of_selecting(comparison), *_of_schedule(comparison)]
+
+
+def _of_failures(comparison: Comparison) -> Iterator[str]:
+    """Metrics that could not be measured everywhere, a sentence each, with the first reason."""
+    for metric in dict.fromkeys(failure["name"] for failure in comparison.failures):
+        failures = [failure for failure in comparison.failures if failure["name"] == metric]
+        first = failures[0]
+        where = f"{first['arm']}, {first['selector']}, seed {first['seed']}, step {first['step']}: {first['reason']}"
+        yield (
+            f"{metric} failed in {len(failures)} of its measurements ({where}): what is left of it is of fewer seeds "
+            "where (n) is given; guideplug compare --resume does these again."
+        )
 
 
 def _of_sharing(comparison: Comparison) -> Iterator[str]:

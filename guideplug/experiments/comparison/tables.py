@@ -7,6 +7,7 @@ from guideplug.experiments.comparison.digits import cell, number, seconds
 from guideplug.experiments.comparison.grid import Published
 from guideplug.experiments.comparison.result import BUDGETS, NEAR, Arm, Budget, Comparison, Training
 from guideplug.experiments.comparison.sentences import WHAT, amount, arm, for_shared, sentences
+from guideplug.run.summary import FAILED
 
 __all__ = ["ARROWS", "MISSED", "budget_of", "markdown", "spent"]
 
@@ -70,7 +71,10 @@ def _table(comparison: Comparison, budget: Budget, published: Sequence[Published
         lines.append(_row(["true samples", "", *(number(comparison.truth.get(metric)) for metric in metrics)]))
     for guider, selector in comparison.arms:
         values = {metric: list(comparison.values(guider, selector, metric, budget).values()) for metric in metrics}
-        cells = [cell(values[metric], len(comparison.seeds)) for metric in metrics]
+        cells = [
+            cell(values[metric], len(comparison.seeds), FAILED if comparison.failed(guider, selector, metric) else "-")
+            for metric in metrics
+        ]
         lines.append(_row([arm(guider, selector), spent(comparison, selector, budget), *cells]))
         known = {metric: theirs[guider, selector, metric] for metric in metrics if (guider, selector, metric) in theirs}
         if known:

@@ -1,5 +1,6 @@
 """The worker of a comparison: trainings, prices, cells."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -12,10 +13,12 @@ from guideplug.experiments.comparison.prices import measured_prices
 from guideplug.experiments.comparison.trainings import needed_for
 from guideplug.experiments.worker import ExperimentWorker
 from guideplug.files.digest import record_digest
+from guideplug.files.opened import expect, versions
 from guideplug.guide import nested_guiders
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
 from guideplug.run.code import code_of, code_that_measures
+from guideplug.run.failure import Failures
 from guideplug.run.measure import Bench
 from guideplug.store import Store, identity
 from guideplug.train import Moment, moment_at
@@ -29,10 +32,11 @@ def workers_of(grid: Grid, registry: Registry, store: Store, observers: Observer
     """The workers of a comparison; that of this process reports the events of its trainings."""
     torch.set_num_threads(grid.first.threads)
     here = _worker(grid, registry, store, observers)
-    return WorkerSource(here, _elsewhere, (grid.request, list(grid.first.plugins), store.root))
+    return WorkerSource(here, _elsewhere, (versions(), grid.request, list(grid.first.plugins), store.root))
 
 
-def _elsewhere(request: GridRequest, plugins: list[str], root: Any) -> "ComparisonWorker":
+def _elsewhere(code: Mapping[str, str], request: GridRequest, plugins: list[str], root: Any) -> "ComparisonWorker":
+    expect(code)
     registry = Registry.installed(plugins)
     grid = resolve_grid(request, registry)
     torch.set_num_threads(grid.first.threads)
@@ -91,14 +95,16 @@ class ComparisonWorker(ExperimentWorker):
     def measure(self, selector: str, seed: int, step: int) -> dict[str, Any]:
         """The record of a cell: the metrics of a snapshot with every guider."""
         record: dict[str, Any] = {}
+        failures = Failures()
         with handle_signals() as stop:
             builder = self.builder(stop)
             for guider in self.grid.request.guiders:
                 config = self.grid.configs[guider, selector, seed]
                 recipes = self.grid.at(guider, selector, seed, step)
                 denoiser = self.denoiser(builder, config.guider, recipes)
-                _, metrics, evaluations = self.bench.sampled(config, denoiser, guider, stop)
+                _, metrics, evaluations = self.bench.sampled(config, denoiser, guider, failures, stop)
                 record[guider] = {"metrics": metrics, "evaluations": evaluations}
-            truth = self.bench.truth(self.grid.first, stop).metrics
+            truth = self.bench.truth(self.grid.first, stop)
+            failures.listed += truth.failures
         code = code_of_cell(self.grid, self.bench.registry, selector, seed, step)
-        return {"code": code, "guiders": record, "truth": dict(truth)}
+        return {"code": code, "guiders": record, "truth": dict(truth.metrics), **failures.records()}

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,25 @@ from guideplug.experiments.comparison.grid import Published
 from guideplug.experiments.comparison.result import BUDGETS, Comparison
 from guideplug.experiments.comparison.sentences import sentences
 from guideplug.experiments.comparison.tables import markdown
-from guideplug.files.atomic import drawn_whole, whole_file
+from guideplug.files.atomic import whole_file
+from guideplug.run.failure import Failures
+from guideplug.run.picture import draw
 
 __all__ = ["write_report"]
 
 
-def write_report(comparison: Comparison, folder: Path, published: Sequence[Published] = ()) -> list[Path]:
-    """Write the tables, values, JSON, the dots at the budgets and, of curves, ``figures/METRIC.png``; their paths."""
+def write_report(
+    comparison: Comparison, folder: Path, published: Sequence[Published] = (), to: Failures | None = None
+) -> list[Path]:
+    """Write the tables, values, JSON, the dots at the budgets and, of curves, ``figures/METRIC.png``; their paths.
+
+    Args:
+        comparison: the results.
+        folder: where they are written.
+        published: numbers of others, for the tables.
+        to: lists the figures that cannot be drawn.
+    """
+    to = Failures() if to is None else to
     texts = {
         "tables.md": markdown(comparison, published),
         "values.csv": _csv(comparison),
@@ -31,15 +44,12 @@ def write_report(comparison: Comparison, folder: Path, published: Sequence[Publi
         with whole_file(folder / name) as file:
             file.write(text.encode())
     dots = folder / "budgets.png"
-    with drawn_whole(dots) as aside:
-        draw_dots(comparison, aside)
-    figures = []
+    figures = [dots] if draw(dots, "figure", dots.name, partial(draw_dots, comparison), to) else []
     for metric in comparison.metrics:
         path = folder / "figures" / f"{metric.replace(' ', '-')}.png"
-        with drawn_whole(path) as aside:
-            if draw_curves(comparison, metric, aside):
-                figures.append(path)
-    return [*(folder / name for name in texts), dots, *figures]
+        if draw(path, "figure", path.name, partial(draw_curves, comparison, metric), to):
+            figures.append(path)
+    return [*(folder / name for name in texts), *figures]
 
 
 def _csv(comparison: Comparison) -> str:

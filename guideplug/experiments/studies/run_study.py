@@ -20,6 +20,7 @@ from torch import nn
 from guideplug.denoise import from_arrays
 from guideplug.errors import RunError
 from guideplug.executors import Executor, Job, Serial
+from guideplug.executors.torchrun import refuse_torchrun
 from guideplug.experiments.engine import engine_on
 from guideplug.experiments.networks import NetworkJobs
 from guideplug.experiments.records import AGAIN, check_code, read_record
@@ -66,6 +67,7 @@ def run_study(
         GuideplugError: what failed; finished work is kept.
         Interrupted: SIGINT or SIGTERM; the study can be resumed.
     """
+    refuse_torchrun()
     observers = observers or Observers()
     if missing := _missing(plan, registry, folder, observers):
         networks = NetworkJobs(plan.networks, store, observers)
@@ -104,7 +106,8 @@ def _missing(plan: Plan, registry: Registry, folder: Path, observers: Observers)
             missing.append(number)
             continue
         record = _same(plan, number, file)
-        if trial.keep and not record["failed"] and not is_there(file.with_suffix(".npz")):
+        unkept = trial.keep and not record["failed"] and not is_there(file.with_suffix(".npz"))
+        if unkept or "failures" in record:
             missing.append(number)
         elif record.get("measures") != code_that_measures(plan.configs[number], registry):
             anew.append(number)
@@ -154,6 +157,7 @@ def _gathered(plan: Plan, registry: Registry, folder: Path, store: Store) -> Fin
                 references=functools.partial(_references, bench, config),
                 obtain=functools.partial(_obtained, store, config.recipes, config.device),
                 failed=record["failed"],
+                failures={failure["name"]: failure["reason"] for failure in record.get("failures", ())},
             )
         )
     better = {metric.name: metric.better for config in plan.configs for metric in metrics_of(config.task, registry)}

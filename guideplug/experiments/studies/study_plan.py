@@ -8,13 +8,15 @@ from contextlib import contextmanager
 
 import attrs
 
-from guideplug.config import short
-from guideplug.errors import ConfigError, GuideplugError, RecipeError
+from guideplug.config import named, refused_beforehand, short
+from guideplug.errors import ConfigError, ContractError, GuideplugError, RecipeError, nearest
 from guideplug.experiments.lengths import check_lengths
 from guideplug.experiments.networks import Networks
+from guideplug.experiments.studies.answers import trials_of
 from guideplug.registry.registry import Registry
+from guideplug.run.carried import anywhere
 from guideplug.run.preflight import preflight
-from guideplug.run.resolve import Request, RunConfig, resolve, to_table, to_toml
+from guideplug.run.resolve import KEYS, Request, RunConfig, resolve, to_table, to_toml
 from guideplug.store import code_behind, identity
 from guideplug.study import Study, Trial
 
@@ -55,6 +57,7 @@ class Plan:
         return {name: list(dict.fromkeys(trial.axes[name] for trial in self.trials)) for name in self.trials[0].axes}
 
 
+@refused_beforehand()
 def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> Plan:
     """The plan of a study, with every trial resolved, and tried on untrained networks.
 
@@ -68,20 +71,22 @@ def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> P
         UsageError: the trial and its fault; nothing has been run.
     """
     try:
-        trials = list(study.trials())
+        trials = trials_of(study)
+    except ContractError:
+        raise
     except (ValueError, GuideplugError) as error:
-        raise ConfigError(f"study {study.name!r}: {error}") from None
+        raise ConfigError(f"{named(study)}: {error}") from None
     if not trials:
-        raise ConfigError(f"study {study.name!r} has no trial: give its lists at least one member each")
+        raise ConfigError(f"{named(study)} has no trial: give its lists at least one member each")
     names = set(trials[0].axes)
     places: set[tuple[object, ...]] = set()
     configs = []
     for trial in trials:
         if set(trial.axes) != names:
-            raise ConfigError(f"study {study.name!r}: trial {trial} has other axes than {trials[0]}")
+            raise ConfigError(f"{named(study)}: trial {trial} has other axes than {trials[0]}")
         place = tuple(trial.axes[name] for name in trials[0].axes)
         if place in places:
-            raise ConfigError(f"study {study.name!r}: two trials stand at {trial}")
+            raise ConfigError(f"{named(study)}: two trials stand at {trial}")
         places.add(place)
         configs.append(_resolved(study, trial, registry, common))
     if "threads" not in common:
@@ -101,7 +106,7 @@ def planned(study: Study, registry: Registry, common: Mapping[str, object]) -> P
     for name in ("threads", "device"):
         different = list(dict.fromkeys(getattr(config, name) for config in configs))
         if len(different) > 1:
-            raise ConfigError(f"study {study.name!r}: trials have different {name}, {different}: give all the same")
+            raise ConfigError(f"{named(study)}: trials have different {name}, {different}: give all the same")
     networks = Networks()
     needs = [
         frozenset(key for role, recipe in config.recipes.items() for key in networks.add(f"{role} of {trial}", recipe))
@@ -122,15 +127,18 @@ def fingerprint(config: RunConfig) -> str:
     table = {key: value for key, value in to_table(config).items() if key not in ("device", "plugins")}
     networks = {role: identity(recipe) for role, recipe in config.recipes.items()}
     code = code_behind((config.task, config.guider, config.sampler))
-    text = json.dumps([table, networks, code], sort_keys=True, default=str)
+    text = json.dumps([anywhere(table), networks, code], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _resolved(study: Study, trial: Trial, registry: Registry, common: Mapping[str, object]) -> RunConfig:
     run = dict(trial.run)
+    for key in run:
+        if key not in KEYS:
+            raise ConfigError(f"{named(study)}, {trial}: a run has no key {key!r}{nearest(key, KEYS)}")
     models = run.pop("models", {})
     if not isinstance(models, Mapping):
-        raise ConfigError(f"study {study.name!r}, {trial}: models is {models!r}: give a mapping of roles")
+        raise ConfigError(f"{named(study)}, {trial}: models is {models!r}: give a mapping of roles")
     request = Request(values={**common, **run}, models=models, sets=tuple(trial.sets.items()), spare_roles=True)
     with _naming_trial(study, trial):
         config = resolve(request, registry)
@@ -148,4 +156,4 @@ def _naming_trial(study: Study, trial: Trial) -> Iterator[None]:
     try:
         yield
     except GuideplugError as error:
-        raise ConfigError(f"study {study.name!r}, {trial}: {error}") from None
+        raise ConfigError(f"{named(study)}, {trial}: {error}") from None

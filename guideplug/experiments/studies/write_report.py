@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from guideplug.experiments.comparison.digits import cell, number
+from guideplug.experiments.studies.answers import report_of
 from guideplug.experiments.studies.study_plan import Plan
-from guideplug.files.atomic import drawn_whole, whole_file
+from guideplug.files.atomic import whole_file
+from guideplug.run.failure import Failures, collected
+from guideplug.run.picture import draw
 from guideplug.study import Findings, Report, Table, Value, where
 
 __all__ = ["failures", "markdown", "shown", "write_report"]
@@ -21,27 +24,46 @@ FEW = 3
 """Largest number of failed trials that are named."""
 
 
-def write_report(plan: Plan, findings: Findings, report: Report, folder: Path) -> list[Path]:
-    """Write a study's files; their paths, the Markdown first.
+def write_report(plan: Plan, findings: Findings, folder: Path, to: Failures) -> tuple[Report, list[Path]]:
+    """Write a study's files: its report, and their paths, the Markdown first.
 
-    Raises:
-        ValueError: two files of the study would have one name.
+    A report that cannot be made is empty, and is listed, as are figures that cannot be drawn.
+
+    Args:
+        plan, findings: the study and its results.
+        folder: where they are written.
+        to: the list of failures.
     """
-    tables = {**report.tables, EVERYTHING: _everything(findings)}
-    if EVERYTHING in report.tables:
-        raise ValueError(f"its table {EVERYTHING!r} has the name of the table of all trials")
-    texts = {f"{plan.study.name}.md": markdown(plan, findings, report)}
-    texts |= {f"{name}.csv": table.csv() for name, table in tables.items()}
-    texts["study.json"] = json.dumps(_plain(plan, findings, report), indent=1, allow_nan=False) + "\n"
+    report = Report({}, [])
+    texts = _texts(plan, findings, report)
+    with collected(to, "report", plan.study.name):
+        answer = report_of(plan.study, findings)
+        texts = _texts(plan, findings, answer)
+        report = answer
     for name, text in texts.items():
         with whole_file(folder / name) as file:
             file.write(text.encode())
     figures = []
-    for name, draw in report.figures.items():
-        with drawn_whole(folder / f"{name}.png") as aside:
-            draw(aside)
-        figures.append(folder / f"{name}.png")
-    return [*(folder / name for name in texts), *figures]
+    for name, paint in report.figures.items():
+        path = folder / f"{name}.png"
+        if draw(path, "figure", name, paint, to):
+            figures.append(path)
+    return report, [*(folder / name for name in texts), *figures]
+
+
+def _texts(plan: Plan, findings: Findings, report: Report) -> dict[str, str]:
+    """The text files of a study by name.
+
+    Raises:
+        ValueError: two of them would have one name.
+    """
+    if EVERYTHING in report.tables:
+        raise ValueError(f"its table {EVERYTHING!r} has the name of the table of all trials")
+    tables = {**report.tables, EVERYTHING: _everything(findings)}
+    texts = {f"{plan.study.name}.md": markdown(plan, findings, report)}
+    texts |= {f"{name}.csv": table.csv() for name, table in tables.items()}
+    texts["study.json"] = json.dumps(_plain(plan, findings, report), indent=1, allow_nan=False) + "\n"
+    return texts
 
 
 def markdown(plan: Plan, findings: Findings, report: Report) -> str:
@@ -56,13 +78,27 @@ def markdown(plan: Plan, findings: Findings, report: Report) -> str:
 
 
 def failures(findings: Findings) -> list[str]:
-    """Sentences on trials without values, whose sampling diverged."""
+    """Sentences on trials without values, whose sampling diverged, and on metrics without a value."""
     failed = [row for row in findings.rows if row.failed]
     if not failed:
-        return []
+        return _unmeasured(findings)
     few = "; ".join(f"{where(row.axes)}: {row.failed}" for row in failed[:FEW])
     more = f"; and {len(failed) - FEW} more, see study.json" if len(failed) > FEW else ""
-    return [f"{len(failed)} of {len(findings.rows)} trials diverged and have no values: {few}{more}"]
+    diverged = f"{len(failed)} of {len(findings.rows)} trials diverged and have no values: {few}{more}"
+    return [diverged, *_unmeasured(findings)]
+
+
+def _unmeasured(findings: Findings) -> list[str]:
+    """Sentences on metrics that could not be measured, each with its first reason."""
+    sentences = []
+    for name in dict.fromkeys(name for row in findings.rows for name in row.failures):
+        rows = [row for row in findings.rows if name in row.failures]
+        first = f"{where(rows[0].axes)}: {rows[0].failures[name]}"
+        sentences.append(
+            f"{name} failed in {len(rows)} of {len(findings.rows)} trials ({first}): what is said of it is of the "
+            "others; guideplug study --resume does these again"
+        )
+    return sentences
 
 
 def _lines(table: Table) -> list[str]:
@@ -109,6 +145,7 @@ def _plain(plan: Plan, findings: Findings, report: Report) -> dict[str, Any]:
         "truth": dict(findings.rows[0].truth),
         "trials": [
             {"axes": dict(row.axes), "metrics": dict(row.metrics), "evaluations": row.evaluations, "failed": row.failed}
+            | ({"failures": dict(row.failures)} if row.failures else {})
             for row in findings.rows
         ],
         "tables": {

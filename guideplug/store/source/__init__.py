@@ -3,7 +3,7 @@
 from guideplug.store.source.core import core_digest, core_scope, measuring_digest
 from guideplug.store.source.parts import Part, parts
 from guideplug.store.source.reach import Reach, Reached, reached
-from guideplug.store.source.scope import own_scope, scope_of
+from guideplug.store.source.scope import scope_of, scope_of_code
 
 __all__ = [
     "Part",
@@ -12,8 +12,8 @@ __all__ = [
     "core_digest",
     "core_scope",
     "measuring_digest",
-    "own_scope",
     "parts",
     "reached",
     "scope_of",
+    "scope_of_code",
 ]

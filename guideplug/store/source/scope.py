@@ -2,15 +2,16 @@
 
 import functools
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+from guideplug.files.code import Code
+from guideplug.files.modules import code_of
 from guideplug.store.source.module import Module
 from guideplug.store.source.piece import Bound
 
-__all__ = ["Scope", "own_scope", "scope_of"]
+__all__ = ["Scope", "scope_of", "scope_of_code"]
 
 
 class Scope:
@@ -62,7 +63,7 @@ class Scope:
             SyntaxError: the file is not valid Python.
         """
         if path not in self._modules:
-            self._modules[path] = Module(path, self._sources.get(path) or path.read_bytes())
+            self._modules[path] = Module(path, self._sources[path] if path in self._sources else path.read_bytes())
         return self._modules[path]
 
     def file(self, name: str) -> Path | None:
@@ -114,6 +115,8 @@ def scope_of(module: ModuleType) -> tuple[Scope, Path] | None:
         return None
     path = Path(file)
     name: str = module.__name__
+    if (code := code_of(module)) is not None:
+        return scope_of_code(code, name.partition(".")[0]), path
     depth = name.count(".") + (path.name == "__init__.py")
     root = path.parents[depth] if depth < len(path.parents) else path.parent
     top = name.partition(".")[0]
@@ -127,8 +130,22 @@ def scope_of(module: ModuleType) -> tuple[Scope, Path] | None:
     return Scope(top, (root,), top), path
 
 
-def own_scope(name: str, path: Path, root: Path) -> Scope:
-    """The scope of a user's file: the files beside it or in the root; for an installed file its package."""
-    installed = root in {Path(sysconfig.get_path(one)) for one in ("purelib", "platlib", "stdlib")}
-    top = path.relative_to(root).parts[0].removesuffix(".py")
-    return Scope(name, (root,), top) if installed else Scope(name, tuple(dict.fromkeys((root, path.parent))), None)
+class _CodeScope(Scope):
+    """The files of local code, with the bytes that were read to be executed."""
+
+    def __init__(self, name: str, code: Code) -> None:
+        super().__init__(name, code.folders, None)
+        self._sources = {source.path: source.content for source in code.sources.values()}
+        self._labels = {source.path: code.label(name) for name, source in code.sources.items()}
+
+    def label(self, path: Path) -> str:
+        return self._labels[path]
+
+    def _has(self, path: Path) -> bool:
+        return path in self._sources
+
+
+@functools.lru_cache(maxsize=64)
+def scope_of_code(code: Code, name: str) -> Scope:
+    """The scope of a local file and of what it imports from beside it."""
+    return _CodeScope(name, code)

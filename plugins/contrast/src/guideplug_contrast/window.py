@@ -20,7 +20,6 @@ from typing import final
 
 import torch
 from attrs import frozen
-from attrs.validators import optional
 from torch import Tensor
 
 from guideplug import (
@@ -33,9 +32,9 @@ from guideplug import (
     Source,
     View,
     WeightSchedule,
-    at_least,
     finite,
     option,
+    up_to,
 )
 
 __all__ = ["SlidingWindow", "Windows"]
@@ -102,9 +101,9 @@ class SlidingWindow(Guider):
         1.5, help="guidance weight; 1 is off. The paper's lie between 1.2 and 2.1", validator=finite
     )
     size: int | None = option(
-        None, help="side of a window; none for 5/8 of the shorter side", unit="pixels", validator=optional(at_least(1))
+        None, help="side of a window; none for 5/8 of the shorter side", unit="pixels", validator=up_to(65_536)
     )
-    count: int = option(2, help="windows along each side", validator=at_least(2))
+    count: int = option(2, help="windows along each side", validator=up_to(64, least=2))
     masked: bool = option(True, help="guide only where windows overlap")
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:

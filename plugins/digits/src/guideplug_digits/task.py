@@ -41,12 +41,12 @@ from guideplug import (
     Train,
     TrainingStreams,
     TrainOptions,
-    at_least,
     blurred_queries,
     dropped_units,
     identity_attention,
     option,
     skip_layers,
+    up_to,
     weaker,
 )
 from guideplug_digits.convolutional import ConvolutionalNet
@@ -120,8 +120,8 @@ class DigitsConvolutional(Network):
     """A small convolutional network, which also denoises pieces of images; in EDM preconditioning."""
 
     name = "digits-convolutional"
-    width: int = option(32, help="channels", validator=at_least(1))
-    blocks: int = option(3, help="residual blocks of two convolutions", validator=at_least(1))
+    width: int = option(32, help="channels", validator=up_to(65_536))
+    blocks: int = option(3, help="residual blocks of two convolutions", validator=up_to(1_000))
 
     def build(self, domain: Domain) -> Leaf:
         _check_domain(self.name, domain)
@@ -135,9 +135,9 @@ class DigitsTransformer(Network):
     """A small transformer on 2 × 2 patches, in EDM preconditioning."""
 
     name = "digits-transformer"
-    width: int = option(64, help="channels of a token, a multiple of 2 heads", validator=at_least(1))
-    blocks: int = option(3, help="blocks of attention and MLP", validator=at_least(1))
-    heads: int = option(4, help="attention heads", validator=at_least(1))
+    width: int = option(64, help="channels of a token, a multiple of 2 heads", validator=up_to(65_536))
+    blocks: int = option(3, help="blocks of attention and MLP", validator=up_to(1_000))
+    heads: int = option(4, help="attention heads", validator=up_to(1_024))
 
     def __attrs_post_init__(self) -> None:
         if self.width % (2 * self.heads):

@@ -33,9 +33,9 @@ from guideplug import (
     SelectorState,
     Source,
     Task,
-    at_least,
     hook,
     option,
+    up_to,
 )
 
 AJEST = Source(
@@ -168,10 +168,10 @@ class EarlySmoothed(Stopping):
     name = "early-smoothed"
     source = AJEST
     length: int = option(
-        16, help="memory of the smoothed losses; 1 is no smoothing", unit="super-batches", validator=at_least(1)
+        16, help="memory of the smoothed losses; 1 is no smoothing", unit="super-batches", validator=up_to(1_000_000)
     )
     patience: int = option(
-        8, help="how many times in a row the learner's must be below", unit="super-batches", validator=at_least(1)
+        8, help="how many times in a row the learner's must be below", unit="super-batches", validator=up_to(1_000_000)
     )
 
     def rule(self, losses: Losses, memory: SelectorState) -> tuple[bool, SelectorState]:

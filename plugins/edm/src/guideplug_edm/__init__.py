@@ -27,12 +27,12 @@ from guideplug import (
     Source,
     State,
     at_least,
-    between,
     hook,
     non_negative,
     option,
     positive,
     sigma_grid,
+    up_to,
 )
 
 SOURCE = Source(
@@ -42,6 +42,10 @@ SOURCE = Source(
     "https://arxiv.org/abs/2206.00364",
     "algorithms 1 and 2",
 )
+
+
+MOST_STEPS = 10_000
+"""Every evaluation of a trajectory is planned before the first is done."""
 
 
 class _Grid(Protocol):
@@ -82,7 +86,7 @@ class Heun(Sampler):
 
     name = "heun"
     source = SOURCE
-    num_steps: int = option(32, help="steps; 2 num_steps - 1 evaluations", validator=between(1, 1_000_000))
+    num_steps: int = option(32, help="steps; 2 num_steps - 1 evaluations", validator=up_to(MOST_STEPS))
     sigma_min: float | None = option(None, help="lowest level; none for the denoiser's", unit="data units")
     sigma_max: float | None = option(None, help="highest level; none for the denoiser's", unit="data units")
     rho: float = option(7.0, help="curvature of the grid", validator=positive)
@@ -132,7 +136,7 @@ class Euler(Sampler):
 
     name = "euler"
     source = SOURCE
-    num_steps: int = option(32, help="steps; one evaluation each", validator=between(1, 1_000_000))
+    num_steps: int = option(32, help="steps; one evaluation each", validator=up_to(MOST_STEPS))
     sigma_min: float | None = option(None, help="lowest level; none for the denoiser's", unit="data units")
     sigma_max: float | None = option(None, help="highest level; none for the denoiser's", unit="data units")
     rho: float = option(7.0, help="curvature of the grid", validator=positive)

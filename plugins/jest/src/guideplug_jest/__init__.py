@@ -57,11 +57,11 @@ from guideplug import (
     SelectorState,
     Source,
     Task,
-    at_least,
     between,
     hook,
     option,
     positive,
+    up_to,
 )
 
 Floats = NDArray[np.float64]
@@ -94,7 +94,7 @@ class JEST(Selector):
     filter_ratio: float = option(
         0.8, help="share of the super-batch that is not trained on", validator=between(0, 1, ends=False)
     )
-    num_chunks: int = option(16, help="parts in which the kept ones are chosen", validator=at_least(1))
+    num_chunks: int = option(16, help="parts in which the kept ones are chosen", validator=up_to(1_000_000))
     score: Literal["learnability", "hard-learner", "easy-reference", "inverted"] = option(
         "learnability", help="learner - reference loss; learner's; minus reference's; reference - learner"
     )

@@ -33,13 +33,13 @@ from guideplug import (
     Task,
     TrainingStreams,
     WeightInput,
-    at_least,
     between,
     non_negative,
     opposite,
     option,
     positive,
     select_rows,
+    up_to,
 )
 from guideplug_learned.affine import asked_roles, at_weight, check_affine, check_weight
 from guideplug_learned.consistency import paired, particles
@@ -89,7 +89,9 @@ class Fit(Recipe):
         1.0, help="how much the steps' distances among themselves count, lambda; 1 is an energy distance, 0 none",
         validator=between(0.0, 1.0),
     )  # fmt: skip
-    particles: int = option(4, help="noisy versions of a clean sample at each of the two levels", validator=at_least(1))
+    particles: int = option(
+        4, help="noisy versions of a clean sample at each of the two levels", validator=up_to(1_024)
+    )
     gap: float = option(
         0.1, help="least distance of the two levels, as a share of the sampler's grid",
         validator=between(0.0, 1.0, ends=False),
@@ -100,10 +102,10 @@ class Fit(Recipe):
         converter=_place,
     )  # fmt: skip
     reward_weight: float = option(1.0, help="gamma, the weight of the reward", validator=non_negative)
-    batch: int = option(256, help="clean samples per iteration", validator=at_least(1))
-    iterations: int = option(1000, help="steps of Adam", unit="iterations", validator=at_least(1))
+    batch: int = option(256, help="clean samples per iteration", validator=up_to(1_000_000))
+    iterations: int = option(1000, help="steps of Adam", unit="iterations", validator=up_to(100_000_000))
     lr: float = option(0.001, help="learning rate at the start", validator=positive)
-    width: int = option(64, help="width of the weight network's layers", validator=at_least(1))
+    width: int = option(64, help="width of the weight network's layers", validator=up_to(65_536))
     seed: int = option(0, help="seed of the initial weights and of every random draw")
 
     def __attrs_post_init__(self) -> None:

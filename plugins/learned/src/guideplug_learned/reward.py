@@ -16,7 +16,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug import Condition, GuideplugError, PythonRef, Reward, short
+from guideplug import Condition, GuideplugError, PythonRef, Reward, named, select_rows
 from guideplug_learned.errors import LearnedError
 
 __all__ = ["Scores"]
@@ -31,7 +31,7 @@ class Scores:
     @property
     def who(self) -> str:
         """What messages call it."""
-        return f"reward {self.reward if isinstance(self.reward, str) else short(self.reward)}"
+        return f"reward {self.reward}" if isinstance(self.reward, str) else named(self.reward)
 
     def digest(self) -> str:
         """The hash of a function's code; of a plugin's reward nothing, for its identity knows its code."""
@@ -74,6 +74,13 @@ class Scores:
                 bad = int((~torch.isfinite(scores)).sum())
                 raise LearnedError(
                     f"{self.who} is not finite for {bad} of {len(x)} samples of the data: return numbers"
+                )
+            half = len(x) // 2
+            if half and not torch.allclose(
+                self(asked[:half], select_rows(condition, slice(half))), scores[:half], rtol=1e-2
+            ):
+                raise LearnedError(
+                    f"{self.who} scores a sample otherwise in another batch: treat each row by itself, no mean over it"
                 )
             if not scores.requires_grad:
                 raise LearnedError(

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, final
 
 from attrs import evolve, frozen
-from attrs.validators import optional
 from torch import nn
 
 from guideplug import (
@@ -43,13 +42,15 @@ from guideplug import (
     Synthetic,
     Train,
     TrainingStreams,
-    at_least,
     option,
     positive,
+    up_to,
 )
 
 __all__ = ["ROLE", "Generation"]
 
+MOST_GENERATIONS = 100
+"""Each generation is made of the one before, one recipe inside the other."""
 ROLE = "synthetic"
 """What guiders call the copy that was fine-tuned on samples."""
 
@@ -72,13 +73,13 @@ class Generation(Recipe):
         "https://arxiv.org/abs/2307.01850",
     )
     of: Recipe = option(help="generation 1: a training on a task's data")
-    number: int = option(help="which generation, from 1", validator=at_least(1))
+    number: int = option(help="which generation, from 1", validator=up_to(MOST_GENERATIONS))
     sampler: Sampler = option(help="how samples are drawn")
     synthetic: int | None = option(
         None,
         help="samples that each generation draws for the next; none for as many as there are data",
         unit="samples",
-        validator=optional(at_least(1)),
+        validator=up_to(100_000_000),
     )
     real: bool = option(True, help="whether the real data are trained on too, in every generation")
     guider: Guider | None = option(None, help="how the samples are guided, such as sims(omega=1)")

@@ -15,7 +15,6 @@ from typing import final
 
 import torch
 from attrs import frozen
-from attrs.validators import optional
 from torch import Tensor
 
 from guideplug import (
@@ -32,8 +31,8 @@ from guideplug import (
     Start,
     Task,
     TrainingStreams,
-    at_least,
     option,
+    up_to,
 )
 from guideplug_mixture.data import Fixed, Fresh, draw_points
 from guideplug_mixture.density import Gaussians
@@ -74,7 +73,7 @@ class Gaussian(Task):
         1000,
         help="samples that training data consist of; none for data drawn anew without end",
         unit="samples",
-        validator=optional(at_least(1)),
+        validator=up_to(100_000_000),
     )
     data_seed: int = option(0, help="seed of those samples")
 

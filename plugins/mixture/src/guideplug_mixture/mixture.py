@@ -21,7 +21,6 @@ from typing import final
 
 import torch
 from attrs import evolve, frozen
-from attrs.validators import optional
 from torch import Tensor
 
 from guideplug import (
@@ -37,9 +36,9 @@ from guideplug import (
     Start,
     Task,
     TrainingStreams,
-    at_least,
     option,
     positive,
+    up_to,
 )
 from guideplug_mixture.data import Fixed, Fresh, draw_points
 from guideplug_mixture.density import Gaussians
@@ -86,8 +85,8 @@ class Mixture(Task):
     """A labelled mixture of Gaussians in the plane, with exact densities and denoisers."""
 
     name = "mixture"
-    classes: int = option(4, help="number of classes", validator=at_least(1))
-    per_class: int = option(3, help="components per class", validator=at_least(1))
+    classes: int = option(4, help="number of classes", validator=up_to(1_000))
+    per_class: int = option(3, help="components per class", validator=up_to(1_000))
     layout_seed: int = option(0, help="seed of the components' places and shapes")
     spread: float = option(0.25, help="about the longer standard deviation of a component", validator=positive)
     labels: bool = option(True, help="whether the class is a condition")
@@ -98,7 +97,7 @@ class Mixture(Task):
         None,
         help="samples that training data consist of; none for data drawn anew without end",
         unit="samples",
-        validator=optional(at_least(1)),
+        validator=up_to(100_000_000),
     )
     data_seed: int = option(0, help="seed of those samples")
 

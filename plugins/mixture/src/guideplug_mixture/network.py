@@ -17,7 +17,7 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from guideplug import Condition, Domain, Leaf, Network, Source, Space, at_least, option
+from guideplug import Condition, Domain, Leaf, Network, Source, Space, option, up_to
 
 __all__ = ["MixtureMLP"]
 
@@ -94,8 +94,8 @@ class MixtureMLP(Network):
         "https://arxiv.org/abs/2206.00364",
         "table 1",
     )
-    width: int = option(64, help="features of a layer", validator=at_least(1))
-    layers: int = option(3, help="residual layers", validator=at_least(1))
+    width: int = option(64, help="features of a layer", validator=up_to(65_536))
+    layers: int = option(3, help="residual layers", validator=up_to(1_000))
 
     def build(self, domain: Domain) -> Leaf:
         if domain.space.shape != (2,):

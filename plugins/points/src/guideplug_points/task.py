@@ -39,10 +39,10 @@ from guideplug import (
     Train,
     TrainingStreams,
     TrainOptions,
-    at_least,
     between,
     half_width,
     option,
+    up_to,
     weaker,
 )
 from guideplug_points.figure import draw_figure
@@ -69,8 +69,8 @@ class PointsMLP(Network):
         "https://arxiv.org/abs/2206.00364",
         "table 1",
     )
-    width: int = option(128, help="features of a layer", validator=at_least(1))
-    blocks: int = option(3, help="residual layers", validator=at_least(1))
+    width: int = option(128, help="features of a layer", validator=up_to(65_536))
+    blocks: int = option(3, help="residual layers", validator=up_to(1_000))
 
     def build(self, domain: Domain) -> Leaf:
         if not isinstance(domain, Points):  # whose columns are standardised

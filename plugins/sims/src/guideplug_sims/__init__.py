@@ -28,7 +28,6 @@ from typing import Any, Protocol, final
 
 import torch
 from attrs import frozen
-from attrs.validators import optional
 from torch import Tensor
 
 from guideplug import (
@@ -42,11 +41,11 @@ from guideplug import (
     Task,
     Train,
     WeightSchedule,
-    at_least,
     hook,
     non_negative,
     option,
     positive,
+    up_to,
 )
 
 ENDLESS = 16384
@@ -62,7 +61,7 @@ def _count() -> Any:
         None,
         help="synthetic samples; none for as many as there are data",
         unit="samples",
-        validator=optional(at_least(1)),
+        validator=up_to(100_000_000),
     )
 
 

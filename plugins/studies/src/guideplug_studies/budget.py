@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, final
 
 from attrs import frozen
-from attrs.validators import deep_iterable, min_len, optional
+from attrs.validators import deep_iterable, min_len
 
 from guideplug import (
     Candidates,
@@ -38,10 +38,10 @@ from guideplug import (
     Study,
     Table,
     Trial,
-    at_least,
     held_out_interval,
     option,
     positive,
+    up_to,
 )
 from guideplug_studies.curves import UNGUIDED, by_seed, unguided_by_seed
 from guideplug_studies.words import ARROWS, BETTER, TOLD, WIDENED, metrics_told, told
@@ -75,18 +75,20 @@ class Budget(Study):
         (12, 48, 192, 768),
         help="where the fine-tuning is stopped",
         unit="iterations",
-        validator=[min_len(1), deep_iterable(at_least(1))],
+        validator=[min_len(1), up_to(100_000_000)],
     )
     omegas: tuple[float, ...] = option(
         (0.5, 1.0, 2.0, 4.0), help="guidance strengths", validator=[min_len(1), deep_iterable(positive)]
     )
-    count: int = option(899, help="synthetic samples, as many as there are data", unit="samples", validator=at_least(1))
+    count: int = option(
+        899, help="synthetic samples, as many as there are data", unit="samples", validator=up_to(100_000_000)
+    )
     lr: float = option(
         0.0004, help="learning rate of the fine-tuning, constant; a tenth of the base's", validator=positive
     )
     seeds: tuple[int, ...] = option((0, 1, 2), help="of the trainings and of the fine-tunings")
     samples: int | None = option(
-        None, help="samples of each trial; none for the task's", unit="samples", validator=optional(at_least(2))
+        None, help="samples of each trial; none for the task's", unit="samples", validator=up_to(100_000_000, least=2)
     )
     metrics: tuple[str, ...] = option(TOLD, help="which metrics are told, those that the task has")
 

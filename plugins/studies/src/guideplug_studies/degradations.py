@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any, final
 
 from attrs import frozen
-from attrs.validators import optional
 
 from guideplug import (
     Difference,
@@ -40,10 +39,10 @@ from guideplug import (
     Table,
     Task,
     Trial,
-    at_least,
     confidence_interval,
     held_out_interval,
     option,
+    up_to,
 )
 from guideplug_studies.curves import COLOURS, MARKS, Curve, by_seed, points
 from guideplug_studies.words import ARROWS, BETTER, TOLD, WIDENED, metrics_told, told
@@ -79,7 +78,7 @@ class Degradations(Study):
     noise: tuple[float, float] = option((0.1, 0.2), help="shares by which the noise level rises: of D_1, of D_0")
     seeds: tuple[int, ...] = option((0, 1, 2), help="of the trainings, and of the draws of dropout and noise")
     samples: int | None = option(
-        4096, help="samples of each trial; none for the task's", unit="samples", validator=optional(at_least(2))
+        4096, help="samples of each trial; none for the task's", unit="samples", validator=up_to(100_000_000, least=2)
     )
     metrics: tuple[str, ...] = option(TOLD, help="which metrics are told, those that the task has")
 

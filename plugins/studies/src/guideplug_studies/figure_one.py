@@ -11,7 +11,7 @@ from typing import final
 
 from attrs import evolve, frozen
 
-from guideplug import Expression, Findings, Network, Report, Source, Study, Table, Task, Trial, at_least, option
+from guideplug import Expression, Findings, Network, Report, Source, Study, Table, Task, Trial, option, up_to
 from guideplug_studies.curves import UNGUIDED
 
 __all__ = ["FigureOne"]
@@ -37,7 +37,7 @@ class FigureOne(Study):
         help="what is drawn beside unguided samples",
     )
     seed: int = option(0, help="of the training")
-    samples: int = option(8192, help="samples of each arm", unit="samples", validator=at_least(2))
+    samples: int = option(8192, help="samples of each arm", unit="samples", validator=up_to(100_000_000, least=2))
 
     def trials(self) -> Sequence[Trial]:
         chosen = {"task": self.task, "denoiser": self.denoiser}

@@ -39,10 +39,10 @@ from guideplug import (
     Table,
     Task,
     Trial,
-    at_least,
     confidence_interval,
     held_out_interval,
     option,
+    up_to,
 )
 from guideplug_studies.curves import UNGUIDED, by_seed
 from guideplug_studies.weight_panels import arm_panels, grid_of, omega_panels, omegas
@@ -81,10 +81,10 @@ class Learned(Study):
     interval_weights: tuple[float, ...] = option((1.25, 3.0), help="weights in each interval, off at 1")
     metric: str = option("mmd", help="by which settings are chosen and claims judged")
     others: tuple[str, ...] = option(("sliced-w2",), help="other metrics in the tables")
-    steps: int = option(64, help="Euler's steps", validator=at_least(2))
+    steps: int = option(64, help="Euler's steps", validator=up_to(10_000, least=2))
     iterations: int | None = option(None, help="of a fit; none for its default", unit="iterations")
     seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), help="of the trainings and fits")
-    samples: int = option(4096, help="samples of each trial", unit="samples", validator=at_least(2))
+    samples: int = option(4096, help="samples of each trial", unit="samples", validator=up_to(100_000_000, least=2))
 
     def __attrs_post_init__(self) -> None:
         if any(weight == 1.0 for weight in (*self.weights, *self.interval_weights)):

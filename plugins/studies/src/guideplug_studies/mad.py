@@ -52,10 +52,10 @@ from guideplug import (
     Study,
     Table,
     Trial,
-    at_least,
     confidence_interval,
     option,
     positive,
+    up_to,
 )
 from guideplug_studies.curves import COLOURS, MARKS, by_seed
 from guideplug_studies.words import exact, told
@@ -87,15 +87,17 @@ class Mad(Study):
     seeds: tuple[int, ...] = option(
         (0, 1, 2, 3, 4), help="repetitions, each with data, networks and samples of its own"
     )
-    real: int = option(1000, help="samples of p_r that are the real data", unit="samples", validator=at_least(3))
+    real: int = option(
+        1000, help="samples of p_r that are the real data", unit="samples", validator=up_to(100_000_000, least=3)
+    )
     duration: Duration = option(Duration(400, "it"), help="how long each generation is trained", converter=Duration.of)
-    batch: int = option(128, help="examples per step", unit="examples", validator=at_least(1))
+    batch: int = option(128, help="examples per step", unit="examples", validator=up_to(100_000_000))
     budget: Duration = option(
         Duration(100, "it"), help="how long copies for SIMS are fine-tuned", converter=Duration.of
     )
     lr: float = option(0.03, help="learning rate of that fine-tuning, as a share of the training's", validator=positive)
-    steps: int = option(16, help="Heun steps that samples are drawn in", unit="steps", validator=at_least(2))
-    samples: int = option(2048, help="samples of each trial", unit="samples", validator=at_least(3))
+    steps: int = option(16, help="Heun steps that samples are drawn in", unit="steps", validator=up_to(10_000, least=2))
+    samples: int = option(2048, help="samples of each trial", unit="samples", validator=up_to(100_000_000, least=3))
     metric: Literal["gaussian-w2", "wasserstein"] = option("gaussian-w2", help="the distance that sentences are about")
 
     def __attrs_post_init__(self) -> None:

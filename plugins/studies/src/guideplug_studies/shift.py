@@ -43,11 +43,11 @@ from guideplug import (
     Study,
     Table,
     Trial,
-    at_least,
     between,
     confidence_interval,
     option,
     positive,
+    up_to,
 )
 from guideplug_studies.curves import COLOURS
 from guideplug_studies.words import BETTER, exact, told
@@ -80,11 +80,13 @@ class Shift(Study):
     control: bool = option(True, help="whether there is an auxiliary whose share is unchanged, too")
     duration: Duration = option(Duration(1000, "it"), help="how long the base is trained", converter=Duration.of)
     budget: Duration = option(Duration(250, "it"), help="how long auxiliaries are fine-tuned", converter=Duration.of)
-    batch: int = option(512, help="examples per step", unit="examples", validator=at_least(1))
+    batch: int = option(512, help="examples per step", unit="examples", validator=up_to(100_000_000))
     lr: float = option(0.0004, help="learning rate of the fine-tuning", validator=positive)
-    count: int = option(4096, help="samples that an auxiliary is fine-tuned on", unit="samples", validator=at_least(2))
-    steps: int = option(16, help="Heun steps that samples are drawn in", unit="steps", validator=at_least(2))
-    samples: int = option(4096, help="samples of each trial", unit="samples", validator=at_least(2))
+    count: int = option(
+        4096, help="samples that an auxiliary is fine-tuned on", unit="samples", validator=up_to(100_000_000, least=2)
+    )
+    steps: int = option(16, help="Heun steps that samples are drawn in", unit="steps", validator=up_to(10_000, least=2))
+    samples: int = option(4096, help="samples of each trial", unit="samples", validator=up_to(100_000_000, least=2))
 
     def __attrs_post_init__(self) -> None:
         if not 0 < self.mirrored < 1:

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from typing import Any, final
 
 from attrs import frozen
-from attrs.validators import optional
 
 from guideplug import (
     Difference,
@@ -29,9 +28,9 @@ from guideplug import (
     Table,
     Task,
     Trial,
-    at_least,
     held_out_interval,
     option,
+    up_to,
     without_ranges,
 )
 from guideplug_studies.curves import UNGUIDED, Curve, curve, draw_curves, points, unguided_by_seed
@@ -70,7 +69,7 @@ class Weights(Study):
         ("weak", "unconditional", "synthetic"), help="roles that a guide's seed is for, where they are there"
     )
     samples: int | None = option(
-        None, help="samples of each trial; none for the task's", unit="samples", validator=optional(at_least(2))
+        None, help="samples of each trial; none for the task's", unit="samples", validator=up_to(100_000_000, least=2)
     )
 
     def trials(self) -> Sequence[Trial]:

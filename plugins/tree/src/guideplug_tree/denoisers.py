@@ -8,7 +8,7 @@ from attrs import frozen
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from guideplug import Condition, Domain, Leaf, Network, Perturbation, Source, Space, at_least, option
+from guideplug import Condition, Domain, Leaf, Network, Perturbation, Source, Space, option, up_to
 from guideplug_tree.mixture import TreeMixture, tree_mixture
 from guideplug_tree.network import TreeMLP
 
@@ -127,7 +127,7 @@ class TreeMLPNetwork(Network):
         "https://arxiv.org/abs/2406.02507",
         "appendix C",
     )
-    hidden: int = option(64, help="width of the layers", validator=at_least(1))
+    hidden: int = option(64, help="width of the layers", validator=up_to(65_536))
 
     def build(self, domain: Domain) -> Leaf:
         shape, labels = domain.space.shape, domain.num_labels
