@@ -20,8 +20,7 @@ import attrs
 
 from guideplug.config import Strategy, decides_nothing, described
 from guideplug.config.origin import origin_of
-from guideplug.errors import ConfigError, visible
-from guideplug.executors.interrupt import Interrupted
+from guideplug.errors import ConfigError, Interrupted, visible
 
 __all__ = ["Listener", "Observer", "Observers", "RunInfo", "surroundings"]
 

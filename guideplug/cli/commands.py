@@ -16,6 +16,7 @@ from guideplug.config import short
 from guideplug.errors import UsageError
 from guideplug.executors.interrupt import Interrupted
 from guideplug.files.display import display_path
+from guideplug.files.opening import is_there
 from guideplug.run.console import Console, print_line
 from guideplug.run.earlier import check_networks, check_same, other_torch, request_of_networks, resumable
 from guideplug.run.experiment import Experiment, folder_name
@@ -155,7 +156,7 @@ def _go(experiment: Experiment, as_json: bool) -> None:
     page, unwritten = page_told(outcome.folder, experiment.registry)
     outcome = with_failures(outcome, unwritten)
     if as_json:
-        figure = display_path(outcome.figure) if outcome.figure.is_file() else None
+        figure = display_path(outcome.figure) if is_there(outcome.figure) else None
         animation = None if outcome.animation is None else display_path(outcome.animation)
         paths = {"folder": display_path(outcome.folder), "figure": figure, "animation": animation, "page": page}
         print_json({**paths, **outcome.metrics})
@@ -187,7 +188,7 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     say(selection_sentence(config, outcome))
     for line in cost_sentences(outcome):
         say(line)
-    if outcome.figure.is_file():
+    if is_there(outcome.figure):
         say(f"figure: {display_path(outcome.figure)}")
     if outcome.animation is not None:
         say(f"animation: {display_path(outcome.animation)}")

@@ -12,7 +12,7 @@ def echo(line: str, *, err: bool = False) -> None:
     click.echo(visible(line), err=err)
 
 
-def echo_lines(text: str) -> None:
+def echo_lines(text: str, *, err: bool = False) -> None:
     """Print lines, with everything else escaped that cannot be printed."""
     for line in text.split("\n"):
-        echo(line)
+        echo(line, err=err)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from guideplug.cli.command import Command
-from guideplug.cli.echo import echo
+from guideplug.cli.echo import echo, echo_lines
 from guideplug.config.origin import REFUSED, plugin_errors
 from guideplug.errors import GuideplugError, UsageError, lacks_memory, nearest
 
@@ -45,7 +45,7 @@ class Group(click.Group):
             raise _in_one_line(error) from None
         except GuideplugError as error:
             if ctx.find_root().params.get("traceback"):
-                click.echo(_trace(error), err=True, nl=False)
+                echo_lines(_trace(error).rstrip("\n"), err=True)
             echo(f"error: {_cropped(' '.join(str(error).split()))}", err=True)
             ctx.exit(error.exit_code)
         except (MemoryError, RuntimeError) as error:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from guideplug.errors import UsageError
+from guideplug.files.opening import open_file
 
 __all__ = ["check_replaceable"]
 
@@ -22,7 +23,10 @@ def check_replaceable(path: Path, option: str, kind: str) -> None:
         UsageError: there is such a file.
     """
     beginning, name = KINDS[kind]
-    if path.is_file() and path.stat().st_size:
-        with path.open("rb") as file:
-            if file.read(len(beginning)).lower() != beginning:
-                raise UsageError(f"{option} {path} is there already, and is not {name}: give another name")
+    try:
+        with open_file(path) as file:
+            start = file.read(len(beginning)).lower()
+    except (OSError, ValueError):
+        return  # there is none, or what the writer refuses
+    if start not in (b"", beginning):
+        raise UsageError(f"{option} {path} is there already, and is not {name}: give another name")

@@ -10,6 +10,7 @@ import contextlib
 from pathlib import Path
 
 from guideplug.errors import ConfigError, nearest
+from guideplug.files.opening import is_there
 
 __all__ = ["NAME", "ProjectPlugin", "project_plugins"]
 
@@ -67,9 +68,9 @@ def _file() -> Path | None:
         home = Path.home()
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if (folder / NAME).is_file():
+        if is_there(folder / NAME):
             return folder / NAME
-        if folder == home or (folder / ".git").exists():
+        if folder == home or is_there(folder / ".git"):
             return None
     return None
 

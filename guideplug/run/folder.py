@@ -160,7 +160,7 @@ def _unbegun(folder: Path, parts: Sequence[str]) -> bool:
         path.name == CHECKSUMS
         or LITTER.fullmatch(path.name)
         or (path.name in parts and path.is_dir() and not list_folder(path))
-        or (path.name == "code" and path.is_dir() and not (folder / "config.toml").exists())
+        or (path.name == "code" and path.is_dir() and not is_there(folder / "config.toml"))
         for path in list_folder(folder)
     )
 

@@ -14,6 +14,7 @@ import attrs
 from guideplug.config import command_line, format_value, short, write
 from guideplug.errors import GuideplugError
 from guideplug.files.display import display_path
+from guideplug.files.opening import is_there
 from guideplug.guide import Guider, inner_guiders
 from guideplug.recipe import MainRecipe
 from guideplug.registry.registry import Registry
@@ -58,7 +59,7 @@ def _explaining(config: RunConfig, folder: Path, registry: Registry) -> str:
     if config.sampler != default.sampler:
         words += ["--sampler", short(config.sampler)]
     files = {role: RunFolder(folder).checkpoint(role) for role in _given_roles(config, registry)}
-    models = {role: file for role, file in files.items() if file.is_file()}
+    models = {role: file for role, file in files.items() if is_there(file)}
     return command_line(*words, plugins=config.plugins, models=models)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from guideplug.files.atomic import drawn_whole
+from guideplug.files.opening import open_file
 from guideplug.run.failure import Failures, collected
 
 __all__ = ["draw", "drawing"]
@@ -105,10 +106,11 @@ def _without_settings() -> Any:
 
 def _fault(path: Path, part: str) -> str:
     """Why a file is no picture; empty if it is one."""
-    if not path.is_file():
+    try:
+        with open_file(path) as file:
+            start = file.read(len(PNG))
+    except (OSError, ValueError):
         return "nothing was drawn"
-    with path.open("rb") as file:
-        start = file.read(len(PNG))
     if not start:
         return "the file is empty"
     return "the file is no PNG" if part == "figure" and start != PNG else ""

@@ -20,6 +20,7 @@ from guideplug.denoise import Denoiser, Leaf, as_arrays, from_arrays
 from guideplug.errors import DamagedFile, RunError, WriteError
 from guideplug.executors.interrupt import StopToken
 from guideplug.files.atomic import adding_to, check_unchanged
+from guideplug.files.opening import is_there
 from guideplug.files.reading import read_arrays
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
@@ -173,16 +174,16 @@ class Results:
 
     def _draw_figure(self, path: Path) -> None:
         task = self.config.task
-        if not path.is_file():
+        if not is_there(path):
             arms = [*self._truth[:1], *self.drawn.values()]
             draw(path, "figure", task.name, lambda aside: task.figure(arms, aside), self._failures)
-        if path.is_file():
+        if is_there(path):
             self.observers("figure", name=task.name, path=str(path))
 
     def _draw_animation(self, path: Path) -> Path | None:
         """The task's animation, if it draws one."""
         config, task = self.config, self.config.task
-        if not path.is_file():
+        if not is_there(path):
             arms = [
                 arm
                 for arm in (*self._truth, *self.drawn.values())
@@ -193,14 +194,14 @@ class Results:
                 return bool(task.animate(arms, config.sampler, config.sample_seed, aside))
 
             draw(path, "animation", task.name, paint, self._failures)
-        if not path.is_file():
+        if not is_there(path):
             return None
         self.observers("figure", name=f"{task.name} animation", path=str(path))
         return path
 
     def _slide(self) -> None:
         """Draw the first samples at other weights, if the guider has one weight."""
-        if (self.folder.path / SWEEP).is_file():
+        if is_there(self.folder.path / SWEEP):
             return
         begin = time.perf_counter()
         with collected(self._failures, "slider", SWEEP):

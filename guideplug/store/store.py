@@ -30,7 +30,7 @@ from guideplug.errors import StoreError
 from guideplug.files.atomic import clear_litter, refused, whole_file
 from guideplug.files.digest import record_digest
 from guideplug.files.durable import make_folder, rename
-from guideplug.files.opening import check_inside, is_there, list_folder, open_own
+from guideplug.files.opening import check_inside, is_there, list_folder, open_own, walk_folder
 from guideplug.files.reading import file_digest, read_json_file
 from guideplug.files.tensors import read_tensors, write_tensors
 
@@ -261,7 +261,10 @@ class Store:
     def size(self, identity: str) -> int:
         """Bytes on disk of an entry, and of an unfinished training of it."""
         folders = (self.root / identity, self.root / f"{identity}.partial")
-        return sum(file.lstat().st_size for folder in folders for file in folder.rglob("*"))
+        try:
+            return sum(file.lstat().st_size for folder in folders for file in walk_folder(folder))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"the entry {identity} of the store {self.root} cannot be listed ({error})") from None
 
     def in_use(self, identity: str) -> bool:
         """Whether a process holds the lock of the entry."""

@@ -15,7 +15,7 @@ from guideplug.config import Reader, Strategy, short
 from guideplug.config.grammar import parse
 from guideplug.config.tree import Call
 from guideplug.denoise import Space, WeightSchedule
-from guideplug.errors import ExpressionError, GuideplugError
+from guideplug.errors import ExpressionError, GuideplugError, Interrupted
 from guideplug.executors import Executor
 from guideplug.guide import Guider
 from guideplug.objective import Objective
@@ -109,7 +109,7 @@ class Kit:
             place = Path(folder)
             try:
                 strategy = self._example(plugin, offer.what, place)
-            except KeyboardInterrupt:
+            except (Interrupted, KeyboardInterrupt):
                 raise
             except BaseException as error:  # a plugin's class method may raise anything
                 fix = "let the class method example return the options that must be given"
@@ -222,7 +222,7 @@ def _timed(title: str, tried: str, laws: Callable[[], Iterator[Finding]]) -> Che
     findings: list[Finding] = []
     try:
         findings.extend(laws())
-    except KeyboardInterrupt:
+    except (Interrupted, KeyboardInterrupt):
         raise
     except BaseException as error:  # raised before any law, such as while finding a task for a network
         findings.append(Finding("it can be tried", reason_of(error), "see what it says"))

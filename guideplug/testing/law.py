@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from guideplug.errors import Interrupted
+
 __all__ = ["Finding", "Laws", "must"]
 
 Subject = TypeVar("Subject")
@@ -97,7 +99,7 @@ class Laws(Generic[Subject]):
                 if not law.concerns(subject):
                     continue
                 law.test(subject)
-            except KeyboardInterrupt:
+            except (Interrupted, KeyboardInterrupt):
                 raise
             except BaseException as error:  # a plugin may raise anything, SystemExit included
                 yield Finding(law.name, reason_of(error), law.fix)

@@ -10,7 +10,7 @@ from guideplug import ContractError, GuideplugError, Registry, Selector, named
 from guideplug.config import breach, described, plugin_errors, refused_beforehand
 from guideplug.config.origin import origin_of
 from guideplug.config.strategy import Strategy
-from guideplug.errors import ConfigError
+from guideplug.errors import ConfigError, Interrupted
 from guideplug.registry.registry import KINDS
 
 
@@ -58,13 +58,15 @@ def test_answers_in_words(value: object, words: str) -> None:
 
 
 PLUGIN = """
+from guideplug.errors import Interrupted
+
 class Cancelled(BaseException):
     pass
 
 def fails(how):
     raise {"key": KeyError("no\\nkey"), "exit": SystemExit(0), "base": Cancelled(), "disk": OSError(28, "full"),
            "file": FileNotFoundError(2, "none", "x.csv"), "memory": MemoryError("much"),
-           "interrupt": KeyboardInterrupt()}[how]
+           "interrupt": KeyboardInterrupt(), "stop": Interrupted(130)}[how]
 """
 
 
@@ -94,7 +96,8 @@ def test_what_a_plugin_raises_is_one_line_with_its_place(fails, how: str, word: 
 
 
 @pytest.mark.parametrize(
-    ("how", "kind"), [("disk", OSError), ("memory", MemoryError), ("interrupt", KeyboardInterrupt)]
+    ("how", "kind"),
+    [("disk", OSError), ("memory", MemoryError), ("interrupt", KeyboardInterrupt), ("stop", Interrupted)],
 )
 def test_errors_of_the_machine_pass(fails, how: str, kind: type[BaseException]) -> None:
     with pytest.raises(kind), plugin_errors():

@@ -179,9 +179,11 @@ LOADERS = {"np", "numpy", "torch", "tomllib", "json", "pickle", "Image", "os", "
 MAY = {
     "guideplug/files/opening.py": "the door",
     "guideplug/files/atomic.py": "syncs the temporary file that it has written",
-    "guideplug/files/trust.py": "whether code is there; the interpreter reads code",
     "guideplug/registry/registry.py": "whether code is there; the interpreter reads code",
-    "guideplug/recipes/python_ref.py": "whether code is there; the interpreter reads code",
+    "guideplug/files/code.py": "whether code is there, and what installers say of it",
+    "guideplug/files/durable.py": "makes and syncs what is written",
+    "guideplug/files/project.py": "whether code is there; its file is read through the door",
+    "guideplug/run/carried.py": "whether a text names a file; what is read comes through the door",
     "guideplug/store/source/core.py": "the sources of guideplug itself, as installed",
     "guideplug/store/source/scope.py": "sources of code that is imported already",
     "guideplug/store/identity.py": "the files of packages that are imported already",

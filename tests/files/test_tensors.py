@@ -96,6 +96,7 @@ def test_a_disk_that_fails_is_said_in_one_line_and_leaves_what_was_there(
     with pytest.raises(WriteError) as caught:
         write_tensors(path, {"other": torch.zeros(3)})
     assert str(caught.value) == f"{path} cannot be written (No space left on device); what was written before is whole"
+    monkeypatch.undo()
     assert read_tensors(path)[0].keys() == TENSORS.keys()
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
 

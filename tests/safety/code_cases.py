@@ -132,7 +132,7 @@ class Case:
 
 def cases() -> Iterator[Case]:
     """A case for each way to name a file ``mine.py``."""
-    for plugin in ("explain autoguidance", "plugins list", "plugins show mine-steps", "evaluate y.npy --task tree"):
+    for plugin in ("explain autoguidance", "plugins list", "plugins show mine-steps"):
         yield Case(f"{plugin} --plugin", (*plugin.split(), "--plugin", "mine.py"))
     yield Case("plugins in a configuration", ("run", "c.toml", "--trust", "--dry-run"), 'plugins = ["mine.py"]\n')
     yield Case("a project", ("explain", "autoguidance", "--trust"), project='plugins = ["mine.py"]\n')

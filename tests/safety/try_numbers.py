@@ -44,8 +44,13 @@ BATCH = 50
 ADVICE = re.compile(
     r"must|give|write|choose|choice|between|at least|at most|expected|shorten|quote|one of|leave|keep|too large a|"
     r"takes|range|are whole numbers|the columns are|counted from|has no group|no column is called|training ends at|"
-    r"lower lr|leave it out|such as"
+    r"lower lr|leave it out|such as|is above|is the label"
 )
+OTHERWISE = (
+    "characters, more than", "has no trial", "at least one", "a multiple of 2 heads", "which is the label",
+    "a lower lr",
+)  # fmt: skip
+"""Messages in which a value is shown as what it leads to."""
 GOOD = ("result", "refused")
 
 
@@ -131,9 +136,9 @@ def _names(case: Case, line: str) -> bool:
     text = line.lower().replace("_", "-")
     option = case.option.rpartition(".")[2].lower().replace("_", "-").removesuffix("s")
     named = option in text or "expression" in text or "toml" in text or f" {option[0]} " in text
-    long = "characters, more than" in text or "has no trial" in text or "at least one" in text
+    otherwise = any(words in text for words in OTHERWISE)
     shown = any(spelling.lower() in text for spelling in _spellings(case.typed))
-    return bool(ADVICE.search(line)) and (long or (named and shown))
+    return bool(ADVICE.search(line)) and (otherwise or (named and shown))
 
 
 def _spellings(typed: str) -> set[str]:

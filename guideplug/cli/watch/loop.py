@@ -16,7 +16,7 @@ from guideplug.cli.watch.tail import Tail
 from guideplug.cli.watch.view import Life, view
 from guideplug.config import command_line
 from guideplug.errors import UsageError, visible
-from guideplug.files.opening import MOST_EVENTS, is_there, read_bytes
+from guideplug.files.opening import is_there, open_file
 from guideplug.run.console import Console, print_line
 
 __all__ = ["watch_folder"]
@@ -44,7 +44,7 @@ def watch_folder(path: str, *, once: bool, interval: float) -> None:
             raise UsageError(f"{path} has no event log yet: {EVENTS} is written once the work begins; try again then")
         raise UsageError(f"{path} is not the folder of a run: it has no {EVENTS}")
     try:
-        read_bytes(folder / EVENTS, MOST_EVENTS, folder)
+        open_file(folder / EVENTS, folder).close()
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder / EVENTS} cannot be read: {error}") from None
     try:

@@ -74,7 +74,7 @@ class Tail:
         start = b'\n{"event": "%b",' % name.encode()
         after = b""
         try:
-            with self._path.open("rb") as file:
+            with open_file(self._path, self._path.parent) as file:
                 while end > begin:
                     first = max(begin - 1, end - BLOCK)
                     file.seek(first)
@@ -83,7 +83,7 @@ class Tail:
                         file.seek(first + place + 1)
                         return _event(file.readline(BLOCK))
                     after, end = block[: len(start)], first
-        except OSError:
+        except (OSError, ValueError):
             pass
         return None
 
