@@ -1,4 +1,4 @@
-"""Objectives in training: the default's bits, weights of importance, scoring, resuming, refusals."""
+"""Losses: the default has its bits, objectives in training, weights of importance, scoring, resuming, refusals."""
 
 import copy
 import itertools
