@@ -46,6 +46,7 @@ DEFAULTS: Mapping[str, str] = {
 TYPES: Mapping[str, str] = {
     **dict.fromkeys(STRATEGIES, "expression"),
     **dict.fromkeys(NUMBERS, "int"),
+    "streams": "name",
     "device": "name",
     "duration": "duration",
     "batch": "int",

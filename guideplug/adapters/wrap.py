@@ -236,7 +236,7 @@ class Adapted(Leaf):
         return shape == own or (self._resizable and len(shape) == len(own) and shape[:1] == own[:1])
 
     def decode(self, x: Tensor) -> Tensor:
-        return x if self._decode is None else self._decode(x)
+        return super().decode(x) if self._decode is None else self._decode(x)
 
     def extra_repr(self) -> str:
         """The prediction and the schedule."""

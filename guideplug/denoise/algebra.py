@@ -275,6 +275,9 @@ class Leaf(Atom):
     outputs: Mapping[str, Output] = {}
     """Its named outputs besides the denoised samples, which `named_outputs` computes; none by default."""
 
+    decoder: Callable[[Tensor], Tensor] | None = None
+    """From samples to display space, as of an autoencoder; it is none of the network's modules."""
+
     def __init__(self, space: Space) -> None:
         super().__init__()
         self.space = space
@@ -302,6 +305,10 @@ class Leaf(Atom):
     def counted_as(self) -> "Leaf":
         """The network that its calls are counted for: itself, or the network of a perturbed view."""
         return self
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Samples in display space: those of ``decoder`` where it is set, else unchanged."""
+        return x if self.decoder is None else self.decoder(x)
 
     def perturbations(self) -> "Mapping[str, Perturbation]":
         """The supported perturbations by kind, such as "skip-layer"; none by default.

@@ -56,8 +56,21 @@ class Degraded(Recipe):
         if self.dropout == 1:
             raise ValueError("dropout is 1: nothing would be left of the network; give a share below 1")
 
+    @property
+    def viewed(self) -> Recipe:
+        """The recipe of the network, whose memory is shared."""
+        return self.of
+
     def build(self) -> "DegradedDenoiser":
-        module = self.of.build()
+        return self.view(self.of.build())
+
+    def view(self, module: nn.Module) -> "DegradedDenoiser":
+        """The degraded network of a module.
+
+        Raises:
+            RecipeError: the module is no network.
+            DenoiserError: the network has no units that may be dropped.
+        """
         if not isinstance(module, Leaf):
             raise RecipeError(
                 f"the recipe {self.of.name!r} gives a {type(module).__name__}: only networks are degraded"

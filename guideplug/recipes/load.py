@@ -7,6 +7,7 @@ from typing import Any, final
 from attrs import frozen
 from torch import nn
 
+from guideplug.adapters.latents import Autoencoder
 from guideplug.config import option
 from guideplug.denoise import Domain, Leaf, NoiseDomain
 from guideplug.errors import CheckpointError
@@ -36,6 +37,9 @@ class Load(Recipe):
     task: Task | NoiseDomain = option(help="what the denoiser is for: a task, or in Python a domain without data")
     denoiser: Network = option(help="the architecture that the weights are of")
     key: str | None = option(None, help="which of the checkpoint's networks, as ema; by default the one that fits")
+    vae: str | None = option(
+        None, help="a local folder of the autoencoder, whose decoder shows latents", identity=False
+    )
 
     def build(self) -> Leaf:
         """The network without its weights.
@@ -43,7 +47,16 @@ class Load(Recipe):
         Raises:
             CheckpointError: by its sheet the network denoises other samples than the task's.
         """
-        return seeded_build(self.denoiser, self._domain(), 0)
+        denoiser = seeded_build(self.denoiser, self._domain(), 0)
+        if self.vae is not None:
+            denoiser.decoder = self._decoder(self.vae)
+        return denoiser
+
+    def _decoder(self, folder: str) -> Autoencoder:
+        """The autoencoder, with the scale and bias of latents by the sheet, if there is one."""
+        sheet = read_sheet(beside(Path(self.path)))
+        encoder = {} if sheet is None or sheet.encoder is None else sheet.encoder
+        return Autoencoder(Path(folder), encoder.get("scale", (1.0,)), encoder.get("bias", (0.0,)))
 
     def _domain(self) -> Domain:
         sheet = read_sheet(beside(Path(self.path)))
