@@ -3,6 +3,7 @@
 The public names, imported when they are first used, so that ``import guideplug`` is quick and needs no torch.
 """
 
+import sys
 import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -243,8 +244,24 @@ def __getattr__(name: str) -> Any:
         )
         return __getattr__(now)
     if name not in _WHERE:
-        raise AttributeError(f"module 'guideplug' has no attribute {name!r}")
+        raise _missing(name)
     return getattr(import_module(f"guideplug.{_WHERE[name]}"), name)
+
+
+def _missing(name: str) -> AttributeError | ImportError:
+    """The error for a name that is not here: where it is, or the nearest one.
+
+    It is an `ImportError` for ``from guideplug import NAME``, which hides the message of any other.
+    """
+    message = f"module 'guideplug' has no attribute {name!r}"
+    if name[:1].isalpha():
+        from guideplug.errors import nearest
+        from guideplug.registry.elsewhere import import_of
+
+        elsewhere = import_of(name) if name[0].isupper() else ""
+        message += f": write {elsewhere}" if elsewhere else nearest(name, _WHERE)
+    importing = name[:1].isupper() and sys._getframe(2).f_code.co_name == "_handle_fromlist"  # modules are lower case
+    return ImportError(message, name="guideplug") if importing else AttributeError(message)
 
 
 def __dir__() -> list[str]:

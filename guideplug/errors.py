@@ -13,6 +13,7 @@ __all__ = [
     "DivergenceError",
     "ExpressionError",
     "GuideplugError",
+    "Interrupted",
     "PluginError",
     "RecipeError",
     "RunError",
@@ -107,6 +108,14 @@ class ConditionError(GuideplugError):
 
 class SelectionError(GuideplugError):
     """A selector returned indices, weights or probabilities that cannot be used."""
+
+
+class Interrupted(BaseException):
+    """The run was asked to stop; carries the signal's exit code. Not an error, so not an `Exception`."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
 
 
 def lacks_memory(error: BaseException) -> bool:

@@ -1,18 +1,24 @@
 """Guiders: functions from a denoiser to a guided denoiser."""
 
 import abc
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import attrs
 
 from guideplug.config import Strategy, breach, described, inner, named, walk
-from guideplug.denoise import Denoiser, WeightSchedule
+from guideplug.denoise import Denoiser, Weight, WeightSchedule
 from guideplug.errors import ConfigError, DenoiserError, RecipeError
 from guideplug.recipe import Recipe
 from guideplug.task import Task
 
 __all__ = ["Guider", "guided_by", "inner_guiders", "needs_of", "nested_guiders", "opposite", "weight_of"]
+
+WRAP = "make one of a network by guideplug.wrap(network, shape, predicts=...)"
+"""What to do with a network that is no denoiser yet."""
 
 
 class Guider(Strategy):
@@ -24,6 +30,13 @@ class Guider(Strategy):
     """
 
     kind: ClassVar[str] = "guider"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let `guide` check what it is given: a class of attrs is made twice, and is adapted once."""
+        super().__init_subclass__(**options)
+        method = cls.__dict__.get("guide")
+        if inspect.isfunction(method) and not hasattr(method, "__wrapped__"):
+            cls.guide = _checking(method)  # type: ignore[method-assign]
 
     @abc.abstractmethod
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
@@ -116,6 +129,58 @@ def needs_of(guider: Guider, task: "Task", main: "Recipe") -> Mapping[str, "Reci
                 "None for each role",
             )
     return needs
+
+
+class _MissingNetwork(DenoiserError, KeyError):
+    """A role without a network; its first argument is the role."""
+
+    def __init__(self, role: str, guider: str, roles: Sequence[str]) -> None:
+        super().__init__(role)
+        self._message = (
+            f"guider {guider!r} needs the network of the role {role!r}: give it in models, as in "
+            f"guide(main, {{{role!r}: network}}); models has {', '.join(map(repr, roles)) or 'none'}"
+        )
+
+    def __str__(self) -> str:
+        return self._message
+
+
+class _Networks(dict[str, Any]):
+    """Networks by role, for a guider."""
+
+    def __init__(self, models: Mapping[str, Any], guider: str) -> None:
+        super().__init__(models)
+        self._models, self._guider = models, guider
+
+    def __missing__(self, role: str) -> Any:
+        with contextlib.suppress(KeyError):
+            return self._models[role]  # of a mapping that makes what it does not have
+        raise _MissingNetwork(role, self._guider, list(self))
+
+
+def _checking(method: Callable[..., Denoiser]) -> Callable[..., Denoiser]:
+    """A guider's `guide` that refuses what are no denoisers, and names a missing role."""
+
+    @functools.wraps(method)
+    def guide(self: Guider, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
+        if not isinstance(models, Mapping):
+            raise DenoiserError(
+                f"guider {self.name!r}: models is {_shown(models)}: give the other networks by role, as in "
+                "{'weak': network}, or {} without any"
+            )
+        for role, network in {"base": base, **models}.items():
+            if not isinstance(network, Denoiser if role == "base" else Denoiser | Weight):
+                raise DenoiserError(f"guider {self.name!r}: {role} is {_shown(network)}, and no denoiser: {WRAP}")
+        return method(self, base, _Networks(models, self.name))
+
+    return guide
+
+
+def _shown(value: object) -> str:
+    """A value in few words."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return repr(value)
+    return f"a {type(value).__name__}"
 
 
 def inner_guiders(guider: Guider) -> Iterator[Guider]:

@@ -20,10 +20,9 @@ import attrs
 
 from guideplug.config import Strategy, decides_nothing, described
 from guideplug.config.origin import origin_of
-from guideplug.errors import ConfigError, visible
-from guideplug.executors.interrupt import Interrupted
+from guideplug.errors import ConfigError, Interrupted, visible
 
-__all__ = ["Listener", "Observer", "Observers", "RunInfo"]
+__all__ = ["Listener", "Observer", "Observers", "RunInfo", "surroundings"]
 
 
 @attrs.frozen
@@ -108,7 +107,7 @@ class Observers:
         for observer in observers:
             name = f"{observer.name} of {origin_of(type(observer).__module__)}"
             try:
-                with _surroundings():
+                with surroundings():
                     listener = observer.open(observed)
                     if not isinstance(listener, Listener):
                         raise TypeError(f"it opened {described(listener)}: return a Listener")
@@ -121,7 +120,7 @@ class Observers:
         failed: list[tuple[str, Listener, BaseException]] = []
         for name, listener in self._listeners:
             try:
-                with _surroundings():
+                with surroundings():
                     listener.on_event(event, _copied(data))
             except BaseException as error:
                 failed.append((name, listener, error))
@@ -130,7 +129,7 @@ class Observers:
         for name, listener, cause in failed:
             self._report(name, event, cause)
             try:
-                with _surroundings():
+                with surroundings():
                     listener.close()  # releases files, threads and processes
             except BaseException as another:
                 _check_ours(another)
@@ -140,7 +139,7 @@ class Observers:
         while self._listeners:
             name, listener = self._listeners.pop()
             try:
-                with _surroundings():
+                with surroundings():
                     listener.close()
             except BaseException as error:
                 self._report(name, "close", error)
@@ -156,7 +155,7 @@ class Observers:
 
 
 @contextmanager
-def _surroundings() -> Iterator[None]:
+def surroundings() -> Iterator[None]:
     """A block of a listener, after which the working folder and torch's settings are as before it.
 
     Raises:

@@ -27,7 +27,7 @@ from guideplug.denoise import (
     taken,
     unwritten,
 )
-from guideplug.errors import DivergenceError
+from guideplug.errors import DenoiserError, DivergenceError
 from guideplug.rng import SampleStreams
 
 __all__ = ["Evaluation", "Sampler", "State", "closed_form", "end_of", "levels_of", "planned_evaluations"]
@@ -187,6 +187,17 @@ def _walked(
     each: Callable[[State], None],
 ) -> Tensor:
     """The end of a trajectory, checked to be finite."""
+    if not isinstance(denoiser, Denoiser):
+        raise DenoiserError(
+            f"sampler {sampler.name!r} is given a {type(denoiser).__name__}, which is no denoiser: make one of a "
+            "network by guideplug.wrap(network, shape, predicts=...)"
+        )
+    if not isinstance(x, Tensor):
+        level, shape = sampler.sigmas(denoiser)[0], ", ".join(map(str, denoiser.space.shape))
+        raise DenoiserError(
+            f"sampler {sampler.name!r} is given x = {x!r}: give the noise to start from, (B, *), as in "
+            f"{level:g} * torch.randn(4, {shape})"
+        )
     end = x
     for state in _states(sampler, sampler.steps(denoiser, x, condition, streams), x):
         end = state.x

@@ -14,7 +14,8 @@ OF_MANY_FILES = {
     "adapters": {"diffusers"},
     "cli": {
         "animation", "bad_files", "bad_folders", "bad_input", "bad_plugins", "failed_parts", "kept", "observers",
-        "once", "other_code", "own_network", "read_once", "run", "sample", "tried_first",
+        "once", "other_code", "own_network", "printed_commands", "project", "read_once", "run", "sample", "travel",
+        "tried_first",
     },
     "cli/scaffold": {"tutorial"},
     "config": {"fuzz"},

@@ -1,6 +1,5 @@
 """``guideplug check``: a network from a file or from code, measured on examples, and its diagnosis."""
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any
 import torch
 
 from guideplug.check import Check, check_denoiser
-from guideplug.cli.echo import echo_lines
 from guideplug.cli.guard import guard
+from guideplug.cli.json_output import print_json
 from guideplug.cli.table import print_table
 from guideplug.config import short
 from guideplug.denoise import Condition
@@ -48,7 +47,7 @@ def check_network(model: str, options: Mapping[str, Any]) -> None:
     except (DenoiserError, ConditionError) as error:
         raise UsageError(f"{model}: {error}") from None
     if options["as_json"]:
-        echo_lines(json.dumps({"model": model, "task": short(config.task), **check.to_dict()}, indent=1))
+        print_json({"model": model, "task": short(config.task), **check.to_dict()})
     else:
         _tell(model, config, check)
     if check.verdict == "wrong":

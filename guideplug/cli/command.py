@@ -1,10 +1,13 @@
 """Commands that refuse a single-valued option given twice, where click takes the last in silence, and torchrun."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import click
 
+from guideplug.cli.confusion import check_operands, check_pieces, check_sets, explained
+from guideplug.cli.json_output import json_alone
 from guideplug.cli.parameters import times_of
 from guideplug.config import means_none, parse, shell_quote
 from guideplug.errors import ExpressionError, UsageError, visible
@@ -22,16 +25,25 @@ class Command(click.Command):
         """Parse as click does.
 
         Raises:
-            UsageError: an option that holds one value is given several times.
+            UsageError: an option that holds one value is given several times, or something else is meant.
         """
         typed = list(args)  # parsing empties the list
-        rest = super().parse_args(ctx, args)
-        if not ctx.resilient_parsing:
-            self._check_once(ctx, typed)
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        check_pieces(typed)
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if message := explained(ctx, typed, error):
+                raise UsageError(message) from None
+            raise
+        self._check_once(ctx, typed)
+        check_operands(ctx)
+        check_sets(ctx, typed)
         return rest
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Do the command's work, in one process.
+        """Do the command's work, in one process; with ``--json`` nothing but the result is on standard output.
 
         Raises:
             UsageError: a launcher started several.
@@ -39,7 +51,8 @@ class Command(click.Command):
         from guideplug.executors.torchrun import refuse_torchrun
 
         refuse_torchrun()
-        return super().invoke(ctx)
+        with json_alone() if ctx.params.get("as_json") else nullcontext():
+            return super().invoke(ctx)
 
     def _check_once(self, ctx: click.Context, typed: list[str]) -> None:
         parser = self.make_parser(ctx)

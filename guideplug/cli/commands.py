@@ -1,6 +1,5 @@
 """``guideplug run`` and ``sample``: options to an experiment, its outcome to printed lines."""
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -8,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from guideplug.cli.dry_run import dry_run
-from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.echo import echo
 from guideplug.cli.guard import guard
+from guideplug.cli.json_output import print_json
 from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table, table_width
 from guideplug.config import short
@@ -147,7 +147,7 @@ def _go(experiment: Experiment, as_json: bool) -> None:
         figure = display_path(outcome.figure) if is_there(outcome.figure) else None
         animation = None if outcome.animation is None else display_path(outcome.animation)
         paths = {"folder": display_path(outcome.folder), "figure": figure, "animation": animation, "page": page}
-        echo_lines(json.dumps({**paths, **outcome.metrics}, indent=1))
+        print_json({**paths, **outcome.metrics})
     else:
         _tell(console, experiment, config, outcome, page)
     if outcome.failures:

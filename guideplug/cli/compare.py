@@ -11,13 +11,14 @@ import tomli_w
 from guideplug.cli.commands import observers_given
 from guideplug.cli.compare_plan import dry_run, pointless
 from guideplug.cli.compare_tables import counted, tell
-from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.echo import echo
 from guideplug.cli.experiment_progress import ExperimentProgress
 from guideplug.cli.experiment_scope import end_incomplete, executor_of, experiment_scope
 from guideplug.cli.guard import guard
+from guideplug.cli.json_output import print_json_text
 from guideplug.cli.report import page_told
 from guideplug.config import Duration, expand_ranges, shell_quote, short
-from guideplug.errors import ConfigError, ExpressionError, UsageError
+from guideplug.errors import ConfigError, ExpressionError, UsageError, brief
 from guideplug.executors import Executor
 from guideplug.experiments.comparison import (
     Comparison,
@@ -150,19 +151,20 @@ def _check_duration(text: str) -> None:
     try:
         unit: str | None = Duration.of(text).unit
     except ValueError as error:
-        raise UsageError(f"--duration {text}: {error}: give iterations, as in 4096it") from None
+        raise UsageError(f"--duration {brief(text)}: {error}: give iterations, as in 4096it") from None
     except (ConfigError, ExpressionError):
         unit = None
     if unit is None:
-        advice = f"{text.strip()}it" if text.strip().isdecimal() else "4096it"
+        number = text.strip()
+        advice = f"{number}it" if number.isascii() and number.isdecimal() and len(number) <= 12 else "4096it"
         raise UsageError(
-            f"--duration {shell_quote(text)} is no number of iterations: write the unit too, as in {advice}"
+            f"--duration {shell_quote(brief(text))} is no number of iterations: write the unit too, as in {advice}"
         )
     if unit != "it":
         measure = "examples" if unit == "ex" else "a time"
         raise UsageError(
-            f"--duration {text} is {measure}: a comparison counts iterations, so that all trainings have the same "
-            "snapshots; give 4096it, say"
+            f"--duration {brief(text)} is {measure}: a comparison counts iterations, so that all trainings have the "
+            "same snapshots; give 4096it, say"
         )
 
 
@@ -222,7 +224,7 @@ def _go(
     page, unwritten = page_told(folder)
     failed = [*map(str, map(failure_of, comparison.failures)), *map(str, failures.listed), *map(str, unwritten)]
     if as_json:
-        echo_lines(read_text(folder / "compare.json", MOST_EVENTS, folder))
+        print_json_text(read_text(folder / "compare.json", MOST_EVENTS, folder))
     else:
         _tell(comparison, grid, folder, files, page)
     end_incomplete(failed, folder, "compare")

@@ -1,12 +1,12 @@
 """``run --dry-run``: the configuration, the plan of each network, and an estimate of the time."""
 
-import json
 import tomllib
 
 import torch
 
 from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.estimate import estimated_seconds
+from guideplug.cli.json_output import print_json
 from guideplug.config import short
 from guideplug.run.preflight import planned_networks
 from guideplug.run.resolve import RunConfig, to_toml
@@ -25,7 +25,7 @@ def dry_run(config: RunConfig, store: Store, *, as_json: bool) -> None:
             {"role": role, "recipe": recipe.name, "plan": plan, "seconds": estimates.get(role)}
             for role, recipe, plan in networks
         ]
-        echo_lines(json.dumps({"config": tomllib.loads(to_toml(config)), "networks": rows}, indent=1))
+        print_json({"config": tomllib.loads(to_toml(config)), "networks": rows})
         return
     echo_lines(to_toml(config))
     for role, recipe, plan in networks:

@@ -1,6 +1,5 @@
 """``guideplug evaluate``: samples from a file, measured beside true ones."""
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +7,9 @@ from typing import Any
 
 import torch
 
-from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.echo import echo
 from guideplug.cli.guard import guard
+from guideplug.cli.json_output import print_json
 from guideplug.cli.replaceable import check_replaceable
 from guideplug.cli.table import print_table
 from guideplug.config import short
@@ -72,7 +72,7 @@ def evaluate_command(path: str, options: Mapping[str, Any]) -> None:
         record: dict[str, Any] = {"samples": samples, "task": short(task), "arms": table}
         record |= {"differences": {verdict.metric: verdict.record() for verdict in judged}}
         record |= {"figure": None if figure is None else str(figure)}
-        echo_lines(json.dumps(record | failures.records(), indent=1))
+        print_json(record | failures.records())
     else:
         rows = table_rows(table, metrics, judged, failures.listed)
         print_table(Console(), f"{short(task)}, {path}, {count:,} samples", *rows)

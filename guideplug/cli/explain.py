@@ -1,15 +1,15 @@
 """``guideplug explain``: a guider's formula, and the network calls of each evaluation along a trajectory."""
 
 import itertools
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.echo import echo
 from guideplug.cli.guard import guard
+from guideplug.cli.json_output import print_json
 from guideplug.config import Reader, short
 from guideplug.denoise import Count, Leaf, NetworkNode, formula
 from guideplug.errors import ConfigError
@@ -61,7 +61,7 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
         {role: sum(parameter.numel() for parameter in network.parameters()) for role, network in networks.items()},
     )
     if options["as_json"]:
-        echo_lines(json.dumps(explained.as_json(), indent=1))
+        print_json(explained.as_json())
         return
     for line in explained.lines():
         echo(line)

@@ -3,6 +3,7 @@
 A declaration is all that help, completion and refusals read of an option: nothing is concluded from its name.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -11,7 +12,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from guideplug.config import NONE, command_line, means_none
+from guideplug.config import NONE, command_line, means_none, shell_quote
 from guideplug.config.tree import field_name
 from guideplug.errors import UsageError
 from guideplug.files.project import project_plugins
@@ -47,6 +48,8 @@ class Expression(click.ParamType):  # type: ignore[type-arg]
         Raises:
             UsageError: it is "none", and one is needed.
         """
+        if self.kind == "network":
+            _check_code(str(value), param)
         if not means_none(value):
             return str(value)
         if not self.none:
@@ -83,6 +86,8 @@ class Pair(click.ParamType):  # type: ignore[type-arg]
         if not separator or not key or not text:
             shape = "KEY=VALUE" if param is None else param.metavar
             self.fail(f"{value!r} is no {shape}: write it with '=' and no spaces around", param, ctx)
+        if self.kind:
+            _check_code(text, param)
         if self.kind and means_none(text):
             raise UsageError(_needed(self.kind, f"{key}={text}", param))
         return key, text
@@ -185,6 +190,25 @@ def operand(name: str, *, kind: str, metavar: str, required: bool = True) -> Cal
 def times_of(parameter: click.Option) -> Times:
     """How often an option is given; one that declares nothing, once."""
     return parameter.times if isinstance(parameter, Option) else "once"
+
+
+CODE = re.compile(r"""(?P<call>python\()?(?P<path>[^()"']+\.py):(?P<name>\w+)\)?""")
+"""A function of a file that is not written as an expression."""
+
+
+def _check_code(text: str, param: click.Parameter | None) -> None:
+    """Refuse a file's function that is no expression, or whose path has backslashes.
+
+    Raises:
+        UsageError: the expression that names it.
+    """
+    match = CODE.fullmatch(text.replace('"', "").replace("'", "").strip())
+    if match is None or (match["call"] and "\\" not in text):
+        return
+    path = match["path"].replace("\\", "/")
+    where = "" if param is None else f"{max(param.opts, key=len)} "
+    shown = shell_quote(f'python("{path}:{match["name"]}")')
+    raise UsageError(f"{where}{text}: code of your own is an expression, with / in its path: write {shown}")
 
 
 def _needed(kind: str, text: str, param: click.Parameter | None) -> str:

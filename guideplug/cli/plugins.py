@@ -1,11 +1,11 @@
 """``guideplug plugins list`` and ``plugins show``: installed plugins and their strategies."""
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
-from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.echo import echo
 from guideplug.cli.guard import guard
+from guideplug.cli.json_output import print_json
 from guideplug.cli.plugin_status import STATUSES, status
 from guideplug.cli.strategy_data import strategy_data
 from guideplug.config import command_line
@@ -29,7 +29,7 @@ def list_plugins(files: tuple[str, ...], as_json: bool) -> None:
     ]
     if as_json:
         plugins = [_plugin_data(plugin) for plugin in registry.plugins]
-        echo_lines(json.dumps({"plugins": plugins, "conflicts": conflicts}, indent=1))
+        print_json({"plugins": plugins, "conflicts": conflicts})
         return
     width = max(len(plugin.name) for plugin in registry.plugins)
     for plugin in registry.plugins:
@@ -87,7 +87,7 @@ def show_plugin(name: str, files: tuple[str, ...], as_json: bool) -> None:
             "plugins": [_plugin_data(plugin) for plugin in plugins],
             "strategies": [strategy_data(offer.what, offer.kind, offer.name) for offer in offers],
         }
-        echo_lines(json.dumps(described, indent=1))
+        print_json(described)
         return
     for plugin in plugins:
         if plugin.broken:

@@ -1,6 +1,5 @@
 """``guideplug plugins check``: the laws that a plugin's strategies keep or break, the reason, and the fix."""
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -8,8 +7,9 @@ from typing import Any
 
 import attrs
 
-from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.echo import echo
 from guideplug.cli.guard import guard
+from guideplug.cli.json_output import print_json
 from guideplug.cli.plugins_check_code import code_data, print_code
 from guideplug.config import command_line
 from guideplug.errors import PluginError, UnknownName, nearest
@@ -58,7 +58,7 @@ def check_plugins(name: str | None, files: tuple[str, ...], as_json: bool) -> No
                 print_code(plugin)
             echo(f"  {seconds:.1f} s")
     if as_json:
-        echo_lines(json.dumps({"holds": failed == 0, "plugins": every}, indent=1))
+        print_json({"holds": failed == 0, "plugins": every})
     else:
         echo(_summary(every, failed))
     if failed:

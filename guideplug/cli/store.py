@@ -1,13 +1,13 @@
 """``guideplug store``: the list of trained networks, and their verification."""
 
-import json
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.echo import echo
+from guideplug.cli.json_output import print_json
 from guideplug.config import command_line
 from guideplug.store import SHOWN, Entry, Store
 
@@ -19,7 +19,7 @@ def list_store(as_json: bool) -> None:
     store = Store.default()
     entries = list(store.entries())
     if as_json:
-        echo_lines(json.dumps([_entry_data(entry) for entry in entries], indent=1))
+        print_json([_entry_data(entry) for entry in entries])
         return
     if not entries and not store.partial():
         echo(f"the store {store.root} is empty: {command_line('run')} fills it")
@@ -109,7 +109,7 @@ def verify_store(as_json: bool) -> None:
         if damage:
             damaged[identity] = damage
     if as_json:
-        echo_lines(json.dumps({"entries": count, "damaged": damaged}, indent=1))
+        print_json({"entries": count, "damaged": damaged})
     else:
         for identity, damage in damaged.items():
             echo(f"{identity[:SHOWN]}  damaged: {damage}")

@@ -1,6 +1,5 @@
 """``guideplug study``: the list of studies, or one carried out, with its findings printed."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,12 @@ import tomli_w
 import torch
 
 from guideplug.cli.commands import observers_given
-from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.echo import echo
 from guideplug.cli.estimate import estimated_seconds
 from guideplug.cli.experiment_progress import ExperimentProgress
 from guideplug.cli.experiment_scope import end_incomplete, executor_of, experiment_scope
 from guideplug.cli.guard import guard
+from guideplug.cli.json_output import print_json, print_json_text
 from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table, table_width
 from guideplug.config import Reader, command_line, format_value, parse, write
@@ -93,7 +93,7 @@ def _list(registry: Registry, files: Sequence[str], *, as_json: bool) -> None:
         study = registry.find(Study.kind, name)
         summaries[name] = f"a preset for {study}" if isinstance(study, str) else study.summary()
     if as_json:
-        echo_lines(json.dumps([{"name": name, "summary": summary} for name, summary in summaries.items()], indent=1))
+        print_json([{"name": name, "summary": summary} for name, summary in summaries.items()])
         return
     if not summaries:
         echo("no installed plugin brings a study")
@@ -151,7 +151,7 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
             "seconds": sum(known),
             "without estimate": len(estimates) - len(known),
         }
-        echo_lines(json.dumps(record, indent=1))
+        print_json(record)
         return
     echo(f'study = "{format_value(write(plan.study))}"')
     for name, axis in plan.axes.items():
@@ -189,7 +189,7 @@ def _go(
     failed = [f"metric {name!r} failed ({reason})" for row in findings.rows for name, reason in row.failures.items()]
     failed += [*map(str, failures_of.listed), *map(str, unwritten)]
     if as_json:
-        echo_lines(read_text(folder / "study.json", MOST_EVENTS, folder))
+        print_json_text(read_text(folder / "study.json", MOST_EVENTS, folder))
     else:
         _tell(findings, report)
         if page is not None:

@@ -7,7 +7,7 @@ import attrs
 
 from guideplug.config.grammar import parse
 from guideplug.config.tree import Quantity
-from guideplug.errors import ConfigError, ExpressionError
+from guideplug.errors import ConfigError, ExpressionError, brief
 
 __all__ = ["Duration"]
 
@@ -55,7 +55,7 @@ class Duration:
             try:
                 value = parse(value)
             except ExpressionError as error:
-                raise ConfigError(f"{value!r} is no duration: {error}") from None
+                raise ConfigError(f"{brief(repr(value))} is no duration: {error}") from None
         if isinstance(value, Quantity):
             unit, amount = value.unit, float(value.number)
             for prefix, scale in _SCALES.items():
@@ -66,7 +66,9 @@ class Duration:
             if unit in ("it", "ex", "s"):
                 return cls(amount, unit)  # type: ignore[arg-type]
         shown = f"{value.number}{value.unit}" if isinstance(value, Quantity) else getattr(value, "value", value)
-        raise ConfigError(f"{shown} is no duration: write iterations 512it, examples 3.3Mex, or time 90s, 10m, 2h")
+        raise ConfigError(
+            f"{brief(str(shown))} is no duration: write iterations 512it, examples 3.3Mex, or time 90s, 10m, 2h"
+        )
 
     def part(self, share: float) -> "Duration":
         """A share of the duration; iterations and examples are rounded up."""

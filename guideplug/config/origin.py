@@ -17,7 +17,7 @@ import attrs
 
 from guideplug.config.strategy import Strategy
 from guideplug.config.walk import walk
-from guideplug.errors import ConfigError, ContractError, GuideplugError, lacks_memory
+from guideplug.errors import ConfigError, ContractError, GuideplugError, Interrupted, lacks_memory
 
 __all__ = ["breach", "described", "named", "origin_of", "plugin_errors", "refused_beforehand"]
 
@@ -83,7 +83,7 @@ def plugin_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (GuideplugError, KeyboardInterrupt):
+    except (GuideplugError, Interrupted, KeyboardInterrupt):
         raise
     except BaseException as error:
         if lacks_memory(error) or (isinstance(error, OSError) and error.errno in REFUSED):

@@ -6,6 +6,7 @@ command line, the documentation and error messages.
 """
 
 import abc
+import functools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,8 @@ from typing import Any, ClassVar, NewType, TypeVar
 
 import attrs
 
-from guideplug.errors import brief
+from guideplug.config.option_type import check_type
+from guideplug.errors import brief, nearest
 
 __all__ = [
     "Expression",
@@ -55,7 +57,43 @@ class Source:
         return f"{self.authors} {self.year}, {self.title!r}, {self.url}{where}"
 
 
-class Strategy(abc.ABC):
+class StrategyClass(abc.ABCMeta):
+    """The class of strategies' classes: a misspelt or a missing option is named, with what there is."""
+
+    def __call__(cls, *values: Any, **options: Any) -> Any:
+        """An instance.
+
+        Raises:
+            TypeError: an option is unknown, missing, or of the wrong type.
+            ValueError: a value is refused.
+        """
+        try:
+            return super().__call__(*values, **options)
+        except TypeError:
+            if fault := _fault(cls, len(values), options):
+                raise TypeError(fault) from None
+            raise
+
+
+def _fault(cls: type, places: int, options: Mapping[str, Any]) -> str:
+    """What is wrong with the names of options; empty if they fit."""
+    if not attrs.has(cls):
+        return ""
+    fields = {one.alias: one for one in attrs.fields(cls) if one.init}
+    known = ", ".join(map(str, fields)) or "none"
+    for name in options:
+        if name not in fields:
+            return f"{cls.__name__} has no option {name!r}{nearest(name, map(str, fields))}; it has {known}"
+    if places > len(fields):
+        return f"{cls.__name__} takes {len(fields)} options, {places} were given: {known}"
+    rest = list(fields.items())[places:]
+    missing = [str(name) for name, one in rest if one.default is attrs.NOTHING and name not in options]
+    if missing:
+        return f"{cls.__name__} needs {' and '.join(missing)}: write {cls.__name__}({missing[0]}=...)"
+    return ""
+
+
+class Strategy(metaclass=StrategyClass):
     """A plugin's class: guider, weight schedule, selector, sampler, denoiser, task, recipe or metric."""
 
     kind: ClassVar[str]
@@ -133,10 +171,23 @@ def option(
     bounds = [check.bounds for check in checks if isinstance(check, _UpTo)]
     return attrs.field(
         default=attrs.Factory(factory) if factory is not None else default,
-        validator=[*checks, representable],
-        converter=converter,
+        validator=[check_type, *checks, representable],
+        converter=None if converter is None else _leaving_others(converter),
         metadata={"help": "; ".join([help, *bounds]), "unit": unit, "identity": identity},
     )
+
+
+def _leaving_others(converter: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A converter that leaves what it cannot convert to the check of its type."""
+
+    @functools.wraps(converter)
+    def converted(value: Any) -> Any:
+        try:
+            return converter(value)
+        except (TypeError, AttributeError):
+            return value
+
+    return converted
 
 
 def _fail(attribute: "attrs.Attribute[Any]", value: object, rule: str) -> None:
@@ -220,7 +271,7 @@ class _UpTo:
             for item in value:
                 self(instance, attribute, item)
         elif isinstance(value, int) and not self.least <= value <= self.most:
-            _fail(attribute, value, f"between {self.least:,} and {self.most:,}")
+            _fail(attribute, value, f"at least {self.least}" if value < self.least else self.bounds)
 
 
 def up_to(most: int, *, least: int = 1) -> Validator:

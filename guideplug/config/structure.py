@@ -221,7 +221,7 @@ class Reader:
                 nested.append(keyword)
             else:
                 known = ", ".join(fields) or "none"
-                near = nearest(keyword.name, fields)
+                near = _near(keyword.name, fields)
                 raise ConfigError(f"{path}: {name} has no option {keyword.name!r}{near}; it has {known}")
         values = {key: self.read(item, fields[key].type, f"{path}.{key}") for key, item in given.items()}
         for key, attribute in fields.items():
@@ -270,7 +270,8 @@ class Reader:
             raise ConfigError(f"{path}: several options are called {option!r}: say {choices}")
         known = list(_all_options(instance))
         listed = ", ".join(known) or "none"
-        raise ConfigError(f"{path} has no option {option!r}{nearest(head, known)}; it has {listed}")
+        near = nearest(head, known) or _near(head, fields)
+        raise ConfigError(f"{path} has no option {option!r}{near}; it has {listed}")
 
 
 def replace_option(instance: Any, name: str, value: Any, path: str) -> Any:
@@ -320,6 +321,14 @@ def _shortened(value: Any, written: Value) -> str:
     if isinstance(value, tuple) and isinstance(written, ListValue):
         return f"[{', '.join(map(_shortened, value, written.items))}]"
     return format_value(written)
+
+
+def _near(name: str, fields: "Mapping[str, attrs.Attribute[Any]]") -> str:
+    """`" (did you mean 'x'?)"` for the nearest option, by its name or else by its help; or `""`."""
+    words = name.replace("_", " ").replace("-", " ").lower()
+    helped = [key for key, one in fields.items() if words in str(one.metadata.get("help", "")).lower()]
+    by_help = f" (did you mean {helped[0]!r}?)" if helped and len(words) > 3 else ""
+    return nearest(name, fields) or by_help
 
 
 def _default(default: Any) -> Any:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from guideplug.errors import Interrupted
+
 __all__ = ["Interrupted", "StopToken", "defer_signals", "handle_signals", "interruptible"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
@@ -22,14 +24,6 @@ OF_TERMINAL = tuple(number for number in SIGNALS if number != signal.SIGTERM)
 """Signals that a terminal sends to a command and to its workers alike."""
 PATIENCE = 0.7
 """Seconds allowed to a call of compiled code after a signal."""
-
-
-class Interrupted(BaseException):
-    """The run was asked to stop; carries the signal's exit code. Not an error, so not an `Exception`."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(exit_code)
-        self.exit_code = exit_code
 
 
 class StopToken:

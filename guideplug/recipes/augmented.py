@@ -64,7 +64,9 @@ class Augmented(DataRecipe):
         if self.real is None:
             return torch.arange(size)
         if self.real > size:
-            raise RecipeError(f"augmented: real is {self.real}, and task {self.task.name!r} has {size} examples")
+            raise RecipeError(
+                f"augmented: real is {self.real}, and task {self.task.name!r} has {size} examples: give at most so many"
+            )
         generator = torch.Generator().manual_seed(derived_seed("real examples", self.seed))
         return torch.randperm(size, generator=generator)[: self.real].sort().values
 

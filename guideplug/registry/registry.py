@@ -256,6 +256,11 @@ class Registry:
             raise PluginError(f"{kind} {name!r} is offered by {sources}: uninstall one of them")
         known = self.names(kind)
         near = nearest(name, known)
+        others = sorted({offer.kind for plugin in self.plugins for offer in plugin.offers if offer.name == name})
+        if others and not near:
+            raise UnknownName(
+                f"{name!r} is a {others[0]}, and a {kind} is needed here; known: {', '.join(known) or 'none'}"
+            )
         listed = "" if near else f"; known: {', '.join(known) or 'none'}"
         left_out = [plugin for plugin in self.plugins if plugin.disabled]
         offered = names.known(without_disabled=False) if left_out else {}
@@ -269,7 +274,10 @@ class Registry:
         blame = "".join(f"; plugin {plugin.name!r} is broken: {plugin.broken}" for plugin in broken[:2])
         if left_out:
             blame += f"; GUIDEPLUG_DISABLE leaves out {', '.join(plugin.name for plugin in left_out)}"
-        raise UnknownName(f"no {kind} is called {name!r}{near}{listed}{blame}; see {command_line('plugins', 'list')}")
+        raise UnknownName(
+            f"no {kind} is called {name!r}{near}{listed}{blame}; see {command_line('plugins', 'list')}, or name a "
+            "file of yours with --plugin FILE.py"
+        )
 
     def classes(self, kind: type[S]) -> list[type[S]]:
         """The strategies of a kind with a unique name."""

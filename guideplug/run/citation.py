@@ -52,12 +52,13 @@ def bibtex(config: RunConfig, registry: Registry, version: str) -> str:
         elif strategy.kind in CITED_KINDS:
             without[use] = None
     about = {"title": "{guideplug}", "author": "{The guideplug authors}", "version": _escaped(version)}
-    entries = [_entry("software", "guideplug", {**about, "note": "the run itself"})]
+    entries = [_entry("misc", "guideplug", {**about, "note": "the run itself"})]
     taken: set[str] = {"guideplug"}
     for source, uses in cited.values():
         entries.append(_entry("misc", _key(source, taken), _fields(source, list(uses))))
     comments = [*(f"% no reference: {use}" for use in without), *_origins(config)]
-    return "\n\n".join([*entries, *(["\n".join(comments)] if comments else [])])
+    remarks = "\n".join(comments).replace("@", " at ")  # which begins an entry wherever it stands
+    return "\n\n".join([*entries, *([remarks] if remarks else [])])
 
 
 def _used(config: RunConfig, registry: Registry) -> Iterator[Strategy]:

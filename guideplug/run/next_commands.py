@@ -24,7 +24,7 @@ from guideplug.run.outcome import Outcome
 from guideplug.run.preflight import preflight
 from guideplug.run.resolve import Request, RunConfig, resolve, to_table
 
-__all__ = ["explaining", "next_commands"]
+__all__ = ["next_commands"]
 
 
 def next_commands(config: RunConfig, outcome: Outcome, registry: Registry, *, build: bool = True) -> list[str]:
@@ -41,22 +41,16 @@ def next_commands(config: RunConfig, outcome: Outcome, registry: Registry, *, bu
         guided = next(_guided(folder, registry), None) if build else None
         if guided is None or guided.guider is None:
             return []
-        return [_sampling(folder, guided.guider), explaining(guided, registry, folder)]
-    return [_sampling(folder, _another(config.guider, outcome)), explaining(config, registry, folder)]
+        return [_sampling(folder, guided.guider), _explaining(guided, folder, registry)]
+    return [_sampling(folder, _another(config.guider, outcome)), _explaining(config, folder, registry)]
 
 
 def _sampling(folder: Path, guider: Guider) -> str:
     return command_line("sample", Path(display_path(folder)), "--guider", short(guider))
 
 
-def explaining(config: RunConfig, registry: Registry, folder: Path | None = None) -> str:
-    """The command that explains a run's guider, with the run's networks and sampler.
-
-    Args:
-        config: a run with a guider.
-        registry: its plugins.
-        folder: where its networks are stored; None where they are not.
-    """
+def _explaining(config: RunConfig, folder: Path, registry: Registry) -> str:
+    """The command that explains a run's guider, with the run's sampler and the networks in its folder."""
     assert config.guider is not None
     main, words = config.main, ["explain", short(config.guider), "--task", short(config.task)]
     default = resolve(Request(values={"task": format_value(write(config.task))}, check_files=False), registry)
@@ -64,9 +58,7 @@ def explaining(config: RunConfig, registry: Registry, folder: Path | None = None
         words += ["--denoiser", short(main.denoiser)]
     if config.sampler != default.sampler:
         words += ["--sampler", short(config.sampler)]
-    files = (
-        {} if folder is None else {role: RunFolder(folder).checkpoint(role) for role in _given_roles(config, registry)}
-    )
+    files = {role: RunFolder(folder).checkpoint(role) for role in _given_roles(config, registry)}
     models = {role: file for role, file in files.items() if is_there(file)}
     return command_line(*words, plugins=config.plugins, models=models)
 
@@ -94,9 +86,8 @@ def _another(guider: Guider, outcome: Outcome) -> Guider:
         strength = getattr(guider, option, None)
         if isinstance(strength, float) and strength != off:
             with contextlib.suppress(ValueError):
-                return cast(
-                    Guider, attrs.evolve(cast(Any, guider), **{option: round(off + factor * (strength - off), 4)})
-                )
+                changed = round(off + factor * (strength - off), 4)
+                return cast(Guider, attrs.evolve(cast(Any, guider), **{option: changed}))
     return next(inner_guiders(guider), guider)
 
 

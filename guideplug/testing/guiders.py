@@ -19,7 +19,7 @@ from guideplug.denoise import (
     select_rows,
     tally,
 )
-from guideplug.guide import Guider
+from guideplug.guide import Guider, needs_of
 from guideplug.testing.guided import Case, Guided
 from guideplug.testing.law import Laws, must
 from guideplug.testing.law_helpers import BATCH, SIGMAS, close, converted, no_global_draws, same
@@ -62,11 +62,28 @@ def check_guider(
     GUIDER.check(guided)
 
 
+@GUIDER.add("inputs are not changed", "compute out of place: x * 2, not x.mul_(2) or x *= 2; copies by clone()")
+def _inputs_stay(guided: Guided) -> None:
+    for case in guided.cases:
+        x, condition = converted(case.x), converted(case.condition)
+        weights = [parameter.clone() for parameter in case.main.parameters()]
+        for sigma in SIGMAS:
+            levels = torch.full((BATCH,), sigma)
+            case.guided(guided.guider)(case.x, levels, case.condition)
+            must(same(levels, torch.full((BATCH,), sigma)), "the tensor of levels was changed")
+        changed, condition_changed = not same(x, case.x), not same(condition, case.condition)
+        case.x.copy_(x)  # for the laws after this one
+        must(not changed, "x was changed")
+        must(not condition_changed, "the condition was changed")
+        must(all(map(torch.equal, weights, case.main.parameters())), "the network's parameters were changed")
+
+
 @GUIDER.add("a guided denoiser is a denoiser", "return an expression of denoisers from guide()", premise=True)
 def _is_a_denoiser(guided: Guided) -> None:
     for case in guided.cases:
         point = case.guided(guided.guider)
         must(isinstance(point, Denoiser), f"guide() returned a {type(point).__name__}")
+        must(point.space.shape == case.main.space.shape, f"its space is {point.space.shape}, not the base's")
         result = point(case.x, 0.5, case.condition)
         must(result.shape == case.x.shape, f"x of shape {tuple(case.x.shape)} gave {tuple(result.shape)}")
         must(bool(result.isfinite().all()), "the result is not finite")
@@ -100,27 +117,11 @@ def _needs(guided: Guided) -> None:
     task = Normal(shape=guided.cases[0].main.space.shape)
     main = task.recipe("main", None)
     assert main is not None
-    named = {*guided.guider.needs(task, main), *guided.guider.may_use()}
+    named = {*needs_of(guided.guider, task, main), *guided.guider.may_use()}
     for case in guided.cases:
         models = _RecordedRoles(case.others)
         guided.guider.guide(case.main, models)
         must(models.roles <= named, f"it asks for {', '.join(sorted(models.roles - named))}")
-
-
-@GUIDER.add("inputs are not changed", "compute out of place: x * 2, not x.mul_(2) or x *= 2; copies by clone()")
-def _inputs_stay(guided: Guided) -> None:
-    for case in guided.cases:
-        x, condition = converted(case.x), converted(case.condition)
-        weights = [parameter.clone() for parameter in case.main.parameters()]
-        for sigma in SIGMAS:
-            levels = torch.full((BATCH,), sigma)
-            case.guided(guided.guider)(case.x, levels, case.condition)
-            must(same(levels, torch.full((BATCH,), sigma)), "the tensor of levels was changed")
-        changed, condition_changed = not same(x, case.x), not same(condition, case.condition)
-        case.x.copy_(x)  # for the laws after this one
-        must(not changed, "x was changed")
-        must(not condition_changed, "the condition was changed")
-        must(all(map(torch.equal, weights, case.main.parameters())), "the network's parameters were changed")
 
 
 @GUIDER.add("no draw from a global generator", "guidance draws nothing; what is random belongs to samplers' streams")

@@ -15,7 +15,7 @@ from guideplug.config import Reader, Strategy, short
 from guideplug.config.grammar import parse
 from guideplug.config.tree import Call
 from guideplug.denoise import Space, WeightSchedule
-from guideplug.errors import ExpressionError, GuideplugError
+from guideplug.errors import ExpressionError, GuideplugError, Interrupted
 from guideplug.executors import Executor
 from guideplug.guide import Guider
 from guideplug.observe import Observer
@@ -107,7 +107,9 @@ class Kit:
             place = Path(folder)
             try:
                 strategy = self._example(plugin, offer.what, place)
-            except Exception as error:  # a plugin's class method may raise anything
+            except (Interrupted, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # a plugin's class method may raise anything
                 fix = "let the class method example return the options that must be given"
                 yield Checked(title, offer.name, [Finding("an example can be made", reason_of(error), fix)])
                 return
@@ -216,7 +218,9 @@ def _timed(title: str, tried: str, laws: Callable[[], Iterator[Finding]]) -> Che
     findings: list[Finding] = []
     try:
         findings.extend(laws())
-    except Exception as error:  # raised before any law, such as while finding a task for a network
+    except (Interrupted, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # raised before any law, such as while finding a task for a network
         findings.append(Finding("it can be tried", reason_of(error), "see what it says"))
     return Checked(title, tried, findings, time.perf_counter() - begin)
 

@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from guideplug.errors import Interrupted
+
 __all__ = ["Finding", "Laws", "must"]
 
 Subject = TypeVar("Subject")
@@ -97,7 +99,9 @@ class Laws(Generic[Subject]):
                 if not law.concerns(subject):
                     continue
                 law.test(subject)
-            except Exception as error:  # a plugin may raise anything
+            except (Interrupted, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # a plugin may raise anything, SystemExit included
                 yield Finding(law.name, reason_of(error), law.fix)
                 if law.premise:
                     return
@@ -105,7 +109,7 @@ class Laws(Generic[Subject]):
                 yield Finding(law.name)
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """One line: the exception, and its file and line outside of this package, if any."""
     text = " ".join(str(error).split())
     if isinstance(error, AssertionError):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from guideplug.observe import Observer, RunInfo
+from guideplug.observe import Observer, RunInfo, surroundings
 from guideplug.testing.law import Laws, must
 from guideplug.testing.strategies import check_strategy
 
@@ -141,6 +141,12 @@ def _environment(observing: Observing) -> None:
     before = dict(os.environ)
     _takes(observing)
     must(before == dict(os.environ))
+
+
+@OBSERVER.add("the working folder and torch's settings stay as they are", "change neither, not even for a while")
+def _settings(observing: Observing) -> None:
+    with surroundings():
+        _takes(observing)
 
 
 @OBSERVER.add("its threads have ended when it is closed", "join them in close()")

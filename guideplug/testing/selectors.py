@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -171,6 +172,7 @@ def _state_stays(selecting: Selecting) -> None:
 )
 def _state_is_data(selecting: Selecting) -> None:
     for state in (selecting.selector.init(), *(step.state for step in _steps(selecting))):
+        must(isinstance(state, Mapping), f"it is a {type(state).__name__}, no mapping")
         again: Any = json.loads(json.dumps(state))
         must(again == state, f"{state!r} became {again!r}")
 

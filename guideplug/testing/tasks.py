@@ -9,12 +9,14 @@ import torch
 
 from guideplug.denoise import Leaf, Space, labels_of
 from guideplug.rng import SampleStreams, TrainingStreams
+from guideplug.run import task_answers
 from guideplug.sample import Sampler
 from guideplug.task import Arm, Context, Examples, Task
 from guideplug.testing.law import Laws, must
 from guideplug.testing.law_helpers import close, no_global_draws, same
 from guideplug.testing.strategies import STRATEGY
 from guideplug.testing.toys import Straight
+from guideplug.train.examples import check_examples
 
 __all__ = ["TASK", "TaskCase", "check_task"]
 
@@ -62,10 +64,12 @@ def _space(case: TaskCase) -> None:
 
 @TASK.add("examples have the shape of the data", "return x and target of shape (B, *space.shape)", premise=True)
 def _examples(case: TaskCase) -> None:
-    examples = case.examples()
-    for name, tensor in (("x", examples.x), ("target", examples.target)):
-        must(tuple(tensor.shape) == case.shape, f"{name} has shape {tuple(tensor.shape)}, not {case.shape}")
-        must(bool(tensor.isfinite().all()), f"{name} is not finite")
+    for step in range(4):
+        examples = case.examples(step)
+        check_examples(case.task, examples, torch.ones(case.count))
+        for name, tensor in (("x", examples.x), ("target", examples.target)):
+            must(tuple(tensor.shape) == case.shape, f"{name} has shape {tuple(tensor.shape)}, not {case.shape}")
+            must(bool(tensor.isfinite().all()), f"{name} is not finite")
 
 
 @TASK.add(
@@ -92,12 +96,14 @@ def _primary(case: TaskCase) -> None:
 )
 def _labels(case: TaskCase) -> None:
     task = case.task
-    condition = task.start(SampleStreams(0, range(case.count)), task.space.sigma_max).condition
-    labels, count = labels_of(condition), task.num_labels
+    start = task.start(SampleStreams(0, range(case.count)), task.space.sigma_max)
+    labels, count = labels_of(start.condition), task.num_labels
     must((labels is None) == (count is None), f"num_labels is {count}, of starts that have it otherwise")
-    if labels is not None and count is not None:
-        most = int(labels.max())
-        must(int(labels.min()) >= 0 and most < count, f"a start has {most} of {count} labels")
+    for whose, condition in (("a start", start.condition), ("an example", case.examples().condition)):
+        labels = labels_of(condition)
+        if labels is not None and count is not None:
+            most = int(labels.max())
+            must(int(labels.min()) >= 0 and most < count, f"{whose} has {most} of {count} labels")
 
 
 @TASK.add("levels are not changed", "compute out of place")
@@ -161,8 +167,7 @@ def _items(case: TaskCase) -> None:
 
 @TASK.add("starts have the shape of the data", "return Start(x) with x (B, *space.shape)")
 def _starts(case: TaskCase) -> None:
-    start = case.task.start(SampleStreams(0, range(case.count)), case.task.space.sigma_max)
-    must(tuple(start.x.shape) == case.shape, f"{tuple(start.x.shape)}, not {case.shape}")
+    task_answers.started(case.task, SampleStreams(0, range(case.count)), case.task.space.sigma_max)
 
 
 @TASK.add(
@@ -195,16 +200,17 @@ def _fingerprint(case: TaskCase) -> None:
 
 @TASK.add("there are true samples, decided by the seed", "return Arm('truth', samples) first; draw from SampleStreams")
 def _truth(case: TaskCase) -> None:
-    names = [arm.name for arm in case.truth]
-    must("truth" in names, f"the arms are {names}")
-    for arm in case.truth:
-        must(2 <= len(arm.samples) <= TRUE, f"{TRUE} samples were asked for, {arm.name!r} has {len(arm.samples)}")
-        must(bool(arm.samples.isfinite().all()), f"{arm.name!r} is not finite")
+    task_answers.truth_of(case.task, TRUE, case.sampler, 0)
     again = case.task.truth(TRUE, case.sampler, 0)
     must(
         all(close(first.samples, second.samples) for first, second in zip(case.truth, again, strict=True)),
         "they differ",
     )
+
+
+@TASK.add("what it says of itself can be used", "give size, samples, sampler and metrics by their types")
+def _description(case: TaskCase) -> None:
+    task_answers.check_task(case.task)
 
 
 @TASK.add("metrics have distinct names", "name each of them for itself")

@@ -16,9 +16,9 @@ import torch
 from attrs import asdict, astuple
 from torch import Tensor
 
-from guideplug.config import Duration, Strategy, breach, named
+from guideplug.config import Duration, Strategy, named
 from guideplug.denoise import Denoiser, Leaf, tally
-from guideplug.errors import DivergenceError, RecipeError, SelectionError
+from guideplug.errors import DivergenceError, SelectionError
 from guideplug.rng import TrainingStreams, derived_seed
 from guideplug.select import Losses, Selection, Selector
 from guideplug.task import Examples, Task
@@ -245,7 +245,10 @@ class Training:
             if not mean < float("inf"):
                 bad = sigma[~torch.isfinite(losses)]
                 where = f" at sigma {float(bad.max()):.4g}" if len(bad) else ""
-                self._check_data(step)
+                if fault := self._data_fault(step):
+                    raise DivergenceError(
+                        f"training {self.role!r} diverged: the loss of step {step} is not finite{where}: {fault}"
+                    )
                 if step == 0 and self.learner.built_by is not None:
                     raise DivergenceError(
                         f"training {self.role!r} cannot begin: with its initial weights the loss of step 0 is not "
@@ -262,19 +265,15 @@ class Training:
             if not bool(torch.isfinite(torch.stack(torch._foreach_norm(values))).all()):
                 raise self._diverged(f"{what} is not finite after step {self.step - 1}")
 
-    def _check_data(self, step: int) -> None:
-        """Draw the examples of a step anew, and refuse data that are not finite.
-
-        Raises:
-            ContractError: a task drew them.
-            RecipeError: other data did.
-        """
+    def _data_fault(self, step: int) -> str:
+        """What is not finite of the examples of a step, which are drawn anew; empty where all are."""
         examples = self.draws.draw(self._drawn, TrainingStreams(self.seed, step, device=self.device)).examples
         for name, values in (("x", examples.x), ("target", examples.target)):
             bad = (~torch.isfinite(values).flatten(1).all(1)).nonzero()
             if len(bad):
-                fault = f"drew an {name} that is not finite in step {step}, example {int(bad[0])}: repair the data"
-                raise breach(self.data, fault) if isinstance(self.data, Strategy) else RecipeError(fault)
+                whose = named(self.data) if isinstance(self.data, Strategy) else "its data"
+                return f"{whose} drew an {name} that is not finite, example {int(bad[0])}: repair the data"
+        return ""
 
     def _diverged(self, what: str) -> DivergenceError:
         advice = f"try a lower lr than {self.options.lr:g}, or clip=1"

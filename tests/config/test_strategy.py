@@ -74,8 +74,8 @@ def test_up_to_names_both_bounds_and_adds_the_upper_one_to_the_help() -> None:
 
     assert attrs.fields(Counted).count.metadata["help"] == "how many; at most 1,000"
     assert [Counted(value).count for value in (None, 2, 1_000)] == [None, 2, 1_000]
-    for value in (1, 1_001, 10**18, 10**5000, (2, 1)):
-        with pytest.raises(ValueError, match=r"^count is .*: it must be between 2 and 1,000$"):
+    for value, rule in [(1, "at least 2"), ((2, 1), "at least 2")] + [(n, "at most 1,000") for n in (1_001, 10**5000)]:
+        with pytest.raises(ValueError, match=rf"^count is .*: it must be {rule}$"):
             Counted(value)  # type: ignore[arg-type]
 
 

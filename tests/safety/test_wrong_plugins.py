@@ -22,11 +22,13 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, marks=() if number % 11 == 0 else pytest.mark.slow) for number, case in enumerate(CASES)],
-    ids=str,
-)  # fmt: skip
+TIERED = [
+    pytest.param(case, marks=() if number % 11 == 0 else pytest.mark.slow, id=str(case))
+    for number, case in enumerate(CASES)
+]
+
+
+@pytest.mark.parametrize("case", TIERED)
 def test_a_wrong_plugin_is_answered(case: Case, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUIDEPLUG_STORE", str(kept))
     monkeypatch.setenv("GUIDEPLUG_TRUSTED", str(tmp_path / "trusted"))

@@ -1,6 +1,6 @@
 """Every numeric option at extreme values, tried: a right result, or one line that names option, value and what to give.
 
-    python tests/safety/try_numbers.py [--every N] [--from K] [--only TEXT] [--out FILE.jsonl]
+    python tests/safety/try_numbers.py [--every N] [--from K] [--only TEXT] [--quick N] [--out FILE.jsonl]
 
 A forked child runs cases one after another, until one kills it: it may take `SECONDS` of a processor for each, and a
 gigabyte of addresses more than its parent. What is printed decides the class of a case:
@@ -19,6 +19,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import re
 import resource
 import signal
@@ -43,8 +44,13 @@ BATCH = 50
 ADVICE = re.compile(
     r"must|give|write|choose|choice|between|at least|at most|expected|shorten|quote|one of|leave|keep|too large a|"
     r"takes|range|are whole numbers|the columns are|counted from|has no group|no column is called|training ends at|"
-    r"lower lr|leave it out"
+    r"lower lr|leave it out|such as|is above|is the label"
 )
+OTHERWISE = (
+    "characters, more than", "has no trial", "at least one", "a multiple of 2 heads", "which is the label",
+    "a lower lr",
+)  # fmt: skip
+"""Messages in which a value is shown as what it leads to."""
 GOOD = ("result", "refused")
 
 
@@ -130,8 +136,9 @@ def _names(case: Case, line: str) -> bool:
     text = line.lower().replace("_", "-")
     option = case.option.rpartition(".")[2].lower().replace("_", "-").removesuffix("s")
     named = option in text or "expression" in text or "toml" in text or f" {option[0]} " in text
-    long = "characters, more than" in text or "has no trial" in text or "at least one" in text
-    return named and bool(ADVICE.search(line)) and (long or any(s.lower() in text for s in _spellings(case.typed)))
+    otherwise = any(words in text for words in OTHERWISE)
+    shown = any(spelling.lower() in text for spelling in _spellings(case.typed))
+    return bool(ADVICE.search(line)) and (otherwise or (named and shown))
 
 
 def _spellings(typed: str) -> set[str]:
@@ -153,38 +160,50 @@ def _spellings(typed: str) -> set[str]:
     return {spelling.replace("_", "-") for spelling in spellings} | ({"empty", "''"} if not bare else set()) - {unit}
 
 
-def warm(folder: Path) -> None:
-    """Make what the cases read, and import everything, in this process."""
+def warm(folder: Path, commands: Sequence[list[str]]) -> None:
+    """Run commands in this process, so that what they make is there and what they import is imported."""
     os.environ |= {"GUIDEPLUG_STORE": str(folder / "store"), "GUIDEPLUG_TRUSTED": str(folder / "trusted")}
     here = Path.cwd()
     os.chdir(folder)
     with contextlib.redirect_stdout(io.StringIO()):
-        for arguments in prepare_folder(folder):
+        for arguments in commands:
             assert command(arguments) == 0, arguments
     os.chdir(here)
 
 
+def quick(case: Case) -> bool:
+    """Whether a case needs no file of another command, and no network that takes long to build."""
+    text = " ".join(case.arguments) + case.file
+    slow = ("digits", "tree", "one", "table.csv", "study")
+    return case.arguments[0] in ("explain", "run", "compare", "store") and not any(word in text for word in slow)
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--from", type=int, default=0, dest="first")
-    parser.add_argument("--only", default="")
-    parser.add_argument("--out")
+    parser.add_argument("--every", type=int, default=1, help="one case of so many")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="the first case")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--quick", type=int, default=0, help="so many quick cases, chosen by a fixed seed")
+    parser.add_argument("--out", help="a file of a line of JSON for each case")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "here").mkdir()
-        chosen = [case for case in cases(folder) if options.only in case.name][options.first :: options.every]
-        warm(folder / "here")
+        folder = Path(name) / "here"
+        folder.mkdir()
+        chosen = [case for case in cases(Path(name)) if options.only in case.name][options.first :: options.every]
+        if options.quick:
+            chosen = random.Random(0).sample([case for case in chosen if quick(case)], options.quick)
+        warm(folder, [] if options.quick else prepare_folder(folder))
         counts: collections.Counter[str] = collections.Counter()
-        with open(options.out or os.devnull, "w", encoding="utf-8") as log:  # noqa: PTH123
-            for outcome in tried(chosen, folder / "here"):
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context(Path(options.out or os.devnull).open("w", encoding="utf-8"))
+            for outcome in tried(chosen, folder):
                 counts[outcome.kind] += 1
                 log.write(json.dumps({"case": outcome.case.name, "kind": outcome.kind, "line": outcome.line}) + "\n")
                 log.flush()
                 if outcome.kind not in GOOD:
                     print(f"{outcome.kind:10} {outcome.case.name}: {outcome.line[:300]}", flush=True)
         print(f"{len(chosen)} cases: {', '.join(f'{count} {kind}' for kind, count in counts.most_common())}")
+        sys.exit(int(any(kind not in GOOD for kind in counts)))
 
 
 if __name__ == "__main__":

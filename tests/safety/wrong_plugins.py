@@ -88,6 +88,7 @@ def cases() -> list[Case]:
     tables = {
         "samplers": {"sampler": "WRONG"}, "guiders": {"guider": "WRONG", "weight": "WEIGHTS"},
         "networks": {"denoiser": "WRONG"}, "selectors": {"selector": "WRONG"}, "tasks": {"task": "WRONG"},
+        "descriptions": {"task": "WRONG"},
         "metrics": {"metric": "WRONG"}, "observers": {"observer": "WRONG"},
         "recipes": {"recipe": "WRONG", "reward": "REWARDS"},
         "experiments": {"executor": "EXECUTORS", "study": "STUDIES"},

@@ -185,7 +185,7 @@ def test_a_guiders_defect(defect: str, law: str) -> None:
 def test_the_reason_names_the_generator() -> None:
     for whose in ("torch's", "NumPy's", "Python's"):
         found = broken(GUIDER, guided(f"{whose} generator"))
-        assert found["no draw from a global generator"] == f"something was drawn from {whose} global generator"
+        assert found["no draw from a global generator"].startswith(f"drew from {whose} global generator")
 
 
 def test_a_wrong_line_is_named() -> None:

@@ -1,6 +1,5 @@
 """``guideplug demo``: the trial, its story, its picture, and the next command."""
 
-import json
 import os
 import sys
 from functools import partial
@@ -10,7 +9,8 @@ import attrs
 import torch
 
 from guideplug.cli.demo import demonstrate, draw_picture, story
-from guideplug.cli.echo import echo, echo_lines
+from guideplug.cli.echo import echo
+from guideplug.cli.json_output import print_json
 from guideplug.cli.replaceable import check_replaceable
 from guideplug.config import command_line
 from guideplug.errors import UsageError
@@ -37,7 +37,7 @@ def demo_command(out: str, as_json: bool) -> None:
     command = _next_command()
     if as_json:
         shown = {"picture": str(picture) if drawn else None, "next": command}
-        echo_lines(json.dumps({**attrs.asdict(demo), **shown}, indent=1))
+        print_json({**attrs.asdict(demo), **shown})
     else:
         for line in story(demo):
             echo(line)

@@ -113,7 +113,9 @@ def mean_losses(losses: Losses) -> tuple[float, float]:
 def _until(value: Any) -> Duration | float | None:
     if value is None:
         return None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else Duration.of(value)
+    return (
+        float(value) if isinstance(value, float) or (type(value) is int and abs(value) < 2**63) else Duration.of(value)
+    )
 
 
 @final

@@ -144,7 +144,9 @@ class Posterior(Guider):
         if found.ndim != 1 or not len(found):
             raise ConfigError(f"posterior: the measurement has shape {tuple(found.shape)}: give m numbers, (m,)")
         if not bool(torch.isfinite(found).all()):
-            raise ConfigError("posterior: the measurement has numbers that are not finite")
+            raise ConfigError(
+                f"posterior: measurement {self.measurement} has numbers that are not finite: give finite ones"
+            )
         return found
 
 

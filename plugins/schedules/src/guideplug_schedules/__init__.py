@@ -53,7 +53,7 @@ BETWEEN = "the lowest and the highest level between which the weight changes; no
 
 
 def _rising(instance: object, attribute: object, value: Any) -> None:
-    if value is not None and not 0 < value[0] < value[1] < math.inf:
+    if value is not None and (len(value) != 2 or not 0 < value[0] < value[1] < math.inf):
         raise ValueError(f"levels are {list(value)}: give two, the lower one first, both positive and finite")
 
 

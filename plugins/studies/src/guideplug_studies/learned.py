@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 from attrs import frozen
+from attrs.validators import deep_iterable
 
 from guideplug import (
     Candidates,
@@ -40,6 +41,7 @@ from guideplug import (
     Task,
     Trial,
     confidence_interval,
+    finite,
     held_out_interval,
     option,
     up_to,
@@ -74,15 +76,21 @@ class Learned(Study):
         tuple(Duration.of(text) for text in ("2000it", "100it", "50it", "25it")),
         help="of the training; the first is the one that is well trained",
     )
-    weights: tuple[float, ...] = option((1.1, 1.25, 1.5, 2.0, 3.0, 5.0), help="constant weights, off at 1")
+    weights: tuple[float, ...] = option(
+        (1.1, 1.25, 1.5, 2.0, 3.0, 5.0), help="constant weights, off at 1", validator=deep_iterable(finite)
+    )
     intervals: tuple[tuple[float, float], ...] = option(
         ((0.1, 1.0), (0.3, 3.0), (1.0, 20.0)), help="from above the first to the second level", unit="data units"
     )
-    interval_weights: tuple[float, ...] = option((1.25, 3.0), help="weights in each interval, off at 1")
+    interval_weights: tuple[float, ...] = option(
+        (1.25, 3.0), help="weights in each interval, off at 1", validator=deep_iterable(finite)
+    )
     metric: str = option("mmd", help="by which settings are chosen and claims judged")
     others: tuple[str, ...] = option(("sliced-w2",), help="other metrics in the tables")
     steps: int = option(64, help="Euler's steps", validator=up_to(10_000, least=2))
-    iterations: int | None = option(None, help="of a fit; none for its default", unit="iterations")
+    iterations: int | None = option(
+        None, help="of a fit; none for its default", unit="iterations", validator=up_to(100_000_000)
+    )
     seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), help="of the trainings and fits")
     samples: int = option(4096, help="samples of each trial", unit="samples", validator=up_to(100_000_000, least=2))
 
