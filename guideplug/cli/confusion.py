@@ -7,8 +7,8 @@ guideplug run --guider autoguidance(low=1, weight=3)     one expression in sever
 
 import contextlib
 import difflib
+import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -75,7 +75,7 @@ def check_operands(ctx: click.Context) -> None:
             continue
         value = ctx.params.get(str(parameter.name))
         for word in value if isinstance(value, tuple) else (value,):
-            if isinstance(word, str) and not Path(word).exists() and (advice := _as_strategy(ctx, word)):
+            if isinstance(word, str) and not os.path.lexists(word) and (advice := _as_strategy(ctx, word)):
                 raise UsageError(advice)
 
 
