@@ -24,7 +24,8 @@ from torch import nn
 
 from guideplug.config import option
 from guideplug.denoise import Domain, Leaf, NoiseDomain
-from guideplug.errors import RecipeError
+from guideplug.errors import PluginError, RecipeError
+from guideplug.files.import_guard import ImportGuard
 from guideplug.files.tensors import tensors_digest
 from guideplug.files.trust import FUNCTION, allow
 from guideplug.recipe import Builder, Recipe
@@ -95,7 +96,7 @@ class PythonRef:
         allow(place, self.who or self.place)
         try:
             with _current_folder():
-                return _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+                return _from_file(Path(place)) if place.endswith(".py") else _imported(place)
         except (Exception, SystemExit) as error:
             raise RecipeError(f"{self.who} cannot be imported: {raised(error)}") from error
 
@@ -224,6 +225,17 @@ def _current_folder() -> Iterator[None]:
             sys.path.remove(here)
 
 
+def _imported(name: str) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    try:
+        with ImportGuard().watch(name):
+            return importlib.import_module(name)
+    except PluginError:  # it is refused at each try, not at the first alone
+        sys.modules.pop(name, None)
+        raise
+
+
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError("no such file")
@@ -235,7 +247,8 @@ def _from_file(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with ImportGuard().watch():
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise

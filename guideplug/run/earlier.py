@@ -84,8 +84,8 @@ def check_same(run: Resolved, folder: Path, before: ConfigFile, record: Mapping[
     code = differences(record.get("code", code_now), code_now)
     if code:
         raise UsageError(
-            f"--resume {display_path(folder)}: the code of {', '.join(name for name, _, _ in code)} is not what the run "
-            "began with; put it back, or start a new run"
+            f"--resume {display_path(folder)}: the code of {', '.join(name for name, _, _ in code)} is not what the "
+            "run began with; put it back, or start a new run"
         )
     _same_guiders(record, run.config, "put it back, or start a new run")
 
