@@ -13,8 +13,8 @@ NO_WINGS = {"api", "benchmarks", "durability", "kept", "safety", "verdicts"}
 OF_MANY_FILES = {
     "adapters": {"diffusers"},
     "cli": {
-        "animation", "bad_files", "bad_folders", "bad_input", "bad_plugins", "failed_parts", "kept", "observers", "once",
-        "other_code", "own_network", "read_once", "run", "sample", "tried_first",
+        "animation", "bad_files", "bad_folders", "bad_input", "bad_plugins", "failed_parts", "kept", "observers",
+        "once", "other_code", "own_network", "read_once", "run", "sample", "tried_first",
     },
     "cli/scaffold": {"tutorial"},
     "config": {"fuzz"},
