@@ -116,16 +116,16 @@ def _of_option(ctx: click.Context, words: Sequence[str], name: str) -> str:
         place = f"report.{key}" if key == "weights" else key
         advice = f"it is a key of the configuration, --set {place}={value or 'VALUE'}"
         return f"{ctx.command_path} has no option {name}: {advice}"
-    if holder := _holder(ctx.command, words, key):
-        option, expression = holder
-        shown = _with(expression, key, value or "VALUE")
-        advice = f"options of strategies are given in their expression, {option} {shell_quote(shown)}"
-        return f"{ctx.command_path} has no option {name}: {advice}"
     others = [other for other, options in _siblings(ctx) if name in options]
     if others:
         near = difflib.get_close_matches(name, own, n=1)
         here = f": write {near[0]}" if near else ""
         return f"{name} is an option of {' and '.join(others)}, not of {ctx.command_path}{here}"
+    if holder := _holder(ctx.command, words, key):
+        option, expression = holder
+        shown = _with(expression, key, value or "VALUE")
+        advice = f"options of strategies are given in their expression, {option} {shell_quote(shown)}"
+        return f"{ctx.command_path} has no option {name}: {advice}"
     return ""
 
 

@@ -122,7 +122,7 @@ def test_everything_that_the_run_used_is_cited_once(cli: Any, run: Path) -> None
     assert done.stderr == ""
     entries = parsed(done.stdout)
     kinds = {key: kind for key, (kind, _) in entries.items()}
-    assert kinds.pop("guideplug") == "software"
+    assert kinds.pop("guideplug") == "misc"
     assert set(kinds.values()) == {"misc"}
     assert {"celik2023100", "karras2024guiding", "karras2022elucidating", "evans2024data"} <= kinds.keys()
     urls = [fields["url"] for _, fields in entries.values() if "url" in fields]
