@@ -274,10 +274,8 @@ def _missing(name: str) -> AttributeError | ImportError:
     """
     message = f"module 'guideplug' has no attribute {name!r}"
     if name[:1].isalpha():
-        from guideplug.errors import nearest
-        from guideplug.registry.elsewhere import import_of
-
-        elsewhere = import_of(name) if name[0].isupper() else ""
+        nearest = import_module("guideplug.errors").nearest
+        elsewhere = import_module("guideplug.registry.elsewhere").import_of(name) if name[0].isupper() else ""
         message += f": write {elsewhere}" if elsewhere else nearest(name, _WHERE)
     importing = name[:1].isupper() and sys._getframe(2).f_code.co_name == "_handle_fromlist"  # modules are lower case
     return ImportError(message, name="guideplug") if importing else AttributeError(message)

@@ -82,7 +82,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
     with at_work_in(folder):
         if resume is not None:
             _same(before.values, tomllib.loads(text), folder)
-        else:
+        if resume is None or options["plugins"]:  # what is measured from here on is measured with these
             with whole_file(folder / CONFIG) as target:
                 target.write(tomli_w.dumps(carried(folder, tomllib.loads(text))).encode())
         _go(grid, registry, executor, folder, options, resumed=resume is not None)

@@ -7,8 +7,8 @@ guideplug run --guider autoguidance(low=1, weight=3)     one expression in sever
 
 import contextlib
 import difflib
+import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -75,7 +75,7 @@ def check_operands(ctx: click.Context) -> None:
             continue
         value = ctx.params.get(str(parameter.name))
         for word in value if isinstance(value, tuple) else (value,):
-            if isinstance(word, str) and not Path(word).exists() and (advice := _as_strategy(ctx, word)):
+            if isinstance(word, str) and not os.path.lexists(word) and (advice := _as_strategy(ctx, word)):
                 raise UsageError(advice)
 
 
@@ -116,16 +116,16 @@ def _of_option(ctx: click.Context, words: Sequence[str], name: str) -> str:
         place = f"report.{key}" if key == "weights" else key
         advice = f"it is a key of the configuration, --set {place}={value or 'VALUE'}"
         return f"{ctx.command_path} has no option {name}: {advice}"
-    if holder := _holder(ctx.command, words, key):
-        option, expression = holder
-        shown = _with(expression, key, value or "VALUE")
-        advice = f"options of strategies are given in their expression, {option} {shell_quote(shown)}"
-        return f"{ctx.command_path} has no option {name}: {advice}"
     others = [other for other, options in _siblings(ctx) if name in options]
     if others:
         near = difflib.get_close_matches(name, own, n=1)
         here = f": write {near[0]}" if near else ""
         return f"{name} is an option of {' and '.join(others)}, not of {ctx.command_path}{here}"
+    if holder := _holder(ctx.command, words, key):
+        option, expression = holder
+        shown = _with(expression, key, value or "VALUE")
+        advice = f"options of strategies are given in their expression, {option} {shell_quote(shown)}"
+        return f"{ctx.command_path} has no option {name}: {advice}"
     return ""
 
 

@@ -61,6 +61,7 @@ def _entry_data(entry: Entry | tuple[Path, str]) -> dict[str, Any]:
         "iterations": entry.facts.get("iterations"),
         "seconds": entry.facts.get("seconds"),
         "bytes": entry.size,
+        "plugins": list(entry.plugins),
         "made": None if finished_at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(finished_at)),
     }
 

@@ -79,7 +79,7 @@ def study_command(expression: str | None, options: Mapping[str, Any]) -> None:
         out = None if options["out"] is None else Path(options["out"])
         folder = RunFolder.create(out, f"study-{study.name}", parts=("trials",)).path
     with at_work_in(folder):
-        if resume is None:
+        if resume is None or options["plugins"]:  # what is measured from here on is measured with these
             named = {"observers": [format_value(write(observer)) for observer in observers]} if observers else {}
             table = {"study": format_value(write(study)), **named, **plan.common}
             with whole_file(folder / CONFIG) as file:

@@ -48,6 +48,18 @@ class Modules:
                     del sys.modules[known]  # of an earlier version, which keeps its own
             return self._module(self.code.main)
 
+    @property
+    def executed(self) -> bool:
+        """Whether the module of the file is there."""
+        return self.code.main in self._modules
+
+    def forget(self) -> None:
+        """Execute everything anew at the next call."""
+        with self._lock:
+            for name in [one for one in sys.modules if one == self.name or one.startswith(f"{self.name}.")]:
+                del sys.modules[name]
+            self._modules.clear()
+
     def _module(self, name: str) -> ModuleType:
         """A module, and before it the packages that it lies in."""
         with self._lock:

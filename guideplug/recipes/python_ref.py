@@ -8,6 +8,7 @@ runs as code.
 
 import functools
 import importlib
+import sys
 import traceback
 import weakref
 from collections.abc import Callable, Mapping
@@ -20,10 +21,11 @@ from torch import nn
 
 from guideplug.config import option
 from guideplug.denoise import Domain, Leaf, NoiseDomain
-from guideplug.errors import RecipeError, TrustError
+from guideplug.errors import PluginError, RecipeError, TrustError
 from guideplug.files import modules
 from guideplug.files.code import Code, is_installed
 from guideplug.files.function_name import FUNCTION, absolute
+from guideplug.files.import_guard import ImportGuard
 from guideplug.files.modules import code_of
 from guideplug.files.opened import code_of_file, code_of_module, modules_at
 from guideplug.files.reading import file_digest
@@ -113,11 +115,11 @@ class PythonRef:
         code = self.code()
         try:
             if code is not None:
-                return modules_at(code, "guideplug_network").main()
+                return _executed(code)
             name = self.place.rpartition(":")[0]
             file = module_file(name)
             allow(name if file is None else str(file), None if file is None else file_digest(file), self.who or name)
-            return importlib.import_module(name)
+            return _imported(name)
         except TrustError:
             raise
         except (Exception, SystemExit) as error:
@@ -250,6 +252,30 @@ def _folder_of(name: str) -> Path | None:
         return None
     root = file.parents[name.count(".") + (file.name == "__init__.py")]
     return None if is_installed(name.partition(".")[0], root) else root
+
+
+def _executed(code: Code) -> ModuleType:
+    """The module of the user's own code, executed at the first call, and at each after a refusal."""
+    loaded = modules_at(code, "guideplug_network")
+    if loaded.executed:
+        return loaded.main()
+    try:
+        with ImportGuard().watch():
+            return loaded.main()
+    except PluginError:
+        loaded.forget()
+        raise
+
+
+def _imported(name: str) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    try:
+        with ImportGuard().watch(name):
+            return importlib.import_module(name)
+    except PluginError:  # it is refused at each try, not at the first alone
+        sys.modules.pop(name, None)
+        raise
 
 
 def raised(error: BaseException) -> str:

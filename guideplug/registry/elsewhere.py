@@ -5,6 +5,7 @@ Nothing is imported or run for it.
 
 import ast
 import contextlib
+import functools
 import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ def _files(package: str) -> Iterator[tuple[str, Path]]:
                     yield f"{package}.{path.stem}", path
 
 
+@functools.cache
 def _names(path: Path) -> set[str]:
     """The names that a file imports or defines at its top level."""
     try:

@@ -6,11 +6,13 @@ need it. A name offered by two distributions is unusable until one of them is un
 Plugins that ``GUIDEPLUG_DISABLE`` names, or whose distribution it names, are listed and not loaded.
 """
 
+import contextlib
 import importlib.metadata
 import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, cast
@@ -23,6 +25,7 @@ from guideplug.config.tree import PAIRED, Call, strategy_name
 from guideplug.denoise import WeightSchedule, api1
 from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
 from guideplug.executors import Executor, Processes, Serial
+from guideplug.files.import_guard import ImportGuard
 from guideplug.files.modules import Modules
 from guideplug.files.opened import code_of_file
 from guideplug.files.project import ProjectPlugin
@@ -35,6 +38,7 @@ from guideplug.recipes import Augmented, FineTune, Load, PostHoc, Resampled, Sna
 from guideplug.recipes.degraded import Degraded
 from guideplug.recipes.python_ref import ImportedDenoiser, ImportedNetwork
 from guideplug.registry import hookspecs, names
+from guideplug.registry.loaded import note_loaded
 from guideplug.registry.signatures import check_signatures
 from guideplug.reward import Reward
 from guideplug.sample import Sampler
@@ -132,26 +136,44 @@ class Registry:
 
     def load_installed(self) -> None:
         """Load the entry points of every installed distribution; broken and disabled plugins are listed."""
-        left_out, met = names.disabled(), set()
         points = sorted(importlib.metadata.entry_points(group=names.GROUP), key=lambda point: point.name)
-        stamps = {}
-        for point in points:
-            stamps[point.name] = names.stamp_of(point)
-            name, version, _ = stamps[point.name] or (point.value, "?", 0)
-            plugin = Plugin(point.name, name, version, point.value)
-            called = {text.replace("_", "-").lower() for text in (plugin.name, name)} | {"all", "*"}
-            met |= called
-            if called.isdisjoint(left_out):
-                self._load(plugin, point.load)
-            else:
-                plugin.disabled = True
-                self._add(plugin)
+        stamps = {point.name: names.stamp_of(point) for point in points}
+        before, guard = set(sys.modules), ImportGuard()
+        left_out, met = self._load_points(points, stamps, guard, one_by_one=False)
+        if guard.put_back_names():  # by which plugin, is seen by importing what is new once more
+            for module in set(sys.modules) - before:
+                if module.partition(".")[0] in {point.module.partition(".")[0] for point in points}:
+                    del sys.modules[module]
+            self.__init__()  # type: ignore[misc]
+            self._load_points(points, stamps, guard, one_by_one=True)
         for unknown in (text for text in left_out if text not in met | _warned):
             _warned.add(unknown)
             near = nearest(unknown, met - {"*"})
             sys.stderr.write(f"warning: GUIDEPLUG_DISABLE names {unknown!r}{near}, which is no installed plugin\n")
         if not left_out:
             names.remember({plugin.name: _by_kind(plugin) for plugin in self.plugins}, stamps)
+
+    def _load_points(
+        self,
+        points: Sequence[importlib.metadata.EntryPoint],
+        stamps: Mapping[str, Any],
+        guard: ImportGuard,
+        *,
+        one_by_one: bool,
+    ) -> tuple[list[str], set[str]]:
+        """Load entry points; the names that ``GUIDEPLUG_DISABLE`` holds, and those that it could."""
+        left_out, met = names.disabled(), set[str]()
+        for point in points:
+            name, version, _ = stamps[point.name] or (point.value, "?", 0)
+            plugin = Plugin(point.name, name, version, point.value)
+            called = {text.replace("_", "-").lower() for text in (plugin.name, name)} | {"all", "*"}
+            met |= called
+            if called.isdisjoint(left_out):
+                self._load(plugin, point.load, guard.watch(point.module, names=one_by_one))
+            else:
+                plugin.disabled = True
+                self._add(plugin)
+        return list(left_out), met
 
     def load_file(self, path: Path, project: Path | None = None) -> None:
         """Load a local Python file as a plugin; its code is executed.
@@ -172,7 +194,8 @@ class Registry:
             raise PluginError(f"{who} cannot be read: {error}") from None
         plugin = Plugin(path.stem, path.name, "", str(path.resolve()), project="" if project is None else str(project))
         plugin.digest = code.digest
-        self._load(plugin, Modules(code, f"guideplug_local_{path.stem.replace('.', '_')}").main)
+        module = Modules(code, f"guideplug_local_{path.stem.replace('.', '_')}")
+        self._load(plugin, module.main, ImportGuard().watch())
         if plugin.broken:
             raise PluginError(f"{who}: {plugin.broken}")
         if not plugin.offers:
@@ -180,31 +203,30 @@ class Registry:
         if project is not None:
             names.remember_file(code.digest, {plugin.name: _by_kind(plugin)})
 
-    def _load(self, plugin: Plugin, load: Callable[[], Any]) -> None:
+    def _load(self, plugin: Plugin, load: Callable[[], Any], watched: AbstractContextManager[None]) -> None:
         try:
-            module = load()
-            _check_api(plugin, module)
-            self._register(plugin, module)
+            with watched:
+                module = load()
+                _check_api(plugin, module)
+                self._register(plugin, module)
+            note_loaded(plugin.name, plugin.distribution, plugin.version, plugin.digest)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # an import may raise anything, SystemExit included
             plugin.broken = _reason(error)
             plugin.offers = []
+            with contextlib.suppress(ValueError):
+                self._pluggy.unregister(name=_registered_as(plugin))
         self._add(plugin)
 
     def _register(self, plugin: Plugin, module: ModuleType) -> None:
-        name = f"{plugin.name} of {plugin.distribution}"
         self._check_names(module)
-        self._pluggy.register(module, name)
-        try:
-            self._pluggy.check_pending()
-            for caller in self._pluggy.get_hookcallers(module) or []:
-                for implementation in caller.get_hookimpls():
-                    if implementation.plugin is module:
-                        self._take(plugin, caller.name, implementation.function())
-        except BaseException:
-            self._pluggy.unregister(module)
-            raise
+        self._pluggy.register(module, _registered_as(plugin))
+        self._pluggy.check_pending()
+        for caller in self._pluggy.get_hookcallers(module) or []:
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is module:
+                    self._take(plugin, caller.name, implementation.function())
 
     def _check_names(self, module: ModuleType) -> None:
         known = [name for name in vars(hookspecs) if name.startswith("guideplug_")]
@@ -306,6 +328,10 @@ class Registry:
 
 _warned: set[str] = set()
 """Unknown names of ``GUIDEPLUG_DISABLE`` that this process has warned of."""
+
+
+def _registered_as(plugin: Plugin) -> str:
+    return f"{plugin.name} of {plugin.distribution}"
 
 
 def _check_api(plugin: Plugin, module: ModuleType) -> None:

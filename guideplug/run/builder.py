@@ -19,6 +19,7 @@ from guideplug.errors import StoreError
 from guideplug.files.tensors import fill_module
 from guideplug.observe import Observers
 from guideplug.recipe import Extra, Recipe, Resumable, extras_under
+from guideplug.registry.loaded import loaded_plugins
 from guideplug.run.made import built_by, made_by
 from guideplug.run.making import Making
 from guideplug.run.old_workshop import OldWorkshop, without_recipe
@@ -138,7 +139,9 @@ class StoreBuilder(OldWorkshop):
                 if recipe.open_ended:
                     reached = recipe.with_duration(Duration(facts["iterations"], "it"))
                     self._reached.append((recipe, reached))
-                entry = self._store.finish(key, identity(reached), module.state_dict(), describe(reached), facts)
+                entry = self._store.finish(
+                    key, identity(reached), module.state_dict(), describe(reached), facts, loaded_plugins()
+                )
             self._stop()
             return Built(module, reached, entry.identity, False, facts)
 

@@ -17,7 +17,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,13 @@ ASK_EVERY = 0.05
 
 @attrs.frozen
 class Entry:
-    """A finished entry: its folder, the hashed recipe, and facts of the training."""
+    """A finished entry: its folder, the hashed recipe, facts of the training, and the plugins that were loaded then."""
 
     folder: Path
     recipe: Mapping[str, Any]
     facts: Mapping[str, Any]
     files: Mapping[str, str]
+    plugins: Sequence[Mapping[str, str]] = ()
 
     @property
     def identity(self) -> str:
@@ -156,7 +157,8 @@ class Store:
             numbers = [facts.get(key) for key in ("made", "seconds", "iterations")]
             if any("/" in name for name in files) or not all(one is None or math.isfinite(one) for one in numbers):
                 raise ValueError("it is of another form")
-            return Entry(folder, recipe, facts, files)
+            plugins = [dict(plugin) for plugin in record.get("plugins", ())]
+            return Entry(folder, recipe, facts, files, plugins)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             raise StoreError(f"{path} cannot be read: remove the entry with {self.pruning(folder.name)}") from None
 
@@ -220,6 +222,7 @@ class Store:
         weights: Mapping[str, Tensor],
         recipe: Mapping[str, Any],
         facts: Mapping[str, Any],
+        plugins: Sequence[Mapping[str, str]] = (),
     ) -> Entry:
         """Turn the workplace of ``started`` into the entry ``identity``, in one rename.
 
@@ -231,7 +234,7 @@ class Store:
         write_tensors(folder / WEIGHTS, weights)
         kept = [WEIGHTS, *(file.name for file in list_folder(folder, FURTHER))]
         files = {name: file_digest(folder / name) for name in kept}
-        self._record(folder, recipe, {**facts, "made": time.time()}, files)
+        self._record(Entry(folder, recipe, {**facts, "made": time.time()}, files, plugins))
         with contextlib.nullcontext() if identity == started else self.locked(identity):
             try:
                 if is_there(target):
@@ -249,13 +252,12 @@ class Store:
             self.tidy(entry.identity)
             write_tensors(entry.folder / name, tensors)
             now = self._entry(entry.folder)  # another process may have added files meanwhile
-            self._record(now.folder, now.recipe, now.facts, {**now.files, name: file_digest(now.folder / name)})
+            self._record(attrs.evolve(now, files={**now.files, name: file_digest(now.folder / name)}))
 
-    def _record(
-        self, folder: Path, recipe: Mapping[str, Any], facts: Mapping[str, Any], files: Mapping[str, str]
-    ) -> None:
-        record = {"recipe": recipe, "facts": dict(facts), "files": dict(files)}
-        with whole_file(folder / RECORD) as file:
+    def _record(self, entry: Entry) -> None:
+        record: dict[str, Any] = {"recipe": entry.recipe, "facts": dict(entry.facts), "files": dict(entry.files)}
+        record["plugins"] = list(entry.plugins)
+        with whole_file(entry.folder / RECORD) as file:
             file.write(json.dumps({**record, "sha256": record_digest(record)}, indent=1).encode())
 
     def size(self, identity: str) -> int:

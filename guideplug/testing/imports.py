@@ -1,4 +1,4 @@
-"""The cost of importing a plugin: every command that looks at plugins imports all of them.
+"""The cost of importing a plugin, and what it changes: every command that looks at plugins imports all of them.
 
 Each is imported in its own process, forked from one that has imported the core, so that costs are separate.
 """
@@ -25,9 +25,11 @@ HEAVY = (
 
 PROGRAM = """
 import importlib, json, os, sys, time
-import guideplug.registry, guideplug.testing.toys
+import guideplug.registry.registry, guideplug.testing.toys
 from pathlib import Path
+from guideplug.errors import PluginError
 from guideplug.files.code import Code
+from guideplug.files.import_guard import ImportGuard
 from guideplug.files.modules import Modules
 heavy, targets = json.loads(sys.stdin.read())
 
@@ -37,13 +39,20 @@ def load(where):
     return Modules(Code.of_file(Path(where)), "guideplug_imported").main()
 
 def tried(where):
+    guard, answer = ImportGuard(), {}
     before, begin = set(sys.modules), time.process_time()
     try:
-        load(where)
+        with guard.watch():
+            module = load(where)
+            answer["seconds"] = time.process_time() - begin
+            for name, hook in list(vars(module).items()):
+                if name.startswith("guideplug_") and callable(hook):
+                    hook()
+    except PluginError as error:
+        answer["changes"] = str(error)
     except BaseException as error:
         return {"error": f"{type(error).__name__}: {error}"}
-    seconds = time.process_time() - begin
-    return {"seconds": seconds, "heavy": [name for name in heavy if name in sys.modules and name not in before]}
+    return {**answer, "heavy": [name for name in heavy if name in sys.modules and name not in before]}
 
 answers = {}
 for name, where in targets.items():
@@ -66,11 +75,12 @@ sys.__stdout__.write(json.dumps(answers))
 
 @frozen
 class Imported:
-    """The cost of an import, and the slow packages that it imported."""
+    """The cost of an import, the slow packages that it imported, and what it changed for other code."""
 
     seconds: float = 0.0
     heavy: tuple[str, ...] = ()
     error: str = ""
+    changes: str = ""
 
 
 def imported(targets: Mapping[str, str]) -> dict[str, Imported]:
@@ -82,7 +92,12 @@ def imported(targets: Mapping[str, str]) -> dict[str, Imported]:
         return {name: Imported(error=reason) for name in targets}
     answers: dict[str, dict[str, Any]] = json.loads(done.stdout)
     return {
-        name: Imported(answer.get("seconds", 0.0), tuple(answer.get("heavy", ())), answer.get("error", ""))
+        name: Imported(
+            answer.get("seconds", 0.0),
+            tuple(answer.get("heavy", ())),
+            answer.get("error", ""),
+            answer.get("changes", ""),
+        )
         for name, answer in answers.items()
     }
 
@@ -93,6 +108,13 @@ IMPORT: Laws[Imported] = Laws()
 @IMPORT.add("it can be imported by itself", "say in pyproject.toml what it needs", premise=True)
 def _imports(module: Imported) -> None:
     must(not module.error, module.error)
+
+
+@IMPORT.add(
+    "its import and its hooks change nothing for other code", "do it inside of what it offers, and put it back there"
+)
+def _changes_nothing(module: Imported) -> None:
+    must(not module.changes, module.changes)
 
 
 @IMPORT.add("its import brings in nothing slow", "import it inside of the function that uses it")

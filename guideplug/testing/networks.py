@@ -2,9 +2,11 @@
 
 from functools import cached_property
 
+import attrs
 import torch
 from torch import Tensor
 
+from guideplug.adapters.wrap import Adapted
 from guideplug.denoise import Domain, Leaf, Start, evaluate_together, select_rows, tally
 from guideplug.rng import SampleStreams
 from guideplug.task import Network, seeded_build
@@ -47,12 +49,18 @@ def check_network(network: Network, domain: Domain) -> None:
 
 
 @NETWORK.add(
-    "it builds a denoiser of the domain's space", "return a guideplug.Leaf made with domain.space", premise=True
+    "it builds a denoiser of the domain's space",
+    "return a guideplug.Leaf made with domain.space, or guideplug.wrap(network, domain.space.shape, "
+    "sigma_data=domain.space.sigma_data, ...), whose levels are those of its schedule",
+    premise=True,
 )
 def _space(case: NetworkCase) -> None:
     built = case.build()
     must(isinstance(built, Leaf), f"build() returned a {type(built).__name__}")
-    must(built.space == case.domain.space, f"its space is {built.space}, the domain's {case.domain.space}")
+    space, own = case.domain.space, built.space
+    if isinstance(built, Adapted):  # its levels follow from the schedule that it was trained with
+        own = attrs.evolve(own, sigma_min=space.sigma_min, sigma_max=space.sigma_max)
+    must(own == space, f"its space is {built.space}, the domain's {space}")
 
 
 @NETWORK.add(

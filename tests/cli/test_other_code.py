@@ -39,11 +39,12 @@ def test_what_other_code_measured_is_measured_anew(arguments: tuple[str, ...], w
     assert len(before) >= 2
 
     plugin.write_text(TOY.read_text().replace(*FIGURE))
-    assert "anew" not in cli(arguments[0], "--resume", "out", "--trust").output
+    assert "anew" not in cli(arguments[0], "--resume", "out", "--plugin", plugin).output
     assert measured(arguments[0]) == before
 
     plugin.write_text(TOY.read_text().replace(*METRIC))
-    said = cli(arguments[0], "--resume", "out", "--trust").output
+    assert "anew" not in cli(arguments[0], "--resume", "out").output  # with the folder's own code
+    said = cli(arguments[0], "--resume", "out", "--plugin", plugin).output
     assert f"warning: {len(before)} {what}s were measured with other code of " in said
     assert "and are measured anew" in said
     assert set(cli.store.iterdir()) == networks, "a network was trained anew"

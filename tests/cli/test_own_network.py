@@ -263,7 +263,7 @@ def test_a_guide_of_another_architecture_is_noted(sample: Any) -> None:
 def test_cite_runs_no_code_of_the_user(cli: Any, sample: Any) -> None:
     sample("--model", "main=python('./mine.py:build')", "--out", "run")
     Path("mine.py").unlink()
-    assert "@software" in cli("cite", "run").stdout
+    assert "@misc{guideplug," in cli("cite", "run").stdout
 
 
 def test_an_architecture_of_ones_own_is_trained_and_its_checkpoint_loaded(cli: Any, sample: Any) -> None:

@@ -95,10 +95,10 @@ def test_what_a_plugin_raises_is_one_line_with_its_place(fails, how: str, word: 
     assert caught.value.__cause__ is not None
 
 
-@pytest.mark.parametrize(
-    ("how", "kind"),
-    [("disk", OSError), ("memory", MemoryError), ("interrupt", KeyboardInterrupt), ("stop", Interrupted)],
-)
+MACHINE = {"disk": OSError, "memory": MemoryError, "interrupt": KeyboardInterrupt, "stop": Interrupted}
+
+
+@pytest.mark.parametrize(("how", "kind"), MACHINE.items())
 def test_errors_of_the_machine_pass(fails, how: str, kind: type[BaseException]) -> None:
     with pytest.raises(kind), plugin_errors():
         fails(how)

@@ -179,6 +179,7 @@ LOADERS = {"np", "numpy", "torch", "tomllib", "json", "pickle", "Image", "os", "
 MAY = {
     "guideplug/files/opening.py": "the door",
     "guideplug/files/atomic.py": "syncs the temporary file that it has written",
+    "guideplug/registry/elsewhere.py": "sources of packages that are installed",
     "guideplug/registry/registry.py": "whether code is there; the interpreter reads code",
     "guideplug/files/code.py": "whether code is there, and what installers say of it",
     "guideplug/files/durable.py": "makes and syncs what is written",

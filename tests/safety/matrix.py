@@ -245,7 +245,7 @@ class Matrix:
             yield "secret"
         refusals = re.findall(r"^error: .*$", errors, re.MULTILINE)
         if code:
-            if code not in (1, 2):
+            if code not in (1, 2, 3):
                 yield f"code {code}"
             if case.command[0] != "store" and len(refusals) != 1:
                 yield "no single line"

@@ -14,7 +14,10 @@ from guideplug.cli.main import main
 
 EVERY = list(code_cases.every())
 FEW = [values for values in EVERY if "fit" not in values[0].name][::23]
-SMALL = ("--task", "mixture", "--batch", "8", "--samples", "8", "--duration", "2it", "--device", "cpu")
+SMALL = (
+    "--task", "mixture", "--batch", "8", "--samples", "8", "--duration", "2it", "--device", "cpu", "--set",
+    "train.condition_dropout=0",
+)  # fmt: skip
 
 
 @pytest.fixture
