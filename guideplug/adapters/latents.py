@@ -18,8 +18,8 @@ __all__ = ["Autoencoder"]
 class Autoencoder:
     """The decoder of an autoencoder that is in a local folder, diffusers' ``AutoencoderKL``, with the scale of latents.
 
-    A call maps latents z (B, C, h, w) to images (B, 3, H, W) in [-1, 1]: ``decode((z - bias) / scale)``. `encoded` is its
-    inverse on the mean and standard deviation that the encoder gives. The weights are read at the first call, as
+    A call maps latents z (B, C, h, w) to images (B, 3, H, W) in [-1, 1]: ``decode((z - bias) / scale)``. `encoded` is
+    its inverse on the mean and standard deviation that the encoder gives. The weights are read at the first call, as
     safetensors alone; nothing is fetched.
 
     Args:
@@ -55,11 +55,11 @@ class Autoencoder:
     def _loaded(self, device: torch.device) -> Any:
         if not self._model:
             try:
-                from diffusers import AutoencoderKL
+                from diffusers import AutoencoderKL  # seconds, and only latents need it
             except ImportError:
                 raise CheckpointError(f"the autoencoder {self.folder} needs diffusers: pip install diffusers") from None
             try:
-                model = AutoencoderKL.from_pretrained(self.folder, local_files_only=True, use_safetensors=True)
+                model = AutoencoderKL.from_pretrained(self.folder, local_files_only=True, use_safetensors=True)  # type: ignore[no-untyped-call]
             except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
                 why = (str(error).splitlines() or [type(error).__name__])[0]
                 raise CheckpointError(

@@ -104,10 +104,7 @@ def test_packed_outputs_are_unpacked(packed):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (
-            {"x": X},
-            "answered returned a dict: a network returns a tensor, an object or mapping whose sample is one, or",
-        ),
+        ({"x": X}, "answered returned a dict: a network returns a tensor, an object or mapping whose sample is one"),
         ((None, X), "answered returned a tuple: "),
         ((), "answered returned a tuple: "),
         (None, "answered returned a NoneType: "),

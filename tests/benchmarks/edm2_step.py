@@ -22,7 +22,7 @@ from guideplug.task import seeded_build
 from guideplug.train import CHECK_EVERY, Training
 from guideplug_edm_networks import EDM2, EDM2Denoiser, EDM2Uncertainty
 
-ITEMS, BATCH, SPACE = 512, 16, Space((3, 16, 16), sigma_data=0.5)
+ITEMS, BATCH, SPACE = 512, 8, Space((3, 16, 16), sigma_data=0.5)
 NETWORK = EDM2(channels=32, channel_mult=(1, 2), blocks=1, attention=(8,), channels_per_head=32, logvar_channels=64)
 OPTIONS = TrainOptions(
     duration=Duration(10**6, "it"), batch=BATCH, lr=0.01, noise=LogNormal(-0.4, 1.0), objective=EDM2Uncertainty()

@@ -243,6 +243,13 @@ class LabelledUncertain(UncertainLeaf):
         assert isinstance(condition, Tensor)
         return self.table[torch.where(condition == self.null, 3, condition)]
 
+    def named_outputs(
+        self, x: Tensor, sigma: Tensor, condition: Condition, names: Sequence[str]
+    ) -> Mapping[str, Tensor]:
+        assert isinstance(condition, Tensor)
+        outputs = dict(super().named_outputs(x, sigma, condition, names))
+        return outputs | {"logvar": outputs["logvar"] + 0.5 * (condition == self.null)}
+
     def null_condition(self, batch: int, device: torch.device) -> Condition:
         return torch.full((batch,), self.null, device=device)
 
