@@ -6,7 +6,6 @@ A listener that raises is reported once and receives no further events; the run 
 """
 
 import abc
-import importlib.util
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ from typing import Any, ClassVar
 import attrs
 
 from guideplug.config import Strategy, decides_nothing, described
+from guideplug.config.libraries import missing_libraries
 from guideplug.config.origin import origin_of
 from guideplug.errors import ConfigError, Interrupted, visible
 
@@ -78,9 +78,7 @@ class Observer(Strategy):
     @classmethod
     def missing(cls) -> Iterator[str]:
         """A line per missing library of ``extras``, with how to install it."""
-        for library, requirement in cls.extras.items():
-            if importlib.util.find_spec(library) is None:
-                yield f"needs {library}: pip install '{requirement}'"
+        return missing_libraries(cls.extras)
 
     def check(self) -> None:
         """Refuse an observer with a missing library, before any work.

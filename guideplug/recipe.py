@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from guideplug.config import Duration, Strategy, inner, walk
+from guideplug.config.libraries import missing_libraries
 from guideplug.denoise.api1 import note, own
 from guideplug.errors import RecipeError
 
@@ -153,6 +154,14 @@ class Recipe(Strategy):
     """Whether its module is training data, a `guideplug.DataModule`."""
     free: ClassVar[bool] = False
     """Whether it costs no training besides that of `rests_on`; for comparisons at equal cost."""
+
+    libraries: ClassVar[Mapping[str, str]] = {}
+    """Libraries that it imports and that are an extra of its distribution: the requirement by import name."""
+
+    @classmethod
+    def missing_libraries(cls) -> Iterator[str]:
+        """A line per missing library of ``libraries``, with how to install it."""
+        return missing_libraries(cls.libraries)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -59,7 +59,8 @@ class Autoencoder:
             except ImportError:
                 raise CheckpointError(f"the autoencoder {self.folder} needs diffusers: pip install diffusers") from None
             try:
-                model = AutoencoderKL.from_pretrained(self.folder, local_files_only=True, use_safetensors=True)  # type: ignore[no-untyped-call]
+                read: Any = AutoencoderKL.from_pretrained
+                model = read(self.folder, local_files_only=True, use_safetensors=True)
             except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
                 why = (str(error).splitlines() or [type(error).__name__])[0]
                 raise CheckpointError(

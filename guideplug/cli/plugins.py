@@ -11,6 +11,7 @@ from guideplug.cli.strategy_data import strategy_data
 from guideplug.config import command_line
 from guideplug.errors import UnknownName, nearest
 from guideplug.observe import Observer
+from guideplug.recipe import Recipe
 from guideplug.registry.registry import Offer, Plugin, Registry
 
 __all__ = ["list_plugins", "show_plugin"]
@@ -50,9 +51,11 @@ def list_plugins(files: tuple[str, ...], as_json: bool) -> None:
 
 
 def _missing(offers: Iterable[Offer]) -> list[str]:
-    """Lines on the libraries that observers need and that are not installed."""
-    observers = [offer.what for offer in offers if isinstance(offer.what, type) and issubclass(offer.what, Observer)]
-    return list(dict.fromkeys(line for observer in observers for line in observer.missing()))
+    """Lines on the libraries that observers and recipes need and that are not installed."""
+    classes = [offer.what for offer in offers if isinstance(offer.what, type)]
+    observers = [line for cls in classes if issubclass(cls, Observer) for line in cls.missing()]
+    recipes = [line for cls in classes if issubclass(cls, Recipe) for line in cls.missing_libraries()]
+    return list(dict.fromkeys([*observers, *recipes]))
 
 
 def _plugin_data(plugin: Plugin) -> dict[str, Any]:

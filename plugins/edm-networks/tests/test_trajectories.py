@@ -7,7 +7,7 @@ there are none the tests are skipped. Largest difference of a sample, and pixels
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from guideplug import Guider, Leaf, NoiseDomain, Registry, ReplayedStreams, Space
+from guideplug import Guider, Leaf, Registry, ReplayedStreams
 from guideplug.config import Reader
-from guideplug.files.checkpoints.pickled import Record, read_pickle
+from guideplug.files.checkpoints.reading import read_checkpoint
 from guideplug.sample import Sampler
 from guideplug_edm_networks import EDM2
 
@@ -27,14 +27,6 @@ torch.set_num_threads(1)
 
 NAMED = os.environ.get("GUIDEPLUG_REFERENCE")
 FOLDER = Path(NAMED) if NAMED else Path(__file__).parents[3].parent / "shared" / "reference"
-OPTIONS = {
-    "model_channels": "channels",
-    "channel_mult": "channel_mult",
-    "num_blocks": "blocks",
-    "attn_resolutions": "attention",
-    "channels_per_head": "channels_per_head",
-    "logvar_channels": "logvar_channels",
-}
 CHURN = {"S_churn": "churn", "S_min": "churn_min", "S_max": "churn_max", "S_noise": "churn_noise"}
 
 pytestmark = pytest.mark.skipif(
@@ -43,29 +35,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def tensors(record: Record, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    state = record.state
-    for kind in ("_parameters", "_buffers"):
-        yield from ((prefix + name, tensor) for name, tensor in state[kind].items() if tensor is not None)
-    for name, inner in state["_modules"].items():
-        if inner is not None:
-            yield from tensors(inner, f"{prefix}{name}.")
-
-
 @cache
 def network(name: str) -> Leaf:
-    record = read_pickle(FOLDER / f"edm2-{name}.pkl")["ema"]
-    arguments: Mapping[str, Any] = record.state["_init_kwargs"]
-    side = arguments["img_resolution"]
-    space = Space((arguments["img_channels"], side, side), arguments.get("sigma_data", 0.5), 0.002, 80.0)
-    options = {
-        OPTIONS[key]: tuple(value) if isinstance(value, list) else value
-        for key, value in arguments.items()
-        if key in OPTIONS
-    }
-    denoiser = EDM2(**options).build(NoiseDomain(space, arguments["label_dim"]))
-    own = denoiser.state_dict().keys()
-    denoiser.load_state_dict({key: tensor.float() for key, tensor in tensors(record) if key in own})
+    checkpoint = read_checkpoint(FOLDER / f"edm2-{name}.pkl")
+    known = EDM2.of_pickled(checkpoint.pickled["ema"])
+    assert known is not None
+    architecture, domain = known
+    denoiser = architecture.build(domain)
+    denoiser.load_state_dict(checkpoint.networks["ema"])
     denoiser.role = name
     return denoiser.eval()
 

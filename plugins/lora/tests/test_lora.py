@@ -1,15 +1,15 @@
 """The view without LoRA layers: the network before tuning, in the same memory; refused where there are none."""
 
-import subprocess
-import sys
-from pathlib import Path
+import importlib.util
 from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor, nn
 
 from guideplug import GuideplugError, Leaf, NoiseDomain, Registry, Space, tally, wrap
+from guideplug.cli import main as main_command
 from guideplug.config import Reader
 from guideplug.guide import Guider
 from guideplug.recipe import Recipe
@@ -124,27 +124,17 @@ def test_merged_layers_are_refused() -> None:
         LoraOff(leaf(network))
 
 
-def test_the_recipe_is_listed_and_refused_in_one_line_without_peft(tmp_path: Path) -> None:
-    """In a process in which PEFT cannot be imported."""
-    code = f"""
-import sys
-sys.modules["peft"] = None
-from guideplug import Registry
-from guideplug.cli import main
-from guideplug_lora import LoraOff
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-assert "without-lora" in Registry.installed().names("recipe")
-from guideplug import wrap
-import torch
-try:
-    LoraOff(wrap(torch.nn.Linear(4, 4), (4,), predicts="denoised"))
-except ValueError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "pip install 'guideplug-lora[peft]'" in done.stdout
-    assert len(done.stdout.strip().splitlines()) == 1
+def test_it_is_listed_and_refused_in_one_line_without_peft(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *package: None if name == "peft" else known(name, *package)
+    )
+    listed = CliRunner().invoke(main_command, ["plugins", "list"], catch_exceptions=False).output
+    (line,) = [line for line in listed.splitlines() if line.startswith("lora ")]
+    assert line.endswith("recipe without-lora; needs peft: pip install 'guideplug-lora[peft]'")
+    with pytest.raises(ValueError, match=r"without-lora needs peft: pip install 'guideplug-lora\[peft\]'") as refusal:
+        LoraOff(leaf(plain()))
+    assert "\n" not in str(refusal.value)
 
 
 def test_two_recipes_of_one_network_are_one_in_memory() -> None:

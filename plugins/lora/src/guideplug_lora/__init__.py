@@ -10,9 +10,9 @@ large language models", arXiv:2106.09685.
 Cost: a call of the network of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from attrs import frozen
 from torch import nn
@@ -28,13 +28,11 @@ def adapters_of(network: nn.Module) -> list[Any]:
     Raises:
         ValueError: PEFT is not installed.
     """
-    try:
-        from peft.tuners.tuners_utils import BaseTunerLayer
-        from peft.utils import ModulesToSaveWrapper
-    except ImportError as error:
-        raise ValueError(
-            f"without-lora needs PEFT, which cannot be imported ({error}): pip install 'guideplug-lora[peft]'"
-        ) from None
+    for line in WithoutLora.missing_libraries():
+        raise ValueError(f"{WithoutLora.name} {line}")
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils import ModulesToSaveWrapper
+
     return [module for module in network.modules() if isinstance(module, BaseTunerLayer | ModulesToSaveWrapper)]
 
 
@@ -94,6 +92,7 @@ class WithoutLora(ViewRecipe):
     """A recipe's network without its LoRA layers, or other adapters of PEFT; its memory is shared."""
 
     name = "without-lora"
+    libraries: ClassVar[Mapping[str, str]] = {"peft": "guideplug-lora[peft]"}
     source = Source(
         "E. Hu, Y. Shen, P. Wallis, Z. Allen-Zhu, Y. Li, S. Wang, L. Wang, W. Chen",
         2021,
