@@ -100,7 +100,7 @@ def test_of_installed_plugins_the_one_that_changes_something_is_refused_and_no_o
 
 
 def test_a_network_of_ones_own_goes_through_the_same_door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "mine.py"
+    path = tmp_path / "network_with_a_patch.py"
     path.write_text("import torch\ntorch.nn.functional.relu = torch.tanh\n\ndef build(domain):\n    return None\n")
     for _ in range(2):
         with unchanged(), pytest.raises(RecipeError, match=r"its import changes torch\.nn\.functional\.relu"):
@@ -108,7 +108,7 @@ def test_a_network_of_ones_own_goes_through_the_same_door(tmp_path: Path, monkey
     monkeypatch.syspath_prepend(tmp_path)
     for _ in range(2):
         with unchanged(), pytest.raises(RecipeError, match=r"its import changes torch\.nn\.functional\.relu"):
-            PythonRef("mine:build", "python").load()
+            PythonRef("network_with_a_patch:build", "python").load()
     path.write_text("import os\nos.environ['A_FLAG_OF_MINE'] = '1'\n\ndef build(domain):\n    return None\n")
     assert PythonRef(f"{path}:build", "python").load()(None) is None
     del os.environ["A_FLAG_OF_MINE"]
