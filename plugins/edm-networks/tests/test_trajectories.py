@@ -1,12 +1,10 @@
 """EDM2's sampler, noise and labels: samples against those of the released code, with its networks.
 
-The reference data lie in the folder that GUIDEPLUG_REFERENCE names, else in shared/reference beside the checkout; where
-there are none the tests are skipped. Largest difference of a sample, and pixels that differ:
+Largest difference of a sample, and pixels that differ:
 
     unguided 8.3e-7, 0      autoguidance 8.1e-6, 0      churn 1.3e-5, 0
 """
 
-import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -25,14 +23,8 @@ from guideplug_edm_networks import EDM2
 
 torch.set_num_threads(1)
 
-NAMED = os.environ.get("GUIDEPLUG_REFERENCE")
-FOLDER = Path(NAMED) if NAMED else Path(__file__).parents[3].parent / "shared" / "reference"
+FOLDER = Path(__file__).parent / "reference"
 CHURN = {"S_churn": "churn", "S_min": "churn_min", "S_max": "churn_max", "S_noise": "churn_noise"}
-
-pytestmark = pytest.mark.skipif(
-    not (FOLDER / "trajectory-churn.npz").is_file(),
-    reason="no trajectories in ../shared/reference: name the folder of the reference data in GUIDEPLUG_REFERENCE",
-)
 
 
 @cache
