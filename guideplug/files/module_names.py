@@ -22,9 +22,10 @@ OTHERS = (
     "torch.special",
 )  # fmt: skip
 UNWATCHED = {
-    "__abstractmethods__", "__annotations__", "__doc__", "__signature__", "__warningregistry__", "_abc_impl",
+    "__abstractmethods__", "__annotations__", "__attrs_types_resolved__", "__doc__", "__signature__",
+    "__warningregistry__", "_abc_impl",
 }  # fmt: skip
-"""Names that Python itself sets when a module or a class is used."""
+"""Names that Python itself and attrs set when a module or a class is used."""
 OFFERS = ("torch", "torch.nn", "torch.optim", "torch.autograd")
 """Modules of torch whose classes are defined elsewhere in it."""
 LOCAL = ("guideplug_local_", "guideplug_network_")

@@ -145,7 +145,7 @@ class Registry:
                 if module.partition(".")[0] in {point.module.partition(".")[0] for point in points}:
                     del sys.modules[module]
             self.__init__()  # type: ignore[misc]
-            self._load_points(points, stamps, guard, one_by_one=True)
+            self._load_points(points, stamps, ImportGuard(), one_by_one=True)
         for unknown in (text for text in left_out if text not in met | _warned):
             _warned.add(unknown)
             near = nearest(unknown, met - {"*"})
