@@ -34,6 +34,7 @@ KINDS = {
     r"trials/\d+\.json": "trial",
     r"[0-9a-f]{64}/entry\.json": "entry",
     r"guideplug\.toml": "project",
+    r"imports/[\w-]+\.json": "sheet",
 }
 """What each file is, by its path in the folder."""
 
@@ -100,7 +101,7 @@ def test_every_file_of_data_is_as_its_schema_says(folders: dict[str, Path]) -> N
             met.add(kinds[0])
     events = {one["properties"]["event"]["const"] for one in schema("events")["anyOf"]}
     rare = {"checkpoint", "observer", "wait", "warning"}
-    assert met >= {*KINDS.values(), *events - rare} - {"project"}  # which users write
+    assert met >= {*KINDS.values(), *events - rare} - {"project", "sheet"}  # which users write, and imports
 
 
 def test_a_key_without_a_schema_is_found(folders: dict[str, Path]) -> None:

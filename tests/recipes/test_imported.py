@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+import jsonschema
 import pytest
 import torch
 from torch import nn
 
+import guideplug
 from guideplug import Load, Network, NoiseDomain, Registry, Space, wrap
 from guideplug.config import Reader, format_value, write
 from guideplug.errors import CheckpointError
@@ -44,6 +46,14 @@ def test_an_import_leaves_weights_and_a_sheet(tmp_path: Path) -> None:
     recipe.make(module, cast(Any, None))
     ours = seeded_build(NETWORK, DOMAIN, 3).state_dict()
     assert all(torch.equal(tensor, ours[name]) for name, tensor in module.state_dict().items())
+
+
+def test_a_sheet_is_as_its_schema_says(tmp_path: Path) -> None:
+    import_checkpoint(checkpoint(tmp_path), tmp_path / "out.safetensors", None, [])
+    write_sheet(tmp_path / "whole.json", sheet(source=read_sheet(tmp_path / "out.json").source))  # type: ignore[union-attr]
+    schema = json.loads((Path(guideplug.__file__).parent / "schemas" / "sheet.json").read_text())
+    for name in ("out.json", "whole.json"):
+        jsonschema.validate(json.loads((tmp_path / name).read_text()), schema)
 
 
 def test_a_sheet_says_what_the_network_denoises(tmp_path: Path) -> None:
