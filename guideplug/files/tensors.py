@@ -9,10 +9,10 @@ import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from guideplug.errors import CheckpointError
@@ -23,17 +23,42 @@ __all__ = ["fill_module", "read_tensors", "tensors_digest", "write_tensors"]
 
 MOST_HEADER = 16 * 1024**2
 MOST_TENSORS = 50_000
+CODES: Final = {
+    torch.uint64: "U64", torch.int64: "I64", torch.float64: "F64", torch.complex64: "C64", torch.float32: "F32",
+    torch.uint32: "U32", torch.int32: "I32", torch.bfloat16: "BF16", torch.float16: "F16", torch.uint16: "U16",
+    torch.int16: "I16", torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2", torch.int8: "I8",
+    torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
+"""The types of safetensors by name, in the order in which it writes them."""
+DTYPES: Final = list(CODES)
 PREFIXES = "module.", "_orig_mod.", "model.", "ema."
 """Prefixes of names from parallel, compiled, averaged and other wrappers of a network."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors, atomically; tied weights are written under each of their names."""
-    plain = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
-    }
+    """Write tensors as safetensors, atomically; tied weights are written under each of their names.
+
+    The bytes are those of ``safetensors.torch.save``, written tensor by tensor: no second copy of all is in memory.
+    """
+    names = sorted(tensors, key=lambda name: (DTYPES.index(tensors[name].dtype), name))
+    header: dict[str, Any] = {"__metadata__": dict(metadata or {})}
+    end = 0
+    for name in names:
+        begin, end = end, end + tensors[name].numel() * tensors[name].element_size()
+        dtype, shape = CODES[tensors[name].dtype], list(tensors[name].shape)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
     with whole_file(path) as file:
-        file.write(save(plain, dict(metadata or {})))
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            file.write(_bytes(tensors[name]))
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The numbers of a tensor, row by row."""
+    numbers: memoryview = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+    return numbers
 
 
 def tensors_digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
@@ -41,7 +66,7 @@ def tensors_digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode() + b"\0")
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        digest.update(_bytes(tensor))
     return digest.hexdigest()
 
 

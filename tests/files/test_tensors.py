@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from torch import nn
 
 from guideplug.errors import CheckpointError, WriteError
 from guideplug.files.atomic import whole_file
-from guideplug.files.tensors import fill_module, read_tensors, write_tensors
+from guideplug.files.tensors import CODES, fill_module, read_tensors, write_tensors
 
 TENSORS = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.tensor([1, 2])}
 
@@ -138,9 +139,9 @@ def test_nothing_in_a_pickle_is_executed(tmp_path: Path) -> None:
     for name in ("evil.pt", "evil.safetensors"):
         path = tmp_path / name
         path.write_bytes(pickle.dumps(Evil()))
-        assert "pickles are not read, since they can execute code" in refusal(path)
+        assert "is not a whole safetensors file" in refusal(path)
         torch.save({"weight": TENSORS["weight"], "evil": Evil()}, path)
-        assert "convert one with safetensors.torch.save_file" in refusal(path)
+        assert "checkpoints of torch and snapshots of EDM are read too" in refusal(path)
     assert not proof.exists()
     pickle.loads(pickle.dumps(Evil()))  # it would have
     assert proof.exists()
@@ -257,3 +258,15 @@ def test_names_match_whole_or_after_known_prefixes_and_nothing_else(
         assert fill_module(module, tensors, "x.safetensors") == expected
         for name, tensor in module.state_dict().items():
             assert torch.equal(tensor, tensors[expected + name])
+
+
+def test_the_bytes_are_those_of_the_library(tmp_path: Path) -> None:
+    tensors = {
+        f'{number:02d} \u00e9\n"': (torch.arange(6) % 2).to(dtype).reshape(2, 3).t()
+        for number, dtype in enumerate([*CODES, torch.float32])
+    }
+    tensors |= {"scalar": torch.tensor(1.5), "empty": torch.zeros(0, 3), "tied": tensors['16 \u00e9\n"']}
+    plain = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    for metadata in ({}, {"a": "2"}):  # of several, the library writes any first
+        write_tensors(tmp_path / "ours.safetensors", tensors, metadata)
+        assert (tmp_path / "ours.safetensors").read_bytes() == safetensors.torch.save(plain, metadata)
