@@ -20,6 +20,8 @@ OF_MANY_FILES = {
     "cli/scaffold": {"tutorial"},
     "config": {"fuzz"},
     "report": {"browser"},
+    "files/checkpoints": {"hostile"},
+    "run": {"current_folder"},
     "store/source": {"another_network", "plugins"},
     ".": {
         "affine_guiders", "boundaries", "composition", "doc_blocks", "docs", "guider_trees", "house", "pictures",

@@ -11,6 +11,7 @@ from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.guard import guard
 from guideplug.errors import UsageError
 from guideplug.files.checkpoints.sheet import Sheet, beside
+from guideplug.files.opening import is_there
 from guideplug.recipes.imported import Imported, import_checkpoint
 from guideplug.registry.registry import Registry
 from guideplug.task import Network
@@ -26,7 +27,7 @@ def import_command(file: str, out: str | None, options: Mapping[str, Any]) -> No
     if place.suffix != ".safetensors":
         raise UsageError(f"OUT is {place}: its name must end in .safetensors")
     for there in (place, beside(place)):
-        if there.exists():
+        if is_there(there):
             raise UsageError(f"{there} is there already: give another OUT, or remove it")
     registry = Registry.installed(options["plugins"])
     imported = import_checkpoint(path, place, options["key"], registry.classes(Network))

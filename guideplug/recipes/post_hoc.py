@@ -27,6 +27,7 @@ from guideplug.denoise import Domain, Leaf, NoiseDomain
 from guideplug.errors import CheckpointError, RecipeError
 from guideplug.files.checkpoints.pickled_network import PickledNetwork
 from guideplug.files.checkpoints.reading import Checkpoint, chosen, read_checkpoint
+from guideplug.files.opening import list_folder
 from guideplug.files.reading import file_digest
 from guideplug.files.tensors import fill_module, fitting
 from guideplug.recipe import Builder, Recipe
@@ -227,9 +228,10 @@ def _listed(folder: str) -> dict[str, list[_Snapshot]]:
     """The snapshots in a folder by the beginnings of their names, sorted."""
     listed: dict[str, list[_Snapshot]] = {}
     try:
-        paths = sorted(Path(folder).iterdir())
-    except OSError as error:
-        raise CheckpointError(f"the folder {folder} of snapshots cannot be read ({error.strerror})") from None
+        paths = list_folder(Path(folder))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(f"the folder {folder} of snapshots cannot be read ({reason})") from None
     for path in paths:
         if (named := FILE.fullmatch(path.name)) is not None:
             snapshot = _Snapshot(THOUSAND * int(named["thousands"]), float(named["length"]), path)
