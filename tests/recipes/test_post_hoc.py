@@ -203,7 +203,7 @@ def one_length(folder: Path) -> dict[str, Any]:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
-    "no folder": (lambda folder: {"folder": str(folder / "none")}, "/none of snapshots cannot be read"),
+    "no folder": (lambda folder: {"folder": str(folder / "none")}, "/none holds no snapshots"),
     "another prefix": (lambda folder: {"prefix": "phema"}, "it has network-snapshot: choose with prefix"),
     "a missing length": (without(name_of(3, 0.1)), "has no snapshot network-snapshot-0000003-0.100.pkl"),
     "one length alone": (one_length, "error of"),
