@@ -200,7 +200,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "weights").mkdir()
     for name in ("weak.safetensors", "weights/a b.safetensors"):
         shutil.copy(folder / "runs/FOLDER/denoisers/weak.safetensors", folder / name)
-    (experiment,) = [b for b in blocks(ROOT / "docs/command-line.md") if b.language == "toml"]
+    _, experiment = [b for b in blocks(ROOT / "docs/command-line.md") if b.language == "toml"]
     (folder / "experiment.toml").write_text(experiment.text, encoding="utf-8")
     (mine,) = [b for b in blocks(ROOT / "docs/adapters.md") if b.title == "mine.py"]
     for name in ("mine.py", "mypkg.py"):

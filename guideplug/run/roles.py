@@ -108,8 +108,11 @@ class Roles:
             read = None if own is None else own.from_file(str(Path(model).absolute()))
             if read is not None:
                 return read
-            beside = _architecture_beside(model, self._reader, like.denoiser)
-            return like.reading(str(Path(model).absolute()), beside)
+            try:
+                architecture = _architecture_beside(model, self._reader, like.denoiser)
+            except CheckpointError as error:
+                raise RecipeError(f"--model {role}: {error}") from None
+            return like.reading(str(Path(model).absolute()), architecture)
         names = _Names(self)
         inherited = {(Recipe.kind, "seed"): like.seed}
         unstated = self._unstated(like)

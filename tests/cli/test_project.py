@@ -9,6 +9,7 @@ import click
 import jsonschema
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from guideplug.cli import completion
@@ -24,6 +25,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "sample": ("sample", *SMALL, "--model", "main=train(duration=2it, batch=8)", "--out", "OUT"),
     "compare": ("compare", *SMALL, "--batch", "8", "--duration", "2it", "--dry-run"),
     "study": ("study", "toy-widths(widths=[4])", "--device", "cpu", "--dry-run"),
+    "import": ("import", "weights.pt", "OUT.safetensors"),
     "evaluate": ("evaluate", "samples.npy", "--task", "toy"),
     "check": ("check", "train(duration=2it, batch=8)", "--task", "toy", "--device", "cpu"),
     "explain": ("explain", "autoguidance", "--task", "toy"),
@@ -66,6 +68,7 @@ def test_a_command_takes_the_plugins_of_the_project_or_asks(
     name: str, cli: Any, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.save("samples.npy", np.zeros((8, 2), np.float32))
+    torch.save({"w": torch.zeros(2)}, "weights.pt")
     line = cli.error(*LINES[name])
     assert f"{project}/guideplug.toml runs code from {project}/toy_of_project.py" in line
     assert ("--trust" in line) is any("--trust" in one.opts for one in commands(main)[name].params)
@@ -75,7 +78,9 @@ def test_a_command_takes_the_plugins_of_the_project_or_asks(
     inner = project / "deep"
     inner.mkdir()
     monkeypatch.chdir(inner)
-    result = cli(*(f"../{text}" if text in ("made", "samples.npy") else text for text in LINES[name]), code=None)
+    result = cli(
+        *(f"../{text}" if text in ("made", "samples.npy", "weights.pt") else text for text in LINES[name]), code=None
+    )
     assert result.exit_code in (0, 1), result.output
     assert "Traceback" not in result.output
     assert "error" not in result.stderr

@@ -179,7 +179,7 @@ def test_one_role_for_two_networks() -> None:
 def test_missing_checkpoints_are_found_before_anything_is_done(tmp_path: Path) -> None:
     path = tmp_path / "none.safetensors"
     assert refusal(guider="autoguidance", models={"weak": str(path)}, error=RecipeError) == (
-        f"--model weak: checkpoint {path} does not exist: give a .safetensors file"
+        f"--model weak: checkpoint {path} does not exist: check the path"
     )
 
 
