@@ -97,6 +97,8 @@ def guided_by(guider: Guider, base: Denoiser, models: Mapping[str, Denoiser]) ->
     """
     try:
         point = guider.guide(base, models)
+    except KeyError:
+        raise
     except DenoiserError as error:
         raise DenoiserError(f"{named(guider)}: {error}") from None
     if not isinstance(point, Denoiser):

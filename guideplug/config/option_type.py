@@ -1,14 +1,14 @@
 """Whether a value is of an option's declared type: the same from Python as on the command line.
 
 A whole number stands for a number, a list for a tuple, a path for a text; nothing else stands for anything. Types that
-no command line can hold, such as functions, are not checked.
+no command line can hold, such as functions, protocols and tables of fixed keys, are not checked.
 """
 
 import numbers
 import os
 import types
 from collections.abc import Mapping
-from typing import Any, Literal, NewType, Union, get_args, get_origin
+from typing import Any, Literal, NewType, Union, get_args, get_origin, is_typeddict
 
 import attrs
 
@@ -56,8 +56,14 @@ def fits(value: object, expected: Any) -> bool:
         return isinstance(value, str | os.PathLike)
     if expected is type(None):
         return value is None
-    checked = isinstance(expected, type) and origin is None and not getattr(expected, "_is_protocol", False)
-    return isinstance(value, expected) if checked else True
+    return isinstance(value, expected) if _can_check(expected) else True
+
+
+def _can_check(expected: Any) -> bool:
+    """Whether a type is a class that instances can be asked of."""
+    if expected is Any or get_origin(expected) is not None or is_typeddict(expected):
+        return False
+    return isinstance(expected, type) and not getattr(expected, "_is_protocol", False)
 
 
 def described(expected: Any) -> str:

@@ -39,7 +39,7 @@ def _files(package: str) -> Iterator[tuple[str, Path]]:
 
 @functools.cache
 def _names(path: Path) -> set[str]:
-    """The names that a file imports or defines at its top level."""
+    """The names that a file defines at its top level, or imports from elsewhere than ``guideplug``."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError):
@@ -48,6 +48,6 @@ def _names(path: Path) -> set[str]:
     for statement in tree.body:
         if isinstance(statement, ast.ClassDef | ast.FunctionDef):
             names.add(statement.name)
-        elif isinstance(statement, ast.ImportFrom):
+        elif isinstance(statement, ast.ImportFrom) and (statement.module or "").partition(".")[0] != "guideplug":
             names |= {alias.asname or alias.name for alias in statement.names}
     return names

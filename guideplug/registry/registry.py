@@ -137,7 +137,7 @@ class Registry:
     def load_installed(self) -> None:
         """Load the entry points of every installed distribution; broken and disabled plugins are listed."""
         points = sorted(importlib.metadata.entry_points(group=names.GROUP), key=lambda point: point.name)
-        stamps = {point.name: names.stamp_of(point) for point in points}
+        stamps = [names.stamp_of(point) for point in points]
         before, guard = set(sys.modules), ImportGuard()
         left_out, met = self._load_points(points, stamps, guard, one_by_one=False)
         if guard.put_back_names():  # by which plugin, is seen by importing what is new once more
@@ -151,20 +151,23 @@ class Registry:
             near = nearest(unknown, met - {"*"})
             sys.stderr.write(f"warning: GUIDEPLUG_DISABLE names {unknown!r}{near}, which is no installed plugin\n")
         if not left_out:
-            names.remember({plugin.name: _by_kind(plugin) for plugin in self.plugins}, stamps)
+            names.remember(
+                {plugin.name: _by_kind(plugin) for plugin in self.plugins},
+                {point.name: stamp for point, stamp in zip(points, stamps, strict=True)},
+            )
 
     def _load_points(
         self,
         points: Sequence[importlib.metadata.EntryPoint],
-        stamps: Mapping[str, Any],
+        stamps: Sequence[list[Any] | None],
         guard: ImportGuard,
         *,
         one_by_one: bool,
     ) -> tuple[list[str], set[str]]:
         """Load entry points; the names that ``GUIDEPLUG_DISABLE`` holds, and those that it could."""
         left_out, met = names.disabled(), set[str]()
-        for point in points:
-            name, version, _ = stamps[point.name] or (point.value, "?", 0)
+        for point, stamp in zip(points, stamps, strict=True):
+            name, version, _ = stamp or (point.value, "?", 0)
             plugin = Plugin(point.name, name, version, point.value)
             called = {text.replace("_", "-").lower() for text in (plugin.name, name)} | {"all", "*"}
             met |= called
@@ -188,6 +191,8 @@ class Registry:
         who = f"--plugin {path}" if project is None else f"{project}: {path}"
         if not path.is_file():
             raise PluginError(f"{who}: no such file")
+        if path.suffix != ".py":
+            raise PluginError(f"{who} is no Python file: its name must end in .py")
         try:
             code = code_of_file(path.absolute(), "plugins" if project is None else str(project))
         except (OSError, ValueError) as error:

@@ -97,7 +97,8 @@ def test_a_guider_that_a_selector_scores_under(cli: CommandLine, selector: str, 
     assert "role 'main'" in line
     assert "planted" in line
     if how != "guide":
-        assert f"selector {selector}({option}=planted" in line
+        assert f"selector {selector!r} of " in line
+        assert f"cannot use {option} planted" in line
         assert "give it another guider" in line
     assert ("a training has none" in line) == (how == "toward")
 

@@ -301,7 +301,7 @@ def test_the_lock_is_freed_when_its_holder_is_killed(store: Store) -> None:
 def test_the_record_says_what_was_made(store: Store) -> None:
     entry = made(store)
     record = json.loads((entry.folder / "entry.json").read_text())
-    assert set(record) == {"recipe", "facts", "files", "sha256"}
+    assert set(record) == {"recipe", "facts", "files", "plugins", "sha256"}
     assert all(len(digest) == 64 for digest in (*record["files"].values(), record["sha256"]))
 
 

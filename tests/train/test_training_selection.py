@@ -292,6 +292,6 @@ def test_a_reference_that_was_not_given_is_named() -> None:
 def test_a_selection_that_cannot_be_used_stops_the_training(chosen: tuple[int, ...], said: str) -> None:
     now = training(selector=Chosen(chosen))
     before = now.learner.w.detach().clone()
-    with pytest.raises(SelectionError, match=rf"'chosen' returned.*{said}"):
+    with pytest.raises(SelectionError, match=rf"'chosen' of .* returned.*{said}"):
         now.run()
     assert torch.equal(now.learner.w, before)
