@@ -88,9 +88,9 @@ def read_tensors(path: Path, within: Path | None = None) -> tuple[dict[str, Tens
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(f"checkpoint {path} cannot be read ({reason}): give a .safetensors file") from None
-    check_unchanged(path)
     try:
         with source:
+            check_unchanged(path)
             _check_head(source)
             with safe_open(path_of(source), framework="pt", device="cpu") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

@@ -32,7 +32,7 @@ STATUS = {
     "running": "This run has not finished: it is running, or was killed.",
     "interrupted": "This run was interrupted and can be resumed.",
     "failed": "This run failed: the log of its command says why.",
-    "incomplete": "Parts of this run failed, and are listed below: guideplug run --resume does them again.",
+    "incomplete": "Parts of this run failed, and are listed below: resuming the run does them again.",
 }
 LISTED = {"part", "name", "reason"}
 """The keys of a failure that a page shows."""

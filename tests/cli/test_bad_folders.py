@@ -204,4 +204,4 @@ def test_an_unfinished_state_that_is_damaged_says_what_to_remove(cli: Any) -> No
     unfinish()
     line = resumed(cli, code=1)
     assert "state.safetensors" in line
-    assert "--partial" in line
+    assert f"remove it with guideplug store prune {entry.name[:12]}" in line

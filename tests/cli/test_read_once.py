@@ -61,7 +61,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
 
         monkeypatch.setattr(place, name, wrapper)
 
-    def of_file(path: Path, most: int) -> None:
+    def of_file(path: Path, most: int, within: Path | None = None) -> None:
         if path.suffix == ".toml" or path.parent.name == "denoisers":  # configurations, and sheets beside networks
             found.files[path.resolve()] += 1
 

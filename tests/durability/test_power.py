@@ -144,7 +144,7 @@ def write_every_way() -> RunFolder:
         entry = store.finish(KEY, KEY, {"weight": torch.zeros(3)}, {"name": "one"}, {})
     store.add(entry, "snapshot-1.safetensors", {"weight": torch.ones(3)})
     with guarded([], [__file__]):
-        allow(__file__, "plugins")
+        allow(__file__, None, "plugins")
     return folder
 
 

@@ -44,9 +44,15 @@ def test_as_json(cli: Any) -> None:
 
 
 def test_its_own_picture_is_replaced(cli: Any) -> None:
-    Path(PICTURE).write_bytes(b"old")
+    Path(PICTURE).write_bytes(b"\x89PNG, old")
     cli("demo", "--out", ".")
-    assert Path(PICTURE).read_bytes().startswith(b"\x89PNG")
+    assert Path(PICTURE).read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_a_file_of_another_kind_is_not_replaced(cli: Any) -> None:
+    Path(PICTURE).write_bytes(b"a thesis")
+    assert "is not a picture: give another name" in cli.error("demo", "--out", ".")
+    assert Path(PICTURE).read_bytes() == b"a thesis"
 
 
 def test_without_those_plugins_the_next_command_is_another(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,12 +99,14 @@ def shared(domain: Any) -> Leaf:
     return SHARED[0]
 
 
-LAYERS = nn.Sequential(nn.Linear(6, 8), nn.SiLU(), nn.Linear(8, 2))
+LAYERS: list[nn.Module] = []
 
 
 def shared_layers(domain: Any) -> Leaf:
     leaf = ToyDenoiser(8, labels=False)
-    leaf.layers = LAYERS
+    if not LAYERS:
+        LAYERS.append(leaf.layers)
+    leaf.layers = LAYERS[0]
     return leaf
 
 
