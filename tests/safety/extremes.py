@@ -34,6 +34,7 @@ LISTS = {("mixture", "shares"): "[%, %, %, %]", ("points", "columns"): "[%, 2]"}
 NEEDED = {
     "of": "main", "on": "synthetic(of=main, count=64)", "guider": "autoguidance", "guiders": "[autoguidance]",
     "selector": "jest", "share": "0.5", "group": "0", "number": "1", "value": "1", "low": "0.1", "high": "1",
+    "ema": "0.1",
 }  # fmt: skip
 """Values of options without a default, beside those of `Strategy.example`."""
 FURTHER = {
