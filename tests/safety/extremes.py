@@ -249,7 +249,10 @@ def _used(kind: str, name: str, text: str) -> tuple[str, ...]:
     raise AssertionError(f"no command uses a {kind}: add one here")
 
 
-NETWORKS = {"digits": "digits", "mixture": "gaussian(count=64)", "tree": "tree", "points": "points(table.csv)"}
+NETWORKS = {
+    "digits": "digits", "edm": "digits", "edm2": "digits", "mixture": "gaussian(count=64)", "tree": "tree",
+    "points": "points(table.csv)",
+}  # fmt: skip
 """The task that a network is tried on, by the first word of its name."""
 GUIDED = {
     "cfg": "mixture", "cfg-zero": "gaussian",
