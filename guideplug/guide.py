@@ -1,7 +1,6 @@
 """Guiders: functions from a denoiser to a guided denoiser."""
 
 import abc
-import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -147,17 +146,33 @@ class _MissingNetwork(DenoiserError, KeyError):
         return self._message
 
 
-class _Networks(dict[str, Any]):
-    """Networks by role, for a guider."""
+class _Networks(Mapping[str, Any]):
+    """Networks by role, for a guider: each is looked up, and checked, when the guider asks for it."""
 
     def __init__(self, models: Mapping[str, Any], guider: str) -> None:
-        super().__init__(models)
         self._models, self._guider = models, guider
 
-    def __missing__(self, role: str) -> Any:
-        with contextlib.suppress(KeyError):
-            return self._models[role]  # of a mapping that makes what it does not have
-        raise _MissingNetwork(role, self._guider, list(self))
+    def __getitem__(self, role: str) -> Any:
+        try:
+            network = self._models[role]
+        except KeyError:
+            raise _MissingNetwork(role, self._guider, list(self)) from None
+        _refuse_other(self._guider, role, network, Denoiser | Weight)
+        return network
+
+    def __contains__(self, role: object) -> bool:
+        return role in self._models
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._models)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+
+def _refuse_other(guider: str, role: str, network: object, expected: Any) -> None:
+    if not isinstance(network, expected):
+        raise DenoiserError(f"guider {guider!r}: {role} is {_shown(network)}, and no denoiser: {WRAP}")
 
 
 def _checking(method: Callable[..., Denoiser]) -> Callable[..., Denoiser]:
@@ -170,9 +185,7 @@ def _checking(method: Callable[..., Denoiser]) -> Callable[..., Denoiser]:
                 f"guider {self.name!r}: models is {_shown(models)}: give the other networks by role, as in "
                 "{'weak': network}, or {} without any"
             )
-        for role, network in {"base": base, **models}.items():
-            if not isinstance(network, Denoiser if role == "base" else Denoiser | Weight):
-                raise DenoiserError(f"guider {self.name!r}: {role} is {_shown(network)}, and no denoiser: {WRAP}")
+        _refuse_other(self.name, "base", base, Denoiser)
         return method(self, base, _Networks(models, self.name))
 
     return guide

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from guideplug import Condition, Domain, Leaf, Network, Recipe, Task, Train, TrainOptions
 from guideplug.config import Reader
-from guideplug.errors import ConfigError
+from guideplug.errors import ConfigError, ContractError
 from guideplug.experiments.studies import planned
 from guideplug.registry.registry import Registry
 from guideplug.run import threads
@@ -154,7 +154,7 @@ def _networks() -> list[Train]:
     reader, recipes = Reader(REGISTRY), []
     for name in REGISTRY.names("task"):
         for network in REGISTRY.names("denoiser"):
-            with suppress(ConfigError, ValueError):  # one needs an option, or they do not fit
+            with suppress(ConfigError, ContractError, ValueError):  # one needs an option, or they do not fit
                 task: Task = reader.expression(name, Task)
                 recipe = evolve(task.recipe("main", None), denoiser=reader.expression(network, Network))
                 recipe.build()

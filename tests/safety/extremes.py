@@ -34,6 +34,7 @@ LISTS = {("mixture", "shares"): "[%, %, %, %]", ("points", "columns"): "[%, 2]"}
 NEEDED = {
     "of": "main", "on": "synthetic(of=main, count=64)", "guider": "autoguidance", "guiders": "[autoguidance]",
     "selector": "jest", "share": "0.5", "group": "0", "number": "1", "value": "1", "low": "0.1", "high": "1",
+    "ema": "0.1",
 }  # fmt: skip
 """Values of options without a default, beside those of `Strategy.example`."""
 FURTHER = {
@@ -248,7 +249,10 @@ def _used(kind: str, name: str, text: str) -> tuple[str, ...]:
     raise AssertionError(f"no command uses a {kind}: add one here")
 
 
-NETWORKS = {"digits": "digits", "mixture": "gaussian(count=64)", "tree": "tree", "points": "points(table.csv)"}
+NETWORKS = {
+    "digits": "digits", "edm": "digits", "edm2": "digits", "mixture": "gaussian(count=64)", "tree": "tree",
+    "points": "points(table.csv)",
+}  # fmt: skip
 """The task that a network is tried on, by the first word of its name."""
 GUIDED = {
     "cfg": "mixture", "cfg-zero": "gaussian",
