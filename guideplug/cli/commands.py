@@ -195,6 +195,7 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
     if page is not None:
         say(f"page: {page}")
     say(f"folder: {display_path(outcome.folder)}")
-    following = words_of(outcome.folder, experiment.registry)["next"]
+    unsaid = any(failure.part == "words" for failure in outcome.failures)
+    following = [] if unsaid else words_of(outcome.folder, experiment.registry)["next"]
     for line in ["next:", *(f"  {command}" for command in following)] if following else []:
         say(line)

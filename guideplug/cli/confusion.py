@@ -15,7 +15,7 @@ import attrs
 import click
 
 from guideplug.cli.parameters import Expression
-from guideplug.config import shell_quote
+from guideplug.config import command_line, shell_quote
 from guideplug.config.tree import field_name
 from guideplug.errors import UsageError
 from guideplug.registry.names import known
@@ -89,7 +89,8 @@ def _as_strategy(ctx: click.Context, word: str) -> str:
         if option.type.kind in kinds:
             return f"{word} is a {option.type.kind}: write {option.opts[0]} {shell_quote(word)}"
     kind = min(kinds)
-    return f"{word} is a {kind}, for which {ctx.command_path} has no option: see guideplug plugins show {name}"
+    shown = command_line("plugins", "show", name)
+    return f"{word} is a {kind}, for which {ctx.command_path} has no option: see {shown}"
 
 
 def _expressions(command: click.Command) -> list[Any]:

@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
+from guideplug.files.display import display_path
 from guideplug.files.opening import is_there
 from guideplug.metrics.statistics import Difference
 from guideplug.report.charts import training_charts
@@ -216,7 +217,7 @@ def _provenance(run: ReadRun) -> list[tuple[str, str]]:
         when = datetime.datetime.fromtimestamp(started, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     seeds = ", ".join(f"{name} {value}" for name, value in _plain(record.get("seeds")) if value)
     facts = [
-        ("Folder", str(run.path)),
+        ("Folder", display_path(run.path)),
         ("Command", _text(record.get("command"))),
         ("Started", when),
         ("Status", run.status),

@@ -19,7 +19,7 @@ from guideplug.run.carried import anywhere
 from guideplug.run.code import code_of, code_of_plugin
 from guideplug.run.folder import RunFolder
 from guideplug.run.prepare import Resolved, plugin_files
-from guideplug.run.resolve import ConfigFile, Request, RunConfig, read_file, to_toml
+from guideplug.run.resolve import ConfigFile, Request, RunConfig, read_file, resolve, to_toml
 
 __all__ = [
     "check_networks",
@@ -84,7 +84,11 @@ def check_same(run: Resolved, folder: Path, before: ConfigFile, record: Mapping[
     now = tomllib.loads(to_toml(run.config))
     now.pop("observers", None)
     kept = {key: value for key, value in before.values.items() if key != "observers"}
-    changed = [f"{key} was {old} and is {new} now" for key, old, new in differences(kept, now)]
+    rows = differences(kept, now)
+    if any(old is None for _, old, _ in rows):  # an absent key, as of an earlier version, has its default
+        kept = tomllib.loads(to_toml(resolve(Request(file=before, check_files=False), run.registry)))
+        rows = differences({key: value for key, value in kept.items() if key != "observers"}, now)
+    changed = [f"{key} was {old} and is {new} now" for key, old, new in rows]
     if changed:
         raise UsageError(f"--resume {display_path(folder)}: {'; '.join(changed)}; leave that out, or start a new run")
     code_now = code_of(run.config)

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from guideplug.config import rewrite, short, walk
-from guideplug.errors import DivergenceError, GuideplugError
+from guideplug.errors import ContractError, DivergenceError, GuideplugError
 from guideplug.guide import Guider
 from guideplug.rng import STREAMS
 from guideplug.run.arms import draw_arms
@@ -134,6 +134,8 @@ def swept(
                 )
             except DivergenceError:
                 failed.append(weight)
+            except ContractError:
+                raise
             except GuideplugError:
                 continue  # the guider refuses the weight together with its networks
             else:

@@ -30,6 +30,8 @@ class Fragile(Metric):
 
     @property
     def formula(self):
+        if not Path("run/metrics.json").is_file():  # read before any work, to refuse a wrong one
+            return "mean"
         return called("words", object()) or "mean"
 
     def applies(self, task):

@@ -103,11 +103,9 @@ def test_resume_with_other_code_is_refused(cli: Any, tmp_path: Path) -> None:
     cli("run", *arguments, "--out", "first")
     unfinish()
     plugin.write_text(TOY.read_text().replace("0.05 * torch.randn(", "0.06 * torch.randn("))
-    assert "mine.py, which has changed since you ran it: look at it" in resumed(cli, code=2)
-    line = cli("run", "--resume", "first", "--trust", code=2).stderr.splitlines()[-1]
-    assert "--resume first: the code of " in line
-    assert "mine" in line
-    assert "is not what the run began with; put it back, or start a new run" in line
+    line = cli("run", "--resume", "first", "--plugin", plugin, code=2).stderr.splitlines()[-1]
+    assert "--resume first: plugins was " in line
+    assert f"is ['{plugin}'] now; leave that out, or start a new run" in line
     shown = TOY.read_text().replace("path.write_bytes(PNG)", "path.write_bytes(PNG + b'')  # as before")
     plugin.write_text(shown.replace("min(1).values", "max(1).values"))  # the figure, and a metric
     before = set(cli.store.rglob("*"))

@@ -90,7 +90,8 @@ def test_what_a_run_proposes_can_be_typed(
     commands = [*words["next"], words["repeat"]]
     assert len(commands) == 3
     assert all(shlex.split(command)[1:] in built for command in commands)
-    assert f"--plugin {cli_plugin()}" in words["next"][1]
+    plugin = Path(folder, "code/toy/toy.py").absolute() if guider == "none" else cli_plugin()
+    assert f"--plugin {plugin}" in words["next"][1]
     if "--model" in around:
         assert "--model" in words["next"][1]
     assert run_all(cli, built) >= 3

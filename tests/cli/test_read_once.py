@@ -12,7 +12,8 @@ from tiers import few
 
 from guideplug.files import reading
 from guideplug.registry.registry import Registry
-from guideplug.run import preflight, resolve
+from guideplug.run import preflight, resolve, stored_text
+from guideplug.run.next_commands import next_commands
 
 TOY = Path(__file__).with_name("toy.py")
 TOY_RUN = ("--plugin", TOY, "--task", "toy", "--device", "cpu", "--set", "threads=1")
@@ -51,12 +52,24 @@ class Counts:
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
     found = Counts()
+    proposing: list[bool] = []
+
+    def proposed(*args: Any, **options: Any) -> list[str]:
+        """The next commands, each of which is resolved and tried for its own run."""
+        proposing.append(True)
+        try:
+            return next_commands(*args, **options)
+        finally:
+            proposing.pop()
+
+    monkeypatch.setattr(stored_text, "next_commands", proposed)
 
     def counted(place: object, name: str, count: Callable[..., None]) -> None:
         function: Any = getattr(place, name)
 
         def wrapper(*args: Any, **options: Any) -> Any:
-            count(*args)
+            if not proposing:
+                count(*args)
             return function(*args, **options)
 
         monkeypatch.setattr(place, name, wrapper)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -180,13 +181,14 @@ def test_trials_of_another_run_are_refused_before_any_work(cli: Any) -> None:
 
 def test_it_goes_on_where_a_local_executor_runs_its_jobs(cli: Any) -> None:
     cli("study", "toy-widths", *SMALL, "--out", "w")
-    before, config = trials("w"), Path("w/study.toml").read_text()
+    before, config = trials("w"), tomllib.loads(Path("w/study.toml").read_text())
     Path("w/trials/1.json").unlink()
     kept = Path("w/trials/0.json").stat().st_mtime_ns
     cli("study", "--resume", "w", *NOTING)
     assert Path("jobs.txt").read_text().split("\n") == ["trial 1, width 16", ""]
     assert Path("w/trials/0.json").stat().st_mtime_ns == kept
-    assert (trials("w"), Path("w/study.toml").read_text()) == (before, config)
+    config["plugins"].append("./code/noting/noting.py")
+    assert (trials("w"), tomllib.loads(Path("w/study.toml").read_text())) == (before, config)
 
 
 def test_sampling_that_diverges_is_a_finding(cli: Any) -> None:

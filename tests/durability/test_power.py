@@ -16,6 +16,7 @@ from harness import COMMANDS
 from guideplug.cli.main import main
 from guideplug.files.atomic import at_work_in, cleared, drawn_whole
 from guideplug.files.durable import append_line, make_folder
+from guideplug.files.reading import file_digest
 from guideplug.files.tensors import write_tensors
 from guideplug.files.trust import allow, guarded
 from guideplug.run.folder import EventLog, RunFolder
@@ -144,7 +145,7 @@ def write_every_way() -> RunFolder:
         entry = store.finish(KEY, KEY, {"weight": torch.zeros(3)}, {"name": "one"}, {})
     store.add(entry, "snapshot-1.safetensors", {"weight": torch.ones(3)})
     with guarded([], [__file__]):
-        allow(__file__, None, "plugins")
+        allow(__file__, file_digest(Path(__file__)), "plugins")
     return folder
 
 

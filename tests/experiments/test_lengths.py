@@ -27,6 +27,9 @@ PLACES = {
 }
 
 
+ONE = r"study 'one' of the local file \S*test_lengths.py"
+
+
 @frozen
 class One(Study):
     """A trial."""
@@ -43,12 +46,12 @@ class One(Study):
 
 @pytest.mark.parametrize(("words", "weak"), PLACES.values(), ids=PLACES)
 def test_a_study_refuses_a_time(words: str, weak: str) -> None:
-    with pytest.raises(ConfigError, match=rf"study 'one' of the local file \S*test_lengths.py, number 3: {words}: .*{LATER}"):
+    with pytest.raises(ConfigError, match=rf"{ONE}, number 3: {words}: .*{LATER}"):
         planned(One({"guider": "autoguidance", "models": {"weak": weak}}), REGISTRY, {})
 
 
 def test_a_study_refuses_a_time_of_its_main_training() -> None:
-    with pytest.raises(ConfigError, match=rf"study 'one' of the local file \S*test_lengths.py, number 3: main: duration 1s: .*{LATER}"):
+    with pytest.raises(ConfigError, match=rf"{ONE}, number 3: main: duration 1s: .*{LATER}"):
         planned(One({"duration": "1s"}), REGISTRY, {})
 
 

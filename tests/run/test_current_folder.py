@@ -10,6 +10,7 @@ import guideplug
 from guideplug.cli.experiment_progress import ExperimentProgress
 from guideplug.cli.main import main
 from guideplug.observe import Listener
+from guideplug.run import experiment
 
 TOY = Path(__file__).parents[1] / "cli" / "toy.py"
 
@@ -37,14 +38,35 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]
 
 def test_a_run(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     here, elsewhere = places
+    draw = experiment.draw_arms
+
+    def moving(*args: Any, **options: Any) -> Any:
+        monkeypatch.chdir(elsewhere)
+        return draw(*args, **options)
+
+    monkeypatch.setattr(experiment, "draw_arms", moving)
     result = guideplug.run(
         task="toy", duration="4it", samples=8, device="cpu", plugins=[TOY], out="out", store="store",
-        sets={"threads": 1}, listeners=[Mover(elsewhere, monkeypatch)],
+        sets={"threads": 1},
     )  # fmt: skip
     assert Path.cwd() == elsewhere
     assert list(elsewhere.iterdir()) == []
     assert result.folder == here / "out"
     assert {path.name for path in (here / "out").iterdir()} >= {"metrics.json", "words.json", "figures", "events.jsonl"}
+
+
+def test_a_listener_that_goes_elsewhere_is_put_back_and_left_out(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, elsewhere = places
+    result = guideplug.run(
+        task="toy", duration="4it", samples=8, device="cpu", plugins=[TOY], out="out", store="store",
+        sets={"threads": 1}, listeners=[Mover(elsewhere, monkeypatch)],
+    )  # fmt: skip
+    assert Path.cwd() == here
+    assert "it changed the working folder, which is put back" in capsys.readouterr().err
+    assert list(elsewhere.iterdir()) == []
+    assert result.folder == here / "out"
 
 
 @pytest.mark.slow

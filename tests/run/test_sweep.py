@@ -116,8 +116,9 @@ def test_a_resumed_run_has_the_page_of_an_undisturbed_one(folder: Path, monkeypa
 
 
 def _steady(page: str) -> str:
-    """A page without what clocks decide."""
+    """A page without what clocks decide, and with the plugin as it was named."""
     page = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC|, [\d.]+ s<", "", page)
+    page = page.replace(str(Path("run/code/toy/toy.py").absolute()), str(TOY))  # the copy, which is resumed with
     return re.sub(r"<caption>Seconds by phase.*?</table>", "", page, flags=re.DOTALL)
 
 
@@ -134,11 +135,11 @@ def test_a_page_that_cannot_be_written_spoils_no_run(folder: Path, monkeypatch: 
 
 
 def test_the_page_of_an_older_run_is_worked_out_with_what_is_installed(folder: Path) -> None:
-    guideplug("run", *TINY, "--out", "run")
+    guideplug("run", *TINY, "--guider", "autoguidance", "--out", "run")
     page = Path("run/report.html").read_text()
     Path("run/words.json").unlink()
     guideplug("report", "run", "--plugin", TOY)
-    assert Path("run/report.html").read_text() == page
+    assert _steady(Path("run/report.html").read_text()) == _steady(page)
     guideplug("report", "run", "--out", "without.html")
     assert "cannot be worked out with what is installed" in Path("without.html").read_text()
 

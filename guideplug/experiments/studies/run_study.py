@@ -27,6 +27,7 @@ from guideplug.experiments.records import AGAIN, check_code, read_record
 from guideplug.experiments.studies.study_plan import Plan, fingerprint
 from guideplug.experiments.studies.worker import workers_of
 from guideplug.files.atomic import check_unchanged, whole_file
+from guideplug.files.display import display_path
 from guideplug.files.opening import is_there
 from guideplug.files.reading import read_arrays
 from guideplug.observe import Observers
@@ -135,8 +136,8 @@ def _same(plan: Plan, number: int, path: Path) -> dict[str, Any]:
     trial, record = plan.trials[number], read_record(path)
     if record.get("axes") != dict(trial.axes) or record.get("run") != fingerprint(plan.configs[number]):
         raise RunError(
-            f"{path} is not of the run that {trial} is now: the study, a plugin, or a version has changed since; "
-            f"remove {path.parent} and resume, or start the study anew in another folder"
+            f"{display_path(path)} is not of the run that {trial} is now: the study, a plugin, or a version has changed since; "
+            f"remove {display_path(path.parent)} and resume, or start the study anew in another folder"
         )
     return record
 

@@ -8,6 +8,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from guideplug.config.origin import plugin_errors
 from guideplug.experiments.comparison.digits import cell, number
 from guideplug.experiments.studies.answers import report_of
 from guideplug.experiments.studies.study_plan import Plan
@@ -37,7 +38,8 @@ def write_report(plan: Plan, findings: Findings, folder: Path, to: Failures) -> 
     report = Report({}, [])
     texts = _texts(plan, findings, report)
     with collected(to, "report", plan.study.name):
-        answer = report_of(plan.study, findings)
+        with plugin_errors():
+            answer = report_of(plan.study, findings)
         texts = _texts(plan, findings, answer)
         report = answer
     for name, text in texts.items():
@@ -96,7 +98,7 @@ def _unmeasured(findings: Findings) -> list[str]:
         first = f"{where(rows[0].axes)}: {rows[0].failures[name]}"
         sentences.append(
             f"{name} failed in {len(rows)} of {len(findings.rows)} trials ({first}): what is said of it is of the "
-            "others; guideplug study --resume does these again"
+            "others; resuming the study does these again"
         )
     return sentences
 
