@@ -33,6 +33,8 @@ __all__ = [
 MOST_ENTRIES: Final = 250_000
 """Files of a folder that are listed, with those below: many times those of the largest comparison."""
 DEEPEST: Final = 8
+BLOCK: Final = 1024**2
+"""Bytes that are asked for at once; memory for them is taken before they are there."""
 MOST_EVENTS: Final = 256 * 1024**2
 """Bytes of an event log that is read: a line per 32 steps of twenty million."""
 NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -70,12 +72,16 @@ def read_bytes(path: Path, most: int, within: Path | None = None) -> bytes:
         OSError: the system refuses.
         ValueError: it is too large, or as `open_file` says.
     """
+    parts, length = [], 0
     with open_file(path, within) as file:
-        small = os.fstat(file.fileno()).st_size <= most
-        content = file.read(most + 1) if small else b""  # it may grow meanwhile
-    if not small or len(content) > most:
+        too_large = os.fstat(file.fileno()).st_size > most
+        while not too_large and (part := file.read(BLOCK)):  # it may grow meanwhile
+            parts.append(part)
+            length += len(part)
+            too_large = length > most
+    if too_large:
         raise ValueError(f"it is larger than {most:,} bytes")
-    return content
+    return b"".join(parts)
 
 
 def path_of(file: io.BufferedReader) -> str:

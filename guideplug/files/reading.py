@@ -37,6 +37,8 @@ __all__ = [
 MOST_TOML: Final = 256 * 1024
 MOST_JSON: Final = 8 * 1024**2
 MOST_NESTED: Final = 100
+WRITTEN: Final = 10_000
+"""Bits of the largest whole number that Python writes in digits, or somewhat fewer."""
 MOST_ARRAYS: Final = 10_000
 ALWAYS_ROOM: Final = 64 * 1024**2
 INFLATED: Final = 100
@@ -137,7 +139,9 @@ def _check(value: Any) -> None:
                 below += [(key, member) for member in item]
             elif isinstance(item, int):
                 if not -(2**63) <= item < 2**64:
-                    raise ValueError(f"{key} is {brief(str(item))}: a whole number must have at most 64 bits")
+                    size = item.bit_length()
+                    shown = brief(str(item)) if size < WRITTEN else f"a number of {size:,} bits"
+                    raise ValueError(f"{key} is {shown}: a whole number must have at most 64 bits")
             elif not isinstance(item, str | float | None):
                 raise ValueError(f"it has a {type(item).__name__} ({item}), and nothing here is one")
         if not below:

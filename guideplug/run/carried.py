@@ -99,8 +99,9 @@ def settled(folder: Path, value: Any) -> Any:
         return texts_changed(value, change)
     table = texts_changed(value, change)
     if isinstance(table.get("plugins"), list):
-        files = [there(file) or file if isinstance(file, str) else file for file in value["plugins"]]
-        table["plugins"] = [str(file) if isinstance(file, Path) else file for file in files]
+        names = {file for file in value["plugins"] if isinstance(file, str)}
+        places = {file: there(file) for file in names}
+        table["plugins"] = [str(places[file] or file) if isinstance(file, str) else file for file in value["plugins"]]
     return table
 
 

@@ -94,10 +94,9 @@ def described(**tensors: tuple[str, list[int], list[int]]) -> bytes:
     return json.dumps(rows).encode()
 
 
-WHY = "pickles are not read, since they can execute code; convert"
 for suffix in ("pt", "ckpt", "bin", "safetensors"):
-    put(f"torch.save as .{suffix}", WHY, checkpoint(f"weak.{suffix}", saved))
-    put(f"pickle as .{suffix}", WHY, checkpoint(f"weak.{suffix}", pickled))
+    put(f"torch.save as .{suffix}", "which would run code", checkpoint(f"weak.{suffix}", saved))
+    put(f"pickle as .{suffix}", "which is not read", checkpoint(f"weak.{suffix}", pickled))
 put("header of 2^63 bytes", "header is not there", checkpoint("w.safetensors", safetensors(b"{}", length=2**63)))
 put("header beyond the end", "header is not there", checkpoint("w.safetensors", safetensors(b"{}", length=100)))
 put("header of 17 MB", "larger than", checkpoint("w.safetensors", safetensors(b"{}" + b" " * 17 * 1024**2)))
@@ -209,7 +208,7 @@ def beside(text: str) -> Callable[[Path], list[str]]:
 put("sheet names code", "does not name", beside(json.dumps({"denoiser": "python('evil.py:build')"})))
 put("sheet nested deep", "nested", beside("[" * 100_000 + "]" * 100_000))
 put("sheet of 10 MB", "larger than", beside(json.dumps({"denoiser": "x" * 10_000_000})))
-put("sheet of a huge number", "damaged", beside('{"denoiser": ' + "9" * 100_000 + "}"))
+put("sheet of a huge number", "64 bits", beside('{"denoiser": ' + "9" * 100_000 + "}"))
 put("sheet is an expression bomb", "levels of brackets", beside(json.dumps({"denoiser": "a(" * 1900})))
 
 
@@ -399,8 +398,8 @@ CONFIGURATIONS = {
     "10^18 samples": ("samples = 1000000000000000000", "memory"),
     "10^15 examples a batch": ("batch = 1000000000000000", "memory"),
     "10^9 threads": ("threads = 1000000000", "at most"),
-    "10^15 steps": ('sampler = "heun(num_steps=1000000000000000)"', "between 1 and"),
-    "a network of 10^12 units": ('denoiser = "tree-mlp(hidden=1000000000000)"', "memory"),
+    "10^15 steps": ('sampler = "heun(num_steps=1000000000000000)"', "at most 10,000"),
+    "a network of 10^12 units": ('denoiser = "tree-mlp(hidden=1000000000000)"', "at most 65,536"),
     "50,000 EMA lengths": ("train = {ema = [" + "0.1," * 50_000 + "]}", "at most"),
 }  # fmt: skip
 for name, (text, says) in CONFIGURATIONS.items():

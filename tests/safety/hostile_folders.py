@@ -59,7 +59,7 @@ put("run folder: log is a link", "is a link", run_folder(link("events.jsonl", ".
 put("run folder: networks are a link", "is a link", run_folder(link("denoisers", "../../outside"), *RESUME))
 
 
-@case("run folder: network is a pickle", "pickles are not read")
+@case("run folder: network is a pickle", "which would run code")
 def _(folder: Path) -> list[str]:
     arguments = run_folder(lambda run: None, *SAMPLE)(folder)
     (folder / "run" / "denoisers" / "main.safetensors").write_bytes(saved(folder))

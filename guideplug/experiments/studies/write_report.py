@@ -5,10 +5,12 @@ STUDY.md   TABLE.csv ...   FIGURE.png ...   trials.csv   study.json
 
 import json
 import statistics
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from guideplug.config.origin import plugin_errors
+from guideplug.config import breach, plugin_errors
 from guideplug.experiments.comparison.digits import cell, number
 from guideplug.experiments.studies.answers import report_of
 from guideplug.experiments.studies.study_plan import Plan
@@ -48,9 +50,21 @@ def write_report(plan: Plan, findings: Findings, folder: Path, to: Failures) -> 
     figures = []
     for name, paint in report.figures.items():
         path = folder / f"{name}.png"
-        if draw(path, "figure", name, paint, to):
+        if draw(path, "figure", name, partial(_painted, plan, name, paint), to):
             figures.append(path)
     return report, [*(folder / name for name in texts), *figures]
+
+
+def _painted(plan: Plan, name: str, paint: Callable[[Path], Any], path: Path) -> None:
+    """Draw a figure of a study.
+
+    Raises:
+        ContractError: there is none then.
+    """
+    with plugin_errors():
+        paint(path)
+    if not path.is_file():
+        raise breach(plan.study, f"drew no file for the figure {name!r}: write a PNG to the path")
 
 
 def _texts(plan: Plan, findings: Findings, report: Report) -> dict[str, str]:
