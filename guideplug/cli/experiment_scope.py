@@ -78,7 +78,8 @@ def end_incomplete(failed: Sequence[str], folder: Path, command: str) -> None:
     more = f"; and {len(distinct) - FEW} more" if len(distinct) > FEW else ""
     go_on = command_line(command, "--resume", Path(display_path(folder)))
     echo(
-        f"error: {'; '.join(distinct[:FEW])}{more}; all else is kept in {display_path(folder)}: mend it, and finish with {go_on}",
+        f"error: {'; '.join(distinct[:FEW])}{more}; all else is kept in {display_path(folder)}: mend it, and finish "
+        f"with {go_on}",
         err=True,
     )
     sys.exit(INCOMPLETE)
