@@ -151,7 +151,7 @@ def _of_failures(comparison: Comparison) -> Iterator[str]:
         where = f"{first['arm']}, {first['selector']}, seed {first['seed']}, step {first['step']}: {first['reason']}"
         yield (
             f"{metric} failed in {len(failures)} of its measurements ({where}): what is left of it is of fewer seeds "
-            "where (n) is given; guideplug compare --resume does these again."
+            "where (n) is given; resuming the comparison does these again."
         )
 
 
