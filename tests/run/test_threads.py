@@ -149,25 +149,25 @@ def test_where_the_cores_cannot_be_told_processors_count(
 # Sizes
 
 
-def _networks() -> list[Train]:
-    """Every installed network as the main one of every task that it can be built for."""
+def _networks(folder: Path) -> list[Train]:
+    """Every installed network, of its example's size, as the main one of every task that it can be built for."""
     reader, recipes = Reader(REGISTRY), []
     for name in REGISTRY.names("task"):
-        for network in REGISTRY.names("denoiser"):
-            with suppress(ConfigError, ContractError, ValueError):  # one needs an option, or they do not fit
+        for cls in REGISTRY.classes(Network):
+            with suppress(ConfigError, ContractError, TypeError, ValueError):  # one needs an option, or they do not fit
                 task: Task = reader.expression(name, Task)
-                recipe = evolve(task.recipe("main", None), denoiser=reader.expression(network, Network))
+                recipe = evolve(task.recipe("main", None), denoiser=cls(**cls.example(folder)))
                 recipe.build()
                 recipes.append(recipe)
     return recipes
 
 
 def test_installed_networks_are_counted_right_and_no_random_number_is_drawn(
-    cores: Any, monkeypatch: pytest.MonkeyPatch
+    cores: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     cores(0, 1)
-    recipes = _networks()
-    assert {recipe.denoiser.name for recipe in recipes} >= {"toy-net", "tree-mlp"}
+    recipes = _networks(tmp_path)
+    assert {recipe.denoiser.name for recipe in recipes} >= {"toy-net", "tree-mlp", "edm", "edm2"}
     for recipe in recipes:
         count = sum(parameter.numel() for parameter in recipe.build().parameters())
         state = torch.random.get_rng_state()
