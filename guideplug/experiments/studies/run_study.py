@@ -136,8 +136,8 @@ def _same(plan: Plan, number: int, path: Path) -> dict[str, Any]:
     trial, record = plan.trials[number], read_record(path)
     if record.get("axes") != dict(trial.axes) or record.get("run") != fingerprint(plan.configs[number]):
         raise RunError(
-            f"{display_path(path)} is not of the run that {trial} is now: the study, a plugin, or a version has changed "
-            f"since; remove {display_path(path.parent)} and resume, or start the study anew in another folder"
+            f"{display_path(path)} is not of the run that {trial} is now: the study, a plugin, or a version has "
+            f"changed since; remove {display_path(path.parent)} and resume, or start the study anew in another folder"
         )
     return record
 
