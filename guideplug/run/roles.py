@@ -11,12 +11,11 @@ from guideplug.config import Reader, parse, rewrite
 from guideplug.config.tree import Call, Value, is_name
 from guideplug.errors import CheckpointError, ExpressionError, PluginError, RecipeError, UnknownName
 from guideplug.files.checkpoints.reading import is_pickle, read_checkpoint
-from guideplug.files.checkpoints.sheet import beside, read_sheet
+from guideplug.files.checkpoints.sheet import beside, read_sheet, values_in
 from guideplug.files.opening import is_there
 from guideplug.recipe import MainRecipe, Recipe
 from guideplug.recipes.imported import described
 from guideplug.run.carried import settled
-from guideplug.run.folder import read_json
 from guideplug.sample import Sampler
 from guideplug.task import Network
 
@@ -229,7 +228,7 @@ def _named_beside(path: Path) -> tuple[str | None, str | None]:
     sheet = read_sheet(path)
     if sheet is not None:
         return sheet.denoiser, sheet.class_name
-    text = read_json(path).get("denoiser") if is_there(path) else None
+    text = values_in(path).get("denoiser")
     return text if isinstance(text, str) else None, None
 
 

@@ -9,6 +9,7 @@ parameters     numbers in all tensors
 source         name, SHA-256, layout and key of the file that it was imported from
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,11 +20,11 @@ from attrs import asdict, field, frozen
 from attrs.validators import deep_iterable, ge, gt, instance_of, optional
 
 from guideplug.errors import CheckpointError
-from guideplug.files.atomic import whole_file
+from guideplug.files.atomic import check_unchanged, whole_file
 from guideplug.files.opening import is_there
 from guideplug.files.reading import read_json_file
 
-__all__ = ["Sheet", "beside", "latents", "read_sheet", "write_sheet"]
+__all__ = ["Sheet", "beside", "latents", "read_sheet", "values_in", "write_sheet"]
 
 VERSION: Final = 1
 LEVEL: Final[Any] = optional(cast(Any, [instance_of((int, float)), gt(0)]))
@@ -89,14 +90,10 @@ def read_sheet(path: Path) -> Sheet | None:
 
     Raises:
         CheckpointError: the file is damaged, of a later version, or contradicts itself.
+        DamagedFile: its checksum differs.
     """
-    try:
-        if not is_there(path):
-            return None
-        values = read_json_file(path)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"sheet {path} cannot be read: {error}") from None
-    if not isinstance(values, dict) or "sheet" not in values:
+    values = values_in(path)
+    if "sheet" not in values:
         return None
     if values["sheet"] != VERSION:
         raise CheckpointError(
@@ -109,6 +106,29 @@ def read_sheet(path: Path) -> Sheet | None:
         raise CheckpointError(
             f"sheet {path} is no sheet of a network ({_line(error)}): import the checkpoint again"
         ) from None
+
+
+def values_in(path: Path) -> Mapping[str, Any]:
+    """The values in the file beside weights; empty without one. A file that has not changed is read once.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+        DamagedFile: its checksum differs.
+    """
+    try:
+        if not is_there(path):
+            return {}
+        state = path.stat()
+        return _values(path, state.st_mtime_ns, state.st_size, state.st_ino)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"sheet {path} cannot be read: {error}") from None
+
+
+@functools.lru_cache(maxsize=32)
+def _values(path: Path, *stamp: int) -> Mapping[str, Any]:
+    check_unchanged(path)
+    values = read_json_file(path, path.parent)
+    return values if isinstance(values, dict) else {}
 
 
 def _line(error: Exception) -> str:
