@@ -49,7 +49,7 @@ RESUME, SAMPLE, CITE = ("run", "--resume"), ("sample",), ("cite",)
 put("run folder: plugins, resumed", "does not name", run_folder(text("config.toml", 'plugins = ["evil.py"]'), *RESUME))
 put("run folder: plugins, cited", "does not name", run_folder(text("config.toml", 'plugins = ["evil.py"]'), *CITE))
 put(
-    "run folder: python()", "--resume run",
+    "run folder: python()", "does not name",
     run_folder(text("config.toml", "guider = \"classifier('evil.py:build')\""), *RESUME),
 )  # fmt: skip
 put("run folder: record nested deep", "nested", run_folder(text("run.json", "[" * 100_000), *RESUME))

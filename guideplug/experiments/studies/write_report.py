@@ -15,6 +15,7 @@ from guideplug.experiments.comparison.digits import cell, number
 from guideplug.experiments.studies.answers import report_of
 from guideplug.experiments.studies.study_plan import Plan
 from guideplug.files.atomic import whole_file
+from guideplug.files.opening import is_there
 from guideplug.run.failure import Failures, collected
 from guideplug.run.picture import draw
 from guideplug.study import Findings, Report, Table, Value, where
@@ -63,7 +64,7 @@ def _painted(plan: Plan, name: str, paint: Callable[[Path], Any], path: Path) ->
     """
     with plugin_errors():
         paint(path)
-    if not path.is_file():
+    if not is_there(path):
         raise breach(plan.study, f"drew no file for the figure {name!r}: write a PNG to the path")
 
 
