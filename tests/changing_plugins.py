@@ -3,7 +3,7 @@
 PLANTED: dict[str, tuple[str, str | None]] = {
     "folder": ("import os; os.chdir('/')", "the current folder"),
     "variable": ("import os; os.environ['OMP_NUM_THREADS'] = '7'", "variables of the environment"),
-    "variable of ours": ("import os; os.environ['GUIDEPLUG_STORE'] = '/tmp/other'", "variables of the environment"),
+    "variable of ours": ("import os; os.environ['GUIDEPLUG_STORE'] = 'elsewhere'", "variables of the environment"),
     "variable removed": ("import os; os.environ.pop('HOME', None)", "variables of the environment"),
     "umask": ("import os; os.umask(0o077 if os.umask(0o077) != 0o077 else 0o022)", "the umask"),
     "signal": ("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)", "handlers of signals"),

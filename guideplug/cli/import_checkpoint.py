@@ -47,7 +47,7 @@ def lines(path: Path, imported: Imported) -> list[str]:
     return [
         f"{path.name}: {source['layout']}{key}{of}{others}",
         f"  {sheet.denoiser or unknown(sheet)}",
-        *described(sheet),
+        *samples_lines(sheet),
         f"  {sheet.parameters:,} numbers",
         f"written: {imported.path}",
         f"         {beside(imported.path)}",
@@ -61,7 +61,7 @@ def unknown(sheet: Sheet) -> str:
     return "its architecture is not in the file: give it as --denoiser where the weights are used"
 
 
-def described(sheet: Sheet) -> list[str]:
+def samples_lines(sheet: Sheet) -> list[str]:
     """The lines of what the network denoises."""
     if sheet.shape is None:
         return []

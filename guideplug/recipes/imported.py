@@ -21,7 +21,7 @@ from guideplug.files.reading import file_digest
 from guideplug.files.tensors import known_prefix, write_tensors
 from guideplug.task import Network
 
-__all__ = ["Imported", "described", "domain_of", "import_checkpoint"]
+__all__ = ["Imported", "architecture_of", "domain_of", "import_checkpoint"]
 
 
 @final
@@ -40,7 +40,7 @@ class Imported:
     keys: tuple[str, ...]
 
 
-def described(
+def architecture_of(
     network: PickledNetwork | None, architectures: Iterable[type[Network]]
 ) -> tuple[Network, NoiseDomain] | None:
     """The architecture of a pickled network, and what it denoises; None if none of the architectures knows its class.
@@ -78,7 +78,7 @@ def import_checkpoint(path: Path, out: Path, key: str | None, architectures: Ite
     name = key or next((one for one in checkpoint.networks if checkpoint.networks[one].keys() == tensors.keys()), "")
     network = checkpoint.pickled.get(name)
     try:
-        known = described(network, architectures)
+        known = architecture_of(network, architectures)
         if known is not None:
             fits(tensors, *known)
     except ValueError as error:

@@ -14,7 +14,7 @@ from guideplug.files.checkpoints.reading import is_pickle, read_checkpoint
 from guideplug.files.checkpoints.sheet import beside, read_sheet, values_in
 from guideplug.files.opening import is_there
 from guideplug.recipe import MainRecipe, Recipe
-from guideplug.recipes.imported import described
+from guideplug.recipes.imported import architecture_of
 from guideplug.run.carried import settled
 from guideplug.sample import Sampler
 from guideplug.task import Network
@@ -209,7 +209,7 @@ def _architecture_beside(path: str, reader: Reader, default: Network) -> Network
     if class_name is None and is_pickle(Path(path)):
         pickled = list(read_checkpoint(Path(path)).pickled.values())
         try:
-            known = described(pickled[0] if len(pickled) == 1 else None, _architectures(reader))
+            known = architecture_of(pickled[0] if len(pickled) == 1 else None, _architectures(reader))
         except ValueError as error:
             raise CheckpointError(f"checkpoint {path}: {error}") from None
         if known is not None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from guideplug import Leaf, Load, NoiseDomain, Registry
 from guideplug.files.checkpoints.reading import read_checkpoint
-from guideplug.recipes.imported import described, import_checkpoint
+from guideplug.recipes.imported import architecture_of, import_checkpoint
 from guideplug.task import Network
 from guideplug_edm_networks import EDM, EDM2, EDM2Denoiser
 
@@ -31,7 +31,7 @@ EDM2_FILES = ("rgb-cond", "rgb-cond-weak", "rgb-uncond", "latent-cond", "variant
 
 def loaded(path: Path) -> Leaf:
     """The network of a snapshot, with its weights."""
-    known = described(next(iter(read_checkpoint(path).pickled.values())), ARCHITECTURES)
+    known = architecture_of(next(iter(read_checkpoint(path).pickled.values())), ARCHITECTURES)
     assert known is not None
     recipe = Load(path=str(path), task=known[1], denoiser=known[0])
     module = recipe.build()
@@ -64,7 +64,7 @@ def test_an_imported_network_is_the_same(name: str, tmp_path: Path) -> None:
     path = reference(f"{name}.pkl")
     imported = import_checkpoint(path, tmp_path / "net.safetensors", None, ARCHITECTURES)
     assert imported.sheet.denoiser is not None
-    domain = cast(NoiseDomain, described(read_checkpoint(path).pickled["ema"], ARCHITECTURES)[1])  # type: ignore[index]
+    domain = cast(NoiseDomain, architecture_of(read_checkpoint(path).pickled["ema"], ARCHITECTURES)[1])  # type: ignore[index]
     from guideplug.config import Reader
 
     network = Reader(Registry.installed()).expression(imported.sheet.denoiser, Network)  # type: ignore[type-abstract]
