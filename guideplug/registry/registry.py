@@ -197,7 +197,8 @@ class Registry:
             code = code_of_file(path.absolute(), "plugins" if project is None else str(project))
         except (OSError, ValueError) as error:
             raise PluginError(f"{who} cannot be read: {error}") from None
-        plugin = Plugin(path.stem, path.name, "", str(path.resolve()), project="" if project is None else str(project))
+        origin = path.parent.resolve() / path.name  # a link keeps its name
+        plugin = Plugin(path.stem, path.name, "", str(origin), project="" if project is None else str(project))
         plugin.digest = code.digest
         module = Modules(code, f"guideplug_local_{path.stem.replace('.', '_')}")
         self._load(plugin, module.main, ImportGuard().watch())

@@ -94,8 +94,8 @@ def plugin_files(written: object, given: Iterable[str] = ()) -> list[str]:
     try:
         names = {Path(text).name for text in texts}
         chosen = [path for path in given if not (isinstance(path, ProjectPlugin) and Path(path).name in names)]
-        further = {Path(path).resolve(): path for path in chosen}
-        kept = [path for path in (Path(text).resolve() for text in texts) if not _replaced(path, further)]
+        further = {_place(path): path for path in chosen}
+        kept = [path for path in map(_place, texts) if not _replaced(path, further)]
         for path in further:
             if not any(_equal(path, one) for one in kept):
                 kept.append(path)
@@ -105,6 +105,12 @@ def plugin_files(written: object, given: Iterable[str] = ()) -> list[str]:
         ]
     except (OSError, ValueError, RuntimeError) as error:  # an impossible file name, or circular links
         raise UsageError(f"plugins: {error}: give the path of a .py file") from None
+
+
+def _place(text: str) -> Path:
+    """The path of a file from the root, under its own name: a link keeps it, whatever it leads to."""
+    path = Path(text)
+    return path.parent.resolve() / path.name
 
 
 def _replaced(path: Path, further: Iterable[Path]) -> bool:
