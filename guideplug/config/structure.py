@@ -300,17 +300,21 @@ def write(instance: Any) -> Value:
 def short(strategy: Strategy) -> str:
     """A strategy as an expression with only the options that differ from their defaults.
 
-    The first required option is positional, and so are required numbers that follow it.
+    The first option is positional if it is required or by default a strategy, and so are required numbers that follow.
     """
     call = write(strategy)
     assert isinstance(call, Call)
     kept: list[str] = []
     by_place = True
-    for keyword, attribute in zip(call.kwargs, _fields(type(strategy)).values(), strict=True):
+    for place, (keyword, attribute) in enumerate(zip(call.kwargs, _fields(type(strategy)).values(), strict=True)):
         value = getattr(strategy, attribute.name)
-        if attribute.default is attrs.NOTHING or value != _default(attribute.default):
+        default = _default(attribute.default)
+        if default is attrs.NOTHING or value != default:
             inner = _shortened(value, keyword.value)
-            by_place &= attribute.default is attrs.NOTHING and (not kept or isinstance(value, float))
+            if default is attrs.NOTHING:
+                by_place &= place == 0 or isinstance(value, float)
+            else:
+                by_place &= place == 0 and _of_strategies(default)
             kept.append(inner if by_place else f"{keyword.name}={inner}")
     return f"{call.name}({', '.join(kept)})" if kept else call.name
 
@@ -329,6 +333,11 @@ def _near(name: str, fields: "Mapping[str, attrs.Attribute[Any]]") -> str:
     helped = [key for key, one in fields.items() if words in str(one.metadata.get("help", "")).lower()]
     by_help = f" (did you mean {helped[0]!r}?)" if helped and len(words) > 3 else ""
     return nearest(name, fields) or by_help
+
+
+def _of_strategies(value: object) -> bool:
+    """Whether a value is a strategy, or several."""
+    return isinstance(value, Strategy) or (isinstance(value, tuple) and any(map(_of_strategies, value)))
 
 
 def _default(default: Any) -> Any:

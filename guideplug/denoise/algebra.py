@@ -310,6 +310,11 @@ class Leaf(Atom):
         """Samples in display space: those of ``decoder`` where it is set, else unchanged."""
         return x if self.decoder is None else self.decoder(x)
 
+    @property
+    def decodes(self) -> bool:
+        """Whether samples are latents, which `decode` changes."""
+        return self.decoder is not None or type(self).decode is not Leaf.decode
+
     def perturbations(self) -> "Mapping[str, Perturbation]":
         """The supported perturbations by kind, such as "skip-layer"; none by default.
 

@@ -120,6 +120,10 @@ class LeafWrapper(Leaf):
     def decode(self, x: Tensor) -> Tensor:
         return self.of.decode(x)
 
+    @property
+    def decodes(self) -> bool:
+        return self.of.decodes
+
 
 class SharedView(LeafWrapper):
     """A network whose calls are made in a context, with the network's own parameters.

@@ -90,7 +90,7 @@ def plugin_files(written: object, given: Iterable[str] = ()) -> list[str]:
     Raises:
         UsageError: a text is no path.
     """
-    texts = [path for path in written if isinstance(path, str)] if isinstance(written, list) else []
+    texts = dict.fromkeys(path for path in written if isinstance(path, str)) if isinstance(written, list) else {}
     try:
         names = {Path(text).name for text in texts}
         chosen = [path for path in given if not (isinstance(path, ProjectPlugin) and Path(path).name in names)]

@@ -112,17 +112,17 @@ def _fields(cls: Any) -> "list[attrs.Attribute[Any]]":
     return [attribute for attribute in attrs.fields(cls) if attribute.init]
 
 
-def _floats(attribute: "attrs.Attribute[Any]") -> st.SearchStrategy[float]:
+def _floats(cls: Any, attribute: "attrs.Attribute[Any]") -> st.SearchStrategy[float]:
     """Numbers that the option's validators let pass, so that few examples are thrown away."""
     many = get_origin(attribute.type) is tuple
-    fitting = [ends for ends in RANGES if all(_fits(attribute, (end, end) if many else end) for end in ends)]
+    fitting = [ends for ends in RANGES if all(_fits(cls, attribute, (end, end) if many else end) for end in ends)]
     return FLOATS if len(fitting) in (0, len(RANGES)) else st.one_of(*(st.floats(*ends) for ends in fitting))
 
 
-def _fits(attribute: "attrs.Attribute[Any]", value: Any) -> bool:
+def _fits(cls: Any, attribute: "attrs.Attribute[Any]", value: Any) -> bool:
     try:
         if attribute.validator is not None:
-            attribute.validator(None, attribute, value)
+            attribute.validator(cls.__new__(cls), attribute, value)
     except (ValueError, TypeError):
         return False
     return True
@@ -138,7 +138,8 @@ def _instances(cls: Any, depth: int) -> st.SearchStrategy[Any]:
             return _instances(Train, depth - 1)
         if getattr(cls, "name", "") == "auxiliary":
             return _instances(REGISTRY.find("recipe", "generation"), depth)
-        return _values(attribute.type, depth, _floats(attribute)).filter(lambda value: _fits(attribute, value))
+        values = _values(attribute.type, depth, _floats(cls, attribute))
+        return values.filter(lambda value: _fits(cls, attribute, value))
 
     if cls is Snapshot:  # a moment of a training, and one of its averages
         trainings = _instances(Train, depth)

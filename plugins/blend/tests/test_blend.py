@@ -173,7 +173,6 @@ def test_one_role_for_two_networks_is_refused():
         ("blend([cfg], shares=[])", "shares are []: 1 guider takes one share"),
         ("blend([cfg], shares=[1, 2])", "1 guider takes one share"),
         ("blend(cfg)", "expected a list in square brackets"),
-        ("blend", "blend needs guiders"),
         ("blend([cfg], shares=[inf])", "shares is inf: it must be a finite number"),
         ("blend([nothing])", "no guider is called 'nothing'"),
     ],

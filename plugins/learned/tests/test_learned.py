@@ -219,7 +219,6 @@ def test_the_check_is_not_counted() -> None:
         ("learned(interval(cfg, high=1))", "guider 'interval' has no option weight"),
         ("learned(learned(cfg))", "guider 'learned' has no option weight"),
         ("learned(autoguidance(weight=3))", "has weight 3.0: the weight is what is learned"),
-        ("learned", "learned needs guider"),
     ],
 )
 def test_what_cannot_be_learned_is_refused_in_one_line(text: str, said: str) -> None:

@@ -1,6 +1,7 @@
 """Each shape against its paper's formula, one sample at a time in NumPy, and against diffusers where that is right."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,10 +9,10 @@ import torch
 
 from guideplug import Guider, Leaf, Space
 from guideplug.config import Reader
-from guideplug.errors import UsageError
+from guideplug.errors import ConfigError, DenoiserError, UsageError
 from guideplug.registry.registry import Registry
 from guideplug.run.resolve import Request, resolve
-from guideplug_shapes.prediction import from_denoised, to_denoised
+from guideplug_shapes.prediction import Prediction, from_denoised, to_denoised, unit
 
 READER = Reader(Registry.installed())
 IMAGE = (3, 6, 5)
@@ -58,6 +59,29 @@ def noise(denoised, x, sigma):
     return (x - denoised) / sigma
 
 
+def of_noise(n, x, sigma):
+    return x - sigma * n
+
+
+def v(denoised, x, sigma):
+    """Of z = a y + b n with a^2 + b^2 = 1, b = sigma a, from the expected y: a n - b y."""
+    a = (1 + sigma**2) ** -0.5
+    return a * noise(denoised, x, sigma) - sigma * a * denoised
+
+
+def of_v(value, x, sigma):
+    a = (1 + sigma**2) ** -0.5
+    return a * (a * x) - sigma * a * value
+
+
+def same(denoised, x, sigma):
+    return denoised
+
+
+RAW = {"denoised": (same, same), "noise": (noise, of_noise), "velocity": (velocity, of_velocity), "v": (v, of_v)}
+"""What networks put out for a denoised sample, and back, by the names of the option ``prediction``."""
+
+
 def diffusers(module):
     return pytest.importorskip(f"diffusers.guiders.{module}")
 
@@ -72,11 +96,11 @@ def close(a, b, rtol=1e-9, atol=1e-9):
 @pytest.mark.parametrize("sigma", [5.0, torch.tensor(0.3).double(), torch.tensor([4.0, 1.0, 0.2, 0.01]).double()])
 def test_predictions_are_what_their_names_say_and_lead_back(sigma):
     level = sigma.reshape(-1, 1, 1, 1) if isinstance(sigma, torch.Tensor) else sigma
-    close(from_denoised("denoised", BASE, X, sigma), BASE)
-    close(from_denoised("noise", BASE, X, sigma), noise(BASE, X, level) * level)
-    close(from_denoised("velocity", BASE, X, sigma), velocity(BASE, X, level) * level)
-    for kind in ("denoised", "noise", "velocity"):
+    assert set(RAW) == set(get_args(Prediction))
+    for kind, (raw, back) in RAW.items():
+        close(from_denoised(kind, BASE, X, sigma) * unit(kind, X, sigma), raw(BASE, X, level))
         close(to_denoised(kind, from_denoised(kind, BASE, X, sigma), X, sigma), BASE)
+        close(back(raw(BASE, X, level), X, level), BASE)
 
 
 def test_velocities_are_those_of_the_flow_schedule():
@@ -134,17 +158,20 @@ def test_apg_bounds_the_difference_and_leaves_small_ones():
     assert bool((norms < bound).any())
 
 
+@pytest.mark.parametrize("kind", RAW)
 @pytest.mark.parametrize("weight", WEIGHTS)
-def test_apg_as_diffusers_has_it(weight):
+def test_apg_as_diffusers_has_it(weight, kind):
     """With its ``use_original_formulation``, whose scale is w - 1: its default starts from the other prediction."""
     module = diffusers("adaptive_projected_guidance")
-    text = f"apg(autoguidance(weight={weight}), eta=0.2, momentum=-0.5, threshold=2.5)"
+    raw, back = RAW[kind]
+    text = f"apg(autoguidance(weight={weight}), eta=0.2, momentum=-0.5, threshold=2.5, prediction={kind})"
     bases, others = [BASE, 2 * BASE - X], [OTHER, X]
     path = READER.expression(text, Guider).guide(Given(*bases), {"weak": Given(*others)}).trajectory()
     buffer = module.MomentumBuffer(-0.5)
     for base, other, sigma in zip(bases, others, SIGMAS[:2], strict=True):
-        theirs = module.normalized_guidance(base, other, weight - 1, buffer, 0.2, 2.5, use_original_formulation=True)
-        close(path(X, sigma), theirs)
+        pair = raw(base, X, sigma), raw(other, X, sigma)
+        theirs = module.normalized_guidance(*pair, weight - 1, buffer, 0.2, 2.5, use_original_formulation=True)
+        close(path(X, sigma), back(theirs, X, sigma))
 
 
 def test_diffusers_default_apg_is_not_the_papers():
@@ -175,6 +202,41 @@ def test_rescale(weight, phi):
     close(found, module.rescale_noise_cfg(OTHER + weight * (BASE - OTHER), BASE, phi))
 
 
+@pytest.mark.parametrize("kind", RAW)
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_rescale_of_raw_predictions_as_diffusers_has_it(sigma, kind):
+    module = diffusers("guider_utils")
+    raw, back = RAW[kind]
+    base, other = raw(BASE, X, sigma), raw(OTHER, X, sigma)
+    theirs = module.rescale_noise_cfg(other + 4.0 * (base - other), base, 0.7)
+    close(guided(f"rescale(autoguidance(weight=4), prediction={kind})")(X, sigma), back(theirs, X, sigma))
+
+
+# Frequency
+
+
+@pytest.mark.parametrize("side", [16, 12])
+@pytest.mark.parametrize("scales", [(10.0, 5.0), (3.0, 7.0, 2.0)])
+def test_frequency_by_kornia_as_diffusers_has_it(scales, side):
+    """The paper's weight of a band, 1 + f (w - 1), is its scale.
+
+    Their result keeps the padding; with a scale of 1 their guider repeats another band.
+    """
+    pytest.importorskip("kornia")
+    module = diffusers("frequency_decoupled_guidance")
+    x, base, other = torch.randn(3, BATCH, 3, side, side, generator=torch.Generator().manual_seed(2))
+    factors = [(scale - 1) / 2 for scale in scales]
+    text = f"frequency(autoguidance(weight=3), factors={factors}, pyramid=kornia)"
+    theirs = module.FrequencyDecoupledGuidance(list(scales)).forward(base, other).pred[..., :side, :side]
+    close(guided(text, base, other)(x, 1.0), theirs, 1e-5, 1e-5)
+
+
+def test_frequency_without_kornia_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs kornia: pip install 'guideplug-shapes\[kornia\]'"):
+        guided("frequency(autoguidance, pyramid=kornia)")
+
+
 # Dynamic thresholding
 
 
@@ -202,6 +264,15 @@ def test_quantiles_are_those_of_torch(share, numbers):
 
     values = torch.rand(3, numbers, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(_quantile(values, share), torch.quantile(values, share, dim=1))
+
+
+def test_latents_have_no_default_limit():
+    latents = Given(BASE)
+    latents.decoder = torch.tanh
+    models = {"weak": Given(OTHER)}
+    with pytest.raises(DenoiserError, match="no default limit for latents"):
+        READER.expression("dynamic-threshold(autoguidance)", Guider).guide(latents, models)
+    READER.expression("dynamic-threshold(autoguidance, limit=3)", Guider).guide(latents, models)(X, 1.0)
 
 
 def test_what_is_inside_the_range_stays_bit_for_bit():

@@ -328,7 +328,6 @@ def test_they_are_written_and_read_again(template):
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ("apg", "apg needs guider"),
         ("apg(cfg, threshold=0)", "threshold is 0.0: it must be positive, or inf"),
         ("apg(cfg, threshold=nan)", "it must be positive"),
         ("apg(cfg, momentum=1)", "momentum is 1.0: it must be between -1 and 1"),

@@ -17,6 +17,8 @@ from attrs import frozen
 from attrs.validators import deep_iterable, optional
 
 from guideplug import Denoiser, Guider, Source, WeightSchedule, finite, hook, option
+from guideplug_autoguidance import Autoguidance
+from guideplug_cfg import CFG
 
 
 @final
@@ -32,7 +34,9 @@ class Blend(Guider):
         "https://arxiv.org/abs/2406.02507",
         "eq. 6",
     )
-    guiders: tuple[Guider, ...] = option(help="the guiders, each over the same base")
+    guiders: tuple[Guider, ...] = option(
+        factory=lambda: (CFG(), Autoguidance()), help="the guiders, each over the same base"
+    )
     shares: tuple[float | WeightSchedule, ...] | None = option(
         None, help="share of each guider, a number or a schedule per guider; none for 1 each",
         validator=optional(deep_iterable(finite)),

@@ -19,6 +19,7 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug import Denoiser, Guider, Level, Source, non_negative, option
+from guideplug_cfg import CFG
 from guideplug_shapes.prediction import Prediction, from_denoised
 from guideplug_shapes.steering import length, steered, weighted
 
@@ -37,7 +38,9 @@ class MagnitudeAware(Guider):
         "MAMBO-G: Magnitude-Aware Mitigation for Boosted Guidance",
         "https://arxiv.org/abs/2508.03442",
     )
-    guider: Guider = option(help="the guider whose weight is damped, one with an option weight", validator=weighted)
+    guider: Guider = option(
+        factory=CFG, help="the guider whose weight is damped, one with an option weight", validator=weighted
+    )
     alpha: float = option(8.0, help="how fast the weight falls; 0 leaves it as it is", validator=non_negative)
     prediction: Prediction = option("velocity", help="whose norms are compared; the paper's are velocities")
 

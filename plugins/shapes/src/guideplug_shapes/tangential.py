@@ -27,6 +27,7 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug import Denoiser, Guider, Level, Source, option
+from guideplug_cfg import CFG
 from guideplug_shapes.prediction import Prediction, from_denoised, to_denoised
 from guideplug_shapes.steering import inner, steered, weighted
 
@@ -46,7 +47,7 @@ class Tangential(Guider):
         "https://arxiv.org/abs/2503.18137",
     )
     guider: Guider = option(
-        help="the guider whose opposite is projected, one with an option weight", validator=weighted
+        factory=CFG, help="the guider whose opposite is projected, one with an option weight", validator=weighted
     )
     prediction: Prediction = option("noise", help="what is projected; the paper's are scores, which is noise")
 

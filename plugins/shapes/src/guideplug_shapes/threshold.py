@@ -17,9 +17,11 @@ from typing import final
 
 import torch
 from attrs import frozen
+from attrs.validators import optional
 from torch import Tensor
 
-from guideplug import Combine, Denoiser, Guider, Level, Source, between, option, per_row, positive
+from guideplug import Combine, Denoiser, DenoiserError, Guider, Level, Source, between, option, per_row, positive
+from guideplug_cfg import CFG
 from guideplug_shapes.steering import length
 
 __all__ = ["DynamicThreshold"]
@@ -39,25 +41,32 @@ class DynamicThreshold(Guider):
         "https://arxiv.org/abs/2205.11487",
         "section 2.3",
     )
-    guider: Guider = option(help="the guider whose samples are thresholded, any one")
+    guider: Guider = option(factory=CFG, help="the guider whose samples are thresholded, any one")
     quantile: float = option(
         0.995, help="p, the quantile of absolute values that is the threshold", validator=between(0, 1)
     )
-    limit: float = option(
-        1.0,
-        help="the largest absolute value of data; 1 is for images in [-1, 1]",
+    limit: float | None = option(
+        None,
+        help="the largest absolute value of data; none for 1, that of images, unless the model decodes latents",
         unit="data units",
-        validator=positive,
+        validator=optional(positive),
     )
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
-        return Combine([self.guider.guide(base, models), base], self._thresholded, written=f"{self.name}({{}})")
+        if self.limit is None and any(network.decodes for network in base.leaves()):
+            raise DenoiserError(
+                "dynamic-threshold has no default limit for latents, whose range no image gives: give limit=, in their "
+                "units"
+            )
+        limit = 1.0 if self.limit is None else self.limit
 
-    def _thresholded(self, outputs: Sequence[Tensor], x: Tensor, sigma: Level) -> Tensor:
-        guided, base = outputs
-        bound = per_row(_quantile(guided.abs().flatten(1), self.quantile), guided).clamp(min=self.limit)
-        inside = torch.minimum(torch.maximum(guided, -bound), bound) * (self.limit / bound)
-        return torch.where(length(guided - base) > 0, inside, base)
+        def thresholded(outputs: Sequence[Tensor], x: Tensor, sigma: Level) -> Tensor:
+            guided, unguided = outputs
+            bound = per_row(_quantile(guided.abs().flatten(1), self.quantile), guided).clamp(min=limit)
+            inside = torch.minimum(torch.maximum(guided, -bound), bound) * (limit / bound)
+            return torch.where(length(guided - unguided) > 0, inside, unguided)
+
+        return Combine([self.guider.guide(base, models), base], thresholded, written=f"{self.name}({{}})")
 
 
 def _quantile(values: Tensor, share: float) -> Tensor:
