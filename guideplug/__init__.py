@@ -66,10 +66,10 @@ if TYPE_CHECKING:
     from guideplug.denoise import perturbed as perturbed
     from guideplug.denoise import select_rows as select_rows
     from guideplug.denoise import tally as tally
-    from guideplug.denoise.perturb import blurred_queries as blurred_queries
-    from guideplug.denoise.perturb import dropped_units as dropped_units
-    from guideplug.denoise.perturb import identity_attention as identity_attention
-    from guideplug.denoise.perturb import skip_layers as skip_layers
+    from guideplug.denoise.attention import blurred_queries as blurred_queries
+    from guideplug.denoise.attention import identity_attention as identity_attention
+    from guideplug.denoise.dropout import dropped_units as dropped_units
+    from guideplug.denoise.skip import skip_layers as skip_layers
     from guideplug.errors import ConfigError as ConfigError
     from guideplug.errors import ContractError as ContractError
     from guideplug.errors import DenoiserError as DenoiserError
@@ -200,7 +200,9 @@ _ROOMS = {
         "Step", "Value", "ValueOutput", "View", "Weight", "WeightInput", "WeightSchedule", "evaluate_together",
         "formula", "per_row", "perturbed", "select_rows", "tally",
     ],
-    "denoise.perturb": ["blurred_queries", "dropped_units", "identity_attention", "skip_layers"],
+    "denoise.attention": ["blurred_queries", "identity_attention"],
+    "denoise.dropout": ["dropped_units"],
+    "denoise.skip": ["skip_layers"],
     "errors": ["ConfigError", "ContractError", "DenoiserError", "GuideplugError"],
     "executors": ["Executor", "Job", "JobResult", "Pool", "Processes", "Serial", "WorkerSource"],
     "files.checkpoints.pickled_network": ["PickledNetwork"],

@@ -56,7 +56,7 @@ def wrap(
     sigma_max: float | None = None,
     decode: Decode | None = None,
     views: Mapping[str, Offer] | None = None,
-    resizable: bool = False,
+    resizable: bool | int = False,
     labels: int | None = None,
     outputs: Mapping[str, tuple[int | str, Output]] | None = None,
 ) -> "Adapted":
@@ -81,7 +81,8 @@ def wrap(
         decode: a function from latents to displayed samples; by default the identity.
         views: perturbations of the network by kind, from `guideplug.skip_layers` and the like, or functions
             ``view(network, **options)`` that return a context in which the network is perturbed.
-        resizable: whether the network accepts samples of other sizes, like a convolutional one; channels are fixed.
+        resizable: whether the network accepts samples of other sizes, like a convolutional one, or a number that all
+            sides must be multiples of, as 8 for three halvings; channels are fixed.
         labels: the number of labels, for label conditions: sampling without a task draws labels uniformly.
         outputs: further outputs by name, each with its place in what the network returns, a key of a mapping, an
             attribute of an object or an index of a tuple, and its kind: ``{"logvar": ("logvar", ValueOutput()),
@@ -125,7 +126,7 @@ class Adapted(Leaf):
         null: MakeNull | None,
         decode: Decode | None,
         views: Mapping[str, Offer],
-        resizable: bool,
+        resizable: bool | int,
         labels: int | None,
         outputs: Mapping[str, tuple[int | str, Output]],
     ) -> None:
@@ -233,7 +234,10 @@ class Adapted(Leaf):
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         own = self.space.shape
-        return shape == own or (self._resizable and len(shape) == len(own) and shape[:1] == own[:1])
+        multiple = int(self._resizable)
+        if shape == own or not multiple or len(shape) != len(own) or shape[:1] != own[:1]:
+            return shape == own
+        return all(side % multiple == 0 for side in shape[1:])
 
     def decode(self, x: Tensor) -> Tensor:
         return super().decode(x) if self._decode is None else self._decode(x)

@@ -27,9 +27,12 @@ class Visit:
     def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
         self._network, self._names = network, names
         self._entered = self._reached = self._traced = False
+        self.sample: tuple[int, ...] = ()
+        """The shape of the network's input, (B, *), once it is called."""
 
-    def enter(self) -> None:
+    def enter(self, sample: tuple[int, ...]) -> None:
         """Note a call of the network in Python, not while a compiler traces it."""
+        self.sample = sample
         self._entered = self._entered or not torch.compiler.is_compiling()
 
     def reach(self) -> None:

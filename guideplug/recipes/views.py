@@ -20,7 +20,7 @@ from torch import nn
 
 from guideplug.config import option
 from guideplug.denoise import Leaf, SharedView
-from guideplug.denoise.perturb import skip_layers
+from guideplug.denoise.skip import skip_layers
 from guideplug.errors import RecipeError, nearest
 from guideplug.recipe import Builder, Recipe
 

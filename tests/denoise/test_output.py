@@ -27,7 +27,7 @@ from guideplug.denoise import (
     tally,
 )
 from guideplug.denoise.change import Change
-from guideplug.denoise.perturb import skip_layers
+from guideplug.denoise.skip import skip_layers
 from guideplug.errors import ConditionError, DenoiserError
 
 laws = settings(deadline=None, max_examples=40, derandomize=True)

@@ -11,7 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from guideplug import blurred_queries, dropped_units, identity_attention, perturbed, skip_layers, wrap
 from guideplug.denoise import tally
-from guideplug.denoise.perturb import blurred
+from guideplug.denoise.grid import blurred
 from guideplug.errors import DenoiserError
 from guideplug.rng import KeyedRandom, SampleKeys
 
@@ -157,30 +157,6 @@ def test_encoder_layers_of_torch_are_perturbed_too():
         expected = layer.norm2(hidden + layer.linear2(torch.relu(layer.linear1(hidden))))
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(layer(X), before, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("blur", [0.5, 1.0, 2.0, 10.0])
-@pytest.mark.parametrize("side", [4, 5, 8])
-def test_the_blur_is_that_of_diffusers(blur, side):
-    """Whose two branches are the wrong way round, a finite blur being the mean: right if told that it is infinite.
-
-    Its guider uses neither, for the hook is never put on.
-    """
-    utils = pytest.importorskip("diffusers.hooks.smoothed_energy_guidance_utils")
-    tokens = torch.randn(2, side * side, 6, generator=torch.Generator().manual_seed(0))
-    kernel = math.ceil(6 * blur) + 1 - math.ceil(6 * blur) % 2
-    expected = utils._gaussian_blur_2d(tokens.clone(), kernel, blur, 0.0)
-    torch.testing.assert_close(blurred(tokens, blur), expected, atol=1e-5, rtol=1e-5)
-    mean = utils._gaussian_blur_2d(tokens.clone(), kernel, blur, 9999.9)
-    torch.testing.assert_close(blurred(tokens, math.inf), mean, atol=1e-5, rtol=1e-5)
-
-
-def test_the_blur_keeps_constants_and_tends_to_the_mean():
-    assert torch.allclose(blurred(torch.ones(2, 16, 3), 1.3), torch.ones(2, 16, 3))
-    tokens = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(blurred(tokens, math.inf), tokens.mean(1, keepdim=True).expand(2, 6, 3))
-    with pytest.raises(DenoiserError, match="queries of 6 tokens cannot be blurred: they are no square grid"):
-        blurred(tokens, 1.0)
 
 
 def test_dropped_units_are_each_samples_own(network):

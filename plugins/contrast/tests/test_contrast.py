@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from guideplug import DenoiserError, Guider, Leaf, Space, formula, perturbed, tally
+from guideplug import DenoiserError, Guider, Leaf, Space, formula, perturbed, tally, wrap
 from guideplug.config import Reader
 from guideplug.denoise import Count, calls
 from guideplug.errors import ConfigError, GuideplugError
@@ -137,14 +137,27 @@ def test_formulas_say_where_windows_count():
     assert everywhere.replace("(x)", "(x, c)") == f"3 {here} - 2 {windows}"
 
 
+@pytest.mark.parametrize(("side", "multiple", "size"), [(64, 1, 40), (64, 8, 40), (32, 8, 24), (64, 16, 48), (8, 1, 5)])
+def test_windows_fit_what_the_network_takes(side, multiple, size):
+    """Of the sizes that cover the image, the nearest to 5/8 of its side."""
+    network = wrap(lambda x, time: x, (3, side, side), predicts="denoised", resizable=multiple)
+    assert SlidingWindow()._windows(network).size == size
+
+
+def test_no_window_fits_a_network_of_too_few_sizes():
+    network = wrap(lambda x, time: x, (3, 64, 64), predicts="denoised", resizable=64)
+    with pytest.raises(DenoiserError, match=r"takes samples \(3, 64, 64\) only: .* or resizable=8 of one that halves"):
+        SlidingWindow().guide(network, {})
+
+
 def test_windows_cover_oblong_images():
     guider = SlidingWindow(count=3, size=4)
-    windows = guider._windows((1, 6, 11))
+    network = Images()
+    network.space = Space((2, 6, 11))
+    windows = guider._windows(network)
     assert windows.tops == (0, 1, 2)
     assert windows.lefts == (0, 4, 7)
     assert windows.counts(torch.zeros(1, 1, 6, 11)).min() == 1
-    network = Images()
-    network.space = Space((2, 6, 11))
     assert guider.guide(network, {})(torch.randn(2, 2, 6, 11), 0.7).shape == (2, 2, 6, 11)
 
 

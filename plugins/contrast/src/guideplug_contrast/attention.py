@@ -5,6 +5,10 @@
     perturbed attention   V is D with softmax(q k' / sqrt(d)) v  ->  v                   in some layers
     smoothed energy       V is D with softmax(q k' / sqrt(d)) v  ->  softmax(G q k' / sqrt(d)) v
 
+In joint attention, where the tokens of image and text are one sequence, only the image's are perturbed, as published
+for Stable Diffusion 3: a token of the image attends to itself and to the text, and the text to all. ``tokens=all`` of
+perturbed attention leaves the text's values unmixed too, as a guider of diffusers does.
+
 G is a Gaussian over the grid of tokens, of standard deviation ``blur`` tokens; at inf each query is the mean of all.
 Which layers can be perturbed is the network's to offer ("identity-attention", "blurred-queries"); the middle one is
 unless ``layers`` numbers others. With classifier-free guidance write ``blend([cfg, perturbed-attention])``: the papers'
@@ -19,7 +23,7 @@ Cost: two calls of the network.
 
 import math
 from collections.abc import Mapping
-from typing import final
+from typing import Any, Literal, final
 
 from attrs import frozen
 from attrs.validators import gt
@@ -47,9 +51,13 @@ class PerturbedAttention(Guider):
         2.0, help="guidance weight; 1 is off. The paper's s = 3 is 4", validator=finite
     )
     layers: tuple[int, ...] = option((), help=LAYERS)
+    tokens: Literal["image", "all"] = option(
+        "image", help="in joint attention, the tokens that attend to nothing else of their kind: the image's, or all"
+    )
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
-        return base + (self.weight - 1) * (base - perturbed(base, "identity-attention", layers=self.layers))
+        options: dict[str, Any] = {"layers": self.layers} | ({} if self.tokens == "image" else {"tokens": self.tokens})
+        return base + (self.weight - 1) * (base - perturbed(base, "identity-attention", **options))
 
 
 @final

@@ -7,7 +7,8 @@ cannot see the rest, so the difference is what it knows of long range. M is 1 wh
 masked form, which the paper recommends; without ``masked`` it is 1 everywhere.
 
 The network must take images of the windows' size, as a convolutional one does (`Leaf.fits`, or
-``wrap(..., resizable=True)``). Conditions go with each window as they are.
+``wrap(..., resizable=True)``); by default the size is the nearest to the paper's share of 5/8 that it takes.
+Conditions go with each window as they are.
 
 Source: N. Adaloglou, T. Kaiser, D. Iagudin and M. Kollmann 2024, "Guiding a diffusion model using sliding windows",
 arXiv:2411.10257 (third version). There: windows of 40 in latents of 64, n = 2, w - 1 from .2 (best FID) to 1.1 (best
@@ -15,6 +16,7 @@ FDD) for EDM2-S; the share of 5/8 is that.
 Cost: a call of the network for the image, and one for all windows: n^2 outputs of (size / side)^2 of the work each.
 """
 
+import math
 from collections.abc import Mapping
 from typing import final
 
@@ -101,21 +103,16 @@ class SlidingWindow(Guider):
         1.5, help="guidance weight; 1 is off. The paper's lie between 1.2 and 2.1", validator=finite
     )
     size: int | None = option(
-        None, help="side of a window; none for 5/8 of the shorter side", unit="pixels", validator=up_to(65_536)
+        None,
+        help="side of a window; none for that nearest to 5/8 of the shorter side which the network takes",
+        unit="pixels",
+        validator=up_to(65_536),
     )
     count: int = option(2, help="windows along each side", validator=up_to(64, least=2))
     masked: bool = option(True, help="guide only where windows overlap")
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
-        windows = self._windows(base.space.shape)
-        piece = windows.shape(base.space.shape)
-        for network in base.leaves():
-            if not network.fits(piece):
-                raise DenoiserError(
-                    f"sliding-window asks for windows {piece}, and the network {network.role!r}, a "
-                    f"{type(network).__name__}, takes samples {network.space.shape} only: take a convolutional "
-                    "network, or say wrap(..., resizable=True) of one that is"
-                )
+        windows = self._windows(base)
         view: Denoiser = View(base, windows)
         if self.masked:
             view = Combine(
@@ -125,17 +122,30 @@ class SlidingWindow(Guider):
             )
         return base + (self.weight - 1) * (base - view)
 
-    def _windows(self, shape: tuple[int, ...]) -> Windows:
+    def _windows(self, base: Denoiser) -> Windows:
+        shape = base.space.shape
         if len(shape) != 3:
             raise DenoiserError(
                 f"sliding-window is for images (channels, height, width), and the samples have shape {shape}"
             )
         sides = shape[1:]
-        size = self.size or round(min(sides) * 5 / 8)
-        if not size < min(sides) or self.count * size < max(sides):
+        best = round(min(sides) * 5 / 8)
+        sizes = range(math.ceil(max(sides) / self.count), min(sides))
+        if not sizes or (self.size is not None and self.size not in sizes):
             raise DenoiserError(
-                f"sliding-window: {self.count} windows of {size} along each side do not cover images {shape}, or are "
-                "not smaller: give another size or count"
+                f"sliding-window: {self.count} windows of {self.size or best} along each side do not cover images "
+                f"{shape}, or are not smaller: give another size or count"
+            )
+        tried = sorted(sizes, key=lambda side: (abs(side - best), -side)) if self.size is None else [self.size]
+        networks = list(base.leaves())
+        size = next((side for side in tried if all(one.fits((shape[0], side, side)) for one in networks)), None)
+        if size is None:
+            piece = (shape[0], tried[0], tried[0])
+            network = next(one for one in networks if not one.fits(piece))
+            raise DenoiserError(
+                f"sliding-window asks for windows {piece}, and the network {network.role!r}, a "
+                f"{type(network).__name__}, takes samples {network.space.shape} only: take a convolutional network, or "
+                "say wrap(..., resizable=True) of one that is, or resizable=8 of one that halves its sides three times"
             )
         tops, lefts = (
             tuple(round(number * (side - size) / (self.count - 1)) for number in range(self.count)) for side in sides
