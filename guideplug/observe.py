@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import attrs
 
@@ -94,16 +94,23 @@ class Observer(Strategy):
         """Open a listener for one run; heavy libraries are imported here, and nothing is written before."""
 
 
+class _Name(NamedTuple):
+    """An observer's name, and where it comes from, for people."""
+
+    name: str
+    origin: str = ""
+
+
 class Observers:
     """Several listeners as one; one that raises is removed, with a line on stderr and an event for the others."""
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
-        self._listeners = [(f"{type(one).__module__}.{type(one).__qualname__}", one) for one in listeners]
+        self._listeners = [(_Name(f"{type(one).__module__}.{type(one).__qualname__}"), one) for one in listeners]
 
     def open(self, observers: Iterable[Observer], observed: RunInfo) -> None:
         """Open a listener per observer, in addition to the present ones."""
         for observer in observers:
-            name = f"{observer.name} of {origin_of(type(observer).__module__)}"
+            name = _Name(observer.name, f" of {origin_of(type(observer).__module__)}")
             try:
                 with surroundings():
                     listener = observer.open(observed)
@@ -115,7 +122,7 @@ class Observers:
                 self._listeners.append((name, listener))
 
     def __call__(self, event: str, **data: Any) -> None:
-        failed: list[tuple[str, Listener, BaseException]] = []
+        failed: list[tuple[_Name, Listener, BaseException]] = []
         for name, listener in self._listeners:
             try:
                 with surroundings():
@@ -142,14 +149,15 @@ class Observers:
             except BaseException as error:
                 self._report(name, "close", error)
 
-    def _report(self, name: str, event: str, error: BaseException) -> None:
+    def _report(self, name: _Name, event: str, error: BaseException) -> None:
         """Report an error of an observer, which must not stop the run."""
         _check_ours(error)
         message = " ".join(str(error).split())
         reason = f"{type(error).__name__}: {message}" if message else type(error).__name__
-        line = f"warning: observer {name} failed at {event!r} ({reason}) and is left out; the run goes on"
+        who = f"observer {name.name}{name.origin}"
+        line = f"warning: {who} failed at {event!r} ({reason}) and is left out; the run goes on"
         sys.stderr.write(visible(line) + "\n")
-        self("observer", observer=name, at=event, error=reason)
+        self("observer", observer=name.name, at=event, error=reason)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from guideplug.errors import DamagedFile, UsageError, WriteError
+from guideplug.files.display import display_path
 from guideplug.files.durable import append_line, make_folder, new_file_beside, rename
 from guideplug.files.opening import MOST_EVENTS, is_there, list_folder, read_bytes, walk_folder
 from guideplug.files.reading import file_digest
@@ -173,7 +174,8 @@ def _held(folder: Path) -> Iterator[None]:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(
-                    f"{folder} is in use: another process is at work in it; wait for it, or give another folder"
+                    f"{display_path(folder)} is in use: another process is at work in it; wait for it, or give "
+                    "another folder"
                 ) from None
             except OSError:
                 pass  # some network file systems lock no folders; docs/durability.md says so

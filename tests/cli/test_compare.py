@@ -182,8 +182,8 @@ def test_a_range_is_several_arms(cli: Any) -> None:
 
 FAILING = {
     "one arm": (
-        ["--selector", "none", "--selector", "toy-broken(how=duplicate)"],
-        "error: selector 'toy-broken' returned",
+        ["--selector", "none", "--selector", "toy-broken(how=duplicate, after=3)"],
+        "error: selector 'toy-broken' of the local file",
     ),
     "every arm": (["--selector", "toy-half", "--set", "train.lr=1e30"], "error: training 'toy-half, seed "),
 }

@@ -138,7 +138,9 @@ def test_digits_with_and_without_their_classes(cli: Any) -> None:
     assert unknown["class accuracy"] is None
     assert known["precision"] == unknown["precision"]
     np.savez("wrong.npz", real=images, condition=labels + 7)
-    assert "real cannot be measured: labels must be in 0" in cli.error("evaluate", "wrong.npz", "--task", "digits")
+    wrong = cli("evaluate", "wrong.npz", "--task", "digits", code=3).output
+    assert "metric 'class accuracy' of real failed" in wrong
+    assert "labels must be in 0 … 9, got 7 … 16" in wrong
     assert json.dumps(known)
 
 

@@ -296,6 +296,10 @@ class Broken(Selector):
 
     name = "toy-broken"
     how: str = option(help="which answer")
+    after: int = option(0, help="how many steps are answered well", unit="steps")
+
+    def init(self) -> SelectorState:
+        return {"steps": 0}
 
     def plan(self, batch: int, state: SelectorState) -> CandidateRequest:
         return CandidateRequest(batch)
@@ -314,6 +318,8 @@ class Broken(Selector):
         }
         if self.how == "refuses":
             raise ValueError("toy-broken: these losses are\nnot to my liking")
+        if state["steps"] < self.after:
+            return Selection(torch.arange(losses.count)), {"steps": state["steps"] + 1}
         return Selection(answers[self.how]), state
 
 

@@ -12,6 +12,7 @@ Cost: a call of the network of its own.
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, final
 
 from attrs import frozen
@@ -100,6 +101,14 @@ class WithoutLora(ViewRecipe):
         "https://arxiv.org/abs/2106.09685",
     )
     of: Recipe = option(help="the recipe of the network with LoRA layers")
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """A network of two layers, the first with an adapter."""
+        from guideplug.recipes.python_ref import ImportedDenoiser
+        from guideplug.testing.toys import Normal
+
+        return {"of": ImportedDenoiser("guideplug_lora.adapted:adapted", Normal())}
 
     def view_of(self, network: Leaf) -> LoraOff:
         return LoraOff(network)
