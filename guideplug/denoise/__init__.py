@@ -6,21 +6,22 @@ from guideplug.denoise.change import Change
 from guideplug.denoise.condition import (
     Condition,
     as_arguments,
-    as_arrays,
-    concatenate,
     equal_conditions,
     expand,
-    from_arrays,
-    from_parts,
+    form_of,
+    in_type,
     is_condition,
     labels_of,
     mapped,
     mixed_rows,
     on_device,
     parts_of,
-    same_names,
+    same_form,
     select_rows,
+    with_parts,
 )
+from guideplug.denoise.condition_batch import concatenate, why_apart
+from guideplug.denoise.condition_file import as_arrays, from_arrays, is_part
 from guideplug.denoise.domain import Domain, NoiseDomain, Start
 from guideplug.denoise.formula import calls, formula, switched_off, taken
 from guideplug.denoise.gate import Gate
@@ -83,10 +84,12 @@ __all__ = [
     "expand",
     "fault_of_leaf",
     "fault_of_module",
+    "form_of",
     "formula",
     "from_arrays",
-    "from_parts",
+    "in_type",
     "is_condition",
+    "is_part",
     "labels_of",
     "mapped",
     "mixed_rows",
@@ -94,10 +97,12 @@ __all__ = [
     "parts_of",
     "per_row",
     "perturbed",
-    "same_names",
+    "same_form",
     "select_rows",
     "switched_off",
     "taken",
     "tally",
     "unwritten",
+    "why_apart",
+    "with_parts",
 ]

@@ -76,7 +76,7 @@ class Denoiser(nn.Module, abc.ABC):
             x: noisy samples (B, *), clean ones plus sigma times unit noise.
             sigma: noise level in data units, a float or a tensor, scalar or (B,). With a float, terms of weight 0
                 are not evaluated; the values of a tensor are never read on the host.
-            condition: None, a tensor, or a mapping of tensors, batch first.
+            condition: None, a tensor, or a mapping or list of conditions, batch first.
             toward: the next level below this one on the sampler's grid (0 at the end), for weights that depend on it.
             step: the levels at the start and end of the sampler's step, for decisions made once per step.
 
@@ -274,6 +274,12 @@ class Leaf(Atom):
 
     outputs: Mapping[str, Output] = {}
     """Its named outputs besides the denoised samples, which `named_outputs` computes; none by default."""
+
+    masks: Mapping[str, str] = {}
+    """The names of masks that it takes in conditions, by those of the sequences whose valid positions they mark.
+
+    Sequences of unequal length are padded to one batch with these masks; ``name_mask`` beside ``name`` needs no entry.
+    """
 
     decoder: Callable[[Tensor], Tensor] | None = None
     """From samples to display space, as of an autoencoder; it is none of the network's modules."""

@@ -19,7 +19,8 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
-from guideplug.denoise.condition import Condition, concatenate, expand, parts_of, repeated
+from guideplug.denoise.condition import Condition, expand, form_of, parts_of, repeated
+from guideplug.denoise.condition_batch import concatenate
 from guideplug.denoise.node import Fixed, NetworkNode, Node, Point, Query, Slot
 from guideplug.denoise.weight import Weight
 from guideplug.denoise.weight_input import Level, WeightInput
@@ -203,8 +204,8 @@ class Plan:
             return planned_calls(terms, places)
         x = places[()].x
         assert x is not None
-        names, parts = tuple(named := parts_of(condition)), tuple(named.values())
-        stamp = (x.shape, x.device, type(condition), names, *(getattr(part, "_version", None) for part in parts))
+        parts = tuple(parts_of(condition).values())
+        stamp = (x.shape, x.device, form_of(condition), *(getattr(part, "_version", None) for part in parts))
         same = len(parts) == len(self._parts) and all(map(operator.is_, parts, self._parts))
         if not same or stamp != self._stamp:
             self._calls, self._parts, self._stamp = {}, parts, stamp
@@ -222,7 +223,7 @@ def _calls_of(leaf: NetworkNode, batch: Batch, places: Mapping[Path, EvalPoint])
     requests = list(batch)
     conditions = [_condition(query, places[path]) for path, query in requests]
     if len(requests) > 1:
-        fits, together = concatenate(conditions)
+        fits, together = concatenate(conditions, leaf.masks)
         if fits:
             names = dict.fromkeys(name for row in batch.values() for name in row)
             return [Call(leaf, requests, together, list(names))]

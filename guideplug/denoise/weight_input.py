@@ -26,7 +26,7 @@ class WeightInput:
         toward: the next level below this evaluation on the sampler's grid, 0 at the end; None outside a sampler. A
             weight that needs it raises ValueError then. It may differ from the end of the step: see `own`.
         space: the space of the evaluated denoiser, with the range of levels of trajectories.
-        condition: None, a tensor or a mapping, batch first.
+        condition: None, a tensor, or a mapping or list of conditions, batch first.
         step: the grid levels at the start and end of the sampler's step; None if the sampler does not pass them, and
             outside a sampler. Evaluations of one step share it: in a Heun step from sigma_i to sigma_{i+1} the second
             one, at sigma_{i+1} and toward sigma_{i+2}, has (sigma_i, sigma_{i+1}) as well.

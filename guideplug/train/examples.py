@@ -24,7 +24,7 @@ from guideplug.denoise import (
     on_device,
     parts_of,
     per_row,
-    same_names,
+    same_form,
 )
 from guideplug.errors import ConditionError, RecipeError
 from guideplug.noise import NoiseDistribution
@@ -250,7 +250,7 @@ def _fault(examples: object, sigma: Tensor, shape: tuple[int, ...] | None) -> st
     if examples.x.shape != examples.target.shape:
         return f"drew x of shape {tuple(examples.x.shape)} and target of shape {tuple(examples.target.shape)}"
     if not is_condition(examples.condition):
-        return f"drew {described(examples.condition)} as a condition: return a tensor, or a dict of tensors"
+        return f"drew {described(examples.condition)} as a condition: return a tensor, or a dict or list of these"
     parts = {f"condition {name}".strip(): part for name, part in parts_of(examples.condition).items()}
     for name, part in {**parts, "ids": examples.ids, "group": examples.group}.items():
         if part is not None and (part.ndim == 0 or len(part) != count):
@@ -291,7 +291,7 @@ def dropped(condition: Condition, null: Condition, drop: Tensor) -> Condition:
     Raises:
         ConditionError: the two conditions are of different kinds.
     """
-    if condition is None or not same_names(condition, null):
+    if condition is None or not same_form(condition, null):
         raise ConditionError(
             "condition_dropout: the network's null condition is not of the kind of the data's conditions; set it to 0"
         )
