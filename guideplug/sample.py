@@ -23,9 +23,11 @@ from guideplug.denoise import (
     Step,
     Terms,
     calls,
+    check_noisy,
     switched_off,
     taken,
     unwritten,
+    wide,
 )
 from guideplug.errors import DenoiserError, DivergenceError
 from guideplug.rng import Streams
@@ -68,7 +70,9 @@ class Sampler(Strategy):
     def sample(
         self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
     ) -> Tensor:
-        """The end of the trajectory, (B, *), without a graph; arguments as for `steps`.
+        """The end of the trajectory, (B, *), in the type of x, without a graph; arguments as for `steps`.
+
+        An x in half precision is kept in float32 along the trajectory where the networks allow (`Leaf.any_type`).
 
         Raises:
             ContractError: the states are not those of a trajectory from x.
@@ -198,14 +202,17 @@ def _walked(
             f"sampler {sampler.name!r} is given x = {x!r}: give the noise to start from, (B, *), as in "
             f"{level:g} * torch.randn(4, {shape})"
         )
-    end = x
+    check_noisy(x)
+    dtype, end = x.dtype, x
+    if all(leaf.any_type for leaf in denoiser.leaves()):
+        x = x.to(wide(dtype))  # steps that are added up in half precision lose what is small beside x
     for state in _states(sampler, sampler.steps(denoiser, x, condition, streams), x):
         end = state.x
         each(state)
     if not bool(torch.isfinite(end).all()):
         raise DivergenceError(_first_failure(sampler, denoiser, x, condition, streams))
     _check_moved(sampler, end, x)
-    return end
+    return end.to(dtype)
 
 
 def _first_failure(

@@ -27,6 +27,7 @@ from guideplug.denoise.formula import calls, formula, switched_off, taken
 from guideplug.denoise.gate import Gate
 from guideplug.denoise.gradient import GradientGuided, LogDensity
 from guideplug.denoise.node import Fixed, NetworkNode, Query, Slot, Terms
+from guideplug.denoise.noisy import check_noisy, wide
 from guideplug.denoise.output import Output, PointOutput, ValueOutput
 from guideplug.denoise.rows import per_row
 from guideplug.denoise.space import Space
@@ -78,6 +79,7 @@ __all__ = [
     "as_arguments",
     "as_arrays",
     "calls",
+    "check_noisy",
     "concatenate",
     "equal_conditions",
     "evaluate_together",
@@ -104,5 +106,6 @@ __all__ = [
     "tally",
     "unwritten",
     "why_apart",
+    "wide",
     "with_parts",
 ]

@@ -31,6 +31,7 @@ from guideplug.denoise.condition import Condition, expand
 from guideplug.denoise.domain import DEFAULT_SAMPLER, NoiseDomain, Start
 from guideplug.denoise.evaluate import OnePass
 from guideplug.denoise.node import Fixed, Query, Slot, Terms
+from guideplug.denoise.noisy import check_noisy, wide
 from guideplug.denoise.output import DENOISED, Output, ValueOutput, checked_outputs, declared
 from guideplug.denoise.plan import Plan
 from guideplug.denoise.queries import leaves_of, mapped_query, under
@@ -82,7 +83,9 @@ class Denoiser(nn.Module, abc.ABC):
 
         Raises:
             ConditionError: the condition's batch does not match, or a network lacks the null condition it needs.
-            DenoiserError: a network returned something else than samples like x; along a trajectory, a function too.
+            DenoiserError: x is not of a floating-point type; a network returned something else than samples like x;
+                along a trajectory, a function too.
+            DivergenceError: a coefficient is more than the type of the samples holds.
         """
         with unwritten(self.breach, x=x):
             denoised = OnePass(x, sigma, condition, toward, step, self.space).values([self], self._plan or Plan())[0]
@@ -281,6 +284,13 @@ class Leaf(Atom):
     Sequences of unequal length are padded to one batch with these masks; ``name_mask`` beside ``name`` needs no entry.
     """
 
+    any_type: bool = False
+    """Whether `denoise` takes x of any floating-point type, whatever that of its weights, and answers in x's.
+
+    Such a network is given levels in float32 at least, and samplers keep x in float32 though it is started in half
+    precision.
+    """
+
     decoder: Callable[[Tensor], Tensor] | None = None
     """From samples to display space, as of an autoencoder; it is none of the network's modules."""
 
@@ -369,11 +379,12 @@ class Leaf(Atom):
 
     def _counted(self, x: Tensor, sigma: Level, condition: Condition) -> tuple[Tensor, Condition]:
         """The levels (B,) and the condition of a call for x (B, *), which is counted."""
-        batch = len(x)
+        check_noisy(x)
+        batch, dtype = len(x), wide(x.dtype) if self.any_type else x.dtype
         if isinstance(sigma, Tensor):
-            levels = sigma.to(x.device, x.dtype).expand(batch)
+            levels = sigma.to(x.device, dtype).expand(batch)
         else:
-            levels = torch.full((batch,), sigma, device=x.device, dtype=x.dtype)
+            levels = torch.full((batch,), sigma, device=x.device, dtype=dtype)
         if condition is None and self.has_null:
             condition = self.null_condition(batch, x.device)
         record(self, batch)
