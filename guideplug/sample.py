@@ -9,7 +9,7 @@ from functools import partial
 from typing import ClassVar
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 
 from guideplug.config import Strategy, breach, described
@@ -22,6 +22,7 @@ from guideplug.denoise import (
     NetworkNode,
     Step,
     Terms,
+    apart,
     calls,
     check_noisy,
     switched_off,
@@ -250,6 +251,7 @@ class Evaluation:
         counts: calls per network, and outputs per sample.
         off: the weights that are 0 there, as written in formulas.
         gradients: its gradients, as named in formulas.
+        apart: why a network is called once for each of its conditions, where they form no batch.
     """
 
     sigma: float
@@ -258,6 +260,7 @@ class Evaluation:
     off: Sequence[str] = ()
     gradients: Sequence[str] = ()
     step: tuple[float, float] | None = None
+    apart: Mapping[NetworkNode, str] = field(factory=dict)
 
 
 def planned_evaluations(
@@ -326,7 +329,10 @@ class _Planner(_ClosedForm):
         slopes = tuple(taken(self._replaced, levels, conditional=given, toward=toward, step=step))
         within = None if step is None else (_highest(step[0]), _highest(step[1]))
         off = () if isinstance(sigma, Tensor) else switched_off(self._replaced, level, after, step)
-        self.evaluations.append(Evaluation(level, after, counts, tuple(off), slopes, within))
+        reasons: Mapping[NetworkNode, str] = {}
+        if any(count.calls > 1 for count in counts.values()):
+            reasons = apart(self._replaced, levels, x, condition, toward=toward, step=step)
+        self.evaluations.append(Evaluation(level, after, counts, tuple(off), slopes, within, reasons))
         return super().forward(x, sigma, condition)
 
 

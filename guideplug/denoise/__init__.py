@@ -23,13 +23,14 @@ from guideplug.denoise.condition import (
 from guideplug.denoise.condition_batch import concatenate, why_apart
 from guideplug.denoise.condition_file import as_arrays, from_arrays, is_part
 from guideplug.denoise.domain import Domain, NoiseDomain, Start
-from guideplug.denoise.formula import calls, formula, switched_off, taken
+from guideplug.denoise.formula import apart, calls, formula, switched_off, taken
 from guideplug.denoise.gate import Gate
 from guideplug.denoise.gradient import GradientGuided, LogDensity
 from guideplug.denoise.node import Fixed, NetworkNode, Query, Slot, Terms
 from guideplug.denoise.noisy import check_noisy, wide
 from guideplug.denoise.output import Output, PointOutput, ValueOutput
 from guideplug.denoise.rows import per_row
+from guideplug.denoise.sample_weights import SampleWeights, WeightColumn, numbered
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import Count, Tally, tally
 from guideplug.denoise.together import evaluate_together
@@ -63,6 +64,7 @@ __all__ = [
     "PointOutput",
     "Polynomial",
     "Query",
+    "SampleWeights",
     "SharedView",
     "Slot",
     "Space",
@@ -74,8 +76,10 @@ __all__ = [
     "ValueOutput",
     "View",
     "Weight",
+    "WeightColumn",
     "WeightInput",
     "WeightSchedule",
+    "apart",
     "as_arguments",
     "as_arrays",
     "calls",
@@ -95,6 +99,7 @@ __all__ = [
     "labels_of",
     "mapped",
     "mixed_rows",
+    "numbered",
     "on_device",
     "parts_of",
     "per_row",

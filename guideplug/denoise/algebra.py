@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from guideplug.config import Strategy, described, named
 from guideplug.denoise.api1 import adapt_denoiser
 from guideplug.denoise.change import Change
-from guideplug.denoise.condition import Condition, expand
+from guideplug.denoise.condition import Condition, expand, for_networks
 from guideplug.denoise.domain import DEFAULT_SAMPLER, NoiseDomain, Start
 from guideplug.denoise.evaluate import OnePass
 from guideplug.denoise.node import Fixed, Query, Slot, Terms
@@ -385,10 +385,10 @@ class Leaf(Atom):
             levels = sigma.to(x.device, dtype).expand(batch)
         else:
             levels = torch.full((batch,), sigma, device=x.device, dtype=dtype)
-        if condition is None and self.has_null:
+        if for_networks(condition) is None and self.has_null:
             condition = self.null_condition(batch, x.device)
         record(self, batch)
-        return levels, expand(condition, batch)
+        return levels, expand(for_networks(condition), batch)
 
     def breach(self, contract: str) -> DenoiserError:
         """The error of a network that breaks its contract: its class, and the strategy that built it where known."""

@@ -23,6 +23,7 @@ __all__ = [
     "as_arguments",
     "equal_conditions",
     "expand",
+    "for_networks",
     "form_of",
     "in_type",
     "is_condition",
@@ -161,6 +162,13 @@ def mixed_rows(rows: Tensor, one: Condition, other: Condition) -> Condition:
     theirs = parts_of(other)
     mixed = {name: torch.where(per_row(rows, part), part, theirs[name]) for name, part in parts_of(one).items()}
     return with_parts(one, mixed)
+
+
+def for_networks(condition: Condition) -> Condition:
+    """The condition without the parts for weights, whose names have a dot and so are no names of arguments."""
+    if isinstance(condition, Mapping) and any("." in name for name in condition):
+        return {name: part for name, part in condition.items() if "." not in name} or None
+    return condition
 
 
 def as_arguments(condition: Condition) -> tuple[tuple[Condition, ...], Mapping[str, Condition]]:

@@ -16,7 +16,7 @@ from attrs import evolve
 from torch import Tensor
 
 from guideplug.config import described
-from guideplug.denoise.condition import Condition, expand, parts_of
+from guideplug.denoise.condition import Condition, expand, for_networks, parts_of
 from guideplug.denoise.node import Point, Query
 from guideplug.denoise.noisy import check_noisy, wide
 from guideplug.denoise.output import DENOISED
@@ -46,9 +46,9 @@ class OnePass:
     ) -> None:
         check_noisy(x)
         sigma = sigma.to(x.device, x.dtype) if isinstance(sigma, Tensor) else float(sigma)
-        at = WeightInput(sigma, toward, space, expand(condition, len(x)), step)
+        at = WeightInput(sigma, toward, space, expand(condition, len(x)), step, len(x), device=x.device)
         self._condition = condition
-        self._place = EvalPoint(at, x, shape=tuple(x.shape[1:]), conditional=condition is not None)
+        self._place = EvalPoint(at, x, shape=tuple(x.shape[1:]), conditional=for_networks(condition) is not None)
         self._places: dict[Path, EvalPoint] = {}
         self._outputs: dict[EvalRequest, Tensor] = {}
         self._calls: list[Call] = []

@@ -20,16 +20,15 @@ from guideplug.denoise import (
     Leaf,
     equal_conditions,
     is_condition,
-    mixed_rows,
     on_device,
     parts_of,
     per_row,
-    same_form,
 )
 from guideplug.errors import ConditionError, RecipeError
 from guideplug.noise import NoiseDistribution
 from guideplug.rng import SampleStreams, TrainingStreams, derived_seed
 from guideplug.task import Examples
+from guideplug.train.dropping import dropped
 
 __all__ = [
     "NO_SEPARATE_NOISE",
@@ -268,7 +267,7 @@ def with_dropped_conditions(drawn: NoisyExamples, network: Leaf) -> Examples:
         return drawn.examples
     check_null(network)
     null = network.null_condition(len(drawn.sigma), drawn.sigma.device)
-    return evolve(drawn.examples, condition=dropped(drawn.examples.condition, null, drawn.drop))
+    return evolve(drawn.examples, condition=dropped(drawn.examples.condition, null, drawn.drop, network.masks))
 
 
 def check_null(network: Leaf) -> None:
@@ -283,16 +282,3 @@ def check_null(network: Leaf) -> None:
             "which examples with a dropped condition are trained and scored under: give it one, as in "
             "wrap(..., null=10), or --set train.condition_dropout=0"
         )
-
-
-def dropped(condition: Condition, null: Condition, drop: Tensor) -> Condition:
-    """The condition, with rows of the null condition where ``drop`` (B,) is true.
-
-    Raises:
-        ConditionError: the two conditions are of different kinds.
-    """
-    if condition is None or not same_form(condition, null):
-        raise ConditionError(
-            "condition_dropout: the network's null condition is not of the kind of the data's conditions; set it to 0"
-        )
-    return mixed_rows(drop, null, condition)
