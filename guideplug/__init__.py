@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from guideplug.denoise import ValueOutput as ValueOutput
     from guideplug.denoise import View as View
     from guideplug.denoise import Weight as Weight
+    from guideplug.denoise import WeightColumn as WeightColumn
     from guideplug.denoise import WeightInput as WeightInput
     from guideplug.denoise import WeightSchedule as WeightSchedule
     from guideplug.denoise import evaluate_together as evaluate_together
@@ -197,8 +198,8 @@ _ROOMS = {
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "GradientGuided", "Leaf",
         "Level", "LogDensity", "NoiseDomain", "Output", "Perturbation", "PointOutput", "SharedView", "Space", "Start",
-        "Step", "Value", "ValueOutput", "View", "Weight", "WeightInput", "WeightSchedule", "evaluate_together",
-        "formula", "per_row", "perturbed", "select_rows", "tally",
+        "Step", "Value", "ValueOutput", "View", "Weight", "WeightColumn", "WeightInput", "WeightSchedule",
+        "evaluate_together", "formula", "per_row", "perturbed", "select_rows", "tally",
     ],
     "denoise.attention": ["blurred_queries", "identity_attention"],
     "denoise.dropout": ["dropped_units"],

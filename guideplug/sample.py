@@ -9,7 +9,7 @@ from functools import partial
 from typing import ClassVar
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 
 from guideplug.config import Strategy, breach, described
@@ -22,10 +22,13 @@ from guideplug.denoise import (
     NetworkNode,
     Step,
     Terms,
+    apart,
     calls,
+    check_noisy,
     switched_off,
     taken,
     unwritten,
+    wide,
 )
 from guideplug.errors import DenoiserError, DivergenceError
 from guideplug.rng import Streams
@@ -68,7 +71,9 @@ class Sampler(Strategy):
     def sample(
         self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
     ) -> Tensor:
-        """The end of the trajectory, (B, *), without a graph; arguments as for `steps`.
+        """The end of the trajectory, (B, *), in the type of x, without a graph; arguments as for `steps`.
+
+        An x in half precision is kept in float32 along the trajectory where the networks allow (`Leaf.any_type`).
 
         Raises:
             ContractError: the states are not those of a trajectory from x.
@@ -198,14 +203,17 @@ def _walked(
             f"sampler {sampler.name!r} is given x = {x!r}: give the noise to start from, (B, *), as in "
             f"{level:g} * torch.randn(4, {shape})"
         )
-    end = x
+    check_noisy(x)
+    dtype, end = x.dtype, x
+    if all(leaf.any_type for leaf in denoiser.leaves()):
+        x = x.to(wide(dtype))  # steps that are added up in half precision lose what is small beside x
     for state in _states(sampler, sampler.steps(denoiser, x, condition, streams), x):
         end = state.x
         each(state)
     if not bool(torch.isfinite(end).all()):
         raise DivergenceError(_first_failure(sampler, denoiser, x, condition, streams))
     _check_moved(sampler, end, x)
-    return end
+    return end.to(dtype)
 
 
 def _first_failure(
@@ -243,6 +251,7 @@ class Evaluation:
         counts: calls per network, and outputs per sample.
         off: the weights that are 0 there, as written in formulas.
         gradients: its gradients, as named in formulas.
+        apart: why a network is called once for each of its conditions, where they form no batch.
     """
 
     sigma: float
@@ -251,6 +260,7 @@ class Evaluation:
     off: Sequence[str] = ()
     gradients: Sequence[str] = ()
     step: tuple[float, float] | None = None
+    apart: Mapping[NetworkNode, str] = field(factory=dict)
 
 
 def planned_evaluations(
@@ -319,7 +329,10 @@ class _Planner(_ClosedForm):
         slopes = tuple(taken(self._replaced, levels, conditional=given, toward=toward, step=step))
         within = None if step is None else (_highest(step[0]), _highest(step[1]))
         off = () if isinstance(sigma, Tensor) else switched_off(self._replaced, level, after, step)
-        self.evaluations.append(Evaluation(level, after, counts, tuple(off), slopes, within))
+        reasons: Mapping[NetworkNode, str] = {}
+        if any(count.calls > 1 for count in counts.values()):
+            reasons = apart(self._replaced, levels, x, condition, toward=toward, step=step)
+        self.evaluations.append(Evaluation(level, after, counts, tuple(off), slopes, within, reasons))
         return super().forward(x, sigma, condition)
 
 

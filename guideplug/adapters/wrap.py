@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, final
 import torch
 from torch import Tensor, nn
 
+from guideplug.adapters.input_type import input_type
 from guideplug.adapters.null import MakeNull, Null, null_of
 from guideplug.adapters.outputs import output_at, places_of, prediction_of
 from guideplug.adapters.prediction import Prediction, coefficients, schedule_of
@@ -28,6 +29,7 @@ from guideplug.denoise import (
     ValueOutput,
     as_arguments,
     expand,
+    in_type,
     parts_of,
     per_row,
 )
@@ -59,23 +61,26 @@ def wrap(
     resizable: bool | int = False,
     labels: int | None = None,
     outputs: Mapping[str, tuple[int | str, Output]] | None = None,
+    masks: Mapping[str, str] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> "Adapted":
     """A denoiser of any network: ``wrap(unet, (4, 64, 64), predicts="epsilon", schedule=DiscreteSchedule(table))``.
 
-    The network is called as ``network(x_t, time)``, ``network(x_t, time, condition)`` where the condition is a tensor,
-    and ``network(x_t, time, **condition)`` where it is a mapping: x_t (B, *shape), time (B,). It returns a tensor like
-    x_t, an object or mapping whose ``sample`` is one, or a tuple that begins with one.
+    The network is called as ``network(x_t, time)``, ``network(x_t, time, condition)`` where the condition is a tensor
+    or a list, and ``network(x_t, time, **condition)`` where it is a mapping: x_t (B, *shape), time (B,). It returns a
+    tensor like x_t, an object or mapping whose ``sample`` is one, or a tuple that begins with one.
 
     Args:
-        network: a module, which becomes a submodule, or any function. A module is given x_t in the type of its first
-            floating-point parameter; times are float32 at least, conditions as they are.
+        network: a module, which becomes a submodule, or any function. A module is given x_t and the floating-point
+            parts of conditions in its own type; times are float32 at least.
         shape: the shape of one sample, without the batch axis.
         predicts: ``"denoised"``, ``"epsilon"``, ``"v"``, ``"score"``, ``"flow"``, or ``"edm"``: the raw network inside
             EDM's preconditioning.
         schedule: the noise schedule that the network was trained with. The default for denoised and score is x
             itself (`VESchedule`), for flow the straight path (`FlowSchedule`); epsilon and v need one, edm has its own.
-        null: the null condition: a label, a tensor of one row, a mapping of these, or a function of (batch, device)
-            for one that changes. Tensors are copied into buffers. None for a network without a null condition.
+        null: the null condition: a label, a tensor of one row, a mapping or list of these, nested or with None inside,
+            or a function of (batch, device) for one that changes. Tensors are copied into buffers. None, the default,
+            for a network without a null condition.
         sigma_data: the standard deviation of the data; edm's formula uses it.
         sigma_min, sigma_max: the lowest and highest level to sample at, in data units; the schedule's unless given.
         decode: a function from latents to displayed samples; by default the identity.
@@ -88,9 +93,14 @@ def wrap(
             attribute of an object or an index of a tuple, and its kind: ``{"logvar": ("logvar", ValueOutput()),
             "head": (1, PointOutput())}``. A point is a prediction of the same kind as the network's own, and
             becomes denoised samples as that does; a value is passed on as it is.
+        masks: the masks that the network takes in conditions, by the names of the sequences whose valid positions they
+            mark: ``{"encoder_hidden_states": "encoder_attention_mask"}``. Sequences of unequal length are then padded
+            to one batch; without a mask they take a call each.
+        dtype: the type in which the network takes x_t and the floating-point parts of conditions. The default is a
+            module's own: its ``dtype``, or the type of most of its weights. A function is given them as they are.
 
     Raises:
-        TypeError: network, shape, schedule or null has another type, or views or outputs are of another form.
+        TypeError: network, shape, schedule or null has another type, or views, outputs or masks are of another form.
         ValueError: the prediction is unknown, contradicts the schedule or lacks one; a level is out of its range.
     """
     if not callable(network):
@@ -104,9 +114,24 @@ def wrap(
     for kind, view in (views or {}).items():
         if not isinstance(kind, str) or not callable(view):
             raise TypeError(f"views has {kind!r}: {view!r}: give functions by name, as in skip_layers('blocks.0')")
+    if not all(isinstance(name, str) and isinstance(mask, str) for name, mask in dict(masks or {}).items()):
+        raise TypeError(f"masks is {masks!r}: give names by names, as in {{'text': 'text_mask'}}")
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise TypeError(f"dtype is {dtype!r}: give a floating-point type, such as torch.bfloat16")
     further = places_of(outputs or {})
     return Adapted(
-        network, space, predicts, schedule, null_of(null), decode, dict(views or {}), resizable, labels, further
+        network,
+        space,
+        predicts,
+        schedule,
+        null_of(null),
+        decode,
+        dict(views or {}),
+        resizable,
+        labels,
+        further,
+        dict(masks or {}),
+        dtype,
     )
 
 
@@ -129,8 +154,12 @@ class Adapted(Leaf):
         resizable: bool | int,
         labels: int | None,
         outputs: Mapping[str, tuple[int | str, Output]],
+        masks: Mapping[str, str],
+        dtype: torch.dtype | None,
     ) -> None:
         super().__init__(space)
+        self.masks, self.dtype = masks, dtype
+        self.any_type = dtype is not None or isinstance(network, nn.Module)
         self.outputs = {name: output for name, (_, output) in outputs.items()}
         self._output_places = {name: place for name, (place, _) in outputs.items()}
         self.network, self.predicts, self.schedule = network, predicts, schedule
@@ -194,11 +223,15 @@ class Adapted(Leaf):
             DenoiserError: the network cannot be called so.
         """
         network = self.network
-        if isinstance(network, nn.Module):
-            dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), dtype)
+        if self.dtype is not None:
+            dtype = self.dtype
+        elif isinstance(network, nn.Module):
+            dtype = input_type(network, dtype)
+        x_t = x_t.to(dtype)
+        if self.any_type:
+            condition = in_type(condition, dtype)
             if time.is_floating_point():
                 time = time.to(torch.promote_types(dtype, torch.float32))
-        x_t = x_t.to(dtype)
         positional, named = as_arguments(condition)
         try:
             return x_t, network(x_t, time, *positional, **named)

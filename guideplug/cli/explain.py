@@ -59,6 +59,7 @@ def explain_command(text: str, options: Mapping[str, Any]) -> None:
         roles,
         _total(evaluation.counts for evaluation in unguided),
         {role: sum(parameter.numel() for parameter in network.parameters()) for role, network in networks.items()},
+        {names[leaf]: reason for evaluation in evaluations for leaf, reason in evaluation.apart.items()},
     )
     if options["as_json"]:
         print_json(explained.as_json())
@@ -88,6 +89,7 @@ class _Explained:
         roles: the main one first.
         unguided: the same trajectory of the main network alone, in all.
         parameters: of each role's network.
+        apart: why a role's network is called once for each of its conditions.
     """
 
     config: RunConfig
@@ -98,6 +100,7 @@ class _Explained:
     roles: Sequence[str]
     unguided: Count
     parameters: Mapping[str, int]
+    apart: Mapping[str, str]
 
     @property
     def totals(self) -> dict[str, Count]:
@@ -126,6 +129,7 @@ class _Explained:
             "steps": self.steps,
             "evaluations": len(self.evaluations),
             "networks": {role: {**_plain(count), "skipped": self.skipped(role)} for role, count in self.totals.items()},
+            **({"apart": dict(self.apart)} if self.apart else {}),
             "unguided": _plain(self.unguided),
             "trajectory": [
                 {
@@ -165,6 +169,7 @@ class _Explained:
         lines += [f"  {role}: {self._network(role)}" for role in self.roles]
         slopes = Counter(slope for evaluation in self.evaluations for slope in evaluation.gradients)
         lines += [f"  {slope}: taken in {times} of {number} evaluations" for slope, times in slopes.items()]
+        lines += [f"  {role}: a call for each condition, for {reason}" for role, reason in self.apart.items()]
         outputs, alone = sum(count.outputs for count in totals.values()), self.unguided.outputs
         compared = "as many as" if outputs == alone else f"{outputs / alone:.3g} times the {alone:,} of"
         lines.append(f"  {outputs:,} outputs per sample in all, {compared} main without guidance")

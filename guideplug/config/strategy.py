@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, NewType, TypeVar
 
 import attrs
 
+from guideplug.config.listed import with_lists
 from guideplug.config.option_type import check_type
 from guideplug.errors import brief, nearest
 
@@ -67,6 +68,7 @@ class StrategyClass(abc.ABCMeta):
             TypeError: an option is unknown, missing, or of the wrong type.
             ValueError: a value is refused.
         """
+        values, options = with_lists(cls, values, options)
         try:
             return super().__call__(*values, **options)
         except TypeError:
@@ -104,6 +106,13 @@ class Strategy(metaclass=StrategyClass):
     """The paper and equation, or None if no reference is needed."""
     decides: ClassVar[bool] = True
     """Whether networks or samples may depend on it; see `decides_nothing`."""
+    of_list: ClassVar["Callable[[tuple[float, ...]], Strategy] | None"] = None
+    """What a list of numbers stands for, where a strategy of the kind is expected."""
+
+    @property
+    def as_list(self) -> Sequence[float] | None:
+        """The list of numbers that it is written as; None for one that is written by its name."""
+        return None
 
     @classmethod
     def summary(cls) -> str:

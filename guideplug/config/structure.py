@@ -139,9 +139,11 @@ class Reader:
         raise errors[-1]
 
     def _knows(self, value: object, kind: Any) -> bool:
-        """Whether the name at the beginning of a value is a strategy of a kind."""
+        """Whether the name at the beginning of a value is a strategy of a kind, or a list stands for one."""
         if not (isinstance(kind, type) and issubclass(kind, Strategy)):
             return False
+        if isinstance(value, ListValue | list | tuple):
+            return kind.of_list is not None
         tree = parse(value) if isinstance(value, str) and value.strip() else value
         if not isinstance(tree, Call | Word):
             return False
@@ -185,6 +187,12 @@ class Reader:
             return value
         if isinstance(value, str):
             value = parse(value)
+        if kind.of_list is not None and isinstance(value, ListValue | list | tuple):
+            numbers = self._tuple(value, (float, ...), path)
+            try:
+                return kind.of_list(numbers)
+            except (ValueError, TypeError) as error:
+                raise ConfigError(f"{path}: {error}") from None
         if isinstance(value, Word):
             with contextlib.suppress(ValueError):  # a path is a word, but not a name
                 value = Call(strategy_name(value.text), span=value.span)
@@ -286,6 +294,8 @@ def write(instance: Any) -> Value:
     """A strategy, or any value of an option, as a value of the grammar with every option spelled out."""
     if isinstance(instance, Duration):
         return instance.quantity
+    if isinstance(instance, Strategy) and instance.as_list is not None:
+        return write(instance.as_list)
     if isinstance(instance, Strategy) or attrs.has(type(instance)):
         name = instance.name if isinstance(instance, Strategy) else "table"
         options = tuple(Keyword(key, write(getattr(instance, key))) for key in _fields(type(instance)))
@@ -303,7 +313,8 @@ def short(strategy: Strategy) -> str:
     The first option is positional if it is required or by default a strategy, and so are required numbers that follow.
     """
     call = write(strategy)
-    assert isinstance(call, Call)
+    if not isinstance(call, Call):
+        return format_value(call)
     kept: list[str] = []
     by_place = True
     for place, (keyword, attribute) in enumerate(zip(call.kwargs, _fields(type(strategy)).values(), strict=True)):

@@ -27,10 +27,11 @@ from torch import Tensor, nn
 from guideplug.config import Strategy, described, named
 from guideplug.denoise.api1 import adapt_denoiser
 from guideplug.denoise.change import Change
-from guideplug.denoise.condition import Condition, expand
+from guideplug.denoise.condition import Condition, expand, for_networks
 from guideplug.denoise.domain import DEFAULT_SAMPLER, NoiseDomain, Start
 from guideplug.denoise.evaluate import OnePass
 from guideplug.denoise.node import Fixed, Query, Slot, Terms
+from guideplug.denoise.noisy import check_noisy, wide
 from guideplug.denoise.output import DENOISED, Output, ValueOutput, checked_outputs, declared
 from guideplug.denoise.plan import Plan
 from guideplug.denoise.queries import leaves_of, mapped_query, under
@@ -76,13 +77,15 @@ class Denoiser(nn.Module, abc.ABC):
             x: noisy samples (B, *), clean ones plus sigma times unit noise.
             sigma: noise level in data units, a float or a tensor, scalar or (B,). With a float, terms of weight 0
                 are not evaluated; the values of a tensor are never read on the host.
-            condition: None, a tensor, or a mapping of tensors, batch first.
+            condition: None, a tensor, or a mapping or list of conditions, batch first.
             toward: the next level below this one on the sampler's grid (0 at the end), for weights that depend on it.
             step: the levels at the start and end of the sampler's step, for decisions made once per step.
 
         Raises:
             ConditionError: the condition's batch does not match, or a network lacks the null condition it needs.
-            DenoiserError: a network returned something else than samples like x; along a trajectory, a function too.
+            DenoiserError: x is not of a floating-point type; a network returned something else than samples like x;
+                along a trajectory, a function too.
+            DivergenceError: a coefficient is more than the type of the samples holds.
         """
         with unwritten(self.breach, x=x):
             denoised = OnePass(x, sigma, condition, toward, step, self.space).values([self], self._plan or Plan())[0]
@@ -275,6 +278,19 @@ class Leaf(Atom):
     outputs: Mapping[str, Output] = {}
     """Its named outputs besides the denoised samples, which `named_outputs` computes; none by default."""
 
+    masks: Mapping[str, str] = {}
+    """The names of masks that it takes in conditions, by those of the sequences whose valid positions they mark.
+
+    Sequences of unequal length are padded to one batch with these masks; ``name_mask`` beside ``name`` needs no entry.
+    """
+
+    any_type: bool = False
+    """Whether `denoise` takes x of any floating-point type, whatever that of its weights, and answers in x's.
+
+    Such a network is given levels in float32 at least, and samplers keep x in float32 though it is started in half
+    precision.
+    """
+
     decoder: Callable[[Tensor], Tensor] | None = None
     """From samples to display space, as of an autoencoder; it is none of the network's modules."""
 
@@ -368,15 +384,16 @@ class Leaf(Atom):
 
     def _counted(self, x: Tensor, sigma: Level, condition: Condition) -> tuple[Tensor, Condition]:
         """The levels (B,) and the condition of a call for x (B, *), which is counted."""
-        batch = len(x)
+        check_noisy(x)
+        batch, dtype = len(x), wide(x.dtype) if self.any_type else x.dtype
         if isinstance(sigma, Tensor):
-            levels = sigma.to(x.device, x.dtype).expand(batch)
+            levels = sigma.to(x.device, dtype).expand(batch)
         else:
-            levels = torch.full((batch,), sigma, device=x.device, dtype=x.dtype)
-        if condition is None and self.has_null:
+            levels = torch.full((batch,), sigma, device=x.device, dtype=dtype)
+        if for_networks(condition) is None and self.has_null:
             condition = self.null_condition(batch, x.device)
         record(self, batch)
-        return levels, expand(condition, batch)
+        return levels, expand(for_networks(condition), batch)
 
     def breach(self, contract: str) -> DenoiserError:
         """The error of a network that breaks its contract: its class, and the strategy that built it where known."""

@@ -16,8 +16,9 @@ from attrs import evolve
 from torch import Tensor
 
 from guideplug.config import described
-from guideplug.denoise.condition import Condition, expand, parts_of
+from guideplug.denoise.condition import Condition, expand, for_networks, parts_of
 from guideplug.denoise.node import Point, Query
+from guideplug.denoise.noisy import check_noisy, wide
 from guideplug.denoise.output import DENOISED
 from guideplug.denoise.plan import Call, EvalPoint, EvalRequest, Path, Plan, collect
 from guideplug.denoise.rows import per_row
@@ -25,7 +26,7 @@ from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record_gradient
 from guideplug.denoise.trace import Trace
 from guideplug.denoise.weight_input import Level, Step, WeightInput
-from guideplug.errors import DenoiserError
+from guideplug.errors import DenoiserError, DivergenceError
 from guideplug.rng.keyed import asking
 
 __all__ = ["OnePass"]
@@ -43,10 +44,11 @@ class OnePass:
         step: Step,
         space: Space,
     ) -> None:
+        check_noisy(x)
         sigma = sigma.to(x.device, x.dtype) if isinstance(sigma, Tensor) else float(sigma)
-        at = WeightInput(sigma, toward, space, expand(condition, len(x)), step)
+        at = WeightInput(sigma, toward, space, expand(condition, len(x)), step, len(x), device=x.device)
         self._condition = condition
-        self._place = EvalPoint(at, x, shape=tuple(x.shape[1:]), conditional=condition is not None)
+        self._place = EvalPoint(at, x, shape=tuple(x.shape[1:]), conditional=for_networks(condition) is not None)
         self._places: dict[Path, EvalPoint] = {}
         self._outputs: dict[EvalRequest, Tensor] = {}
         self._calls: list[Call] = []
@@ -108,11 +110,13 @@ class OnePass:
             shapes = [f"{type(query.source).__name__} {tuple(self._output(query, path).shape)}" for query in left]
             raise DenoiserError(f"{' and '.join(shapes)} gave denoised samples of shapes that differ: return x's")
         total: Tensor | None = None
-        for coefficient, value in values:
+        for query, (coefficient, value) in zip(left, values, strict=True):
             if isinstance(coefficient, Tensor):
                 rows = per_row(coefficient.to(value.dtype), value)
                 # 0 * NaN would be NaN. Finite terms stay, because a learned weight of 0 has a gradient.
                 term = rows * torch.where((rows != 0) | value.isfinite(), value, 0)
+            elif abs(coefficient) > torch.finfo(value.dtype).max:
+                raise _overflow(coefficient, query, value.dtype, self._places[path].sigma)
             elif total is not None:
                 total = torch.add(total, value, alpha=coefficient)
                 continue
@@ -143,9 +147,17 @@ class OnePass:
         return source.combined(outputs, x, place.sigma, place.condition)
 
 
+def _overflow(coefficient: float, query: Query, dtype: torch.dtype, sigma: Level) -> DivergenceError:
+    level = "" if isinstance(sigma, Tensor) else f" at sigma {sigma:.4g}"
+    return DivergenceError(
+        f"guidance diverged{level}: the coefficient {coefficient:.4g} of {type(query.source).__name__} is more than "
+        f"{str(dtype).removeprefix('torch.')} holds, {torch.finfo(dtype).max:.4g}; give a smaller weight"
+    )
+
+
 def _levels(place: EvalPoint) -> Tensor:
     """The level of each row, (rows,)."""
     assert place.x is not None
     if isinstance(place.sigma, Tensor):
         return place.sigma.expand(len(place.x))
-    return torch.full((len(place.x),), place.sigma, device=place.x.device, dtype=place.x.dtype)
+    return torch.full((len(place.x),), place.sigma, device=place.x.device, dtype=wide(place.x.dtype))

@@ -10,13 +10,13 @@ from guideplug.denoise.condition import Condition, expand
 from guideplug.denoise.factor import Factors, factors, rounded
 from guideplug.denoise.node import NetworkNode, Point, Query, Slot, Terms
 from guideplug.denoise.output import DENOISED
-from guideplug.denoise.plan import EvalPoint, EvalRequest, collect, planned_batches, planned_calls
+from guideplug.denoise.plan import EvalPoint, EvalRequest, collect, planned_batches, planned_calls, separate
 from guideplug.denoise.tally import Count
 from guideplug.denoise.trace import beneath, gradients
 from guideplug.denoise.weight import Weight
 from guideplug.denoise.weight_input import Level, Step, WeightInput
 
-__all__ = ["calls", "formula", "switched_off", "taken"]
+__all__ = ["apart", "calls", "formula", "switched_off", "taken"]
 
 
 def formula(point: Point, names: Mapping[NetworkNode, str]) -> str:
@@ -90,6 +90,19 @@ def calls(
         count.outputs += sum(places[path].copies for path, _ in requests)
         count.gradients += sum(not inside.isdisjoint(requests) for inside in beneath(terms).values())
     return counts
+
+
+def apart(
+    point: Point, sigma: Level, x: Tensor, condition: Condition, *, toward: Level | None = None, step: Step = None
+) -> dict[NetworkNode, str]:
+    """Why networks are called once for each of their conditions, in words; networks called once are left out.
+
+    Args:
+        point, sigma, x, condition, toward, step: as in `Denoiser.forward`.
+    """
+    at = WeightInput(sigma, toward, point.space, expand(condition, len(x)), step)
+    places, terms = collect([point], EvalPoint(at, x, shape=point.space.shape, conditional=condition is not None))
+    return {leaf.counted_as: reason for leaf, reason in separate(terms, places).items()}
 
 
 def switched_off(point: Point, sigma: float, toward: float | None = None, step: Step = None) -> list[str]:

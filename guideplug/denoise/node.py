@@ -104,6 +104,9 @@ class NetworkNode(Node, Protocol):
     outputs: Mapping[str, Output]
     """Its named outputs besides the denoised samples."""
 
+    masks: Mapping[str, str]
+    """The names of the masks that its conditions may have, by those of the sequences that they belong to."""
+
     @property
     def counted_as(self) -> "NetworkNode":
         """The network that its calls are counted for: itself, or the network of a perturbed view."""

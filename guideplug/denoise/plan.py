@@ -19,7 +19,8 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
-from guideplug.denoise.condition import Condition, concatenate, expand, parts_of, repeated
+from guideplug.denoise.condition import Condition, expand, for_networks, form_of, parts_of, repeated
+from guideplug.denoise.condition_batch import concatenate, why_apart
 from guideplug.denoise.node import Fixed, NetworkNode, Node, Point, Query, Slot
 from guideplug.denoise.weight import Weight
 from guideplug.denoise.weight_input import Level, WeightInput
@@ -37,6 +38,7 @@ __all__ = [
     "collect",
     "planned_batches",
     "planned_calls",
+    "separate",
 ]
 
 NEGLIGIBLE = 2.0**-24
@@ -100,7 +102,7 @@ class EvalPoint:
         self, at: WeightInput, x: Tensor | None, *, shape: tuple[int, ...], conditional: bool, copies: int = 1
     ) -> None:
         self.at, self.x = at, x
-        self.sigma, self.condition = at.sigma, at.condition
+        self.sigma, self.condition = at.sigma, for_networks(at.condition)
         self.shape, self.conditional, self.copies = shape, conditional, copies
         self.coefficients = Coefficients(at, conditional=conditional)
 
@@ -131,6 +133,8 @@ def _repeated(at: WeightInput, copies: int) -> WeightInput:
         sigma=rows(at.sigma),
         toward=None if at.toward is None else rows(at.toward),
         condition=repeated(at.condition, copies),
+        rows=None if at.rows is None else copies * at.rows,
+        copies=copies * at.copies,
         step=None if at.step is None else (rows(at.step[0]), rows(at.step[1])),
     )
 
@@ -203,8 +207,8 @@ class Plan:
             return planned_calls(terms, places)
         x = places[()].x
         assert x is not None
-        names, parts = tuple(named := parts_of(condition)), tuple(named.values())
-        stamp = (x.shape, x.device, type(condition), names, *(getattr(part, "_version", None) for part in parts))
+        parts = tuple(parts_of(condition).values())
+        stamp = (x.shape, x.device, form_of(condition), *(getattr(part, "_version", None) for part in parts))
         same = len(parts) == len(self._parts) and all(map(operator.is_, parts, self._parts))
         if not same or stamp != self._stamp:
             self._calls, self._parts, self._stamp = {}, parts, stamp
@@ -222,17 +226,27 @@ def _calls_of(leaf: NetworkNode, batch: Batch, places: Mapping[Path, EvalPoint])
     requests = list(batch)
     conditions = [_condition(query, places[path]) for path, query in requests]
     if len(requests) > 1:
-        fits, together = concatenate(conditions)
+        fits, together = concatenate(conditions, leaf.masks)
         if fits:
             names = dict.fromkeys(name for row in batch.values() for name in row)
             return [Call(leaf, requests, together, list(names))]
     return [Call(leaf, [one], condition, list(batch[one])) for one, condition in zip(requests, conditions, strict=True)]
 
 
+def separate(terms: ActiveTerms, places: Mapping[Path, EvalPoint]) -> dict[NetworkNode, str]:
+    """Why a network is called once for each of its conditions, for those whose conditions form no batch."""
+    reasons: dict[NetworkNode, str] = {}
+    for leaf, batch in planned_batches(terms, places):
+        conditions = [_condition(query, places[path]) for path, query in batch]
+        if len(conditions) > 1 and (reason := why_apart(conditions, leaf.masks)):
+            reasons[leaf] = reason
+    return reasons
+
+
 def _condition(query: Query, place: EvalPoint) -> Condition:
     assert place.x is not None
     if isinstance(query.condition, Fixed):
-        return expand(query.condition.on(place.x.device), len(place.x))
+        return expand(for_networks(query.condition.on(place.x.device)), len(place.x))
     if query.condition is Slot.GIVEN:
         return place.condition
     return query.source.null_condition(len(place.x), place.x.device)

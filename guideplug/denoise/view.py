@@ -96,7 +96,7 @@ class LeafWrapper(Leaf):
 
     def __init__(self, of: Leaf) -> None:
         super().__init__(of.space)
-        self.of, self.num_labels = of, of.num_labels
+        self.of, self.num_labels, self.masks, self.any_type = of, of.num_labels, of.masks, of.any_type
 
     def null_condition(self, batch: int, device: torch.device) -> Condition:
         return self.of.null_condition(batch, device)

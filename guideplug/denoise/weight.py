@@ -92,6 +92,8 @@ class WeightSchedule(_Arithmetic, Strategy):
     """
 
     kind: ClassVar[str] = "weight"
+    per_row: ClassVar[bool] = False
+    """Whether `at` gives a weight per row of x, (rows,), at a float level too."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -126,6 +128,8 @@ class Scheduled(Weight):
         if isinstance(at.sigma, Tensor):
             at = evolve(at, sigma=at.sigma.to(torch.promote_types(at.sigma.dtype, torch.float32)))
         weight = self.schedule.at(at)
+        if self.schedule.per_row:
+            return weight
         if type(weight) is not float or not isinstance(at.sigma, float) or not self._least <= weight < math.inf:
             self._check(weight, at)
         return weight
@@ -153,7 +157,7 @@ class Scheduled(Weight):
 
     def zero_at(self, at: WeightInput) -> bool:
         """Whether the schedule is 0 there."""
-        return bool(self.forward(at) == 0.0)
+        return not self.schedule.per_row and bool(self.forward(at) == 0.0)
 
     @property
     def order(self) -> tuple[int, int, str]:

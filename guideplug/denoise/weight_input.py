@@ -26,10 +26,13 @@ class WeightInput:
         toward: the next level below this evaluation on the sampler's grid, 0 at the end; None outside a sampler. A
             weight that needs it raises ValueError then. It may differ from the end of the step: see `own`.
         space: the space of the evaluated denoiser, with the range of levels of trajectories.
-        condition: None, a tensor or a mapping, batch first.
+        condition: None, a tensor, or a mapping or list of conditions, batch first.
         step: the grid levels at the start and end of the sampler's step; None if the sampler does not pass them, and
             outside a sampler. Evaluations of one step share it: in a Heun step from sigma_i to sigma_{i+1} the second
             one, at sigma_{i+1} and toward sigma_{i+2}, has (sigma_i, sigma_{i+1}) as well.
+        rows: the rows of x; None where only costs are computed.
+        copies: rows per sample: ``rows`` are whole batches, one after another.
+        device: the device of x; None where x is not known.
     """
 
     sigma: Level
@@ -37,6 +40,9 @@ class WeightInput:
     space: Space
     condition: Condition = None
     step: Step = None
+    rows: int | None = None
+    copies: int = 1
+    device: torch.device | None = None
 
     @property
     def own(self) -> bool:

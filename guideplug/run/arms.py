@@ -6,16 +6,16 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from guideplug.config import named
-from guideplug.denoise import Condition, Denoiser, Domain, Tally, concatenate, on_device, tally
-from guideplug.errors import ConditionError, DenoiserError, DivergenceError
+from guideplug.config import named, short, walk
+from guideplug.denoise import Condition, Denoiser, Domain, SampleWeights, Tally, concatenate, numbered, on_device, tally
+from guideplug.errors import ConditionError, ConfigError, DenoiserError, DivergenceError
 from guideplug.guide import Guider
 from guideplug.rng import MakeStreams, SampleStreams
 from guideplug.run.task_answers import started
 from guideplug.sample import Sampler, end_of, levels_of
 from guideplug.task import Arm
 
-__all__ = ["draw_arms"]
+__all__ = ["check_weights", "draw_arms"]
 
 
 def draw_arms(
@@ -54,15 +54,30 @@ def draw_arms(
             for number, begin in enumerate(range(0, count, batch)):
                 drawn_from = streams(seed, range(begin, min(begin + batch, count)), device)
                 start = started(task, drawn_from, sigma)
-                end = end_of(
-                    sampler, denoiser, start.x, start.condition, drawn_from, _of_batch(each, name, number, batches)
-                )
+                with numbered(begin):
+                    end = end_of(
+                        sampler, denoiser, start.x, start.condition, drawn_from, _of_batch(each, name, number, batches)
+                    )
                 samples.append(denoiser.decode(end).cpu())
                 starts.append(start.x.cpu())
                 conditions.append(start.condition)
         drawn[name] = Arm(name, torch.cat(samples), _joined(conditions), torch.cat(starts), denoiser)
         tallies[name] = counts
     return drawn, tallies
+
+
+def check_weights(guider: Guider | None, count: int) -> None:
+    """Refuse a list of weights that is not one per sample of a run.
+
+    Raises:
+        ConfigError: the number of weights, and of samples.
+    """
+    for listed in walk(guider, SampleWeights):
+        if len(listed.weights) != count:
+            raise ConfigError(
+                f"weight is a list of {len(listed.weights)}, {short(listed)}, and {count:,} samples are drawn of each "
+                f"arm: give one weight per sample, or --samples {len(listed.weights)}"
+            )
 
 
 @contextmanager

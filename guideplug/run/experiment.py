@@ -29,7 +29,7 @@ from guideplug.observe import Listener, Observers, RunInfo
 from guideplug.recipe import MainRecipe, architecture
 from guideplug.registry.registry import Registry
 from guideplug.rng import STREAMS
-from guideplug.run.arms import draw_arms
+from guideplug.run.arms import check_weights, draw_arms
 from guideplug.run.builder import Built, StoreBuilder
 from guideplug.run.carried import carried, files_of
 from guideplug.run.checked import check_lines
@@ -79,6 +79,7 @@ class Experiment:
             UsageError: another process is at work in the folder.
             Interrupted: SIGINT or SIGTERM; the folder can be resumed.
         """
+        check_weights(self.config.guider, self.config.samples)
         with at_work_in(self.folder.path):
             return self._run()
 

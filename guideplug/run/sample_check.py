@@ -92,7 +92,8 @@ def _unguided(config: RunConfig, unguided: Arm, guided: Arm) -> list[str]:
     if float(difference) > ALIKE * float(unguided.samples.std(correction=0)):
         return []
     same = "the same, bit for bit" if float(difference) == 0 else "nearly the same"
-    return [f"guided and unguided samples are {same}: {_why(config, base, point, unguided)}"]
+    why = _why(config, base, point, unguided)
+    return [f"guidance changed nothing: {why} (guided and unguided samples are {same})"]
 
 
 def _why(config: RunConfig, base: Denoiser, point: Denoiser, arm: Arm) -> str:
@@ -108,7 +109,9 @@ def _why(config: RunConfig, base: Denoiser, point: Denoiser, arm: Arm) -> str:
             "schedule"
         )
     if len(conditions) > 1:
-        return "the network answers alike with and without its condition; check that it uses the condition it is given"
+        return (
+            "the network answers the same with and without its condition; check that it uses the condition it is given"
+        )
     if any(isinstance(query.source, Leaf) and query.source.counted_as is not query.source for query in point.terms):
         return "the perturbed view answers as the network does; perturb other layers"
     return "the guide answers as the network does; check that it is another network, with other weights"

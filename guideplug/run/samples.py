@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from guideplug.denoise import Condition, from_arrays, parts_of
+from guideplug.denoise import Condition, from_arrays, is_part, parts_of
 from guideplug.errors import UsageError
 from guideplug.files.atomic import check_unchanged
 from guideplug.files.opening import is_there
@@ -24,15 +24,14 @@ PREFIX = "condition."
 def read_arms(path: Path, task: Task) -> list[Arm]:
     """The arms in a file: ``.npy`` with one array (N, *), or ``.npz`` with an array per arm.
 
-    In an ``.npz``, "condition" or "condition.NAME" hold the conditions of the samples, and "start" their initial
-    noise. Nothing in the file is executed: arrays of objects, which are pickles, are refused.
+    In an ``.npz``, "condition" or "condition.NAME" hold the conditions of the samples (`guideplug.denoise`), and
+    "start" their initial noise. Nothing in the file is executed: arrays of objects, which are pickles, are refused.
 
     Raises:
         UsageError: no such file, another format, or arrays that are no samples of the task.
     """
     arrays = _arrays(path)
-    named = {name: array for name, array in arrays.items() if name not in ("condition", "start")}
-    samples = {name: array for name, array in named.items() if not name.startswith(PREFIX)}
+    samples = {name: array for name, array in arrays.items() if name != "start" and not is_part(name)}
     if not samples:
         raise UsageError(f"{path} holds no samples: give an array (N, {_shape(task)}) under any name")
     condition = _condition(arrays)
@@ -116,7 +115,10 @@ def _checked(where: str, array: NDArray[Any], task: Task) -> Tensor:
 def _condition(arrays: Mapping[str, NDArray[Any]]) -> Condition:
     if "condition" not in arrays and PREFIX in arrays:
         raise UsageError(f"an array is called {PREFIX!r}: name the part of the condition, as in {PREFIX}text")
-    return from_arrays(arrays)
+    try:
+        return from_arrays(arrays)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _shape(task: Task) -> str:

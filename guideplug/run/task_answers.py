@@ -138,7 +138,7 @@ def truth_of(task: Task, count: int, sampler: Sampler, seed: int, *, like: Arm |
 def _unfit(condition: Condition, count: int) -> str:
     """What is wrong with the form of a condition, in words; empty where nothing is."""
     if not is_condition(condition):
-        return f"{described(condition)} as a condition: give a tensor, or a dict of tensors, batch first"
+        return f"{described(condition)} as a condition: give a tensor, or a dict or list of these, batch first"
     for name, part in parts_of(condition).items():
         if part.ndim == 0 or len(part) != count:
             return f"a condition {name!r} of shape {tuple(part.shape)}: give a row for each"

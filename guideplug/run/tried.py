@@ -19,7 +19,17 @@ from torch import Tensor
 
 from guideplug.config import breach, plugin_errors, short
 from guideplug.config.origin import origin_of
-from guideplug.denoise import Condition, Denoiser, Leaf, Start, equal_conditions, on_device, select_rows, taken
+from guideplug.denoise import (
+    Condition,
+    Denoiser,
+    Leaf,
+    Start,
+    equal_conditions,
+    numbered,
+    on_device,
+    select_rows,
+    taken,
+)
 from guideplug.errors import ConfigError, DenoiserError, GuideplugError, RecipeError, nearest
 from guideplug.guide import Guider
 from guideplug.recipes import PlannedBatch
@@ -92,15 +102,17 @@ def _check_stateless(
 ) -> Tensor:
     """The answer to a start; refuse one that is no function of each row alone."""
     x = start.x.clone()
-    with undrawn(refusal):
+    with undrawn(refusal), numbered(0):
         value = answer(x, start.condition)
     if not torch.equal(x, start.x):
         raise refusal("changed x in place: compute out of place, x * 2 and not x.mul_(2) or x *= 2")
-    if value.shape != x.shape or _alike(
-        answer(start.x[1:].clone(), select_rows(start.condition, slice(1, 2))), value[1:]
-    ):
+    with numbered(1):
+        alone = answer(start.x[1:].clone(), select_rows(start.condition, slice(1, 2)))
+    if value.shape != x.shape or _alike(alone, value[1:]):
         return value
-    if not _alike(answer(start.x.clone(), start.condition), value):
+    with numbered(0):
+        again = answer(start.x.clone(), start.condition)
+    if not _alike(again, value):
         raise refusal("gave another answer for the same inputs: keep nothing between calls, and draw nothing")
     raise refusal("gave a sample in a batch another answer than alone: treat each row by itself")
 

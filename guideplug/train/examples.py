@@ -20,16 +20,15 @@ from guideplug.denoise import (
     Leaf,
     equal_conditions,
     is_condition,
-    mixed_rows,
     on_device,
     parts_of,
     per_row,
-    same_names,
 )
 from guideplug.errors import ConditionError, RecipeError
 from guideplug.noise import NoiseDistribution
 from guideplug.rng import SampleStreams, TrainingStreams, derived_seed
 from guideplug.task import Examples
+from guideplug.train.dropping import dropped
 
 __all__ = [
     "NO_SEPARATE_NOISE",
@@ -250,7 +249,7 @@ def _fault(examples: object, sigma: Tensor, shape: tuple[int, ...] | None) -> st
     if examples.x.shape != examples.target.shape:
         return f"drew x of shape {tuple(examples.x.shape)} and target of shape {tuple(examples.target.shape)}"
     if not is_condition(examples.condition):
-        return f"drew {described(examples.condition)} as a condition: return a tensor, or a dict of tensors"
+        return f"drew {described(examples.condition)} as a condition: return a tensor, or a dict or list of these"
     parts = {f"condition {name}".strip(): part for name, part in parts_of(examples.condition).items()}
     for name, part in {**parts, "ids": examples.ids, "group": examples.group}.items():
         if part is not None and (part.ndim == 0 or len(part) != count):
@@ -268,7 +267,7 @@ def with_dropped_conditions(drawn: NoisyExamples, network: Leaf) -> Examples:
         return drawn.examples
     check_null(network)
     null = network.null_condition(len(drawn.sigma), drawn.sigma.device)
-    return evolve(drawn.examples, condition=dropped(drawn.examples.condition, null, drawn.drop))
+    return evolve(drawn.examples, condition=dropped(drawn.examples.condition, null, drawn.drop, network.masks))
 
 
 def check_null(network: Leaf) -> None:
@@ -283,16 +282,3 @@ def check_null(network: Leaf) -> None:
             "which examples with a dropped condition are trained and scored under: give it one, as in "
             "wrap(..., null=10), or --set train.condition_dropout=0"
         )
-
-
-def dropped(condition: Condition, null: Condition, drop: Tensor) -> Condition:
-    """The condition, with rows of the null condition where ``drop`` (B,) is true.
-
-    Raises:
-        ConditionError: the two conditions are of different kinds.
-    """
-    if condition is None or not same_names(condition, null):
-        raise ConditionError(
-            "condition_dropout: the network's null condition is not of the kind of the data's conditions; set it to 0"
-        )
-    return mixed_rows(drop, null, condition)

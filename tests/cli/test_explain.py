@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 TOY = Path(__file__).with_name("toy.py")
@@ -113,3 +114,46 @@ def test_explain_as_json(cli: Any) -> None:
         assert ("weak" in one["networks"]) == inside
         assert one["off"] == ([] if inside else ["[0.1 < sigma <= 2]"])
     assert [one["toward"] for one in found["trajectory"]][-1] == 0
+
+
+APART = """
+import torch
+from guideplug import wrap
+
+def build(domain):
+    def network(x_t, time, labels):
+        return 0.5 * x_t
+    return wrap(network, domain.space.shape, predicts="denoised", null=torch.zeros(1, 3))
+"""
+
+
+def test_explain_says_why_conditions_take_a_call_each(cli: Any) -> None:
+    Path("mine.py").write_text(APART)
+    main = "main=python('./mine.py:build')"
+    command = ("explain", "cfg", "--plugin", TOY, "--task", "toy(labels=true)", "--model", main)
+    said = cli(*command, "--steps", "3").stdout
+    assert "6 calls\n" in said
+    reason = "the condition is of shapes (B) and (B, 3)"
+    assert f"  main: a call for each condition, for {reason}\n" in said
+    assert cli.json(*command)["apart"] == {"main": reason}
+
+
+def test_explain_of_one_batch_gives_no_reason(cli: Any) -> None:
+    command = ("explain", "cfg(weight=[3, 7.5])", "--plugin", TOY, "--task", "toy(labels=true)", "--steps", "3")
+    said = cli(*command).stdout
+    assert "a call for each" not in said
+    assert "([3.0, 7.5] - 1) (main(x, c) - main(x, null))" in said
+    assert "apart" not in cli.json(*command)
+
+
+def test_a_run_of_a_list_of_weights_has_a_sample_for_each(cli: Any) -> None:
+    listed = ("--task", "toy(labels=true)", "--guider", "cfg(weight=[3, 7.5, 1])", "--duration", "2it")
+    assert "weight is a list of 3, [3.0, 7.5, 1.0], and 4 samples are drawn" in cli.error(
+        "run", "--plugin", TOY, *listed, "--samples", "4", "--set", "threads=1"
+    )
+    whole, parts = (
+        cli.toy(*listed, "--samples", "3", "--set", f"sample_batch={batch}", "--out", f"of{batch}") and
+        np.load(f"of{batch}/samples.npz")["guided"]
+        for batch in (3, 2)
+    )  # fmt: skip
+    np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)

@@ -181,7 +181,10 @@ class TestConditionsInPlace:
         with pytest.raises(ConditionError, match="'text' has batch 4, x has batch 3"):
             masked(x, 1.0, parts)
 
-    @pytest.mark.parametrize(("wrong", "message"), [(torch.tensor(1), "no batch axis"), ([0, 1, 2], "is a list")])
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [(torch.tensor(1), "no batch axis"), ([0, 1, 2], "'.0.' is 0: give")],
+    )
     def test_a_condition_is_a_tensor_with_a_batch_axis(self, wrong, message):
         base, _ = networks("labels")
         with pytest.raises(ConditionError, match=message):

@@ -26,7 +26,7 @@ class TestPlan:
 
         found = []
         plain = plan.concatenate
-        monkeypatch.setattr(plan, "concatenate", lambda conditions: (found.append(1), plain(conditions))[1])
+        monkeypatch.setattr(plan, "concatenate", lambda *inputs: (found.append(1), plain(*inputs))[1])
         return found
 
     @pytest.mark.parametrize("kind", CONDITIONS[1:])

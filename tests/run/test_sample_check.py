@@ -120,7 +120,7 @@ def main_of(config, kind=Hearing, null=10):
     ("task", "guider", "kind", "null", "reason"),
     [
         ("gaussian", "cfg(weight=3)", Hearing, lambda batch, device: None, "task gaussian gives none"),
-        ("digits", "cfg(weight=3)", Deaf, 10, "the network answers alike with and without its condition"),
+        ("digits", "cfg(weight=3)", Deaf, 10, "the network answers the same with and without its condition"),
         ("digits", "interval(cfg(weight=3), high=0.0001)", Hearing, 10, "off at every level of the sampler's grid"),
         ("digits", "cfg(weight=3)", Hearing, 10, None),
         ("digits", "cfg(weight=1)", Hearing, 10, None),
@@ -133,7 +133,7 @@ def test_guidance_that_does_nothing(task, guider, kind, null, reason):
     texts = suspicious_samples(config, drawn, truth)
     assert len(texts) == (reason is not None)
     if reason:
-        assert texts[0].startswith("guided and unguided samples are ")
+        assert texts[0].startswith("guidance changed nothing: ")
         assert reason in texts[0]
 
 

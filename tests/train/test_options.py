@@ -15,8 +15,8 @@ from guideplug import (
     TrainOptions,
 )
 from guideplug.errors import ConditionError, ConfigError, RecipeError
+from guideplug.train.dropping import dropped
 from guideplug.train.ema import power_gamma
-from guideplug.train.examples import dropped
 
 torch.set_num_threads(1)
 

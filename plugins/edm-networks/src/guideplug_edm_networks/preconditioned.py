@@ -32,6 +32,8 @@ class Preconditioned(Leaf):
         precision: the type of the raw network's arithmetic on accelerators; on the CPU it is float32.
     """
 
+    any_type = True
+
     def __init__(self, space: Space, label_dim: int, precision: Precision) -> None:
         super().__init__(space)
         self.label_dim, self.precision = label_dim, TYPES[precision]
