@@ -1,7 +1,7 @@
 """The space shared by denoisers of one model family: data shape, standard deviation, and noise levels.
 
-Noise alone, t = 1 of a flow, is sigma = infinity. The finite level 2^24 stands for it: with x = 2^24 n the network's input
-is n, and its time 1, to the last bit of float32.
+Noise alone, t = 1 of a flow, is sigma = infinity. The finite level 2^24 stands for it: with x = 2^24 n the network's
+input is n, and its time 1, to the last bit of float32.
 """
 
 import math

@@ -70,7 +70,9 @@ def test_the_network_is_given_its_noise_and_the_time_1_to_the_bit() -> None:
 def test_one_step_ends_at_noise_less_velocity() -> None:
     drawn = noise()
     for cls in SAMPLERS:
-        assert torch.equal(ended(cls(1), wrap(velocity, (2,), predicts="flow"), drawn), drawn - velocity(drawn, torch.ones(64)))
+        assert torch.equal(
+            ended(cls(1), wrap(velocity, (2,), predicts="flow"), drawn), drawn - velocity(drawn, torch.ones(64))
+        )
 
 
 def test_a_range_that_ends_lower_is_kept_to() -> None:
@@ -200,16 +202,23 @@ def test_euler_in_flow_time_is_euler_in_sigma(num_steps: int, shift: float) -> N
     assert torch.allclose(sampler.sample(denoiser, x), y, atol=1e-9)
 
 
-@pytest.mark.parametrize("shift", [1.0, 3.0])
-@pytest.mark.parametrize(("cls", "order"), [(FlowEuler, 1), (FlowHeun, 2), (FlowTwoStep, 2)])
 @pytest.mark.parametrize("guided", [False, True])
-def test_the_order_of_convergence(cls: Any, order: int, shift: float, guided: bool) -> None:
-    """On a Gaussian, whose end points are known; guided, p^w q^(1 - w) of equal variances is a Gaussian as well."""
+@pytest.mark.parametrize(
+    ("cls", "order", "shift", "fewest"),
+    [(FlowEuler, 1, 1.0, 64), (FlowEuler, 1, 3.0, 64), (FlowHeun, 2, 1.0, 64), (FlowHeun, 2, 3.0, 64),
+     (FlowTwoStep, 2, 1.0, 64), (FlowTwoStep, 2, 3.0, 512)],
+)  # fmt: skip
+def test_the_order_of_convergence(cls: Any, order: int, shift: float, fewest: int, guided: bool) -> None:
+    """On a Gaussian, whose end points are known; guided, p^w q^(1 - w) of equal variances is a Gaussian as well.
+
+    Under the shift of 3 the two-step method's error changes its sign at about 100 steps.
+    """
     base, weak = GaussianDenoiser(0.4, 0.5), GaussianDenoiser(0.1, 0.5)
     denoiser, truth = (base + 2 * (base - weak), GaussianDenoiser(1.0, 0.5)) if guided else (base, base)
     x = 80.0 * noise(dtype=torch.float64)
     errors = [
-        float((cls(n, shift=shift).sample(denoiser, x) - truth.end_point(x, 80.0)).abs().max()) for n in (64, 128, 256)
+        float((cls(fewest * n, shift=shift).sample(denoiser, x) - truth.end_point(x, 80.0)).abs().max())
+        for n in (1, 2, 4)
     ]
     for coarse, fine in itertools.pairwise(errors):
         assert math.log2(coarse / fine) == pytest.approx(order, abs=0.2)
@@ -253,7 +262,7 @@ def test_samplers_in_sigma_keep_their_levels() -> None:
         ({"shift": math.nan}, "shift"),
         ({"shift": 1e20}, "from 1 to 20"),
         ({"mu": 40.0}, "from 1 to 20"),
-        ({"mu": math.nan}, "from 1 to 20"),
+        ({"mu": math.nan}, "mu is nan"),
         ({"tokens": 10_000_000}, "from 1 to 20"),
         ({"tokens": 0}, "tokens"),
         ({"shift": 3.0, "mu": 1.0}, "shift and mu each set the shift"),

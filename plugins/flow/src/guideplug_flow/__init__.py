@@ -16,11 +16,10 @@ sigma 1e7 its rounding error is 1.5e-6, that of x + (sigma' - sigma) (x - D) / s
 
 The grid is uniform in t, then shifted by s: t becomes s t / (1 + (s - 1) t), which multiplies sigma by s.
 
-Sources: X. Liu, C. Gong and Q. Liu 2022, "Flow straight and fast", arXiv:2209.03003, for Euler's method; P. Esser et al.
-2024, "Scaling rectified flow transformers for high-resolution image synthesis", arXiv:2403.03206, eq. 23, for the shift.
-FLUX's line from tokens to mu is that of its released code, as in diffusers. The two-step method is the textbook's, after
-J. C. Adams and F. Bashforth 1883; its use for flows, and that no steps but the first and Heun's last are of lower order,
-is our choice.
+Sources: X. Liu, C. Gong and Q. Liu 2022, "Flow straight and fast", arXiv:2209.03003, for Euler's method; P. Esser et
+al. 2024, "Scaling rectified flow transformers for high-resolution image synthesis", arXiv:2403.03206, for the shift;
+FLUX's released code, as in diffusers, for the line from tokens to mu; F. Bashforth and J. C. Adams 1883 for the
+two-step method. Ours: Heun's and the two-step method on this grid, and Euler's step where they lack a second velocity.
 Cost: an evaluation per step; Heun 2 N - 1 for N steps.
 """
 
