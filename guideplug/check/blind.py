@@ -1,7 +1,7 @@
 """Checks of a denoiser without data: finite outputs, independence of pure noise, preservation of clean samples.
 
-At the highest level x is noise, and D(x; sigma) hardly depends on x: it is near the mean of the data. The unit of what is
-left of the noise is that of the network: sigma, or 1 for a flow, whose input is n. A few Euler steps of the denoiser
+At the highest level x is noise, and D(x; sigma) hardly depends on x: it is near the mean of the data. The unit of what
+is left of the noise is that of the network: sigma, or 1 for a flow, whose input is n. A few Euler steps of the denoiser
 lead from there to samples, through all levels. At the lowest level there is hardly any noise: D(x; sigma) is near x.
 
 A network with a wrong parametrisation may pass all three. Cost: ten outputs of the network per sample, for 64 samples.
