@@ -1,4 +1,4 @@
-"""Runs of a flow network, from noise alone: what they draw, and guiders that have no limit there."""
+"""Trials of flow networks: from noise alone, where some guiders have no limit."""
 
 from pathlib import Path
 from typing import Any
