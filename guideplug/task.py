@@ -219,6 +219,10 @@ class Network(Strategy):
         """Deciding content besides the options, such as a hash of code named by an option."""
         return ""
 
+    def sampler(self, domain: Domain) -> str:
+        """The expression of the default sampler of its denoisers: the domain's, unless the network needs another."""
+        return domain.sampler()
+
     @classmethod
     def of_pickled(cls, snapshot: PickledNetwork) -> "tuple[Network, NoiseDomain] | None":
         """The network of a snapshot of another program, and what it denoises; None, the default, for other classes.

@@ -29,7 +29,7 @@ from guideplug.adapters.foreign import instead_of
 from guideplug.adapters.schedule import FlowSchedule, NoiseSchedule, VESchedule
 from guideplug.errors import nearest
 
-__all__ = ["Prediction", "coefficients", "schedule_of"]
+__all__ = ["Prediction", "coefficients", "denoises_noise", "schedule_of"]
 
 Prediction: TypeAlias = Literal["denoised", "epsilon", "v", "score", "flow", "edm"]
 
@@ -121,6 +121,11 @@ def _preserves_variance(schedule: NoiseSchedule) -> bool:
     sigma = torch.tensor(schedule.sigma_range, dtype=torch.float64)
     ones = schedule.alpha(sigma).square() * (1 + sigma.square())
     return bool(((ones - 1).abs() < 1e-3).all())
+
+
+def denoises_noise(predicts: Prediction, schedule: NoiseSchedule) -> bool:
+    """Whether D follows from the prediction at noise alone: from a flow's velocity, or as it is, not from the noise."""
+    return predicts in ("flow", "denoised") and isinstance(schedule, FlowSchedule) and schedule.noise_alone
 
 
 def coefficients(predicts: Prediction, schedule: NoiseSchedule, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -36,6 +36,9 @@ __all__ = ["CosineSchedule", "FlowSchedule", "NoiseSchedule", "VESchedule", "VPS
 Times = TypeVar("Times", float, Tensor)
 NoiseInput: TypeAlias = Literal["sigma", "log_sigma"]
 
+NEARLY_NOISE = 999.0
+"""The level of a flow's t = 0.999."""
+
 MAX_EXPONENT = 80.0
 """The largest log(1 + sigma^2): sigma is squared in float32, which ends at exp(88)."""
 
@@ -242,7 +245,8 @@ class FlowSchedule(NoiseSchedule):
         data_at: the time of clean data: 0, or 1 for networks with time from noise to data. Their time input is 1 - t,
             and their velocity has the other sign.
         time_scale: a factor on the time input: 1000 for networks of diffusers.
-        sigma_min, sigma_max: the range of levels of the network's training; 999 is t = 0.999.
+        sigma_min, sigma_max: the levels where samplers without a step from noise alone end and begin; 999 is t = 0.999.
+            With a lower sigma_max the samplers of flows begin there as well, and else at t = 1.
 
     Raises:
         ValueError: data_at is neither, time_scale is not positive, not 0 < sigma_min < sigma_max < inf.
@@ -251,7 +255,7 @@ class FlowSchedule(NoiseSchedule):
     data_at: Literal[0, 1] = field(default=0, validator=_one_of(0, 1))
     time_scale: float = field(default=1.0, validator=positive)
     sigma_min: float = 0.001
-    sigma_max: float = 999.0
+    sigma_max: float = NEARLY_NOISE
 
     def __attrs_post_init__(self) -> None:
         _range_is_valid(self.sigma_min, self.sigma_max)
@@ -265,6 +269,11 @@ class FlowSchedule(NoiseSchedule):
 
     def time(self, sigma: Tensor) -> Tensor:
         return self.time_scale * (1 if self.data_at else sigma) / (1 + sigma)
+
+    @property
+    def noise_alone(self) -> bool:
+        """Whether the range reaches noise alone, t = 1."""
+        return self.sigma_max >= NEARLY_NOISE
 
     def sigma(self, time: Tensor) -> Tensor:
         share = time / self.time_scale

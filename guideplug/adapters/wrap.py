@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from guideplug.adapters.input_type import input_type
 from guideplug.adapters.null import MakeNull, Null, null_of
 from guideplug.adapters.outputs import output_at, places_of, prediction_of
-from guideplug.adapters.prediction import Prediction, coefficients, schedule_of
-from guideplug.adapters.schedule import NoiseSchedule
+from guideplug.adapters.prediction import Prediction, coefficients, denoises_noise, schedule_of
+from guideplug.adapters.schedule import FlowSchedule, NoiseSchedule
 from guideplug.denoise import (
     Condition,
     Leaf,
@@ -33,6 +33,7 @@ from guideplug.denoise import (
     parts_of,
     per_row,
 )
+from guideplug.denoise.domain import DEFAULT_SAMPLER, FLOW_SAMPLER
 from guideplug.denoise.output import DENOISED
 from guideplug.denoise.perturb import Offer
 from guideplug.errors import ConditionError, DenoiserError
@@ -82,7 +83,8 @@ def wrap(
             or a function of (batch, device) for one that changes. Tensors are copied into buffers. None, the default,
             for a network without a null condition.
         sigma_data: the standard deviation of the data; edm's formula uses it.
-        sigma_min, sigma_max: the lowest and highest level to sample at, in data units; the schedule's unless given.
+        sigma_min, sigma_max: the lowest and highest level to sample at, in data units; the schedule's unless given. The
+            samplers of flows begin at noise alone, t = 1, if sigma_max is given neither here nor to `FlowSchedule`.
         decode: a function from latents to displayed samples; by default the identity.
         views: perturbations of the network by kind, from `guideplug.skip_layers` and the like, or functions
             ``view(network, **options)`` that return a context in which the network is perturbed.
@@ -110,7 +112,13 @@ def wrap(
     for name, level in (("sigma_min", sigma_min), ("sigma_max", sigma_max)):
         if level is not None and not low * (1 - ROUNDING) <= level <= high * (1 + ROUNDING):
             raise ValueError(f"{name} is {level:g}: the schedule, {schedule}, reaches from {low:.4g} to {high:.4g}")
-    space = Space(shape, sigma_data, low if sigma_min is None else sigma_min, high if sigma_max is None else sigma_max)
+    space = Space(
+        shape,
+        sigma_data,
+        low if sigma_min is None else sigma_min,
+        high if sigma_max is None else sigma_max,
+        noise_alone=sigma_max is None and denoises_noise(predicts, schedule),
+    )
     for kind, view in (views or {}).items():
         if not isinstance(kind, str) or not callable(view):
             raise TypeError(f"views has {kind!r}: {view!r}: give functions by name, as in skip_layers('blocks.0')")
@@ -271,6 +279,9 @@ class Adapted(Leaf):
         if shape == own or not multiple or len(shape) != len(own) or shape[:1] != own[:1]:
             return shape == own
         return all(side % multiple == 0 for side in shape[1:])
+
+    def sampler(self) -> str:
+        return FLOW_SAMPLER if isinstance(self.schedule, FlowSchedule) else DEFAULT_SAMPLER
 
     def decode(self, x: Tensor) -> Tensor:
         return super().decode(x) if self._decode is None else self._decode(x)

@@ -1,7 +1,8 @@
 """The error of a wrapped network under other parametrisations and schedules.
 
-One call of the network serves every prediction under one schedule, because x_t and time are the same. Cost: a call per
-level, schedule and time scale, and per standard deviation of EDM's preconditioning.
+One call of the network serves every prediction under one schedule, because x_t and time are the same. A flow's velocity
+is tried with either sign, for there are flows from noise to data and back whose sign is not that of their time. Cost: a
+call per level, schedule and time scale, and per standard deviation of EDM's preconditioning.
 """
 
 import json
@@ -62,8 +63,8 @@ def parametrisations(adapted: Adapted, trial: Trial) -> Iterator[Alternative]:
             predicted = _predicted(adapted, noise_input, trial)
         except GuideplugError:  # the network does not accept such times
             continue
-        for predicts in noise_input.only:
-            if noise_input.same and predicts == adapted.predicts:
+        for predicts, negated in _kinds(noise_input):
+            if noise_input.same and predicts == adapted.predicts and not negated:
                 continue
             try:
                 schedule_of(
@@ -72,37 +73,56 @@ def parametrisations(adapted: Adapted, trial: Trial) -> Iterator[Alternative]:
                 )  # fmt: skip
             except ValueError:  # the prediction does not go with the schedule
                 continue
-            ratios = trial.ratios(trial.errors(_denoised(predicts, noise_input, predicted, trial)))
+            signed = [-prediction for prediction in predicted] if negated else predicted
+            ratios = trial.ratios(trial.errors(_denoised(predicts, noise_input, signed, trial)))
             further = f"schedule={'schedule' if noise_input.written == UNWRITTEN else noise_input.written}"
             if predicts == "edm":
                 further = f"sigma_data={_sigma_data(noise_input):.3g}"
             yield Alternative(
-                what=_what(adapted, predicts, noise_input),
+                what=_what(adapted, predicts, noise_input, negated),
                 ratio=geometric_mean(ratios),
                 ratios=tuple(ratios),
-                code=f"wrap({_network(name, noise_input)}, {adapted.space.shape}, "
+                code=f"wrap({_network(name, noise_input, negated)}, {adapted.space.shape}, "
                 f"predicts={json.dumps(predicts)}, {further})",
-                changes=(predicts != adapted.predicts) + (not noise_input.same),
+                changes=(predicts != adapted.predicts) + (not noise_input.same) + negated,
             )
 
 
-def _network(name: str, noise_input: _Told) -> str:
-    """The network as an argument of `wrap`, inside a function if no schedule has the scale of its time."""
-    if noise_input.scale == 1.0 or hasattr(noise_input.schedule, "time_scale"):
+def _kinds(noise_input: _Told) -> Iterator[tuple[Prediction, bool]]:
+    """The predictions under a schedule, and whether each is negated."""
+    for predicts in noise_input.only:
+        yield predicts, False
+        if predicts == "flow":
+            yield predicts, True
+
+
+def _network(name: str, noise_input: _Told, negated: bool) -> str:
+    """The network as an argument of `wrap`, in a function where its time or its sign is changed by no schedule."""
+    scaled = noise_input.scale != 1.0 and not hasattr(noise_input.schedule, "time_scale")
+    if not scaled and not negated:
         return name
-    return f"lambda x, time, *rest: {name}(x, {noise_input.scale:g} * time, *rest)"
+    time = f"{noise_input.scale:g} * time" if scaled else "time"
+    return f"lambda x, time, *rest: {'-' if negated else ''}{name}(x, {time}, *rest)"
 
 
-def _what(adapted: Adapted, predicts: Prediction, noise_input: _Told) -> str:
+def _what(adapted: Adapted, predicts: Prediction, noise_input: _Told, negated: bool) -> str:
     """``as epsilon``, ``with VPSchedule()``, or both."""
     parts = [f"as {predicts}"] if predicts != adapted.predicts else []
     if predicts == "edm":
         return f"as edm with sigma_data {_sigma_data(noise_input):.3g}"
+    if predicts == "flow" == adapted.predicts and _data_at(noise_input.schedule) != _data_at(adapted.schedule):
+        parts.append("run backwards")
+    if negated:
+        parts.append("with its velocity negated")
     if not noise_input.same and noise_input.scale != 1.0:
         parts.append(f"with its time {'multiplied by' if noise_input.scale > 1 else 'divided by'} 1000")
     elif not noise_input.same:
         parts.append(f"with {noise_input.written}")
     return " ".join(parts)
+
+
+def _data_at(schedule: NoiseSchedule) -> int:
+    return schedule.data_at if isinstance(schedule, FlowSchedule) else 0
 
 
 def _sigma_data(noise_input: _Told) -> float:

@@ -9,10 +9,13 @@ from guideplug.denoise.condition import Condition
 from guideplug.denoise.space import Space
 from guideplug.rng import Streams
 
-__all__ = ["DEFAULT_SAMPLER", "Domain", "NoiseDomain", "Start"]
+__all__ = ["DEFAULT_SAMPLER", "FLOW_SAMPLER", "Domain", "NoiseDomain", "Start"]
 
 DEFAULT_SAMPLER = "default"
 """The sampler of domains that name none: a preset of a plugin."""
+
+FLOW_SAMPLER = "flow"
+"""The sampler of flow networks: a preset of a plugin."""
 
 
 @frozen

@@ -21,7 +21,8 @@ from torch import nn
 
 from guideplug.config import option
 from guideplug.denoise import Domain, Leaf, NoiseDomain
-from guideplug.errors import PluginError, RecipeError, TrustError
+from guideplug.denoise.domain import DEFAULT_SAMPLER
+from guideplug.errors import GuideplugError, PluginError, RecipeError, TrustError
 from guideplug.files import modules
 from guideplug.files.code import Code, is_installed
 from guideplug.files.function_name import FUNCTION, absolute
@@ -174,6 +175,17 @@ class ImportedNetwork(Network):
         """The hash of the function, with the code it reaches in its file and in imported files beside it."""
         return self._code.digest()
 
+    def sampler(self, domain: Domain) -> str:
+        """That of the function's denoiser if it names one, as flows do, and else the domain's.
+
+        The domain's as well where nothing can be built: `build` raises where the network is needed.
+        """
+        try:
+            own = _sampler(self, domain, self.content())
+        except (GuideplugError, ValueError):
+            own = DEFAULT_SAMPLER
+        return domain.sampler() if own == DEFAULT_SAMPLER else own
+
     @property
     def _code(self) -> PythonRef:
         return PythonRef(self.builder, f'python("{self.builder}")')
@@ -215,6 +227,11 @@ class ImportedDenoiser(Recipe):
                 f'python("{self.builder}") returned other weights at its second call: load them from a file, or draw '
                 "them from torch's generator, which is seeded here"
             )
+
+
+@functools.lru_cache(maxsize=64)
+def _sampler(network: ImportedNetwork, domain: Domain, code: str) -> str:
+    return seeded_build(network, domain, 0).sampler()
 
 
 @functools.cache

@@ -33,7 +33,7 @@ from guideplug.errors import ConfigError, ExpressionError, RecipeError, Selectio
 from guideplug.files.reading import installed_memory, parse_toml
 from guideplug.guide import Guider, needs_of
 from guideplug.observe import Observer
-from guideplug.recipe import MainRecipe, Recipe
+from guideplug.recipe import MainRecipe, Recipe, architecture
 from guideplug.registry.registry import Registry
 from guideplug.rng import DEFAULT_STREAMS, STREAMS
 from guideplug.run.carried import settled
@@ -220,6 +220,10 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     networks = {role: model for role, model in request.spare_models.items() if role not in renewed} | models
     roles = Roles(reader, plain, sampler, networks, _model_changes(sets), check_files=request.check_files)
     main: Recipe = roles.named("main") if "main" in models else plain
+    own_network = architecture(main)
+    if request.check_files and "sampler" not in raw and isinstance(own_network, Network):
+        sampler = strategy("sampler", Sampler, own_network.sampler(task))
+        roles.sampler_is(sampler)
     like = main.with_options(selector=None, models={}, start=None) if isinstance(main, MainRecipe) else plain
     if selector is not None and not isinstance(main, MainRecipe):
         raise ConfigError(

@@ -46,6 +46,10 @@ class Roles:
         if "main" in self.known:
             self.known["main"] = main
 
+    def sampler_is(self, sampler: Sampler) -> None:
+        """From now on recipes that name no sampler have this one."""
+        self._sampler = sampler
+
     def needed(self, needs: Mapping[str, Recipe | str | None], who: str) -> dict[str, Recipe]:
         """The recipes of the roles that a strategy needs: the user's, else its own, which may be an expression."""
         recipes: dict[str, Recipe] = {}

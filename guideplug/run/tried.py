@@ -48,6 +48,8 @@ StreamsOf: TypeAlias = Callable[[Sequence[int]], Streams]
 DEFAULT: StreamsOf = partial(SampleStreams, 0)
 COUNT = 2
 """Number of samples per trial evaluation."""
+MOST_NOISE = 1e-4
+"""Largest share of x in denoised samples at t = 1, where a level of 2^24 stands for infinity: data of 1,600 units."""
 ALIKE = 1e-2
 """Largest difference of equal answers, relative to the largest value: kernels of other batch sizes round otherwise."""
 
@@ -237,11 +239,24 @@ def _try_at(
     except DenoiserError as error:
         raise DenoiserError(f"{subject}: {error}") from None
     _check_shape(value, start.x, subject)
+    if point.space.noise_alone and sigma == point.space.highest:
+        _check_limit(value, start.x, subject)
     slopes = taken(point, sigma, conditional=start.condition is not None, toward=toward, step=step)
     if slopes and not bool(torch.isfinite(value).all()):
         raise DenoiserError(
             f"with {' and '.join(slopes)} the guided samples are not finite at sigma {sigma:.4g}, for two samples of "
             f"task {task.name!r}: return finite numbers that have finite gradients"
+        )
+
+
+def _check_limit(value: Tensor, noise: Tensor, subject: str) -> None:
+    """Refuse denoised samples that grow with x at noise alone: they have no limit as sigma goes to infinity."""
+    share = float(value.abs().max() / noise.abs().max())
+    if share > MOST_NOISE:
+        raise DenoiserError(
+            f"{subject} gives denoised samples that keep {share:.2g} of x at t = 1, where a flow's samples start and x "
+            "is noise alone: it scales x or the score, which has no limit there; guide below a level, as in "
+            "interval(..., high=10), or start lower, as in flow(start=0.9)"
         )
 
 

@@ -369,3 +369,33 @@ def test_what_is_refused(options, error, message):
     with pytest.raises(error, match=message) as caught:
         wrap(**arguments)
     assert "\n" not in str(caught.value)
+
+
+# Flows
+
+
+def test_flows_take_noise_alone_and_have_a_sampler_of_their_own():
+    flow = wrap(nn.Identity(), (2,), predicts="flow")
+    assert (flow.space.noise_alone, flow.space.highest, flow.sampler()) == (True, 2.0**24, "flow")
+    assert wrap(nn.Identity(), (2,), predicts="denoised", schedule=FlowSchedule()).space.noise_alone
+    for lower in ({"sigma_max": 80.0}, {"schedule": FlowSchedule(sigma_max=80.0)}):
+        space = wrap(nn.Identity(), (2,), predicts="flow", **lower).space
+        assert (space.noise_alone, space.highest) == (False, 80.0)
+    for predicts in ("epsilon", "score"):  # at t = 1 clean samples do not follow from the noise
+        other = wrap(nn.Identity(), (2,), predicts=predicts, schedule=FlowSchedule())
+        assert (other.space.noise_alone, other.sampler()) == (False, "flow")
+    for schedule in (VPSchedule(), CosineSchedule(), VESchedule(), DiscreteSchedule(TABLE)):
+        other = wrap(nn.Identity(), (2,), predicts="denoised", schedule=schedule)
+        assert (other.space.noise_alone, other.sampler()) == (False, "default")
+
+
+@pytest.mark.parametrize("time_scale", [1, 1000])
+def test_at_noise_alone_a_flow_is_given_the_noise_to_the_bit(time_scale):
+    noise = torch.randn(100, 2)
+    recorder = Recorder()
+    flow = wrap(recorder, (2,), predicts="flow", schedule=FlowSchedule(time_scale=time_scale))
+    denoised = flow(flow.space.highest * noise, flow.space.highest)
+    (x_t, time), _ = recorder.calls[0]
+    assert torch.equal(x_t, noise)
+    assert torch.equal(time, torch.full((100,), float(time_scale)))
+    assert torch.equal(denoised, noise - recorder(x_t, time))

@@ -277,3 +277,25 @@ def test_without_data_right_networks_pass_and_far_off_ones_do_not() -> None:
     assert check_denoiser(known("epsilon-table").wrapped(predicts="denoised")).verdict == "wrong"
     broken = wrap(lambda x, time: torch.where(time.reshape(-1, 1, 1, 1) < 1, torch.nan, x), SHAPE, predicts="denoised")
     assert "not finite" in check_denoiser(broken).diagnosis
+
+
+@pytest.mark.parametrize("time_scale", [1, 1000])
+@pytest.mark.parametrize(("of_time", "of_velocity"), [(True, True), (True, False), (False, True)])
+def test_a_flow_that_is_wrapped_backwards_is_turned_round(of_time: bool, of_velocity: bool, time_scale: int) -> None:
+    true = known("flow")  # n - y, from data at 0 to noise at 1000
+
+    class Turned(nn.Module):
+        def forward(self, x_t: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+            time = 1000 / time_scale * (time_scale - time if of_time else time)
+            return (-1 if of_velocity else 1) * true.network(x_t, time, labels)
+
+    network, schedule = Turned().eval(), FlowSchedule(time_scale=time_scale)
+    backwards = wrap(network, SHAPE, predicts="flow", schedule=schedule, null=CLASSES)
+    found = check_denoiser(backwards, true.examples, true.labels)
+    assert found.verdict == "wrong"
+    assert ("run backwards" in found.diagnosis) == of_time
+    assert ("velocity negated" in found.diagnosis) == (of_time != of_velocity)
+    names = {"FlowSchedule": FlowSchedule, "Turned": network}
+    cured = eval(found.code, {**names, "wrap": lambda *args, **options: wrap(*args, null=CLASSES, **options)})
+    assert check_denoiser(cured, true.examples, true.labels).verdict == "right"
+    assert check_denoiser(backwards).verdict == "wrong"

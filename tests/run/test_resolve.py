@@ -336,3 +336,52 @@ def test_a_network_that_a_guider_may_use_is_used_where_it_is_given() -> None:
     assert weak(given, "unconditional").options.duration.amount == 8
     renamed = resolved(models={"marginal": "train(duration=8it)"}, task="tree", guider="cfg(model=marginal)")
     assert list(renamed.models) == ["marginal"]
+
+
+# The sampler of a network
+
+FLOW = """
+from guideplug import FlowSchedule, VPSchedule, wrap
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x_t, time, labels=None):
+        return self.layer(x_t)
+
+def flow(domain):
+    return wrap(Net(), domain.space.shape, predicts="flow", null=0)
+
+def noise(domain):
+    return wrap(Net(), domain.space.shape, predicts="epsilon", schedule=VPSchedule(), null=0)
+
+def nothing(domain):
+    raise ValueError("none today")
+"""
+
+
+def test_a_flow_has_its_own_sampler_unless_one_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "networks.py"
+    file.write_text(FLOW)
+    flow, noise, nothing = (f'python("{file}:{name}")' for name in ("flow", "noise", "nothing"))
+    own: Any = READER.expression("flow", Sampler)
+    assert resolved(denoiser=flow).sampler == own
+    assert resolved(models={"main": flow}).sampler == own
+    assert resolved("sampler.num_steps=7", models={"main": flow}).sampler == attrs.evolve(own, num_steps=7)
+    assert resolved(models={"main": flow}, sampler="heun(num_steps=32)").sampler == HEUN
+    for other in ({"denoiser": noise}, {"denoiser": nothing}, {"models": {"main": noise}}):
+        assert resolved(**other).sampler == HEUN  # type: ignore[arg-type]
+
+
+def test_the_written_sampler_of_a_flow_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "networks.py"
+    file.write_text(FLOW)
+    config = resolved(models={"main": f'python("{file}:flow")'})
+    written = tmp_path / "config.toml"
+    written.write_text(to_toml(config))
+    assert resolved(file=written).sampler == config.sampler
+    written.write_text(to_toml(attrs.evolve(config, sampler=HEUN)))
+    assert resolved(file=written).sampler == HEUN
