@@ -57,7 +57,10 @@ def choose(
     among = those or dict(networks)
     if len(among) == 1:
         return next(iter(among.values()))
-    raise ValueError(f"it holds {len(among)} networks: choose one by its key, {_listed(among)}")
+    raise ValueError(
+        f"it holds {len(among)} networks: choose one by its key, {_listed(among)}, with --key of guideplug import or "
+        "load(FILE, key=...)"
+    )
 
 
 def _named(networks: Mapping[str, Mapping[str, Tensor]], key: str) -> Mapping[str, Tensor]:
