@@ -1,17 +1,18 @@
 """The architecture of a file of weights, among those of installed plugins."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from guideplug.config import Reader
 from guideplug.errors import CheckpointError, PluginError, UnknownName
 from guideplug.files.checkpoints.sheet import beside, values_in
+from guideplug.recipes import Load
 from guideplug.recipes.imported import described
 from guideplug.run.carried import settled
-from guideplug.task import Network
+from guideplug.task import Network, Task
 
-__all__ = ["architecture_of_file", "architectures"]
+__all__ = ["architecture_of_file", "architectures", "fitting_architecture"]
 
 
 def architecture_of_file(path: str, reader: Reader, key: str | None = None) -> Network | None:
@@ -44,6 +45,22 @@ def architecture_of_file(path: str, reader: Reader, key: str | None = None) -> N
             "its own (docs/checkpoints.md), and give load(FILE, denoiser='python(\"./mine.py:build\")')"
         )
     return None
+
+
+def fitting_architecture(path: str, key: str | None, candidates: Sequence[Network], task: Task) -> Network:
+    """The first of several architectures that has the weights of a file; the first of all if none has.
+
+    Args:
+        path: the file.
+        key: which of its networks; None for the only one.
+        candidates: one architecture or more.
+        task: what they are built for.
+    """
+    for network in candidates if len(candidates) > 1 else ():
+        with contextlib.suppress(CheckpointError, ValueError):
+            Load(path=path, task=task, denoiser=network, key=key).check()
+            return network
+    return candidates[0]
 
 
 def architectures(reader: Reader) -> Iterator[type[Network]]:

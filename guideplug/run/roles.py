@@ -11,7 +11,7 @@ from guideplug.config.tree import Call, Value, is_name
 from guideplug.errors import CheckpointError, ExpressionError, RecipeError, UnknownName
 from guideplug.files.opening import is_there
 from guideplug.recipe import MainRecipe, Recipe
-from guideplug.run.architecture import architecture_of_file
+from guideplug.run.architecture import architecture_of_file, fitting_architecture
 from guideplug.sample import Sampler
 from guideplug.task import Network
 
@@ -104,7 +104,7 @@ class Roles:
             if read is not None:
                 return read
             try:
-                architecture = architecture_of_file(model, self._reader) or like.denoiser
+                architecture = self._architecture(like.denoiser)(model)
             except CheckpointError as error:
                 raise RecipeError(f"--model {role}: {error}") from None
             return like.reading(str(Path(model).absolute()), architecture)
@@ -125,8 +125,14 @@ class Roles:
         )
 
     def _architecture(self, default: Network) -> Callable[..., Network]:
-        """The architecture of a file of weights, by its path and key; the default for a file that names none."""
-        return lambda path, key=None: architecture_of_file(path, self._reader, key) or default
+        """The architecture of a file of weights, by its path and key.
+
+        For a file that names none it is the default one or that of the main network, whichever has its weights.
+        """
+        candidates = [default, self._main.denoiser] if default != self._main.denoiser else [default]
+        return lambda path, key=None: architecture_of_file(path, self._reader, key) or fitting_architecture(
+            path, key, candidates, self._main.task
+        )
 
     def _like(self, default: Recipe | str | None) -> MainRecipe:
         return default if isinstance(default, MainRecipe) else self._main

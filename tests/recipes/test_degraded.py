@@ -208,7 +208,7 @@ def test_both_networks_may_be_degraded_as_in_the_papers_study(tmp_path):
 class Headed(Leaf):
     """A head and a log-variance besides the denoised samples."""
 
-    outputs = {"head": PointOutput(), "logvar": ValueOutput()}
+    outputs = {"head": PointOutput(), "logvar": ValueOutput()}  # noqa: RUF012
 
     def __init__(self):
         super().__init__(Space((3,)))
