@@ -1,4 +1,4 @@
-"""The scripts of docs/ten-minutes.md: they leave their pictures, and the network of MNIST answers as its author's did."""
+"""The scripts of docs/ten-minutes.md: they leave their pictures, and MNIST's network answers as its own code does."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def test_two_checkpoints_become_a_sweep(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, name], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "sweep.png") as image:
-        assert image.size == (4 * 10 * 10, 4 * 10 * 4)
+        assert image.size == (8 * 10 * 10, 8 * 10 * 4)
     early, last = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("early", "last"))
     assert (early["step"], last["step"]) == (3, 30)
 
