@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from guideplug.adapters import Autoencoder as Autoencoder
     from guideplug.adapters import CosineSchedule as CosineSchedule
     from guideplug.adapters import DiscreteSchedule as DiscreteSchedule
     from guideplug.adapters import FlowSchedule as FlowSchedule
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from guideplug.executors import Serial as Serial
     from guideplug.executors import WorkerSource as WorkerSource
     from guideplug.files.checkpoints.pickled_network import PickledNetwork as PickledNetwork
+    from guideplug.files.checkpoints.reading import load_weights as load_weights
     from guideplug.files.opening import read_bytes as read_bytes
     from guideplug.files.reading import file_digest as file_digest
     from guideplug.files.reading import read_arrays as read_arrays
@@ -154,6 +156,7 @@ if TYPE_CHECKING:
     from guideplug.rng import Streams as Streams
     from guideplug.rng import TrainingStreams as TrainingStreams
     from guideplug.run.call import run as run
+    from guideplug.run.open_network import open_network as open_network
     from guideplug.run.result import RunResult as RunResult
     from guideplug.sample import Sampler as Sampler
     from guideplug.sample import State as State
@@ -188,7 +191,8 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "adapters": [
-        "CosineSchedule", "DiscreteSchedule", "FlowSchedule", "NoiseSchedule", "VESchedule", "VPSchedule", "wrap",
+        "Autoencoder", "CosineSchedule", "DiscreteSchedule", "FlowSchedule", "NoiseSchedule", "VESchedule",
+        "VPSchedule", "wrap",
     ],
     "check": ["Check", "check_data", "check_denoiser"],
     "config": [
@@ -207,6 +211,7 @@ _ROOMS = {
     "errors": ["ConfigError", "ContractError", "DenoiserError", "GuideplugError"],
     "executors": ["Executor", "Job", "JobResult", "Pool", "Processes", "Serial", "WorkerSource"],
     "files.checkpoints.pickled_network": ["PickledNetwork"],
+    "files.checkpoints.reading": ["load_weights"],
     "files.opening": ["read_bytes"],
     "files.reading": ["file_digest", "read_arrays"],
     "files.tensors": ["fill_module", "read_tensors"],
@@ -232,6 +237,7 @@ _ROOMS = {
     "reward": ["Reward"],
     "rng": ["ReplayedStreams", "SampleStreams", "Streams", "TrainingStreams"],
     "run.call": ["run"],
+    "run.open_network": ["open_network"],
     "run.result": ["RunResult"],
     "sample": ["Sampler", "State"],
     "select": ["CandidateRequest", "Losses", "Selection", "Selector", "SelectorState"],

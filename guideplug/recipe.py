@@ -233,11 +233,12 @@ class Recipe(Strategy):
         warnings.warn("plugin API 1: among is now called with_roles", DeprecationWarning, stacklevel=2)
         return self.with_roles(roles)
 
-    def with_architecture(self, of_file: "Callable[[str], Any]") -> "Recipe":
+    def with_architecture(self, of_file: "Callable[..., Any]") -> "Recipe":
         """This recipe in a run, for recipes of files that may leave their architecture to the files.
 
         Args:
-            of_file: the `guideplug.Network` that a file of weights names, by its path.
+            of_file: the `guideplug.Network` that a file of weights names, by its path, and where it holds several
+                networks by the key of one.
         """
         return self
 

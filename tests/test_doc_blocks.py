@@ -213,6 +213,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(weights, folder / "mine.safetensors")
     save_file({f"network.{name}": weight for name, weight in weights.items()}, folder / "whole.safetensors")
     torch.save({}, folder / "old.pt")
+    (own,) = [b for b in blocks(ROOT / "docs/ten-minutes.md") if b.title == "mine.py"]
+    exec(compile(own.text, "mine.py", "exec"), space)
+    for name in ("early.pt", "last.pt"):
+        torch.save({"model": space["Net"]().state_dict()}, folder / name)  # type: ignore[operator]
     table(folder / "flowers.csv")
     table(folder / "mine.csv")
     np.save(folder / "mine.npy", np.zeros((12, 1, 8, 8), np.float32))

@@ -234,6 +234,8 @@ ROOMS = {
     "check": "Your own networks",
     "perturb": "Your own networks",
     "tensors": "Your own networks",
+    "files.checkpoints.reading": "Your own networks",
+    "run.open_network": "Your own networks",
     "guide": "Guiders",
     "select": "Selectors",
     "sample": "Samplers",

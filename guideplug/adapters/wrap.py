@@ -249,6 +249,7 @@ class Adapted(Leaf):
             message = " ".join(f"{type(error).__name__}: {error}".split())
             raise DenoiserError(
                 f"while calling {_name(network)}({_arguments(x_t, time, condition)}): {message}"
+                f"{_advice(condition, message)}"
             ) from error
 
     def _check_shape(self, prediction: Tensor, x_t: Tensor) -> None:
@@ -300,3 +301,14 @@ def _arguments(x_t: Tensor, time: Tensor, condition: Condition) -> str:
     parts = {f"{name}=" if name else "condition ": part for name, part in parts_of(condition).items()}
     arguments = {"x_t ": x_t, "time ": time, **parts}
     return ", ".join(f"{name}{tuple(part.shape)} {str(part.dtype)[6:]}" for name, part in arguments.items())
+
+
+def _advice(condition: Condition, message: str) -> str:
+    """What to do if a network that wants one-hot vectors was given labels."""
+    labels = isinstance(condition, Tensor) and condition.ndim == 1 and not condition.is_floating_point()
+    if not labels or not any(word in message for word in ("dtype", "mat1", "mat2", "Long")):
+        return ""
+    return (
+        ": it was given labels; if it wants one-hot vectors, wrap a module that makes them, "
+        "one_hot(labels, N).float() of torch.nn.functional"
+    )

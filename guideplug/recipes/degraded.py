@@ -11,10 +11,11 @@ or seed draw independently.
 Source: T. Karras, M. Aittala, T. Kynkäänniemi, J. Lehtinen, T. Aila and S. Laine 2024, "Guiding a diffusion model with
 a bad version of itself", arXiv:2406.02507, section 4: autoguidance undoes a degradation of the main network if the
 guide has more of the same one, and has no effect if it has another. The network determines the dropped units.
-Cost: one call of the network, and the draws.
+Cost: one call of the network, and the draws. Its named outputs are the degraded network's, from the same call.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, cast, final
 
 from attrs import frozen
@@ -98,6 +99,7 @@ class DegradedDenoiser(LeafWrapper):
 
     def __init__(self, of: Leaf, dropout: float = 0.0, noise: float = 0.0, seed: int = 0) -> None:
         super().__init__(of)
+        self.outputs = of.outputs
         self.dropout, self.noise = dropout, noise
         self._seed = derived_seed("degraded", seed, repr(dropout), repr(noise))
         if dropout:
@@ -115,15 +117,26 @@ class DegradedDenoiser(LeafWrapper):
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
         """The denoised samples of the degraded network."""
+        with self._degraded(x, sigma) as (x, sigma):
+            return self.of.denoise(x, sigma, condition)
+
+    def named_outputs(
+        self, x: Tensor, sigma: Tensor, condition: Condition, names: Sequence[str]
+    ) -> Mapping[str, Tensor]:
+        """The outputs of one call of the degraded network."""
+        with self._degraded(x, sigma) as (x, sigma):
+            return self.of.named_outputs(x, sigma, condition, names)
+
+    @contextmanager
+    def _degraded(self, x: Tensor, sigma: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The input and level of one call, in which units are dropped."""
         draws = KeyedRandom(asked_samples(x), len(x), self._seed)
         if self.noise:
             grown = (1 + self.noise) * sigma
             spread = per_row((grown**2 - sigma**2).sqrt(), x)
             x, sigma = x + spread * draws.normal(x.shape[1:]).to(x.dtype), grown
-        if not self.dropout:
-            return self.of.denoise(x, sigma, condition)
-        with self._dropping(draws):
-            return self.of.denoise(x, sigma, condition)
+        with self._dropping(draws) if self.dropout else nullcontext():
+            yield x, sigma
 
     def trajectory(self) -> Denoiser:
         return Affine(self.terms, self.space).trajectory()  # which holds the keys of its samples

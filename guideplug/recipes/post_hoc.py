@@ -26,7 +26,7 @@ from guideplug.config import Duration, Source, non_negative, option
 from guideplug.denoise import Domain, Leaf, NoiseDomain
 from guideplug.errors import CheckpointError, RecipeError
 from guideplug.files.checkpoints.pickled_network import PickledNetwork
-from guideplug.files.checkpoints.reading import Checkpoint, chosen, read_checkpoint
+from guideplug.files.checkpoints.reading import chosen, pickled_networks, read_checkpoint
 from guideplug.files.opening import list_folder
 from guideplug.files.reading import file_digest
 from guideplug.files.tensors import fill_module, fitting
@@ -95,7 +95,7 @@ class PostHoc(Recipe):
         if self.at is not None and self.at.unit != "ex":
             raise ValueError(f"at is {self.at}: give examples, as in 1.5Mex")
 
-    def with_architecture(self, of_file: Callable[[str], Any]) -> Self:
+    def with_architecture(self, of_file: Callable[..., Any]) -> Self:
         """This recipe with the architecture that the last snapshot names."""
         if self.denoiser is not None:
             return self
@@ -115,7 +115,7 @@ class PostHoc(Recipe):
     def _domain(self, denoiser: Network) -> Domain:
         """What the snapshots denoise: a task of another standard deviation keeps their preconditioning."""
         last = self._snapshots()[-1]
-        pickled = _pickled(*last.stamp)
+        pickled = _network(pickled_networks(last.path))
         try:
             known = None if pickled is None else type(denoiser).of_pickled(pickled)
         except ValueError as error:
@@ -252,7 +252,7 @@ def _weights(snapshot: _Snapshot, last: _Snapshot, module: nn.Module) -> dict[st
     same = prefix is not None and all(
         tensor.shape == own[under + name.removeprefix(prefix)].shape for name, tensor in tensors.items()
     )
-    if not same or _network(checkpoint) != _pickled(*last.stamp):
+    if not same or _network(checkpoint.pickled) != _network(pickled_networks(last.path)):
         if snapshot == last:
             fill_module(module, tensors, str(snapshot.path))  # which says what differs
         raise CheckpointError(
@@ -261,15 +261,9 @@ def _weights(snapshot: _Snapshot, last: _Snapshot, module: nn.Module) -> dict[st
     return {under + name.removeprefix(prefix or ""): tensor for name, tensor in tensors.items()}
 
 
-def _network(checkpoint: Checkpoint) -> PickledNetwork | None:
+def _network(pickled: Mapping[str, PickledNetwork]) -> PickledNetwork | None:
     """The network of a snapshot without its weights; None if the file names none."""
-    pickled = list(checkpoint.pickled.values())
-    return evolve(pickled[0], tensors={}) if len(pickled) == 1 else None
-
-
-@functools.lru_cache(maxsize=256)
-def _pickled(path: str, size: int, changed: int) -> PickledNetwork | None:
-    return _network(read_checkpoint(Path(path)))
+    return evolve(next(iter(pickled.values())), tensors={}) if len(pickled) == 1 else None
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,7 +1,6 @@
 """The roles of a run and the recipe of each: the user's, a recipe's expression, a file, or what a strategy needs."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,13 +8,10 @@ import attrs
 
 from guideplug.config import Reader, parse, rewrite
 from guideplug.config.tree import Call, Value, is_name
-from guideplug.errors import CheckpointError, ExpressionError, PluginError, RecipeError, UnknownName
-from guideplug.files.checkpoints.reading import is_pickle, read_checkpoint
-from guideplug.files.checkpoints.sheet import beside, read_sheet, values_in
+from guideplug.errors import CheckpointError, ExpressionError, RecipeError, UnknownName
 from guideplug.files.opening import is_there
 from guideplug.recipe import MainRecipe, Recipe
-from guideplug.recipes.imported import architecture_of
-from guideplug.run.carried import settled
+from guideplug.run.architecture import architecture_of_file, fitting_architecture
 from guideplug.sample import Sampler
 from guideplug.task import Network
 
@@ -112,7 +108,7 @@ class Roles:
             if read is not None:
                 return read
             try:
-                architecture = _architecture_beside(model, self._reader, like.denoiser)
+                architecture = self._architecture(like.denoiser)(model)
             except CheckpointError as error:
                 raise RecipeError(f"--model {role}: {error}") from None
             return like.reading(str(Path(model).absolute()), architecture)
@@ -132,9 +128,15 @@ class Roles:
             {name: known_recipe for name, known_recipe in self.known.items() if name not in ("main", role)}
         )
 
-    def _architecture(self, default: Network) -> Callable[[str], Network]:
-        """The architecture of a file of weights, by its path; the default for a file that names none."""
-        return lambda path: _architecture_beside(path, self._reader, default)
+    def _architecture(self, default: Network) -> Callable[..., Network]:
+        """The architecture of a file of weights, by its path and key.
+
+        For a file that names none it is the default one or that of the main network, whichever has its weights.
+        """
+        candidates = [default, self._main.denoiser] if default != self._main.denoiser else [default]
+        return lambda path, key=None: architecture_of_file(path, self._reader, key) or fitting_architecture(
+            path, key, candidates, self._main.task
+        )
 
     def _like(self, default: Recipe | str | None) -> MainRecipe:
         return default if isinstance(default, MainRecipe) else self._main
@@ -195,51 +197,3 @@ def _is_path(text: str) -> bool:
         return is_there(Path(text))
     except (OSError, ValueError):  # the text is no valid path, so it is an expression
         return False
-
-
-def _architecture_beside(path: str, reader: Reader, default: Network) -> Network:
-    """The architecture of a file of weights: of its sheet, of the run that wrote it, or of the snapshot that it is.
-
-    Raises:
-        CheckpointError: the file names a class that no installed plugin builds.
-    """
-    try:
-        text, class_name = _named_beside(beside(Path(path)))
-    except OSError:  # an invalid file name
-        return default
-    if text is not None:
-        network: Network = reader.expression(settled(Path(path).parent, text), Network, str(beside(Path(path))))
-        return network
-    if class_name is None and is_pickle(Path(path)):
-        pickled = list(read_checkpoint(Path(path)).pickled.values())
-        try:
-            known = architecture_of(pickled[0] if len(pickled) == 1 else None, _architectures(reader))
-        except ValueError as error:
-            raise CheckpointError(f"checkpoint {path}: {error}") from None
-        if known is not None:
-            return known[0]
-        class_name = pickled[0].named if pickled else None
-    if class_name is not None:
-        raise CheckpointError(
-            f"checkpoint {path} is of {class_name}, which no installed plugin builds: write it as a network of its own "
-            "(docs/checkpoints.md), or give load(path=..., denoiser=...) with an architecture of the same weights"
-        )
-    return default
-
-
-def _named_beside(path: Path) -> tuple[str | None, str | None]:
-    """The expression of the architecture in the file beside a checkpoint, and the class that it names."""
-    sheet = read_sheet(path)
-    if sheet is not None:
-        return sheet.denoiser, sheet.class_name
-    text = values_in(path).get("denoiser")
-    return text if isinstance(text, str) else None, None
-
-
-def _architectures(reader: Reader) -> Iterator[type[Network]]:
-    """The architectures of installed plugins."""
-    for name in reader.catalog.names(Network.kind):
-        with contextlib.suppress(PluginError):
-            cls = reader.catalog.find(Network.kind, name)
-            if isinstance(cls, type) and issubclass(cls, Network):
-                yield cls

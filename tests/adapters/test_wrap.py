@@ -144,6 +144,10 @@ def narrow(x_t, time, condition=None):
     raise ValueError("two\n lines")
 
 
+def with_one_hot(x_t, time, classes):
+    return x_t + classes @ torch.zeros(4, 2)
+
+
 @pytest.mark.parametrize(
     ("network", "condition", "said", "cause"),
     [
@@ -151,6 +155,7 @@ def narrow(x_t, time, condition=None):
         (with_classes, None, r"with_classes\(.*\): TypeError: .*labels", TypeError),
         (with_classes, torch.tensor([0, 1, 9]), r", condition \(3,\) int64\): IndexError: index out of", IndexError),
         (with_classes, torch.ones(3), r", condition \(3,\) float32\): RuntimeError: Expected", RuntimeError),
+        (with_one_hot, torch.tensor([0, 1, 3]), r"given labels; if it wants one-hot vectors", RuntimeError),
         (with_classes, {"text": X}, r", text=\(3, 2\) float32\): TypeError: .*'text'", TypeError),
         (nn.Linear(3, 3), None, r"while calling Linear\(x_t .*\): TypeError: ", TypeError),
         (nn.Sequential(nn.Linear(3, 3)), None, r"calling Sequential\(x_t .*: TypeError: ", TypeError),
@@ -162,6 +167,15 @@ def test_what_a_network_raises_is_chained(network, condition, said, cause):
         wrap(network, (2,), predicts="denoised")(X, 1.0, condition)
     assert "\n" not in str(caught.value)
     assert type(caught.value.__cause__) is cause
+
+
+@pytest.mark.parametrize("classes", [torch.tensor([0, 1, 3]), torch.tensor([0, 1, 3], dtype=torch.int32)])
+def test_the_advice_for_labels_works(classes):
+    class OneHot(nn.Module):
+        def forward(self, x_t, time, labels):
+            return with_one_hot(x_t, time, nn.functional.one_hot(labels.long(), 4).float())
+
+    assert torch.equal(wrap(OneHot(), (2,), predicts="denoised")(X, 1.0, classes), X)
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), ConditionError("no such text"), KeyError("bug")])

@@ -1,10 +1,20 @@
 """Degraded networks: noise on the input and dropped units, a sample's own whatever the batch; and their recipe."""
 
+import functools
+
 import pytest
 import torch
 from torch import Tensor
 
-from guideplug import Degraded, Registry, SampleStreams
+from guideplug import (
+    Degraded,
+    PointOutput,
+    Registry,
+    SampleStreams,
+    ValueOutput,
+    dropped_units,
+    evaluate_together,
+)
 from guideplug.denoise import Count, Leaf, Space, calls, tally
 from guideplug.errors import DenoiserError, RecipeError
 from guideplug.observe import Observers
@@ -193,6 +203,45 @@ def test_both_networks_may_be_degraded_as_in_the_papers_study(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text(to_toml(config))
     assert resolve(Request(file=read_file(path)), REGISTRY) == config
+
+
+class Headed(Leaf):
+    """A head and a log-variance besides the denoised samples."""
+
+    outputs = {"head": PointOutput(), "logvar": ValueOutput()}  # noqa: RUF012
+
+    def __init__(self):
+        super().__init__(Space((3,)))
+        self.layers = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Linear(8, 3))
+
+    def perturbations(self):
+        return {"dropout": functools.partial(dropped_units("layers.0"), self)}
+
+    def denoise(self, x, sigma, condition):
+        return self.named_outputs(x, sigma, condition, ["denoised"])["denoised"]
+
+    def named_outputs(self, x, sigma, condition, names):
+        inner = self.layers(x)
+        return {"denoised": inner, "head": 0.5 * inner, "logvar": inner.sum(1) + sigma}
+
+
+@pytest.mark.parametrize("options", [{"noise": 0.2}, {"dropout": 0.3}, {"noise": 0.2, "dropout": 0.3}])
+def test_named_outputs_are_those_of_the_degraded_network(options):
+    """From one call, with the input, level and units of its denoised samples, whether asked alone or together."""
+    network = DegradedDenoiser(Headed(), **options)
+    x, sigma = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), torch.linspace(0.5, 2.0, 5)
+    with torch.no_grad(), tally() as counts:
+        denoised, head, logvar = evaluate_together(
+            [network, network.output("head"), network.output("logvar")], x, sigma
+        )
+    assert counts[network].calls == 1
+    level = (1 + options.get("noise", 0.0)) * sigma
+    with torch.no_grad():
+        assert torch.equal(denoised, network(x, sigma))
+        assert not torch.equal(denoised, network.of(x, sigma))
+        assert torch.equal(head, network.output("head")(x, sigma))
+    assert torch.equal(head, 0.5 * denoised)
+    torch.testing.assert_close(logvar, denoised.sum(1) + level)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from guideplug.config import Reader, format_value, write
 from guideplug.errors import CheckpointError
 from guideplug.files.checkpoints.sheet import Sheet, beside, read_sheet, write_sheet
 from guideplug.recipes.imported import domain_of, import_checkpoint
+from guideplug.run.resolve import Request, resolve
 from guideplug.task import seeded_build
 
 REGISTRY = Registry.installed()
@@ -60,7 +61,7 @@ def test_a_sheet_says_what_the_network_denoises(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     import_checkpoint(checkpoint(tmp_path), path, None, [])
     write_sheet(beside(path), sheet())
-    assert domain_of(sheet()) == DOMAIN
+    assert domain_of(sheet(), NoiseDomain(Space((2,)), None)) == DOMAIN
     elsewhere = NoiseDomain(Space((2,), 0.5), None)
     assert Load(path=str(path), task=elsewhere, denoiser=NETWORK).build().space == DOMAIN.space
     for changed in ({"shape": (3,)}, {"num_labels": 5}):
@@ -112,3 +113,23 @@ def test_weights_of_the_network_inside_a_wrapped_one_need_no_prefix(tmp_path: Pa
     module = recipe.build()
     assert recipe.make(module, cast(Any, None)) == {"path": recipe.path}
     assert torch.equal(cast(Any, module).network.layer.weight, net.layer.weight)
+
+
+OWN = "edm2(channels=8, channel_mult=[1, 2], blocks=1, attention=[], channels_per_head=8, logvar_channels=8)"
+
+
+def digits(text: str) -> Network:
+    return cast(Network, Reader(REGISTRY).expression(text, cast(Any, Network)))
+
+
+@pytest.mark.parametrize("guide", [OWN, "digits-transformer(width=32, blocks=2)"])
+@pytest.mark.parametrize("written", ["{}", "load({})"])
+def test_a_guide_is_of_the_main_architecture_or_of_the_weaker_one(guide: str, written: str, tmp_path: Path) -> None:
+    """Whichever has the weights of its file, which does not say it."""
+    domain = NoiseDomain(Space((1, 8, 8)), 10)
+    for name, text in (("main.pt", OWN), ("weak.pt", guide)):
+        torch.save(seeded_build(digits(text), domain, 0).state_dict(), tmp_path / name)
+    models = {"main": str(tmp_path / "main.pt"), "weak": written.format(str(tmp_path / "weak.pt"))}
+    values = {"task": "digits", "denoiser": OWN, "guider": "autoguidance", "device": "cpu"}
+    config = resolve(Request(values, models=models), REGISTRY)
+    assert cast(Load, config.models["weak"]).denoiser == digits(guide)

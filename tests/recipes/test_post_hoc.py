@@ -1,20 +1,16 @@
 """Post-hoc EMA of another program's snapshots: the released code's coefficients, one file at a time, and refusals."""
 
 import gc
-import io
 import json
-import pickle
-import sys
-import types
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from snapshots import write_snapshot
 from torch import nn
 
 from guideplug import Duration, GuideplugError, Network, NoiseDomain, PostHoc, Registry, Space
@@ -30,50 +26,6 @@ from guideplug.train.ema import post_hoc_weights, profile_error
 SPACE = Space((2,), sigma_data=0.5)
 MOMENTS, LENGTHS = tuple(range(1, 9)), (0.05, 0.1)
 REFERENCE = Path(__file__).with_name("post-hoc-ema.json")
-
-
-# Snapshots as the released code writes them: a pickle of persistent modules
-
-
-class Persistent:
-    """An object that is pickled as EDM's persistence does it."""
-
-    def __init__(self, meta: dict[str, Any]) -> None:
-        self.meta = meta
-
-    def __reduce__(self) -> tuple[Any, tuple[dict[str, Any]]]:
-        return _reconstruct_persistent_obj, (self.meta,)
-
-
-def _reconstruct_persistent_obj(meta: dict[str, Any]) -> None: ...
-
-
-_reconstruct_persistent_obj.__module__ = "torch_utils.persistence"
-PERSISTENCE: Any = types.ModuleType("torch_utils.persistence")
-PERSISTENCE._reconstruct_persistent_obj = _reconstruct_persistent_obj
-
-
-def persistent(module: nn.Module, class_name: str, arguments: dict[str, Any]) -> Persistent:
-    modules = {
-        name: persistent(inner, "UNet" if name == "unet" else type(inner).__name__, {})
-        for name, inner in module.named_children()
-    }
-    state = {
-        "_parameters": {name: one.data.half() for name, one in module.named_parameters(recurse=False)},
-        "_buffers": dict(module.named_buffers(recurse=False)),
-        "_non_persistent_buffers_set": set(module._non_persistent_buffers_set),
-        "_modules": modules,
-        "_init_kwargs": arguments,
-        **arguments,
-    }
-    return Persistent({"type": "class", "version": 6, "module_src": "", "class_name": class_name, "state": state})
-
-
-def write_snapshot(path: Path, module: nn.Module, class_name: str = "Line", **arguments: Any) -> None:
-    content = io.BytesIO()
-    with mock.patch.dict(sys.modules, {"torch_utils": PERSISTENCE, "torch_utils.persistence": PERSISTENCE}):
-        pickle.Pickler(content, protocol=4).dump({"ema": persistent(module, class_name, arguments)})
-    path.write_bytes(content.getvalue())
 
 
 def name_of(moment: int, length: float, prefix: str = "network-snapshot") -> str:
@@ -277,12 +229,12 @@ def test_the_architecture_is_that_of_the_snapshots(tmp_path: Path) -> None:
     for moment in MOMENTS:
         for length in LENGTHS:
             write_snapshot(tmp_path / name_of(moment, length), next(networks), "Precond", **arguments)
-    from guideplug.run.roles import _architecture_beside
+    from guideplug.run.architecture import architecture_of_file
 
     open_recipe = recipe(tmp_path, denoiser=None, task=NoiseDomain(Space((3, 8, 8), 1.0, 0.01, 20.0), 4))
     with pytest.raises(GuideplugError, match="has no architecture"):
         open_recipe.build()
-    closed = open_recipe.with_architecture(lambda path: _architecture_beside(path, reader, Line()))
+    closed = open_recipe.with_architecture(lambda path, key=None: architecture_of_file(path, reader, key))
     module = built(closed, tmp_path / "store")
     assert module.space.sigma_data == 0.5  # type: ignore[union-attr]
     assert all(bool(torch.isfinite(tensor).all()) for tensor in module.state_dict().values())

@@ -53,22 +53,40 @@ def choose(
         raise ValueError("it holds no network: no mapping of names to tensors is in it")
     if key is not None:
         return _named(networks, key)
-    those = {name: tensors for name, tensors in networks.items() if module and fitting(tensors, module)[0] is not None}
-    among = those or dict(networks)
+    among = _fitting(networks, module) or _fitting(_inside(networks), module) or dict(networks)
     if len(among) == 1:
         return next(iter(among.values()))
-    raise ValueError(f"it holds {len(among)} networks: choose one by its key, {_listed(among)}")
+    raise ValueError(
+        f"it holds {len(among)} networks: choose one by its key, {_listed(among)}, with --key of guideplug import or "
+        "load(FILE, key=...)"
+    )
+
+
+def _fitting(networks: Mapping[str, Mapping[str, Tensor]], module: nn.Module | None) -> dict[str, Mapping[str, Tensor]]:
+    """Those whose names are the module's."""
+    if module is None:
+        return {}
+    return {name: tensors for name, tensors in networks.items() if fitting(tensors, module)[0] is not None}
+
+
+def _inside(networks: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    """The networks under the first parts of names, by key, such as the ``net`` of a Lightning module."""
+    inside: dict[str, dict[str, Tensor]] = {}
+    for key, tensors in networks.items():
+        for name, tensor in tensors.items():
+            head, _, rest = name.partition(".")
+            if rest:
+                inside.setdefault(f"{key}.{head}" if key else head, {})[rest] = tensor
+    return inside
 
 
 def _named(networks: Mapping[str, Mapping[str, Tensor]], key: str) -> Mapping[str, Tensor]:
     if key in networks:
         return networks[key]
     for name, tensors in networks.items():
-        prefix = key if not name else key.removeprefix(f"{name}.") if key.startswith(f"{name}.") else ""
+        prefix = key.removeprefix(f"{name}.") + "."
         inside = {
-            weight.removeprefix(f"{prefix}."): tensor
-            for weight, tensor in tensors.items()
-            if prefix and weight.startswith(f"{prefix}.")
+            weight.removeprefix(prefix): tensor for weight, tensor in tensors.items() if weight.startswith(prefix)
         }
         if inside:
             return inside

@@ -8,14 +8,16 @@
 The format is told by the content, not by the name.
 """
 
+import functools
 import pickle
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, final
 
 import torch
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from torch import Tensor, nn
 
 from guideplug.errors import CheckpointError
@@ -25,9 +27,9 @@ from guideplug.files.checkpoints.pickled import Array, read_pickle
 from guideplug.files.checkpoints.pickled_network import PickledNetwork, is_module, pickled_network
 from guideplug.files.opening import is_there, open_file
 from guideplug.files.reading import read_json_file
-from guideplug.files.tensors import read_tensors
+from guideplug.files.tensors import fill_module, read_tensors
 
-__all__ = ["Checkpoint", "chosen", "is_pickle", "read_checkpoint"]
+__all__ = ["Checkpoint", "chosen", "is_pickle", "load_weights", "pickled_networks", "read_checkpoint"]
 
 ZIP: Final = b"PK\x03\x04"
 LEGACY: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -108,6 +110,47 @@ def chosen(checkpoint: Checkpoint, key: str | None, module: nn.Module | None = N
         return dict(choose(checkpoint.networks, key, module))
     except ValueError as error:
         raise CheckpointError(f"checkpoint {checkpoint.path}: {error}") from None
+
+
+def load_weights(module: nn.Module, path: str | Path, key: str | None = None) -> str:
+    """Read the weights of a module from a checkpoint of any format; nothing in the file is executed.
+
+    Args:
+        module: the network, as it was when it was saved.
+        path: the file, or a folder of accelerate.
+        key: which of the checkpoint's networks, such as "ema"; None for the only one that fits.
+
+    Returns:
+        The prefix of the names in the file, such as "module."; empty without one.
+
+    Raises:
+        CheckpointError: the file cannot be read, the key is needed or wrong, names or shapes are not the module's, or
+            a weight is not finite.
+    """
+    return fill_module(module, chosen(read_checkpoint(Path(path)), key, module), str(path))
+
+
+def pickled_networks(path: Path) -> Mapping[str, PickledNetwork]:
+    """What a snapshot says of its networks, by key, without the memory of weights: they are on the meta device.
+
+    Empty for a file of another format. A file that has not changed is read once.
+
+    Raises:
+        CheckpointError: the snapshot is damaged.
+    """
+    if not is_pickle(path):
+        return {}
+    state = path.stat()
+    return _pickled_networks(path, state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@functools.lru_cache(maxsize=256)
+def _pickled_networks(path: Path, *stamp: int) -> Mapping[str, PickledNetwork]:
+    pickled = read_checkpoint(path).pickled
+    return {
+        key: evolve(network, tensors={name: tensor.to("meta") for name, tensor in network.tensors.items()})
+        for key, network in pickled.items()
+    }
 
 
 def _torch(path: Path) -> Checkpoint:

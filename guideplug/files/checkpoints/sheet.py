@@ -121,7 +121,9 @@ def values_in(path: Path) -> Mapping[str, Any]:
         state = path.stat()
         return _values(path, state.st_mtime_ns, state.st_size, state.st_ino)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"sheet {path} cannot be read: {error}") from None
+        raise CheckpointError(
+            f"sheet {path} cannot be read ({error}): import the checkpoint again, or correct the sheet"
+        ) from None
 
 
 @functools.lru_cache(maxsize=32)

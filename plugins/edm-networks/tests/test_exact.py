@@ -15,9 +15,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from guideplug import Leaf, Load, NoiseDomain, Registry
-from guideplug.files.checkpoints.reading import read_checkpoint
-from guideplug.recipes.imported import architecture_of, import_checkpoint
+from guideplug import Guider, Load, NoiseDomain, Registry, Sampler, Space, open_network
+from guideplug.config import Reader
+from guideplug.recipes.imported import import_checkpoint
+from guideplug.run.architecture import architecture_of_file
 from guideplug.task import Network
 from guideplug_edm_networks import EDM, EDM2, EDM2Denoiser
 
@@ -29,16 +30,6 @@ MOST = 1e-5
 EDM2_FILES = ("rgb-cond", "rgb-cond-weak", "rgb-uncond", "latent-cond", "variant")
 
 
-def loaded(path: Path) -> Leaf:
-    """The network of a snapshot, with its weights."""
-    known = architecture_of(next(iter(read_checkpoint(path).pickled.values())), ARCHITECTURES)
-    assert known is not None
-    recipe = Load(path=str(path), task=known[1], denoiser=known[0])
-    module = recipe.build()
-    recipe.make(module, None)  # type: ignore[arg-type]
-    return module.eval()
-
-
 def difference(ours: Tensor, theirs: Tensor) -> float:
     return float(torch.linalg.vector_norm(ours - theirs) / torch.linalg.vector_norm(theirs))
 
@@ -47,7 +38,7 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 @torch.no_grad()
 def test_answers_are_those_of_the_released_network(name: str) -> None:
     numbers = {key: torch.from_numpy(array) for key, array in np.load(reference(f"{name}.npz")).items() if array.ndim}
-    network = loaded(reference(f"{name}.pkl"))
+    network = open_network(reference(f"{name}.pkl"))
     x, sigma, label = numbers["x"], numbers["sigma"], numbers.get("label")
     assert difference(network(x, sigma, label), numbers["denoised"]) <= MOST
     if "denoised_unconditional" in numbers:
@@ -64,17 +55,10 @@ def test_an_imported_network_is_the_same(name: str, tmp_path: Path) -> None:
     path = reference(f"{name}.pkl")
     imported = import_checkpoint(path, tmp_path / "net.safetensors", None, ARCHITECTURES)
     assert imported.sheet.denoiser is not None
-    domain = cast(NoiseDomain, architecture_of(read_checkpoint(path).pickled["ema"], ARCHITECTURES)[1])  # type: ignore[index]
-    from guideplug.config import Reader
-
-    network = Reader(Registry.installed()).expression(imported.sheet.denoiser, Network)  # type: ignore[type-abstract]
-    recipe = Load(path=str(imported.path), task=domain, denoiser=network)
-    module = recipe.build()
-    recipe.make(module, None)  # type: ignore[arg-type]
     numbers = np.load(reference(f"{name}.npz"))
     x, sigma = torch.from_numpy(numbers["x"]), torch.from_numpy(numbers["sigma"])
     label = torch.from_numpy(numbers["label"])
-    assert torch.equal(module.eval()(x, sigma, label), loaded(path)(x, sigma, label))
+    assert torch.equal(open_network(imported.path)(x, sigma, label), open_network(path)(x, sigma, label))
 
 
 @pytest.mark.parametrize("name", ["adm", "vp", "ve", "iddpm"])
@@ -85,8 +69,25 @@ def test_other_networks_of_edm_are_imported_and_named(name: str, tmp_path: Path)
     assert sheet.class_name.partition(" ")[0] in ("EDMPrecond", "VPPrecond", "VEPrecond", "iDDPMPrecond")
 
 
+@torch.no_grad()
 def test_a_guide_without_classes_drops_labels() -> None:
-    network = loaded(reference("edm2-rgb-uncond.pkl"))
-    x, sigma = torch.zeros(3, 3, 16, 16), torch.ones(3)
-    assert network.num_labels is None
-    assert torch.equal(network(x, sigma, torch.arange(3)), network(x, sigma))
+    """Under a main network with classes, as a file in a run of a task with classes and another deviation."""
+    path = reference("edm2-rgb-uncond.pkl")
+    images = NoiseDomain(Space((3, 16, 16), sigma_data=0.8), 10)
+    reader = Reader(Registry.installed())
+    recipe = Load(path=str(path), task=images, denoiser=architecture_of_file(str(path), reader))
+    guide, main = recipe.build(), open_network(reference("edm2-rgb-cond-weak.pkl"))
+    recipe.fill(guide)
+    assert guide.num_labels is None
+    assert guide.space.sigma_data == 0.5  # its own
+    x, sigma, labels = (
+        torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)),
+        torch.ones(3),
+        torch.arange(3),
+    )
+    cfg = reader.expression("cfg(weight=3)", Guider)  # type: ignore[type-abstract]
+    guided = cfg.guide(main, {"unconditional": guide})(x, sigma, labels)
+    expected = guide(x, sigma) + 3 * (main(x, sigma, labels) - guide(x, sigma))
+    torch.testing.assert_close(guided, expected, rtol=1e-5, atol=1e-5)
+    trajectory = cast(Sampler, reader.expression("heun(num_steps=2)", Sampler))  # type: ignore[type-abstract]
+    assert bool(trajectory.sample(cfg.guide(main, {"unconditional": guide}), 80 * x, labels).isfinite().all())

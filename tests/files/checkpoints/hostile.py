@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import pickle
-import resource
 import struct
 import sys
 import time
@@ -255,6 +254,7 @@ def main(folder: Path) -> None:
     for number, content in enumerate(files.values()):
         (folder / f"{number}.pkl").write_bytes(content)
     import torch  # noqa: F401
+    from peak_memory import peak_memory
 
     from guideplug.errors import GuideplugError
     from guideplug.files.checkpoints.reading import chosen, read_checkpoint
@@ -282,7 +282,7 @@ def main(folder: Path) -> None:
     with contextlib.suppress(GuideplugError):
         read_checkpoint(folder / "0.pkl")  # what the first reading imports
     sys.addaudithook(watch)
-    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    usage = peak_memory()
     answers = {}
     for number, name in enumerate(files):
         begin = time.monotonic()
@@ -296,8 +296,7 @@ def main(folder: Path) -> None:
             answer = f"{type(error).__name__}: {error}"
         quiet = True
         answers[name] = [answer, time.monotonic() - begin]
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    sys.stdout.write(json.dumps({"answers": answers, "seen": seen, "megabytes": (most - usage) / 1024}))
+    sys.stdout.write(json.dumps({"answers": answers, "seen": seen, "megabytes": (peak_memory() - usage) / 1e6}))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Malicious and damaged checkpoints: refused in one line each, nothing executed, within memory."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import peak_memory
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -22,6 +24,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         capture_output=True,
         text=True,
         cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(peak_memory.__file__).parent)},
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)

@@ -63,6 +63,18 @@ def test_networks_under_prefixes_have_keys_too() -> None:
         choose(networks_in(tree), "nte")
 
 
+def test_a_network_inside_a_lightning_module_needs_no_key() -> None:
+    """Where one alone has the names of the module; of a network and its average the keys are listed."""
+    tree: Any = {"state_dict": named(NET, "net.") | {"loss.scale": torch.zeros(1)}}
+    weights = choose(networks_in(tree), None, NET)
+    assert torch.equal(weights["weight"], NET.weight)
+    assert choose(networks_in(tree), "net").keys() == weights.keys()
+    tree["state_dict"] |= named(AVERAGE, "net_ema.")
+    with pytest.raises(ValueError, match=r"by its key, state_dict.net \(2 tensors of .*\), state_dict.net_ema \("):
+        choose(networks_in(tree), None, NET)
+    assert torch.equal(choose(networks_in(tree), "net_ema", NET)["weight"], AVERAGE.weight)
+
+
 def test_a_checkpoint_without_a_network_says_so() -> None:
     with pytest.raises(ValueError, match="it holds no network"):
         choose(networks_in(LAYOUTS["nothing"][0]), None)
