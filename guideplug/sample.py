@@ -35,12 +35,17 @@ __all__ = ["Evaluation", "Sampler", "State", "closed_form", "end_of", "levels_of
 
 @frozen
 class State:
-    """A point of a trajectory: the samples x (B, *) at noise level ``sigma``, after ``step`` of ``num_steps`` steps."""
+    """A point of a trajectory: the samples x (B, *) at noise level ``sigma``, after ``step`` of ``num_steps`` steps.
+
+    ``memory`` is what the next steps need besides x: denoised samples of earlier steps (B, *), newest first; empty for
+    solvers that look at one step alone.
+    """
 
     step: int
     num_steps: int
     sigma: float
     x: Tensor
+    memory: tuple[Tensor, ...] = ()
 
 
 class Sampler(Strategy):
