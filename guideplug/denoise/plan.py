@@ -22,7 +22,7 @@ from torch import Tensor
 from guideplug.denoise.condition import Condition, concatenate, expand, parts_of, repeated
 from guideplug.denoise.node import Fixed, NetworkNode, Node, Point, Query, Slot
 from guideplug.denoise.weight import Weight
-from guideplug.denoise.weight_input import Level, WeightInput
+from guideplug.denoise.weight_input import Level, LinearStep, WeightInput
 from guideplug.rng.keyed import SampleKeys
 
 __all__ = [
@@ -131,7 +131,7 @@ def _repeated(at: WeightInput, copies: int) -> WeightInput:
         sigma=rows(at.sigma),
         toward=None if at.toward is None else rows(at.toward),
         condition=repeated(at.condition, copies),
-        step=None if at.step is None else (rows(at.step[0]), rows(at.step[1])),
+        step=at.step if at.step is None or isinstance(at.step, LinearStep) else (rows(at.step[0]), rows(at.step[1])),
     )
 
 
