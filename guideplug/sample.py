@@ -355,8 +355,10 @@ class _Planner(_ClosedForm):
             leaf: Count(one.calls, one.outputs * len(x) // self._samples, one.gradients) for leaf, one in costs.items()
         }
         slopes = tuple(taken(self._replaced, levels, conditional=given, toward=toward, step=step))
-        linear = step is None or isinstance(step, LinearStep)
-        within = step if linear else (_highest(step[0]), _highest(step[1]))
+        if step is None or isinstance(step, LinearStep):
+            within: tuple[float, float] | None = step
+        else:
+            within = _highest(step[0]), _highest(step[1])
         off = () if isinstance(sigma, Tensor) else switched_off(self._replaced, level, after, step)
         self.evaluations.append(Evaluation(level, after, counts, tuple(off), slopes, within))
         return super().forward(x, sigma, condition)
