@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from guideplug.denoise import GradientGuided as GradientGuided
     from guideplug.denoise import Leaf as Leaf
     from guideplug.denoise import Level as Level
+    from guideplug.denoise import LinearStep as LinearStep
     from guideplug.denoise import LogDensity as LogDensity
     from guideplug.denoise import NoiseDomain as NoiseDomain
     from guideplug.denoise import Output as Output
@@ -118,6 +119,7 @@ if TYPE_CHECKING:
     from guideplug.noise import LogNormal as LogNormal
     from guideplug.noise import LogUniform as LogUniform
     from guideplug.noise import grid_position as grid_position
+    from guideplug.noise import log_linear_grid as log_linear_grid
     from guideplug.noise import sigma_grid as sigma_grid
     from guideplug.objective import Objective as Objective
     from guideplug.objective import ObjectiveInput as ObjectiveInput
@@ -165,6 +167,9 @@ if TYPE_CHECKING:
     from guideplug.select import Selection as Selection
     from guideplug.select import Selector as Selector
     from guideplug.select import SelectorState as SelectorState
+    from guideplug.sigma_sampler import Memory as Memory
+    from guideplug.sigma_sampler import SigmaSampler as SigmaSampler
+    from guideplug.sigma_sampler import SolverStep as SolverStep
     from guideplug.study import Findings as Findings
     from guideplug.study import Measured as Measured
     from guideplug.study import Report as Report
@@ -201,8 +206,9 @@ _ROOMS = {
     ],
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "GradientGuided", "Leaf",
-        "Level", "LogDensity", "NoiseDomain", "Output", "Perturbation", "PointOutput", "SharedView", "Space", "Start",
-        "Step", "Value", "ValueOutput", "View", "Weight", "WeightColumn", "WeightInput", "WeightSchedule",
+        "Level", "LinearStep", "LogDensity", "NoiseDomain", "Output", "Perturbation", "PointOutput", "SharedView",
+        "Space", "Start", "Step", "Value", "ValueOutput", "View", "Weight", "WeightColumn", "WeightInput",
+        "WeightSchedule",
         "evaluate_together", "formula", "per_row", "perturbed", "select_rows", "tally",
     ],
     "denoise.attention": ["blurred_queries", "identity_attention"],
@@ -223,7 +229,7 @@ _ROOMS = {
         "paired_bootstrap", "precision_recall", "resampled_coverage", "resampled_energy_distance",
         "resampled_frechet_distance", "resampled_median", "sliced_wasserstein", "wasserstein",
     ],
-    "noise": ["LogNormal", "LogUniform", "grid_position", "sigma_grid"],
+    "noise": ["LogNormal", "LogUniform", "grid_position", "log_linear_grid", "sigma_grid"],
     "objective": ["Objective", "ObjectiveInput"],
     "observe": ["Listener", "Observer", "RunInfo"],
     "recipe": ["Builder", "Extra", "MainRecipe", "Planned", "Recipe", "Resumable"],
@@ -241,6 +247,7 @@ _ROOMS = {
     "run.result": ["RunResult"],
     "sample": ["Sampler", "State"],
     "select": ["CandidateRequest", "Losses", "Selection", "Selector", "SelectorState"],
+    "sigma_sampler": ["Memory", "SigmaSampler", "SolverStep"],
     "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
     "task": ["Arm", "Context", "Examples", "Metric", "Network", "PerSample", "Resampler", "Task", "Weighted", "noised"],
     "train": ["Constant", "Cosine", "Denoising", "FiniteData", "InverseSqrt", "LoopState", "TrainOptions"],

@@ -10,6 +10,7 @@ All levels are standard deviations in the units of the data.
 """
 
 import abc
+import itertools
 import math
 from typing import ClassVar, final
 
@@ -20,7 +21,7 @@ from torch import Tensor
 from guideplug.config import Source, Strategy, between, option, positive
 from guideplug.denoise import Level
 
-__all__ = ["LogNormal", "LogUniform", "NoiseDistribution", "grid_position", "sigma_grid"]
+__all__ = ["LogNormal", "LogUniform", "NoiseDistribution", "grid_position", "log_linear_grid", "sigma_grid"]
 
 
 def sigma_grid(num_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> list[float]:
@@ -29,18 +30,46 @@ def sigma_grid(num_steps: int, sigma_min: float, sigma_max: float, rho: float = 
     A single step goes from sigma_max to 0.
 
     Raises:
-        ValueError: num_steps < 1, rho <= 0, or not 0 < sigma_min < sigma_max < inf.
+        ValueError: num_steps < 1, rho <= 0, not 0 < sigma_min < sigma_max < inf, or a rho whose levels are not apart in
+            floating point.
     """
+    _grid_is_valid(num_steps, sigma_min, sigma_max)
+    if not rho > 0.0:
+        raise ValueError(f"rho is {rho:g}: it must be positive")
+    try:
+        high, low = sigma_max ** (1.0 / rho), sigma_min ** (1.0 / rho)
+        inner = [(high + i / (num_steps - 1) * (low - high)) ** rho for i in range(1, num_steps - 1)]
+    except OverflowError:
+        inner = [math.inf]
+    ends = [float(sigma_max)] if num_steps == 1 else [float(sigma_max), *inner, float(sigma_min)]
+    if not all(before > after for before, after in itertools.pairwise(ends)):
+        raise ValueError(
+            f"rho is {rho:g}: {num_steps} levels from {sigma_max:g} to {sigma_min:g} are not apart in floating point; "
+            "give one between 1 and 20, 7 for the paper's"
+        )
+    return [*ends, 0.0]
+
+
+def log_linear_grid(num_steps: int, sigma_min: float, sigma_max: float) -> list[float]:
+    """``num_steps`` levels from sigma_max down to sigma_min, each the same factor below the last, then 0.
+
+    A single step goes from sigma_max to 0.
+
+    Raises:
+        ValueError: num_steps < 1, or not 0 < sigma_min < sigma_max < inf.
+    """
+    _grid_is_valid(num_steps, sigma_min, sigma_max)
+    ratio = math.log(sigma_min / sigma_max)
+    inner = [sigma_max * math.exp(i / (num_steps - 1) * ratio) for i in range(1, num_steps - 1)]
+    ends = [float(sigma_max)] if num_steps == 1 else [float(sigma_max), *inner, float(sigma_min)]
+    return [*ends, 0.0]
+
+
+def _grid_is_valid(num_steps: int, sigma_min: float, sigma_max: float) -> None:
     if num_steps < 1:
         raise ValueError(f"num_steps is {num_steps}: sampling takes at least one step")
     if not 0.0 < sigma_min < sigma_max < math.inf:
         raise ValueError(f"sigma_min {sigma_min:g} and sigma_max {sigma_max:g}: give 0 < sigma_min < sigma_max")
-    if not rho > 0.0:
-        raise ValueError(f"rho is {rho:g}: it must be positive")
-    high, low = sigma_max ** (1.0 / rho), sigma_min ** (1.0 / rho)
-    inner = [(high + i / (num_steps - 1) * (low - high)) ** rho for i in range(1, num_steps - 1)]
-    ends = [float(sigma_max)] if num_steps == 1 else [float(sigma_max), *inner, float(sigma_min)]
-    return [*ends, 0.0]
 
 
 def grid_position(sigma: Level, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Level:

@@ -19,6 +19,7 @@ from guideplug.denoise import (
     Denoiser,
     Leaf,
     Level,
+    LinearStep,
     NetworkNode,
     Step,
     Terms,
@@ -33,17 +34,31 @@ from guideplug.denoise import (
 from guideplug.errors import DenoiserError, DivergenceError
 from guideplug.rng import Streams
 
-__all__ = ["Evaluation", "Sampler", "State", "closed_form", "end_of", "levels_of", "planned_evaluations"]
+__all__ = [
+    "Evaluation",
+    "Sampler",
+    "State",
+    "closed_form",
+    "end_of",
+    "first_step",
+    "levels_of",
+    "planned_evaluations",
+]
 
 
 @frozen
 class State:
-    """A point of a trajectory: the samples x (B, *) at noise level ``sigma``, after ``step`` of ``num_steps`` steps."""
+    """A point of a trajectory: the samples x (B, *) at noise level ``sigma``, after ``step`` of ``num_steps`` steps.
+
+    ``memory`` is what the next steps need besides x: denoised samples of earlier steps (B, *), newest first; empty for
+    solvers that look at one step alone.
+    """
 
     step: int
     num_steps: int
     sigma: float
     x: Tensor
+    memory: tuple[Tensor, ...] = ()
 
 
 class Sampler(Strategy):
@@ -286,6 +301,15 @@ def planned_evaluations(
     return planner.evaluations
 
 
+def first_step(
+    sampler: Sampler, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
+) -> Step:
+    """The ``step`` that a sampler passes with its first evaluation; no network is called."""
+    first = _First(denoiser)
+    next(iter(sampler.steps(first, x, condition, streams)), None)
+    return first.step
+
+
 def closed_form(replaced: Denoiser) -> Denoiser:
     """The denoiser of data N(0, sigma_data^2), in the place of another one."""
     return _ClosedForm(replaced)
@@ -309,6 +333,20 @@ class _ClosedForm(Denoiser):
         return x * (self.space.sigma_data**2 / (self.space.sigma_data**2 + level**2))
 
 
+class _First(_ClosedForm):
+    """A closed form that records the step of its first evaluation."""
+
+    step: Step = None
+    _known = False
+
+    def forward(
+        self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
+    ) -> Tensor:
+        if not self._known:
+            self.step, self._known = step, True
+        return super().forward(x, sigma, condition)
+
+
 class _Planner(_ClosedForm):
     """A closed form that records the calls of the denoiser that it replaces."""
 
@@ -327,7 +365,10 @@ class _Planner(_ClosedForm):
             leaf: Count(one.calls, one.outputs * len(x) // self._samples, one.gradients) for leaf, one in costs.items()
         }
         slopes = tuple(taken(self._replaced, levels, conditional=given, toward=toward, step=step))
-        within = None if step is None else (_highest(step[0]), _highest(step[1]))
+        if step is None or isinstance(step, LinearStep):
+            within: tuple[float, float] | None = step
+        else:
+            within = _highest(step[0]), _highest(step[1])
         off = () if isinstance(sigma, Tensor) else switched_off(self._replaced, level, after, step)
         reasons: Mapping[NetworkNode, str] = {}
         if any(count.calls > 1 for count in counts.values()):

@@ -142,7 +142,7 @@ def commands(command: click.Command = main, path: str = "") -> Iterator[tuple[st
 
 def section(text: str, heading: str) -> str:
     """What stands under a heading, up to the next of its level."""
-    found = re.search(rf"^{re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^{re.escape(heading)}(?: \{{#[\w-]+\}})?\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     assert found is not None, f"no heading {heading!r}"
     return found[1]
 
@@ -225,6 +225,24 @@ def test_every_guider_and_selector_of_ours_is_documented(kind: str) -> None:
         assert issubclass(found, Strategy)
         for attribute in attrs.fields(found):  # type: ignore[arg-type]
             assert f"`{attribute.name}`" in under, f"{kind} {name}: option {attribute.name} is not described"
+
+
+def test_every_sampler_of_ours_is_documented() -> None:
+    from guideplug import Registry, SigmaSampler
+
+    text, registry = page("docs/samplers.md"), Registry.installed()
+    shared = {attribute.name for attribute in attrs.fields(SigmaSampler)}  # type: ignore[arg-type]
+    assert not [name for name in shared if f"| `{name}` |" not in section(text, "## Levels and clips")]
+    for name in registry.names("sampler"):
+        found = registry.find("sampler", name)
+        if isinstance(found, str):
+            assert f"`{name}`" in text
+            assert f"`{found}`" in text
+            continue
+        under = section(text, f"## {name}")
+        for attribute in attrs.fields(found):  # type: ignore[arg-type]
+            assert attribute.name in shared or f"`{attribute.name}`" in under, f"{name}: {attribute.name}"
+        assert re.search(r"^Source", under, re.MULTILINE)
 
 
 def test_every_guider_has_a_formula_a_cost_a_use_and_a_source() -> None:

@@ -96,6 +96,22 @@ class DiscreteSchedule(NoiseSchedule):
         before = time.floor().long().clamp(0, len(levels) - 2)
         return torch.lerp(levels[before], levels[before + 1], time - before).exp()
 
+    def levels(self, count: int, sigma_min: float, sigma_max: float) -> list[float]:
+        """``count`` levels of the table, highest first: whole steps, spread evenly between the ends.
+
+        Raises:
+            ValueError: there are fewer whole steps between the ends.
+        """
+        first, last = self.time(torch.tensor([sigma_max, sigma_min], dtype=torch.float64)).round().long().tolist()
+        if count > first - last + 1:
+            raise ValueError(
+                f"num_steps is {count}: the table of alphas_cumprod has {first - last + 1} steps between {sigma_min:g} "
+                f"and {sigma_max:g}; take as many, or another schedule"
+            )
+        times = torch.linspace(last, first, count, dtype=torch.float64).round().flip(0)
+        levels: list[float] = self._log_sigmas(times)[times.long()].exp().tolist()
+        return levels
+
     def _log_sigmas(self, like: Tensor) -> Tensor:
         """The table (T,), copied to a device once: a copy per evaluation would synchronise with the device."""
         key = like.device, like.dtype

@@ -68,6 +68,12 @@ class NoiseSchedule(abc.ABC):
     def sigma(self, time: Tensor) -> Tensor:
         """The level (B,) at a time input: the inverse of `time`."""
 
+    def levels(self, count: int, sigma_min: float, sigma_max: float) -> list[float]:
+        """``count`` levels from sigma_max down to sigma_min, at even steps of the time."""
+        first, last = self.time(torch.tensor([sigma_max, sigma_min], dtype=torch.float64)).tolist()
+        inner = self.sigma(torch.linspace(first, last, count, dtype=torch.float64)[1:-1]).tolist()
+        return [float(sigma_max)] if count == 1 else [float(sigma_max), *inner, float(sigma_min)]
+
 
 def _one_of(*known: object) -> Callable[[object, "Attribute[Any]", object], None]:
     def check(instance: object, attribute: "Attribute[Any]", value: object) -> None:

@@ -284,6 +284,16 @@ class Adapted(Leaf):
     def sampler(self) -> str:
         return FLOW_SAMPLER if isinstance(self.schedule, FlowSchedule) else DEFAULT_SAMPLER
 
+    @property
+    def is_latent(self) -> bool:
+        return super().is_latent or self._decode is not None
+
+    def own_levels(self, count: int, sigma_min: float, sigma_max: float) -> list[float]:
+        try:
+            return self.schedule.levels(count, sigma_min, sigma_max)
+        except ValueError as error:
+            raise DenoiserError(f"{_name(self.network)}: {error}") from None
+
     def decode(self, x: Tensor) -> Tensor:
         return super().decode(x) if self._decode is None else self._decode(x)
 

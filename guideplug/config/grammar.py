@@ -8,12 +8,12 @@ value      = call | list | string | number | quantity | range | constant | word 
 call       = name, "(", [ argument, { ",", argument }, [ "," ] ], ")" ;
 argument   = [ name, "=" ], value ;            (* those without a name first; no name twice *)
 list       = "[", [ value, { ",", value }, [ "," ] ], "]" ;
-name       = letter, { letter | digit | "-" | "_" } ;    (* "-" and "_" are the same; no constant, inf or nan *)
+name       = letter, { letter | digit | "-" | "_" | "+" } ;    (* "-" and "_" are the same; no constant, inf or nan *)
 number     = decimal | [ sign ], ( "inf" | "nan" ) ;     (* in any case: Inf, NaN *)
 quantity   = decimal, letter, { letter } ;               (* a unit: 512it, 90s, 3.3Mex *)
 range      = decimal, ":", decimal, ":", decimal ;       (* start, stop, step *)
 constant   = "true" | "false" | "none" ;                 (* in any case: True, NONE *)
-word       = ( letter | "_" | "." | "~" | "/" ), { letter | digit | "_" | "-" | "." | "~" | "/" | ":" } ;
+word       = ( letter | "_" | "." | "~" | "/" ), { letter | digit | "_" | "-" | "+" | "." | "~" | "/" | ":" } ;
                                                          (* does not begin with "." and a digit *)
 string     = "'", { escape | character - "'" } , "'" | '"', { escape | character - '"' }, '"' ;
 escape     = "\", ( "\" | "'" | '"' | "n" | "t" ) ;
@@ -229,7 +229,7 @@ class _Parser:
 
     def name(self, token: _Token) -> str:
         if not is_name(token.text):
-            rule = "a name is a letter, then letters, digits, '-' or '_', and none of true, false, none, inf, nan"
+            rule = "a name is a letter, then letters, digits, '-', '_' or '+', and none of true, false, none, inf, nan"
             self.fail(f"'{brief(token.text)}' is no name", token.start, rule)
         return token.text
 

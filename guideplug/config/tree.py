@@ -35,8 +35,8 @@ __all__ = [
 
 Span: TypeAlias = tuple[int, int]
 
-WORD = re.compile(r"(?!\.[0-9])[A-Za-z_.~/][A-Za-z0-9_.~/:-]*")
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+WORD = re.compile(r"(?!\.[0-9])[A-Za-z_.~/][A-Za-z0-9_.~/:+-]*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*")
 CONSTANTS: Final[dict[str, bool | None]] = {"true": True, "false": False, "none": None}
 PAIRED: Final = "zip"
 """The name of the construct whose ranges vary together; reserved, not a name of strategies."""

@@ -38,7 +38,7 @@ from guideplug.denoise.unwritten import unwritten
 from guideplug.denoise.value import Value
 from guideplug.denoise.view import LeafWrapper, Perturbed, SharedView, View, perturbed
 from guideplug.denoise.weight import Polynomial, Weight, WeightSchedule
-from guideplug.denoise.weight_input import Level, Step, WeightInput
+from guideplug.denoise.weight_input import Level, LinearStep, Step, WeightInput
 
 __all__ = [
     "Affine",
@@ -55,6 +55,7 @@ __all__ = [
     "Leaf",
     "LeafWrapper",
     "Level",
+    "LinearStep",
     "LogDensity",
     "NetworkNode",
     "NoiseDomain",

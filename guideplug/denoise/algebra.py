@@ -322,6 +322,22 @@ class Leaf(Atom):
         """The network that its calls are counted for: itself, or the network of a perturbed view."""
         return self
 
+    @property
+    def is_latent(self) -> bool:
+        """Whether its samples are decoded before they are data, so that a range of data is none of theirs."""
+        return self.decoder is not None
+
+    def own_levels(self, count: int, sigma_min: float, sigma_max: float) -> list[float]:
+        """``count`` levels from sigma_max down to sigma_min, at even steps of the network's own time.
+
+        Raises:
+            DenoiserError: the network has no time of its own, which is the default, or too few steps of it.
+        """
+        raise DenoiserError(
+            f"{self.in_messages} has no times of its own, so there is no grid of them: take another schedule, or give "
+            "its noise schedule, wrap(..., schedule=...)"
+        )
+
     def decode(self, x: Tensor) -> Tensor:
         """Samples in display space: those of ``decoder`` where it is set, else unchanged."""
         return x if self.decoder is None else self.decoder(x)

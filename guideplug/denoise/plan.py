@@ -23,7 +23,7 @@ from guideplug.denoise.condition import Condition, expand, for_networks, form_of
 from guideplug.denoise.condition_batch import concatenate, why_apart
 from guideplug.denoise.node import Fixed, NetworkNode, Node, Point, Query, Slot
 from guideplug.denoise.weight import Weight
-from guideplug.denoise.weight_input import Level, WeightInput
+from guideplug.denoise.weight_input import Level, LinearStep, WeightInput
 from guideplug.rng.keyed import SampleKeys
 
 __all__ = [
@@ -135,7 +135,7 @@ def _repeated(at: WeightInput, copies: int) -> WeightInput:
         condition=repeated(at.condition, copies),
         rows=None if at.rows is None else copies * at.rows,
         copies=copies * at.copies,
-        step=None if at.step is None else (rows(at.step[0]), rows(at.step[1])),
+        step=at.step if at.step is None or isinstance(at.step, LinearStep) else (rows(at.step[0]), rows(at.step[1])),
     )
 
 

@@ -67,6 +67,9 @@ class Weight(_Arithmetic, nn.Module, abc.ABC):
     def forward(self, at: WeightInput) -> Level:
         """The weight: a float if computed on the host, else a tensor, scalar or (B,)."""
 
+    in_steps: ClassVar[bool] = False
+    """Whether it is defined in the steps of a sampler alone, those that are a `LinearStep`; it raises elsewhere."""
+
     def zero_at(self, at: WeightInput) -> bool:
         """Whether the weight is 0 for every condition, so that its term need not be evaluated.
 

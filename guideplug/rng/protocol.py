@@ -15,7 +15,7 @@ class Streams(Protocol):
     """The random streams of some samples: a sample's draws do not depend on the others of its batch.
 
     A draw is named by its purpose and the sampler's step. The purposes of ours are "start noise" and "start label" of a
-    `Domain`, and "churn" of a sampler.
+    `Domain`, and "churn" and "step noise" of samplers.
     """
 
     @property

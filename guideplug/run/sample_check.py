@@ -3,6 +3,8 @@
     start      the spread of the starts is not that of noise at the sampler's first level
     wide       more than 5 % of an arm lie twice as far from the data's mean as any true sample, or its standard
                deviation is more than 3 times the data's
+    range      of data with a hard range, whose ends are 1 % or more of the true values, more than 10 % of an
+               arm's values lie outside by more than 5 % of its width
     unguided   guided samples are unguided ones within 1e-4 of their spread, though the guider is not off
 
 Cost: no network calls.
@@ -26,6 +28,7 @@ OUTSIDE = 0.05
 FAR = 2.0
 ALIKE = 1e-4
 START = 1.1
+ENDS, BEYOND, SPILLED = 0.01, 0.05, 0.1
 
 
 def suspicious_samples(config: RunConfig, drawn: Mapping[str, Arm], truth: Arm) -> list[str]:
@@ -38,7 +41,7 @@ def suspicious_samples(config: RunConfig, drawn: Mapping[str, Arm], truth: Arm) 
     """
     texts = _start(config, drawn["unguided"])
     for arm in drawn.values():
-        texts += _wide(arm, truth.samples)
+        texts += _wide(arm, truth.samples) or _out_of_range(arm, truth.samples)
     if "guided" in drawn:
         texts += _unguided(config, drawn["unguided"], drawn["guided"])
     return texts
@@ -80,6 +83,22 @@ def _wide(arm: Arm, true: Tensor) -> list[str]:
     return [
         f"{arm.name} samples are far wider than the data: standard deviation {spread:.3g} beside {width:.3g}, "
         f"{outside:.0%} more than {FAR:g} times as far from the mean as any true sample; {advice}"
+    ]
+
+
+def _out_of_range(arm: Arm, true: Tensor) -> list[str]:
+    low, high = float(true.min()), float(true.max())
+    ends = int((true == low).sum()) + int((true == high).sum()) - 2  # beside the one at each end
+    if ends < ENDS * true.numel():
+        return []
+    margin = BEYOND * (high - low)
+    outside = float(((arm.samples < low - margin) | (arm.samples > high + margin)).double().mean())
+    if outside <= SPILLED:
+        return []
+    latent = arm.denoiser is not None and any(leaf.is_latent for leaf in arm.denoiser.leaves())
+    advice = "look at decode" if latent else f"give the sampler clip=[{low:g}, {high:g}]"
+    return [
+        f"{outside:.0%} of the values of {arm.name} samples lie outside the data's range, {low:g} to {high:g}: {advice}"
     ]
 
 

@@ -10,7 +10,7 @@ give the same answer, and nothing is drawn from global generators. A run tries i
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeAlias
 
@@ -23,6 +23,7 @@ from guideplug.denoise import (
     Condition,
     Denoiser,
     Leaf,
+    LinearStep,
     Start,
     equal_conditions,
     numbered,
@@ -36,7 +37,7 @@ from guideplug.recipes import PlannedBatch
 from guideplug.recipes.python_ref import raised
 from guideplug.rng import SampleStreams, Streams, undrawn
 from guideplug.run.task_answers import check_start, drawn_examples, started
-from guideplug.sample import Evaluation, Sampler, closed_form, end_of, levels_of, planned_evaluations
+from guideplug.sample import Evaluation, Sampler, closed_form, end_of, first_step, levels_of, planned_evaluations
 from guideplug.task import Task
 from guideplug.train.examples import NoisyExamples, with_dropped_conditions
 from guideplug.train.loss import Loss
@@ -141,12 +142,26 @@ def try_arms(
     """
     sigma, toward = first_levels(sampler, arms["unguided"], task)
     start = start_of(task, sigma)
+    step = _first_step(sampler, arms["unguided"], start, DEFAULT(range(COUNT)), (sigma, toward))
     start = Start(start.x.to(device), on_device(start.condition, device))
     for model in models.values():
         if isinstance(model, Leaf):
             try_network(model, start, sigma, toward)
     if guider is not None:
-        _try_point(arms["guided"], guider, start, sigma, toward, (sigma, toward))
+        _try_point(arms["guided"], guider, start, sigma, toward, step)
+
+
+def _first_step(
+    sampler: Sampler, point: Denoiser, start: Start, streams: Streams, levels: tuple[float, float]
+) -> tuple[float, float]:
+    """The step that a sampler passes with its first evaluation, or its levels where it passes none or fails.
+
+    What a sampler does wrong is reported when it is tried itself.
+    """
+    with suppress(Exception), undrawn(partial(breach, sampler)):
+        if isinstance(step := first_step(sampler, point, start.x.clone(), start.condition, streams), LinearStep):
+            return step
+    return levels
 
 
 def _try_point(
@@ -187,7 +202,8 @@ def try_sampling(
     with torch.no_grad():
         known = first_levels(sampler, point, task)
         with objecting(subject, f"choose another {part}"):
-            _try_at(point, guider, subject, task, streams, *known, known)
+            step = _first_step(sampler, point, start_of(task, known[0], streams), streams(range(COUNT)), known)
+            _try_at(point, guider, subject, task, streams, *known, step)
         with objecting(f"{_subject(sampler)} for task {task.name!r}", "choose another sampler"):
             evaluations = _planned(sampler, point, task, known[0], streams)
         for evaluation in _first_of_each_kind(evaluations):

@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from guideplug.denoise import Condition, Denoiser, Leaf, WeightSchedule
+from guideplug.denoise import Condition, Denoiser, Leaf, Level, LinearStep, Step, Weight, WeightSchedule
 from guideplug.guide import Guider
 from guideplug.testing.law_helpers import BATCH, converted
 from guideplug.testing.oracles import CONDITIONS, Conditioning, GaussianDenoiser, example_condition
@@ -86,6 +86,16 @@ class Guided:
         generator = torch.Generator().manual_seed(3)
         x = torch.randn(BATCH, *shape, generator=generator)
         return Case(network, others, x, example_condition(kind, BATCH, generator))
+
+    def answer(self, point: Denoiser, x: Tensor, sigma: Level, condition: Condition) -> Tensor:
+        """The guided denoised samples (B, *), in a step of a sampler where `step` is one."""
+        denoised: Tensor = point(x, sigma, condition, step=self.step(point))
+        return denoised
+
+    def step(self, point: Denoiser) -> Step:
+        """A step of a sampler for guidance that is defined in steps alone; None for other guidance."""
+        in_steps = any(isinstance(module, Weight) and module.in_steps for module in point.modules())
+        return LinearStep(1.0, 0.5) if in_steps else None
 
     @property
     def weighted(self) -> bool:

@@ -13,6 +13,7 @@ from guideplug.denoise import (
     Denoiser,
     Leaf,
     Level,
+    LinearStep,
     WeightInput,
     WeightSchedule,
     calls,
@@ -69,7 +70,7 @@ def _inputs_stay(guided: Guided) -> None:
         weights = [parameter.clone() for parameter in case.main.parameters()]
         for sigma in SIGMAS:
             levels = torch.full((BATCH,), sigma)
-            case.guided(guided.guider)(case.x, levels, case.condition)
+            guided.answer(case.guided(guided.guider), case.x, levels, case.condition)
             must(same(levels, torch.full((BATCH,), sigma)), "the tensor of levels was changed")
         changed, condition_changed = not same(x, case.x), not same(condition, case.condition)
         case.x.copy_(x)  # for the laws after this one
@@ -84,7 +85,7 @@ def _is_a_denoiser(guided: Guided) -> None:
         point = case.guided(guided.guider)
         must(isinstance(point, Denoiser), f"guide() returned a {type(point).__name__}")
         must(point.space.shape == case.main.space.shape, f"its space is {point.space.shape}, not the base's")
-        result = point(case.x, 0.5, case.condition)
+        result = guided.answer(point, case.x, 0.5, case.condition)
         must(result.shape == case.x.shape, f"x of shape {tuple(case.x.shape)} gave {tuple(result.shape)}")
         must(bool(result.isfinite().all()), "the result is not finite")
 
@@ -130,7 +131,7 @@ def _draws_nothing(guided: Guided) -> None:
         for case in guided.cases:
             point = case.guided(guided.guider)
             for sigma in SIGMAS:
-                point(case.x, sigma, case.condition)
+                guided.answer(point, case.x, sigma, case.condition)
 
 
 @GUIDER.add(
@@ -142,8 +143,8 @@ def _called_once(guided: Guided) -> None:
         point = case.guided(guided.guider)
         for sigma in SIGMAS:
             with tally() as counts:
-                point(case.x, sigma, case.condition)
-            planned = calls(point, sigma, conditional=case.condition is not None)
+                guided.answer(point, case.x, sigma, case.condition)
+            planned = calls(point, sigma, conditional=case.condition is not None, step=guided.step(point))
             for network, count in counts.counts.items():
                 most = planned.get(network, Count()).calls
                 must(count.calls <= most, f"{type(network).__name__} was called {count.calls} times, planned: {most}")
@@ -156,7 +157,7 @@ def _repeats(guided: Guided) -> None:
     for case in guided.cases:
         point = case.guided(guided.guider)
         for sigma in SIGMAS:
-            first, second = (point(case.x, sigma, case.condition) for _ in range(2))
+            first, second = (guided.answer(point, case.x, sigma, case.condition) for _ in range(2))
             must(torch.equal(first, second), f"at sigma {sigma}")
 
 
@@ -167,7 +168,7 @@ def _repeats(guided: Guided) -> None:
 def _trajectories_are_apart(guided: Guided) -> None:
     def step(point: Denoiser, number: int, x: Tensor, condition: Condition) -> Tensor:
         after = (*LEVELS[1:], 0.0)[number]
-        step = LEVELS[number], after
+        step = LinearStep(LEVELS[number], after)
         result: Tensor = point(x, LEVELS[number], condition, toward=after, step=step)
         return result
 
@@ -187,8 +188,8 @@ def _order(guided: Guided) -> None:
     for case in guided.cases:
         point = case.guided(guided.guider)
         for sigma in SIGMAS:
-            whole = point(case.x, sigma, case.condition)
-            shuffled = point(case.x[order], sigma, select_rows(case.condition, order))
+            whole = guided.answer(point, case.x, sigma, case.condition)
+            shuffled = guided.answer(point, case.x[order], sigma, select_rows(case.condition, order))
             must(close(shuffled, whole[order]), f"at sigma {sigma}")
 
 
@@ -200,9 +201,9 @@ def _split(guided: Guided) -> None:
     for case in guided.cases:
         point = case.guided(guided.guider)
         for sigma in SIGMAS:
-            whole = point(case.x, sigma, case.condition)
+            whole = guided.answer(point, case.x, sigma, case.condition)
             parts = [
-                point(case.x[rows], sigma, select_rows(case.condition, rows))
+                guided.answer(point, case.x[rows], sigma, select_rows(case.condition, rows))
                 for rows in (slice(0, 2), slice(2, BATCH - 1), slice(BATCH - 1, BATCH))
             ]
             must(close(torch.cat(parts), whole), f"at sigma {sigma}")
@@ -213,14 +214,15 @@ def _levels(guided: Guided) -> None:
     for case in guided.cases:
         point = case.guided(guided.guider)
         for sigma in SIGMAS:
-            whole = point(case.x, sigma, case.condition)
-            must(close(point(case.x, torch.full((BATCH,), sigma), case.condition), whole), f"at sigma {sigma}")
+            whole = guided.answer(point, case.x, sigma, case.condition)
+            levels = torch.full((BATCH,), sigma)
+            must(close(guided.answer(point, case.x, levels, case.condition), whole), f"at sigma {sigma}")
         mixed = torch.tensor([SIGMAS[row % len(SIGMAS)] for row in range(BATCH)])
         rows = [
-            point(case.x[row : row + 1], float(mixed[row]), select_rows(case.condition, slice(row, row + 1)))
-            for row in range(BATCH)
+            guided.answer(point, case.x[alone], float(mixed[row]), select_rows(case.condition, alone))
+            for row, alone in ((row, slice(row, row + 1)) for row in range(BATCH))
         ]
-        must(close(point(case.x, mixed, case.condition), torch.cat(rows)), "of levels that differ")
+        must(close(guided.answer(point, case.x, mixed, case.condition), torch.cat(rows)), "of levels that differ")
 
 
 @GUIDER.add(
@@ -231,10 +233,10 @@ def _types(guided: Guided) -> None:
     for case in guided.cases:
         for dtype in (torch.float64, torch.bfloat16):
             other = case.as_kind(dtype=dtype)
-            result = other.guided(guided.guider)(other.x, 0.5, other.condition)
+            result = guided.answer(other.guided(guided.guider), other.x, 0.5, other.condition)
             must(result.dtype == dtype, f"x of {dtype} gave {result.dtype}")
             if dtype == torch.float64:
-                exact = case.guided(guided.guider)(case.x, 0.5, case.condition)
+                exact = guided.answer(case.guided(guided.guider), case.x, 0.5, case.condition)
                 must(close(result, exact), "in float64 it is another result")
 
 
@@ -246,7 +248,7 @@ def _device(guided: Guided) -> None:
     for case in guided.cases:
         # A tensor on the meta device has no values: reading it, or mixing devices, raises.
         other = case.as_kind(device="meta")
-        result = other.guided(guided.guider)(other.x, 0.5, other.condition)
+        result = guided.answer(other.guided(guided.guider), other.x, 0.5, other.condition)
         must(result.device.type == "meta", f"x on another device gave a result on {result.device}")
 
 
@@ -356,9 +358,9 @@ def _schedules(guided: Guided) -> None:
         point = guided.make(weight=_Rising()).guide(case.main, case.others)
         for sigma in SIGMAS:
             number = _at(guided, case, 1.0 + sigma, sigma)
-            must(close(point(case.x, sigma, case.condition), number), f"at sigma {sigma}")
+            must(close(guided.answer(point, case.x, sigma, case.condition), number), f"at sigma {sigma}")
             levels = torch.full((BATCH,), sigma)
-            must(close(point(case.x, levels, case.condition), number), f"in a tensor of levels {sigma}")
+            must(close(guided.answer(point, case.x, levels, case.condition), number), f"in a tensor of levels {sigma}")
 
 
 @GUIDER.add("a weight schedule that gives 1 calls no guide", SAME, where=_scheduled)

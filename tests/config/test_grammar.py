@@ -174,7 +174,7 @@ def test_the_limits_themselves_are_accepted() -> None:
 
 # Refusals
 
-NAME = "a name is a letter, then letters, digits, '-' or '_', and none of true, false, none, inf, nan"
+NAME = "a name is a letter, then letters, digits, '-', '_' or '+', and none of true, false, none, inf, nan"
 
 
 KINDS = "is no number, duration (512it), range (1:3:0.5) or word"

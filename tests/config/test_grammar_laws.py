@@ -39,12 +39,12 @@ STRINGS = st.text(CHARACTERS, max_size=12) | st.sampled_from(
 WORDS = st.builds(
     str.__add__,
     st.sampled_from([*string.ascii_letters, "_", "~", "/", "./", "..", "inf-", "true/", "e"]),
-    st.text(string.ascii_letters + string.digits + "_-.~/:", max_size=8),
+    st.text(string.ascii_letters + string.digits + "_-+.~/:", max_size=8),
 ).filter(lambda word: word.lower() not in RESERVED and not re.match(r"\.[0-9]", word))
 
 
 def names(separator: str) -> st.SearchStrategy[str]:
-    rest = st.text(string.ascii_letters + string.digits + separator, max_size=6)
+    rest = st.text(string.ascii_letters + string.digits + "+" + separator, max_size=6)
     return st.builds(str.__add__, st.sampled_from(string.ascii_letters), rest).filter(
         lambda s: s.lower() not in RESERVED
     )

@@ -63,7 +63,8 @@ def test_no_false_alarm_of_any_guider(task):
         except GuideplugError:
             continue  # it has options without defaults, or is not for this task or network
         texts = suspicious_samples(config, drawn, truth)
-        assert [text for text in texts if "far wider" not in text] == [], guider  # these networks are not trained
+        untrained = ("far wider", "outside the data's range")  # as these networks are
+        assert [text for text in texts if not any(fault in text for fault in untrained)] == [], guider
         tried += 1
     assert tried > 3
 
@@ -94,6 +95,38 @@ def test_samples_far_from_the_data(change, sentence):
     assert len(texts) == (sentence is not None)
     if sentence:
         assert sentence in texts[0]
+
+
+def drawn_pixels():
+    """Three quarters of them at the ends of the range, in an order of their own in each image."""
+    order = torch.rand(24, 16, generator=torch.Generator().manual_seed(0)).argsort(1)
+    return torch.tensor([-1.0, 0.0, 1.0, 1.0]).repeat(4)[order].reshape(24, 1, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "share"),
+    [(lambda x: x, 0), (lambda x: x.clamp(-1, 1), 0), (lambda x: 1.04 * x, 0), (lambda x: 1.3 * x, 75)],
+)
+def test_samples_outside_a_hard_range(change, share):
+    """Pixels of -1, 0, 1 and 1; a range that few values reach is none."""
+    pixels = drawn_pixels()
+    config, truth = config_of("digits", None), Arm("truth", pixels)
+    texts = suspicious_samples(config, arms_of(unguided=change(pixels)), truth)
+    expected = (
+        f"{share}% of the values of unguided samples lie outside the data's range, -1 to 1: give the sampler clip"
+    )
+    assert [text[: len(expected)] for text in texts] == [expected] * bool(share)
+    soft = Arm("truth", evenly(1000, seed=2))
+    assert suspicious_samples(config_of("gaussian", None), arms_of(unguided=1.5 * evenly(1000)), soft) == []
+
+
+def test_a_decoded_range_is_that_of_the_decoder():
+    pixels = drawn_pixels()
+    latent = wrap(lambda x, t: x, (1, 4, 4), predicts="denoised", decode=lambda x: x)
+    (text,) = suspicious_samples(
+        config_of("digits", None), {"unguided": Arm("unguided", 1.3 * pixels, denoiser=latent)}, Arm("truth", pixels)
+    )
+    assert text.endswith("-1 to 1: look at decode")
 
 
 class Deaf(nn.Module):
@@ -130,7 +163,7 @@ def main_of(config, kind=Hearing, null=10):
 def test_guidance_that_does_nothing(task, guider, kind, null, reason):
     config = config_of(task, guider, sampler="euler(num_steps=6)")
     drawn, truth = sampled(config, main_of(config, kind, null))
-    texts = suspicious_samples(config, drawn, truth)
+    texts = [text for text in suspicious_samples(config, drawn, truth) if "outside the data's range" not in text]
     assert len(texts) == (reason is not None)
     if reason:
         assert texts[0].startswith("guidance changed nothing: ")

@@ -13,6 +13,7 @@ from guideplug.errors import DivergenceError
 from guideplug.noise import sigma_grid
 from guideplug.rng import SampleStreams
 from guideplug.sample import planned_evaluations
+from guideplug.sigma_sampler import SolverStep
 from guideplug.testing import CONDITIONS, GaussianDenoiser, check_sampler, example_condition
 from guideplug_edm import Euler, Heun
 
@@ -178,6 +179,10 @@ class TestChurn:
         sampler = Heun(16, sigma_max=5.0, **options)
         return sampler.sample(self.denoiser, x, None, SampleStreams(seed, indices))
 
+    def churned(self, sampler, x, sigma, number, streams):
+        levels = [sigma] * (number + 1) + [0.0]
+        return sampler._churned(x, SolverStep(number, levels, sampler, self.denoiser, None, streams))
+
     def test_the_streams_decide(self):
         first = self.sample(churn=8.0)
         assert torch.equal(first, self.sample(churn=8.0))
@@ -213,7 +218,7 @@ class TestChurn:
         streams = SampleStreams(0, range(20_000))
         x = 2.0 * streams.normal((2,), "start")
         for strength in (1.0, 1.5):
-            raised, level = Heun(16, churn=4.0, churn_noise=strength)._churned(x, 2.0, 0, streams)
+            raised, level = self.churned(Heun(1, churn=0.25, churn_noise=strength), x, 2.0, 0, streams)
             assert level == 2.5
             variance = 4 + strength**2 * (2.5**2 - 4)
             assert float(raised.std()) == pytest.approx(math.sqrt(variance), rel=0.02)
@@ -221,7 +226,7 @@ class TestChurn:
     def test_each_step_draws_anew(self):
         streams = SampleStreams(0, range(5))
         x = torch.zeros(5, 2)
-        noises = [Heun(16, churn=4.0)._churned(x, 2.0, step, streams)[0] for step in range(3)]
+        noises = [self.churned(Heun(16, churn=4.0), x, 2.0, step, streams)[0] for step in range(3)]
         assert not any(torch.equal(noises[i], noises[j]) for i, j in [(0, 1), (1, 2), (0, 2)])
 
 

@@ -14,6 +14,9 @@ from typing import final
 from attrs import frozen
 
 from guideplug import Denoiser, Guider, Recipe, Source, Task, WeightSchedule, finite, hook, option
+from guideplug_cfg.plus_plus import CFGPlusPlus
+
+__all__ = ["CFG", "CFGPlusPlus"]
 
 
 @final
@@ -44,4 +47,4 @@ class CFG(Guider):
 
 @hook
 def guideplug_guiders() -> list[type[Guider]]:
-    return [CFG]
+    return [CFG, CFGPlusPlus]

@@ -10,6 +10,7 @@ from guideplug_shapes.cfg_zero import CFGZero
 from guideplug_shapes.feedback import Feedback
 from guideplug_shapes.frequency import Frequency
 from guideplug_shapes.magnitude import MagnitudeAware
+from guideplug_shapes.momentum import Momentum
 from guideplug_shapes.rescale import Rescale
 from guideplug_shapes.tangential import Tangential
 from guideplug_shapes.threshold import DynamicThreshold
@@ -21,6 +22,7 @@ __all__ = [
     "Feedback",
     "Frequency",
     "MagnitudeAware",
+    "Momentum",
     "Rescale",
     "Tangential",
 ]
@@ -28,4 +30,4 @@ __all__ = [
 
 @hook
 def guideplug_guiders() -> list[type[Guider]]:
-    return [APG, CFGZero, DynamicThreshold, Feedback, Frequency, MagnitudeAware, Rescale, Tangential]
+    return [APG, CFGZero, DynamicThreshold, Feedback, Frequency, MagnitudeAware, Momentum, Rescale, Tangential]
