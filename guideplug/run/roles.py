@@ -130,8 +130,9 @@ class Roles:
         For a file that names none it is the default one or that of the main network, whichever has its weights.
         """
         candidates = [default, self._main.denoiser] if default != self._main.denoiser else [default]
-        return lambda path, key=None: architecture_of_file(path, self._reader, key) or fitting_architecture(
-            path, key, candidates, self._main.task
+        return lambda path, key=None: (
+            architecture_of_file(path, self._reader, key)
+            or fitting_architecture(path, key, candidates, self._main.task)
         )
 
     def _like(self, default: Recipe | str | None) -> MainRecipe:
