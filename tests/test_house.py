@@ -13,19 +13,20 @@ NO_WINGS = {"api", "benchmarks", "durability", "kept", "safety", "verdicts"}
 OF_MANY_FILES = {
     "adapters": {"diffusers", "scenarios"},
     "cli": {
-        "animation", "bad_files", "bad_folders", "bad_input", "bad_plugins", "failed_parts", "kept", "observers",
+        "animation", "bad_checkpoints", "bad_files", "bad_folders", "bad_input", "bad_plugins", "failed_parts", "kept",
+        "observers",
         "once", "other_code", "own_network", "printed_commands", "project", "read_once", "run", "sample", "travel",
         "tried_first",
     },
     "cli/scaffold": {"tutorial"},
     "config": {"fuzz"},
     "report": {"browser"},
-    "files/checkpoints": {"hostile"},
+    "files/checkpoints": {"hostile", "memory"},
     "run": {"current_folder"},
     "store/source": {"another_network", "plugins"},
     ".": {
         "affine_guiders", "boundaries", "composition", "doc_blocks", "docs", "guider_trees", "house", "pictures",
-        "reference", "renamed", "studies",
+        "reference", "renamed", "studies", "ten_minutes",
     },
 }  # fmt: skip
 """Tests of a promise that many files of a wing keep together, or of the whole: named after the promise."""
