@@ -21,7 +21,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeAlias, final
+from typing import Any, NamedTuple, Protocol, TypeAlias, final
 
 from attrs import frozen
 from torch import Tensor, nn
@@ -52,10 +52,8 @@ class Inside(Protocol):
         """
 
 
-@final
-@frozen
-class Call:
-    """A call of a layer during a call of its network.
+class Call(NamedTuple):
+    """A call of a layer during a call of its network; a tuple, which the compiler can trace.
 
     Args:
         layer: the called module.
