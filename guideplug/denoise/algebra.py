@@ -37,6 +37,7 @@ from guideplug.denoise.plan import Plan
 from guideplug.denoise.queries import leaves_of, mapped_query, under
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record
+from guideplug.denoise.uncompiled import refuse_compiler
 from guideplug.denoise.unwritten import unwritten
 from guideplug.denoise.value import Value, check_is_denoiser
 from guideplug.denoise.weight import Polynomial, Scalar, Weight, WeightSchedule, polynomial
@@ -84,9 +85,11 @@ class Denoiser(nn.Module, abc.ABC):
         Raises:
             ConditionError: the condition's batch does not match, or a network lacks the null condition it needs.
             DenoiserError: x is not of a floating-point type; a network returned something else than samples like x;
-                along a trajectory, a function too.
+                along a trajectory, a function too; a compiler traces it.
             DivergenceError: a coefficient is more than the type of the samples holds.
         """
+        if torch.compiler.is_compiling():
+            refuse_compiler()
         with unwritten(self.breach, x=x):
             denoised = OnePass(x, sigma, condition, toward, step, self.space).values([self], self._plan or Plan())[0]
         if self._plan is not None and (fault := _unlike(denoised, x)):  # a function may gather outputs off a trajectory
