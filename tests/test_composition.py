@@ -1,4 +1,4 @@
-"""A tiny run of every pair of guider, selector and sampler, the third by turns: all that is installed goes together."""
+"""A tiny run of every pair of guider, selector and sampler, the third by turns: all installed fits together."""
 
 import itertools
 import re

@@ -114,7 +114,7 @@ def test_plugins_show_has_options_defaults_and_sources(cli: Any) -> None:
     said = cli("plugins", "show", "heun").stdout
     assert "sampler heun, from guideplug-edm 0.1.0" in said
     assert "2206.00364" in said
-    assert "num_steps (int; default 32): steps; 2 num_steps - 1 evaluations" in said
+    assert "num_steps (int; default 32): steps; at most 10,000" in said
     assert "data units" in said
     assert "a preset for early(jest)" in cli("plugins", "show", "early_jest").stdout
     shown = cli("plugins", "show", "tree").stdout

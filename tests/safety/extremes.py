@@ -221,7 +221,8 @@ def _used(kind: str, name: str, text: str) -> tuple[str, ...]:
     explain = ("explain", "autoguidance", "--task", QUICK["gaussian"])
     if kind == "guider":
         network = ("--denoiser", "digits-convolutional") if name == "sliding-window" else ()
-        return ("explain", text, "--task", QUICK[GUIDED.get(name, "gaussian")], *network)
+        sampler = ("--sampler", "euler") if name == "cfg++" else ()
+        return ("explain", text, "--task", QUICK[GUIDED.get(name, "gaussian")], *network, *sampler)
     if kind == "weight":
         return ("explain", f"autoguidance(weight={text})", "--task", QUICK["gaussian"])
     if kind == "denoiser":
@@ -255,7 +256,7 @@ NETWORKS = {
 }  # fmt: skip
 """The task that a network is tried on, by the first word of its name."""
 GUIDED = {
-    "cfg": "mixture", "cfg-zero": "gaussian",
+    "cfg": "mixture", "cfg++": "mixture", "cfg-zero": "gaussian",
     "perturbed-attention": "digits", "smoothed-energy": "digits", "skip-layer": "digits", "sliding-window": "digits",
     "frequency": "digits", "rescale": "mixture", "truncation": "mixture",
 }  # fmt: skip
