@@ -1,8 +1,8 @@
 """Checks of a denoiser without data: finite outputs, independence of pure noise, preservation of clean samples.
 
-At the highest level x is noise, and D(x; sigma) hardly depends on x: it is near the mean of the data. The unit of what
-is left of the noise is that of the network: sigma, or 1 for a flow, whose input is n. A few Euler steps of the denoiser
-lead from there to samples, through all levels. At the lowest level there is hardly any noise: D(x; sigma) is near x.
+At the highest level x is noise, and D(x; sigma) hardly depends on x: it is near the mean of the data. A few Euler steps
+of the denoiser lead from there to samples, through all levels. At the lowest level there is hardly any noise:
+D(x; sigma) is near x.
 
 A network with a wrong parametrisation may pass all three. Cost: ten outputs of the network per sample, for 64 samples.
 """
@@ -31,7 +31,7 @@ class Blind:
 
     Args:
         broken: the level at which an output was not finite, or None.
-        left: the spread of D at the highest level, over different noise, in units of the noise; 0 is perfect.
+        left: the spread of D at the highest level, over different noise, in units of that noise; 0 is perfect.
         moved: how far D is from x at the lowest level, in units of the spread of x; 0 is perfect.
     """
 
@@ -53,7 +53,7 @@ def looked_at(answer: Answer, condition: Condition, space: Space, seed: int, dev
             if not bool(denoised.isfinite().all()):
                 return Blind(sigma)
             if sigma == high:
-                left = _spread(denoised) / (1.0 if space.noise_alone else high)
+                left = _spread(denoised) / high
             if after is not None:
                 x = denoised + (after / sigma) * (x - denoised)
     spread = float(x.double().std())

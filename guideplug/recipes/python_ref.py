@@ -11,10 +11,10 @@ import importlib
 import sys
 import traceback
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, final
+from typing import Any, cast, final
 
 from attrs import field, frozen
 from torch import nn
@@ -181,7 +181,7 @@ class ImportedNetwork(Network):
         The domain's as well where nothing can be built: `build` raises where the network is needed.
         """
         try:
-            own = _sampler(self, domain, self.content())
+            own = _sampler(self, cast(Hashable, domain), self.content())
         except (GuideplugError, ValueError):
             own = DEFAULT_SAMPLER
         return domain.sampler() if own == DEFAULT_SAMPLER else own
@@ -230,8 +230,8 @@ class ImportedDenoiser(Recipe):
 
 
 @functools.lru_cache(maxsize=64)
-def _sampler(network: ImportedNetwork, domain: Domain, code: str) -> str:
-    return seeded_build(network, domain, 0).sampler()
+def _sampler(network: ImportedNetwork, domain: Hashable, code: str) -> str:
+    return seeded_build(network, cast(Domain, domain), 0).sampler()
 
 
 @functools.cache

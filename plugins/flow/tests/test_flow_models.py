@@ -23,10 +23,8 @@ def drawn(*shape: int, seed: int) -> Tensor:
 
 
 def prompt(count: int, seed: int) -> dict[str, Tensor]:
-    return {
-        "encoder_hidden_states": drawn(count, 5, 8, seed=seed),
-        "pooled_projections": drawn(count, 12, seed=seed + 1),
-    }
+    tokens, pooled = drawn(count, 5, 8, seed=seed), drawn(count, 12, seed=seed + 1)
+    return {"encoder_hidden_states": tokens, "pooled_projections": pooled}
 
 
 class SD3(nn.Module):
