@@ -146,7 +146,7 @@ def check_label(condition: Condition) -> None:
     if condition is None:
         return
     if not isinstance(condition, Tensor):
-        what = f"a dict of {', '.join(condition)}"
+        what = f"a dict of {', '.join(condition)}" if isinstance(condition, Mapping) else "a list"
     elif condition.ndim == 1 and not (condition.is_floating_point() or condition.is_complex()):
         return
     else:
