@@ -297,6 +297,10 @@ class Adapted(Leaf):
     def decode(self, x: Tensor) -> Tensor:
         return super().decode(x) if self._decode is None else self._decode(x)
 
+    @property
+    def decodes(self) -> bool:
+        return self._decode is not None or self.decoder is not None
+
     def extra_repr(self) -> str:
         """The prediction and the schedule."""
         return f"predicts={self.predicts!r}, schedule={self.schedule}"

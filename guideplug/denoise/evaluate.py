@@ -69,7 +69,7 @@ class OnePass:
     def _is_recorded(self, points: Sequence[Point]) -> bool:
         """Whether the caller records gradients; the x of a gradient that is taken here does not count."""
         place = self._place
-        parts = parts_of(place.condition).values()
+        parts = parts_of(place.at.condition).values()
         given = [part for part in (place.x, place.sigma, *parts) if isinstance(part, Tensor)]
         weights = (parameter for point in points for parameter in point.parameters())
         return any(tensor.requires_grad for tensor in (*given, *weights))

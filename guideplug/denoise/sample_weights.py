@@ -9,6 +9,7 @@ parts are for weights, and networks are not given them.
 Cost: none; but the guide is called where any sample has a weight that is not off.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ from typing import final
 import torch
 from attrs import frozen
 from attrs.validators import deep_iterable
+from torch import Tensor
 
 from guideplug.config import finite, option
 from guideplug.denoise.condition import parts_of
@@ -69,7 +71,7 @@ class SampleWeights(WeightSchedule):
         Raises:
             ConditionError: the samples are more or fewer than the weights.
         """
-        weights, first = torch.tensor(self.weights, device=at.device), _first.get()
+        weights, first = _on_device(self.weights, at.device), _first.get()
         if at.rows is None:
             return weights
         batch = at.rows // at.copies
@@ -80,6 +82,13 @@ class SampleWeights(WeightSchedule):
                 f"weight is a list of {len(weights)}, and x has batch {batch}: give one weight per sample, or a number"
             )
         return weights.repeat(at.copies)
+
+
+@functools.lru_cache(maxsize=64)
+def _on_device(weights: tuple[float, ...], device: torch.device | None) -> Tensor:
+    """The weights on a device, copied once: a copy per evaluation would synchronise with the device."""
+    with torch.inference_mode(False):  # tensors of that mode have no gradients later
+        return torch.tensor(weights, device=device)
 
 
 @final

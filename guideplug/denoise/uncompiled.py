@@ -16,7 +16,7 @@ ADVICE = (
 )
 
 
-@torch.compiler.disable(reason=ADVICE)
+@torch.compiler.disable(reason=ADVICE)  # type: ignore[no-untyped-call, untyped-decorator]
 def refuse_compiler() -> None:
     """Refuse to be called from code that a compiler traces; it asks ``torch.compiler.is_compiling()`` before.
 

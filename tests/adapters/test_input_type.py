@@ -119,7 +119,7 @@ class Timeless(nn.Linear):
 
 
 class Mixture(nn.Module):
-    """The velocity v of a mixture of narrow Gaussians, exact but for its type."""
+    """The velocity v of a mixture of wide Gaussians, exact but for its type."""
 
     def __init__(self, dtype):
         super().__init__()
@@ -130,9 +130,9 @@ class Mixture(nn.Module):
         schedule = VPSchedule()
         sigma = schedule.sigma(time.double())[:, None]
         alpha = schedule.alpha(sigma)
-        x, variance = x_t.double() / alpha, 0.1**2 + sigma**2
+        x, variance = x_t.double() / alpha, 0.5**2 + sigma**2
         shares = (-(x[:, None] - self.means).square().sum(2) / (2 * variance)).softmax(1)
-        denoised = (sigma**2 * (shares @ self.means) + 0.1**2 * x) / variance
+        denoised = (sigma**2 * (shares @ self.means) + 0.5**2 * x) / variance
         return (alpha * (x - denoised) / sigma - sigma * alpha * denoised).to(x_t.dtype)
 
 

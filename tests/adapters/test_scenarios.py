@@ -218,3 +218,21 @@ def test_embedded_guidance_together_with_true_guidance(diffusers):
     by_sample = guided(main, "cfg(weight=[4, 1])", unconditional=main.under(negative))(x, 3.0, condition)
     torch.testing.assert_close(by_sample[0], denoised[0], rtol=0, atol=1e-4)
     torch.testing.assert_close(by_sample[1], main(x, 3.0, condition)[1], rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_weights_stored_in_8_bits_compute_in_their_own_type(diffusers):
+    """Layer by layer in float8, computed in bfloat16: x and text are given in bfloat16, samples stay in float32."""
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=8, block_out_channels=(8,), norm_num_groups=4, cross_attention_dim=8, layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D",), up_block_types=("CrossAttnUpBlock2D",),
+    ).eval()  # fmt: skip
+    text, x = draw(2, 5, 8), draw(2, 4, 8, 8)
+    exact = wrap(unet, (4, 8, 8), predicts="epsilon", schedule=VPSchedule())(x, 1.0, {"encoder_hidden_states": text})
+    unet.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16)
+    assert any(parameter.dtype == torch.float8_e4m3fn for parameter in unet.parameters())
+    stored = wrap(unet, (4, 8, 8), predicts="epsilon", schedule=VPSchedule())
+    denoised = stored(x, 1.0, {"encoder_hidden_states": text})
+    assert denoised.dtype == torch.float32
+    torch.testing.assert_close(denoised, exact, rtol=0, atol=0.2)

@@ -100,6 +100,7 @@ def test_levels_beyond_the_ends_are_the_ends() -> None:
         (torch.zeros(2, 4), "float32 of shape (B, 4)"),
         (torch.zeros(2, 4, dtype=torch.int64), "int64 of shape (B, 4)"),
         ({"text": torch.zeros(2, 4)}, "a dict of text"),
+        ([torch.zeros(2, 4)], "a list"),
     ],
 )
 def test_conditions_that_are_no_labels_are_refused_in_one_line(condition: object, said: str) -> None:

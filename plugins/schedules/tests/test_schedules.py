@@ -320,7 +320,7 @@ def test_what_is_refused(text, said):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("value", ["[1]", "true", "512it", "'2'", "none"])
+@pytest.mark.parametrize("value", ["true", "512it", "'2'", "none"])
 def test_what_is_neither_a_number_nor_a_schedule(value):
     known = ", ".join(Registry.installed().names("weight"))
     with pytest.raises(ConfigError) as refused:

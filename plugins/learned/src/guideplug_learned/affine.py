@@ -100,7 +100,7 @@ class _Probe(Leaf):
         variance = per_row(sigma**2, x)
         part = condition
         while part is not None and not isinstance(part, Tensor):
-            part = next(iter(part.values() if isinstance(part, Mapping) else part))
+            part = next(iter(part.values() if isinstance(part, Mapping) else part), None)
         shift = 0.0 if part is None else per_row(part.to(x.dtype).reshape(len(part), -1).mean(1), x)
         # Not the same in every coordinate, so that projections have something to do.
         slope = torch.linspace(0.5, 1.5, x[0].numel(), dtype=x.dtype).reshape(x.shape[1:])
