@@ -11,8 +11,8 @@ The step is written in x, where denoisers and guiders are at home, and without t
 
     Euler   x' = D + (sigma' / sigma) (x - D)
 
-which is exact for a constant D, at sigma = 2^24 as well, where t is 1 in float32 (`guideplug.Space.highest`). At
-sigma 1e7 its rounding error is 1.5e-6, that of x + (sigma' - sigma) (x - D) / sigma .12.
+which is exact for a constant D, at sigma = 2^24 as well, where t is 1 in float32 (`guideplug.Space.highest`). A step
+from sigma 1e7 to 1 in float32 errs by 4e-7 at most, where x + (sigma' - sigma) (x - D) / sigma errs by 3.4.
 
 The grid is uniform in t, then shifted by s: t becomes s t / (1 + (s - 1) t), which multiplies sigma by s.
 
