@@ -123,8 +123,10 @@ def _levels_fall(instance: object, attribute: object, value: tuple[float, ...] |
     if value is None:
         return
     advice = "give each level once, the highest first and 0 last, as in [80, 5, 0.5, 0]"
-    if not 2 <= len(value) <= MOST_STEPS + 1:
-        raise ValueError(f"levels are {len(value):,}: give 2 to {MOST_STEPS + 1:,}; {advice}")
+    if len(value) < 2:
+        raise ValueError(f"levels are {list(value)}: give 2 at least; {advice}")
+    if len(value) > MOST_STEPS + 1:
+        raise ValueError(f"levels are {len(value):,}: give {MOST_STEPS + 1:,} at most")
     for before, after in itertools.pairwise(value):
         if not math.inf > before > after:
             order = "repeat" if before == after else "are not finite" if math.isinf(before) else "rise"
