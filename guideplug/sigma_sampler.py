@@ -33,7 +33,7 @@ from guideplug.sample import Sampler, State
 __all__ = ["Memory", "SigmaSampler", "SolverStep"]
 
 Memory: TypeAlias = tuple[Tensor, ...]
-"""Denoised samples of earlier steps (B, *), newest first; empty before the first step."""
+"""What a solver keeps of earlier steps (B, *), such as their denoised samples; empty before the first step."""
 
 MOST_STEPS = 10_000
 """Every evaluation of a trajectory is planned before the first is done."""
