@@ -167,9 +167,12 @@ if TYPE_CHECKING:
     from guideplug.select import Selection as Selection
     from guideplug.select import Selector as Selector
     from guideplug.select import SelectorState as SelectorState
-    from guideplug.sigma_sampler import Memory as Memory
     from guideplug.sigma_sampler import SigmaSampler as SigmaSampler
-    from guideplug.sigma_sampler import SolverStep as SolverStep
+    from guideplug.solver import Memory as Memory
+    from guideplug.solver import Solver as Solver
+    from guideplug.solver import SolverStep as SolverStep
+    from guideplug.solver import clip_option as clip_option
+    from guideplug.solver import levels_option as levels_option
     from guideplug.study import Findings as Findings
     from guideplug.study import Measured as Measured
     from guideplug.study import Report as Report
@@ -247,7 +250,8 @@ _ROOMS = {
     "run.result": ["RunResult"],
     "sample": ["Sampler", "State"],
     "select": ["CandidateRequest", "Losses", "Selection", "Selector", "SelectorState"],
-    "sigma_sampler": ["Memory", "SigmaSampler", "SolverStep"],
+    "sigma_sampler": ["SigmaSampler"],
+    "solver": ["Memory", "Solver", "SolverStep", "clip_option", "levels_option"],
     "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
     "task": ["Arm", "Context", "Examples", "Metric", "Network", "PerSample", "Resampler", "Task", "Weighted", "noised"],
     "train": ["Constant", "Cosine", "Denoising", "FiniteData", "InverseSqrt", "LoopState", "TrainOptions"],

@@ -50,7 +50,7 @@ __all__ = [
 class State:
     """A point of a trajectory: the samples x (B, *) at noise level ``sigma``, after ``step`` of ``num_steps`` steps.
 
-    ``memory`` is what the next steps need besides x: denoised samples of earlier steps (B, *), newest first; empty for
+    ``memory`` is what the next steps need besides x, such as denoised samples of earlier steps (B, *); empty for
     solvers that look at one step alone.
     """
 

@@ -29,7 +29,7 @@ DISTRIBUTIONS = packages_distributions()
 
 ROOMS = [
     "errors", "rng", "config", "executors", "files", "observe", "denoise", "recipe", "noise", "adapters", "sample",
-    "sigma_sampler", "reward", "task", "objective", "guide", "select", "metrics", "study", "check", "store", "train",
+    "solver", "sigma_sampler", "reward", "task", "objective", "guide", "select", "metrics", "study", "check", "store", "train",
     "recipes", "registry", "run", "experiments", "report", "testing", "cli", "__main__",
 ]  # fmt: skip
 """A room imports only from those before it."""

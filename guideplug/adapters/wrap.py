@@ -286,7 +286,7 @@ class Adapted(Leaf):
 
     @property
     def is_latent(self) -> bool:
-        return super().is_latent or self._decode is not None
+        return self.decoder is not None or self._decode is not None
 
     def own_levels(self, count: int, sigma_min: float, sigma_max: float) -> list[float]:
         try:
@@ -296,10 +296,6 @@ class Adapted(Leaf):
 
     def decode(self, x: Tensor) -> Tensor:
         return super().decode(x) if self._decode is None else self._decode(x)
-
-    @property
-    def decodes(self) -> bool:
-        return self._decode is not None or self.decoder is not None
 
     def extra_repr(self) -> str:
         """The prediction and the schedule."""

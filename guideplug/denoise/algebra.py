@@ -328,7 +328,7 @@ class Leaf(Atom):
     @property
     def is_latent(self) -> bool:
         """Whether its samples are decoded before they are data, so that a range of data is none of theirs."""
-        return self.decoder is not None
+        return self.decoder is not None or type(self).decode is not Leaf.decode
 
     def own_levels(self, count: int, sigma_min: float, sigma_max: float) -> list[float]:
         """``count`` levels from sigma_max down to sigma_min, at even steps of the network's own time.
@@ -344,11 +344,6 @@ class Leaf(Atom):
     def decode(self, x: Tensor) -> Tensor:
         """Samples in display space: those of ``decoder`` where it is set, else unchanged."""
         return x if self.decoder is None else self.decoder(x)
-
-    @property
-    def decodes(self) -> bool:
-        """Whether samples are latents, which `decode` changes."""
-        return self.decoder is not None or type(self).decode is not Leaf.decode
 
     def perturbations(self) -> "Mapping[str, Perturbation]":
         """The supported perturbations by kind, such as "skip-layer"; none by default.

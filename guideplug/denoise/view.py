@@ -121,8 +121,8 @@ class LeafWrapper(Leaf):
         return self.of.decode(x)
 
     @property
-    def decodes(self) -> bool:
-        return self.of.decodes
+    def is_latent(self) -> bool:
+        return self.of.is_latent
 
 
 class SharedView(LeafWrapper):

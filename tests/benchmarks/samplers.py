@@ -23,7 +23,7 @@ from guideplug import Condition, Denoiser, Leaf, Registry, Sampler, SampleStream
 from guideplug.config import Reader
 
 EVALUATIONS = (8, 12, 16, 24, 32, 64)
-DETERMINISTIC = ("euler", "heun", "dpm++2m", "dpm++3m-sde(eta=0)")
+DETERMINISTIC = ("euler", "heun", "dpm++2m", "unipc", "dpm++3m-sde(eta=0)")
 STOCHASTIC = ("euler-ancestral", "dpm++2m-sde", "dpm++3m-sde", "heun(churn=40)", "dpm++2m")
 SCHEDULES = ("edm", "log-linear")
 COUNT = 4_096

@@ -13,7 +13,7 @@ from guideplug.errors import DivergenceError
 from guideplug.noise import sigma_grid
 from guideplug.rng import SampleStreams
 from guideplug.sample import planned_evaluations
-from guideplug.sigma_sampler import SolverStep
+from guideplug.solver import SolverStep
 from guideplug.testing import CONDITIONS, GaussianDenoiser, check_sampler, example_condition
 from guideplug_edm import Euler, Heun
 

@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 from guideplug import SampleStreams, State
 from guideplug.denoise import Leaf, Space, per_row
 from guideplug.testing import GaussianDenoiser
-from guideplug_samplers import DDIM, DPM2M, DPM2MSDE, DPM3MSDE
+from guideplug_samplers import DDIM, DPM2M, DPM2MSDE, DPM3MSDE, UniPC
 
 torch.set_num_threads(1)
 HIGH, LOW = 5.0, 1e-3
@@ -101,6 +101,7 @@ def mixture(level):
 FLOWS = [
     pytest.param(DDIM(), 1, id="ddim"),
     pytest.param(DPM2M(), 2, id="dpm++2m"),
+    pytest.param(UniPC(), 3, id="unipc"),  # one more than its predictor
     pytest.param(DPM2MSDE(eta=0.0), 2, id="dpm++2m-sde midpoint"),
     pytest.param(DPM2MSDE(eta=0.0, solver="heun"), 2, id="dpm++2m-sde heun"),
 ]

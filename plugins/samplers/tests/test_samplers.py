@@ -10,7 +10,7 @@ from guideplug.config import Reader
 from guideplug.sample import Sampler, planned_evaluations
 from guideplug.testing import GaussianDenoiser, check_sampler
 from guideplug_edm import Euler
-from guideplug_samplers import DDIM, DPM2M, DPM2MSDE, DPM3MSDE
+from guideplug_samplers import DDIM, DPM2M, DPM2MSDE, DPM3MSDE, UniPC
 
 torch.set_num_threads(1)
 laws = settings(deadline=None, max_examples=25, derandomize=True)
@@ -21,7 +21,7 @@ READER = Reader(Registry.installed())
 @pytest.mark.parametrize(
     "sampler",
     [DDIM(num_steps=128), DDIM(num_steps=256, eta=1.0), DPM2M(), DPM2MSDE(num_steps=64), DPM3MSDE(num_steps=64),
-     DPM2M(schedule="log-linear"), DPM2M(levels=(80.0, 20.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.03, 0.0))],
+     UniPC(), DPM2M(schedule="log-linear"), DPM2M(levels=(80.0, 20.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.03, 0.0))],
 )  # fmt: skip
 def test_laws(sampler):
     check_sampler(sampler)
@@ -36,7 +36,7 @@ def test_eta_0_is_euler(num_steps, rho):
     torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["ddim", "euler-ancestral", "dpm++2m", "dpm++2m-sde", "dpm++3m-sde"])
+@pytest.mark.parametrize("name", ["ddim", "euler-ancestral", "dpm++2m", "dpm++2m-sde", "dpm++3m-sde", "unipc"])
 def test_each_step_is_one_evaluation(name):
     sampler = READER.expression(f"{name}(num_steps=7)", Sampler)
     planned = planned_evaluations(sampler, GaussianDenoiser(), torch.randn(1, 2), None, SampleStreams(0, [0]))
@@ -85,7 +85,8 @@ def theirs(scheduler, x, noise, **options):
     x_t = x * float(alphas[int(times[0])].sqrt())
     for number, time in enumerate(scheduler.timesteps):
         prediction = network(x_t, time.expand(len(x)))
-        x_t = scheduler.step(prediction, time, x_t, variance_noise=noise[number], **options).prev_sample
+        drawn = {} if noise is None else {"variance_noise": noise[number]}
+        x_t = scheduler.step(prediction, time, x_t, **drawn, **options).prev_sample
     return x_t, (*levels, 0.0)
 
 
@@ -128,6 +129,18 @@ def test_dpm_solvers_are_those_of_diffusers(sampler, algorithm, solver, num_step
     options = {"solver": solver} if sampler is DPM2MSDE else {}
     ours = sampler(levels=levels, **options).sample(main, x, streams=Given(noise))
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_steps", [10, 20])
+def test_unipc_is_that_of_diffusers(num_steps):
+    scheduler = diffusers.UniPCMultistepScheduler(
+        **BETAS, solver_order=2, solver_type="bh2", timestep_spacing="linspace", final_sigmas_type="zero"
+    )
+    scheduler.set_timesteps(num_steps)
+    main = model(scheduler)
+    x = 10 * torch.randn(4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected, levels = theirs(scheduler, x, None)
+    torch.testing.assert_close(UniPC(levels=levels).sample(main, x), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_grids_are_those_of_diffusers():

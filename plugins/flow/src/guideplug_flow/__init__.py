@@ -23,23 +23,23 @@ two-step method. Ours: Heun's and the two-step method on this grid, and Euler's 
 Cost: an evaluation per step; Heun 2 N - 1 for N steps.
 """
 
-import abc
 import math
-from collections.abc import Iterator
 from typing import final
 
 from attrs import frozen
 from torch import Tensor
 
 from guideplug import (
-    Condition,
     Denoiser,
+    Memory,
     Sampler,
+    Solver,
+    SolverStep,
     Source,
-    State,
-    Streams,
     between,
+    clip_option,
     hook,
+    levels_option,
     option,
     positive,
     up_to,
@@ -60,7 +60,7 @@ FEW_TOKENS, MANY_TOKENS = (256, 0.5), (4096, 1.15)
 
 
 @frozen
-class FlowSampler(Sampler):
+class FlowSampler(Solver):
     """The grid of a flow's samplers: uniform in t, shifted."""
 
     num_steps: int = option(28, help="steps", validator=up_to(MOST_STEPS))
@@ -72,6 +72,8 @@ class FlowSampler(Sampler):
         help="t of the first level, or the network's highest where that is lower; 1 is noise alone",
         validator=between(0.0, 1.0),
     )
+    levels: tuple[float, ...] | None = levels_option()
+    clip: tuple[float, float] | None = clip_option()
 
     def __attrs_post_init__(self) -> None:
         chosen = [name for name, off in (("shift", 1.0), ("mu", None), ("tokens", None)) if getattr(self, name) != off]
@@ -92,7 +94,7 @@ class FlowSampler(Sampler):
             return low + (high - low) * (self.tokens - few) / (many - few)
         return math.log(self.shift) if self.mu is None else self.mu
 
-    def sigmas(self, denoiser: Denoiser) -> list[float]:
+    def grid(self, denoiser: Denoiser) -> list[float]:
         first = denoiser.space.highest
         if self.start < 1:
             first = min(first, self.start / (1 - self.start))
@@ -100,11 +102,6 @@ class FlowSampler(Sampler):
         top = first / (shift + first)  # the first level's t before the shift
         times = [top * (self.num_steps - i) / self.num_steps for i in range(1, self.num_steps + 1)]
         return [first, *(shift * t / (1 - t) for t in times)]
-
-    @abc.abstractmethod
-    def steps(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
-    ) -> Iterator[State]: ...
 
 
 def _euler(x: Tensor, denoised: Tensor, sigma: float, after: float) -> Tensor:
@@ -124,14 +121,9 @@ class FlowEuler(FlowSampler):
     name = "flow-euler"
     source = LIU
 
-    def steps(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
-    ) -> Iterator[State]:
-        denoiser, sigmas = denoiser.trajectory(), self.sigmas(denoiser)
-        for i in range(self.num_steps):
-            sigma, after = step = sigmas[i], sigmas[i + 1]
-            x = _euler(x, denoiser(x, sigma, condition, toward=after, step=step), sigma, after)
-            yield State(i + 1, self.num_steps, after, x)
+    def advance(self, step: SolverStep, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        denoised = step.denoised(x, gain=1 - step.after / step.sigma)
+        return _euler(x, denoised, step.sigma, step.after), ()
 
 
 @final
@@ -141,19 +133,15 @@ class FlowHeun(FlowSampler):
 
     name = "flow-heun"
 
-    def steps(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
-    ) -> Iterator[State]:
-        denoiser, sigmas = denoiser.trajectory(), self.sigmas(denoiser)
-        for i in range(self.num_steps):
-            sigma, after = step = sigmas[i], sigmas[i + 1]
-            denoised = denoiser(x, sigma, condition, toward=after, step=step)
-            x = _euler(x, denoised, sigma, after)
-            if after > 0:
-                change = denoiser(x, after, condition, toward=sigmas[i + 2], step=step) - denoised
-                # (t' - t) (v' - v) / 2 in x, for v' - v = -change / t'
-                x = x + (_time(sigma) - _time(after)) / (2 * after) * (1 + after) ** 2 * change
-            yield State(i + 1, self.num_steps, after, x)
+    def advance(self, step: SolverStep, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        sigma, after = step.sigma, step.after
+        denoised = step.denoised(x)
+        x = _euler(x, denoised, sigma, after)
+        if after > 0:
+            change = step.denoised(x, after, toward=step.levels[step.number + 2]) - denoised
+            # (t' - t) (v' - v) / 2 in x, for v' - v = -change / t'
+            x = x + (_time(sigma) - _time(after)) / (2 * after) * (1 + after) ** 2 * change
+        return x, ()
 
 
 @final
@@ -163,22 +151,17 @@ class FlowTwoStep(FlowSampler):
 
     name = "flow-2m"
 
-    def steps(
-        self, denoiser: Denoiser, x: Tensor, condition: Condition = None, streams: Streams | None = None
-    ) -> Iterator[State]:
-        denoiser, sigmas = denoiser.trajectory(), self.sigmas(denoiser)
-        before: tuple[float, Tensor] | None = None
-        for i in range(self.num_steps):
-            sigma, after = step = sigmas[i], sigmas[i + 1]
-            denoised = denoiser(x, sigma, condition, toward=after, step=step)
+    def advance(self, step: SolverStep, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        sigma, after = step.sigma, step.after
+        denoised = step.denoised(x)
+        velocity = (x - denoised) / sigma - denoised
+        x = _euler(x, denoised, sigma, after)
+        if memory:
+            (before,) = memory
             time, length = _time(sigma), _time(after) - _time(sigma)
-            velocity = (x - denoised) / sigma - denoised
-            x = _euler(x, denoised, sigma, after)
-            if before is not None:
-                time_before, velocity_before = before
-                x = x + (1 + after) * length**2 / (2 * (time - time_before)) * (velocity - velocity_before)
-            before = time, velocity
-            yield State(i + 1, self.num_steps, after, x)
+            time_before = _time(step.levels[step.number - 1])
+            x = x + (1 + after) * length**2 / (2 * (time - time_before)) * (velocity - before)
+        return x, (velocity,)
 
 
 @hook

@@ -3,13 +3,14 @@
 from guideplug import Sampler, hook
 from guideplug_samplers.ddim import DDIM
 from guideplug_samplers.dpm import DPM2M, DPM2MSDE, DPM3MSDE
+from guideplug_samplers.unipc import UniPC
 
-__all__ = ["DDIM", "DPM2M", "DPM2MSDE", "DPM3MSDE"]
+__all__ = ["DDIM", "DPM2M", "DPM2MSDE", "DPM3MSDE", "UniPC"]
 
 
 @hook
 def guideplug_samplers() -> list[type[Sampler]]:
-    return [DDIM, DPM2M, DPM2MSDE, DPM3MSDE]
+    return [DDIM, DPM2M, DPM2MSDE, DPM3MSDE, UniPC]
 
 
 @hook

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from guideplug import Memory, SigmaSampler, SolverStep, Source, non_negative, option
 
-__all__ = ["DPM2M", "DPM2MSDE", "DPM3MSDE"]
+__all__ = ["DPM2M", "DPM2MSDE", "DPM3MSDE", "second_order"]
 
 SOURCE = Source(
     "C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu",
@@ -53,11 +53,7 @@ class DPM2M(SigmaSampler):
         denoised = step.denoised(x)
         if step.after == 0:
             return denoised, ()
-        slope = denoised
-        if memory:
-            slope = denoised + (denoised - memory[0]) * (0.5 * step.width() / step.width(1))
-        ratio = step.after / step.sigma
-        return ratio * x + (1 - ratio) * slope, (denoised,)
+        return second_order(step, x, denoised, memory), (denoised,)
 
 
 @final
@@ -109,6 +105,14 @@ class DPM3MSDE(SigmaSampler):
                 end = end + phi2 * r0 * second - 2 * (phi2 / width - 0.5) * second
             end = end + phi2 * first
         return _noised(end, step, self.eta), (denoised, *memory[:1])
+
+
+def second_order(step: SolverStep, x: Tensor, denoised: Tensor, memory: Memory) -> Tensor:
+    """The end of a step of 2M from x (B, *), with the denoised samples there and at the start of the step before."""
+    if memory:
+        denoised = denoised + (denoised - memory[0]) * (0.5 * step.width() / step.width(1))
+    ratio = step.after / step.sigma
+    return ratio * x + (1 - ratio) * denoised
 
 
 def _noised(x: Tensor, step: SolverStep, eta: float) -> Tensor:

@@ -53,7 +53,7 @@ class DynamicThreshold(Guider):
     )
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
-        if self.limit is None and any(network.decodes for network in base.leaves()):
+        if self.limit is None and any(network.is_latent for network in base.leaves()):
             raise DenoiserError(
                 "dynamic-threshold has no default limit for latents, whose range no image gives: give limit=, in their "
                 "units"
