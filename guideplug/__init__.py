@@ -150,6 +150,7 @@ if TYPE_CHECKING:
     from guideplug.recipes import WithoutLayers as WithoutLayers
     from guideplug.recipes import half_width as half_width
     from guideplug.recipes import weaker as weaker
+    from guideplug.registry.expression import strategy as strategy
     from guideplug.registry.hookspecs import hook as hook
     from guideplug.registry.registry import Registry as Registry
     from guideplug.reward import Reward as Reward
@@ -241,6 +242,7 @@ _ROOMS = {
         "PostHoc", "PythonRef", "Resampled", "Snapshot", "Synthetic", "Train", "ViewRecipe", "WithoutLayers",
         "half_width", "weaker",
     ],
+    "registry.expression": ["strategy"],
     "registry.hookspecs": ["hook"],
     "registry.registry": ["Registry"],
     "reward": ["Reward"],

@@ -1,7 +1,7 @@
 """Solvers: a trajectory as a chain of steps, each by one method.
 
-A solver is one method, `Solver.advance`: the samples at the end of a step from those at its start. Its grid of levels is
-another class's: `guideplug.SigmaSampler` for noise levels; flow time in the plugin `flow`.
+A solver is one method, `Solver.advance`: the samples at the end of a step from those at its start. Its grid of levels
+is another class's: `guideplug.SigmaSampler` for noise levels; flow time in the plugin `flow`.
 """
 
 import abc

@@ -29,8 +29,8 @@ DISTRIBUTIONS = packages_distributions()
 
 ROOMS = [
     "errors", "rng", "config", "executors", "files", "observe", "denoise", "recipe", "noise", "adapters", "sample",
-    "solver", "sigma_sampler", "reward", "task", "objective", "guide", "select", "metrics", "study", "check", "store", "train",
-    "recipes", "registry", "run", "experiments", "report", "testing", "cli", "__main__",
+    "solver", "sigma_sampler", "reward", "task", "objective", "guide", "select", "metrics", "study", "check", "store",
+    "train", "recipes", "registry", "run", "experiments", "report", "testing", "cli", "__main__",
 ]  # fmt: skip
 """A room imports only from those before it."""
 
@@ -210,14 +210,13 @@ def test_what_is_imported_is_declared(distribution: Path) -> None:
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
-def test_extras_are_what_its_observers_and_recipes_say_and_what_tests_need(plugin: Path) -> None:
+def test_extras_are_what_its_classes_say_and_what_tests_need(plugin: Path) -> None:
     project, registry = _project(plugin), Registry.installed()
     extras: dict[str, list[str]] = project.get("optional-dependencies", {})
     offers = [offer for other in registry.plugins if other.distribution == project["name"] for offer in other.offers]
     classes = [(offer.kind, offer.what) for offer in offers if isinstance(offer.what, type)]
-    observers = [cls.extras for kind, cls in classes if kind == "observer"]
-    recipes = [cls.libraries for kind, cls in classes if kind == "recipe"]
-    said = {key: value for extras_of in (*observers, *recipes) for key, value in extras_of.items()}
+    extras_of = [getattr(cls, "libraries" if kind == "recipe" else "extras", {}) for kind, cls in classes]
+    said = {key: value for some in extras_of for key, value in some.items()}
     assert said == {library: f"{project['name']}[{library}]" for library in extras}
     for library, requirements in extras.items():
         assert any(re.match(rf"{library}\b", requirement) for requirement in requirements)

@@ -11,7 +11,7 @@ NO_WINGS = {"api", "benchmarks", "durability", "kept", "safety", "verdicts"}
 """Folders of promises that no single wing keeps, of what older versions wrote, and of measurements."""
 
 OF_MANY_FILES = {
-    "adapters": {"diffusers", "scenarios"},
+    "adapters": {"diffusers", "model_families", "scenarios"},
     "cli": {
         "animation", "bad_checkpoints", "bad_files", "bad_folders", "bad_input", "bad_plugins", "failed_parts", "kept",
         "observers",

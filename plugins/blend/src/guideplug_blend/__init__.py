@@ -16,9 +16,7 @@ from typing import final
 from attrs import frozen
 from attrs.validators import deep_iterable, optional
 
-from guideplug import Denoiser, Guider, Source, WeightSchedule, finite, hook, option
-from guideplug_autoguidance import Autoguidance
-from guideplug_cfg import CFG
+from guideplug import Denoiser, Guider, Source, WeightSchedule, finite, hook, option, strategy
 
 
 @final
@@ -35,7 +33,8 @@ class Blend(Guider):
         "eq. 6",
     )
     guiders: tuple[Guider, ...] = option(
-        factory=lambda: (CFG(), Autoguidance()), help="the guiders, each over the same base"
+        factory=lambda: tuple(strategy(name, Guider) for name in ("cfg", "autoguidance")),
+        help="the guiders, each over the same base",
     )
     shares: tuple[float | WeightSchedule, ...] | None = option(
         None, help="share of each guider, a number or a schedule per guider; none for 1 each",

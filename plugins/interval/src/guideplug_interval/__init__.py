@@ -16,8 +16,7 @@ from typing import Literal, final
 
 from attrs import frozen
 
-from guideplug import Denoiser, Gate, Guider, Source, hook, option
-from guideplug_cfg import CFG
+from guideplug import Denoiser, Gate, Guider, Source, hook, option, strategy
 
 __all__ = ["Interval"]
 
@@ -37,7 +36,7 @@ class Interval(Guider):
         "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in Diffusion Models",
         "https://arxiv.org/abs/2404.07724",
     )
-    guider: Guider = option(factory=CFG, help="the guider that is on inside the interval")
+    guider: Guider = option(factory=lambda: strategy("cfg", Guider), help="the guider that is on inside the interval")
     low: float | None = option(
         None, help="the level above which it is on; none for 0, or where high is none too for 0.28", unit="data units"
     )

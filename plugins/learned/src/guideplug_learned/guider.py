@@ -15,8 +15,7 @@ from typing import Any, cast, final
 
 from attrs import frozen
 
-from guideplug import Denoiser, Guider, Recipe, Source, Task, Weight, opposite, option, short
-from guideplug_cfg import CFG
+from guideplug import Denoiser, Guider, Recipe, Source, Task, Weight, opposite, option, short, strategy
 from guideplug_learned.affine import check_affine, check_weight
 from guideplug_learned.errors import LearnedError
 
@@ -38,7 +37,8 @@ class Learned(Guider):
     name = "learned"
     source = SOURCE
     guider: Guider = option(
-        factory=CFG, help="the guider whose weight is learned, such as cfg or autoguidance; its own is left out"
+        factory=lambda: strategy("cfg", Guider),
+        help="the guider whose weight is learned, such as cfg or autoguidance; its own is left out",
     )
     model: str = option("weights", help="role of the weight network")
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, final
 from attrs import frozen
 from torch import nn
 
-from guideplug import Leaf, Recipe, SharedView, Source, ViewRecipe, hook, option
+from guideplug import Leaf, Recipe, SharedView, Source, ViewRecipe, hook, option, strategy
 
 __all__ = ["LoraOff", "WithoutLora"]
 
@@ -105,10 +105,7 @@ class WithoutLora(ViewRecipe):
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
         """A network of two layers, the first with an adapter."""
-        from guideplug.recipes.python_ref import ImportedDenoiser
-        from guideplug.testing.toys import Normal
-
-        return {"of": ImportedDenoiser("guideplug_lora.adapted:adapted", Normal())}
+        return {"of": strategy("python('guideplug_lora.adapted:adapted', task=default)", Recipe)}
 
     def view_of(self, network: Leaf) -> LoraOff:
         return LoraOff(network)

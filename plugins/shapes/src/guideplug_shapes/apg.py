@@ -23,9 +23,8 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug import Denoiser, Guider, Level, Source, between, finite, option
-from guideplug_cfg import CFG
 from guideplug_shapes.prediction import Prediction, from_denoised, to_denoised, unit
-from guideplug_shapes.steering import Reshaped, inner, length, steered, weighted
+from guideplug_shapes.steering import Reshaped, cfg, inner, length, steered, weighted
 
 __all__ = ["APG"]
 
@@ -48,7 +47,7 @@ class APG(Guider):
         "https://arxiv.org/abs/2410.02416",
     )
     guider: Guider = option(
-        factory=CFG, help="the guider that is projected, one with an option weight", validator=weighted
+        factory=cfg, help="the guider that is projected, one with an option weight", validator=weighted
     )
     eta: float = option(0.0, help="how much of the update along the prediction is kept; 1 is all", validator=finite)
     momentum: float = option(

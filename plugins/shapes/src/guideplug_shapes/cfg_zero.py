@@ -26,9 +26,8 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug import Combine, Denoiser, Gate, Guider, Level, Source, at_least, option
-from guideplug_cfg import CFG
 from guideplug_shapes.prediction import Prediction, from_denoised, to_denoised
-from guideplug_shapes.steering import inner, steered, weighted
+from guideplug_shapes.steering import cfg, inner, steered, weighted
 
 __all__ = ["CFGZero"]
 
@@ -46,7 +45,7 @@ class CFGZero(Guider):
         "https://arxiv.org/abs/2503.18886",
     )
     guider: Guider = option(
-        factory=CFG, help="the guider whose opposite is scaled, one with an option weight", validator=weighted
+        factory=cfg, help="the guider whose opposite is scaled, one with an option weight", validator=weighted
     )
     prediction: Prediction = option("velocity", help="what is projected; the paper's are velocities")
     zero_above: float = option(

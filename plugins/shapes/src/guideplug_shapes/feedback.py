@@ -49,8 +49,7 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug import Denoiser, Guider, Level, Source, Space, between, non_negative, option, per_row
-from guideplug_cfg import CFG
-from guideplug_shapes.steering import Reshaped, inner, steered, weighted
+from guideplug_shapes.steering import Reshaped, cfg, inner, steered, weighted
 
 __all__ = ["Feedback"]
 
@@ -78,7 +77,7 @@ class Feedback(Guider):
         "https://arxiv.org/abs/2506.06085",
     )
     guider: Guider = option(
-        factory=CFG, help="the guider that is weighed, one with an option weight", validator=weighted
+        factory=cfg, help="the guider that is weighed, one with an option weight", validator=weighted
     )
     purity: float = option(
         0.999, help="pi, how much of the learned conditional is the true one", validator=between(0, 1, ends=False)

@@ -21,7 +21,7 @@ Cost: the guider's, and the base where the guider does not call it.
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +30,7 @@ from attrs.validators import deep_iterable
 from torch import Tensor
 
 from guideplug import Combine, ConfigError, Denoiser, Guider, Level, Recipe, Source, Space, Task, finite, option
-from guideplug_cfg import CFG
+from guideplug_shapes.steering import cfg
 
 __all__ = ["Frequency"]
 
@@ -47,7 +47,8 @@ class Frequency(Guider):
         "Guidance in the Frequency Domain Enables High-Fidelity Sampling at Low CFG Scales",
         "https://arxiv.org/abs/2506.19713",
     )
-    guider: Guider = option(factory=CFG, help="the guider whose update is split, any one")
+    extras: ClassVar[Mapping[str, str]] = {"kornia": "guideplug-shapes[kornia]"}
+    guider: Guider = option(factory=cfg, help="the guider whose update is split, any one")
     factors: tuple[float, ...] = option(
         (1.0, 0.5),
         help="a factor for each band, the finest first; 1 is as the guider has it",
@@ -80,7 +81,7 @@ class Frequency(Guider):
     def _check(self, space: Space) -> None:
         if self.pyramid == "kornia" and importlib.util.find_spec("kornia") is None:
             raise ConfigError(
-                "guider 'frequency' with pyramid='kornia' needs kornia: pip install 'guideplug-shapes[kornia]'"
+                f"guider 'frequency' with pyramid='kornia' needs kornia: pip install '{self.extras['kornia']}'"
             )
         shape, least = space.shape, 2 ** (len(self.factors) - 1)
         if len(shape) != 3:

@@ -19,9 +19,8 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug import Denoiser, Guider, Level, Source, non_negative, option
-from guideplug_cfg import CFG
 from guideplug_shapes.prediction import Prediction, from_denoised
-from guideplug_shapes.steering import length, steered, weighted
+from guideplug_shapes.steering import cfg, length, steered, weighted
 
 __all__ = ["MagnitudeAware"]
 
@@ -39,7 +38,7 @@ class MagnitudeAware(Guider):
         "https://arxiv.org/abs/2508.03442",
     )
     guider: Guider = option(
-        factory=CFG, help="the guider whose weight is damped, one with an option weight", validator=weighted
+        factory=cfg, help="the guider whose weight is damped, one with an option weight", validator=weighted
     )
     alpha: float = option(8.0, help="how fast the weight falls; 0 leaves it as it is", validator=non_negative)
     prediction: Prediction = option("velocity", help="whose norms are compared; the paper's are velocities")

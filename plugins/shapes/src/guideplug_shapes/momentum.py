@@ -25,7 +25,7 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug import Combine, Denoiser, Guider, Level, Source, between, finite, option, per_row
-from guideplug_cfg import CFG
+from guideplug_shapes.steering import cfg
 
 __all__ = ["Momentum"]
 
@@ -42,7 +42,7 @@ class Momentum(Guider):
         "Momentum Guidance: Plug-and-Play Guidance for Flow Models",
         "https://arxiv.org/abs/2602.20360",
     )
-    guider: Guider = option(factory=CFG, help="the guider whose velocity it is")
+    guider: Guider = option(factory=cfg, help="the guider whose velocity it is")
     alpha: float = option(0.5, help="strength; 0 is off", validator=finite)
     beta: float = option(0.6, help="share of the running mean that is kept per level", validator=between(0, 1))
 

@@ -21,9 +21,8 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug import Combine, ConfigError, Denoiser, Guider, Level, Source, between, option, per_row
-from guideplug_cfg import CFG
 from guideplug_shapes.prediction import Prediction, from_denoised, to_denoised
-from guideplug_shapes.steering import length
+from guideplug_shapes.steering import cfg, length
 
 __all__ = ["Rescale"]
 
@@ -41,7 +40,7 @@ class Rescale(Guider):
         "https://arxiv.org/abs/2305.08891",
         "section 3.4",
     )
-    guider: Guider = option(factory=CFG, help="the guider whose samples are rescaled, any one")
+    guider: Guider = option(factory=cfg, help="the guider whose samples are rescaled, any one")
     phi: float = option(0.7, help="how much; 0 is not at all, 1 fully", validator=between(0, 1))
     prediction: Prediction = option(
         "denoised", help="what keeps the base's contrast; the paper's are v", identity="unless default"

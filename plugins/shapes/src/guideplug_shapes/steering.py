@@ -17,12 +17,17 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from guideplug import Combine, Denoiser, GuideplugError, Guider, Level, opposite, per_row, weight_of
+from guideplug import Combine, Denoiser, GuideplugError, Guider, Level, opposite, per_row, strategy, weight_of
 
-__all__ = ["Reshaped", "inner", "length", "steered", "weighted"]
+__all__ = ["Reshaped", "cfg", "inner", "length", "steered", "weighted"]
 
 Reshaped: TypeAlias = Callable[[Tensor, Tensor, Tensor, Level], Tensor]
 """(D_c, D_u, x, sigma) -> D_u', all tensors (B, *)."""
+
+
+def cfg() -> Guider:
+    """Classifier-free guidance, around which shapes go where no guider is named."""
+    return strategy("cfg", Guider)
 
 
 def weighted(instance: object, attribute: Any, value: Guider) -> None:

@@ -27,9 +27,8 @@ from attrs import frozen
 from torch import Tensor
 
 from guideplug import Denoiser, Guider, Level, Source, option
-from guideplug_cfg import CFG
 from guideplug_shapes.prediction import Prediction, from_denoised, to_denoised
-from guideplug_shapes.steering import inner, steered, weighted
+from guideplug_shapes.steering import cfg, inner, steered, weighted
 
 __all__ = ["Tangential"]
 
@@ -47,7 +46,7 @@ class Tangential(Guider):
         "https://arxiv.org/abs/2503.18137",
     )
     guider: Guider = option(
-        factory=CFG, help="the guider whose opposite is projected, one with an option weight", validator=weighted
+        factory=cfg, help="the guider whose opposite is projected, one with an option weight", validator=weighted
     )
     prediction: Prediction = option("noise", help="what is projected; the paper's are scores, which is noise")
 

@@ -21,8 +21,7 @@ from attrs.validators import optional
 from torch import Tensor
 
 from guideplug import Combine, Denoiser, DenoiserError, Guider, Level, Source, between, option, per_row, positive
-from guideplug_cfg import CFG
-from guideplug_shapes.steering import length
+from guideplug_shapes.steering import cfg, length
 
 __all__ = ["DynamicThreshold"]
 
@@ -41,7 +40,7 @@ class DynamicThreshold(Guider):
         "https://arxiv.org/abs/2205.11487",
         "section 2.3",
     )
-    guider: Guider = option(factory=CFG, help="the guider whose samples are thresholded, any one")
+    guider: Guider = option(factory=cfg, help="the guider whose samples are thresholded, any one")
     quantile: float = option(
         0.995, help="p, the quantile of absolute values that is the threshold", validator=between(0, 1)
     )
