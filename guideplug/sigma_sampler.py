@@ -17,7 +17,7 @@ logarithms of the signal-to-noise ratio.
 import math
 from typing import Literal
 
-from attrs import fields, frozen
+from attrs import frozen
 
 from guideplug.config import option, positive, up_to
 from guideplug.denoise import Denoiser
@@ -57,16 +57,9 @@ class SigmaSampler(Solver):
             raise ValueError(f"sigma_max is {high!r}: it must be positive and finite")
         if low is not None and high is not None and low >= high:
             raise ValueError(f"sigma_min {low:g} must be below sigma_max {high:g}")
-        unused = self._given("num_steps", "sigma_min", "sigma_max", "rho", "schedule")
-        if self.levels is not None and unused:
-            raise ValueError(f"levels are the whole grid: leave out {' and '.join(unused)}, or levels")
-        if self.schedule != "edm" and self._given("rho"):
+        self.check_levels("num_steps", "sigma_min", "sigma_max", "rho", "schedule")
+        if self.schedule != "edm" and self.given("rho"):
             raise ValueError(f"rho is {self.rho:g}, and schedule={self.schedule} has none: leave rho out")
-
-    def _given(self, *names: str) -> list[str]:
-        """The options of these names that are not at their defaults."""
-        defaults = {one.name: one.default for one in fields(type(self))}
-        return [name for name in names if getattr(self, name) != defaults[name]]
 
     def grid(self, denoiser: Denoiser) -> list[float]:
         space = denoiser.space

@@ -8,9 +8,9 @@ import abc
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
-from attrs import frozen
+from attrs import fields, frozen
 from torch import Tensor
 
 from guideplug.config import option
@@ -150,6 +150,21 @@ class Solver(Sampler):
 
     levels: tuple[float, ...] | None
     clip: tuple[float, float] | None
+
+    def given(self, *names: str) -> list[str]:
+        """The options of these names that are not at their defaults."""
+        defaults = {one.name: one.default for one in fields(cast(Any, type(self)))}
+        return [name for name in names if getattr(self, name) != defaults[name]]
+
+    def check_levels(self, *names: str) -> None:
+        """Refuse options of the grid beside levels.
+
+        Raises:
+            ValueError: both are given.
+        """
+        unused = self.given(*names)
+        if self.levels is not None and unused:
+            raise ValueError(f"levels are the whole grid: leave out {' and '.join(unused)}, or levels")
 
     def sigmas(self, denoiser: Denoiser) -> list[float]:
         return self.grid(denoiser) if self.levels is None else [float(level) for level in self.levels]

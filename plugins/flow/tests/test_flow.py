@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from guideplug import Combine, Denoiser, FlowSchedule, Leaf, Sampler, State, tally, wrap
+from guideplug import Combine, ConfigError, Denoiser, FlowSchedule, Leaf, Sampler, State, strategy, tally, wrap
 from guideplug.sample import planned_evaluations
 from guideplug.testing import GaussianDenoiser, check_sampler
 from guideplug_edm import Euler
@@ -282,3 +282,19 @@ def test_extreme_grids_fall_to_0(options: dict[str, Any]) -> None:
     sigmas = FlowEuler(**options).sigmas(wrap(velocity, (2,), predicts="flow"))
     assert sigmas[-1] == 0
     assert all(math.inf > before > after for before, after in itertools.pairwise(sigmas))
+
+
+@pytest.mark.parametrize("name", ["flow-euler", "flow-heun", "flow-2m"])
+def test_levels_and_clips_are_those_of_every_solver(name: str) -> None:
+    sampler = strategy(f"{name}(levels=[50, 3, 0.4, 0], clip=[-1, 1])", Sampler)  # type: ignore[type-abstract]
+    denoiser = GaussianDenoiser(0.4, 2.0)
+    assert sampler.sigmas(denoiser) == [50, 3, 0.4, 0]
+    x = 50 * torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    states = list(sampler.steps(denoiser, x))
+    assert [state.sigma for state in states] == [3, 0.4, 0]
+    assert float(states[-1].x.abs().max()) <= 1
+    whole = sampler.sample(denoiser, x)
+    rest = list(sampler.steps_from(states[0], denoiser))  # type: ignore[attr-defined]
+    torch.testing.assert_close(rest[-1].x, whole, rtol=0, atol=0)
+    with pytest.raises(ConfigError, match="levels are the whole grid: leave out shift, or levels"):
+        strategy(f"{name}(levels=[50, 3, 0.4, 0], shift=3)", Sampler)  # type: ignore[type-abstract]

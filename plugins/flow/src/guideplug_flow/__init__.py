@@ -76,7 +76,8 @@ class FlowSampler(Solver):
     clip: tuple[float, float] | None = clip_option()
 
     def __attrs_post_init__(self) -> None:
-        chosen = [name for name, off in (("shift", 1.0), ("mu", None), ("tokens", None)) if getattr(self, name) != off]
+        self.check_levels("num_steps", "shift", "mu", "tokens", "start")
+        chosen = self.given("shift", "mu", "tokens")
         if len(chosen) > 1:
             raise ValueError(f"{' and '.join(chosen)} each set the shift of the grid: give one of them")
         if self.start == 0:
