@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from guideplug import Guider, Registry
+from guideplug import Guider, LinearStep, Registry
 from guideplug.testing.kit import Kit
 
 torch.set_num_threads(1)
@@ -43,7 +43,7 @@ def test_its_answer_at_noise_alone_is_that_of_float64(name: str, kit: Kit, tmp_p
         x = NOISE * torch.randn(same.x.shape, generator=torch.Generator().manual_seed(0)).to(dtype)
         point = same.guided(guided.guider).trajectory()
         with torch.no_grad():
-            denoised: Tensor = point(x, NOISE, same.condition, toward=27.0, step=(NOISE, 27.0))
+            denoised: Tensor = point(x, NOISE, same.condition, toward=27.0, step=LinearStep(NOISE, 27.0))
         return denoised.double()
 
     single, exact = answer(torch.float32), answer(torch.float64)

@@ -77,7 +77,7 @@ MISTAKES = {
     ),
     "interval upside down": (["--guider", "interval(cfg, low=1, high=0.5)"], ["low 1", "high 0.5", "low < high"]),
     "interval that is empty": (["--guider", "interval(cfg, low=1, high=1)"], ["low 1", "high 1", "low < high"]),
-    "interval everywhere": (["--guider", "interval(cfg)"], ["every level", "low=0.2"]),
+    "interval everywhere": (["--guider", "interval(cfg, low=0)"], ["every level", "low=0.2"]),
     "negative omega": (["--guider", "sims(omega=-1)"], ["omega", "-1.0", "at least 0"]),
     "budget without unit": (["--guider", "sims(budget=64)"], ["budget", "64", "512it"]),
     "no null condition": (

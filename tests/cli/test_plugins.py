@@ -127,7 +127,10 @@ def test_plugins_show_has_options_defaults_and_sources(cli: Any) -> None:
     [
         (
             "blend",
-            ["guiders (several Guider; required)", "shares (several float or WeightSchedule, or none; default none)"],
+            [
+                "guiders (several Guider; default [cfg(",
+                "shares (several float or WeightSchedule, or none; default none)",
+            ],
         ),
         ("tree", ["classes (one of A, B, both; "]),
         ("heun", ["sigma_min (float, or none, data units; default none)"]),

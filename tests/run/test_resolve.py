@@ -252,7 +252,7 @@ def test_a_path_is_a_network(checkpoint: str, tmp_path: Path) -> None:
     path.with_suffix(".json").write_text('{"denoiser": "tree-mlp(hidden=8)"}')
     loaded = resolved(**A, models={"a": str(path)}).models["a"]
     assert loaded == Load(path=str(path), task=TREE, denoiser=small.denoiser)
-    assert resolved(**A, models={"a": f"load('{path}', hidden=8)"}).models["a"] == loaded
+    assert resolved(**A, models={"a": f"load('{path}', denoiser=tree-mlp(hidden=8))"}).models["a"] == loaded
 
 
 # What is written resolves to itself

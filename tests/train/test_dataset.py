@@ -148,7 +148,7 @@ class NoLength(IterableDataset[Any]):
         (Items([(X[0], "text")]), "Items yields items that are neither x nor (x, condition)"),
         (Items([(X[0], {"caption": "text"})]), "Items yields items that are neither x nor (x, condition)"),
         (Items([{"x": X[0]}]), "Items yields items that are neither x nor (x, condition)"),
-        (Items([(X[0], (1, 2))]), "Items yields items that are neither x nor (x, condition)"),
+        (Items([(X[0], (1, "text"))]), "Items yields items that are neither x nor (x, condition)"),
         (Items([object()]), "Items yields items that make no batch (default_collate: batch must contain tensors"),
         (Items([None]), "Items yields items that make no batch (default_collate: batch must contain tensors"),
     ],

@@ -19,7 +19,7 @@ READER = Reader(REGISTRY)
 LABELS = torch.tensor([0, 1, 2])
 X = 80 * torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 STREAMS = SampleStreams(0, range(3))
-LINEAR = {"euler", "ddim", "euler-ancestral", "ddpm"}
+LINEAR = {"euler", "flow", "flow-euler", "ddim", "euler-ancestral", "ddpm"}
 """The samplers whose end is linear in one evaluation."""
 
 
@@ -28,7 +28,9 @@ def main():
 
 
 def sampler_of(text, **options):
-    return attrs.evolve(READER.expression(text, Sampler), num_steps=6, schedule="edm", **options)
+    sampler = READER.expression(text, Sampler)
+    grid = {"schedule": "edm"} if hasattr(sampler, "schedule") else {}
+    return attrs.evolve(sampler, num_steps=6, **grid, **options)
 
 
 def test_laws():
@@ -105,7 +107,9 @@ REFUSED = [name for name in REGISTRY.names("sampler") if name not in LINEAR]
 
 @pytest.mark.parametrize("text", [*REFUSED, "euler(clip=[-1, 1])"])
 def test_samplers_without_that_step_are_refused_in_ones_own_call(text):
-    with pytest.raises(DenoiserError, match="which is said by euler, ddim and euler-ancestral, without clip"):
+    with pytest.raises(
+        DenoiserError, match="which is said by euler, flow-euler, ddim and euler-ancestral, without clip"
+    ):
         sampler_of(text).sample(CFGPlusPlus().guide(main(), {}), X, LABELS, STREAMS)
 
 
