@@ -83,8 +83,8 @@ class _PerGain(Weight):
         if not isinstance(at.step, LinearStep):
             raise DenoiserError(
                 "cfg++ weighs by how much of an evaluation the end of the step holds, which is said by euler, "
-                "flow-euler, ddim and euler-ancestral, without clip; take one of these, or in a loop of your own Euler steps pass "
-                "toward=after, step=guideplug.LinearStep(sigma, after)"
+                "flow-euler, ddim and euler-ancestral, without clip; take one of these, or in a loop of your own Euler "
+                "steps pass toward=after, step=guideplug.LinearStep(sigma, after)"
             )
         return 1 / at.step.gain
 
