@@ -29,8 +29,8 @@ DISTRIBUTIONS = packages_distributions()
 
 ROOMS = [
     "errors", "rng", "config", "executors", "files", "observe", "denoise", "recipe", "noise", "adapters", "sample",
-    "sigma_sampler", "reward", "task", "objective", "guide", "select", "metrics", "study", "check", "store", "train",
-    "recipes", "registry", "run", "experiments", "report", "testing", "cli", "__main__",
+    "sigma_sampler", "reward", "features", "task", "objective", "guide", "select", "metrics", "study", "check", "store",
+    "train", "recipes", "registry", "run", "experiments", "report", "testing", "cli", "__main__",
 ]  # fmt: skip
 """A room imports only from those before it."""
 
@@ -39,6 +39,7 @@ ONLY_FOR_TYPES = {
     "registry": {
         "denoise",
         "executors",
+        "features",
         "guide",
         "objective",
         "observe",

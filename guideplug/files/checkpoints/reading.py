@@ -29,7 +29,7 @@ from guideplug.files.opening import is_there, open_file
 from guideplug.files.reading import read_json_file
 from guideplug.files.tensors import fill_module, read_tensors
 
-__all__ = ["Checkpoint", "chosen", "is_pickle", "load_weights", "pickled_networks", "read_checkpoint"]
+__all__ = ["Checkpoint", "chosen", "is_pickle", "load_weights", "pickled_networks", "read_checkpoint", "read_weights"]
 
 ZIP: Final = b"PK\x03\x04"
 LEGACY: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -128,6 +128,19 @@ def load_weights(module: nn.Module, path: str | Path, key: str | None = None) ->
             a weight is not finite.
     """
     return fill_module(module, chosen(read_checkpoint(Path(path)), key, module), str(path))
+
+
+def read_weights(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
+    """The weights of a network in a checkpoint of any format, by name; nothing in the file is executed.
+
+    Args:
+        path: the file, or a folder of accelerate.
+        key: which of the checkpoint's networks, such as "ema"; None for the only one.
+
+    Raises:
+        CheckpointError: the file cannot be read, or the key is needed or wrong.
+    """
+    return chosen(read_checkpoint(Path(path)), key)
 
 
 def pickled_networks(path: Path) -> Mapping[str, PickledNetwork]:

@@ -1,0 +1,23 @@
+"""A network of a library with weights from a file, ready for inference."""
+
+import torch
+from torch import Tensor, nn
+
+from guideplug import fill_module
+
+__all__ = ["filled"]
+
+COUNTERS = ".num_batches_tracked"
+"""Buffers of batch norm that inference does not read, and that old files lack."""
+
+
+def filled(network: nn.Module, tensors: dict[str, Tensor], path: str, device: torch.device) -> nn.Module:
+    """The network with these weights, on a device, without gradients.
+
+    Raises:
+        CheckpointError: names or shapes differ.
+    """
+    own = network.state_dict()
+    counters = {name: own[name] for name in own if name.endswith(COUNTERS)}
+    fill_module(network, {**counters, **tensors}, path)
+    return network.to(device).eval().requires_grad_(False)
