@@ -218,7 +218,8 @@ def test_extras_are_what_its_observers_and_recipes_say_and_what_tests_need(plugi
     classes = [(offer.kind, offer.what) for offer in offers if isinstance(offer.what, type)]
     observers = [cls.extras for kind, cls in classes if kind == "observer"]
     recipes = [cls.libraries for kind, cls in classes if kind == "recipe"]
-    said = {key: value for extras_of in (*observers, *recipes) for key, value in extras_of.items()}
+    features = [cls.libraries for kind, cls in classes if kind == "features"]
+    said = {key: value for extras_of in (*observers, *recipes, *features) for key, value in extras_of.items()}
     assert said == {library: f"{project['name']}[{library}]" for library in extras}
     for library, requirements in extras.items():
         assert any(re.match(rf"{library}\b", requirement) for requirement in requirements)

@@ -76,6 +76,7 @@ KINDS_OF = {
     "noise": "Noise distributions",
     "objective": "Objectives",
     "reward": "Rewards",
+    "features": "Features",
     "observer": "Observers",
     "metric": "Metrics",
     "study": "Studies",

@@ -209,7 +209,10 @@ def _pickle(path: Path) -> Checkpoint:
                 encoder = tree.get("encoder")
                 return _snapshots(path, {name: pickled_network(module, encoder) for name, module in modules.items()})
             if _is_statistics(tree):
-                raise ValueError("it holds statistics of a reference set, mean and covariance, and no network")
+                raise ValueError(
+                    "it holds statistics of a reference set, mean and covariance, and no network: measure images "
+                    "against it with guideplug evaluate IMAGES --features EXPR --reference FILE"
+                )
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"checkpoint {path} cannot be read as a snapshot: {getattr(error, 'strerror', None) or error}; snapshots "
