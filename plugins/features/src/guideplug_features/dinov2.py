@@ -64,12 +64,15 @@ class DINOv2(Features):
         if not self.network.endswith("dinov2") or self.network not in timm.list_models():
             known = ", ".join(timm.list_models("*patch14_dinov2"))
             raise ConfigError(f"network is {self.network!r}: give one of {known}")
-        network: nn.Module = timm.create_model(self.network, pretrained=False, num_classes=0, img_size=SIZE)
         tensors = read_weights(self.path)
         tensors.pop("mask_token", None)  # of training alone
         if "pos_embed" in tensors:
             tensors["pos_embed"] = positions_at(tensors["pos_embed"], SIZE // PATCH)
-        filled(network, tensors, self.path, device)
+
+        def make() -> nn.Module:
+            return timm.create_model(self.network, pretrained=False, num_classes=0, img_size=SIZE)  # type: ignore[no-any-return]
+
+        network = filled(make, tensors, self.path, device)
 
         def features(images: Tensor) -> Tensor:
             answer: Tensor = network(standardised(images.to(device), SIZE, "bicubic"))

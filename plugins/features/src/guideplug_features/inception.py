@@ -52,7 +52,7 @@ class Inception(Features):
 
     def load(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         self.check_libraries()
-        network = filled(inception_network(), read_weights(self.path), self.path, device)
+        network: Any = filled(inception_network, read_weights(self.path), self.path, device)
         network.fc = nn.Identity()
 
         def features(images: Tensor) -> Tensor:

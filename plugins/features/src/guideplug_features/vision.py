@@ -50,8 +50,8 @@ class TorchvisionFeatures(Features):
         if self.network not in known:
             raise ConfigError(f"torchvision has no network {self.network!r}: see torchvision.models.list_models()")
         tensors = read_weights(self.path)
-        network = get_model(self.network, weights=None, **self._classes(tensors))
-        filled(network, tensors, self.path, device)
+        classes = self._classes(tensors)
+        network = filled(lambda: get_model(self.network, weights=None, **classes), tensors, self.path, device)
         taken: list[Tensor] = []
         if self.layer is None:
             layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
