@@ -246,6 +246,7 @@ ROOMS = {
     "dataset": "Tasks and data",
     "data_check": "Tasks and data",
     "reward": "Rewards",
+    "features": "Features",
     "objective": "Recipes and training",
     "recipe": "Recipes and training",
     "recipes": "Recipes and training",

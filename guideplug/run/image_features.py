@@ -22,7 +22,7 @@ from guideplug.metrics.neighbours import Neighbours, nearest_neighbours
 __all__ = ["MOST_ROWS", "ExtractedFeatures", "FeatureReader"]
 
 BATCH: Final = 64
-MOST_ROWS: Final = 5_000
+MOST_ROWS: Final = 2_500
 """Images of a repeat whose features are kept, for distances between images."""
 
 
