@@ -70,7 +70,7 @@ class DINOv2(Features):
             tensors["pos_embed"] = positions_at(tensors["pos_embed"], SIZE // PATCH)
 
         def make() -> nn.Module:
-            return timm.create_model(self.network, pretrained=False, num_classes=0, img_size=SIZE)  # type: ignore[no-any-return]
+            return timm.create_model(self.network, pretrained=False, num_classes=0, img_size=SIZE)
 
         network = filled(make, tensors, self.path, device)
 
