@@ -84,8 +84,10 @@ if TYPE_CHECKING:
     from guideplug.executors import Processes as Processes
     from guideplug.executors import Serial as Serial
     from guideplug.executors import WorkerSource as WorkerSource
+    from guideplug.features import Features as Features
     from guideplug.files.checkpoints.pickled_network import PickledNetwork as PickledNetwork
     from guideplug.files.checkpoints.reading import load_weights as load_weights
+    from guideplug.files.checkpoints.reading import read_weights as read_weights
     from guideplug.files.opening import read_bytes as read_bytes
     from guideplug.files.reading import file_digest as file_digest
     from guideplug.files.reading import read_arrays as read_arrays
@@ -97,15 +99,20 @@ if TYPE_CHECKING:
     from guideplug.metrics import Candidates as Candidates
     from guideplug.metrics import DensityCoverage as DensityCoverage
     from guideplug.metrics import Difference as Difference
+    from guideplug.metrics import Gaussian as Gaussian
+    from guideplug.metrics import KernelDistance as KernelDistance
+    from guideplug.metrics import Moments as Moments
     from guideplug.metrics import NeighbourBalls as NeighbourBalls
     from guideplug.metrics import Neighbours as Neighbours
     from guideplug.metrics import PrecisionRecall as PrecisionRecall
+    from guideplug.metrics import ReferenceStatistics as ReferenceStatistics
     from guideplug.metrics import confidence_interval as confidence_interval
     from guideplug.metrics import density_coverage as density_coverage
     from guideplug.metrics import energy_distance as energy_distance
     from guideplug.metrics import frechet_distance as frechet_distance
     from guideplug.metrics import gaussian_wasserstein as gaussian_wasserstein
     from guideplug.metrics import held_out_interval as held_out_interval
+    from guideplug.metrics import kernel_distance as kernel_distance
     from guideplug.metrics import nearest_neighbours as nearest_neighbours
     from guideplug.metrics import neighbour_balls as neighbour_balls
     from guideplug.metrics import paired_bootstrap as paired_bootstrap
@@ -220,16 +227,18 @@ _ROOMS = {
     "denoise.skip": ["skip_layers"],
     "errors": ["ConfigError", "ContractError", "DenoiserError", "GuideplugError"],
     "executors": ["Executor", "Job", "JobResult", "Pool", "Processes", "Serial", "WorkerSource"],
+    "features": ["Features"],
     "files.checkpoints.pickled_network": ["PickledNetwork"],
-    "files.checkpoints.reading": ["load_weights"],
+    "files.checkpoints.reading": ["load_weights", "read_weights"],
     "files.opening": ["read_bytes"],
     "files.reading": ["file_digest", "read_arrays"],
     "files.tensors": ["fill_module", "read_tensors"],
     "guide": ["Guider", "opposite", "weight_of"],
     "metrics": [
-        "Candidates", "DensityCoverage", "Difference", "NeighbourBalls", "Neighbours", "PrecisionRecall",
-        "confidence_interval", "density_coverage", "energy_distance", "frechet_distance",
-        "gaussian_wasserstein", "held_out_interval", "nearest_neighbours", "neighbour_balls",
+        "Candidates", "DensityCoverage", "Difference", "Gaussian", "KernelDistance", "Moments", "NeighbourBalls",
+        "Neighbours", "PrecisionRecall", "ReferenceStatistics", "confidence_interval", "density_coverage",
+        "energy_distance", "frechet_distance", "gaussian_wasserstein", "held_out_interval", "kernel_distance",
+        "nearest_neighbours", "neighbour_balls",
         "paired_bootstrap", "precision_recall", "resampled_coverage", "resampled_energy_distance",
         "resampled_frechet_distance", "resampled_median", "sliced_wasserstein", "wasserstein",
     ],

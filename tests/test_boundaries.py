@@ -29,7 +29,8 @@ DISTRIBUTIONS = packages_distributions()
 
 ROOMS = [
     "errors", "rng", "config", "executors", "files", "observe", "denoise", "recipe", "noise", "adapters", "sample",
-    "solver", "sigma_sampler", "reward", "task", "objective", "guide", "select", "metrics", "study", "check", "store",
+    "solver", "sigma_sampler", "reward", "features", "task", "objective", "guide", "select", "metrics", "study", "check",
+    "store",
     "train", "recipes", "registry", "run", "experiments", "report", "testing", "cli", "__main__",
 ]  # fmt: skip
 """A room imports only from those before it."""
@@ -39,6 +40,7 @@ ONLY_FOR_TYPES = {
     "registry": {
         "denoise",
         "executors",
+        "features",
         "guide",
         "objective",
         "observe",
@@ -215,7 +217,9 @@ def test_extras_are_what_its_classes_say_and_what_tests_need(plugin: Path) -> No
     extras: dict[str, list[str]] = project.get("optional-dependencies", {})
     offers = [offer for other in registry.plugins if other.distribution == project["name"] for offer in other.offers]
     classes = [(offer.kind, offer.what) for offer in offers if isinstance(offer.what, type)]
-    extras_of = [getattr(cls, "libraries" if kind == "recipe" else "extras", {}) for kind, cls in classes]
+    extras_of = [
+        getattr(cls, "libraries" if kind in ("recipe", "features") else "extras", {}) for kind, cls in classes
+    ]
     said = {key: value for some in extras_of for key, value in some.items()}
     assert said == {library: f"{project['name']}[{library}]" for library in extras}
     for library, requirements in extras.items():

@@ -10,11 +10,12 @@ import click
 from guideplug.cli.experiments import compare, run, sample, study
 from guideplug.cli.group import Group
 from guideplug.cli.number import Number, Whole
-from guideplug.cli.parameters import operand
+from guideplug.cli.parameters import expression, operand
 from guideplug.cli.plugins_commands import plugins
 from guideplug.cli.scaffold import KINDS, LIKE, Kind
 from guideplug.cli.shared_options import DEVICE, JSON, TRUST, denoiser, local_plugins, models, sampler, seed, task
 from guideplug.cli.store_commands import store
+from guideplug.errors import UsageError
 
 __all__ = ["main"]
 
@@ -62,6 +63,19 @@ def watch(folder: str, once: bool, interval: float) -> None:
 @sampler("The sampler of the reference arms, where the task draws some.")
 @seed("Seed of the true samples and of the draws of metrics.", default=0)
 @click.option("--figure", metavar="FILE.png", help="Draw the samples beside true ones.")
+@expression("--features", kind="features", help="Measure images by these features, in place of a task's metrics.")
+@click.option("--reference", metavar="FILE", help="With --features: statistics (.npz, .pkl), or images.")
+@click.option("--train", metavar="PATH", help="With --features: training images, to find copies of them.")
+@click.option("--statistics", metavar="FILE", help="With --features: write those of SAMPLES, .npz or .pkl.")
+@click.option(
+    "--repeats",
+    type=Whole(1, "the number of parts that SAMPLES is cut into", 1000),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="With --features: parts of SAMPLES, each measured by itself.",
+)
+@DEVICE
 @local_plugins()
 @JSON
 def evaluate(samples: str, **options: Any) -> None:
@@ -69,7 +83,21 @@ def evaluate(samples: str, **options: Any) -> None:
 
     SAMPLES is an .npy file with one array (N, ...), or an .npz file: each array is an arm of its own, except
     "condition", what they were drawn under, and "start", the noise they came from. Nothing in it is executed.
+
+    With --features it is anybody's images: a folder or a zip of pictures, or arrays of uint8 or floats.
+
+    \b
+    guideplug evaluate runs/FOLDER/samples.npz --task tree
+    guideplug evaluate out/ --features 'inception("inception.pth")' --reference fid.pkl --repeats 3
     """
+    if options["features"] is not None:
+        from guideplug.cli.evaluate_images import evaluate_images
+
+        evaluate_images(samples, options)
+        return
+    alone = [name for name in ("reference", "train", "statistics", "device") if options[name] is not None]
+    if alone or options["repeats"] > 1:
+        raise UsageError(f"--{(alone or ['repeats'])[0]} is of images: give --features, in which they are measured")
     from guideplug.cli.evaluate import evaluate_command
 
     evaluate_command(samples, options)

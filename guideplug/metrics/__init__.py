@@ -13,16 +13,21 @@ if TYPE_CHECKING:
     from guideplug.metrics.energy import energy_distance as energy_distance
     from guideplug.metrics.frechet import frechet_distance as frechet_distance
     from guideplug.metrics.frechet import gaussian_wasserstein as gaussian_wasserstein
+    from guideplug.metrics.gaussian import Gaussian as Gaussian
     from guideplug.metrics.held_out import Candidates as Candidates
     from guideplug.metrics.held_out import held_out_interval as held_out_interval
+    from guideplug.metrics.kernel import KernelDistance as KernelDistance
+    from guideplug.metrics.kernel import kernel_distance as kernel_distance
     from guideplug.metrics.manifold import DensityCoverage as DensityCoverage
     from guideplug.metrics.manifold import NeighbourBalls as NeighbourBalls
     from guideplug.metrics.manifold import PrecisionRecall as PrecisionRecall
     from guideplug.metrics.manifold import density_coverage as density_coverage
     from guideplug.metrics.manifold import neighbour_balls as neighbour_balls
     from guideplug.metrics.manifold import precision_recall as precision_recall
+    from guideplug.metrics.moments import Moments as Moments
     from guideplug.metrics.neighbours import Neighbours as Neighbours
     from guideplug.metrics.neighbours import nearest_neighbours as nearest_neighbours
+    from guideplug.metrics.reference_statistics import ReferenceStatistics as ReferenceStatistics
     from guideplug.metrics.resampled import resampled_coverage as resampled_coverage
     from guideplug.metrics.resampled import resampled_energy_distance as resampled_energy_distance
     from guideplug.metrics.resampled import resampled_frechet_distance as resampled_frechet_distance
@@ -36,12 +41,16 @@ _FILES = {
     "bootstrap": ["paired_bootstrap"],
     "energy": ["energy_distance"],
     "frechet": ["frechet_distance", "gaussian_wasserstein"],
+    "gaussian": ["Gaussian"],
     "held_out": ["Candidates", "held_out_interval"],
+    "kernel": ["KernelDistance", "kernel_distance"],
     "manifold": [
         "DensityCoverage", "NeighbourBalls", "PrecisionRecall", "density_coverage", "neighbour_balls",
         "precision_recall",
     ],
+    "moments": ["Moments"],
     "neighbours": ["Neighbours", "nearest_neighbours"],
+    "reference_statistics": ["ReferenceStatistics"],
     "resampled": [
         "resampled_coverage", "resampled_energy_distance", "resampled_frechet_distance", "resampled_median",
     ],

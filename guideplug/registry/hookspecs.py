@@ -12,6 +12,7 @@ import pluggy
 if TYPE_CHECKING:
     from guideplug.denoise import WeightSchedule
     from guideplug.executors import Executor
+    from guideplug.features import Features
     from guideplug.guide import Guider
     from guideplug.objective import Objective
     from guideplug.observe import Observer
@@ -83,6 +84,11 @@ def guideplug_objectives() -> "Sequence[type[Objective]]":  # type: ignore[empty
 @_spec
 def guideplug_metrics() -> "Sequence[type[Metric]]":  # type: ignore[empty-body]
     """Metrics, measured in every run whose task they apply to; they have no options without a default."""
+
+
+@_spec
+def guideplug_features() -> "Sequence[type[Features]]":  # type: ignore[empty-body]
+    """Features of images, in which ``guideplug evaluate --features`` measures them."""
 
 
 @_spec

@@ -25,6 +25,7 @@ from guideplug.config.tree import PAIRED, Call, strategy_name
 from guideplug.denoise import WeightSchedule, api1
 from guideplug.errors import ExpressionError, PluginError, UnknownName, nearest
 from guideplug.executors import Executor, Processes, Serial
+from guideplug.features import Features
 from guideplug.files.import_guard import ImportGuard
 from guideplug.files.modules import Modules
 from guideplug.files.opened import code_of_file
@@ -60,6 +61,7 @@ KINDS: Mapping[str, type[Strategy]] = {
     "guideplug_rewards": Reward,
     "guideplug_objectives": Objective,
     "guideplug_metrics": Metric,
+    "guideplug_features": Features,
     "guideplug_studies": Study,
     "guideplug_observers": Observer,
     "guideplug_executors": Executor,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from guideplug.testing.executors import check_executor as check_executor
+    from guideplug.testing.features import check_features as check_features
     from guideplug.testing.guided import models_for as models_for
     from guideplug.testing.guiders import check_guider as check_guider
     from guideplug.testing.metrics import check_metric as check_metric
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "executors": ["check_executor"],
+    "features": ["check_features"],
     "guided": ["models_for"],
     "guiders": ["check_guider"],
     "metrics": ["check_metric"],

@@ -17,6 +17,7 @@ from guideplug.config.tree import Call
 from guideplug.denoise import Space, WeightSchedule
 from guideplug.errors import ExpressionError, GuideplugError, Interrupted
 from guideplug.executors import Executor
+from guideplug.features import Features
 from guideplug.guide import Guider
 from guideplug.objective import Objective
 from guideplug.observe import Observer
@@ -30,6 +31,7 @@ from guideplug.study import Study
 from guideplug.task import Metric, Network, Task
 from guideplug.testing.examples import examples_of, suited
 from guideplug.testing.executors import EXECUTOR, Executing
+from guideplug.testing.features import FEATURES, features_case
 from guideplug.testing.guided import Guided, models_for
 from guideplug.testing.guiders import GUIDER
 from guideplug.testing.imports import IMPORT, Imported
@@ -158,6 +160,8 @@ class Kit:
             yield from REWARD.findings(_reward_case(strategy))
         elif isinstance(strategy, Objective):
             yield from OBJECTIVE.findings(objective_case(strategy))
+        elif isinstance(strategy, Features):
+            yield from FEATURES.findings(features_case(strategy))
         elif isinstance(strategy, Metric):
             tasks = [*self._tasks(plugin, folder), Normal()]
             task = next((task for task in tasks if strategy.applies(task)), Normal())

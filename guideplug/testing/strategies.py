@@ -6,6 +6,7 @@ import attrs
 
 from guideplug.config import Reader, Strategy, walk, write
 from guideplug.denoise import WeightSchedule
+from guideplug.features import Features
 from guideplug.guide import Guider
 from guideplug.objective import Objective
 from guideplug.recipe import Recipe
@@ -20,7 +21,7 @@ from guideplug.testing.law import Laws, must
 __all__ = ["STRATEGY", "check_strategy"]
 
 STRATEGY: Laws[Strategy] = Laws()
-KINDS = (Guider, WeightSchedule, Selector, Sampler, Network, Task, Recipe, Reward, Objective, Metric, Study)
+KINDS = (Guider, WeightSchedule, Selector, Sampler, Network, Task, Recipe, Reward, Objective, Features, Metric, Study)
 
 
 def check_strategy(strategy: Strategy) -> None:

@@ -163,7 +163,7 @@ def test_names_are_remembered_for_as_long_as_the_distribution_is_the_same(
     monkeypatch.setattr(names, "_file", lambda: file)
     assert names.known() == {}
     cli("plugins", "list")
-    assert names.known()["cfg"] == {"guider": ["cfg"]}
+    assert names.known()["cfg"] == {"guider": ["cfg", "cfg++"]}
     assert "train" in names.known()["core"]["recipe"]
     monkeypatch.setenv("GUIDEPLUG_DISABLE", "cfg")
     assert "cfg" not in names.known()
@@ -181,5 +181,5 @@ def test_names_are_remembered_for_as_long_as_the_distribution_is_the_same(
 def test_names_that_cannot_be_written_are_not_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(names, "_file", lambda: tmp_path / "file" / "names.json")
-    names.remember({"cfg": {"guider": ["cfg"]}}, names.stamps())
+    names.remember({"cfg": {"guider": ["cfg", "cfg++"]}}, names.stamps())
     assert names.known() == {}

@@ -22,6 +22,7 @@ from guideplug import Guider, Network, Registry, Sampler, Selector, Task, Weight
 from guideplug.config import Duration, Reader, along_range, expand_ranges, format_value, without_ranges, write
 from guideplug.errors import GuideplugError
 from guideplug.experiments.comparison.config_file import OWN_KEYS, read_grid
+from guideplug.features import Features
 from guideplug.files.trust import guarded
 from guideplug.objective import Objective
 from guideplug.recipe import Recipe
@@ -31,7 +32,9 @@ from guideplug.study import Study
 
 INPUTS = int(os.environ.get("GUIDEPLUG_FUZZ", "1000"))
 SECONDS = 1.0
-KINDS: list[Any] = [Guider, Selector, Sampler, Task, Network, Recipe, WeightSchedule, Reward, Objective, Study]
+KINDS: list[Any] = [
+    Guider, Selector, Sampler, Task, Network, Recipe, WeightSchedule, Reward, Objective, Features, Study,
+]  # fmt: skip
 REGISTRY = Registry.installed()
 READER = Reader(REGISTRY)
 

@@ -57,8 +57,7 @@ def choose(
     if len(among) == 1:
         return next(iter(among.values()))
     raise ValueError(
-        f"it holds {len(among)} networks: choose one by its key, {_listed(among)}, with --key of guideplug import or "
-        "load(FILE, key=...)"
+        f"it holds {len(among)} networks: choose one by its key, {_listed(among)}, with --key, or load(FILE, key=...)"
     )
 
 

@@ -29,7 +29,7 @@ from guideplug.files.opening import is_there, open_file
 from guideplug.files.reading import read_json_file
 from guideplug.files.tensors import fill_module, read_tensors
 
-__all__ = ["Checkpoint", "chosen", "is_pickle", "load_weights", "pickled_networks", "read_checkpoint"]
+__all__ = ["Checkpoint", "chosen", "is_pickle", "load_weights", "pickled_networks", "read_checkpoint", "read_weights"]
 
 ZIP: Final = b"PK\x03\x04"
 LEGACY: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -130,6 +130,19 @@ def load_weights(module: nn.Module, path: str | Path, key: str | None = None) ->
     return fill_module(module, chosen(read_checkpoint(Path(path)), key, module), str(path))
 
 
+def read_weights(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
+    """The weights of a network in a checkpoint of any format, by name; nothing in the file is executed.
+
+    Args:
+        path: the file, or a folder of accelerate.
+        key: which of the checkpoint's networks, such as "ema"; None for the only one.
+
+    Raises:
+        CheckpointError: the file cannot be read, or the key is needed or wrong.
+    """
+    return chosen(read_checkpoint(Path(path)), key)
+
+
 def pickled_networks(path: Path) -> Mapping[str, PickledNetwork]:
     """What a snapshot says of its networks, by key, without the memory of weights: they are on the meta device.
 
@@ -196,7 +209,10 @@ def _pickle(path: Path) -> Checkpoint:
                 encoder = tree.get("encoder")
                 return _snapshots(path, {name: pickled_network(module, encoder) for name, module in modules.items()})
             if _is_statistics(tree):
-                raise ValueError("it holds statistics of a reference set, mean and covariance, and no network")
+                raise ValueError(
+                    "it holds statistics of a reference set, mean and covariance, and no network: measure images "
+                    "against it with guideplug evaluate IMAGES --features EXPR --reference FILE"
+                )
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"checkpoint {path} cannot be read as a snapshot: {getattr(error, 'strerror', None) or error}; snapshots "

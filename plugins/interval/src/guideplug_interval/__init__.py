@@ -12,7 +12,8 @@ Cost: the inner guider's inside the interval; outside it one call of the base an
 
 import math
 from collections.abc import Mapping
-from typing import Literal, final
+from pathlib import Path
+from typing import Any, Literal, final
 
 from attrs import frozen
 
@@ -60,6 +61,11 @@ class Interval(Guider):
         Gate(*self.bounds)
         if self.bounds == (0.0, math.inf):
             raise ValueError("the interval is every level: give low, high or both, as in low=0.2, high=1")
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """An interval that some levels of every grid are in."""
+        return {"low": 0.2, "high": 1.0}
 
     def guide(self, base: Denoiser, models: Mapping[str, Denoiser]) -> Denoiser:
         return base + Gate(*self.bounds, self.per) * (self.guider.guide(base, models) - base)
