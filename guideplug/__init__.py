@@ -84,10 +84,15 @@ if TYPE_CHECKING:
     from guideplug.executors import Processes as Processes
     from guideplug.executors import Serial as Serial
     from guideplug.executors import WorkerSource as WorkerSource
+    from guideplug.files.atomic import whole_file as whole_file
     from guideplug.files.checkpoints.pickled_network import PickledNetwork as PickledNetwork
     from guideplug.files.checkpoints.reading import load_weights as load_weights
+    from guideplug.files.opening import is_there as is_there
+    from guideplug.files.opening import open_file as open_file
     from guideplug.files.opening import read_bytes as read_bytes
+    from guideplug.files.opening import walk_folder as walk_folder
     from guideplug.files.reading import file_digest as file_digest
+    from guideplug.files.reading import parse_json as parse_json
     from guideplug.files.reading import read_arrays as read_arrays
     from guideplug.files.tensors import fill_module as fill_module
     from guideplug.files.tensors import read_tensors as read_tensors
@@ -170,6 +175,7 @@ if TYPE_CHECKING:
     from guideplug.sigma_sampler import Memory as Memory
     from guideplug.sigma_sampler import SigmaSampler as SigmaSampler
     from guideplug.sigma_sampler import SolverStep as SolverStep
+    from guideplug.store.data_cache import prepared_data as prepared_data
     from guideplug.study import Findings as Findings
     from guideplug.study import Measured as Measured
     from guideplug.study import Report as Report
@@ -216,10 +222,11 @@ _ROOMS = {
     "denoise.skip": ["skip_layers"],
     "errors": ["ConfigError", "ContractError", "DenoiserError", "GuideplugError"],
     "executors": ["Executor", "Job", "JobResult", "Pool", "Processes", "Serial", "WorkerSource"],
+    "files.atomic": ["whole_file"],
     "files.checkpoints.pickled_network": ["PickledNetwork"],
     "files.checkpoints.reading": ["load_weights"],
-    "files.opening": ["read_bytes"],
-    "files.reading": ["file_digest", "read_arrays"],
+    "files.opening": ["is_there", "open_file", "read_bytes", "walk_folder"],
+    "files.reading": ["file_digest", "parse_json", "read_arrays"],
     "files.tensors": ["fill_module", "read_tensors"],
     "guide": ["Guider", "opposite", "weight_of"],
     "metrics": [
@@ -248,6 +255,7 @@ _ROOMS = {
     "sample": ["Sampler", "State"],
     "select": ["CandidateRequest", "Losses", "Selection", "Selector", "SelectorState"],
     "sigma_sampler": ["Memory", "SigmaSampler", "SolverStep"],
+    "store.data_cache": ["prepared_data"],
     "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
     "task": ["Arm", "Context", "Examples", "Metric", "Network", "PerSample", "Resampler", "Task", "Weighted", "noised"],
     "train": ["Constant", "Cosine", "Denoising", "FiniteData", "InverseSqrt", "LoopState", "TrainOptions"],
