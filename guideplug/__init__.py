@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from guideplug.config import named as named
     from guideplug.config import non_negative as non_negative
     from guideplug.config import option as option
+    from guideplug.config import plain_call as plain_call
     from guideplug.config import positive as positive
     from guideplug.config import short as short
     from guideplug.config import up_to as up_to
@@ -208,7 +209,7 @@ _ROOMS = {
     "check": ["Check", "check_data", "check_denoiser"],
     "config": [
         "Duration", "Expression", "Source", "Strategy", "along_range", "at_least", "between", "decides_nothing",
-        "finite", "named", "non_negative", "option", "positive", "short", "up_to", "without_ranges",
+        "finite", "named", "non_negative", "option", "plain_call", "positive", "short", "up_to", "without_ranges",
     ],
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "GradientGuided", "Leaf",

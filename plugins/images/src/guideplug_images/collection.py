@@ -3,7 +3,7 @@
 import abc
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from attrs import frozen
@@ -36,7 +36,7 @@ class Labels:
 
 
 class Collection(abc.ABC):
-    """Images from one place.
+    """Images from one place, to be closed after use; usable in ``with``.
 
     Attributes:
         where: the place, for messages.
@@ -59,6 +59,16 @@ class Collection(abc.ABC):
         Raises:
             ImageError: it cannot be read.
         """
+
+    def close(self) -> None:
+        """Close the files that are held open."""
+        return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:

@@ -4,6 +4,8 @@ Labels come from `dataset.json`, ``{"labels": [["00000/img00000000.png", 7], ...
 lie in. Files of ``.npy`` are encoded latents instead: means and deviations of C channels, float32 (2 C, H, W).
 """
 
+import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -38,9 +40,15 @@ class FileCollection(Collection):
     """Images in files, by name."""
 
     def __init__(
-        self, where: str, names: Sequence[str], read: Callable[[str], bytes], label: LabelSource, digest: str
+        self,
+        where: str,
+        names: Sequence[str],
+        read: Callable[[str], bytes],
+        label: LabelSource,
+        digest: str,
+        close: Callable[[], object] = lambda: None,
     ) -> None:
-        self.where, self._read = where, read
+        self.where, self._read, self._close = where, read, close
         self.names = sorted((name for name in names if _suffix(name) in {*PICTURES, ".npy"}), key=natural_order)
         self.latent = bool(self.names) and all(_suffix(name) == ".npy" for name in self.names)
         if not self.names:
@@ -58,6 +66,9 @@ class FileCollection(Collection):
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise ImageError(f"{self.where}, {name}: {reason}") from None
+
+    def close(self) -> None:
+        self._close()
 
 
 def read_folder(folder: Path, label: LabelSource) -> Collection:
@@ -92,34 +103,46 @@ def read_zip(path: Path, label: LabelSource) -> Collection:
         ImageError: it is no whole zip, inflates beyond its limits, has names outside of it, no images, or labels that
             do not fit.
     """
-    try:
-        file = open_file(path)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        archive = zipfile.ZipFile(file)
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ImageError(f"{path} is no whole zip ({getattr(error, 'strerror', None) or error})") from None
+    with contextlib.ExitStack() as opened:
+        try:
+            file = opened.enter_context(open_file(path))
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            archive = opened.enter_context(zipfile.ZipFile(file))
+        except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+            raise ImageError(f"{path} is no whole zip ({getattr(error, 'strerror', None) or error})") from None
+        members = _members(path, archive, os.fstat(file.fileno()).st_size)
+        read = functools.partial(_read_member, archive, members)
+        collection = FileCollection(
+            str(path), list(members), read, label, digest, lambda: (archive.close(), file.close())
+        )
+        opened.pop_all()
+        return collection
+
+
+def _members(path: Path, archive: zipfile.ZipFile, size: int) -> Mapping[str, zipfile.ZipInfo]:
+    """The files in a zip of ``size`` bytes by name, within limits."""
     members: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
         if member.is_dir() or member.filename.startswith("__MACOSX/"):
             continue
         _check_member(path, member, members)
         members[member.filename] = member
-    size, declared = os.fstat(file.fileno()).st_size, sum(member.file_size for member in members.values())
+    declared = sum(member.file_size for member in members.values())
     if declared > max(ALWAYS_ROOM, INFLATED * size):
         raise ImageError(
             f"{path} has {size:,} bytes and says that it inflates to {declared:,}: at most {INFLATED} times are read"
         )
+    return members
 
-    def read(name: str) -> bytes:
-        most = MOST_SHEET if name == SHEET else MOST_FILE
-        if members[name].file_size > most:
-            raise ValueError(f"it is larger than {most:,} bytes")
-        try:
-            return archive.read(members[name])
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
-            raise ValueError(f"it is damaged in the zip ({' '.join(str(error).split())[:80]})") from None
 
-    return FileCollection(str(path), list(members), read, label, digest)
+def _read_member(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], name: str) -> bytes:
+    most = MOST_SHEET if name == SHEET else MOST_FILE
+    if members[name].file_size > most:
+        raise ValueError(f"it is larger than {most:,} bytes")
+    try:
+        return archive.read(members[name])
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        raise ValueError(f"it is damaged in the zip ({' '.join(str(error).split())[:80]})") from None
 
 
 def _check_member(path: Path, member: zipfile.ZipInfo, members: Mapping[str, zipfile.ZipInfo]) -> None:

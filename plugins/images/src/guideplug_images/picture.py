@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["MOST_PIXELS", "decode", "fit"]
+__all__ = ["MOST_PIXELS", "decode", "fit", "pixels_of"]
 
 MOST_PIXELS = 64 * 1024**2
 """Pixels of one image."""
@@ -35,7 +35,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
             with Image.open(io.BytesIO(data)) as image:
-                return _pixels(image)
+                return pixels_of(image)
     except UnidentifiedImageError:
         raise ValueError("it is no image that Pillow reads") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -44,7 +44,8 @@ def decode(data: bytes) -> NDArray[np.uint8]:
         raise ValueError(f"it is damaged ({' '.join(str(error).split())})") from None
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of an opened image, as `decode`."""
     if image.width * image.height > MOST_PIXELS:
         raise ValueError(f"it has {image.width} x {image.height} pixels: at most {MOST_PIXELS:,} are read")
     if image.mode.startswith(DEEP):

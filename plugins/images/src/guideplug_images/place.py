@@ -7,6 +7,7 @@ from typing import cast, get_args
 from guideplug import is_there
 from guideplug_images.arrays import read_idx, read_npz
 from guideplug_images.collection import Collection, ImageError
+from guideplug_images.datasets import CALL, absolute_call, read_dataset
 from guideplug_images.files import LabelSource, read_folder, read_zip
 
 __all__ = ["absolute", "read_collection"]
@@ -16,7 +17,9 @@ IDX = re.compile(r"(-ubyte|\.idx\d?|\.idx\d-ubyte)(\.gz)?$")
 
 
 def absolute(path: str) -> str:
-    """A path that does not depend on the current folder."""
+    """A path, or a call of `datasets` with its paths, that does not depend on the current folder."""
+    if CALL.match(path):
+        return absolute_call(path)
     try:
         return str(Path(path).expanduser().absolute())
     except RuntimeError:  # ~somebody, whom this machine does not know: a name like any other
@@ -29,6 +32,8 @@ def read_collection(place: str, label: str | None) -> Collection:
     Raises:
         ImageError: there is nothing, or nothing that can be used as images.
     """
+    if CALL.match(place):
+        return read_dataset(place, label)
     path = Path(place)
     if not is_there(path):
         raise ImageError(f"{path} does not exist: check the path")

@@ -1,8 +1,8 @@
 """The task: images of one's own, as they are or given their class.
 
 A share of the images is kept from training, and samples are measured beside it. Pixels are scaled to [-1, 1]. The
-recipe is ours: a small U-Net, EDM's preconditioning, noise levels and loss weight; with classes, they are dropped in one
-example of ten, so that classifier-free guidance works from the one network.
+recipe is ours: a small U-Net, EDM's preconditioning, noise levels and loss weight; with classes, they are dropped in
+one example of ten, so that classifier-free guidance works from the one network.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,7 @@ from guideplug import (
     Cosine,
     Duration,
     Examples,
+    Expression,
     LogNormal,
     Metric,
     Network,
@@ -67,8 +68,11 @@ class Images(Task):
     """Images from a folder, a zip, arrays, IDX files or encoded latents, with classes or without."""
 
     name = "images"
-    path: str = option(
-        help="a folder, .zip, .npz or IDX file (.gz too) of images or latents", converter=absolute, identity=False
+    path: str | Expression = option(
+        help="a folder, .zip, .npz or IDX file (.gz too) of images or latents; torchvision(NAME, root=FOLDER) or "
+        'python("FILE.py:function") for a data set',
+        converter=absolute,
+        identity=False,
     )
     label: str | None = option(
         "auto",
@@ -112,7 +116,8 @@ class Images(Task):
         Raises:
             ImageError: they cannot be used; which image, and why.
         """
-        prepared = prepare(read_collection(self.path, self.label), self.side, self.channels)
+        with read_collection(self.path, self.label) as collection:
+            prepared = prepare(collection, self.side, self.channels)
         return split(prepared, self.heldout, self.flip, self.sigma_data)
 
     @property
