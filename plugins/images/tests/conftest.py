@@ -102,9 +102,10 @@ WRITERS = {
 
 
 @pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GUIDEPLUG_STORE", str(tmp_path / "store"))
-    return tmp_path / "store"
+def store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    monkeypatch.setenv("GUIDEPLUG_STORE", str(folder))
+    return folder
 
 
 @pytest.fixture

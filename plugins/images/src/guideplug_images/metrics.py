@@ -31,6 +31,7 @@ from guideplug_images.dataset import ImageData
 __all__ = ["METRICS", "HasImages"]
 
 NEIGHBOURS = 5
+"""The neighbour that balls reach to; of five images or fewer the farthest."""
 SIDE, SIDE_OF_COLOUR = 8, 4
 """The side of images as features: 64 numbers of grey ones, 48 of three channels."""
 AVERAGED = "of images averaged to 8 x 8 pixels (4 x 4 in colour)"
@@ -71,9 +72,10 @@ def _reference(arm: Arm, context: Context) -> Tensor:
 def _balls(arm: Arm, context: Context) -> NeighbourBalls | None:
     """The balls of the first images; None for too few."""
     samples, real = _samples(arm, context), _reference(arm, context)
-    if min(len(samples), len(real)) <= NEIGHBOURS:
+    neighbours = min(NEIGHBOURS, len(samples) - 1, len(real) - 1)
+    if neighbours < 1:
         return None
-    return context.once(f"balls of {arm.name}", lambda: neighbour_balls(samples, real, NEIGHBOURS))
+    return context.once(f"balls of {arm.name}", lambda: neighbour_balls(samples, real, neighbours))
 
 
 @final
