@@ -210,14 +210,15 @@ def test_what_is_imported_is_declared(distribution: Path) -> None:
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
-def test_extras_are_what_its_observers_and_recipes_say_and_what_tests_need(plugin: Path) -> None:
+def test_extras_are_what_its_strategies_say_and_what_tests_need(plugin: Path) -> None:
     project, registry = _project(plugin), Registry.installed()
     extras: dict[str, list[str]] = project.get("optional-dependencies", {})
     offers = [offer for other in registry.plugins if other.distribution == project["name"] for offer in other.offers]
     classes = [(offer.kind, offer.what) for offer in offers if isinstance(offer.what, type)]
     observers = [cls.extras for kind, cls in classes if kind == "observer"]
     recipes = [cls.libraries for kind, cls in classes if kind == "recipe"]
-    said = {key: value for extras_of in (*observers, *recipes) for key, value in extras_of.items()}
+    tasks = [getattr(cls, "libraries", {}) for kind, cls in classes if kind == "task"]
+    said = {key: value for extras_of in (*observers, *recipes, *tasks) for key, value in extras_of.items()}
     assert said == {library: f"{project['name']}[{library}]" for library in extras}
     for library, requirements in extras.items():
         assert any(re.match(rf"{library}\b", requirement) for requirement in requirements)

@@ -29,10 +29,11 @@ from guideplug import ConfigError, PythonRef, plain_call
 from guideplug_images.collection import Collection, ImageError, numbered_labels
 from guideplug_images.picture import pixels_of
 
-__all__ = ["CALL", "absolute_call", "read_dataset"]
+__all__ = ["CALL", "LIBRARIES", "absolute_call", "read_dataset"]
 
 CALL = re.compile(r"(torchvision|python)\(.*\)$", re.DOTALL)
 TORCHVISION = "torchvision"
+LIBRARIES = {TORCHVISION: "guideplug-images[torchvision]"}
 
 
 def absolute_call(text: str) -> str:
@@ -76,7 +77,7 @@ def read_dataset(text: str, label: str | None) -> Collection:
     if len(args) != 1 or not isinstance(args[0], str) or not isinstance(options.get("root"), str):
         raise ImageError(f"{text}: write torchvision(NAME, root=FOLDER), with options of the data set after them")
     if importlib.util.find_spec(TORCHVISION) is None:
-        raise ImageError(f"{text} needs torchvision: pip install 'guideplug-images[torchvision]'")
+        raise ImageError(f"{text} needs torchvision: pip install '{LIBRARIES[TORCHVISION]}'")
     from torchvision import datasets  # a second to import, and only such data sets need it
 
     kind = getattr(datasets, args[0], None)

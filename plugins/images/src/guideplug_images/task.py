@@ -8,7 +8,7 @@ one example of ten, so that classifier-free guidance works from the one network.
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ from guideplug import (
     weaker,
 )
 from guideplug_images.dataset import ImageData, split
+from guideplug_images.datasets import LIBRARIES
 from guideplug_images.figure import draw_figure
 from guideplug_images.metrics import METRICS
 from guideplug_images.network import ImagesUNet
@@ -68,6 +69,8 @@ class Images(Task):
     """Images from a folder, a zip, arrays, IDX files or encoded latents, with classes or without."""
 
     name = "images"
+    libraries: ClassVar[Mapping[str, str]] = LIBRARIES
+    """What is an extra of the distribution, by import name."""
     path: str | Expression = option(
         help="a folder, .zip, .npz or IDX file (.gz too) of images or latents; torchvision(NAME, root=FOLDER) or "
         'python("FILE.py:function") for a data set',
