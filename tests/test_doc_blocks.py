@@ -221,6 +221,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table(folder / "flowers.csv")
     table(folder / "mine.csv")
     pictures(folder / "pictures")
+    (data,) = [b for b in blocks(ROOT / "docs/your-images.md") if b.title == "data.py"]
+    (folder / "data.py").write_text(data.text, encoding="utf-8")
     np.save(folder / "mine.npy", np.zeros((12, 1, 8, 8), np.float32))
     np.save(folder / "A.npy", np.ones((1, 2), np.float32))
     shutil.copytree(ROOT / "docs" / "examples", folder / "docs" / "examples")

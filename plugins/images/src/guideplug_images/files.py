@@ -46,7 +46,7 @@ class FileCollection(Collection):
         read: Callable[[str], bytes],
         label: LabelSource,
         digest: str,
-        close: Callable[[], object] = lambda: None,
+        close: Callable[[], None] = lambda: None,
     ) -> None:
         self.where, self._read, self._close = where, read, close
         self.names = sorted((name for name in names if _suffix(name) in {*PICTURES, ".npy"}), key=natural_order)
@@ -112,10 +112,9 @@ def read_zip(path: Path, label: LabelSource) -> Collection:
             raise ImageError(f"{path} is no whole zip ({getattr(error, 'strerror', None) or error})") from None
         members = _members(path, archive, os.fstat(file.fileno()).st_size)
         read = functools.partial(_read_member, archive, members)
-        collection = FileCollection(
-            str(path), list(members), read, label, digest, lambda: (archive.close(), file.close())
-        )
-        opened.pop_all()
+        held = contextlib.ExitStack()
+        collection = FileCollection(str(path), list(members), read, label, digest, held.close)
+        held.enter_context(opened.pop_all())
         return collection
 
 
