@@ -11,6 +11,7 @@ import torch
 
 from guideplug import Arm, Registry, TrainingStreams, run
 from guideplug.config import Reader, short, write
+from guideplug.store.identity import identity
 from guideplug.task import Task, seeded_build
 from guideplug.testing import check_task
 from guideplug_images import Images, ImagesUNet
@@ -116,9 +117,11 @@ def test_a_moved_data_set_trains_the_same_networks(place: str, tmp_path: Path) -
     shutil.copy(place, tmp_path / "moved.zip")
     moved = Images(str(tmp_path / "moved.zip"))
     assert moved.fingerprint() == Images(place).fingerprint()
-    identity = {field.name: field.metadata["identity"] for field in attrs.fields(Images) if field.init}
-    assert not identity.pop("path")
-    assert all(identity.values())
+    identities = [identity(main) for task in (moved, Images(place)) if (main := task.recipe("main", None))]
+    assert identities[0] == identities[1]
+    (main,) = [Images(place, flip=True).recipe("main", None)]
+    assert main is not None
+    assert identity(main) != identities[0]
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
