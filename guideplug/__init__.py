@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from guideplug.config import named as named
     from guideplug.config import non_negative as non_negative
     from guideplug.config import option as option
+    from guideplug.config import plain_call as plain_call
     from guideplug.config import positive as positive
     from guideplug.config import short as short
     from guideplug.config import up_to as up_to
@@ -85,11 +86,16 @@ if TYPE_CHECKING:
     from guideplug.executors import Serial as Serial
     from guideplug.executors import WorkerSource as WorkerSource
     from guideplug.features import Features as Features
+    from guideplug.files.atomic import whole_file as whole_file
     from guideplug.files.checkpoints.pickled_network import PickledNetwork as PickledNetwork
     from guideplug.files.checkpoints.reading import load_weights as load_weights
     from guideplug.files.checkpoints.reading import read_weights as read_weights
+    from guideplug.files.opening import is_there as is_there
+    from guideplug.files.opening import open_file as open_file
     from guideplug.files.opening import read_bytes as read_bytes
+    from guideplug.files.opening import walk_folder as walk_folder
     from guideplug.files.reading import file_digest as file_digest
+    from guideplug.files.reading import parse_json as parse_json
     from guideplug.files.reading import read_arrays as read_arrays
     from guideplug.files.tensors import fill_module as fill_module
     from guideplug.files.tensors import read_tensors as read_tensors
@@ -181,6 +187,7 @@ if TYPE_CHECKING:
     from guideplug.solver import SolverStep as SolverStep
     from guideplug.solver import clip_option as clip_option
     from guideplug.solver import levels_option as levels_option
+    from guideplug.store.data_cache import prepared_data as prepared_data
     from guideplug.study import Findings as Findings
     from guideplug.study import Measured as Measured
     from guideplug.study import Report as Report
@@ -213,7 +220,7 @@ _ROOMS = {
     "check": ["Check", "check_data", "check_denoiser"],
     "config": [
         "Duration", "Expression", "Source", "Strategy", "along_range", "at_least", "between", "decides_nothing",
-        "finite", "named", "non_negative", "option", "positive", "short", "up_to", "without_ranges",
+        "finite", "named", "non_negative", "option", "plain_call", "positive", "short", "up_to", "without_ranges",
     ],
     "denoise": [
         "Change", "Combine", "Condition", "Denoiser", "Direction", "Domain", "Gate", "GradientGuided", "Leaf",
@@ -228,10 +235,11 @@ _ROOMS = {
     "errors": ["ConfigError", "ContractError", "DenoiserError", "GuideplugError"],
     "executors": ["Executor", "Job", "JobResult", "Pool", "Processes", "Serial", "WorkerSource"],
     "features": ["Features"],
+    "files.atomic": ["whole_file"],
     "files.checkpoints.pickled_network": ["PickledNetwork"],
     "files.checkpoints.reading": ["load_weights", "read_weights"],
-    "files.opening": ["read_bytes"],
-    "files.reading": ["file_digest", "read_arrays"],
+    "files.opening": ["is_there", "open_file", "read_bytes", "walk_folder"],
+    "files.reading": ["file_digest", "parse_json", "read_arrays"],
     "files.tensors": ["fill_module", "read_tensors"],
     "guide": ["Guider", "opposite", "weight_of"],
     "metrics": [
@@ -263,6 +271,7 @@ _ROOMS = {
     "select": ["CandidateRequest", "Losses", "Selection", "Selector", "SelectorState"],
     "sigma_sampler": ["SigmaSampler"],
     "solver": ["Memory", "Solver", "SolverStep", "clip_option", "levels_option"],
+    "store.data_cache": ["prepared_data"],
     "study": ["Findings", "Measured", "Report", "Study", "Table", "Trial"],
     "task": ["Arm", "Context", "Examples", "Metric", "Network", "PerSample", "Resampler", "Task", "Weighted", "noised"],
     "train": ["Constant", "Cosine", "Denoising", "FiniteData", "InverseSqrt", "LoopState", "TrainOptions"],

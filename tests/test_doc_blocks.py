@@ -30,6 +30,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 from safetensors.torch import save_file
 
 from guideplug import Registry
@@ -219,6 +220,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.save({"model": space["Net"]().state_dict()}, folder / name)  # type: ignore[operator]
     table(folder / "flowers.csv")
     table(folder / "mine.csv")
+    pictures(folder / "pictures")
+    (data,) = [b for b in blocks(ROOT / "docs/your-images.md") if b.title == "data.py"]
+    (folder / "data.py").write_text(data.text, encoding="utf-8")
     np.save(folder / "mine.npy", np.zeros((12, 1, 8, 8), np.float32))
     np.save(folder / "A.npy", np.ones((1, 2), np.float32))
     shutil.copytree(ROOT / "docs" / "examples", folder / "docs" / "examples")
@@ -242,6 +246,15 @@ def table(path: Path) -> None:
         f"{5 + a:.3f},{2 + b:.3f},{'versicolor' if number % 2 else 'setosa'}" for number, (a, b) in enumerate(draws)
     ]
     path.write_text("\n".join(["length,width,species", *rows]) + "\n", encoding="utf-8")
+
+
+def pictures(folder: Path) -> None:
+    """Images of two classes, larger than square, for docs/your-images.md."""
+    random = np.random.default_rng(0)
+    for number in range(40):
+        place = folder / ("cats", "dogs")[number % 2] / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (18, 24, 3)).astype(np.uint8)).save(place)
 
 
 @pytest.fixture

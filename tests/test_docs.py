@@ -86,7 +86,7 @@ def saved_blocks() -> list[Any]:
         pytest.param(code, str(title(attributes)), id=f"{name_of(path)}:{title(attributes)}")
         for path in PAGES
         for attributes, code, _ in blocks(path)
-        if title(attributes) not in (None, "test_coarse.py", "mine.py") and path.name != "ten-minutes.md"
+        if title(attributes) not in (None, "test_coarse.py", "mine.py", "data.py") and path.name != "ten-minutes.md"
     ]
 
 

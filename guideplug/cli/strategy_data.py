@@ -26,7 +26,7 @@ def strategy_data(strategy: type[Strategy] | str, kind: str, name: str) -> dict[
         default = attribute.default.factory() if hasattr(attribute.default, "factory") else attribute.default
         options.append(
             {
-                "name": attribute.name,
+                "name": attribute.alias,
                 "type": type_name(attribute.type),
                 "unit": attribute.metadata.get("unit", ""),
                 "required": required,

@@ -5,6 +5,7 @@ from guideplug.config.duration import Duration
 from guideplug.config.grammar import parse, shell_quote
 from guideplug.config.none import NONE, means_none
 from guideplug.config.origin import breach, described, named, plugin_errors, refused_beforehand
+from guideplug.config.plain_call import plain_call
 from guideplug.config.ranges import along_range, expand_ranges, without_ranges
 from guideplug.config.strategy import (
     Expression,
@@ -48,6 +49,7 @@ __all__ = [
     "non_negative",
     "option",
     "parse",
+    "plain_call",
     "plugin_errors",
     "positive",
     "refused_beforehand",

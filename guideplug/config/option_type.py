@@ -30,7 +30,7 @@ def check_type(instance: Any, attribute: "attrs.Attribute[Any]", value: object) 
         return
     expected = next(one.type for one in attrs.fields(cls) if one.name == attribute.name)
     if not fits(value, expected):
-        raise TypeError(f"{attribute.name} is {value!r}: expected {described(expected)}{_hint(value, expected)}")
+        raise TypeError(f"{attribute.alias} is {value!r}: expected {described(expected)}{_hint(value, expected)}")
 
 
 def fits(value: object, expected: Any) -> bool:

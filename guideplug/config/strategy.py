@@ -154,6 +154,7 @@ def option(
     factory: Callable[[], Any] | None = None,
     converter: Callable[[Any], Any] | None = None,
     identity: bool | Literal["unless default"] = True,
+    alias: str | None = None,
     decides: bool | None = None,
 ) -> Any:
     """A field of a strategy, with its help and its unit.
@@ -169,6 +170,7 @@ def option(
         identity: False if it changes no weight, only further stored files: excluded from a recipe's identity. "unless
             default" for an option added later, whose default is what was done before: excluded at that value, so that
             networks stored before are found.
+        alias: the name of the option, where the class has a method of that name; by default the attribute's.
         decides: the old spelling of ``identity``, removed in the next release.
     """
     if decides is not None:
@@ -184,6 +186,7 @@ def option(
         default=attrs.Factory(factory) if factory is not None else default,
         validator=[check_type, *checks, representable],
         converter=None if converter is None else _leaving_others(converter),
+        alias=alias,
         metadata={"help": "; ".join([help, *bounds]), "unit": unit, "identity": identity},
     )
 
@@ -202,7 +205,7 @@ def _leaving_others(converter: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _fail(attribute: "attrs.Attribute[Any]", value: object, rule: str) -> None:
-    raise ValueError(f"{attribute.name} is {_text(value)}: it must be {rule}")
+    raise ValueError(f"{attribute.alias} is {_text(value)}: it must be {rule}")
 
 
 def _text(value: object) -> str:
@@ -252,7 +255,7 @@ def non_negative(instance: object, attribute: "attrs.Attribute[Any]", value: Any
     least = getattr(value, "least", value)
     if not 0 <= least < math.inf:
         shown = repr(value) if least is value else f"{value}, which falls to {least:g}"
-        raise ValueError(f"{attribute.name} is {shown}: it must be finite and at least 0")
+        raise ValueError(f"{attribute.alias} is {shown}: it must be finite and at least 0")
 
 
 def at_least(low: float) -> Validator:

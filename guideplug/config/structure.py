@@ -262,17 +262,18 @@ class Reader:
         if head in fields:
             attribute = fields[head]
             if rest:
-                changed = self.replaced(getattr(instance, head), rest, value, f"{path}.{head}")
+                changed = self.replaced(getattr(instance, attribute.name), rest, value, f"{path}.{head}")
             else:
                 changed = self.read(value, attribute.type, f"{path}.{head}")
             return replace_option(instance, head, changed, path)
-        holders = [key for key in fields if head in _all_options(getattr(instance, key))]
+        inner_values = {key: getattr(instance, attribute.name) for key, attribute in fields.items()}
+        holders = [key for key, inner in inner_values.items() if head in _all_options(inner)]
         # A group of options, such as a training's, has priority over inner strategies with the option.
-        groups = [key for key in holders if not isinstance(getattr(instance, key), Strategy)]
+        groups = [key for key in holders if not isinstance(inner_values[key], Strategy)]
         holders = groups if len(groups) == 1 else holders
         if len(holders) == 1:
-            inner = self.replaced(getattr(instance, holders[0]), option, value, f"{path}.{holders[0]}")
-            return replace_option(instance, holders[0], inner, path)
+            changed = self.replaced(inner_values[holders[0]], option, value, f"{path}.{holders[0]}")
+            return replace_option(instance, holders[0], changed, path)
         if holders:
             choices = " or ".join(f"{path}.{key}.{option}" for key in holders)
             raise ConfigError(f"{path}: several options are called {option!r}: say {choices}")
@@ -298,8 +299,8 @@ def write(instance: Any) -> Value:
         return write(instance.as_list)
     if isinstance(instance, Strategy) or attrs.has(type(instance)):
         name = instance.name if isinstance(instance, Strategy) else "table"
-        options = tuple(Keyword(key, write(getattr(instance, key))) for key in _fields(type(instance)))
-        return Call(name, kwargs=options)
+        fields = _fields(type(instance))
+        return Call(name, kwargs=tuple(Keyword(key, write(getattr(instance, one.name))) for key, one in fields.items()))
     if isinstance(instance, list | tuple):
         return ListValue(tuple(write(item) for item in instance))
     if isinstance(instance, Mapping):
@@ -357,7 +358,7 @@ def _default(default: Any) -> Any:
 
 def _fields(cls: type) -> "dict[str, attrs.Attribute[Any]]":
     attrs.resolve_types(cls, include_extras=True)
-    return {attribute.name: attribute for attribute in attrs.fields(cls) if attribute.init}
+    return {str(attribute.alias): attribute for attribute in attrs.fields(cls) if attribute.init}
 
 
 def _all_options(instance: Any) -> dict[str, None]:
@@ -365,7 +366,7 @@ def _all_options(instance: Any) -> dict[str, None]:
     if not attrs.has(type(instance)) or isinstance(instance, Duration):
         return {}
     fields = _fields(type(instance))
-    inner = [name for key in fields for name in _all_options(getattr(instance, key))]
+    inner = [name for one in fields.values() for name in _all_options(getattr(instance, one.name))]
     return dict.fromkeys([*fields, *inner])
 
 

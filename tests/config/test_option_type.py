@@ -66,7 +66,7 @@ def test_every_option_of_every_strategy_refuses_values_of_other_types() -> None:
                     continue
                 with pytest.raises(TypeError) as error:
                     one.validator(blank(cls), one, converted)  # type: ignore[misc]
-                assert str(error.value).startswith(f"{one.name} is ")
+                assert str(error.value).startswith(f"{one.alias} is ")
                 assert "expected " in str(error.value)
                 cases += 1
     assert cases > 2000

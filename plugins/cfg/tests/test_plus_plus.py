@@ -107,9 +107,7 @@ REFUSED = [name for name in REGISTRY.names("sampler") if name not in LINEAR]
 
 @pytest.mark.parametrize("text", [*REFUSED, "euler(clip=[-1, 1])"])
 def test_samplers_without_that_step_are_refused_in_ones_own_call(text):
-    with pytest.raises(
-        DenoiserError, match="which is said by euler, flow-euler, ddim and euler-ancestral"
-    ):
+    with pytest.raises(DenoiserError, match="which is said by euler, flow-euler, ddim and euler-ancestral"):
         sampler_of(text).sample(CFGPlusPlus().guide(main(), {}), X, LABELS, STREAMS)
 
 

@@ -1,0 +1,167 @@
+"""Metrics of images by their pixels: samples against held-out images, which no network has seen.
+
+Features are images averaged down to at most 8 x 8 pixels, or 4 x 4 of several channels: what is measured is coarse
+layout, not texture. Held-out images themselves, the arm "truth", are compared with as many training images: what as
+many perfect samples would get.
+Cost: no calls of a denoiser; exact distances.
+"""
+
+from typing import cast, final
+
+from attrs import frozen
+from torch import Tensor, nn
+
+from guideplug import (
+    Arm,
+    Context,
+    Metric,
+    NeighbourBalls,
+    PerSample,
+    Resampler,
+    Source,
+    Weighted,
+    nearest_neighbours,
+    neighbour_balls,
+    resampled_coverage,
+    resampled_frechet_distance,
+    resampled_median,
+)
+from guideplug_images.dataset import ImageData
+
+__all__ = ["METRICS", "HasImages"]
+
+NEIGHBOURS = 5
+"""The neighbour that balls reach to; of five images or fewer the farthest."""
+SIDE, SIDE_OF_COLOUR = 8, 4
+"""The side of images as features: 64 numbers of grey ones, 48 of three channels."""
+AVERAGED = "of images averaged to 8 x 8 pixels (4 x 4 in colour)"
+MOST = 4096
+"""Images of a side whose every pair counts."""
+
+
+class HasImages:
+    """The interface of tasks with images as samples."""
+
+    data: ImageData
+
+
+def _data(context: Context) -> ImageData:
+    return cast(HasImages, context.task).data
+
+
+def _features(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) as features (N, D), float64."""
+    most = SIDE if images.shape[1] == 1 else SIDE_OF_COLOUR
+    height, width = (min(side, most) for side in images.shape[2:])
+    return nn.functional.adaptive_avg_pool2d(images.double(), (height, width)).flatten(1)
+
+
+def _samples(arm: Arm, context: Context) -> Tensor:
+    return context.once(f"features of {arm.name}", lambda: _features(arm.samples[:MOST]))
+
+
+def _reference(arm: Arm, context: Context) -> Tensor:
+    """Features of the images that an arm is compared with."""
+    data, truth = _data(context), arm.name == "truth"
+    return context.once(
+        "training images" if truth else "held-out images",
+        lambda: _features(data.images((data.second() if truth else data.heldout)[:MOST])),
+    )
+
+
+def _balls(arm: Arm, context: Context) -> NeighbourBalls | None:
+    """The balls of the first images; None for too few."""
+    samples, real = _samples(arm, context), _reference(arm, context)
+    neighbours = min(NEIGHBOURS, len(samples) - 1, len(real) - 1)
+    if neighbours < 1:
+        return None
+    return context.once(f"balls of {arm.name}", lambda: neighbour_balls(samples, real, neighbours))
+
+
+@final
+@frozen
+class Precision(PerSample):
+    """The share of samples in the region of held-out images."""
+
+    name = "precision"
+    source = Source(
+        "T. Kynkäänniemi, T. Karras, S. Laine, J. Lehtinen, T. Aila",
+        2019,
+        "Improved Precision and Recall Metric for Assessing Generative Models",
+        "https://arxiv.org/abs/1904.06991",
+    )
+    better = "higher"
+    aspect = "fidelity"
+    formula = f"share of samples within the 5th-neighbour ball of at least one held-out image, {AVERAGED}"
+
+    def each(self, arm: Arm, context: Context) -> Tensor | None:
+        balls = _balls(arm, context)
+        return None if balls is None else balls.precise
+
+
+@final
+@frozen
+class Coverage(Weighted):
+    """The share of held-out images that have a sample near."""
+
+    name = "coverage"
+    source = Source(
+        "M. F. Naeem, S. J. Oh, Y. Uh, Y. Choi, J. Yoo",
+        2020,
+        "Reliable Fidelity and Diversity Metrics for Generative Models",
+        "https://arxiv.org/abs/2002.09797",
+    )
+    better = "higher"
+    aspect = "coverage"
+    formula = f"share of held-out images whose 5th-neighbour ball holds at least one sample, {AVERAGED}"
+
+    def resampler(self, arm: Arm, context: Context) -> Resampler | None:
+        balls = _balls(arm, context)
+        if balls is None:
+            return None
+        coverage = resampled_coverage(balls.of_true)
+        return lambda weights: coverage(weights[:, :MOST])
+
+
+@final
+@frozen
+class FrechetDistance(Weighted):
+    """Distance between Gaussians fitted to samples and to held-out images averaged to few pixels."""
+
+    name = "Fréchet distance"
+    better = "lower"
+    aspect = "both"
+    formula = f"|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)), {AVERAGED}; biased upwards for few samples"
+
+    def resampler(self, arm: Arm, context: Context) -> Resampler | None:
+        samples, real = _samples(arm, context), _reference(arm, context)
+        if min(len(samples), len(real)) < 2:
+            return None
+        distance = resampled_frechet_distance(samples, real)
+        return lambda weights: distance(weights[:, :MOST])
+
+
+@final
+@frozen
+class NearestTrainingImage(Weighted):
+    """Memorisation: samples much nearer to training images than unseen ones are would be copies."""
+
+    name = "nearest training image"
+    source = Source(
+        "C. Meehan, K. Chaudhuri, S. Dasgupta",
+        2020,
+        "A Non-Parametric Test to Detect Data-Copying in Generative Models",
+        "https://arxiv.org/abs/2004.05675",
+    )
+    better = "truth"
+    aspect = "memorisation"
+    formula = "median over samples of the Euclidean distance in pixels to the nearest of up to 4,096 training images"
+
+    def resampler(self, arm: Arm, context: Context) -> Resampler:
+        data = _data(context)
+        train = context.once("pixels of training images", lambda: data.images(data.train[:MOST]).flatten(1))
+        nearest = nearest_neighbours(arm.samples.flatten(1).to(train.dtype), train)
+        return resampled_median(nearest.distances[:, 0])
+
+
+METRICS: tuple[Metric, ...] = (Precision(), Coverage(), FrechetDistance(), NearestTrainingImage())

@@ -1,0 +1,63 @@
+"""Prepared data are there whole or not at all, and are prepared once."""
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+
+from guideplug.errors import WriteError
+from guideplug.store.data_cache import prepared_data
+
+KEY = "a" * 64
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GUIDEPLUG_STORE", str(tmp_path))
+    return tmp_path / "data"
+
+
+def write(folder: Path) -> None:
+    assert not list(folder.iterdir())
+    (folder / "file").write_text("whole")
+
+
+def test_data_are_prepared_once(store: Path) -> None:
+    assert prepared_data(KEY, write) == store / KEY
+    assert (prepared_data(KEY, lambda folder: pytest.fail("prepared again")) / "file").read_text() == "whole"
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_what_fails_leaves_nothing(error: BaseException, store: Path) -> None:
+    def fail(folder: Path) -> None:
+        write(folder)
+        raise error
+
+    with pytest.raises(WriteError if isinstance(error, OSError) else type(error)):
+        prepared_data(KEY, fail)
+    assert [path.name for path in store.iterdir() if path.is_dir()] == []
+    prepared_data(KEY, write)
+
+
+def test_what_a_killed_process_left_is_removed(store: Path) -> None:
+    (store / f"{KEY}.partial").mkdir(parents=True)
+    (store / f"{KEY}.partial" / "torn").touch()
+    assert [path.name for path in prepared_data(KEY, write).iterdir()] == ["file"]
+
+
+def _slowly(folder: Path) -> None:
+    write(folder)
+    with (folder.parent / "count").open("a") as file:
+        file.write("1")
+    time.sleep(0.5)
+
+
+def _prepare(_: int) -> str:
+    return (prepared_data(KEY, _slowly) / "file").read_text()
+
+
+def test_one_process_prepares_while_others_wait(store: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert pool.map(_prepare, range(2)) == ["whole", "whole"]
+    assert (store / "count").read_text() == "1"
