@@ -216,7 +216,7 @@ def test_extras_are_what_its_classes_say_and_what_tests_need(plugin: Path) -> No
     extras: dict[str, list[str]] = project.get("optional-dependencies", {})
     offers = [offer for other in registry.plugins if other.distribution == project["name"] for offer in other.offers]
     classes = [(offer.kind, offer.what) for offer in offers if isinstance(offer.what, type)]
-    extras_of = [getattr(cls, name, {}) for _, cls in classes for name in ("libraries", "extras")]
+    extras_of = [getattr(cls, "extras" if kind in ("guider", "observer") else "libraries", {}) for kind, cls in classes]
     said = {key: value for some in extras_of for key, value in some.items()}
     assert said == {library: f"{project['name']}[{library}]" for library in extras}
     for library, requirements in extras.items():

@@ -118,7 +118,7 @@ def _reference(
     path: Path, key: str, reader: FeatureReader, seed: int
 ) -> tuple[ReferenceStatistics, ExtractedFeatures | None]:
     """The statistics of a reference, and the features of its images where it is images."""
-    if ReferenceStatistics.is_file(path):
+    if ReferenceStatistics.is_in(path):
         return ReferenceStatistics.read(path, key), None
     (true,) = reader.extract(_one(path, "--reference"), str(path), seed=seed)
     moments = true.moments

@@ -49,7 +49,7 @@ class ReferenceStatistics:
     features: str = ""
 
     @classmethod
-    def is_file(cls, path: Path) -> bool:
+    def is_in(cls, path: Path) -> bool:
         """Whether a file is one of statistics, by its beginning: a pickle, or an archive with ``mu``."""
         try:
             with open_file(path) as file:

@@ -17,7 +17,13 @@ PRINTERS = {
     "print": set(),
     "rich.console.Console": {"run/console.py"},
     "sys.stdout.write": set(),
-    "sys.stderr.write": {"files/trust.py", "observe.py", "registry/registry.py", "run/experiment.py"},
+    "sys.stderr.write": {
+        "cli/evaluate_images.py",
+        "files/trust.py",
+        "observe.py",
+        "registry/registry.py",
+        "run/experiment.py",
+    },
 }
 """Ways of printing, and the files that have one of their own, each with `visible` or for texts of ours."""
 

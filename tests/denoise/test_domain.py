@@ -21,7 +21,7 @@ from guideplug.task import seeded_build
 REGISTRY = Registry.installed()
 NETWORKS = sorted(cls.name for cls in REGISTRY.classes(cast(Any, Network)) if cls.name not in ("python", "points-mlp"))
 """Those that need no file."""
-IMAGES = ("digits-convolutional", "digits-transformer", "edm", "edm2")
+IMAGES = ("digits-convolutional", "digits-transformer", "edm", "edm2", "images-unet")
 
 
 def network(name: str) -> Network:
@@ -123,7 +123,7 @@ def test_a_network_of_the_users_own_code_needs_no_task(tmp_path: Path) -> None:
 
 def test_what_a_task_says_of_its_labels_is_what_its_starts_have() -> None:
     for cls in REGISTRY.classes(cast(Any, Task)):
-        if cls.name in ("points",):
+        if cls.name in ("images", "points"):
             continue
         task = cast(Task, Reader(REGISTRY).expression(cls.name, cast(Any, Task)))
         condition = task.start(SampleStreams(0, range(64)), 1.0).condition

@@ -180,6 +180,7 @@ MAY = {
     "guideplug/files/opening.py": "the door",
     "guideplug/files/atomic.py": "syncs the temporary file that it has written",
     "guideplug/files/checkpoints/reading.py": "torch reads a handle that the door opened",
+    "guideplug/metrics/reference_statistics.py": "NumPy reads a handle that the door opened",
     "guideplug/files/process_state.py": "what the system says of this process",
     "guideplug/registry/elsewhere.py": "sources of packages that are installed",
     "guideplug/registry/registry.py": "whether code is there; the interpreter reads code",

@@ -39,10 +39,10 @@ def test_what_is_written_is_read(end: str, count: int | None, tmp_path: Path) ->
     assert (again.count, again.features) == (count, "mine 01")
     assert torch.equal(again.gaussian.mean, gaussian.mean)
     assert torch.equal(again.gaussian.covariance, gaussian.covariance)
-    assert ReferenceStatistics.is_file(tmp_path / f"a.{end}")
+    assert ReferenceStatistics.is_in(tmp_path / f"a.{end}")
 
 
 def test_features_are_no_statistics() -> None:
-    assert not ReferenceStatistics.is_file(FOLDER / "fid.npz")
+    assert not ReferenceStatistics.is_in(FOLDER / "fid.npz")
     with pytest.raises(UsageError, match="it has no array mu"):
         ReferenceStatistics.read(FOLDER / "fid.npz", "fid")

@@ -30,7 +30,7 @@ class Mine(Leaf):
 def f(*arguments):
     if not torch.is_tensor(arguments[0]):
         return Mine(arguments[0].space)
-    return arguments[0].flatten(1)[:, :1] if len(arguments) == 1 else -arguments[0].flatten(1).square().sum(1)
+    return arguments[0].flatten(1)[:, :1].float() if len(arguments) == 1 else -arguments[0].flatten(1).square().sum(1)
 
 @hook
 def guideplug_presets():
@@ -108,6 +108,14 @@ LINES: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("denoiser", "python", "builder"): ("explain", "autoguidance", "--denoiser", "python(builder='{}')"),
     ("guider", "classifier", "function"): ("explain", "classifier(function='{}')"),
     ("guider", "posterior", "operator"): ("explain", "posterior(operator='{}', measurement=[0.2])"),
+    ("features", "python", "function"): (
+        "evaluate",
+        "images.npy",
+        "--features",
+        "python(function='{}')",
+        "--reference",
+        "images.npy",
+    ),
     ("recipe", "fit", "reward"): (
         "run",
         "--guider",

@@ -14,6 +14,7 @@ from typing import Any, Union, cast, get_args, get_origin
 
 import attrs
 import click
+import numpy as np
 
 from guideplug import Duration, Guider, Recipe, Registry, TrainOptions
 from guideplug.cli.main import main
@@ -89,6 +90,7 @@ def prepare_folder(folder: Path) -> list[list[str]]:
     """Files that the cases read, in an empty folder, and commands that make more; these warm a process up as well."""
     rows = "\n".join(f"{number * 0.1},{(number * 7 % 5) * 0.2}" for number in range(100))
     (folder / "table.csv").write_text(f"a,b\n{rows}\n")
+    np.save(folder / "images.npy", np.arange(40 * 64).astype(np.uint8).reshape(40, 8, 8, 1))
     short_run = ("--samples", "8", "--duration", "2it", "--device", "cpu", "--set", "threads=1")
     return [
         ["run", "--task", "gaussian", *short_run, "--out", "one"],
@@ -245,14 +247,16 @@ def _used(kind: str, name: str, text: str) -> tuple[str, ...]:
         return (*dry, f"--{kind}", text)
     if kind == "executor":
         return (*COMMANDS["compare"], "--executor", text)
+    if kind == "features":
+        return ("evaluate", "images.npy", "--features", text, "--reference", "images.npy")
     if kind == "study":
         return ("study", text, "--dry-run", "--device", "cpu")
     raise AssertionError(f"no command uses a {kind}: add one here")
 
 
 NETWORKS = {
-    "digits": "digits", "edm": "digits", "edm2": "digits", "mixture": "gaussian(count=64)", "tree": "tree",
-    "points": "points(table.csv)",
+    "digits": "digits", "edm": "digits", "edm2": "digits", "images": "digits", "mixture": "gaussian(count=64)",
+    "tree": "tree", "points": "points(table.csv)",
 }  # fmt: skip
 """The task that a network is tried on, by the first word of its name."""
 GUIDED = {

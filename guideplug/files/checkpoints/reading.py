@@ -211,7 +211,7 @@ def _pickle(path: Path) -> Checkpoint:
             if _is_statistics(tree):
                 raise ValueError(
                     "it holds statistics of a reference set, mean and covariance, and no network: measure images "
-                    "against it with guideplug evaluate IMAGES --features EXPR --reference FILE"
+                    "against it, evaluate IMAGES --features EXPR --reference FILE"
                 )
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(

@@ -80,7 +80,7 @@ def read_dataset(text: str, label: str | None) -> Collection:
         raise ImageError(f"{text} needs torchvision: pip install '{LIBRARIES[TORCHVISION]}'")
     from torchvision import datasets  # a second to import, and only such data sets need it
 
-    kind = getattr(datasets, args[0], None)
+    kind = vars(datasets).get(args[0])
     if not (isinstance(kind, type) and issubclass(kind, datasets.VisionDataset)):
         raise ImageError(
             f"{text}: torchvision has no data set {args[0]!r}; it has MNIST, FashionMNIST, CIFAR10, SVHN, ..."
