@@ -141,6 +141,7 @@ def test_what_errors_about_folders_advise_can_be_typed(cli: Any, built: list[lis
     assert run_all(cli, built) == 1
 
 
+@pytest.mark.slow
 def test_what_errors_about_names_advise_can_be_typed(cli: Any, built: list[list[str]]) -> None:
     cli.error("plugins", "show", "nothing-of-the-kind", "--plugin", cli_plugin())
     cli.error("run", "--guider", "nothing-of-the-kind")

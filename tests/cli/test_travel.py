@@ -66,6 +66,7 @@ def equal(one: Path, two: Path) -> bool:
     return before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_a_run_travels(cli: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = f"{project}/nets.py"
     run = ("--plugin", project / "toy_one.py", *SMALL, "--duration", "4it", "--denoiser", f"python('{code}:build')")
@@ -104,6 +105,7 @@ def test_a_run_travels(cli: Any, project: Path, monkeypatch: pytest.MonkeyPatch)
         assert "shift.py is damaged: it is not what was written" in cli.error(*command, "--trust", "--out", "x", code=1)
 
 
+@pytest.mark.slow
 def test_a_comparison_travels(cli: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = f"{project}/nets.py"
     cli("compare", "--plugin", project / "toy_one.py", *SMALL, "--duration", "4it", "--snapshots", "2", "--guider",

@@ -157,7 +157,7 @@ def _instances(cls: Any, depth: int) -> st.SearchStrategy[Any]:
         given: dict[str, Any] = {}
         for attribute in _fields(cls):
             if attribute.default is attrs.NOTHING or draw(st.booleans()):
-                given[attribute.name] = draw(option_values(attribute))
+                given[attribute.alias] = draw(option_values(attribute))
         try:
             return cls(**given)
         except ValueError:  # options that do not go together

@@ -72,6 +72,7 @@ def _fresh():
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("guider", list(guiders()), ids=lambda guider: guider.name)
 def test_a_compiled_network_is_traced_once_for_all_levels(guider):

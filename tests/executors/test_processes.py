@@ -145,6 +145,7 @@ def test_a_bug_keeps_its_traceback(tmp_path: Path) -> None:
     assert 'return {"never": {}[number]}' in str(caught.value.__cause__)
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_told(tmp_path: Path) -> None:
     with pytest.raises(WorkerLost, match=r"ended by signal 9 \(SIGKILL\) while it was at job 3;.*--resume"):
         gather(tmp_path, "killed")

@@ -87,6 +87,7 @@ def test_a_length_of_a_file_is_that_file(folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_one_snapshot_is_in_memory_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alive: list[weakref.ref[torch.Tensor]] = []
     read, most = reading.read_checkpoint, 0

@@ -295,6 +295,7 @@ def test_a_signal_leaves_a_folder_that_can_be_resumed(
     check_log()
 
 
+@pytest.mark.slow
 def test_killed_in_training_after_a_checkpoint(undisturbed: dict[str, Any], running: Any) -> None:
     process = started(OFTEN)
     running.append(process)

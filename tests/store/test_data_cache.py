@@ -57,6 +57,7 @@ def _prepare(_: int) -> str:
     return (prepared_data(KEY, _slowly) / "file").read_text()
 
 
+@pytest.mark.slow
 def test_one_process_prepares_while_others_wait(store: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         assert pool.map(_prepare, range(2)) == ["whole", "whole"]

@@ -72,6 +72,7 @@ def of_diffusers(network: nn.Module, scheduler: Any, x_t: Tensor, text: Any, nul
     return x_t
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_steps", [4, 28])
 @pytest.mark.parametrize(
     ("cls", "shape", "scale", "options", "settings"),

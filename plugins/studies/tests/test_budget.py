@@ -41,6 +41,7 @@ def table_of(found: Findings, name: str = "budget", study: Budget = STUDY) -> li
     return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
 
 
+@pytest.mark.slow
 def test_the_copies_are_snapshots_of_one_fine_tuning_a_seed() -> None:
     plan = planned(Budget(), REGISTRY, {"device": "cpu"})
     assert len(plan.trials) == 3 * (1 + 4 * 4)
@@ -63,6 +64,7 @@ def test_the_copies_are_snapshots_of_one_fine_tuning_a_seed() -> None:
     assert tunings == {(seed, 768, 0.0004) for seed in (0, 1, 2)}
 
 
+@pytest.mark.slow
 def test_its_copy_is_that_of_the_guider_by_default() -> None:
     """The defaults for digits are SIMS's own: as many samples as there are data, a tenth of the learning rate."""
     config = planned(Budget(seeds=(0,)), REGISTRY, {"device": "cpu"}).configs[-1]

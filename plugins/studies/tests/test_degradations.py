@@ -60,6 +60,7 @@ def rows_of(found: Findings, study: Degradations = STUDY) -> dict[tuple[str, str
     return {(str(row["D_1"]).split()[0], str(row["D_0"]).split()[0]): row for row in rows}
 
 
+@pytest.mark.slow
 def test_every_pair_is_of_one_training_a_seed() -> None:
     plan = planned(Degradations(), REGISTRY, {"device": "cpu"})
     assert len(plan.trials) == 3 * (1 + 2 + 4 * 8)
@@ -161,6 +162,7 @@ def test_its_figure_is_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_tiny_one_is_carried_out(tmp_path: Path) -> None:
     study = evolve(STUDY, seeds=(1,), metrics=("inside outline", "sliced W2"))
     plan = planned(study, REGISTRY, SMALL)

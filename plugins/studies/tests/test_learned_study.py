@@ -81,12 +81,14 @@ def test_every_arm_on_every_training() -> None:
     assert {trial.run["sampler"] for trial in trials} == {"euler(num_steps=4)"}
 
 
+@pytest.mark.slow
 def test_the_defaults_can_be_carried_out() -> None:
     plan = planned(Learned(seeds=(0,)), Registry.installed(), {"device": "cpu", "threads": 1})
     assert {type(config.task).__name__ for config in plan.configs} == {"Mixture"}
     assert len(plan.networks) == 2 * 4  # a base and a weight for each training
 
 
+@pytest.mark.slow
 def test_autoguidance_stands_beside_cfg() -> None:
     study = Learned(seeds=(0,), guiders=("cfg", "autoguidance"), durations=(Duration.of("40it"),))
     plan = planned(study, Registry.installed(), {"device": "cpu", "threads": 1})

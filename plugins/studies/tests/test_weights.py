@@ -111,6 +111,7 @@ def test_its_figure_has_a_panel_for_each_metric(tmp_path: Path) -> None:
     assert len(list(csv.reader(report.tables["weights"].csv().splitlines()))) == 2
 
 
+@pytest.mark.slow
 def test_the_networks_of_the_defaults() -> None:
     plan = planned(Weights(seeds=(0,)), Registry.installed(), {"device": "cpu", "threads": 1})
     assert len(plan.networks) == 4  # main, weak, unconditional, synthetic
