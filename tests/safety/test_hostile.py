@@ -79,7 +79,8 @@ def asked(ask: Any, work: Path, make: Callable[[Path], list[str]], name: str) ->
     assert "Traceback" not in said, said[-3000:]
     assert isinstance(found["code"], int), f"{found['code']}: {said[:300]}"
     assert found["megabytes"] < MEGABYTES
-    assert found["seconds"] < SECONDS
+    if found["seconds"] >= SECONDS:  # processor time, which other work on the processor makes longer: once more
+        assert ask(work, *arguments)["seconds"] < SECONDS
     assert everything(work.parent) == before
     assert all(c.isprintable() or c == "\n" for c in said), ascii(said[:300])
     return found
