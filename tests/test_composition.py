@@ -87,7 +87,6 @@ def sampler_expressions() -> list[str]:
 
 
 NOT_OFFERED = "offers no view|is for images|takes samples .* only|has no times of its own|which is said by euler, "
-
 """What a guider or a sampler says of a network or sampler that it is not for, before anything is trained."""
 NESTED = "blend([cfg, interval(autoguidance, low=0.1, high=2), sims], shares=[0.5, 1, 0.5])"
 SHAPED = (

@@ -20,6 +20,6 @@ def strategy(expression: str, kind: type[S]) -> S:
     Raises:
         UsageError: there is no such strategy, or an option is refused.
     """
-    made = Reader(Registry.installed()).expression(expression, kind)
-    assert isinstance(made, kind)
-    return made
+    instance = Reader(Registry.installed()).expression(expression, kind)
+    assert isinstance(instance, kind)
+    return instance

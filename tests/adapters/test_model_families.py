@@ -12,7 +12,7 @@ from model_families import FAMILIES, Family, drawn
 
 from guideplug import Denoiser, Guider, LinearStep, Registry, Sampler
 from guideplug.config import Reader
-from guideplug.errors import GuideplugError, UsageError
+from guideplug.errors import GuideplugError
 
 torch.set_num_threads(1)
 REGISTRY = Registry.installed()
@@ -79,10 +79,7 @@ def _row(condition: Any) -> Any:
 def test_a_family_is_sampled_with_its_own_default(name: str) -> None:
     family = FAMILIES[name]
     main = family.wrapped(0)
-    try:
-        sampler = READER.expression(main.sampler(), Sampler)
-    except UsageError:
-        pytest.skip("its sampler is not installed")
+    sampler = READER.expression(main.sampler(), Sampler)
     guided = READER.expression("cfg(weight=3)", Guider).guide(main, {})
     noise = sampler.sigmas(guided)[0] * drawn(2, *family.shape, seed=3)
     with torch.no_grad():
