@@ -37,7 +37,6 @@ from guideplug.denoise.plan import Plan
 from guideplug.denoise.queries import leaves_of, mapped_query, under
 from guideplug.denoise.space import Space
 from guideplug.denoise.tally import record
-from guideplug.denoise.uncompiled import refuse_compiler
 from guideplug.denoise.unwritten import unwritten
 from guideplug.denoise.value import Value, check_is_denoiser
 from guideplug.denoise.weight import Polynomial, Scalar, Weight, WeightSchedule, polynomial
@@ -88,7 +87,9 @@ class Denoiser(nn.Module, abc.ABC):
                 along a trajectory, a function too; a compiler traces it.
             DivergenceError: a coefficient is more than the type of the samples holds.
         """
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():  # imported here, since it imports the compiler: seconds for every command
+            from guideplug.denoise.uncompiled import refuse_compiler
+
             refuse_compiler()
         with unwritten(self.breach, x=x):
             denoised = OnePass(x, sigma, condition, toward, step, self.space).values([self], self._plan or Plan())[0]

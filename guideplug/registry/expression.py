@@ -1,5 +1,6 @@
 """Installed strategies by their expressions, in Python."""
 
+from functools import cache
 from typing import TypeVar
 
 from guideplug.config import Reader, Strategy
@@ -20,6 +21,12 @@ def strategy(expression: str, kind: type[S]) -> S:
     Raises:
         UsageError: there is no such strategy, or an option is refused.
     """
-    instance = Reader(Registry.installed()).expression(expression, kind)
+    instance = _installed().expression(expression, kind)
     assert isinstance(instance, kind)
     return instance
+
+
+@cache
+def _installed() -> Reader:
+    """What was installed when first asked: plugins ask for the defaults of their options, often."""
+    return Reader(Registry.installed())
