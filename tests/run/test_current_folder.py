@@ -1,16 +1,17 @@
 """Code that changes the current folder redirects no file: paths are absolute once the work begins."""
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 import guideplug
-from guideplug.cli.experiment_progress import ExperimentProgress
 from guideplug.cli.main import main
 from guideplug.observe import Listener
-from guideplug.run import experiment
+from guideplug.run import experiment, measure
+from guideplug.run.arms import draw_arms
 
 TOY = Path(__file__).parents[1] / "cli" / "toy.py"
 
@@ -36,15 +37,19 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]
     return here, elsewhere
 
 
-def test_a_run(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    here, elsewhere = places
-    draw = experiment.draw_arms
+def draw_elsewhere(module: ModuleType, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let code of a plugin, where a module samples, change the current folder."""
 
     def moving(*args: Any, **options: Any) -> Any:
         monkeypatch.chdir(elsewhere)
-        return draw(*args, **options)
+        return draw_arms(*args, **options)
 
-    monkeypatch.setattr(experiment, "draw_arms", moving)
+    monkeypatch.setattr(module, "draw_arms", moving)
+
+
+def test_a_run(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    here, elsewhere = places
+    draw_elsewhere(experiment, elsewhere, monkeypatch)
     result = guideplug.run(
         task="toy", duration="4it", samples=8, device="cpu", plugins=[TOY], out="out", store="store",
         sets={"threads": 1},
@@ -75,8 +80,7 @@ def test_a_listener_that_goes_elsewhere_is_put_back_and_left_out(
 )
 def test_comparisons_and_studies(words: list[str], places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     here, elsewhere = places
-    mover = Mover(elsewhere, monkeypatch)
-    monkeypatch.setattr(ExperimentProgress, "on_event", lambda self, event, data: mover.on_event(event, data))
+    draw_elsewhere(measure, elsewhere, monkeypatch)
     done = CliRunner().invoke(main, [*words, "--plugin", str(TOY), "--device", "cpu", "--out", "out"])
     assert done.exit_code == 0, done.output
     assert Path.cwd() == elsewhere

@@ -10,6 +10,7 @@ from torch import nn
 
 from guideplug import Expression, Findings, FineTune, Measured, Registry, Snapshot, Synthetic, Train
 from guideplug.experiments.studies import markdown, planned, run_study, write_report
+from guideplug.run.failure import Failures
 from guideplug.store import Store
 from guideplug_studies import Budget
 
@@ -164,8 +165,10 @@ def test_a_tiny_one_is_carried_out(tmp_path: Path) -> None:
     plan = planned(study, REGISTRY, SMALL)
     (tmp_path / "trials").mkdir()
     found = run_study(plan, REGISTRY, tmp_path, Store(tmp_path / "store"))
-    report = study.report(found)
-    files = {file.name for file in write_report(plan, found, report, tmp_path)}
+    failures = Failures()
+    report, paths = write_report(plan, found, tmp_path, failures)
+    files = {file.name for file in paths}
+    assert failures.listed == []
     assert {"budget.md", "budget.csv", "budget-seeds.csv", "budget.png"} <= files
     assert (tmp_path / "budget.png").read_bytes().startswith(b"\x89PNG")
     assert "| branch KL ↓ | sims |" in markdown(plan, found, report)
