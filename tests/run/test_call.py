@@ -78,7 +78,7 @@ def test_the_call_has_the_bits_and_the_files_of_the_command(capfd: pytest.Captur
     assert capfd.readouterr() == ("", "")
     assert what_decides(Path("called")) == what_decides(Path("typed"))
     assert Path("called/samples.npz").read_bytes() == Path("typed/samples.npz").read_bytes()
-    assert result.folder == Path("called")
+    assert result.folder == Path("called").absolute()
     assert result.metrics == json.loads(Path("called/metrics.json").read_text())
     assert result.figure.is_file()
     assert files(Path("called")) == files(Path("typed")) - {"report.html"}
