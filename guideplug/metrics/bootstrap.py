@@ -50,8 +50,8 @@ def paired_bootstrap(
         return values if indices.ndim > 1 else values[:, 0]
 
     once = differences(torch.ones(1, count, dtype=torch.float64))[:, 0].tolist()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateDataWarning)  # differences that are not finite are looked for below
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # what is not finite is looked for below
+        warnings.simplefilter("ignore", DegenerateDataWarning)
         interval = bootstrap(
             (np.arange(count),),
             of_indices,

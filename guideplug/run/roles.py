@@ -100,7 +100,7 @@ class Roles:
             return model
         path = f"models.{role}"
         like = self._like(default)
-        if role in self._given and isinstance(model, str) and _is_path(model):
+        if role in self._given and isinstance(model, str) and self._is_path(model):
             if model.endswith(".py"):
                 raise RecipeError(f"--model {role}={model} is code: name the function, as in python('{model}:build')")
             own = self._kind(default)
@@ -167,6 +167,15 @@ class Roles:
         cls = self._reader.catalog.find(Recipe.kind, tree.name) if isinstance(tree, Call) else None
         return cls if isinstance(cls, type) and issubclass(cls, Recipe) else None
 
+    def _is_path(self, text: str) -> bool:
+        """Whether a model is a file or folder: a recipe's name is the recipe, ``./NAME`` the folder of that name."""
+        if text.endswith((".safetensors", ".pt", ".pth", ".pkl", ".ckpt", ".bin")):
+            return True
+        try:
+            return is_there(Path(text)) and text not in self._reader.catalog.names(Recipe.kind)
+        except (OSError, ValueError):  # the text is no valid path, so it is an expression
+            return False
+
 
 class _Names(Mapping[str, Recipe]):
     """Role names that a recipe may refer to; resolved on lookup."""
@@ -189,12 +198,3 @@ class _Names(Mapping[str, Recipe]):
 
     def __len__(self) -> int:
         return len(set(self._names()))
-
-
-def _is_path(text: str) -> bool:
-    if text.endswith((".safetensors", ".pt", ".pth", ".pkl", ".ckpt", ".bin")):
-        return True
-    try:
-        return is_there(Path(text))
-    except (OSError, ValueError):  # the text is no valid path, so it is an expression
-        return False

@@ -1,5 +1,6 @@
 """Measures of resamples are those of the repeated samples; the bootstrap covers, and does not depend on batches."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -100,10 +101,13 @@ def test_an_end_at_zero_leaves_zero_in() -> None:
         assert min(abs(interval.low), abs(interval.high)) == 0 or min(abs(interval.low), abs(interval.high)) > 1e-6
 
 
-def test_what_is_not_finite_has_no_interval() -> None:
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_has_no_interval(value: float) -> None:
     values = torch.ones(20, dtype=torch.float64)
-    values[3] = torch.nan
-    torn, whole = paired_bootstrap(lambda weights: torch.stack([weights @ values, weights.sum(1)]), 20, resamples=100)
+    values[3] = value
+    torn, whole = paired_bootstrap(
+        lambda weights: torch.stack([(values * weights.clamp(min=1e-9)).sum(1), weights.sum(1)]), 20, resamples=100
+    )
     assert torn is None
     assert whole is not None
     assert (whole.low, whole.high) == (20, 20)
