@@ -13,6 +13,7 @@ from guideplug.cli.json_output import print_json
 from guideplug.cli.report import page_told
 from guideplug.cli.table import print_table, table_width
 from guideplug.config import short
+from guideplug.config.commands import command_line
 from guideplug.errors import UsageError
 from guideplug.executors.interrupt import Interrupted
 from guideplug.files.display import display_path
@@ -163,7 +164,9 @@ def _go(experiment: Experiment, as_json: bool) -> None:
     else:
         _tell(console, experiment, config, outcome, page)
     if outcome.failures:
-        echo(f"error: {incomplete(outcome, experiment.resume)}", err=True)
+        listed = RunFolder(outcome.folder).record().get("status") == "incomplete"
+        finish = experiment.resume if listed else command_line("report", outcome.folder)  # all but its page is there
+        echo(f"error: {incomplete(outcome, finish)}", err=True)
         sys.exit(INCOMPLETE)
 
 
