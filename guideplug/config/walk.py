@@ -88,7 +88,8 @@ def rewrite(value: V, change: Callable[[T], Any], kind: type[T]) -> V:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    if names := _names(type(value)):
+    cls: Any = type(value)
+    if names := _names(cls):
         yield from (getattr(value, name) for name in names)
     elif isinstance(value, Mapping):
         yield from value.values()
