@@ -9,7 +9,7 @@ import torch
 
 from guideplug.cli.commands import observers_given
 from guideplug.cli.echo import echo
-from guideplug.cli.estimate import estimated_seconds
+from guideplug.cli.estimate import estimates_of
 from guideplug.cli.experiment_progress import ExperimentProgress
 from guideplug.cli.experiment_scope import end_incomplete, executor_of, experiment_scope
 from guideplug.cli.guard import guard
@@ -139,7 +139,7 @@ def _dry_run(plan: Plan, store: Store, *, as_json: bool) -> None:
     """Print the plan of a study."""
     torch.set_num_threads(plan.configs[0].threads)
     missing = [network.recipe for network in plan.networks if store.find(network.key) is None]
-    estimates = [estimated_seconds(recipe) for recipe in missing]
+    estimates = estimates_of(missing)
     known = [seconds for seconds in estimates if seconds is not None]
     if as_json:
         record = {

@@ -28,7 +28,7 @@ def check_type(instance: Any, attribute: "attrs.Attribute[Any]", value: object) 
         attrs.resolve_types(cls, include_extras=True)
     except NameError:  # a type that is imported for type checkers alone
         return
-    expected = next(one.type for one in attrs.fields(cls) if one.name == attribute.name)
+    expected = getattr(attrs.fields(cls), attribute.name).type
     if not fits(value, expected):
         raise TypeError(f"{attribute.alias} is {value!r}: expected {described(expected)}{_hint(value, expected)}")
 

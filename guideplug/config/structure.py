@@ -8,6 +8,7 @@ Names are looked up in a `Catalog`, such as the registry of plugins.
 """
 
 import contextlib
+import functools
 import inspect
 import types
 import typing
@@ -305,7 +306,11 @@ def write(instance: Any) -> Value:
         return ListValue(tuple(write(item) for item in instance))
     if isinstance(instance, Mapping):
         return Call("table", kwargs=tuple(Keyword(field_name(str(key)), write(item)) for key, item in instance.items()))
-    return parse(format_value(instance))
+    return _parsed(format_value(instance))
+
+
+_parsed = functools.lru_cache(maxsize=4096)(parse)
+"""The same few numbers and names are written over and over, and reading one takes 50 µs."""
 
 
 def short(strategy: Strategy) -> str:

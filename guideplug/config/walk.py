@@ -5,6 +5,7 @@ guiders. Attrs instances, mappings, lists and tuples are entered, in their order
 and `rewrite_inner` go one level down, to the nearest instances of a kind; `walk` and `rewrite` visit all levels.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
@@ -87,9 +88,16 @@ def rewrite(value: V, change: Callable[[T], Any], kind: type[T]) -> V:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    if attrs.has(type(value)):
-        yield from (getattr(value, field.name) for field in attrs.fields(type(value)))
+    cls: Any = type(value)
+    if names := _names(cls):
+        yield from (getattr(value, name) for name in names)
     elif isinstance(value, Mapping):
         yield from value.values()
     elif isinstance(value, list | tuple):
         yield from value
+
+
+@functools.cache
+def _names(cls: type) -> tuple[str, ...]:
+    """The fields of a class of attrs; none of another class."""
+    return tuple(field.name for field in attrs.fields(cast(Any, cls))) if attrs.has(cls) else ()

@@ -5,6 +5,7 @@ Options of commands come from the click tree, options of strategies from the reg
 ``explain``, or a dry run.
 """
 
+import itertools
 import json
 import types
 from collections.abc import Iterator, Mapping
@@ -15,10 +16,11 @@ from typing import Any, Union, cast, get_args, get_origin
 import attrs
 import click
 import numpy as np
+from snapshots import write_snapshot
 
-from guideplug import Duration, Guider, Recipe, Registry, TrainOptions
+from guideplug import Duration, Network, Recipe, Registry, Study, Task, TrainOptions, strategy
 from guideplug.cli.main import main
-from guideplug.config import Strategy, format_value
+from guideplug.config import Strategy, format_value, write
 from guideplug.testing.examples import required
 
 __all__ = ["Case", "cases", "prepare_folder"]
@@ -35,12 +37,12 @@ LISTS = {("mixture", "shares"): "[%, %, %, %]", ("points", "columns"): "[%, 2]"}
 NEEDED = {
     "of": "main", "on": "synthetic(of=main, count=64)", "guider": "autoguidance", "guiders": "[autoguidance]",
     "selector": "jest", "share": "0.5", "group": "0", "number": "1", "value": "1", "low": "0.1", "high": "1",
-    "ema": "0.1",
+    "ema": "0.1", "folder": "snapshots",
 }  # fmt: skip
 """Values of options without a default, beside those of `Strategy.example`."""
 FURTHER = {
     "resampled": {"of": "synthetic(of=main, count=64)"}, "degraded": {"noise": "0.1"},
-    "fine-tune": {"on": NEEDED["on"]}, "fit": {"guider": "autoguidance"},
+    "fine-tune": {"on": NEEDED["on"]}, "fit": {"guider": "autoguidance"}, "post-hoc": {"denoiser": "mixture-mlp"},
 }  # fmt: skip
 """Values of options that one strategy needs otherwise."""
 QUICK = {
@@ -91,6 +93,10 @@ def prepare_folder(folder: Path) -> list[list[str]]:
     rows = "\n".join(f"{number * 0.1},{(number * 7 % 5) * 0.2}" for number in range(100))
     (folder / "table.csv").write_text(f"a,b\n{rows}\n")
     np.save(folder / "images.npy", np.arange(40 * 64).astype(np.uint8).reshape(40, 8, 8, 1))
+    (folder / "snapshots").mkdir()
+    network = strategy("mixture-mlp", Network).build(strategy(QUICK["gaussian"], Task))
+    for moment, length in itertools.product((1, 2, 3), ("0.050", "0.100")):
+        write_snapshot(folder / "snapshots" / f"network-snapshot-{moment:07d}-{length}.pkl", network)
     short_run = ("--samples", "8", "--duration", "2it", "--device", "cpu", "--set", "threads=1")
     return [
         ["run", "--task", "gaussian", *short_run, "--out", "one"],
@@ -182,21 +188,25 @@ def _of_strategies(folder: Path) -> Iterator[Case]:
         options = numeric_options(cls)
         kept = _needed(cls, folder) if options else {}
         for field in options:
-            others = [f"{key}={text}" for key, text in kept.items() if key != field.name]
+            others = [f"{key}={text}" for key, text in kept.items() if key != field.alias]
             for value in LENGTHS if _is_length(field.type) else VALUES:
                 for shape in [LISTS[name, field.name]] if (name, field.name) in LISTS else _shapes(field.type):
-                    written = [*others, f"{field.name}={shape.replace('%', value)}"]
+                    written = [*others, f"{field.alias}={shape.replace('%', value)}"]
                     text = f"{name}({', '.join(written)})"
-                    yield Case(f"{kind} {name}", field.name, value, _used(kind, name, text))
+                    yield Case(f"{kind} {name}", str(field.alias), value, _used(kind, name, text))
 
 
 def _needed(cls: type[Strategy], folder: Path) -> dict[str, str]:
     """The options that a strategy needs beside the one at an extreme value, as texts."""
     texts = {key: format_value(value) for key, value in cls.example(folder).items()}
+    if issubclass(cls, Study):  # few trials: two members of each list
+        defaults = {field.alias: field.default for field in attrs.fields(cast(Any, cls))}
+        lists = {key: value for key, value in defaults.items() if isinstance(value, tuple) and value}
+        texts |= {key: format_value(write(value[:2])) for key, value in lists.items()}
     for field in required(cls):
         if field.name in texts:
             continue
-        if issubclass(cls, Recipe) and not (field.type is Recipe or numeric(field.type)) and field.type is not Guider:
+        if issubclass(cls, Recipe) and field.name not in NEEDED:
             continue  # a recipe's task, network and options are the main one's
         texts[field.name] = NEEDED[field.name]
     return texts | FURTHER.get(cls.name, {})
@@ -224,7 +234,7 @@ def _used(kind: str, name: str, text: str) -> tuple[str, ...]:
     if kind == "guider":
         network = ("--denoiser", "digits-convolutional") if name == "sliding-window" else ()
         sampler = ("--sampler", "euler") if name == "cfg++" else ()
-        return ("explain", text, "--task", QUICK[GUIDED.get(name, "gaussian")], *network, *sampler)
+        return ("explain", text, "--task", QUICK[GUIDED.get(name, "mixture")], *network, *sampler)
     if kind == "weight":
         return ("explain", f"autoguidance(weight={text})", "--task", QUICK["gaussian"])
     if kind == "denoiser":
@@ -259,12 +269,10 @@ NETWORKS = {
     "tree": "tree", "points": "points(table.csv)",
 }  # fmt: skip
 """The task that a network is tried on, by the first word of its name."""
-GUIDED = {
-    "cfg": "mixture", "cfg++": "mixture", "cfg-zero": "gaussian",
-    "perturbed-attention": "digits", "smoothed-energy": "digits", "skip-layer": "digits", "sliding-window": "digits",
-    "frequency": "digits", "rescale": "mixture", "truncation": "mixture",
-}  # fmt: skip
-"""The task that a guider is tried on, where it is no other one."""
+GUIDED = dict.fromkeys(
+    ("perturbed-attention", "smoothed-energy", "skip-layer", "sliding-window", "frequency"), "digits"
+)
+"""The task that a guider is tried on, where it is not a mixture, which has labels."""
 
 
 # Keys of configurations

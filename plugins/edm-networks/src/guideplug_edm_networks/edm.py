@@ -24,11 +24,11 @@ from guideplug import (
     between,
     non_negative,
     option,
-    positive,
 )
 from guideplug_edm_networks.preconditioned import Precision, Preconditioned, image_side
 from guideplug_edm_networks.snapshots import arguments_of, domain_of
 from guideplug_edm_networks.unet1 import SongUNet
+from guideplug_edm_networks.widths import filter_taps, multiple
 
 __all__ = ["EDM", "EDMDenoiser"]
 
@@ -56,7 +56,7 @@ class EDM(Network):
         128, help="channels of the first level, in multiples of which the others are", validator=at_least(1)
     )
     channel_mult: tuple[float, ...] = option(
-        (1, 2, 2, 2), help="channels of each level, in multiples of channels", validator=deep_iterable(positive)
+        (1, 2, 2, 2), help="channels of each level, in multiples of channels", validator=deep_iterable(multiple)
     )
     blocks: int = option(4, help="residual blocks per level", validator=at_least(1))
     attention: tuple[int, ...] = option((16,), help="sides of feature maps with self-attention", unit="pixels")
@@ -64,12 +64,12 @@ class EDM(Network):
     encoder: Literal["standard", "skip", "residual"] = option("standard", help="how the image reaches deeper levels")
     decoder: Literal["standard", "skip"] = option("standard", help="whether each level adds to the image")
     channel_mult_noise: float = option(
-        1.0, help="channels of the noise level's embedding, in multiples of channels", validator=positive
+        1.0, help="channels of the noise level's embedding, in multiples of channels", validator=multiple
     )
     channel_mult_emb: float = option(
-        4.0, help="channels of the embedding, in multiples of channels", validator=positive
+        4.0, help="channels of the embedding, in multiples of channels", validator=multiple
     )
-    resample_filter: tuple[float, ...] = option((1, 1), help="weights of the resampling filter")
+    resample_filter: tuple[float, ...] = option((1, 1), help="weights of the resampling filter", validator=filter_taps)
     augment: int = option(0, help="width of augmentation labels, which are zero in sampling", validator=non_negative)
     dropout: float = option(0.1, help="probability in training", validator=between(0.0, 1.0))
     precision: Precision = option("fp32", help="type of the U-Net's arithmetic on accelerators")

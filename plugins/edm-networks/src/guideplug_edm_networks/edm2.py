@@ -33,6 +33,7 @@ from guideplug_edm_networks.magnitude import Fourier, MagnitudeConv
 from guideplug_edm_networks.preconditioned import Precision, Preconditioned, image_side
 from guideplug_edm_networks.snapshots import arguments_of, domain_of
 from guideplug_edm_networks.unet2 import UNet
+from guideplug_edm_networks.widths import filter_taps, multiple
 
 __all__ = ["EDM2", "EDM2Denoiser"]
 
@@ -91,25 +92,25 @@ class EDM2(Network):
         192, help="channels of the first level, in multiples of which the others are", validator=at_least(1)
     )
     channel_mult: tuple[float, ...] = option(
-        (1, 2, 3, 4), help="channels of each level, in multiples of channels", validator=deep_iterable(positive)
+        (1, 2, 3, 4), help="channels of each level, in multiples of channels", validator=deep_iterable(multiple)
     )
     blocks: int = option(3, help="residual blocks per level", validator=at_least(1))
     attention: tuple[int, ...] = option((16, 8), help="sides of feature maps with self-attention", unit="pixels")
     channels_per_head: int = option(64, help="channels of an attention head", validator=at_least(1))
     channel_mult_noise: float | None = option(
         None, help="channels of the noise level's embedding, in multiples of channels; none: of the first level",
-        validator=optional(positive),
+        validator=optional(multiple),
     )  # fmt: skip
     channel_mult_emb: float | None = option(
         None, help="channels of the embedding, in multiples of channels; none: of the widest level",
-        validator=optional(positive),
+        validator=optional(multiple),
     )  # fmt: skip
     label_balance: float = option(0.5, help="contribution of the class to the embedding", validator=share)
     concat_balance: float = option(0.5, help="contribution of skip connections to the decoder", validator=share)
     res_balance: float = option(0.3, help="contribution of the residual branch", validator=share)
     attn_balance: float = option(0.3, help="contribution of attention", validator=share)
     clip_act: float | None = option(256.0, help="bound of activations; none: unbounded", validator=optional(positive))
-    resample_filter: tuple[float, ...] = option((1, 1), help="weights of the resampling filter")
+    resample_filter: tuple[float, ...] = option((1, 1), help="weights of the resampling filter", validator=filter_taps)
     logvar_channels: int = option(128, help="features of the noise level for the log-variance", validator=at_least(1))
     dropout: float = option(0.0, help="probability in training", validator=share)
     precision: Precision = option("fp32", help="type of the U-Net's arithmetic on accelerators")

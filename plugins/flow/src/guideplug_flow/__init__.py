@@ -55,6 +55,8 @@ MOST_STEPS = 10_000
 """Every evaluation of a trajectory is planned before the first is done."""
 MOST_SHIFT = 30.0
 """The largest logarithm of a shift, or of its inverse: the levels stay finite, and above 0."""
+SHIFTS = {"shift": "1 to 20", "mu": "0 to 3", "tokens": "1 to 16,384"}
+"""What flows have."""
 FEW_TOKENS, MANY_TOKENS = (256, 0.5), (4096, 1.15)
 """Two points of FLUX's line: tokens of an image, and mu."""
 
@@ -85,7 +87,11 @@ class FlowSampler(Solver):
         if self.tokens is not None and self.tokens < 1:
             raise ValueError(f"tokens is {self.tokens}: give the number of tokens of a sample, at least 1")
         if not abs(self.log_shift) <= MOST_SHIFT:
-            raise ValueError(f"the grid is shifted by e^{self.log_shift:.4g}: give a shift from 1 to 20, as flows have")
+            name = chosen[0]  # by default nothing is shifted
+            raise ValueError(
+                f"{name} is {getattr(self, name)!r}: the grid is shifted by e^{self.log_shift:.4g}; "
+                f"give {SHIFTS[name]}, as flows have"
+            )
 
     @property
     def log_shift(self) -> float:
