@@ -135,7 +135,7 @@ def test_a_killed_one_goes_on(cli: Any, first: Path) -> None:
     assert {name: Path("second/cells", name).stat().st_mtime_ns for name in stamps} == stamps
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_ctrl_c_stops_it_at_once_and_says_how_to_go_on(cli: Any) -> None:
     command = [sys.executable, "-c", "from guideplug.cli import main; main()", "compare", *map(str, SMALL), *ARMS]
     environment = {**os.environ, "GUIDEPLUG_STORE": str(cli.store), "TOY_PAUSE": "0.05"}
@@ -189,7 +189,7 @@ FAILING = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("which", FAILING)
 def test_arms_that_fail_end_several_processes_as_they_end_one(
     cli: Any, monkeypatch: pytest.MonkeyPatch, which: str
@@ -209,7 +209,7 @@ def test_arms_that_fail_end_several_processes_as_they_end_one(
     assert which == "every arm" or said[0] == said[1]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_process_that_is_killed_is_told_in_one_line_and_resumed(cli: Any) -> None:
     process = subprocess.Popen(
         [*GUIDEPLUG, "compare", *map(str, SMALL), *ARMS, "--out", "run", "--jobs", "2"],

@@ -148,7 +148,7 @@ def comparing(plugin: Path, *others: object) -> tuple[object, ...]:
     return ("compare", "--plugin", plugin, "--task", "toy", "--device", "cpu", *arms, "--out", "run", *others)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_metric_that_fails_in_one_arm_costs_no_grid(fragile: Any) -> None:
     done, _ = fragile("metric raises autoguidance", *comparing(fragile.plugin), code=3)
     result = content("compare")
@@ -174,7 +174,7 @@ def test_a_metric_that_fails_in_one_arm_costs_no_grid(fragile: Any) -> None:
     assert not [call for call in calls if call.startswith("metric")]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_mean_over_fewer_seeds_says_so(fragile: Any) -> None:
     fragile("", *comparing(fragile.plugin), code=0)
     cell = max(Path("run/cells").iterdir(), key=lambda path: int(path.stem.split("-")[2]))  # of the tables

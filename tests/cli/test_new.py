@@ -89,7 +89,7 @@ def test_the_tests_that_come_with_it_pass(installed: tuple[Path, dict[str, str]]
     assert "skipped" not in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_its_tests_pass_before_it_is_installed(cli: Any) -> None:
     cli("new", "mine")
     done = subprocess.run(

@@ -161,7 +161,7 @@ def test_what_errors_about_the_store_advise_can_be_typed(cli: Any, built: list[l
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=() if kind == "guider" else pytest.mark.slow) for kind in KINDS]
+    "kind", [pytest.param(kind, marks=() if kind == "guider" else pytest.mark.proof) for kind in KINDS]
 )
 def test_what_a_new_plugin_proposes_can_be_typed(cli: Any, built: list[list[str]], kind: str) -> None:
     for like in (None, *LIKE.get(kind, ())):

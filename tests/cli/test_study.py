@@ -91,7 +91,7 @@ def test_networks_and_trials_that_are_there_are_not_done_again(cli: Any) -> None
     assert trials("w") == before
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_killed_study_goes_on_and_ends_the_same(cli: Any) -> None:
     cli("study", WEIGHTS, *SMALL, "--out", "whole")
     environment = {**os.environ, "GUIDEPLUG_STORE": str(cli.store) + "2", "TOY_PAUSE": "0.02"}

@@ -153,6 +153,7 @@ FILES = {
 }
 
 
+@pytest.mark.proof
 def test_of_a_comparison_and_a_study(finished: tuple[str, Place], tmp_path: Path) -> None:
     name, whole = finished
     place = copied(whole, tmp_path)

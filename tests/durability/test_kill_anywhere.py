@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from harness import COMMANDS, Moments, Nursery, Place, check_log, tries
 
-QUICK = {"run": (8, 2), "compare": (2, 1), "study": (3, 1)}
+QUICK = {"run": (4, 1), "compare": (1, 1), "study": (1, 1)}
 """Points and random times of each command."""
 
 

@@ -24,6 +24,7 @@ def command_of(which: str, folder: Path) -> tuple[tuple[str, ...], str]:
     return ("run", *SMALL, "--plugin", plugin, "--task", "toy", *model, *COMMON), "main"
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(("which", "kills"), [("learned", 10), ("scaffold", 4)])
 def test_killed_at_any_point_a_loop_of_its_own_goes_on_to_the_same_bits(
     nursery: Nursery, which: str, kills: int, tmp_path: Path

@@ -98,6 +98,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(("name", "number"), [("compare", signal.SIGTERM), ("study", signal.SIGKILL)])
 def test_no_process_stays_behind(tmp_path: Path, name: str, number: signal.Signals) -> None:
     """Nor where the one that they work for is killed and can tell them nothing."""

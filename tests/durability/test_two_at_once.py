@@ -23,6 +23,7 @@ def waiting(other: Place) -> Child:
     return child
 
 
+@pytest.mark.proof
 def test_the_second_waits_and_makes_it_when_the_first_is_killed(place: Place, other: Place, run: Moments) -> None:
     first = place.hanging(COMMANDS["run"], "before step of main")
     second = waiting(other)

@@ -128,7 +128,7 @@ def test_interrupted_at_an_event_and_resumed(
     assert "finished" in invoke("run", "--resume", "out", code=2).stderr
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_interrupted_again_and_again(undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_INTERRUPT", "step 1")
     invoke(*ARGUMENTS, "--out", "out", code=130)
@@ -272,7 +272,7 @@ def logged(pattern: str) -> Callable[[], bool]:
     return lambda: path.is_file() and re.search(pattern, path.read_text()) is not None
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(("number", "code"), few([(signal.SIGINT, 130), (signal.SIGTERM, 143)], (signal.SIGTERM, 143)))
 @pytest.mark.parametrize("when", few(["training", "sampling"], "training"))
 def test_a_signal_leaves_a_folder_that_can_be_resumed(
@@ -311,7 +311,7 @@ def test_killed_in_training_after_a_checkpoint(undisturbed: dict[str, Any], runn
     check_log()
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_killed_before_any_checkpoint(undisturbed: dict[str, Any], running: Any) -> None:
     process = started()
     running.append(process)

@@ -221,7 +221,7 @@ def estimates(scores: np.ndarray, gains: list[float], size: int, features: np.nd
 MANY = [([0.0, 2.0, 3.0], 3), ([1.0, 1.5], 4), ([2.0, 2.0], 1)]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("gains", "size"),
     [([0.0, 1.5, 0.7], 2), *(pytest.param(*case, marks=pytest.mark.slow) for case in MANY), ([1.0], 5)],
@@ -251,7 +251,7 @@ def test_importance_does_not_depend_on_where_a_partition_puts_the_others(size: i
     np.testing.assert_array_equal(importance_of(shuffled(), scores, shares), expected)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("gains", [[0.0, 1.7, 0.3], [1.2, 2.0]])
 def test_importance_of_chunks_of_one_is_exact_over_every_outcome(gains: list[float]) -> None:
     """The factors follow from the sequence alone: the mean over all sequences by their probabilities is exact."""

@@ -48,7 +48,7 @@ def by_squares(task: Blob, base: Closed, guide: Closed, t: float, s: float) -> f
     return max(0.0, -along / size)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("base", "guide"),
     [(Closed(std=0.8), Closed(std=1.3)), (Closed(mean=0.4), Closed(mean=1.3, std=0.7))],

@@ -48,7 +48,7 @@ def gradients(weighted: bool, draws: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.stack(found).double(), each.mean(0).double()
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_expected_gradient_is_the_whole_super_batchs() -> None:
     found, whole = gradients(True, 20_000)
     assert float(((found.mean(0) - whole).abs() / (found.std(0) / math.sqrt(len(found)))).max()) < 4

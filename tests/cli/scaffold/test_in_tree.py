@@ -54,7 +54,7 @@ def test_it_is_as_ruff_would_have_it(checkout: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_it_passes_strict_type_checks(checkout: Path, tmp_path: Path) -> None:
     sources = [str(path) for path in sorted(checkout.glob("plugins/*/src"))]
     done = subprocess.run(

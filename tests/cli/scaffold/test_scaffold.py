@@ -153,7 +153,7 @@ def test_what_is_written_is_as_ruff_would_have_it(everything: list[Path], comman
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_what_is_written_passes_strict_type_checks(tmp_path: Path) -> None:
     folders = [(f"my-{like or kind}", kind, tmp_path / (like or kind), like) for kind, like in VARIANTS]
     paths = [file for variant in folders for file in write_plugin(*variant)]
