@@ -1,5 +1,6 @@
 """Every installed guider on a tiny network of every family of diffusers: off it is the network, on it guides."""
 
+import itertools
 from collections import defaultdict
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 pytest.importorskip("diffusers")
 
 from model_families import FAMILIES, Family, drawn
+from tiers import spread
 
 from guideplug import Denoiser, Guider, LinearStep, Registry, Sampler
 from guideplug.config import Reader
@@ -40,15 +42,18 @@ def guiders() -> list[Guider]:
     return [READER.expression(name, Guider) for name in sorted(names)]
 
 
+def named(part: Any) -> str:
+    """The name of a family, which is a text, or of a guider."""
+    return str(getattr(part, "name", part))
+
+
 def answers(point: Denoiser, x: torch.Tensor, condition: Any) -> list[torch.Tensor]:
     path = point.trajectory()
     levels = zip(LEVELS, (*LEVELS[1:], 0.0), strict=True)
     return [path(x, sigma, condition, toward=low, step=LinearStep(sigma, low)) for sigma, low in levels]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("guider", guiders(), ids=lambda guider: str(guider.name))
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("name", "guider"), spread(itertools.product(FAMILIES, guiders()), slow=3), ids=named)
 @torch.no_grad()
 def test_a_guider_on_a_family(name: str, guider: Guider) -> None:
     family = FAMILIES[name]

@@ -9,6 +9,7 @@ import code_cases
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from tiers import spread
 
 from guideplug.cli.main import main
 
@@ -68,8 +69,7 @@ def test_what_runs_lies_in_the_files(values: Any, work: Path) -> None:
     check(work, *values)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", list(code_cases.cases()), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", spread(code_cases.cases(), slow=3), ids=lambda case: case.name)
 def test_what_runs_lies_in_the_files_however_code_is_named(
     case: Any, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,13 +1,14 @@
 """Wrong plugins are answered in one line that names plugin, origin and contract; no run of one is finished.
 
 An observer decides nothing: one that is wrong is left out with a line, and the run goes on; one that changed the run's
-files fails it. The whole table is slow; a case in eleven is always tried.
+files fails it.
 """
 
 from pathlib import Path
 
 import pytest
 import torch
+from tiers import spread
 from wrong_plugins import Case, asked, cases
 
 from guideplug.cli.main import main
@@ -22,13 +23,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
-TIERED = [
-    pytest.param(case, marks=() if number % 11 == 0 else pytest.mark.slow, id=str(case))
-    for number, case in enumerate(CASES)
-]
-
-
-@pytest.mark.parametrize("case", TIERED)
+@pytest.mark.parametrize("case", spread(CASES, fast=11, slow=4), ids=str)
 def test_a_wrong_plugin_is_answered(case: Case, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUIDEPLUG_STORE", str(kept))
     monkeypatch.setenv("GUIDEPLUG_TRUSTED", str(tmp_path / "trusted"))
