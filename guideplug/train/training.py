@@ -11,14 +11,16 @@ Every draw derives from (seed, purpose, step, rank), so a training that is inter
 state equals an uninterrupted one to the bit (on one machine, with one number of threads).
 """
 
+import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, final
 
 import torch
 from attrs import asdict, astuple
 from torch import Tensor
 
-from guideplug.config import Duration, Strategy, named
+from guideplug.config import Duration, Strategy, decides_nothing, named
 from guideplug.denoise import Denoiser, Leaf, tally
 from guideplug.errors import DivergenceError, SelectionError
 from guideplug.objective import minimised
@@ -318,6 +320,19 @@ class Training:
         self.history = [Moment(*values) for values in data["history"]]
         self._pace = None if data["pace"] is None else tuple(data["pace"])
         self.last_loss = data["last_loss"]
+
+    @decides_nothing
+    def current(self) -> dict[str, Callable[[], Leaf]]:
+        """Copies of the network in evaluation mode, made when called: "raw", and the averages, such as "ema0.05"."""
+        weights: dict[str, Callable[[], dict[str, Tensor]]] = {"raw": self.learner.state_dict}
+        weights |= {f"ema{length:g}": partial(self.weights, length) for length in self.options.ema}
+        return {name: partial(self._copy, of) for name, of in weights.items()}
+
+    @decides_nothing
+    def _copy(self, weights: Callable[[], dict[str, Tensor]]) -> Leaf:
+        copied = copy.deepcopy(self.learner).requires_grad_(False).eval()
+        copied.load_state_dict(weights())
+        return copied
 
     def weights(self, ema: float | None = None) -> dict[str, Tensor]:
         """The network's state with averaged parameters, by default of the first EMA length."""
