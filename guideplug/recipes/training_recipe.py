@@ -217,6 +217,7 @@ def _facts(training: Training) -> dict[str, Any]:
         "effective_sample_size": counters.mean_effective_sample_size,
         "composition": training.composition,
         "last_loss": training.last_loss,
+        **({"skipped": counters.skipped} if training.scaler.is_enabled() else {}),
         "history": [asdict(moment) for moment in (*training.history, counters.moment(training.step))],
     }
 
