@@ -42,7 +42,9 @@ from guideplug.train.selection import check_state, plan_of, select
 __all__ = ["CHECK_EVERY", "Training"]
 
 CHECK_EVERY = 32
-"""Steps between checks for finite losses, and between reports: a check synchronises with the accelerator."""
+"""Most steps between checks for finite losses, and between reports: a check synchronises with the accelerator."""
+CHECK_SECONDS = 10.0
+"""Seconds of training after which a check comes before its step, so that a slow network reports too."""
 LEAST_SCALE = 2.0**-16
 """The scale of the loss in fp16 below which a training has diverged; it begins at 2**16 and halves at an overflow."""
 COMPOSITION_EVERY = 16
@@ -88,6 +90,9 @@ class Training:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=options.precision == "fp16")
         self.averages = PowerAverages(learner, options.ema)
         self.step = 0
+        self.checked = 0
+        """The step of the last check that was due."""
+        self._checked_seconds = 0.0
         self.counters = Counters()
         self.history: list[Moment] = []
         self._pace: tuple[int, ...] | None = None
@@ -175,9 +180,10 @@ class Training:
         counters.seen += len(sigma)
         self.step += 1
         self._keep_pace(before, counters.moment(self.step))
-        if self.step % CHECK_EVERY == 0:
+        if self.step % CHECK_EVERY == 0 or counters.total_seconds - self._checked_seconds > CHECK_SECONDS:
             with counters.timed("learn"):  # contains the synchronisation with an accelerator
                 self.check_finite()
+            self.checked, self._checked_seconds = self.step, counters.total_seconds
 
     def _keep_pace(self, before: Moment, after: Moment) -> None:
         """Record the step at which selecting, or the numbers drawn, scored or learned per step, change."""
@@ -332,6 +338,7 @@ class Training:
         self.step = data["step"]
         self.selector_state = data["selector_state"]
         self.counters = Counters(**data["counters"])
+        self._checked_seconds = self.counters.total_seconds
         self.history = [Moment(*values) for values in data["history"]]
         self._pace = None if data["pace"] is None else tuple(data["pace"])
         self.last_loss = data["last_loss"]
