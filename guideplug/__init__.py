@@ -139,9 +139,11 @@ if TYPE_CHECKING:
     from guideplug.observe import Listener as Listener
     from guideplug.observe import Observer as Observer
     from guideplug.observe import RunInfo as RunInfo
+    from guideplug.observe import TrainingMoment as TrainingMoment
     from guideplug.recipe import Builder as Builder
     from guideplug.recipe import Extra as Extra
     from guideplug.recipe import MainRecipe as MainRecipe
+    from guideplug.recipe import Observable as Observable
     from guideplug.recipe import Planned as Planned
     from guideplug.recipe import Recipe as Recipe
     from guideplug.recipe import Resumable as Resumable
@@ -252,8 +254,8 @@ _ROOMS = {
     ],
     "noise": ["LogNormal", "LogUniform", "grid_position", "log_linear_grid", "sigma_grid"],
     "objective": ["Objective", "ObjectiveInput"],
-    "observe": ["Listener", "Observer", "RunInfo"],
-    "recipe": ["Builder", "Extra", "MainRecipe", "Planned", "Recipe", "Resumable"],
+    "observe": ["Listener", "Observer", "RunInfo", "TrainingMoment"],
+    "recipe": ["Builder", "Extra", "MainRecipe", "Observable", "Planned", "Recipe", "Resumable"],
     "recipes": [
         "Augmented", "DataModule", "DataRecipe", "Degraded", "FineTune", "Load", "PlannedBatch", "PlannedSampling",
         "PostHoc", "PythonRef", "Resampled", "Snapshot", "Synthetic", "Train", "ViewRecipe", "WithoutLayers",

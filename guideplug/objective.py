@@ -43,7 +43,7 @@ class ObjectiveInput:
     examples: Examples
     sigma: Tensor
     weight: Tensor
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
     def evaluate(self, *outputs: str) -> list[Tensor]:
         """The denoised samples (B, *), then the named outputs of the network, from one call of each network.
@@ -53,7 +53,8 @@ class ObjectiveInput:
         """
         expressions = [self.denoiser, *(self.network.output(name) for name in outputs)]
         x = self.examples.x
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        narrow = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        with torch.autocast(x.device.type, narrow, enabled=self.precision != "fp32"):
             return evaluate_together(expressions, x, self.sigma, self.examples.condition)
 
     def squared_error(self, denoised: Tensor) -> Tensor:

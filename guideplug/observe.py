@@ -3,6 +3,9 @@
 An event is a name and plain data. An `Observer` is a strategy that the user chooses; for a run it opens a `Listener`,
 which receives each event in turn. Observers do not change results: a run has the same bits with and without them.
 A listener that raises is reported once and receives no further events; the run continues.
+
+A listener may also be called at moments along each training of a run (`Listener.every`), with copies of the current
+networks to sample, draw and measure (`TrainingMoment`). Their seconds are none of the training's, and its draws stay.
 """
 
 import abc
@@ -10,19 +13,23 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import attrs
 
-from guideplug.config import Strategy, decides_nothing, described
+from guideplug.config import Duration, Strategy, decides_nothing, described
 from guideplug.config.libraries import missing_libraries
 from guideplug.config.origin import origin_of
 from guideplug.errors import ConfigError, Interrupted, visible
 
-__all__ = ["Listener", "Observer", "Observers", "RunInfo", "surroundings"]
+if TYPE_CHECKING:
+    from guideplug.denoise import Leaf
+    from guideplug.task import Arm
+
+__all__ = ["Listener", "Observer", "Observers", "RunInfo", "TrainingMoment", "surroundings"]
 
 
 @attrs.frozen
@@ -42,8 +49,55 @@ class RunInfo:
     resumed: bool = False
 
 
+class TrainingMoment(Protocol):
+    """A moment along a training, for the call of `Listener.on_moment` alone."""
+
+    @property
+    def role(self) -> str:
+        """The role of the network in training."""
+
+    @property
+    def step(self) -> int:
+        """Finished optimiser steps."""
+
+    @property
+    def number(self) -> int:
+        """The number of the moment along the training, from 1: how often ``every`` has passed."""
+
+    @property
+    def weights(self) -> Sequence[str]:
+        """The names of the current networks: "raw", and the averages by EMA length, such as "ema0.05"."""
+
+    def network(self, weights: str) -> "Leaf":
+        """A copy of the network with some of its `weights`, in evaluation mode, without gradients."""
+
+    def sample(self, weights: str, count: int) -> "Arm":
+        """The first ``count`` samples of the run, unguided: from the same noise under any weights, at any moment."""
+
+    def measure(self, arm: "Arm", metrics: Sequence[str] = ()) -> dict[str, float | None]:
+        """The values of metrics of the task for samples, beside as many true ones; of all metrics by default.
+
+        Raises:
+            ConfigError: the task has no metric of a name.
+            ContractError: a metric raised, or gave no number.
+        """
+
+    def draw(self, arms: "Sequence[Arm]", path: Path) -> None:
+        """Draw samples side by side, as the task's figure does, beside true ones, as a PNG.
+
+        Raises:
+            RunError: the task cannot draw them.
+        """
+
+    def emit(self, event: str, **data: Any) -> None:
+        """Emit an event with ``role`` and ``step`` to all listeners. A run that goes on from before has it once."""
+
+
 class Listener(abc.ABC):
     """The receiver of one run's events, called in its process and thread: slow listeners delay the run."""
+
+    every: Duration | None = None
+    """How much of each training passes between two calls of `on_moment`; None, the default, for no calls."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Adapt a class with the old name ``notice`` of `on_event`, with a warning."""
@@ -60,6 +114,9 @@ class Listener(abc.ABC):
     @abc.abstractmethod
     def on_event(self, event: str, data: dict[str, Any]) -> None:
         """Receive one event with its data; docs/observers.md lists all events, with fields and units."""
+
+    def on_moment(self, moment: TrainingMoment) -> None:  # noqa: B027 - most listeners receive events alone
+        """Receive a moment of a training, between two of its steps: one after each `every` that has passed."""
 
     def close(self) -> None:  # noqa: B027 - most listeners have nothing to close
         """End: the run has ended, successfully or not, or the listener has raised."""
@@ -122,11 +179,37 @@ class Observers:
                 self._listeners.append((name, listener))
 
     def __call__(self, event: str, **data: Any) -> None:
+        self._each(event, self._listeners, lambda listener: listener.on_event(event, _copied(data)))
+
+    @property
+    def at_moments(self) -> list[tuple[str, Duration]]:
+        """The names of listeners that are called along trainings, and how often."""
+        return [(name.name, listener.every) for name, listener in self._listeners if listener.every is not None]
+
+    def on_moment(self, passed: Callable[[Duration], int], moment: Callable[[int], TrainingMoment]) -> None:
+        """Call the listeners whose moment of a training it is.
+
+        Args:
+            passed: the number of a moment that ends with the last step, by its ``every``; 0 for none.
+            moment: the moment of a number.
+        """
+        due = [(name, one) for name, one in self._listeners if one.every is not None and passed(one.every)]
+
+        def call(listener: Listener) -> None:
+            assert listener.every is not None
+            listener.on_moment(moment(passed(listener.every)))
+
+        self._each("moment", due, call)
+
+    def _each(
+        self, event: str, listeners: "Iterable[tuple[_Name, Listener]]", call: Callable[[Listener], None]
+    ) -> None:
+        """Call listeners, and remove and report those that raise."""
         failed: list[tuple[_Name, Listener, BaseException]] = []
-        for name, listener in self._listeners:
+        for name, listener in listeners:
             try:
                 with surroundings():
-                    listener.on_event(event, _copied(data))
+                    call(listener)
             except BaseException as error:
                 failed.append((name, listener, error))
         gone = [listener for _, listener, _ in failed]

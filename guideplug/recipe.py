@@ -10,7 +10,7 @@ import abc
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, cast
+from typing import Any, ClassVar, Protocol, Self, cast, runtime_checkable
 
 import attrs
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from guideplug.config import Duration, Strategy, inner, walk
 from guideplug.config.libraries import missing_libraries
+from guideplug.denoise import Leaf
 from guideplug.denoise.api1 import note, own
 from guideplug.errors import RecipeError
 
@@ -25,6 +26,7 @@ __all__ = [
     "Builder",
     "Extra",
     "MainRecipe",
+    "Observable",
     "OpenRoles",
     "Planned",
     "Recipe",
@@ -45,6 +47,20 @@ class Resumable(Protocol):
         """Restore the state from `state`."""
 
 
+@runtime_checkable
+class Observable(Protocol):
+    """Resumable work whose networks are observed along the way (`guideplug.Listener.on_moment`), such as a training."""
+
+    step: int
+    """Finished optimiser steps."""
+
+    def reached(self, unit: str) -> float:
+        """The finished amount in a unit of duration: it, ex or s."""
+
+    def current(self) -> Mapping[str, Callable[[], Leaf]]:
+        """Copies of the current networks, by the names of their weights, such as "raw"; made when called."""
+
+
 class Builder(Protocol):
     """The environment of recipes: it finds, makes and stores modules, saves states of unfinished work, and reports."""
 
@@ -63,7 +79,7 @@ class Builder(Protocol):
         """Save the state of ``work`` from now on, and load the state of an earlier attempt.
 
         Called once, before the first `progress`. The state is saved at intervals after a step, and before a signal ends
-        the work. Nothing is saved for recipes that are not stored.
+        the work. Nothing is saved for recipes that are not stored. Work that is `Observable` is observed.
 
         Returns:
             Whether ``work`` has loaded the state of an earlier attempt.

@@ -28,9 +28,10 @@ DISTRIBUTIONS = packages_distributions()
 """The distributions that bring each module, of those installed."""
 
 ROOMS = [
-    "errors", "rng", "config", "executors", "files", "observe", "denoise", "recipe", "noise", "adapters", "sample",
-    "solver", "sigma_sampler", "reward", "features", "task", "objective", "guide", "select", "metrics", "study",
-    "check", "store", "train", "recipes", "registry", "run", "experiments", "report", "testing", "cli", "__main__",
+    "errors", "rng", "config", "executors", "files", "observe", "observers", "denoise", "recipe", "noise", "adapters",
+    "sample", "solver", "sigma_sampler", "reward", "features", "task", "objective", "guide", "select", "metrics",
+    "study", "check", "store", "train", "recipes", "registry", "run", "experiments", "report", "testing", "cli",
+    "__main__",
 ]  # fmt: skip
 """A room imports only from those before it."""
 

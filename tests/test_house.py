@@ -13,8 +13,8 @@ NO_WINGS = {"api", "benchmarks", "durability", "kept", "safety", "verdicts"}
 OF_MANY_FILES = {
     "adapters": {"diffusers", "model_families", "scenarios"},
     "cli": {
-        "animation", "bad_checkpoints", "bad_files", "bad_folders", "bad_input", "bad_plugins", "failed_parts", "kept",
-        "observers",
+        "along_a_training", "animation", "bad_checkpoints", "bad_files", "bad_folders", "bad_input", "bad_plugins",
+        "failed_parts", "kept", "observers",
         "once", "other_code", "own_network", "printed_commands", "project", "read_once", "run", "sample", "travel",
         "tried_first",
     },

@@ -54,7 +54,7 @@ def test_observers_are_strategies_that_open_a_listener_for_each_run(tmp_path: Pa
     path.write_text(OBSERVER)
     registry = Registry()
     registry.load_file(path)
-    assert registry.names("observer") == ["watcher"]
+    assert registry.names("observer") == ["measure", "preview", "watcher"]
     chosen = Reader(registry).read(["watcher(step=3)", "watcher"], tuple[Observer, ...], "observers")
     tell = Observers()
     tell.open(chosen, RunInfo(tmp_path))

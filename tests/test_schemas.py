@@ -65,8 +65,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     arms = ["--task", "toy", "--batch", "16", "--duration", "40it", "--samples", "64"]
     jest = "jest(num_chunks=2)"
     commands = {
-        "run": ["run", *toy, *arms, "--guider", "autoguidance", "--selector", jest],
-        "again": ["run", *toy, *arms[2:], "--task", "toy(labels=true)", "--selector", f"early({jest}, until=8it)"],
+        "run": [
+            "run", *toy, *arms, "--guider", "autoguidance", "--selector", jest, "--preview", "every=20it,samples=4",
+            "--measure", "every=20it,samples=4",
+        ],
+        "again": [
+            "run", *toy, *arms[2:], "--task", "toy(labels=true)", "--selector", f"early({jest}, until=8it)", "--set",
+            "train.precision=fp16",
+        ],
         "sampled": ["sample", str(root / "run"), "--guider", "none"],
         "compared": [
             "compare", *toy, *arms, "--guider", "none", "--guider", "autoguidance", "--selector", "none", "--selector",

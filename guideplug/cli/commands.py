@@ -28,6 +28,7 @@ from guideplug.run.prepare import Resolved, prepare
 from guideplug.run.progress import progress
 from guideplug.run.resolve import ConfigFile, Request, RunConfig, read_file
 from guideplug.run.results import with_failures
+from guideplug.run.short_observers import SHORT, with_short
 from guideplug.run.stored_text import words_of
 from guideplug.run.summary import (
     cost_sentences,
@@ -128,13 +129,15 @@ def _request(options: Mapping[str, Any], file: ConfigFile | None) -> Request:
         values["sample_seed"] = options["sample_seed"]
     if options.get("plugins"):
         values["plugins"] = list(options["plugins"])
-    values |= observers_given(options)
+    values |= observers_given(options, file)
     return Request(values=values, models=dict(options["models"]), sets=options["sets"], file=file)
 
 
-def observers_given(options: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The observers of the command line as configuration values; empty without the option."""
-    return {} if options["observers"] is None else {"observers": list(options["observers"])}
+def observers_given(options: Mapping[str, Any], file: ConfigFile | None = None) -> dict[str, list[str]]:
+    """The observers of the command line as configuration values; empty without the options."""
+    configured = () if file is None else file.values.get("observers", ())
+    observers = with_short(options["observers"], {name: options.get(name) for name in SHORT}, configured)
+    return {} if observers is None else {"observers": observers}
 
 
 def _command() -> str:

@@ -39,6 +39,16 @@ __all__ = ["compare", "run", "sample", "study"]
 )
 @click.option("--duration", metavar="LENGTH", help="Length of the training: 512it, 3.3Mex, 90s.")
 @seed("Seed of the initial weights and of every draw in training.")
+@click.option(
+    "--preview",
+    metavar="OPTIONS",
+    help="Samples as a PNG along the training, as in every=500it,samples=64: short for --observer 'preview(OPTIONS)'.",
+)
+@click.option(
+    "--measure",
+    metavar="OPTIONS",
+    help="Metrics along the training, as in every=1000it,samples=256: short for --observer 'measure(OPTIONS)'.",
+)
 @resume("run")
 @click.option("--fresh", is_flag=True, help="Train every network, even if it is in the store.")
 @dry_run("the resolved configuration, the networks")

@@ -43,7 +43,7 @@ class ReferenceLosses(Recipe):
     noise: NoiseDistribution = option(factory=LogNormal, help="distribution of the noise level")
     condition_dropout: float = option(0.0, help="share of examples under the null condition", validator=between(0, 1))
     weighting: Literal["edm", "score", "uniform"] = option("edm", help="weight on the denoising error")
-    precision: Literal["fp32", "bf16"] = option("fp32", help="precision of the network's arithmetic")
+    precision: Literal["fp32", "bf16", "fp16"] = option("fp32", help="precision of the network's arithmetic")
     objective: Objective = option(
         factory=Denoising, help="the objective whose losses they are", identity="unless default"
     )

@@ -19,7 +19,7 @@ from guideplug.recipes.data import DataModule
 from guideplug.recipes.network import named_denoiser
 from guideplug.recipes.snapshot import Snapshot
 from guideplug.task import Task
-from guideplug.train import CHECK_EVERY, Training
+from guideplug.train import Training
 
 __all__ = ["TrainingRecipe"]
 
@@ -78,7 +78,7 @@ class TrainingRecipe(Averaged):
                 builder.keep(one.file, now.weights(one.ema))
             if now.done():
                 now.check_finite()
-            if now.done() or now.step % CHECK_EVERY == 0:
+            if now.done() or now.checked == now.step:
                 builder.progress(now.step, until, now.last_loss, **_details(now))
             else:
                 builder.progress(now.step, until)
@@ -217,6 +217,7 @@ def _facts(training: Training) -> dict[str, Any]:
         "effective_sample_size": counters.mean_effective_sample_size,
         "composition": training.composition,
         "last_loss": training.last_loss,
+        **({"skipped": counters.skipped} if training.scaler.is_enabled() else {}),
         "history": [asdict(moment) for moment in (*training.history, counters.moment(training.step))],
     }
 

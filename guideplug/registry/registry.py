@@ -34,6 +34,7 @@ from guideplug.guide import Guider
 from guideplug.noise import LogNormal, LogUniform
 from guideplug.objective import Objective
 from guideplug.observe import Observer
+from guideplug.observers import Measure, Preview
 from guideplug.recipe import Recipe
 from guideplug.recipes import Augmented, FineTune, Load, PostHoc, Resampled, Snapshot, Synthetic, Train, WithoutLayers
 from guideplug.recipes.degraded import Degraded
@@ -118,7 +119,7 @@ class Registry:
         recipes = (Train, FineTune, Load, Snapshot, PostHoc, Degraded, WithoutLayers, ImportedDenoiser)
         data = (Synthetic, Augmented, Resampled)
         training = (Constant, InverseSqrt, Cosine, LogNormal, LogUniform, Denoising)
-        strategies = (*recipes, *data, ImportedNetwork, *training, Serial, Processes)
+        strategies = (*recipes, *data, ImportedNetwork, *training, Preview, Measure, Serial, Processes)
         core.offers = [Offer(cls.kind, cls.name, core.name, cls) for cls in strategies]
         self._add(core)
 

@@ -18,7 +18,7 @@ from guideplug.denoise import Leaf
 from guideplug.errors import StoreError
 from guideplug.files.tensors import fill_module
 from guideplug.observe import Observers
-from guideplug.recipe import Extra, Recipe, Resumable, extras_under
+from guideplug.recipe import Extra, Observable, Recipe, Resumable, extras_under
 from guideplug.registry.loaded import loaded_plugins
 from guideplug.run.made import built_by, made_by
 from guideplug.run.making import Making
@@ -48,6 +48,7 @@ class StoreBuilder(OldWorkshop):
         observers: receive every event.
         fresh: make every network anew, once, even if it is stored.
         stop: called after every step; an exception from it ends the work between two steps, with the state saved.
+        along: of a role and its work, what is called after each of its steps.
     """
 
     def __init__(
@@ -58,9 +59,10 @@ class StoreBuilder(OldWorkshop):
         *,
         fresh: bool = False,
         stop: Callable[[], None] = lambda: None,
+        along: Callable[[str, Observable], Callable[[], None]] | None = None,
     ) -> None:
         self._store, self._device, self._observers = store, device, observers
-        self._fresh, self._stop = fresh, stop
+        self._fresh, self._stop, self._along = fresh, stop, along
         self._built: dict[str, Built] = {}
         self._reached: list[tuple[Recipe, Recipe]] = []
         self._making: list[Making] = []
@@ -147,7 +149,7 @@ class StoreBuilder(OldWorkshop):
 
     @contextmanager
     def _making_of(self, key: str, place: Path | None = None, until_stored: ExitStack | None = None) -> Iterator[None]:
-        making = Making(self._role(key), self._observers, self._stop, place, until_stored or ExitStack())
+        making = Making(self._role(key), self._observers, self._stop, self._along, place, until_stored or ExitStack())
         self._making.append(making)
         try:
             yield

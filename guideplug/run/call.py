@@ -31,6 +31,7 @@ from guideplug.run.prepare import Resolved, prepare
 from guideplug.run.progress import progress as progress_on
 from guideplug.run.resolve import Request, read_file
 from guideplug.run.result import RunResult
+from guideplug.run.short_observers import with_short
 from guideplug.run.summary import incomplete
 from guideplug.sample import Sampler
 from guideplug.select import Selector
@@ -58,6 +59,8 @@ def run(
     sets: Mapping[str, Any] | None = None,
     device: str | None = None,
     observers: Sequence[str | Observer] | None = None,
+    preview: str | None = None,
+    measure: str | None = None,
     plugins: Sequence[str | Path] = (),
     out: str | Path | None = None,
     resume: str | Path | None = None,
@@ -88,6 +91,8 @@ def run(
         sets: single options by their keys: ``{"train.lr": 1e-3, "threads": 1}``; texts are read as expressions.
         device: ``"cpu"``, ``"cuda"``; by default CUDA where there is one.
         observers: observers of the run, such as ``"tensorboard"``.
+        preview, measure: samples as PNG, and metrics, along the training, as in ``"every=500it,samples=64"``: short for
+            ``observers=["preview(every=500it,samples=64)"]``.
         plugins: local plugin files.
         out: a new folder for the results; by default one under ``runs/``.
         resume: the folder of an interrupted run, to go on with it; leave out ``config`` and ``out``.
@@ -109,18 +114,20 @@ def run(
         "device": device,
     }  # fmt: skip
     values = {key: _text(value) for key, value in arguments.items() if value is not None}
-    if observers is not None:
-        values["observers"] = [_text(observer) for observer in observers]
     if plugins:
         values["plugins"] = [str(path) for path in plugins]
     networks = {role: _text(model) for role, model in (models or {}).items()}
     pairs = [(key, _written(key, value)) for key, value in (sets or {}).items()]
     instances = [*arguments.values(), *(observers or ()), *(models or {}).values()]
-    command = _command({**values, "models": networks, "sets": dict(pairs), "config": config, "out": out})
-
     folder = None if resume is None else resumable(Path(resume))
     place = config if folder is None else folder.config
     file = None if place is None else read_file(Path(place))
+    named = None if observers is None else [_text(observer) for observer in observers]
+    configured = () if file is None else file.values.get("observers", ())
+    watching = with_short(named, {"preview": preview, "measure": measure}, configured)
+    if watching is not None:
+        values["observers"] = watching
+    command = _command({**values, "models": networks, "sets": dict(pairs), "config": config, "out": out})
 
     def check(run: Resolved) -> Resolved:
         for instance in instances:

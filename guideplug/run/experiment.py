@@ -35,6 +35,7 @@ from guideplug.run.carried import carried, files_of
 from guideplug.run.checked import check_lines
 from guideplug.run.code import code_of, code_of_plugin
 from guideplug.run.folder import EventLog, RunFolder
+from guideplug.run.moments import TrainingMoments
 from guideplug.run.outcome import Outcome
 from guideplug.run.preflight import denoiser_of, guided
 from guideplug.run.resolve import RunConfig, observers_table, to_table
@@ -70,6 +71,7 @@ class Experiment:
     fresh: bool = False
     command: str = ""
     _warnings: list[str] = attrs.field(factory=list, init=False)
+    _resumed: bool = attrs.field(default=False, init=False)
 
     def run(self) -> Outcome:
         """Carry out the run.
@@ -97,7 +99,7 @@ class Experiment:
     def _observed(self, stop: StopToken) -> Outcome:
         """Carry out the run, and record its final status."""
         cleared(self.folder.path, ("denoisers", "figures"))
-        resumed = is_there(self.folder.config)
+        resumed = self._resumed = is_there(self.folder.config)
         if not resumed:
             self._write_config()
         record = self._record()
@@ -179,13 +181,15 @@ class Experiment:
 
     def _work(self, observers: Observers, stop: StopToken) -> Outcome:
         config, device = self.config, torch.device(self.config.device)
-        builder = StoreBuilder(self.store, device, observers, fresh=self.fresh, stop=stop)
+        moments = TrainingMoments(config, self.registry, observers)
+        builder = StoreBuilder(self.store, device, observers, fresh=self.fresh, stop=stop, along=moments.along)
         builder.expect(config.recipes)
         self._warn(observers, config.main.cautions())
         built: dict[str, Built] = {}
         for role, recipe in config.recipes.items():
             built[role] = builder.build(recipe)
             self._replace_time_limits(built)
+        self._warn(observers, () if self._resumed else moments.missing())
         self._write_networks(built)
         models = {role: denoiser_of(item.module, role) for role, item in built.items()}
         self._warn(observers, check_lines(built, config.task, config.samples))

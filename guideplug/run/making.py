@@ -21,7 +21,7 @@ from guideplug.files.opening import is_there, list_folder
 from guideplug.files.reading import file_digest
 from guideplug.files.tensors import read_tensors, tensors_digest, write_tensors
 from guideplug.observe import Observers
-from guideplug.recipe import Resumable
+from guideplug.recipe import Observable, Resumable
 from guideplug.store import FURTHER, Store
 
 __all__ = ["STATE", "Making"]
@@ -38,6 +38,7 @@ class Making:
         role: its name in messages.
         observers: receive every event.
         stop: called after every step; an exception from it ends the work between two steps, with the state saved.
+        along: of a role and its work, what is called after each of its steps, before the state is saved.
         place: the folder of the unfinished entry; None if nothing is kept.
         until_stored: closed when the module is in the store.
     """
@@ -45,9 +46,12 @@ class Making:
     role: str
     observers: Observers
     stop: Callable[[], None]
+    along: Callable[[str, Observable], Callable[[], None]] | None = None
     place: Path | None = None
     until_stored: ExitStack = attrs.field(factory=ExitStack)
     _work: Resumable | None = None
+    _observable: Observable | None = None
+    _observe: Callable[[], None] | None = None
     _files: dict[str, str] = attrs.field(factory=dict)
     _step: int = 0
     _seconds: float = 0.0
@@ -56,6 +60,7 @@ class Making:
 
     def checkpoint(self, work: Resumable) -> bool:
         """Save the state of resumable work from now on, and restore that of an earlier try; whether there was one."""
+        self._observable = work if isinstance(work, Observable) else None
         if self.place is None:
             return False
         self._work = work
@@ -95,6 +100,8 @@ class Making:
         if first:
             self.observers("train", **{**common, "seconds": self._seconds, **details})
             self._saved = time.monotonic()
+            if self.along is not None and self._observable is not None:
+                self._observe = self.along(self.role, self._observable)
             if self._work is not None:
                 self.until_stored.enter_context(defer_signals())  # a signal waits until the state is saved
             return
@@ -104,6 +111,8 @@ class Making:
                 "switched_off_at": None, "seen": None, "backpropagated": None, "seconds": self._seconds, "phases": {},
             }  # fmt: skip
             self.observers("step", **{**usual, **details})
+        if self._observe is not None:
+            self._observe()
         try:
             self.stop()
         except BaseException:

@@ -53,6 +53,14 @@ def events_of_a_run(folder: Path, *, first: int = 0, last: int = 4) -> Iterator[
             "seen": 64 * number, "backpropagated": 32 * number, "seconds": 0.5 * number,
             "phases": {"data": 0.1 * number, "score": 0.0, "select": 0.0, "learn": 0.4 * number},
         }  # fmt: skip
+        yield "preview", {
+            "role": "main", "step": 32 * number, "path": str(figure), "weights": ["raw", "ema0.05"], "samples": 8,
+            "seconds": 0.5,
+        }  # fmt: skip
+        yield "training_metrics", {
+            "role": "main", "step": 32 * number, "weights": "raw", "samples": 8, "seconds": 0.5,
+            "values": {"distance": 1 / number, "no value": None},
+        }  # fmt: skip
         yield "checkpoint", {"role": "main", "step": 32 * number, "seconds": 0.01}
     yield "trained", {"role": "main", "step": 32 * last, "seconds": 0.5 * last}
     for arm in ("unguided", "guided"):

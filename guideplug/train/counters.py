@@ -15,6 +15,7 @@ class Counters:
     """Counters of a training.
 
     ``evaluations`` are the networks' outputs in scoring: one per candidate and network, more for a guided learner.
+    ``skipped`` counts the steps that loss scaling left out, as their gradients overflowed.
     ``selecting`` counts the steps with an active selector. ``offered`` and ``selected`` count examples per group of the
     task, in every 16th selecting step.
     """
@@ -24,6 +25,7 @@ class Counters:
     scored: int = 0
     evaluations: int = 0
     backpropagated: int = 0
+    skipped: int = 0
     selections: int = 0
     effective_sample_size: float = 0.0
     switched_off_at: int | None = None

@@ -53,7 +53,7 @@ class Loss:
     """
 
     weighting: Literal["edm", "score", "uniform"] = "edm"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     objective: Objective = field(factory=Denoising)
 
     def weight(self, sigma: Tensor, sigma_data: float) -> Tensor:

@@ -43,7 +43,9 @@ class TrainOptions:
     accumulate: int = option(
         1, help="number of parts in which a batch is passed through the network", validator=at_least(1)
     )
-    precision: Literal["fp32", "bf16"] = option("fp32", help="precision of the network's arithmetic in training")
+    precision: Literal["fp32", "bf16", "fp16"] = option(
+        "fp32", help="precision of the network's arithmetic in training; fp16 with loss scaling"
+    )
     score_precision: Literal["same", "bf16"] = option(
         "same", help="precision in which a selector's losses are computed: as in training, or bf16"
     )

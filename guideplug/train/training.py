@@ -7,18 +7,23 @@ back-propagates the selection alone:
 
 or, with another objective than the default, of w_i times its loss of example i (`guideplug.objective`).
 
+In fp16 the loss is scaled before back-propagation, and a step whose gradients overflow is left out, with half the scale
+from then on (P. Micikevicius et al. 2018, "Mixed precision training", arXiv:1710.03740; `torch.amp.GradScaler`).
+
 Every draw derives from (seed, purpose, step, rank), so a training that is interrupted at any step and resumed from its
 state equals an uninterrupted one to the bit (on one machine, with one number of threads).
 """
 
+import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, final
 
 import torch
 from attrs import asdict, astuple
 from torch import Tensor
 
-from guideplug.config import Duration, Strategy, named
+from guideplug.config import Duration, Strategy, decides_nothing, named
 from guideplug.denoise import Denoiser, Leaf, tally
 from guideplug.errors import DivergenceError, SelectionError
 from guideplug.objective import minimised
@@ -37,7 +42,11 @@ from guideplug.train.selection import check_state, plan_of, select
 __all__ = ["CHECK_EVERY", "Training"]
 
 CHECK_EVERY = 32
-"""Steps between checks for finite losses, and between reports: a check synchronises with the accelerator."""
+"""Most steps between checks for finite losses, and between reports: a check synchronises with the accelerator."""
+CHECK_SECONDS = 10.0
+"""Seconds of training after which a check comes before its step, so that a slow network reports too."""
+LEAST_SCALE = 2.0**-16
+"""The scale of the loss in fp16 below which a training has diverged; it begins at 2**16 and halves at an overflow."""
 COMPOSITION_EVERY = 16
 """Selecting steps between counts of the selected groups of the data."""
 
@@ -78,8 +87,12 @@ class Training:
         if self.device.type == "cpu":
             _keep_freed_memory()
         self.optimizer = _optimizer(learner, options)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=options.precision == "fp16")
         self.averages = PowerAverages(learner, options.ema)
         self.step = 0
+        self.checked = 0
+        """The step of the last check that was due."""
+        self._checked_seconds = 0.0
         self.counters = Counters()
         self.history: list[Moment] = []
         self._pace: tuple[int, ...] | None = None
@@ -167,9 +180,10 @@ class Training:
         counters.seen += len(sigma)
         self.step += 1
         self._keep_pace(before, counters.moment(self.step))
-        if self.step % CHECK_EVERY == 0:
+        if self.step % CHECK_EVERY == 0 or counters.total_seconds - self._checked_seconds > CHECK_SECONDS:
             with counters.timed("learn"):  # contains the synchronisation with an accelerator
                 self.check_finite()
+            self.checked, self._checked_seconds = self.step, counters.total_seconds
 
     def _keep_pace(self, before: Moment, after: Moment) -> None:
         """Record the step at which selecting, or the numbers drawn, scored or learned per step, change."""
@@ -224,11 +238,13 @@ class Training:
             losses = options.loss.of(self.learner, examples, sigma, self.learner.space.sigma_data, rows)
             kept.append(losses.detach())
             weight = weights if weights is None or part is None else weights[part]
-            minimised(losses, weight, count).backward()  # type: ignore[no-untyped-call]
+            self.scaler.scale(minimised(losses, weight, count)).backward()  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.learner.parameters() if p.grad is not None])
         if options.clip is not None:
             torch.nn.utils.clip_grads_with_norm_(self.learner.parameters(), options.clip, norm)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.learner.after_step()
         self.averages.update(self.step + 1)
         self.counters.backpropagated += count
@@ -257,8 +273,12 @@ class Training:
                         f"finite{where}, and the data are; {named(self.learner.built_by)} gives no finite numbers there"
                     )
                 raise self._diverged(f"the loss of step {step} is not finite{where}")
-            if not norm < float("inf"):
+            if not norm < float("inf") and self.scaler.is_enabled():
+                self.counters.skipped += 1
+            elif not norm < float("inf"):
                 raise self._diverged(f"the gradient of step {step} is not finite, and its loss {mean:.4g} is")
+        if self.scaler.get_scale() < LEAST_SCALE:
+            raise self._diverged(f"in fp16 the gradients overflow at every scale of the loss down to {LEAST_SCALE:g}")
         if means:
             self.last_loss = sum(means) / len(means)
         weights: list[Tensor] = list(self.learner.parameters())
@@ -279,6 +299,8 @@ class Training:
 
     def _diverged(self, what: str) -> DivergenceError:
         advice = f"try a lower lr than {self.options.lr:g}, or clip=1"
+        if self.scaler.is_enabled():
+            advice += ", or precision=bf16, which has the range of fp32"
         return DivergenceError(f"training {self.role!r} diverged: {what}; {advice}")
 
     # The state as tensors and plain data, so that reading it executes no code.
@@ -303,6 +325,7 @@ class Training:
             "history": [list(astuple(moment)) for moment in self.history],
             "pace": self._pace,
             "last_loss": self.last_loss,
+            "loss_scale": self.scaler.state_dict(),
         }
         return tensors, data
 
@@ -315,9 +338,25 @@ class Training:
         self.step = data["step"]
         self.selector_state = data["selector_state"]
         self.counters = Counters(**data["counters"])
+        self._checked_seconds = self.counters.total_seconds
         self.history = [Moment(*values) for values in data["history"]]
         self._pace = None if data["pace"] is None else tuple(data["pace"])
         self.last_loss = data["last_loss"]
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(data["loss_scale"])
+
+    @decides_nothing
+    def current(self) -> dict[str, Callable[[], Leaf]]:
+        """Copies of the network in evaluation mode, made when called: "raw", and the averages, such as "ema0.05"."""
+        weights: dict[str, Callable[[], dict[str, Tensor]]] = {"raw": self.learner.state_dict}
+        weights |= {f"ema{length:g}": partial(self.weights, length) for length in self.options.ema}
+        return {name: partial(self._copy, of) for name, of in weights.items()}
+
+    @decides_nothing
+    def _copy(self, weights: Callable[[], dict[str, Tensor]]) -> Leaf:
+        copied = copy.deepcopy(self.learner).requires_grad_(False).eval()
+        copied.load_state_dict(weights())
+        return copied
 
     def weights(self, ema: float | None = None) -> dict[str, Tensor]:
         """The network's state with averaged parameters, by default of the first EMA length."""

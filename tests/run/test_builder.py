@@ -17,6 +17,7 @@ from guideplug import (
     Train,
 )
 from guideplug.store import Store, identity
+from guideplug.train import training
 from guideplug_jest import JEST
 from guideplug_tree import Tree, TreeMLPNetwork
 
@@ -118,6 +119,18 @@ def test_fresh_forgets_an_unfinished_training(store: Store) -> None:
     log = Log()
     workshop(store, log, fresh=True).obtain(MAIN)
     assert next(data["step"] for name, data in log.events if name == "train") == 0
+
+
+def test_a_slow_training_reports_by_time_and_ends_with_the_same_bits(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECK_SECONDS", 0.0)
+    log = Log()
+    built = workshop(store, log).build(MAIN)
+    steps = [data for name, data in log.events if name == "step"]
+    assert [data["step"] for data in steps] == list(range(1, 13))
+    assert len({data["loss"] for data in steps}) == 12  # each of its own step
+    assert equal(weights(built.module), trained(MAIN))
 
 
 # Two processes

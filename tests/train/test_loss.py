@@ -101,13 +101,14 @@ def by_hand(network: Leaf, u: Tensor, now: Training, step: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("weighting", ["edm", "score", "uniform"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_the_default_has_the_bits_of_the_formula(weighting: Any, precision: Any) -> None:
     now = training(weighting=weighting, precision=precision)
     examples, sigma = draws(now, 0)
     loss = now.options.loss
     assert loss == Loss(weighting, precision, Denoising())
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+    narrow = torch.float16 if precision == "fp16" else torch.bfloat16
+    with torch.autocast("cpu", narrow, enabled=precision != "fp32"):
         denoised = now.learner(examples.x, sigma, examples.condition)
     error = (denoised.to(examples.target.dtype) - examples.target).square().flatten(1).mean(1)
     assert torch.equal(loss.of(now.learner, examples, sigma, 0.7), loss.weight(sigma, 0.7) * error)

@@ -46,6 +46,7 @@ RESUMABLE: dict[str, dict[str, Any]] = {
     "condition dropout": {"labels": True, "condition_dropout": 0.4, "selector": Random(filter_ratio=0.3)},
     "layers that draw": {"drop": 0.5},
     "bf16": {"precision": "bf16"},
+    "fp16": {"precision": "fp16", "clip": 0.1},
 }
 
 

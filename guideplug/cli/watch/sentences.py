@@ -25,6 +25,10 @@ def event_line(name: str, data: Mapping[str, Any]) -> str:
             )
         case "checkpoint":
             return f"saved {data['role']} at step {data['step']:,}"
+        case "preview":
+            return f"drew {data['path']} at step {data['step']:,} of {data['role']}"
+        case "training_metrics":
+            return f"{data['role']} at step {data['step']:,}, {data['weights']}: {_values(data['values'])}"
         case "trained":
             return f"trained {data['role']}: {data['step']:,} steps in {lasting(data['seconds'])}"
         case "sample":
@@ -35,9 +39,7 @@ def event_line(name: str, data: Mapping[str, Any]) -> str:
             metric = f": {data['metric']}, {data['done'] + 1} of {data['total']}" if "metric" in data else ""
             return f"measuring {data['arm']}{metric}"
         case "metrics":
-            values = data["values"].items()
-            shown = (f"{key} {'-' if value is None else format(value, '.4g')}" for key, value in values)
-            return f"{data['arm']}: {', '.join(shown)}"
+            return f"{data['arm']}: {_values(data['values'])}"
         case "figure":
             return f"drew {data['path']}"
         case "network" | "trial":
@@ -58,6 +60,10 @@ def event_line(name: str, data: Mapping[str, Any]) -> str:
         case "end":
             return f"{data['status']}: {data['error']}" if data.get("error") else str(data["status"])
     return ""
+
+
+def _values(values: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{key} {'-' if value is None else format(value, '.4g')}" for key, value in values.items())
 
 
 def _origin(data: Mapping[str, Any]) -> str:

@@ -43,12 +43,13 @@ def test_everything_is_where_it_is_looked_for(tmp_path: Path) -> None:
     follow(tmp_path / "run")
     curves, root = read(tmp_path / "run", "training/main"), read(tmp_path / "run")
     assert set(curves.Tags()["scalars"]) == {
-        "loss", "learning_rate", "selected_share",
+        "loss", "learning_rate", "selected_share", "metrics/raw/distance",
         *(f"seconds/{phase}" for phase in ("total", "data", "score", "select", "learn")),
     }  # fmt: skip
     assert [(point.step, point.value) for point in curves.Scalars("loss")] == [
         (32 * number, pytest.approx(1 / number)) for number in (1, 2, 3, 4)
     ]
+    assert [(point.step, point.width) for point in curves.Images("preview")] == [(32 * n, 1) for n in (1, 2, 3, 4)]
     assert [(point.step, point.value) for point in root.Scalars("metrics/guided/distance")] == [(128, 0.5)]
     assert "metrics/guided/no value" not in root.Tags()["scalars"]
     (image,) = root.Images("made-up")

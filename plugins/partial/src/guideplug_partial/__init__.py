@@ -21,6 +21,7 @@ import torch
 from attrs import evolve, frozen
 
 from guideplug import CandidateRequest, Losses, Recipe, Selection, Selector, SelectorState, Task, between, hook, option
+from guideplug_partial.micro import Micro
 
 
 @final
@@ -95,4 +96,4 @@ class Partial(Selector):
 
 @hook
 def guideplug_selectors() -> list[type[Selector]]:
-    return [Partial]
+    return [Partial, Micro]

@@ -80,6 +80,13 @@ class _Writers(Listener):
                 self._writer("training", data["role"], purge=data["step"] + 1 if data["step"] else 0)
             case "step":
                 self._curves(data)
+            case "preview":
+                writer, name = self._writer("training", data["role"]), "preview"
+                writer.add_image(name, _pixels(Path(data["path"])), data["step"], dataformats="HWC")
+            case "training_metrics":
+                for name, value in _numbers(data["values"]).items():
+                    writer = self._writer("training", data["role"])
+                    writer.add_scalar(f"metrics/{data['weights']}/{name}", value, data["step"])
             case "checkpoint" | "trained":
                 self._writer("training", data["role"]).flush()
                 self._note_step(data["role"], data["step"])

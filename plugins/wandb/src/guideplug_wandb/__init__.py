@@ -99,6 +99,12 @@ class _Run(Listener):
                 self._run.define_metric(f"{data['role']}/*", step_metric=f"{data['role']}/step")
             case "step" if data["step"] > self._steps.get(data["role"], 0):
                 self._curves(data["role"], data)
+            case "preview" if self._is_new(f"{data['role']}/preview", data["step"]):
+                picture = self._wandb.Image(data["path"])
+                self._log({f"{data['role']}/step": data["step"], f"{data['role']}/preview": picture})
+            case "training_metrics" if self._is_new(f"{data['role']}/{data['weights']}", data["step"]):
+                values = _numbers(data["values"], f"{data['role']}/{data['weights']}")
+                self._log({f"{data['role']}/step": data["step"], **values})
             case "metrics":
                 self._run.summary.update(_numbers(data["values"], data["arm"]))
             case "figure" if str(data["path"]).endswith(".png"):
@@ -110,6 +116,13 @@ class _Run(Listener):
             case "end":
                 self._exit_code = 0 if data["status"] == "finished" else 1
                 self._run.summary.update({"status": data["status"]})
+
+    def _is_new(self, key: str, step: int) -> bool:
+        """Whether a step is none that an earlier try logged under a key; from now on it is one."""
+        new = step > self._steps.get(key, 0)
+        if new:
+            self._steps[key] = step
+        return new
 
     def _curves(self, role: str, data: Mapping[str, Any]) -> None:
         curves = {
