@@ -85,6 +85,9 @@ if TYPE_CHECKING:
     from guideplug.executors import Processes as Processes
     from guideplug.executors import Serial as Serial
     from guideplug.executors import WorkerSource as WorkerSource
+    from guideplug.experiments.weights.call import sample_run as sample_run
+    from guideplug.experiments.weights.result import MeasuredArm as MeasuredArm
+    from guideplug.experiments.weights.result import WeightSweep as WeightSweep
     from guideplug.features import Features as Features
     from guideplug.files.atomic import whole_file as whole_file
     from guideplug.files.checkpoints.pickled_network import PickledNetwork as PickledNetwork
@@ -234,6 +237,8 @@ _ROOMS = {
     "denoise.skip": ["skip_layers"],
     "errors": ["ConfigError", "ContractError", "DenoiserError", "GuideplugError"],
     "executors": ["Executor", "Job", "JobResult", "Pool", "Processes", "Serial", "WorkerSource"],
+    "experiments.weights.call": ["sample_run"],
+    "experiments.weights.result": ["MeasuredArm", "WeightSweep"],
     "features": ["Features"],
     "files.atomic": ["whole_file"],
     "files.checkpoints.pickled_network": ["PickledNetwork"],

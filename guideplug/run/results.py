@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 import torch
+from numpy.typing import NDArray
 
 from guideplug.denoise import Denoiser, Leaf, as_arrays, from_arrays
 from guideplug.errors import DamagedFile, RunError, WriteError
@@ -37,7 +38,7 @@ from guideplug.run.task_answers import truth_of
 from guideplug.run.verdict import verdicts
 from guideplug.task import Arm, Context, Metric
 
-__all__ = ["Results", "kept_samples", "save_samples", "with_failures"]
+__all__ = ["Results", "kept_samples", "sample_arrays", "save_samples", "with_failures"]
 
 METRICS = "metrics.json"
 SAMPLES = "samples.npz"
@@ -46,11 +47,16 @@ SWEEP = "sweep.npz"
 
 def save_samples(folder: RunFolder, drawn: Mapping[str, Arm]) -> None:
     """Write the samples of each arm, the noise that they start from, and their condition."""
+    folder.write_arrays(sample_arrays(drawn), SAMPLES)
+
+
+def sample_arrays(drawn: Mapping[str, Arm]) -> dict[str, NDArray[Any]]:
+    """The arrays of a samples file: each arm, ``start`` and the parts of ``condition``."""
     arrays = {name: arm.samples.numpy() for name, arm in drawn.items()}
     first = next(iter(drawn.values()))
     if first.start is not None:
         arrays["start"] = first.start.numpy()
-    folder.write_arrays(arrays | as_arrays(first.condition), SAMPLES)
+    return arrays | as_arrays(first.condition)
 
 
 def kept_samples(folder: RunFolder, arms: Mapping[str, Denoiser]) -> tuple[dict[str, Arm], dict[str, Any]] | None:
