@@ -105,6 +105,10 @@ if TYPE_CHECKING:
     from guideplug.guide import Guider as Guider
     from guideplug.guide import opposite as opposite
     from guideplug.guide import weight_of as weight_of
+    from guideplug.image_grid import ImagePanel as ImagePanel
+    from guideplug.image_grid import draw_image_grid as draw_image_grid
+    from guideplug.image_grid import grid_by_class as grid_by_class
+    from guideplug.image_grid import grid_in_order as grid_in_order
     from guideplug.metrics import Candidates as Candidates
     from guideplug.metrics import DensityCoverage as DensityCoverage
     from guideplug.metrics import Difference as Difference
@@ -247,6 +251,7 @@ _ROOMS = {
     "files.reading": ["file_digest", "parse_json", "read_arrays"],
     "files.tensors": ["fill_module", "read_tensors"],
     "guide": ["Guider", "opposite", "weight_of"],
+    "image_grid": ["ImagePanel", "draw_image_grid", "grid_by_class", "grid_in_order"],
     "metrics": [
         "Candidates", "DensityCoverage", "Difference", "Gaussian", "KernelDistance", "Moments", "NeighbourBalls",
         "Neighbours", "PrecisionRecall", "ReferenceStatistics", "confidence_interval", "density_coverage",

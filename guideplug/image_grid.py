@@ -58,7 +58,7 @@ class ImagePanel:
 
 
 def grid_by_class(title: str, images: Tensor, labels: Tensor, classes: Sequence[str], rows: int) -> ImagePanel:
-    """A column per class, with the first ``rows`` images of each: equal labels give equal places.
+    """A column per class, with ``rows`` images of each, spread evenly over them: equal labels give equal places.
 
     Args:
         title: above the panel.
@@ -67,7 +67,7 @@ def grid_by_class(title: str, images: Tensor, labels: Tensor, classes: Sequence[
         classes: the names of the classes that are shown, numbered from 0.
         rows: images of each.
     """
-    members = [(labels == number).nonzero()[:rows, 0].tolist() for number in range(len(classes))]
+    members = [_spread((labels == number).nonzero()[:, 0].tolist(), rows) for number in range(len(classes))]
     shown = _shown(images)
     cells = [[shown[column[row]] if row < len(column) else None for column in members] for row in range(rows)]
     return ImagePanel(title, cells, classes)
@@ -77,6 +77,10 @@ def grid_in_order(title: str, images: Tensor, side: int) -> ImagePanel:
     """The first images, uint8 (N, 3, H, W), in reading order, ``side`` in a row, of at most ``side`` rows."""
     shown = _shown(images[: side * side])
     return ImagePanel(title, [shown[start : start + side] for start in range(0, len(shown), side)])
+
+
+def _spread(members: list[int], most: int) -> list[int]:
+    return members if len(members) <= most else [members[place * len(members) // most] for place in range(most)]
 
 
 def _shown(images: Tensor) -> list[NDArray[np.uint8]]:

@@ -25,6 +25,8 @@ KINDS = {
     r"words\.json": "words",
     r"events\.jsonl": "events",
     r"denoisers/[\w-]+\.json": "network",
+    r"weights\.toml": "config",
+    r"weights\.json": "weights",
     r"compare\.toml": "compare-config",
     r"compare\.json": "compare",
     r"costs\.json": "costs",
@@ -68,6 +70,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "run": ["run", *toy, *arms, "--guider", "autoguidance", "--selector", jest],
         "again": ["run", *toy, *arms[2:], "--task", "toy(labels=true)", "--selector", f"early({jest}, until=8it)"],
         "sampled": ["sample", str(root / "run"), "--guider", "none"],
+        "swept": ["sample", str(root / "run"), "--guider", "autoguidance(weight=1:2:1)", "--samples", "8"],
         "compared": [
             "compare", *toy, *arms, "--guider", "none", "--guider", "autoguidance", "--selector", "none", "--selector",
             jest, "--seeds", "0,1", "--snapshots", "2",

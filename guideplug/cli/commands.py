@@ -23,6 +23,7 @@ from guideplug.run.earlier import check_same, other_torch, resumable
 from guideplug.run.experiment import Experiment, folder_name
 from guideplug.run.failure import INCOMPLETE
 from guideplug.run.folder import RunFolder
+from guideplug.run.image_pictures import PICTURES
 from guideplug.run.outcome import Outcome
 from guideplug.run.prepare import Resolved, prepare
 from guideplug.run.progress import progress
@@ -174,10 +175,13 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
         say("* primary metric of its aspect: the words below rest on these alone; intervals are over samples")
     say(guidance_sentence(config, outcome))
     say(selection_sentence(config, outcome))
-    for line in cost_sentences(outcome):
+    for line in cost_sentences(config, outcome):
         say(line)
     if is_there(outcome.figure):
         say(f"figure: {display_path(outcome.figure)}")
+    for name in PICTURES:
+        if is_there(picture := outcome.figure.with_name(f"{name}.png")):
+            say(f"figure: {display_path(picture)}")
     if outcome.animation is not None:
         say(f"animation: {display_path(outcome.animation)}")
     if page is not None:

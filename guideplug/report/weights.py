@@ -47,7 +47,7 @@ def page_of_weights(folder: Path) -> str:
 def _table(
     sweep: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Any]], option: str, samples: float
 ) -> dict[str, Any]:
-    columns = [column(option, numeric=True)]
+    columns = [column(option)]
     columns += [
         column(name, numeric=True, better=str(facts.get("better")), formula=str(facts.get("formula", "")))
         for name, facts in metrics.items()

@@ -56,7 +56,7 @@ class Kept:
             weights = spread(list(self._at), PANELS)
             self.task.figure([self.truth, self.unguided, *(self._at[weight] for weight in weights)], path)
             return True
-        columns = {"unguided": self.unguided}
+        columns = {"off": self.unguided}
         columns |= {f"{weight:g}": self._at[weight] for weight in spread(list(self._at), COLUMNS)}
         draw_image_grid([self._panel(columns)], path)
         return True
@@ -73,7 +73,7 @@ class Kept:
         labels, names = self.unguided.labels, self.task.groups()
         rows = [] if labels is None else [_name(int(label), names) for label in labels[:ROWS]]
         cells: list[list[NDArray[np.uint8] | None]] = [[of[row] for of in images] for row in range(len(images[0]))]
-        return ImagePanel(f"by {self.option}: the same noise in each row", cells, list(columns), rows)
+        return ImagePanel(f"by {self.option}, the same noise in each row", cells, list(columns), rows)
 
 
 def spread(weights: Sequence[float], most: int) -> list[float]:
