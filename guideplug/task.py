@@ -334,7 +334,7 @@ class Task(Strategy):
         """Draw the arms side by side as a PNG at ``path``."""
 
     @decides_nothing
-    def pixels(self, samples: Tensor) -> Tensor | None:
+    def pictures(self, samples: Tensor) -> Tensor | None:
         """Decoded samples (N, *) as pictures to look at, uint8 (N, 3, H, W); None, the default, if they are no images.
 
         Grids of samples by weight, pairs of unguided and guided ones, and nearest training images are drawn of it.

@@ -17,7 +17,7 @@ from torch import Tensor
 from guideplug.image_grid import ImagePanel, draw_image_grid
 from guideplug.task import Arm, Task
 
-__all__ = ["PICTURES", "draw_nearest", "draw_pairs", "has_pixels"]
+__all__ = ["PICTURES", "draw_nearest", "draw_pairs", "are_images"]
 
 PICTURES = {
     "pairs": "The same noise, without guidance and with it.",
@@ -30,9 +30,9 @@ SAMPLES, BLOCK, MOST_NUMBERS = 128, 2048, 200_000_000
 """Samples that are looked up; training examples at a time, and their numbers in all."""
 
 
-def has_pixels(task: Task, arm: Arm) -> bool:
+def are_images(task: Task, arm: Arm) -> bool:
     """Whether a task's samples are images to look at."""
-    return task.pixels(arm.samples[:1]) is not None
+    return task.pictures(arm.samples[:1]) is not None
 
 
 def draw_pairs(task: Task, unguided: Arm, guided: Arm, path: Path) -> None:
@@ -92,6 +92,6 @@ def nearest_examples(task: Task, samples: Tensor, count: int) -> tuple[Tensor, T
 
 
 def _images(task: Task, samples: Tensor) -> list[NDArray[np.uint8]]:
-    pixels = task.pixels(samples)
+    pixels = task.pictures(samples)
     assert pixels is not None
     return list(pixels.permute(0, 2, 3, 1).numpy())

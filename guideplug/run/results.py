@@ -28,7 +28,7 @@ from guideplug.registry.registry import Registry
 from guideplug.run.arms import evaluations_by_role
 from guideplug.run.failure import Failure, Failures, collected, failure_of
 from guideplug.run.folder import RunFolder, read_json
-from guideplug.run.image_pictures import draw_nearest, draw_pairs, has_pixels
+from guideplug.run.image_pictures import draw_nearest, draw_pairs, are_images
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.outcome import Outcome
 from guideplug.run.picture import draw
@@ -211,7 +211,7 @@ class Results:
     def _draw_pictures(self) -> None:
         """Draw pairs of arms and nearest training images, if samples are images."""
         task, unguided = self.config.task, self.drawn["unguided"]
-        if not has_pixels(task, unguided):
+        if not are_images(task, unguided):
             return
         guided = self.drawn.get("guided")
         paint: dict[str, Callable[[Path], Any]] = {"nearest": partial(draw_nearest, task, guided or unguided)}

@@ -52,7 +52,7 @@ class Kept:
         """Write a PNG; False without samples."""
         if not self._at:
             return False
-        if self.task.pixels(self.unguided.samples[:1]) is None:
+        if self.task.pictures(self.unguided.samples[:1]) is None:
             weights = spread(list(self._at), PANELS)
             self.task.figure([self.truth, self.unguided, *(self._at[weight] for weight in weights)], path)
             return True
@@ -64,7 +64,7 @@ class Kept:
     def _panel(self, columns: Mapping[str, Arm]) -> ImagePanel:
         images = []
         for arm in columns.values():
-            pixels = self.task.pixels(arm.samples[:ROWS])
+            pixels = self.task.pictures(arm.samples[:ROWS])
             if pixels is None:
                 raise ContractError(
                     f"task {self.task.name!r} has no pixels of some samples: give those of all, or None"

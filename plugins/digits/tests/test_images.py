@@ -88,7 +88,7 @@ def test_features_decide_the_probabilities() -> None:
 
 def test_pixels_are_ink_on_paper() -> None:
     images = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]).reshape(5, 1, 1, 1).expand(5, 1, 8, 8)
-    pixels = Digits().pixels(images)
+    pixels = Digits().pictures(images)
     assert pixels is not None
     assert pixels.shape == (5, 3, 8, 8)
     assert pixels[:, 0, 0, 0].tolist() == [255, 255, 128, 0, 0]

@@ -255,7 +255,7 @@ class Digits(Task):
     def primary(self) -> Sequence[str]:
         return "precision", "coverage", "Fréchet distance", "nearest training image"
 
-    def pixels(self, samples: Tensor) -> Tensor | None:
+    def pictures(self, samples: Tensor) -> Tensor | None:
         """Digits as ink on paper."""
         ink = (255 * (1 - samples.double()) / 2).clamp(0, 255).round().byte()
         return ink.expand(-1, 3, -1, -1)
@@ -264,7 +264,7 @@ class Digits(Task):
         panels = []
         for arm in arms:
             title = "real" if arm.name == "truth" else arm.title
-            labels, images = arm.labels, self.pixels(arm.samples)
+            labels, images = arm.labels, self.pictures(arm.samples)
             if labels is None:  # samples from elsewhere may come without their classes
                 labels = digit_classifier().probabilities(arm.samples).argmax(1)
             assert images is not None

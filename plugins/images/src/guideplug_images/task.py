@@ -209,7 +209,7 @@ class Images(Task):
     def primary(self) -> Sequence[str]:
         return "precision", "coverage", "Fréchet distance", "nearest training image"
 
-    def pixels(self, samples: Tensor) -> Tensor | None:
+    def pictures(self, samples: Tensor) -> Tensor | None:
         """Images as they are; of latents (C other than 1 and 3) the first channels as brightness."""
         return as_pixels(samples, self.data.sigma_data)
 
