@@ -17,7 +17,7 @@ from torch import Tensor
 from guideplug.image_grid import ImagePanel, draw_image_grid
 from guideplug.task import Arm, Task
 
-__all__ = ["PICTURES", "draw_nearest", "draw_pairs", "are_images"]
+__all__ = ["PICTURES", "are_images", "draw_nearest", "draw_pairs"]
 
 PICTURES = {
     "pairs": "The same noise, without guidance and with it.",

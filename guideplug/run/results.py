@@ -28,7 +28,7 @@ from guideplug.registry.registry import Registry
 from guideplug.run.arms import evaluations_by_role
 from guideplug.run.failure import Failure, Failures, collected, failure_of
 from guideplug.run.folder import RunFolder, read_json
-from guideplug.run.image_pictures import draw_nearest, draw_pairs, are_images
+from guideplug.run.image_pictures import are_images, draw_nearest, draw_pairs
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.outcome import Outcome
 from guideplug.run.picture import draw
