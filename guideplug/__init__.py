@@ -85,6 +85,9 @@ if TYPE_CHECKING:
     from guideplug.executors import Processes as Processes
     from guideplug.executors import Serial as Serial
     from guideplug.executors import WorkerSource as WorkerSource
+    from guideplug.experiments.weights.call import sample_run as sample_run
+    from guideplug.experiments.weights.result import MeasuredArm as MeasuredArm
+    from guideplug.experiments.weights.result import WeightSweep as WeightSweep
     from guideplug.features import Features as Features
     from guideplug.files.atomic import whole_file as whole_file
     from guideplug.files.checkpoints.pickled_network import PickledNetwork as PickledNetwork
@@ -102,6 +105,10 @@ if TYPE_CHECKING:
     from guideplug.guide import Guider as Guider
     from guideplug.guide import opposite as opposite
     from guideplug.guide import weight_of as weight_of
+    from guideplug.image_grid import ImagePanel as ImagePanel
+    from guideplug.image_grid import draw_image_grid as draw_image_grid
+    from guideplug.image_grid import grid_by_class as grid_by_class
+    from guideplug.image_grid import grid_in_order as grid_in_order
     from guideplug.metrics import Candidates as Candidates
     from guideplug.metrics import DensityCoverage as DensityCoverage
     from guideplug.metrics import Difference as Difference
@@ -236,6 +243,8 @@ _ROOMS = {
     "denoise.skip": ["skip_layers"],
     "errors": ["ConfigError", "ContractError", "DenoiserError", "GuideplugError"],
     "executors": ["Executor", "Job", "JobResult", "Pool", "Processes", "Serial", "WorkerSource"],
+    "experiments.weights.call": ["sample_run"],
+    "experiments.weights.result": ["MeasuredArm", "WeightSweep"],
     "features": ["Features"],
     "files.atomic": ["whole_file"],
     "files.checkpoints.pickled_network": ["PickledNetwork"],
@@ -244,6 +253,7 @@ _ROOMS = {
     "files.reading": ["file_digest", "parse_json", "read_arrays"],
     "files.tensors": ["fill_module", "read_tensors"],
     "guide": ["Guider", "opposite", "weight_of"],
+    "image_grid": ["ImagePanel", "draw_image_grid", "grid_by_class", "grid_in_order"],
     "metrics": [
         "Candidates", "DensityCoverage", "Difference", "Gaussian", "KernelDistance", "Moments", "NeighbourBalls",
         "Neighbours", "PrecisionRecall", "ReferenceStatistics", "confidence_interval", "density_coverage",

@@ -334,6 +334,14 @@ class Task(Strategy):
         """Draw the arms side by side as a PNG at ``path``."""
 
     @decides_nothing
+    def pictures(self, samples: Tensor) -> Tensor | None:
+        """Decoded samples (N, *) as pictures to look at, uint8 (N, 3, H, W); None, the default, if they are no images.
+
+        Grids of samples by weight, pairs of unguided and guided ones, and nearest training images are drawn of it.
+        """
+        return None
+
+    @decides_nothing
     def animate(self, arms: Sequence[Arm], sampler: Sampler, seed: int, path: Path) -> bool:
         """Draw the trajectories of the arms' samples as a GIF at ``path``.
 

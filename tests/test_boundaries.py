@@ -29,9 +29,9 @@ DISTRIBUTIONS = packages_distributions()
 
 ROOMS = [
     "errors", "rng", "config", "executors", "files", "observe", "observers", "denoise", "recipe", "noise", "adapters",
-    "sample", "solver", "sigma_sampler", "reward", "features", "task", "objective", "guide", "select", "metrics",
-    "study", "check", "store", "train", "recipes", "registry", "run", "experiments", "report", "testing", "cli",
-    "__main__",
+    "sample", "solver", "sigma_sampler", "reward", "features", "image_grid", "task", "objective", "guide", "select",
+    "metrics", "study", "check", "store", "train", "recipes", "registry", "run", "experiments", "report", "testing",
+    "cli", "__main__",
 ]  # fmt: skip
 """A room imports only from those before it."""
 

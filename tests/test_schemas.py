@@ -25,6 +25,8 @@ KINDS = {
     r"words\.json": "words",
     r"events\.jsonl": "events",
     r"denoisers/[\w-]+\.json": "network",
+    r"weights\.toml": "config",
+    r"weights\.json": "weights",
     r"compare\.toml": "compare-config",
     r"compare\.json": "compare",
     r"costs\.json": "costs",
@@ -74,6 +76,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             "train.precision=fp16",
         ],
         "sampled": ["sample", str(root / "run"), "--guider", "none"],
+        "swept": ["sample", str(root / "run"), "--guider", "autoguidance(weight=1:2:1)", "--samples", "8"],
         "compared": [
             "compare", *toy, *arms, "--guider", "none", "--guider", "autoguidance", "--selector", "none", "--selector",
             jest, "--seeds", "0,1", "--snapshots", "2",

@@ -11,23 +11,25 @@ from guideplug.cli.echo import echo
 from guideplug.cli.guard import guard
 from guideplug.cli.json_output import print_json
 from guideplug.cli.report import page_told
+from guideplug.cli.sweep import sweep_command
 from guideplug.cli.table import print_table, table_width
-from guideplug.config import short
-from guideplug.config.commands import command_line
+from guideplug.config import command_line, has_range, short
 from guideplug.errors import UsageError
 from guideplug.executors.interrupt import Interrupted
 from guideplug.files.display import display_path
 from guideplug.files.opening import is_there
 from guideplug.run.console import Console, print_line
-from guideplug.run.earlier import check_networks, check_same, other_torch, request_of_networks, resumable
+from guideplug.run.earlier import check_same, other_torch, resumable
 from guideplug.run.experiment import Experiment, folder_name
 from guideplug.run.failure import INCOMPLETE
 from guideplug.run.folder import RunFolder
+from guideplug.run.image_pictures import PICTURES
 from guideplug.run.outcome import Outcome
 from guideplug.run.prepare import Resolved, prepare
 from guideplug.run.progress import progress
 from guideplug.run.resolve import ConfigFile, Request, RunConfig, read_file
 from guideplug.run.results import with_failures
+from guideplug.run.sampled import prepare_sample
 from guideplug.run.short_observers import SHORT, with_short
 from guideplug.run.stored_text import words_of
 from guideplug.run.summary import (
@@ -95,32 +97,18 @@ def _resumed(options: Mapping[str, Any], folder: RunFolder) -> Resolved:
 
 
 def sample_command(path: str | None, options: Mapping[str, Any]) -> None:
-    """``guideplug sample``: a run's network, or one of the user's own."""
+    """``guideplug sample``: a run's network, or one of the user's own, at one weight or at several."""
     guard(options)
     request = _request({**options, "sample_seed": options["seed"], "seed": None}, None)
-    run = _of_own_network(request) if path is None else _of_run(RunFolder.existing(Path(path)), request)
+    earlier = None if path is None else Path(path)
+    if has_range(str(request.values.get("guider", ""))):
+        sweep_command(earlier, request, options, _command())
+        return
+    run = prepare_sample(earlier, request).run
     out = None if options["out"] is None else Path(options["out"])
     folder = RunFolder.create(out, f"{folder_name(run.config)}-sampled")
     experiment = Experiment(run.config, run.registry, Store.default(), folder, kind="sample", command=_command())
     _go(experiment, options["as_json"])
-
-
-def _of_own_network(request: Request) -> Resolved:
-    if "main" not in request.models:
-        raise UsageError("sample what? give the folder of a run, or a network: --model main=PATH_OR_EXPRESSION")
-    if "task" not in request.values:
-        raise UsageError("--task is missing: name the task that the network of --model main is for")
-    return prepare(request).run
-
-
-def _of_run(folder: RunFolder, request: Request) -> Resolved:
-    """What is asked for, with a run's configuration, and its networks where the guider still means the same ones."""
-
-    def check(run: Resolved) -> Resolved:
-        check_networks(run, folder.record(), request)
-        return run
-
-    return prepare(request_of_networks(folder, request), check).run
 
 
 def _request(options: Mapping[str, Any], file: ConfigFile | None) -> Request:
@@ -192,10 +180,13 @@ def _tell(console: Console, experiment: Experiment, config: RunConfig, outcome: 
         say("* primary metric of its aspect: the words below rest on these alone; intervals are over samples")
     say(guidance_sentence(config, outcome))
     say(selection_sentence(config, outcome))
-    for line in cost_sentences(outcome):
+    for line in cost_sentences(config, outcome):
         say(line)
     if is_there(outcome.figure):
         say(f"figure: {display_path(outcome.figure)}")
+    for name in PICTURES:
+        if is_there(picture := outcome.figure.with_name(f"{name}.png")):
+            say(f"figure: {display_path(picture)}")
     if outcome.animation is not None:
         say(f"animation: {display_path(outcome.animation)}")
     if page is not None:

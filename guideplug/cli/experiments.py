@@ -171,10 +171,12 @@ def sample(folder: str | None, **options: Any) -> None:
     """Guide a finished run anew: its networks and options, another guider or sampler. Nothing it has is trained again.
 
     Without RUN_FOLDER, guide a network of your own: a .safetensors file, or python("module:function") for one that
-    your own code builds. A network for a role that is not there is trained, as in guideplug run.
+    your own code builds. A network for a role that is not there is trained, as in guideplug run. A guider with a range
+    is drawn and measured at each number, from the same noise: a table, curves and a grid by weight.
 
     \b
     guideplug sample runs/FOLDER --guider 'autoguidance(weight=3)'
+    guideplug sample runs/FOLDER --guider 'autoguidance(weight=1:3:0.25)'
     guideplug sample --task digits --model main='python("./mine.py:build")' --guider cfg
     guideplug sample --task digits --model main=whole.safetensors --denoiser 'python("mypkg:build")' --guider sims
     """

@@ -6,7 +6,7 @@ from guideplug.config.grammar import parse, shell_quote
 from guideplug.config.none import NONE, means_none
 from guideplug.config.origin import breach, described, named, plugin_errors, refused_beforehand
 from guideplug.config.plain_call import plain_call
-from guideplug.config.ranges import along_range, expand_ranges, without_ranges
+from guideplug.config.ranges import along_range, expand_ranges, has_range, without_ranges
 from guideplug.config.strategy import (
     Expression,
     Source,
@@ -43,6 +43,7 @@ __all__ = [
     "expand_ranges",
     "finite",
     "format_value",
+    "has_range",
     "inner",
     "means_none",
     "named",

@@ -16,9 +16,9 @@ from typing import TypeAlias
 
 from guideplug.config.grammar import parse, shell_quote
 from guideplug.config.tree import PAIRED, Call, ListValue, Literal, Range, Value, Word, format_value
-from guideplug.errors import ConfigError, visible
+from guideplug.errors import ConfigError, ExpressionError, visible
 
-__all__ = ["along_range", "expand_ranges", "without_ranges"]
+__all__ = ["along_range", "expand_ranges", "has_range", "without_ranges"]
 
 Axis: TypeAlias = list[tuple[str, Range]]
 """Ranges that vary together, in the order of the text, each with the name of its option or an empty text."""
@@ -42,6 +42,25 @@ def expand_ranges(text: str) -> list[str]:
     if math.prod(map(len, numbers)) > MOST:
         raise ConfigError(f"{visible(text)} stands for more than {MOST} expressions: give a larger step")
     return [_at(value, place) for place in itertools.product(*numbers)]
+
+
+def has_range(text: str) -> bool:
+    """Whether an expression has a range or a ``zip(...)``; False for a text that does not follow the grammar."""
+    try:
+        return _varies(parse(text))
+    except ExpressionError:
+        return False
+
+
+def _varies(value: Value) -> bool:
+    match value:
+        case Range():
+            return True
+        case Call(name, args, kwargs):
+            return name == PAIRED or any(map(_varies, (*args, *(keyword.value for keyword in kwargs))))
+        case ListValue(items):
+            return any(map(_varies, items))
+    return False
 
 
 def along_range(text: str) -> list[tuple[str, float, str]]:

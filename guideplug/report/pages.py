@@ -13,11 +13,12 @@ from guideplug.registry.registry import Registry
 from guideplug.report.reading import read_run
 from guideplug.report.several import page_of_comparison, page_of_runs, page_of_study
 from guideplug.report.single import page_of_run
+from guideplug.report.weights import page_of_weights
 
 __all__ = ["PAGE", "write_page", "write_report_of"]
 
 PAGE = "report.html"
-COMPARISON, STUDY, RUN = "compare.json", "study.json", "run.json"
+COMPARISON, STUDY, SWEEP, RUN = "compare.json", "study.json", "weights.json", "run.json"
 
 
 def write_page(folder: Path, out: Path | None = None, registry: Registry | None = None) -> Path:
@@ -37,6 +38,8 @@ def write_page(folder: Path, out: Path | None = None, registry: Registry | None 
         text = _whole(page_of_comparison, folder / COMPARISON)
     elif is_there(folder / STUDY):
         text = _whole(page_of_study, folder / STUDY)
+    elif is_there(folder / SWEEP):
+        text = _whole(page_of_weights, folder / SWEEP)
     elif is_there(folder / RUN):
         text = page_of_run(read_run(folder, registry))
     else:

@@ -18,12 +18,14 @@ from guideplug.files.atomic import CHECKSUMS, check_unchanged
 from guideplug.files.opening import is_there, list_folder, read_bytes
 from guideplug.files.reading import parse_json, read_arrays
 from guideplug.registry.registry import Registry
+from guideplug.run.image_pictures import PICTURES
 from guideplug.run.stored_text import words_of
 
 __all__ = ["ReadRun", "as_number", "as_table", "read_run"]
 
 LARGEST = 64_000_000
 """Largest size of a file that is read, in bytes."""
+MOST_FIGURES = 8
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -38,6 +40,7 @@ class ReadRun:
         events: the lines of ``events.jsonl``.
         sweep: the arrays of ``sweep.npz``.
         figure: the name and the bytes of the figure.
+        pictures: the bytes of further ones by name.
         missing: a sentence per unreadable file.
     """
 
@@ -49,6 +52,7 @@ class ReadRun:
     events: list[Mapping[str, Any]]
     sweep: Mapping[str, NDArray[Any]]
     figure: tuple[str, bytes] | None
+    pictures: Mapping[str, bytes]
     missing: list[str]
 
     @property
@@ -71,9 +75,12 @@ def read_run(path: Path, registry: Registry | None = None) -> ReadRun:
             f"The words of this run cannot be worked out with what is installed ({' '.join(str(error).split())}): "
             "which way metrics are better, sentences and citations are missing."
         )
+    figures = _figures(path, missing)
+    figure = next(((f"{name}.png", content) for name, content in figures.items() if name not in PICTURES), None)
+    pictures = {name: figures[name] for name in PICTURES if name in figures}
     return ReadRun(
         path, record, metrics, words, config, _events(path / "events.jsonl", missing),
-        _sweep(path / "sweep.npz", missing), _figure(path, missing), missing,
+        _sweep(path / "sweep.npz", missing), figure, pictures, missing,
     )  # fmt: skip
 
 
@@ -163,16 +170,19 @@ def _sweep(path: Path, missing: list[str]) -> Mapping[str, NDArray[Any]]:
     return arrays if whole else {}
 
 
-def _figure(folder: Path, missing: list[str]) -> tuple[str, bytes] | None:
-    """The first picture of a run."""
+def _figures(folder: Path, missing: list[str]) -> dict[str, bytes]:
+    """The pictures of a run by name; the first one of each kind that is read, up to `MOST_FIGURES`."""
+    figures: dict[str, bytes] = {}
     try:
         for path in list_folder(folder / "figures", "*.png", folder):
             content = _bytes(path, folder)
             if not path.name.startswith(".") and content.startswith(PNG):
-                return path.name, content
+                figures[path.stem] = content
+            if len(figures) == MOST_FIGURES:
+                break
     except (OSError, ValueError) as error:
         missing.append(f"The figures cannot be read ({_why(error)}).")
-    return None
+    return figures
 
 
 def _why(error: BaseException) -> str:

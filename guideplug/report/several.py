@@ -10,24 +10,19 @@ from typing import Any
 
 from guideplug.experiments.comparison.digits import cell, seconds
 from guideplug.experiments.comparison.tables import MISSED
-from guideplug.files.opening import list_folder, read_bytes
-from guideplug.files.reading import MOST_TOML
+from guideplug.report.cells import Cell, column, figures_of, tables_of, text_cell, text_of, value_cell
 from guideplug.report.charts import banded, chart, plot, steps
-from guideplug.report.html import image, rendered
-from guideplug.report.reading import PNG, ReadRun, as_number, as_table
-from guideplug.report.single import BETTER, title_of
+from guideplug.report.html import rendered
+from guideplug.report.reading import ReadRun, as_number, as_table
+from guideplug.report.single import title_of
 from guideplug.run.folder import read_json
 from guideplug.run.summary import ARROWS
-from guideplug.run.verdict import number
 
 __all__ = ["page_of_comparison", "page_of_runs", "page_of_study"]
 
-MOST_OF_FIGURES = 3_500_000
 BUDGETS = {"time": "equal time", "examples": "equal examples", "iterations": "equal iterations"}
 UNITS = {"time": "s", "examples": "examples", "iterations": "iterations"}
 ALONG = {"step": "training steps", "backpropagated": "examples trained on", "seconds": "seconds of training"}
-
-Cell = dict[str, Any]
 
 
 def page_of_runs(runs: Sequence[ReadRun], links: Sequence[str | None]) -> str:
@@ -35,12 +30,12 @@ def page_of_runs(runs: Sequence[ReadRun], links: Sequence[str | None]) -> str:
     names = _names(runs)
     labels = _labels(runs)
     metrics = _metrics_of(runs)
-    columns = [_column("run"), _column("arm")]
+    columns = [column("run"), column("arm")]
     formulas = _formulas_of(runs)
     columns += [
-        _column(name, numeric=True, better=better, formula=formulas.get(name, "")) for name, better in metrics.items()
+        column(name, numeric=True, better=better, formula=formulas.get(name, "")) for name, better in metrics.items()
     ]
-    columns += [_column("seed", numeric=True), _column("status")]
+    columns += [column("seed", numeric=True), column("status")]
     rows = []
     figures = [(run.path / "figures", name, link) for run, name, link in zip(runs, names, links, strict=True)]
     for run, name, label, link in zip(runs, names, labels, links, strict=True):
@@ -48,17 +43,19 @@ def page_of_runs(runs: Sequence[ReadRun], links: Sequence[str | None]) -> str:
         drawn = {arm: truth for arm, truth in arms.items() if arm in ("unguided", "guided")} or {"-": {}}
         for arm, truth in drawn.items():
             drawn_by = run.words.get("guider") if arm == "guided" and run.words.get("guider") else arm
-            values = [_value(as_number(truth.get(metric))) for metric in metrics]
+            values = [value_cell(as_number(truth.get(metric))) for metric in metrics]
             seed = run.words.get("seed")
-            cells = [_cell(name, href=link), _cell(str(drawn_by)), *values]
-            cells += [_cell(str(seed if seed is not None else "-"), seed), _cell(run.status)]
+            cells = [text_cell(name, href=link), text_cell(str(drawn_by)), *values]
+            cells += [text_cell(str(seed if seed is not None else "-"), seed), text_cell(run.status)]
             rows.append({"arm": label, "cells": cells})
     truths = {json.dumps(as_table(as_table(run.metrics.get("arms")).get("truth")), sort_keys=True) for run in runs}
     foot = []
     if len(truths) == 1:
         truth = as_table(as_table(runs[0].metrics.get("arms")).get("truth"))
-        foot = [[_cell("true samples"), _cell(""), *(_value(as_number(truth.get(name))) for name in metrics)]]
-        foot[0] += [_cell("")] * 2
+        foot = [
+            [text_cell("true samples"), text_cell(""), *(value_cell(as_number(truth.get(name))) for name in metrics)]
+        ]
+        foot[0] += [text_cell("")] * 2
     tables = [{"caption": "Metrics of every run", "note": "", "columns": columns, "rows": rows, "foot": foot}]
     return rendered(
         "several.html",
@@ -67,7 +64,7 @@ def page_of_runs(runs: Sequence[ReadRun], links: Sequence[str | None]) -> str:
         lead=_lead_of_runs(runs),
         tables=tables,
         charts=_curves_of_runs(runs, labels),
-        figures=_figures(figures),
+        figures=figures_of(figures),
         config="",
         missing=[f"{name}: {line}" for run, name in zip(runs, names, strict=True) for line in run.missing],
         groups=[],
@@ -80,8 +77,8 @@ def page_of_comparison(folder: Path) -> str:
     Raises:
         RunError: ``compare.json`` is missing or invalid.
     """
-    comparison = _read(folder / "compare.json")
-    rows, trainings = _tables(comparison.get("rows")), _tables(comparison.get("trainings"))
+    comparison = read_json(folder / "compare.json")
+    rows, trainings = tables_of(comparison.get("rows")), tables_of(comparison.get("trainings"))
     described = {name: as_table(facts) for name, facts in as_table(comparison.get("metrics")).items()}
     metrics = {name: str(facts.get("better", "")) for name, facts in described.items()}
     formulas = {name: str(facts.get("formula", "")) for name, facts in described.items()}
@@ -93,7 +90,7 @@ def page_of_comparison(folder: Path) -> str:
         _budget(
             budget,
             title,
-            _tables(chosen.get(budget)),
+            tables_of(chosen.get(budget)),
             rows,
             named,
             metrics,
@@ -104,7 +101,7 @@ def page_of_comparison(folder: Path) -> str:
         if chosen.get(budget)
     ]
     for budget, table in zip(BUDGETS, tables, strict=False):
-        missed = [str(miss.get("selector")) for miss in _tables(as_table(comparison.get("missed")).get(budget))]
+        missed = [str(miss.get("selector")) for miss in tables_of(as_table(comparison.get("missed")).get(budget))]
         if missed:
             note = f"{MISSED} not near the budget, so that nothing is concluded: {', '.join(missed)}."
             table["note"] = f"{table['note']} {note}".strip()
@@ -122,8 +119,8 @@ def page_of_comparison(folder: Path) -> str:
         lead=[str(line) for line in comparison.get("words") or []],
         tables=tables,
         charts=_curves_of_comparison(rows, trainings, named, metrics),
-        figures=_figures([(folder, "at the budgets", None)]),
-        config=_config(folder / "compare.toml"),
+        figures=figures_of([(folder, "at the budgets", None)]),
+        config=text_of(folder / "compare.toml"),
         missing=[],
         groups=[table["caption"] for table in tables] if len(tables) > 1 else [],
     )
@@ -135,9 +132,9 @@ def page_of_study(folder: Path) -> str:
     Raises:
         RunError: ``study.json`` is missing or invalid.
     """
-    study = _read(folder / "study.json")
+    study = read_json(folder / "study.json")
     better = {name: str(way) for name, way in as_table(study.get("better")).items()}
-    trials = _tables(study.get("trials"))
+    trials = tables_of(study.get("trials"))
     tables = [_of_study(str(name), as_table(table), better) for name, table in as_table(study.get("tables")).items()]
     tables.append(_trials(trials, better))
     names = [str(name) for name in study.get("figures") or []]
@@ -148,69 +145,15 @@ def page_of_study(folder: Path) -> str:
         lead=[str(line) for line in study.get("words") or []],
         tables=tables,
         charts=_curves_of_study(trials, better),
-        figures=_figures([(folder, Path(name).stem, None) for name in names], names),
-        config=_config(folder / "study.toml"),
+        figures=figures_of([(folder, Path(name).stem, None) for name in names], names),
+        config=text_of(folder / "study.toml"),
         missing=[],
         groups=[],
     )
 
 
-# Cells and columns
-
-
-def _column(name: str, *, numeric: bool = False, better: str = "", formula: str = "") -> dict[str, Any]:
-    return {
-        "name": name,
-        "numeric": numeric,
-        "arrow": ARROWS.get(better, ""),
-        "better": BETTER.get(better, ""),
-        "formula": formula,
-    }
-
-
-def _cell(text: str, key: Any = None, href: str | None = None) -> Cell:
-    return {"text": text, "key": as_number(key), "href": href}
-
-
-def _value(value: float | None) -> Cell:
-    return _cell(number(value), value)
-
-
 def _mean(values: Sequence[float], count: int = 1) -> Cell:
-    return _cell(cell(values, count), statistics.fmean(values) if values else None)
-
-
-def _tables(value: Any) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return read_json(path)
-
-
-def _config(path: Path) -> str:
-    try:
-        return read_bytes(path, MOST_TOML, path.parent).decode(errors="replace")
-    except (OSError, ValueError):
-        return ""
-
-
-def _figures(files: Sequence[tuple[Path, str, str | None]], names: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Figures of folders, up to `MOST_OF_FIGURES` bytes: the first of each, or the named ones."""
-    figures: list[dict[str, Any]] = []
-    left = MOST_OF_FIGURES
-    for place, (folder, title, link) in enumerate(files):
-        try:
-            # Names come from data: only the file name within the folder is used.
-            within = folder.parent if names is None else folder
-            paths = list_folder(folder, "*.png", within) if names is None else [folder / Path(names[place]).name]
-            data = read_bytes(paths[0], left, within) if paths else b""
-        except (OSError, ValueError):
-            data = b""
-        if data.startswith(PNG):
-            left -= len(data)
-            figures.append({"title": title, "data": image(data), "href": link})
-    return figures
+    return text_cell(cell(values, count), statistics.fmean(values) if values else None)
 
 
 # Several runs
@@ -252,7 +195,7 @@ def _metrics_of(runs: Iterable[ReadRun]) -> dict[str, str]:
     signs: dict[str, str] = {}
     for run in runs:
         listed = run.words.get("metrics")
-        for metric in _tables(listed):
+        for metric in tables_of(listed):
             signs[str(metric.get("name"))] = str(metric.get("better", ""))
         for values in as_table(run.metrics.get("arms")).values():
             for name in as_table(values):
@@ -271,7 +214,7 @@ def _formulas_of(runs: Iterable[ReadRun]) -> dict[str, str]:
     """The formula per metric; none where runs differ in it."""
     distinct: dict[str, set[str]] = {}
     for run in runs:
-        for metric in _tables(run.words.get("metrics")):
+        for metric in tables_of(run.words.get("metrics")):
             if metric.get("formula"):
                 distinct.setdefault(str(metric.get("name")), set()).add(str(metric["formula"]))
     return {name: formulas.pop() for name, formulas in distinct.items() if len(formulas) == 1}
@@ -342,13 +285,13 @@ def _budget(
         ]
         spent = [as_number(snapshot.get("spent")) for snapshot in chosen if str(snapshot.get("selector")) == selector]
         paid = _paid(budget, [amount for amount in spent if amount is not None])
-        lines.append({"arm": label, "selector": selector, "cells": [_cell(label), *values, paid]})
+        lines.append({"arm": label, "selector": selector, "cells": [text_cell(label), *values, paid]})
     columns = [
-        _column("arm"),
-        *(_column(name, numeric=True, better=better, formula=formulas[name]) for name, better in metrics.items()),
-        _column(f"spent, {UNITS[budget]}", numeric=True),
+        column("arm"),
+        *(column(name, numeric=True, better=better, formula=formulas[name]) for name, better in metrics.items()),
+        column(f"spent, {UNITS[budget]}", numeric=True),
     ]
-    foot = [[_cell("true samples"), *(_value(as_number(truth.get(name))) for name in metrics), _cell("")]]
+    foot = [[text_cell("true samples"), *(value_cell(as_number(truth.get(name))) for name in metrics), text_cell("")]]
     caption = f"At {title}"
     note = f"Mean ± standard deviation over {seeds} seeds." if seeds > 1 else ""
     return {"caption": caption, "note": note, "columns": columns, "rows": lines, "foot": foot}
@@ -357,9 +300,9 @@ def _budget(
 def _paid(budget: str, spent: Sequence[float]) -> Cell:
     """The amount of a budget that an arm has spent, a mean over its seeds."""
     if not spent:
-        return _cell("-")
+        return text_cell("-")
     mean = statistics.fmean(spent)
-    return _cell(seconds(mean).removesuffix(" s") if budget == "time" else f"{mean:,.0f}", mean)
+    return text_cell(seconds(mean).removesuffix(" s") if budget == "time" else f"{mean:,.0f}", mean)
 
 
 def _curves_of_comparison(
@@ -420,14 +363,14 @@ def _of_study(name: str, table: Mapping[str, Any], better: Mapping[str, str]) ->
             if isinstance(value, list):
                 cells.append(_mean([v for item in value if (v := as_number(item)) is not None], most))
             elif isinstance(value, int) and not isinstance(value, bool):
-                cells.append(_cell(f"{value:,}", value))
+                cells.append(text_cell(f"{value:,}", value))
             elif isinstance(value, float):
-                cells.append(_value(as_number(value)))
+                cells.append(value_cell(as_number(value)))
             else:
-                cells.append(_cell("-" if value is None else str(value)))
-        rows.append([*cells, *[_cell("")] * len(titles)][: len(titles)])
+                cells.append(text_cell("-" if value is None else str(value)))
+        rows.append([*cells, *[text_cell("")] * len(titles)][: len(titles)])
     columns = [
-        _column(title, numeric=any(row[place]["key"] is not None for row in rows), better=better.get(title, ""))
+        column(title, numeric=any(row[place]["key"] is not None for row in rows), better=better.get(title, ""))
         for place, title in enumerate(titles)
     ]
     note = f"Mean ± standard deviation over up to {most} seeds." if most > 1 else ""
@@ -441,14 +384,14 @@ def _trials(trials: Sequence[Mapping[str, Any]], better: Mapping[str, str]) -> d
     rows = []
     for trial in trials:
         where = as_table(trial.get("axes"))
-        cells = [_cell(str(where.get(axis, "")), where.get(axis)) for axis in axes]
-        values = [_value(as_number(as_table(trial.get("metrics")).get(name))) for name in metrics]
+        cells = [text_cell(str(where.get(axis, "")), where.get(axis)) for axis in axes]
+        values = [value_cell(as_number(as_table(trial.get("metrics")).get(name))) for name in metrics]
         rows.append({"arm": None, "cells": [*cells, *values]})
     numeric = {
         axis: any(as_number(as_table(trial.get("axes")).get(axis)) is not None for trial in trials) for axis in axes
     }
-    columns = [_column(axis, numeric=numeric[axis]) for axis in axes]
-    columns += [_column(name, numeric=True, better=better[name]) for name in metrics]
+    columns = [column(axis, numeric=numeric[axis]) for axis in axes]
+    columns += [column(name, numeric=True, better=better[name]) for name in metrics]
     return {"caption": "Every trial", "note": "", "columns": columns, "rows": rows, "foot": [], "folded": True}
 
 

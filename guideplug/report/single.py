@@ -12,6 +12,7 @@ from guideplug.report.html import image, rendered
 from guideplug.report.reading import ReadRun, as_number, as_table
 from guideplug.report.slider import slider_of
 from guideplug.run.failure import Failure, failure_of
+from guideplug.run.image_pictures import PICTURES
 from guideplug.run.summary import ARROWS, FAILED
 from guideplug.run.verdict import number, signed
 
@@ -50,6 +51,11 @@ def page_of_run(run: ReadRun) -> str:
         status=STATUS.get(run.status, f"Its status is {run.status}."),
         facts=_facts(run),
         figure=_figure(run),
+        pictures=[
+            {"data": image(data), "caption": PICTURES[name]}
+            for name, data in run.pictures.items()
+            if len(data) <= LARGEST_FIGURE
+        ],
         slider=slider if isinstance(slider, dict) else None,
         no_slider=slider if isinstance(slider, str) else "",
         metrics=_metrics(run),

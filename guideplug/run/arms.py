@@ -7,7 +7,20 @@ import torch
 from torch import Tensor
 
 from guideplug.config import named, short, walk
-from guideplug.denoise import Condition, Denoiser, Domain, SampleWeights, Tally, concatenate, numbered, on_device, tally
+from guideplug.denoise import (
+    Condition,
+    Count,
+    Denoiser,
+    Domain,
+    Leaf,
+    NetworkNode,
+    SampleWeights,
+    Tally,
+    concatenate,
+    numbered,
+    on_device,
+    tally,
+)
 from guideplug.errors import ConditionError, ConfigError, DenoiserError, DivergenceError
 from guideplug.guide import Guider
 from guideplug.rng import MakeStreams, SampleStreams
@@ -15,7 +28,7 @@ from guideplug.run.task_answers import started
 from guideplug.sample import Sampler, end_of, levels_of
 from guideplug.task import Arm
 
-__all__ = ["check_weights", "draw_arms"]
+__all__ = ["check_weights", "draw_arms", "evaluations_by_role"]
 
 
 def draw_arms(
@@ -78,6 +91,23 @@ def check_weights(guider: Guider | None, count: int) -> None:
                 f"weight is a list of {len(listed.weights)}, {short(listed)}, and {count:,} samples are drawn of each "
                 f"arm: give one weight per sample, or --samples {len(listed.weights)}"
             )
+
+
+def evaluations_by_role(counts: Tally, models: Mapping[str, Leaf]) -> dict[str, dict[str, int]]:
+    """Calls, outputs and gradients by role; a guider's own network is listed by its own name."""
+    named: dict[NetworkNode, str] = {
+        model: role for role, model in models.items() if isinstance(model, Leaf)
+    }  # main comes last, and overrides
+    totals = {role: Count() for model, role in named.items() if model.counted_as is model}
+    for network, count in counts.counts.items():
+        total = totals.setdefault(named.get(network, network.role), Count())
+        total.calls, total.outputs = total.calls + count.calls, total.outputs + count.outputs
+        total.gradients += count.gradients
+    return {
+        role: {"calls": count.calls, "outputs": count.outputs}
+        | ({"gradients": count.gradients} if count.gradients else {})
+        for role, count in totals.items()
+    }
 
 
 @contextmanager

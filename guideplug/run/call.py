@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from guideplug.config import Strategy, format_value, short, walk, write
-from guideplug.errors import ConfigError, UsageError
+from guideplug.errors import UsageError
 from guideplug.executors.interrupt import Interrupted, interruptible
 from guideplug.executors.torchrun import refuse_torchrun
 from guideplug.files.display import display_path
@@ -21,7 +20,7 @@ from guideplug.files.opened import reading_once
 from guideplug.guide import Guider
 from guideplug.observe import Listener, Observer
 from guideplug.recipe import Recipe
-from guideplug.registry.registry import Registry
+from guideplug.run.arguments import call_text, check_classes, expression_of, option_text
 from guideplug.run.console import Console
 from guideplug.run.earlier import check_same, other_torch, resumable
 from guideplug.run.experiment import Experiment, folder_name
@@ -38,7 +37,7 @@ from guideplug.select import Selector
 from guideplug.store import Store
 from guideplug.task import Network, Task
 
-__all__ = ["run"]
+__all__ = ["carry_out", "run"]
 
 
 @reading_once()
@@ -113,25 +112,25 @@ def run(
         "batch": batch, "duration": duration, "seed": seed, "samples": samples, "streams": streams,
         "device": device,
     }  # fmt: skip
-    values = {key: _text(value) for key, value in arguments.items() if value is not None}
+    values = {key: expression_of(value) for key, value in arguments.items() if value is not None}
     if plugins:
         values["plugins"] = [str(path) for path in plugins]
-    networks = {role: _text(model) for role, model in (models or {}).items()}
-    pairs = [(key, _written(key, value)) for key, value in (sets or {}).items()]
+    networks = {role: expression_of(model) for role, model in (models or {}).items()}
+    pairs = [(key, option_text(key, value)) for key, value in (sets or {}).items()]
     instances = [*arguments.values(), *(observers or ()), *(models or {}).values()]
     folder = None if resume is None else resumable(Path(resume))
     place = config if folder is None else folder.config
     file = None if place is None else read_file(Path(place))
-    named = None if observers is None else [_text(observer) for observer in observers]
+    named = None if observers is None else [expression_of(observer) for observer in observers]
     configured = () if file is None else file.values.get("observers", ())
     watching = with_short(named, {"preview": preview, "measure": measure}, configured)
     if watching is not None:
         values["observers"] = watching
-    command = _command({**values, "models": networks, "sets": dict(pairs), "config": config, "out": out})
+    command = call_text("run", {**values, "models": networks, "sets": dict(pairs), "config": config, "out": out})
 
     def check(run: Resolved) -> Resolved:
         for instance in instances:
-            _check_classes(instance, run.registry)
+            check_classes(instance, run.registry)
         if folder is not None and file is not None:
             record = folder.record() if folder.begun else {}
             check_same(run, folder.path, file, record)
@@ -148,7 +147,7 @@ def run(
         experiment = Experiment(prepared.config, prepared.registry, kept, folder, fresh=fresh, command=command)
         with contextlib.closing(progress_on(Console())) if progress else contextlib.nullcontext() as bars:
             experiment.listeners = [*listeners, *([] if bars is None else [bars])]
-            outcome = _done(experiment)
+            outcome = carry_out(experiment)
         if outcome.failures:
             warnings.warn(incomplete(outcome, f"guideplug.run(resume={str(folder.path)!r})"), stacklevel=2)
     finally:
@@ -156,7 +155,7 @@ def run(
     return RunResult(outcome, experiment.config)
 
 
-def _done(experiment: Experiment) -> Outcome:
+def carry_out(experiment: Experiment) -> Outcome:
     """Run the experiment; then pass a stopping signal on to this process's own handler."""
     try:
         with interruptible():
@@ -176,38 +175,3 @@ def _noting(text: str) -> Iterator[None]:
     except BaseException as error:
         error.add_note(text)
         raise
-
-
-def _text(value: Any) -> Any:
-    """A strategy as its expression with every option; a path as text; other values unchanged."""
-    if isinstance(value, Strategy):
-        return format_value(write(value))
-    return str(value) if isinstance(value, Path) else value
-
-
-def _written(key: str, value: Any) -> str:
-    """The value of a single option as its text."""
-    if isinstance(value, str):
-        return value
-    try:
-        return format_value(write(value))
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"sets[{key!r}] is {value!r}: {error}") from None
-
-
-def _check_classes(value: Any, registry: Registry) -> None:
-    """Refuse a strategy whose expression names another class, which would be run in its place."""
-    for strategy in walk(value, Strategy):
-        offered = registry.find(strategy.kind, strategy.name)
-        if offered is not type(strategy):
-            raise ConfigError(
-                f"{strategy.kind} {short(strategy)} is of the class {type(strategy).__module__}."
-                f"{type(strategy).__qualname__}, and the plugins of this run have another of its name: give the "
-                "expression as a text, and code of your own by plugins=[FILE]"
-            )
-
-
-def _command(values: Mapping[str, Any]) -> str:
-    """The call as Python source, for the record."""
-    written = {key: value for key, value in values.items() if value is not None and value != {}}
-    return f"guideplug.run({', '.join(f'{key}={_text(value)!r}' for key, value in written.items())})"

@@ -17,7 +17,7 @@ import tomli_w
 import torch
 
 from guideplug.config import command_line, format_value, named, plugin_errors, short, write
-from guideplug.denoise import Count, Denoiser, Leaf, NetworkNode, Tally
+from guideplug.denoise import Denoiser, Leaf
 from guideplug.errors import ContractError, RunError, WriteError, visible
 from guideplug.executors.interrupt import Interrupted, StopToken, defer_signals, handle_signals
 from guideplug.files.atomic import at_work_in, changed_files, cleared
@@ -29,7 +29,7 @@ from guideplug.observe import Listener, Observers, RunInfo
 from guideplug.recipe import MainRecipe, architecture
 from guideplug.registry.registry import Registry
 from guideplug.rng import STREAMS
-from guideplug.run.arms import check_weights, draw_arms
+from guideplug.run.arms import check_weights, draw_arms, evaluations_by_role
 from guideplug.run.builder import Built, StoreBuilder
 from guideplug.run.carried import carried, files_of
 from guideplug.run.checked import check_lines
@@ -237,7 +237,7 @@ class Experiment:
         facts = built["main"].facts
         return drawn, {
             "seconds": seconds,
-            "evaluations": {arm: _evaluations(counts, models) for arm, counts in tallies.items()},
+            "evaluations": {arm: evaluations_by_role(counts, models) for arm, counts in tallies.items()},
             "examples": {key: facts.get(key) for key in ("seen", "scored", "backpropagated")},
             "selection": {
                 "switched_off_at": facts.get("switched_off_at"),
@@ -350,23 +350,6 @@ def _training_seconds(built: Mapping[str, Built]) -> dict[str, float]:
         "reference": sum(others.values()),
         "score": phases.get("score", 0.0),
         "select": phases.get("select", 0.0),
-    }
-
-
-def _evaluations(counts: Tally, models: Mapping[str, Leaf]) -> dict[str, dict[str, int]]:
-    """Calls, outputs and gradients by role; a guider's own network is listed by its own name."""
-    named: dict[NetworkNode, str] = {
-        model: role for role, model in models.items() if isinstance(model, Leaf)
-    }  # main comes last, and overrides
-    totals = {role: Count() for model, role in named.items() if model.counted_as is model}
-    for network, count in counts.counts.items():
-        total = totals.setdefault(named.get(network, network.role), Count())
-        total.calls, total.outputs = total.calls + count.calls, total.outputs + count.outputs
-        total.gradients += count.gradients
-    return {
-        role: {"calls": count.calls, "outputs": count.outputs}
-        | ({"gradients": count.gradients} if count.gradients else {})
-        for role, count in totals.items()
     }
 
 

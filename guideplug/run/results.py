@@ -7,16 +7,17 @@ A resumed run that has samples and metrics does again what failed, and what is n
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 import torch
+from numpy.typing import NDArray
 
-from guideplug.denoise import Denoiser, Leaf, as_arrays, from_arrays
+from guideplug.denoise import Denoiser, Leaf, as_arrays, from_arrays, tally
 from guideplug.errors import DamagedFile, RunError, WriteError
 from guideplug.executors.interrupt import StopToken
 from guideplug.files.atomic import adding_to, check_unchanged
@@ -24,8 +25,10 @@ from guideplug.files.opening import is_there
 from guideplug.files.reading import read_arrays
 from guideplug.observe import Observers
 from guideplug.registry.registry import Registry
+from guideplug.run.arms import evaluations_by_role
 from guideplug.run.failure import Failure, Failures, collected, failure_of
 from guideplug.run.folder import RunFolder, read_json
+from guideplug.run.image_pictures import are_images, draw_nearest, draw_pairs
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.outcome import Outcome
 from guideplug.run.picture import draw
@@ -37,7 +40,7 @@ from guideplug.run.task_answers import truth_of
 from guideplug.run.verdict import verdicts
 from guideplug.task import Arm, Context, Metric
 
-__all__ = ["Results", "kept_samples", "save_samples", "with_failures"]
+__all__ = ["Results", "kept_samples", "sample_arrays", "save_samples", "with_failures"]
 
 METRICS = "metrics.json"
 SAMPLES = "samples.npz"
@@ -46,11 +49,16 @@ SWEEP = "sweep.npz"
 
 def save_samples(folder: RunFolder, drawn: Mapping[str, Arm]) -> None:
     """Write the samples of each arm, the noise that they start from, and their condition."""
+    folder.write_arrays(sample_arrays(drawn), SAMPLES)
+
+
+def sample_arrays(drawn: Mapping[str, Arm]) -> dict[str, NDArray[Any]]:
+    """The arrays of a samples file: each arm, ``start`` and the parts of ``condition``."""
     arrays = {name: arm.samples.numpy() for name, arm in drawn.items()}
     first = next(iter(drawn.values()))
     if first.start is not None:
         arrays["start"] = first.start.numpy()
-    folder.write_arrays(arrays | as_arrays(first.condition), SAMPLES)
+    return arrays | as_arrays(first.condition)
 
 
 def kept_samples(folder: RunFolder, arms: Mapping[str, Denoiser]) -> tuple[dict[str, Arm], dict[str, Any]] | None:
@@ -128,6 +136,7 @@ class Results:
         self._draw_figure(figure)
         self.stop()
         animation = self._draw_animation(figure.with_suffix(".gif"))
+        self._draw_pictures()
         self._slide()
         outcome = Outcome(self.folder.path, self._write(), metrics, figure, animation)
         with collected(self._failures, "words", "words.json"):
@@ -199,15 +208,33 @@ class Results:
         self.observers("figure", name=f"{task.name} animation", path=str(path))
         return path
 
+    def _draw_pictures(self) -> None:
+        """Draw pairs of arms and nearest training images, if samples are images."""
+        task, unguided = self.config.task, self.drawn["unguided"]
+        if not are_images(task, unguided):
+            return
+        guided = self.drawn.get("guided")
+        paint: dict[str, Callable[[Path], Any]] = {"nearest": partial(draw_nearest, task, guided or unguided)}
+        if guided is not None:
+            paint["pairs"] = partial(draw_pairs, task, unguided, guided)
+        for name, draw_to in paint.items():
+            path = self.folder.figure(name)
+            if is_there(path) or draw(path, "figure", name, draw_to, self._failures):
+                self.observers("figure", name=name, path=str(path))
+            self.stop()
+
     def _slide(self) -> None:
-        """Draw the first samples at other weights, if the guider has one weight."""
+        """Draw the first samples at other weights, if the guider has one weight, and count what they cost."""
         if is_there(self.folder.path / SWEEP):
             return
         begin = time.perf_counter()
-        with collected(self._failures, "slider", SWEEP):
+        with collected(self._failures, "slider", SWEEP), tally() as counts:
             sweep = swept(self.config, self.models, self.drawn, lambda: self._truth[0], self.stop)
             if sweep is not None:
                 self.record["seconds"]["weights"] = time.perf_counter() - begin
+                weights, samples = sweep["samples"].shape[:2]
+                evaluations = evaluations_by_role(counts, self.models)
+                self.record["slider"] = {"weights": weights, "samples": samples, "evaluations": evaluations}
                 self.folder.write_arrays(sweep, SWEEP)
 
     def _warn(self, texts: Iterable[str]) -> None:

@@ -24,7 +24,7 @@ from guideplug.run.next_commands import next_commands
 from guideplug.run.outcome import Outcome
 from guideplug.run.resolve import Request, RunConfig, read_file, resolve
 from guideplug.run.summary import cost_sentences, guidance_sentence, notes, selection_sentence
-from guideplug.run.sweep import strength
+from guideplug.run.sweep import strength, too_costly
 
 __all__ = ["WORDS", "keep_words", "words_of"]
 
@@ -71,7 +71,7 @@ def _words(config: RunConfig, outcome: Outcome, registry: Registry, *, build: bo
         **({"failures": [str(failure) for failure in outcome.failures]} if outcome.failures else {}),
         "guidance": guidance_sentence(config, outcome),
         "selection": selection_sentence(config, outcome),
-        "costs": cost_sentences(outcome),
+        "costs": cost_sentences(config, outcome),
         "next": next_commands(config, outcome, registry, build=build),
         "repeat": command_line("run", Path(display_path(outcome.folder / "config.toml"))),
     }
@@ -84,6 +84,8 @@ def _plain_words(config: RunConfig, registry: Registry, device: str) -> dict[str
         reason = slides
     elif config.weights == ():
         reason = "The configuration asks for no weights: [report] weights is empty."
+    elif costly := too_costly(config):
+        reason = costly
     else:
         reason = "The samples of this task are too large to keep at several weights."
     try:

@@ -11,6 +11,7 @@ from guideplug.recipe import MainRecipe, architecture
 from guideplug.run.failure import Failure
 from guideplug.run.outcome import Outcome
 from guideplug.run.resolve import RunConfig
+from guideplug.run.sweep import too_costly
 from guideplug.run.verdict import Verdict, guidance, number, signed
 from guideplug.task import Metric
 
@@ -129,8 +130,8 @@ def _composition(counts: Mapping[str, Sequence[Any]] | None) -> list[str]:
     return [f"against a blind choice: {shares}"]
 
 
-def cost_sentences(outcome: Outcome) -> list[str]:
-    """Network calls and outputs of each arm, per sample, and seconds of each phase."""
+def cost_sentences(config: RunConfig, outcome: Outcome) -> list[str]:
+    """Network calls and outputs of each arm, per sample, those of the page's slider, and seconds of each phase."""
     samples = outcome.metrics["samples"]
     lines = []
     for arm, counts in outcome.metrics["evaluations"].items():
@@ -138,6 +139,14 @@ def cost_sentences(outcome: Outcome) -> list[str]:
         each = ", ".join(f"{role} {count['outputs'] / samples:g}" for role, count in used.items())
         calls = sum(count["calls"] for count in used.values())
         lines.append(f"{arm}: {each} outputs per sample, in {calls} network calls")
+    if slider := outcome.metrics.get("slider"):
+        spent = slider["evaluations"]
+        each = ", ".join(f"{role} {count['outputs']:,}" for role, count in spent.items() if count["calls"])
+        lines.append(
+            f"slider of the page: {each} outputs, {slider['samples']} samples at each of {slider['weights']} weights"
+        )
+    elif costly := too_costly(config):
+        lines.append(costly)
     seconds = outcome.metrics["seconds"]
     shown = ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items() if value >= 0.05)
     roles = outcome.metrics["found"]

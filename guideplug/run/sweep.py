@@ -5,7 +5,9 @@
 The first samples of the run's streams are drawn anew at each weight, so that every one of them starts from the noise
 that it starts from in the run; at the run's own weight they are the run's own. Nothing else of the run depends on them.
 Cost: the calls of the run's guided sampler for each further weight, on at most 512 points or 36 images; all weights
-together on no more samples than the run draws, or on 128 points or 16 images each where that is more.
+together on no more samples than the run draws, or on 128 points each where that is more. Of images, which cost more,
+all further weights together have half as many samples as the run. Where that is below 16 of each, none are drawn unless
+the configuration names weights.
 """
 
 import contextlib
@@ -27,7 +29,7 @@ from guideplug.run.preflight import guided
 from guideplug.run.resolve import RunConfig
 from guideplug.task import Arm
 
-__all__ = ["Strength", "strength", "swept"]
+__all__ = ["Strength", "strength", "swept", "too_costly"]
 
 OFF = {"weight": 1.0, "omega": 0.0}
 """Options that set the strength of guidance, and the value at which it is off."""
@@ -92,6 +94,20 @@ def strength(guider: Guider | None) -> Strength | str:
     return Strength(guider, holder, option, value)
 
 
+def too_costly(config: RunConfig) -> str:
+    """The reason why no images are drawn at other weights, in words, and how to have them; empty where they are."""
+    moved = strength(config.guider)
+    if isinstance(moved, str) or config.weights is not None or len(config.task.space.shape) != 3:
+        return ""
+    further, named = len(moved.values()) - 1, f"[{moved.values()[0]:g}, {moved.value:g}]"
+    if 2 * FEW_IMAGES * further <= config.samples:
+        return ""
+    return (
+        f"No slider: {FEW_IMAGES} images at {further} further weights are more than half of the run's "
+        f"{config.samples:,} samples; name weights to have it all the same: --set report.weights='{named}'"
+    )
+
+
 def swept(
     config: RunConfig,
     models: Mapping[str, Any],
@@ -105,7 +121,7 @@ def swept(
     listed in ``failed``.
     """
     moved = strength(config.guider)
-    if isinstance(moved, str) or config.weights == ():
+    if isinstance(moved, str) or config.weights == () or too_costly(config):
         return None
     weights = moved.values() if config.weights is None else sorted({*config.weights, moved.value})
     own = drawn["guided"].samples
@@ -157,7 +173,7 @@ def swept(
 def _count(samples: torch.Tensor, weights: int) -> int:
     """The number of samples drawn per weight."""
     most, few = (POINTS, FEW_POINTS) if samples.ndim == 2 else (IMAGES, FEW_IMAGES)
-    share = max(few, len(samples) // max(1, weights - 1))
+    share = max(few, len(samples) // (1 if samples.ndim == 2 else 2) // max(1, weights - 1))
     return min(len(samples), most, share, MOST_NUMBERS // max(1, weights * samples[0].numel()))
 
 

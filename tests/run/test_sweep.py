@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -13,7 +14,8 @@ from click.testing import CliRunner
 from guideplug import Guider, Registry
 from guideplug.cli.main import main
 from guideplug.config import Reader
-from guideplug.run.sweep import Strength, strength
+from guideplug.run.resolve import Request, resolve
+from guideplug.run.sweep import Strength, strength, too_costly
 
 TOY = Path(__file__).parents[1] / "cli" / "toy.py"
 TINY = (
@@ -72,6 +74,7 @@ def test_where_there_is_no_one_weight_the_reason_is_said(text: str | None, reaso
 def test_a_run_keeps_its_samples_at_other_weights_and_nothing_else_changes(folder: Path) -> None:
     said = guideplug("run", *TINY, "--guider", "autoguidance(weight=2.0)", "--out", "on").output
     assert "page: on/report.html" in said
+    assert "slider of the page: " in said
     assert Path("on/report.html").is_file()
     found, samples = arrays("on/sweep.npz"), arrays("on/samples.npz")
     count = found["samples"].shape[1]
@@ -164,3 +167,14 @@ def test_report_takes_several_runs_and_refuses_in_a_line(folder: Path) -> None:
     assert guideplug("report", "one", "two").output == "page: report.html\n"
     assert 'href="two/report.html"' in Path("report.html").read_text()
     assert "does not exist" in guideplug("report", "three", code=2).stderr
+
+
+def test_a_slider_of_images_that_costs_more_than_half_of_the_samples_is_off_unless_weights_are_named(
+    folder: Path,
+) -> None:
+    config = resolve(Request(values={"task": "digits", "guider": "autoguidance", "samples": 255}), Registry.installed())
+    assert "--set report.weights='[1, 2]'" in too_costly(config)
+    assert not too_costly(attrs.evolve(config, samples=256))
+    assert not too_costly(attrs.evolve(config, weights=(1.0, 2.0)))
+    points = resolve(Request(values={"task": "tree", "guider": "autoguidance", "samples": 16}), Registry.installed())
+    assert not too_costly(points)

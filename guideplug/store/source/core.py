@@ -21,7 +21,7 @@ __all__ = ["core_digest", "core_scope", "measuring_digest"]
 FOLDER = Path(__file__).parents[2]
 DECIDES_NOTHING = {
     "check", "cli", "config", "executors", "experiments", "files", "metrics", "observers", "registry", "report", "run",
-    "store", "testing", "__init__.py", "__main__.py", "errors.py", "observe.py", "study.py",
+    "store", "testing", "__init__.py", "__main__.py", "errors.py", "image_grid.py", "observe.py", "study.py",
 }  # fmt: skip
 """Packages that no weight depends on. `config` and `store` handle values, which are part of identities."""
 DECIDES = {

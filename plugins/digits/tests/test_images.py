@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from torch.utils.data import TensorDataset
 
 from guideplug import FiniteData
+from guideplug_digits import Digits
 from guideplug_digits.features import FEATURE_DIMENSION, digit_classifier, train_classifier
-from guideplug_digits.figure import image_grid
 from guideplug_digits.images import SIGMA_DATA, DigitImages, load_digits, load_split
 
 TRAIN_FINGERPRINT = "563ad02647c8e27665151b62ee3bd94ca8e69d3c2ccfb671c85d74e71be37662"
@@ -89,22 +86,9 @@ def test_features_decide_the_probabilities() -> None:
     assert torch.allclose(torch.softmax(logits, dim=1), classifier.probabilities(images), atol=1e-6)
 
 
-def test_figure_puts_each_class_in_its_column(tmp_path: Path) -> None:
-    from matplotlib.image import imread
-
-    labels = torch.arange(10).repeat(2)
-    images = torch.full((20, 1, 8, 8), -1.0)
-    images[labels == 7] = 1.0
-    path = image_grid([("one", images, labels), ("two", images, labels)], tmp_path / "grid.png", num_rows=2)
-    picture = imread(path)[..., 0]
-    dark = np.flatnonzero((picture < 0.02).sum(axis=0) > 0.5 * 2 * 8 * 6)  # full columns of ink
-    runs = np.split(dark, np.flatnonzero(np.diff(dark) > 1) + 1)
-    assert len(runs) == 2  # one a panel
-    assert runs[0].mean() == pytest.approx(16 + (7 * 9 + 5) * 6, abs=8)
-
-
-def test_figure_refuses_what_does_not_fit(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="at least one panel"):
-        image_grid([], tmp_path / "grid.png")
-    with pytest.raises(ValueError, match="panel 'bad'"):
-        image_grid([("bad", np.zeros((3, 8, 8)), np.zeros(3))], tmp_path / "grid.png")
+def test_pixels_are_ink_on_paper() -> None:
+    images = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]).reshape(5, 1, 1, 1).expand(5, 1, 8, 8)
+    pixels = Digits().pictures(images)
+    assert pixels is not None
+    assert pixels.shape == (5, 3, 8, 8)
+    assert pixels[:, 0, 0, 0].tolist() == [255, 255, 128, 0, 0]

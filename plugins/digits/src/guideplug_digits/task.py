@@ -42,7 +42,9 @@ from guideplug import (
     TrainingStreams,
     TrainOptions,
     blurred_queries,
+    draw_image_grid,
     dropped_units,
+    grid_by_class,
     identity_attention,
     option,
     skip_layers,
@@ -51,13 +53,14 @@ from guideplug import (
 )
 from guideplug_digits.convolutional import ConvolutionalNet
 from guideplug_digits.features import digit_classifier
-from guideplug_digits.figure import image_grid
 from guideplug_digits.images import SIGMA_DATA, load_split
 from guideplug_digits.measures import METRICS
 from guideplug_digits.network import NULL_LABEL, DigitsNet
 
 __all__ = ["SPACE", "Digits", "DigitsConvolutional", "DigitsTransformer"]
 
+ROWS = 10
+"""Images of each class in the figure."""
 SPACE = Space(shape=(1, 8, 8), sigma_data=SIGMA_DATA, sigma_min=0.002, sigma_max=80.0)
 """Images in [-1, 1] and EDM's noise levels."""
 
@@ -252,12 +255,18 @@ class Digits(Task):
     def primary(self) -> Sequence[str]:
         return "precision", "coverage", "Fréchet distance", "nearest training image"
 
+    def pictures(self, samples: Tensor) -> Tensor | None:
+        """Digits as ink on paper."""
+        ink = (255 * (1 - samples.double()) / 2).clamp(0, 255).round().byte()
+        return ink.expand(-1, 3, -1, -1)
+
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         panels = []
         for arm in arms:
             title = "real" if arm.name == "truth" else arm.title
-            labels = arm.labels
+            labels, images = arm.labels, self.pictures(arm.samples)
             if labels is None:  # samples from elsewhere may come without their classes
                 labels = digit_classifier().probabilities(arm.samples).argmax(1)
-            panels.append((title, arm.samples.numpy(), labels.numpy()))
-        image_grid(panels, path)
+            assert images is not None
+            panels.append(grid_by_class(title, images, labels, [str(digit) for digit in range(NULL_LABEL)], ROWS))
+        draw_image_grid(panels, path)

@@ -45,7 +45,7 @@ from guideplug import (
 )
 from guideplug_images.dataset import ImageData, split
 from guideplug_images.datasets import LIBRARIES
-from guideplug_images.figure import draw_figure
+from guideplug_images.figure import as_pixels, draw_figure
 from guideplug_images.metrics import METRICS
 from guideplug_images.network import ImagesUNet
 from guideplug_images.place import absolute, read_collection
@@ -208,6 +208,10 @@ class Images(Task):
 
     def primary(self) -> Sequence[str]:
         return "precision", "coverage", "Fréchet distance", "nearest training image"
+
+    def pictures(self, samples: Tensor) -> Tensor | None:
+        """Images as they are; of latents (C other than 1 and 3) the first channels as brightness."""
+        return as_pixels(samples, self.data.sigma_data)
 
     def figure(self, arms: Sequence[Arm], path: Path) -> None:
         draw_figure(arms, self._classes, self.data.sigma_data, path)
