@@ -19,6 +19,7 @@ from rich.console import Console
 from guideplug.cli.main import main
 from guideplug.cli.watch.chart import curve
 from guideplug.cli.watch.loop import _Lines, _Watch
+from guideplug.cli.watch.sentences import event_line
 from guideplug.cli.watch.state import State
 from guideplug.cli.watch.tail import Tail
 from guideplug.cli.watch.view import view
@@ -28,12 +29,16 @@ from guideplug.testing import events_of_a_run
 Events = list[dict[str, Any]]
 
 
+ALONG = ("preview", "training_metrics")
+"""What is told of a training beside its steps."""
+
+
 def told(folder: Path, upto: str = "end", *, process: int = os.getpid(), **steps: int) -> Events:
     """The events of a made-up run up to the last of a kind, as the log has them."""
     names = []
     found = []
     for number, (event, data) in enumerate(events_of_a_run(folder, **steps)):
-        if event in ("network", "trial", "training", "cell", "observer"):
+        if event in ("network", "trial", "training", "cell", "observer", *ALONG):
             continue
         names.append(event)
         found.append({"event": event, "time": 1000.0 + number, **data})
@@ -253,6 +258,12 @@ def test_where_there_is_no_terminal_each_change_is_a_line(tmp_path: Path) -> Non
     assert said[3][-3:] == [f"drew {tmp_path / 'made-up.png'}", work, "finished"]
     assert said[4] == []
     assert looked.over
+
+
+def test_what_is_drawn_and_measured_along_a_training_is_said(tmp_path: Path) -> None:
+    said = [event_line(event, data) for event, data in events_of_a_run(tmp_path, last=1) if event in ALONG]
+    drawing = f"drew {tmp_path / 'made-up.png'} at step 32 of main"
+    assert said == [drawing, "main at step 32, raw: distance 1, no value -"]
 
 
 def test_a_run_that_goes_on_from_earlier_is_followed(tmp_path: Path) -> None:

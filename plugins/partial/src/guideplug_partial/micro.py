@@ -67,7 +67,8 @@ class Micro(Selector):
             return Selection(torch.arange(losses.count), importance=lambda: torch.ones(losses.count)), state
         if losses.count % self.parts:
             raise ValueError(
-                f"{losses.count} candidates are not {self.parts} equal parts: draw plan.count, a multiple of them"
+                f"{losses.count} candidates are not {self.parts} equal parts: draw plan.count, a multiple of them; a "
+                "data loader leaves a short last batch out with drop_last=True"
             )
         size, chosen = losses.count // self.parts, []
         for begin in range(0, losses.count, size):
