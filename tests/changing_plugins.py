@@ -7,7 +7,7 @@ PLANTED: dict[str, tuple[str, str | None]] = {
     "variable removed": ("import os; os.environ.pop('HOME', None)", "variables of the environment"),
     "umask": ("import os; os.umask(0o077 if os.umask(0o077) != 0o077 else 0o022)", "the umask"),
     "signal": ("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)", "handlers of signals"),
-    "seed of Python": ("import random; random.seed(0)", "Python's random generator"),
+    "seed of Python": ("import random; random.seed(8128)", "Python's random generator"),
     "draw of Python": ("import random; random.random()", "Python's random generator"),
     "seed of numpy": ("import numpy; numpy.random.seed(0)", "numpy's random generator"),
     "draw of numpy": ("import numpy; numpy.random.rand()", "numpy's random generator"),

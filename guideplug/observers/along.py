@@ -21,10 +21,7 @@ class Along(Listener):
 
     def __init__(self, observed: RunInfo, every: Duration, roles: tuple[str, ...]) -> None:
         if observed.kind not in ("run", "sample"):
-            raise ConfigError(
-                f"it follows the training of one run, and guideplug {observed.kind} makes many: give it to "
-                "guideplug run"
-            )
+            raise ConfigError(f"it follows the training of one run, and a {observed.kind} makes many: give it to a run")
         self.folder, self.every, self.roles = observed.folder, every, roles
 
     def on_event(self, event: str, data: dict[str, object]) -> None:

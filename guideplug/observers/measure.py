@@ -7,7 +7,9 @@ Cost per moment: one sampling of ``samples`` samples per set of weights, and the
 """
 
 import time
-from typing import final
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
 
 from attrs import frozen
 from attrs.validators import min_len
@@ -29,6 +31,10 @@ class Measure(Observer):
     samples: int = option(256, help="samples of each set of weights", validator=at_least(2))
     metrics: tuple[str, ...] = option((), help="names of the task's metrics; empty for all")
     roles: tuple[str, ...] = option(("main",), help="the networks whose trainings are followed", validator=min_len(1))
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"every": Duration(4, "it")}
 
     def open(self, observed: RunInfo) -> Listener:
         return _Measurements(observed, self)

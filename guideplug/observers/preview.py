@@ -6,7 +6,9 @@ Cost per moment: one sampling of ``samples`` samples per set of weights, none of
 """
 
 import time
-from typing import final
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
 
 from attrs import frozen
 from attrs.validators import min_len
@@ -27,6 +29,10 @@ class Preview(Observer):
     every: Duration = option(help="training between two previews: 512it, 1Mex or 60s", converter=Duration.of)
     samples: int = option(64, help="samples of each set of weights", validator=at_least(2))
     roles: tuple[str, ...] = option(("main",), help="the networks whose trainings are followed", validator=min_len(1))
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"every": Duration(4, "it")}
 
     def open(self, observed: RunInfo) -> Listener:
         return _Previews(observed, self)

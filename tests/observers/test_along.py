@@ -12,5 +12,5 @@ from guideplug.observers import Measure, Preview
 @pytest.mark.parametrize("kind", ["compare", "study"])
 @pytest.mark.parametrize("observer", [Preview(every="8it"), Measure(every="8it")], ids=lambda one: one.name)
 def test_those_of_many_trainings_are_refused(tmp_path: Path, observer: Observer, kind: str) -> None:
-    with pytest.raises(ConfigError, match=f"the training of one run, and guideplug {kind} makes many"):
+    with pytest.raises(ConfigError, match=f"the training of one run, and a {kind} makes many"):
         observer.open(RunInfo(tmp_path, kind))

@@ -198,7 +198,7 @@ def _of_strategies(folder: Path) -> Iterator[Case]:
 
 def _needed(cls: type[Strategy], folder: Path) -> dict[str, str]:
     """The options that a strategy needs beside the one at an extreme value, as texts."""
-    texts = {key: format_value(value) for key, value in cls.example(folder).items()}
+    texts = {key: format_value(write(value)) for key, value in cls.example(folder).items()}
     if issubclass(cls, Study):  # few trials: two members of each list
         defaults = {field.alias: field.default for field in attrs.fields(cast(Any, cls))}
         lists = {key: value for key, value in defaults.items() if isinstance(value, tuple) and value}

@@ -84,5 +84,5 @@ def _check_same_networks(guiders: Sequence[Guider], config: RunConfig) -> None:
         if needs_of(guider, config.task, main) != first:
             raise ConfigError(
                 f"{short(guider)} needs other networks than {short(guiders[0])}: a sweep guides the same networks; "
-                "compare trainings with guideplug compare"
+                "trainings are the arms of a comparison"
             )
