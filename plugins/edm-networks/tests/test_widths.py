@@ -11,9 +11,9 @@ from guideplug_edm_networks import EDM, EDM2
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channel_mult": (1.0, 2.0**64)}, "channel_mult is 1.8446744073709552e.19: it must be at most 64"),
-        ({"channel_mult_emb": 2.0**64}, "channel_mult_emb is .*: it must be at most 64"),
-        ({"channel_mult_noise": 1e-6}, "channel_mult_noise is 1e-06: .* leave at least one of"),
+        ({"channel_mult": (1.0, 2.0**64)}, "channel_mult.* 1.8446744073709552e.19.*64"),
+        ({"channel_mult_emb": 2.0**64}, "channel_mult_emb.*64"),
+        ({"channel_mult_noise": 1e-6}, "channel_mult_noise.* 1e-06.*0.5"),
         *(
             ({"resample_filter": taps}, "resample_filter is .*: it must be an even number of taps, 2 to 64")
             for taps in [(), (1.0,), (1.0, 2.0, 1.0), (1.0, float("inf")), (1.0, -1.0), (1e20, 1e20), (1.0,) * 66]

@@ -28,7 +28,7 @@ from guideplug import (
 from guideplug_edm_networks.preconditioned import Precision, Preconditioned, image_side
 from guideplug_edm_networks.snapshots import arguments_of, domain_of
 from guideplug_edm_networks.unet1 import SongUNet
-from guideplug_edm_networks.widths import filter_taps, multiple
+from guideplug_edm_networks.widths import MULTIPLE, filter_taps
 
 __all__ = ["EDM", "EDMDenoiser"]
 
@@ -53,10 +53,10 @@ class EDM(Network):
 
     name = "edm"
     channels: int = option(
-        128, help="channels of the first level, in multiples of which the others are", validator=at_least(1)
+        128, help="channels of the first level, in multiples of which the others are", validator=at_least(2)
     )
     channel_mult: tuple[float, ...] = option(
-        (1, 2, 2, 2), help="channels of each level, in multiples of channels", validator=deep_iterable(multiple)
+        (1, 2, 2, 2), help="channels of each level, in multiples of channels", validator=deep_iterable(MULTIPLE)
     )
     blocks: int = option(4, help="residual blocks per level", validator=at_least(1))
     attention: tuple[int, ...] = option((16,), help="sides of feature maps with self-attention", unit="pixels")
@@ -64,10 +64,10 @@ class EDM(Network):
     encoder: Literal["standard", "skip", "residual"] = option("standard", help="how the image reaches deeper levels")
     decoder: Literal["standard", "skip"] = option("standard", help="whether each level adds to the image")
     channel_mult_noise: float = option(
-        1.0, help="channels of the noise level's embedding, in multiples of channels", validator=multiple
+        1.0, help="channels of the noise level's embedding, in multiples of channels", validator=MULTIPLE
     )
     channel_mult_emb: float = option(
-        4.0, help="channels of the embedding, in multiples of channels", validator=multiple
+        4.0, help="channels of the embedding, in multiples of channels", validator=MULTIPLE
     )
     resample_filter: tuple[float, ...] = option((1, 1), help="weights of the resampling filter", validator=filter_taps)
     augment: int = option(0, help="width of augmentation labels, which are zero in sampling", validator=non_negative)

@@ -33,7 +33,7 @@ from guideplug_edm_networks.magnitude import Fourier, MagnitudeConv
 from guideplug_edm_networks.preconditioned import Precision, Preconditioned, image_side
 from guideplug_edm_networks.snapshots import arguments_of, domain_of
 from guideplug_edm_networks.unet2 import UNet
-from guideplug_edm_networks.widths import filter_taps, multiple
+from guideplug_edm_networks.widths import MULTIPLE, filter_taps
 
 __all__ = ["EDM2", "EDM2Denoiser"]
 
@@ -89,21 +89,21 @@ class EDM2(Network):
 
     name = "edm2"
     channels: int = option(
-        192, help="channels of the first level, in multiples of which the others are", validator=at_least(1)
+        192, help="channels of the first level, in multiples of which the others are", validator=at_least(2)
     )
     channel_mult: tuple[float, ...] = option(
-        (1, 2, 3, 4), help="channels of each level, in multiples of channels", validator=deep_iterable(multiple)
+        (1, 2, 3, 4), help="channels of each level, in multiples of channels", validator=deep_iterable(MULTIPLE)
     )
     blocks: int = option(3, help="residual blocks per level", validator=at_least(1))
     attention: tuple[int, ...] = option((16, 8), help="sides of feature maps with self-attention", unit="pixels")
     channels_per_head: int = option(64, help="channels of an attention head", validator=at_least(1))
     channel_mult_noise: float | None = option(
         None, help="channels of the noise level's embedding, in multiples of channels; none: of the first level",
-        validator=optional(multiple),
+        validator=optional(MULTIPLE),
     )  # fmt: skip
     channel_mult_emb: float | None = option(
         None, help="channels of the embedding, in multiples of channels; none: of the widest level",
-        validator=optional(multiple),
+        validator=optional(MULTIPLE),
     )  # fmt: skip
     label_balance: float = option(0.5, help="contribution of the class to the embedding", validator=share)
     concat_balance: float = option(0.5, help="contribution of skip connections to the decoder", validator=share)

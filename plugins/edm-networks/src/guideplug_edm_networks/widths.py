@@ -5,21 +5,14 @@ from typing import Any
 
 import attrs
 
-__all__ = ["filter_taps", "multiple"]
+from guideplug import between
 
-MOST_MULTIPLE = 64
-"""The largest multiple of the channels; published networks have at most 4."""
+__all__ = ["MULTIPLE", "filter_taps"]
+
+MULTIPLE = between(0.5, 64.0)
+"""Multiples of the channels; those of published networks are 1 to 4."""
 MOST_TAPS, LARGEST_TAP, LEAST_SUM = 64, 1000, 0.001
 """Taps of a filter, their size, and the size of their sum, which divides them; squares of all fit single precision."""
-
-
-def multiple(instance: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:
-    """Refuse a multiple of the channels that is above 64, or leaves no channel."""
-    if not (value <= MOST_MULTIPLE and value > 0 and round(value * instance.channels) >= 1):
-        raise ValueError(
-            f"{attribute.alias} is {value!r}: it must be at most {MOST_MULTIPLE}, and leave at least one of "
-            f"{instance.channels:,} channels"
-        )
 
 
 def filter_taps(instance: Any, attribute: "attrs.Attribute[Any]", value: tuple[float, ...]) -> None:
