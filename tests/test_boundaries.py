@@ -51,6 +51,8 @@ ONLY_FOR_TYPES = {
         "study",
         "task",
     },
+    # A moment of a training names its networks and what is drawn from them; observers are there before torch is.
+    "observe": {"denoise", "task"},
 }
 """What a room names in annotations alone, each with its reason; four rooms at most."""
 

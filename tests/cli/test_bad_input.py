@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiers import spread
 
 GUIDED = ("--guider", "autoguidance")
 
@@ -153,7 +154,7 @@ MISTAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("mistake", spread(MISTAKES, fast=3, slow=1))
 def test_a_mistake_is_answered_in_one_line_and_leaves_nothing(cli: Any, mistake: str) -> None:
     arguments, words = MISTAKES[mistake]
     line = cli.error("run", *arguments)

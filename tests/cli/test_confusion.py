@@ -1,5 +1,6 @@
 """Every command with likely confusions: one line that names the way that works, and that way does work."""
 
+import itertools
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import click
 import pytest
-from tiers import few
+from tiers import few, spread
 
 from guideplug.cli.command import Command
 from guideplug.cli.main import main
@@ -112,8 +113,10 @@ def test_it_is_put_beside_the_options_that_are_there(cli: Any) -> None:
 SPLIT = ["autoguidance(weight=3, model=weak)", "blend([cfg, sims])", "zip(1, 2)", 'python("a b.py:build", "x")']
 
 
-@pytest.mark.parametrize("text", SPLIT)
-@pytest.mark.parametrize("path", [path for path, _ in EVERY if path != ("completion",)], ids=" ".join)
+PATHS = [path for path, _ in EVERY if path != ("completion",)]
+
+
+@pytest.mark.parametrize(("path", "text"), spread(itertools.product(PATHS, SPLIT), fast=5, slow=2))
 def test_an_expression_in_pieces(path: tuple[str, ...], text: str) -> None:
     for words in ([*text.split()], ["--guider", *text.split()], [f"--guider={text.split()[0]}", *text.split()[1:]]):
         with pytest.raises(UsageError, match="is one expression in") as error:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import pytest
 from click.shell_completion import ShellComplete
+from tiers import spread
 
 from guideplug.cli.main import main
 from guideplug.cli.parameters import Expression, Option, Pair, times_of
@@ -174,7 +175,7 @@ def test_several_are_taken(cli, called, path, command, one) -> None:
     assert values[one.name] == ((("a", "1"), ("b", "2")) if isinstance(one.type, Pair) else texts)
 
 
-@each(OPTIONS)
+@pytest.mark.parametrize(("path", "command", "one"), spread(OPTIONS, fast=4, slow=2), ids=lambda part: str(part)[:40])
 def test_help_says_what_is_declared(cli, path, command, one) -> None:
     words = " ".join((one.help or "").split())
     assert ("Repeatable" in words) == (times_of(one) != "once")

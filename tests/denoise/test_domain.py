@@ -1,11 +1,13 @@
 """What sampling needs apart from a task: every network is a domain by itself, and can be built and sampled as one."""
 
+import itertools
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
 from attrs import evolve
+from tiers import spread
 from torch import nn
 
 from guideplug import Leaf, Load, Network, NoiseDomain, Registry, SampleStreams, Space, Task, wrap
@@ -39,8 +41,7 @@ def sampled(denoiser: Leaf, count: int = 3) -> torch.Tensor:
     return cast(torch.Tensor, sampler.sample(denoiser.eval(), start.x, start.condition, streams))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("labels", [None, 2, 10])
+@pytest.mark.parametrize(("name", "labels"), spread(itertools.product(NETWORKS, [None, 2, 10]), fast=4, slow=1))
 def test_every_network_is_built_for_a_domain_and_sampled_without_a_task(name: str, labels: int | None) -> None:
     domain = NoiseDomain(Space((1, 8, 8) if name in IMAGES else (2,)), labels)
     try:
