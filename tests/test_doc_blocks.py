@@ -275,7 +275,7 @@ def with_language(*languages: str) -> list[Path]:
     return [path for path in PAGES if any(block.language in languages for block in blocks(path))]
 
 
-FAST = {"README.md", "docs/first-run.md", "docs/comparing.md", "docs/writing-a-plugin.md"}
+FAST = {"README.md", "docs/first-run.md", "docs/comparing.md"}
 """Pages whose commands are carried out in the fast suite too."""
 
 

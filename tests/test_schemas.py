@@ -92,6 +92,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: root / name for name in (*commands, "store")}
 
 
+@pytest.mark.slow
 def test_every_file_of_data_is_as_its_schema_says(folders: dict[str, Path]) -> None:
     met = set()
     for folder in folders.values():

@@ -53,6 +53,7 @@ def sampled(config, models=None):
     return drawn, config.task.truth(config.samples, config.sampler, 0)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_no_false_alarm_of_any_guider(task):
     tried = 0

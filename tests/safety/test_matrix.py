@@ -88,7 +88,7 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hostile_names.Na
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("command", "name"), list(hostile_names.cases())[::13])
+@pytest.mark.parametrize(("command", "name"), list(hostile_names.cases())[::41])
 def test_a_hostile_name_is_escaped(command: str, name: str, named: Any) -> None:
     faults, answer = named.faults(command, name)
     assert not faults, answer

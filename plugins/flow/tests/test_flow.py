@@ -129,6 +129,7 @@ def test_the_shift_by_tokens_is_that_of_flux() -> None:
     assert FlowEuler(mu=math.log(3.0)).sigmas(denoiser) == pytest.approx(FlowEuler(shift=3.0).sigmas(denoiser))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 @pytest.mark.parametrize("evaluations", [10, 20, 28, 50])
 def test_no_error_is_above_that_of_diffusers_own_grid(shift: float, evaluations: int) -> None:
