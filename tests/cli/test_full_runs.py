@@ -136,7 +136,7 @@ def test_a_full_run_on_a_stand_in_of_its_data(
 ) -> None:
     monkeypatch.setattr(prices, "measure_prices", functools.partial(measure_prices, rounds=2, blocks=1))
     given = command(name, tmp_path)
-    assert "will be trained" in cli(*given, "--dry-run").stdout
+    assert "training takes about" in cli(*given, "--dry-run").stdout
     cli(*given, "--out", "results")
     left = {path.name for path in Path("results").iterdir()}
     assert ("samples.npz" if name in RUNS else "tables.md") in left
