@@ -16,11 +16,13 @@ class Counters:
 
     ``evaluations`` are the networks' outputs in scoring: one per candidate and network, more for a guided learner.
     ``skipped`` counts the steps that loss scaling left out, as their gradients overflowed.
+    ``stretched`` counts a step that trained on b of B examples as B / b steps.
     ``selecting`` counts the steps with an active selector. ``offered`` and ``selected`` count examples per group of the
     task, in every 16th selecting step.
     """
 
     selecting: int = 0
+    stretched: float = 0.0
     seen: int = 0
     scored: int = 0
     evaluations: int = 0

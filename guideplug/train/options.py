@@ -39,6 +39,11 @@ class TrainOptions:
     weight_decay: float = option(0.0, help="weight decay, at most 1,000", validator=between(0, 1_000))
     schedule: Schedule = option(factory=Constant, help="learning rate over the steps")
     warmup: int = option(0, help="steps in which the learning rate rises from 0", unit="steps", validator=at_least(0))
+    stretched: bool = option(
+        False,
+        help="whether a step that trains on b of B examples counts as B / b steps of the schedule and the warm-up",
+        identity="unless default",
+    )
     clip: float | None = option(None, help="largest norm of the gradient, or none")
     accumulate: int = option(
         1, help="number of parts in which a batch is passed through the network", validator=at_least(1)

@@ -142,8 +142,9 @@ class Training:
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
         options = self.options
-        warm = min((self.step + 1) / options.warmup, 1.0) if options.warmup else 1.0
-        return options.lr * warm * options.schedule.factor(self.step, self.progress)
+        step = int(self.counters.stretched) if options.stretched else self.step
+        warm = min((step + 1) / options.warmup, 1.0) if options.warmup else 1.0
+        return options.lr * warm * options.schedule.factor(step, self.progress)
 
     def _step(self) -> None:
         options, counters = self.options, self.counters
@@ -248,6 +249,7 @@ class Training:
         self.learner.after_step()
         self.averages.update(self.step + 1)
         self.counters.backpropagated += count
+        self.counters.stretched += options.batch / count
         self._recent.append((self.step, torch.cat(kept), sigma if chosen is None else sigma[chosen], norm))
 
     def check_finite(self) -> None:

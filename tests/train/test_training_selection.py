@@ -22,6 +22,7 @@ from guideplug import (
 from guideplug.config import Reader
 from guideplug.errors import SelectionError
 from guideplug.train import Training
+from guideplug.train.schedule import InverseSqrt
 from guideplug_autoguidance import Autoguidance
 from guideplug_early import Early
 from guideplug_jest import JEST
@@ -295,3 +296,16 @@ def test_a_selection_that_cannot_be_used_stops_the_training(chosen: tuple[int, .
     with pytest.raises(SelectionError, match=rf"'chosen' of .* returned.*{said}"):
         now.run()
     assert torch.equal(now.learner.w, before)
+
+
+def test_a_stretched_schedule_counts_a_step_on_a_quarter_of_the_batch_as_four() -> None:
+    changes: dict[str, Any] = {"schedule": InverseSqrt(6), "warmup": 8, "duration": "7it"}
+    quarter = Early(Chosen((7, 0, 21, 13, 2, 5, 9, 30)), until="3it")
+    stretched, plain = (training(selector=quarter, stretched=on, **changes) for on in (True, False))
+    whole = training(stretched=True, **changes)
+    rates: dict[int, list[float]] = {}
+    for now in (stretched, plain, whole):
+        now.run(each=lambda one: rates.setdefault(id(one), []).append(one.learning_rate))
+    by_hand = [0.01 * min((step + 1) / 8, 1.0) * max(step / 6, 1.0) ** -0.5 for step in range(20)]
+    assert rates[id(stretched)] == pytest.approx([by_hand[step] for step in (4, 8, 12, 13, 14, 15, 16)])
+    assert rates[id(plain)] == rates[id(whole)] == pytest.approx(by_hand[1:8])
