@@ -40,7 +40,7 @@ from guideplug.run.summary import (
     table_rows,
 )
 from guideplug.run.threads import busy_note
-from guideplug.store import Store
+from guideplug.store import Store, with_bundle
 
 __all__ = ["observers_given", "run_command", "sample_command"]
 
@@ -69,15 +69,26 @@ def run_command(config: str | None, options: Mapping[str, Any]) -> None:
     if resume is not None:
         folder = resumable(Path(resume))
         run = _resumed(options, folder)
+        carrier: Path | None = folder.path
     else:
-        run = prepare(_request(options, None if config is None else read_file(Path(config)))).run
-    store = Store.default()
+        file = None if config is None else read_file(Path(config))
+        run = prepare(_request(options, file)).run
+        carrier = None if file is None else file.folder
+    store = Store.default() if carrier is None else with_bundle(Store.default(), carrier)
     if options["dry_run"]:
         dry_run(run.config, store, as_json=options["as_json"])
         return
     if folder is None:
         folder = RunFolder.create(None if out is None else Path(out), folder_name(run.config))
-    experiment = Experiment(run.config, run.registry, store, folder, fresh=options["fresh"], command=_command())
+    experiment = Experiment(
+        run.config,
+        run.registry,
+        store,
+        folder,
+        fresh=options["fresh"],
+        bundle=options["bundle"],
+        command=_command(),
+    )
     _go(experiment, options["as_json"])
 
 
@@ -99,9 +110,10 @@ def sample_command(path: str | None, options: Mapping[str, Any]) -> None:
     guard(options)
     request = _request({**options, "sample_seed": options["seed"], "seed": None}, None)
     run = _of_own_network(request) if path is None else _of_run(RunFolder.existing(Path(path)), request)
+    store = Store.default() if path is None else with_bundle(Store.default(), Path(path))
     out = None if options["out"] is None else Path(options["out"])
     folder = RunFolder.create(out, f"{folder_name(run.config)}-sampled")
-    experiment = Experiment(run.config, run.registry, Store.default(), folder, kind="sample", command=_command())
+    experiment = Experiment(run.config, run.registry, store, folder, kind="sample", command=_command())
     _go(experiment, options["as_json"])
 
 
