@@ -67,7 +67,7 @@ def test_links_out_of_the_bundle_and_missing_weights_are_refused(folder: Path, t
     place = folder / "store" / IDENTITY
     store = with_bundle(Store(tmp_path / "empty"), folder)
     (place / "weights.safetensors").unlink()
-    with pytest.raises(StoreError, match="weights.safetensors is missing"):
+    with pytest.raises(StoreError, match=r"weights\.safetensors is missing"):
         store.find(IDENTITY)
     for file in place.iterdir():
         file.unlink()
