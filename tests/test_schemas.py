@@ -34,7 +34,7 @@ KINDS = {
     r"study\.toml": "study-config",
     r"study\.json": "study",
     r"trials/\d+\.json": "trial",
-    r"[0-9a-f]{64}/entry\.json": "entry",
+    r"(store/)?[0-9a-f]{64}/entry\.json": "entry",
     r"guideplug\.toml": "project",
     r"imports/[\w-]+\.json": "sheet",
 }

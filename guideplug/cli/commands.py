@@ -42,7 +42,7 @@ from guideplug.run.summary import (
     table_rows,
 )
 from guideplug.run.threads import busy_note
-from guideplug.store import Store
+from guideplug.store import Store, with_bundle
 
 __all__ = ["observers_given", "run_command", "sample_command"]
 
@@ -71,15 +71,26 @@ def run_command(config: str | None, options: Mapping[str, Any]) -> None:
     if resume is not None:
         folder = resumable(Path(resume))
         run = _resumed(options, folder)
+        carrier: Path | None = folder.path
     else:
-        run = prepare(_request(options, None if config is None else read_file(Path(config)))).run
-    store = Store.default()
+        file = None if config is None else read_file(Path(config))
+        run = prepare(_request(options, file)).run
+        carrier = None if file is None else file.folder
+    store = Store.default() if carrier is None else with_bundle(Store.default(), carrier)
     if options["dry_run"]:
         dry_run(run.config, store, as_json=options["as_json"])
         return
     if folder is None:
         folder = RunFolder.create(None if out is None else Path(out), folder_name(run.config))
-    experiment = Experiment(run.config, run.registry, store, folder, fresh=options["fresh"], command=_command())
+    experiment = Experiment(
+        run.config,
+        run.registry,
+        store,
+        folder,
+        fresh=options["fresh"],
+        bundle=options["bundle"],
+        command=_command(),
+    )
     _go(experiment, options["as_json"])
 
 
@@ -105,9 +116,10 @@ def sample_command(path: str | None, options: Mapping[str, Any]) -> None:
         sweep_command(earlier, request, options, _command())
         return
     run = prepare_sample(earlier, request).run
+    store = Store.default() if earlier is None else with_bundle(Store.default(), earlier)
     out = None if options["out"] is None else Path(options["out"])
     folder = RunFolder.create(out, f"{folder_name(run.config)}-sampled")
-    experiment = Experiment(run.config, run.registry, Store.default(), folder, kind="sample", command=_command())
+    experiment = Experiment(run.config, run.registry, store, folder, kind="sample", command=_command())
     _go(experiment, options["as_json"])
 
 

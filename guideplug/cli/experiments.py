@@ -51,6 +51,7 @@ __all__ = ["compare", "run", "sample", "study"]
 )
 @resume("run")
 @click.option("--fresh", is_flag=True, help="Train every network, even if it is in the store.")
+@click.option("--bundle", is_flag=True, help="Copy the networks' store entries into the folder, to run it elsewhere.")
 @dry_run("the resolved configuration, the networks")
 @sampling
 def run(config: str | None, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""``guideplug store``: the list of trained networks, and their verification."""
+"""``guideplug store``: the list of trained networks and prepared data, and the verification of networks."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ from typing import Any
 from guideplug.cli.echo import echo
 from guideplug.cli.json_output import print_json
 from guideplug.config import command_line
-from guideplug.store import SHOWN, Entry, Store
+from guideplug.store import SHOWN, DataCache, Entry, Store
 
 __all__ = ["list_store", "verify_store"]
 
@@ -17,11 +17,11 @@ __all__ = ["list_store", "verify_store"]
 def list_store(as_json: bool) -> None:
     """``guideplug store list``."""
     store = Store.default()
-    entries = list(store.entries())
+    entries, prepared = list(store.entries()), _prepared()
     if as_json:
-        print_json([_entry_data(entry) for entry in entries])
+        print_json([*map(_entry_data, entries), *prepared])
         return
-    if not entries and not store.partial():
+    if not entries and not prepared and not store.partial():
         echo(f"the store {store.root} is empty: {command_line('run')} fills it")
         return
     echo(f"store {store.root}")
@@ -33,6 +33,23 @@ def list_store(as_json: bool) -> None:
         echo(f"{data['identity'][:SHOWN]}  {_described(data)}")
     for folder in store.partial():
         echo(f"{folder.name[:SHOWN]}  unfinished training")
+    for data in prepared:
+        echo(f"{data['identity'][:SHOWN]}  {_described(data)}")
+
+
+def _prepared() -> list[dict[str, Any]]:
+    """A row per prepared data set, of the form of networks."""
+    cache = DataCache.default()
+    absent = dict.fromkeys(["task", "denoiser", "seed", "iterations", "seconds"])
+    rows = []
+    for key in cache.prepared():
+        size, made = cache.size(key), _date(cache.made(key))
+        rows.append({"identity": key, "recipe": "prepared data", **absent, "bytes": size, "plugins": [], "made": made})
+    return rows
+
+
+def _date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def _described(data: Mapping[str, Any]) -> str:
@@ -62,7 +79,7 @@ def _entry_data(entry: Entry | tuple[Path, str]) -> dict[str, Any]:
         "seconds": entry.facts.get("seconds"),
         "bytes": entry.size,
         "plugins": list(entry.plugins),
-        "made": None if finished_at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(finished_at)),
+        "made": None if finished_at is None else _date(finished_at),
     }
 
 

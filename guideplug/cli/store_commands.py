@@ -17,10 +17,10 @@ def store() -> None:
     """Trained networks, kept for other runs: in $GUIDEPLUG_STORE, else in the platform's cache."""
 
 
-@store.command("list", short_help="The stored networks.")
+@store.command("list", short_help="The stored networks and prepared data.")
 @JSON
 def store_list(as_json: bool) -> None:
-    """The stored networks: identity, network, task, iterations, seconds, size."""
+    """The stored networks: identity, network, task, iterations, seconds, size; and prepared data: key, size, date."""
     from guideplug.cli.store import list_store
 
     list_store(as_json)
@@ -35,21 +35,24 @@ def store_verify(as_json: bool) -> None:
     verify_store(as_json)
 
 
-@store.command("prune", short_help="Remove networks.")
+@store.command("prune", short_help="Remove networks and prepared data.")
 @click.argument("identities", nargs=-1, metavar="[IDENTITY]...")
 @click.option("--damaged", is_flag=True, help="Damaged networks.")
-@click.option("--partial", is_flag=True, help="Files of unfinished trainings.")
+@click.option("--partial", is_flag=True, help="Files of unfinished trainings and preparations.")
 @click.option(
-    "--older", type=Number(0, "an age in days", 30, 1e6), metavar="DAYS", help="Networks older than this, 0 or more."
+    "--older",
+    type=Number(0, "an age in days", 30, 1e6),
+    metavar="DAYS",
+    help="Networks and data older than this, 0 or more.",
 )
-@click.option("--all", "everything", is_flag=True, help="Every network.")
+@click.option("--all", "everything", is_flag=True, help="Every network, and all data.")
 @click.option("--dry-run", is_flag=True, help="List what would be removed, and remove nothing.")
 @YES
 def store_prune(identities: tuple[str, ...], **options: Any) -> None:
-    """Remove networks: those named by the beginning of their identity, or of one of the kinds below.
+    """Remove networks and prepared data: those named by the beginning of their identity, or of a kind below.
 
     They are listed with their sizes, and removed when you agree. One whose record cannot be read is removed only where
-    it is named.
+    it is named. What a run uses is kept.
     """
     from guideplug.cli.store_prune import prune_store
 

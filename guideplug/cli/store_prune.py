@@ -1,4 +1,4 @@
-"""``guideplug store prune``: the entries that are named, or of a kind, listed with their sizes and removed on consent.
+"""``guideplug store prune``: networks and prepared data that are named, or of a kind, listed and removed on consent.
 
 An entry whose record cannot be read has no age and no known kind, so that only its own name removes it.
 """
@@ -13,7 +13,7 @@ from guideplug.cli.consent import consented
 from guideplug.cli.echo import echo
 from guideplug.config import command_line
 from guideplug.errors import StoreError, UsageError
-from guideplug.store import SHOWN, Entry, Store
+from guideplug.store import SHOWN, DataCache, Entry, Store
 
 __all__ = ["prune_store"]
 
@@ -22,8 +22,9 @@ DAY = 86400.0
 
 @frozen
 class _Doomed:
-    """An entry to remove, or an unfinished training: its folders, and why."""
+    """An entry, an unfinished training or prepared data to remove: where it is, and why."""
 
+    store: Store
     identity: str
     why: str
     size: int
@@ -51,8 +52,11 @@ def prune_store(
     store = Store.default()
     entries = {_identity(entry): entry for entry in store.entries()}
     unfinished = [folder.name.removesuffix(".partial") for folder in store.partial()]
+    data = DataCache.default()
+    prepared = data.prepared()
+    half_prepared = [folder.name.removesuffix(".partial") for folder in data.partial()]
     for start in identities:
-        if not any(identity.startswith(start) for identity in (*entries, *unfinished)):
+        if not any(identity.startswith(start) for identity in (*entries, *unfinished, *prepared, *half_prepared)):
             raise StoreError(f"no entry begins with {start!r}: see {command_line('store', 'list')}")
     reasons: dict[str, str] = {}
     for identity, entry in entries.items():
@@ -65,7 +69,16 @@ def prune_store(
     for identity in unfinished:
         if partial or everything or identity.startswith(tuple(identities)):
             reasons.setdefault(identity, "unfinished")
-    doomed = list(_free(store, reasons))
+    data_reasons: dict[str, str] = {}
+    for key in prepared:
+        if everything or key.startswith(tuple(identities)):
+            data_reasons[key] = "prepared data"
+        elif older is not None and time.time() - data.made(key) > older * DAY:
+            data_reasons[key] = "old prepared data"
+    for key in half_prepared:
+        if partial or everything or key.startswith(tuple(identities)):
+            data_reasons.setdefault(key, "data half prepared")
+    doomed = [*_free(store, reasons), *_free(data, data_reasons)]
     for one in doomed:
         echo(f"{'would remove' if dry_run else 'to remove'} {one.identity[:SHOWN]} ({one.why}, {_shown(one.size)})")
     total = f"{len(doomed)} of the store {store.root}, {_shown(sum(one.size for one in doomed))}"
@@ -78,11 +91,15 @@ def prune_store(
         echo("nothing was removed")
         return
     for one in doomed:
-        store.remove(one.identity)
-        echo(f"removed {one.identity[:SHOWN]} ({one.why})")
-    for identity in () if dry_run else store.half_removed():  # by a killed process
-        if not store.in_use(identity):
-            store.tidy(identity)
+        if one.store.in_use(one.identity):  # since it was listed
+            echo(f"kept {one.identity[:SHOWN]} ({one.why}): a run is working on it")
+        else:
+            one.store.remove(one.identity)
+            echo(f"removed {one.identity[:SHOWN]} ({one.why})")
+    for place in () if dry_run else (store, data):
+        for identity in place.half_removed():  # by a killed process
+            if not place.in_use(identity):
+                place.tidy(identity)
 
 
 def _identity(entry: Entry | tuple[Path, str]) -> str:
@@ -105,7 +122,7 @@ def _free(store: Store, reasons: dict[str, str]) -> Iterator[_Doomed]:
         if store.in_use(identity):
             echo(f"kept {identity[:SHOWN]} ({why}): a run is working on it")
         else:
-            yield _Doomed(identity, why, store.size(identity))
+            yield _Doomed(store, identity, why, store.size(identity))
 
 
 def _shown(size: int) -> str:

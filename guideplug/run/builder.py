@@ -94,6 +94,10 @@ class StoreBuilder(OldWorkshop):
             self._built[key] = self._built[built.identity] = built
         return self._built[key]
 
+    def identities(self) -> list[str]:
+        """The identities of the stored networks that have been built so far, each once."""
+        return list(dict.fromkeys(built.identity for built in self._built.values() if built.recipe.stored))
+
     def begin(self, recipe: Recipe) -> Any:
         """The training of a recipe at its first step; nothing is stored."""
         with self._making_of(identity(recipe)):

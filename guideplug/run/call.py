@@ -34,7 +34,7 @@ from guideplug.run.short_observers import with_short
 from guideplug.run.summary import incomplete
 from guideplug.sample import Sampler
 from guideplug.select import Selector
-from guideplug.store import Store
+from guideplug.store import Store, with_bundle
 from guideplug.task import Network, Task
 
 __all__ = ["carry_out", "run"]
@@ -64,6 +64,7 @@ def run(
     out: str | Path | None = None,
     resume: str | Path | None = None,
     fresh: bool = False,
+    bundle: bool = False,
     store: str | Path | None = None,
     progress: bool = False,
     listeners: Sequence[Listener] = (),
@@ -96,6 +97,7 @@ def run(
         out: a new folder for the results; by default one under ``runs/``.
         resume: the folder of an interrupted run, to go on with it; leave out ``config`` and ``out``.
         fresh: train every network anew, even if it is stored.
+        bundle: copy the networks' store entries into the folder, so that it runs elsewhere without training.
         store: the folder where trained networks are kept; by default that of the command.
         progress: whether to show bars, or lines where there is no terminal.
         listeners: receive each event of this process's run; unlike observers they are in no configuration.
@@ -144,7 +146,11 @@ def run(
         if folder is None:
             folder = RunFolder.create(None if out is None else Path(out), folder_name(prepared.config))
         kept = Store.default() if store is None else Store(Path(store))
-        experiment = Experiment(prepared.config, prepared.registry, kept, folder, fresh=fresh, command=command)
+        if file is not None:
+            kept = with_bundle(kept, file.folder)
+        experiment = Experiment(
+            prepared.config, prepared.registry, kept, folder, fresh=fresh, bundle=bundle, command=command
+        )
         with contextlib.closing(progress_on(Console())) if progress else contextlib.nullcontext() as bars:
             experiment.listeners = [*listeners, *([] if bars is None else [bars])]
             outcome = carry_out(experiment)

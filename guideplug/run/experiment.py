@@ -41,7 +41,7 @@ from guideplug.run.preflight import denoiser_of, guided
 from guideplug.run.resolve import RunConfig, observers_table, to_table
 from guideplug.run.results import Results, kept_samples, save_samples
 from guideplug.run.tried import try_arms
-from guideplug.store import Store
+from guideplug.store import Store, write_bundle
 from guideplug.task import Arm
 
 __all__ = ["Experiment", "folder_name"]
@@ -59,6 +59,7 @@ class Experiment:
         listeners: receive events beside the event log and the configuration's observers, such as progress bars.
         kind: "run", or "sample" where the networks of another run are guided.
         fresh: train every network anew.
+        bundle: copy the stored networks into the folder; a resumed run does so if it began so.
         command: the command line, for the record.
     """
 
@@ -69,6 +70,7 @@ class Experiment:
     listeners: Sequence[Listener] = ()
     kind: str = "run"
     fresh: bool = False
+    bundle: bool = False
     command: str = ""
     _warnings: list[str] = attrs.field(factory=list, init=False)
     _resumed: bool = attrs.field(default=False, init=False)
@@ -104,7 +106,10 @@ class Experiment:
             self._write_config()
         record = self._record()
         if self.folder.begun:  # resumed: keep the command that began the run
-            record["command"] = self.folder.record().get("command", self.command)
+            before = self.folder.record()
+            record["command"] = before.get("command", self.command)
+            self.bundle = self.bundle or before.get("bundle", False)
+        record["bundle"] = self.bundle
         self.folder.write_json("run.json", {**record, "status": "running"})
         observers = Observers([EventLog(self.folder.events), *self.listeners])
         watched = RunInfo(self.folder.path, self.kind, to_table(self.config), resumed)
@@ -191,6 +196,8 @@ class Experiment:
             self._replace_time_limits(built)
         self._warn(observers, () if self._resumed else moments.missing())
         self._write_networks(built)
+        if self.bundle:
+            write_bundle(self.store, builder.identities(), self.folder.path)
         models = {role: denoiser_of(item.module, role) for role, item in built.items()}
         self._warn(observers, check_lines(built, config.task, config.samples))
         arms: dict[str, Denoiser] = {"unguided": models["main"]}

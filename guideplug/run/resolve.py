@@ -84,6 +84,11 @@ class ConfigFile:
     values: Mapping[str, Any]
 
     @property
+    def folder(self) -> Path:
+        """The folder that it is in."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+    @property
     def models(self) -> Mapping[str, Any]:
         """The networks that it names for roles."""
         models: Mapping[str, Any] = self.values.get("models", {})

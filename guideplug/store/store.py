@@ -196,7 +196,7 @@ class Store:
                 check_inside(left, self.root)
                 clear_litter(left)
         with contextlib.suppress(StoreError):  # an unreadable entry has no known files
-            entry = self.find(identity)
+            entry = self._entry(folder) if is_there(folder) else None
             if entry is not None:
                 for file in list_folder(folder):
                     if file.name != RECORD and file.name not in entry.files:

@@ -1,13 +1,16 @@
 """`guideplug store`: listed, verified and pruned."""
 
 import json
+import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from guideplug.store import Entry, Store
+from guideplug.store import DataCache, Entry, Store
+from guideplug.store.data_cache import prepared_data
 
 
 def entries(cli: Any) -> list[Path]:
@@ -105,3 +108,24 @@ def test_prune_leaves_what_a_run_works_on(cli: Any) -> None:
     assert entry.folder.is_dir()
     cli("store", "prune", "--all", "--yes")
     assert not entry.folder.exists()
+
+
+def test_prepared_data_are_listed_and_pruned_unless_a_run_uses_them(cli: Any) -> None:
+    keys = ["a" * 64, "b" * 64]
+    for number, key in enumerate(keys):
+        place = cli.store / "data" / key
+        place.mkdir(parents=True)
+        (place / "pixels.bin").write_bytes(bytes(2048))
+        os.utime(place, (time.time() - number * 10 * 86400,) * 2)
+    (cli.store / "data" / f"{'c' * 64}.partial").mkdir()
+    listed = cli.json("store", "list")
+    assert [(item["identity"], item["recipe"], item["bytes"]) for item in listed] == [
+        (key, "prepared data", 2048) for key in keys
+    ]
+    assert f"{'a' * 12}  prepared data, 2 KiB, 20" in cli("store", "list").stdout
+    prepared_data(keys[1], lambda folder: None)
+    assert f"kept {'b' * 12} (old prepared data): a run" in cli("store", "prune", "--older", "5", "--yes").stdout
+    assert f"removed {'c' * 12} (data half prepared)" in cli("store", "prune", "--partial", "--yes").stdout
+    assert f"would remove {'a' * 12} (prepared data, 2 KiB)" in cli("store", "prune", "aaaa", "--dry-run").stdout
+    cli("store", "prune", "--all", "--yes")
+    assert DataCache(cli.store / "data").prepared() == [keys[1]]

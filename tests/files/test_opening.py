@@ -190,6 +190,7 @@ MAY = {
     "guideplug/run/carried.py": "whether a text names a file; what is read comes through the door",
     "guideplug/store/source/core.py": "the sources of guideplug itself, as installed",
     "guideplug/store/source/scope.py": "sources of code that is imported already",
+    "guideplug/store/data_cache.py": "locks a folder, and reads nothing",
     "guideplug/store/identity.py": "the files of packages that are imported already",
     "guideplug/report/html.py": "assets of the package",
     "guideplug/cli/scaffold/scaffold.py": "templates of the package",

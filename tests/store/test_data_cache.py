@@ -1,13 +1,14 @@
 """Prepared data are there whole or not at all, and are prepared once."""
 
 import multiprocessing
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from guideplug.errors import WriteError
-from guideplug.store.data_cache import prepared_data
+from guideplug.errors import StoreError, WriteError
+from guideplug.store.data_cache import DataCache, prepared_data
 
 KEY = "a" * 64
 
@@ -44,6 +45,18 @@ def test_what_a_killed_process_left_is_removed(store: Path) -> None:
     (store / f"{KEY}.partial").mkdir(parents=True)
     (store / f"{KEY}.partial" / "torn").touch()
     assert [path.name for path in prepared_data(KEY, write).iterdir()] == ["file"]
+
+
+def test_what_is_used_is_not_removed_and_what_was_removed_is_prepared_again(store: Path) -> None:
+    prepared_data(KEY, write)
+    cache = DataCache(store)
+    assert cache.in_use(KEY)
+    with pytest.raises(StoreError, match="is in use"):
+        cache.remove(KEY)
+    shutil.rmtree(store / KEY)  # by hand
+    assert not cache.in_use(KEY)
+    assert (prepared_data(KEY, write) / "file").read_text() == "whole"
+    assert cache.in_use(KEY)
 
 
 def _slowly(folder: Path) -> None:

@@ -84,15 +84,16 @@ def numbered_labels(where: str, values: Sequence[object] | NDArray[Any], names: 
     """
     if len(values) != len(names):
         raise ImageError(f"{where} has {len(values)} labels for {len(names)} images: give one label per image")
+    numbers: list[int] = []  # of any size, as JSON has them
     for name, value in zip(names, values, strict=True):
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise ImageError(f"{where}: the label of {name} is {str(value)[:40]!r}: give whole numbers from 0 on")
-    numbers = np.array(values, dtype=np.int64)
-    if numbers.min() < 0:
-        raise ImageError(f"{where}: {names[int(numbers.argmin())]} has the label {numbers.min()}: labels begin at 0")
-    if numbers.min() > 0:
-        raise ImageError(f"{where}: labels begin at {numbers.min()}: subtract {numbers.min()}, so that they begin at 0")
-    count = int(numbers.max()) + 1
-    if count > MOST_CLASSES:
-        raise ImageError(f"{where}: the label {count - 1} is beyond the {MOST_CLASSES:,} classes that can be used")
-    return Labels(numbers, tuple(str(number) for number in range(count)))
+        numbers.append(int(value))
+    least, most = min(numbers), max(numbers)
+    if least < 0:
+        raise ImageError(f"{where}: {names[numbers.index(least)]} has the label {least}: labels begin at 0")
+    if least > 0:
+        raise ImageError(f"{where}: labels begin at {least}: subtract {least}, so that they begin at 0")
+    if most >= MOST_CLASSES:
+        raise ImageError(f"{where}: the label {most} is beyond the {MOST_CLASSES:,} classes that can be used")
+    return Labels(np.array(numbers, dtype=np.int64), tuple(str(number) for number in range(most + 1)))
