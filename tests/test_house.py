@@ -14,7 +14,7 @@ OF_MANY_FILES = {
     "adapters": {"diffusers", "model_families", "scenarios"},
     "cli": {
         "along_a_training", "animation", "bad_checkpoints", "bad_files", "bad_folders", "bad_input", "bad_plugins",
-        "failed_parts", "full_runs", "kept", "observers",
+        "bundle", "failed_parts", "full_runs", "kept", "observers",
         "once", "other_code", "own_network", "printed_commands", "project", "read_once", "run", "sample", "travel",
         "tried_first",
     },

@@ -41,7 +41,7 @@ def _prepared() -> list[dict[str, Any]]:
     """A row per prepared data set, of the form of networks."""
     cache = DataCache.default()
     absent = dict.fromkeys(["task", "denoiser", "seed", "iterations", "seconds"])
-    rows = []
+    rows: list[dict[str, Any]] = []
     for key in cache.prepared():
         size, made = cache.size(key), _date(cache.made(key))
         rows.append({"identity": key, "recipe": "prepared data", **absent, "bytes": size, "plugins": [], "made": made})

@@ -12,7 +12,7 @@ from guideplug.cli.table import print_table, table_width
 from guideplug.executors.interrupt import Interrupted, handle_signals
 from guideplug.experiments.weights import PARTS, WeightSweep, plan_sweep, run_sweep
 from guideplug.files.display import display_path
-from guideplug.files.opening import MOST_EVENTS, is_there
+from guideplug.files.opening import MOST_EVENTS, list_folder
 from guideplug.files.reading import read_text
 from guideplug.run.console import Console, print_line
 from guideplug.run.experiment import folder_name
@@ -21,7 +21,7 @@ from guideplug.run.folder import RunFolder
 from guideplug.run.progress import progress
 from guideplug.run.resolve import Request
 from guideplug.run.threads import busy_note
-from guideplug.store import Store
+from guideplug.store import Store, with_bundle
 
 __all__ = ["sweep_command"]
 
@@ -33,6 +33,7 @@ def sweep_command(path: Path | None, request: Request, options: Mapping[str, Any
     plan = plan_sweep(path, request)
     out = None if options["out"] is None else Path(options["out"])
     folder = RunFolder.create(out, f"{folder_name(plan.config)}-weights", PARTS)
+    store = Store.default() if path is None else with_bundle(Store.default(), path)
     as_json = options["as_json"]
     console = Console(stderr=as_json)
     if not as_json and (note := busy_note(plan.config.threads)):
@@ -46,7 +47,7 @@ def sweep_command(path: Path | None, request: Request, options: Mapping[str, Any
 
     try:
         with handle_signals(leave) as stop:
-            sweep = run_sweep(plan, folder, Store.default(), stop, [] if listener is None else [listener], command)
+            sweep = run_sweep(plan, folder, store, stop, [] if listener is None else [listener], command)
     except Interrupted as interrupted:
         leave()
         sys.exit(interrupted.exit_code)
@@ -71,9 +72,8 @@ def _tell(console: Console, sweep: WeightSweep, folder: Path, page: str | None) 
     for line in (LEGEND, *(f"warning: {text}" for text in sweep.warnings), *sweep.sentences()):
         print_line(console, line)
     print_line(console, f"seconds: {float(sweep.record['seconds']):.1f}")
-    for figure in sorted((folder / "figures").glob("*.png")):
-        if is_there(figure):
-            print_line(console, f"figure: {display_path(figure)}")
+    for figure in sorted(list_folder(folder / "figures", "*.png")):
+        print_line(console, f"figure: {display_path(figure)}")
     if page is not None:
         print_line(console, f"page: {page}")
     print_line(console, f"folder: {display_path(folder)} (weights.md, weights.csv, weights.json, samples)")

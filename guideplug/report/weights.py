@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from guideplug.experiments.weights.write_report import FIGURES
+from guideplug.files.opening import is_there
 from guideplug.report.cells import column, figures_of, tables_of, text_cell, text_of, value_cell
 from guideplug.report.charts import chart, plot
 from guideplug.report.html import rendered
@@ -27,7 +28,7 @@ def page_of_weights(folder: Path) -> str:
     sweep = read_json(folder / "weights.json")
     metrics = {name: as_table(facts) for name, facts in as_table(sweep.get("metrics")).items()}
     option, samples = str(sweep.get("option", "weight")), as_number(sweep.get("samples")) or 0
-    names = [f"{name}.png" for name in FIGURES if (folder / "figures" / f"{name}.png").is_file()]
+    names = [f"{name}.png" for name in FIGURES if is_there(folder / "figures" / f"{name}.png")]
     shown = [(folder / "figures", FIGURES[Path(name).stem], None) for name in names]
     return rendered(
         "several.html",
