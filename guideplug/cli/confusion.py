@@ -101,6 +101,8 @@ def explained(ctx: click.Context, words: Sequence[str], error: click.UsageError)
     """A better message for click's error; empty where there is none."""
     if isinstance(error, click.NoSuchOption):
         return _of_option(ctx, words, error.option_name)
+    if isinstance(error, click.BadParameter):  # it names the option, and what is wrong with its value
+        return ""
     extra = [word for word in words if not word.startswith("-")]
     return next((advice for word in reversed(extra) if (advice := _as_strategy(ctx, word))), "")
 

@@ -113,6 +113,10 @@ def test_it_is_put_beside_the_options_that_are_there(cli: Any) -> None:
 SPLIT = ["autoguidance(weight=3, model=weak)", "blend([cfg, sims])", "zip(1, 2)", 'python("a b.py:build", "x")']
 
 
+def test_a_value_that_is_wrong_is_named_and_not_the_task(cli: Any) -> None:
+    assert "'train.lr=' is no KEY=VALUE" in cli.error("run", "--task", "gaussian", "--set", "train.lr=")
+
+
 PATHS = [path for path, _ in EVERY if path != ("completion",)]
 
 

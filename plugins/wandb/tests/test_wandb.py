@@ -100,8 +100,10 @@ def test_a_run_and_one_that_goes_on_are_one_run(tmp_path: Path, home: Path) -> N
     assert len(set(found["runs"])) == 1
     assert found["runs"][0][1:] == ("mine", "trees")
     assert found["config"]["train"] == {"lr": 0.01}
-    steps = [(row["main/step"], row["main/loss"]) for row in found["history"] if "main/step" in row]
+    steps = [(row["main/step"], row["main/loss"]) for row in found["history"] if "main/loss" in row]
     assert steps == [(32 * number, pytest.approx(1 / number)) for number in (1, 2, 3, 4)]
+    measured = [(row["main/step"], row["main/raw/distance"]) for row in found["history"] if "main/raw/distance" in row]
+    assert measured == steps
     assert found["summary"]["guided/distance"] == 0.5
     assert found["summary"]["status"] == "finished"
     assert ("main/*", "main/step") in found["metrics"]

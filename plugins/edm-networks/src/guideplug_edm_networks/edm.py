@@ -10,7 +10,7 @@ from typing import Any, Literal, final
 
 import attrs
 from attrs import frozen
-from attrs.validators import deep_iterable
+from attrs.validators import deep_iterable, min_len
 from torch import Tensor
 
 from guideplug import (
@@ -56,7 +56,9 @@ class EDM(Network):
         128, help="channels of the first level, in multiples of which the others are", validator=at_least(2)
     )
     channel_mult: tuple[float, ...] = option(
-        (1, 2, 2, 2), help="channels of each level, in multiples of channels", validator=deep_iterable(MULTIPLE)
+        (1, 2, 2, 2),
+        help="channels of each level, in multiples of channels",
+        validator=deep_iterable(MULTIPLE, min_len(1)),
     )
     blocks: int = option(4, help="residual blocks per level", validator=at_least(1))
     attention: tuple[int, ...] = option((16,), help="sides of feature maps with self-attention", unit="pixels")

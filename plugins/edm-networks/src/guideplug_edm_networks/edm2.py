@@ -11,7 +11,7 @@ from typing import Any, final
 import attrs
 import torch
 from attrs import frozen
-from attrs.validators import deep_iterable, optional
+from attrs.validators import deep_iterable, min_len, optional
 from torch import Tensor
 
 from guideplug import (
@@ -92,7 +92,9 @@ class EDM2(Network):
         192, help="channels of the first level, in multiples of which the others are", validator=at_least(2)
     )
     channel_mult: tuple[float, ...] = option(
-        (1, 2, 3, 4), help="channels of each level, in multiples of channels", validator=deep_iterable(MULTIPLE)
+        (1, 2, 3, 4),
+        help="channels of each level, in multiples of channels",
+        validator=deep_iterable(MULTIPLE, min_len(1)),
     )
     blocks: int = option(3, help="residual blocks per level", validator=at_least(1))
     attention: tuple[int, ...] = option((16, 8), help="sides of feature maps with self-attention", unit="pixels")
