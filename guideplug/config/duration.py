@@ -6,7 +6,7 @@ from typing import Final, Literal
 import attrs
 
 from guideplug.config.grammar import parse
-from guideplug.config.tree import Quantity
+from guideplug.config.tree import Quantity, Value, format_value
 from guideplug.errors import ConfigError, ExpressionError, brief
 
 __all__ = ["Duration"]
@@ -65,7 +65,7 @@ class Duration:
                 unit, amount = "s", amount * _SECONDS[unit]
             if unit in ("it", "ex", "s"):
                 return cls(amount, unit)  # type: ignore[arg-type]
-        shown = f"{value.number}{value.unit}" if isinstance(value, Quantity) else getattr(value, "value", value)
+        shown = format_value(value) if isinstance(value, Value) else value
         raise ConfigError(
             f"{brief(str(shown))} is no duration: write iterations 512it, examples 3.3Mex, or time 90s, 10m, 2h"
         )

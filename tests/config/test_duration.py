@@ -1,6 +1,7 @@
 """Durations: how they are written, what is none, and parts of them."""
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -63,6 +64,12 @@ def test_durations_out_of_range(text: str, reason: str) -> None:
         Duration.of(text)
     assert str(caught.value) == reason
     assert refusal(f"leaf-thing(until={text})") == f"thing.until: {reason}"
+
+
+@pytest.mark.parametrize("text", ["nonsense", "f(1)", "[1, 2]", "1:2:1", "true", "3q"])
+def test_what_is_no_duration_is_shown_as_it_is_typed(text: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{re.escape(text)} is no duration: write"):
+        Duration.of(text)
 
 
 def test_a_duration_that_is_not_finite_is_refused() -> None:
