@@ -28,7 +28,8 @@ def test_texts_are_escaped_wherever_rich_puts_them(text: str) -> None:
     assert file.getvalue().count(text.encode("unicode_escape").decode()) >= 2  # of the others rich strips or cuts some
 
 
-def test_styles_and_bars_still_steer_the_terminal() -> None:
+def test_styles_and_bars_still_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=60)
     console.print(Text("good", style="bold"))

@@ -23,7 +23,8 @@ def test_metrics_that_take_long_are_named_as_they_begin(monkeypatch):
     assert text.getvalue().splitlines() == [f"measuring guided: metric {n}, {n + 1} of 3" for n in range(3)]
 
 
-def test_the_bar_of_the_metrics_names_the_one_and_ends_full():
+def test_the_bar_of_the_metrics_names_the_one_and_ends_full(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     text = io.StringIO()
     bars = ProgressBars(Console(file=text, force_terminal=True, width=160))
     bars.on_event("measure", {"arm": "guided", "metric": "transport", "done": 1, "total": 3})
