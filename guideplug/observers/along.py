@@ -1,5 +1,7 @@
 """The common part of observers that are called at moments along trainings."""
 
+import abc
+
 from guideplug.config import Duration
 from guideplug.errors import ConfigError
 from guideplug.observe import Listener, RunInfo, TrainingMoment
@@ -32,6 +34,6 @@ class Along(Listener):
         if moment.role in self.roles:
             self.at(moment)
 
+    @abc.abstractmethod
     def at(self, moment: TrainingMoment) -> None:
         """Receive one of them."""
-        raise NotImplementedError

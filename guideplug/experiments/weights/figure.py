@@ -127,7 +127,7 @@ def _place(arm: MeasuredArm, across: Metric, metric: Metric) -> tuple[float | No
 
 def _mark(arm: MeasuredArm, metric: Metric) -> dict[str, Any]:
     """Filled where the arm is told apart from unguided samples."""
-    told = any(verdict.metric == metric.name and verdict.gain for verdict in arm.verdicts)
+    differs = any(verdict.metric == metric.name and verdict.gain for verdict in arm.verdicts)
     return {"marker": "o", "markersize": 5, "linestyle": "none", "color": "C0", "zorder": 2,
-            "markerfacecolor": "C0" if told else "white",
-            "label": "told apart from unguided" if told else "not told apart"}  # fmt: skip
+            "markerfacecolor": "C0" if differs else "white",
+            "label": "told apart from unguided" if differs else "not told apart"}  # fmt: skip

@@ -122,8 +122,8 @@ class WeightSweep:
         weight, value = min(points, key=lambda point: abs(point[1] - target) if near else sign * point[1])
         verdict = next((one for arm in self.arms if arm.weight == weight for one in arm.verdicts
                         if one.metric == metric.name), None)  # fmt: skip
-        told = {1: "", -1: ", worse than unguided", 0: ", not told apart from unguided"}
-        return f"{metric.name} {weight:g} ({number(value)}{told[verdict.gain] if verdict else ''})"
+        suffixes = {1: "", -1: ", worse than unguided", 0: ", not told apart from unguided"}
+        return f"{metric.name} {weight:g} ({number(value)}{suffixes[verdict.gain] if verdict else ''})"
 
     def __repr__(self) -> str:
         header, rows = self.rows()

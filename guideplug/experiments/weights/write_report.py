@@ -68,8 +68,8 @@ def _csv(sweep: WeightSweep) -> str:
         for metric, value in arm.metrics.items():
             judged = verdicts.get(metric, {})
             weight = "" if arm.weight is None else repr(arm.weight)
-            told = [judged.get(key, "") for key in ("difference", "low", "high", "verdict")]
-            writer.writerow([arm.name, weight, metric, "" if value is None else repr(value), *told, outputs])
+            difference = [judged.get(key, "") for key in ("difference", "low", "high", "verdict")]
+            writer.writerow([arm.name, weight, metric, "" if value is None else repr(value), *difference, outputs])
     return text.getvalue()
 
 
