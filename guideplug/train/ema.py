@@ -5,7 +5,8 @@ diffusion models", arXiv:2312.02696, eq. 127 and section C.1. After step t the a
 
     beta(t) = (1 - 1/t)^(gamma + 1)
 
-so that its profile is a power of time, whose relative width is sigma_rel ("EMA length") at every t. gamma is the
+so that its profile is a power of time, whose relative width is sigma_rel ("EMA length") at every t. Counted in examples,
+of which a step adds n, it is (1 - n/t)^(gamma + 1): the same where all steps have as many. gamma is the
 largest real root of gamma^3 + 7 gamma^2 + (16 - sigma_rel^-2) gamma + (12 - sigma_rel^-2) = 0.
 
 A length may also be chosen afterwards (section 3.2 and C.3 there). Averages that were stored at several steps t_i, with
@@ -173,7 +174,7 @@ class PowerAverages:
 
     Args:
         module: the averaged module; its parameters are read at each update.
-        lengths: EMA lengths sigma_rel, as shares of the training so far.
+        lengths: EMA lengths sigma_rel, as shares of the training so far, in whatever unit `update` counts it.
     """
 
     def __init__(self, module: nn.Module, lengths: Sequence[float]) -> None:
@@ -186,10 +187,15 @@ class PowerAverages:
         self._averages = [[parameter.detach().clone() for parameter in self._live] for _ in lengths]
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Add the parameters after optimiser step ``step``, counted from 1; the first replaces the average."""
+    def update(self, reached: int, last: int = 1) -> None:
+        """Add the parameters after an optimiser step; the first replaces the average.
+
+        Args:
+            reached: the training so far, the step included: steps from 1, or examples.
+            last: how much of it the step was: 1, or its examples.
+        """
         for gamma, averages in zip(self._gammas, self._averages, strict=True):
-            torch._foreach_lerp_(averages, self._live, 1.0 - (1.0 - 1.0 / step) ** (gamma + 1.0))
+            torch._foreach_lerp_(averages, self._live, 1.0 - (1.0 - last / reached) ** (gamma + 1.0))
 
     def parameters(self, length: float) -> Mapping[str, Tensor]:
         """The averaged parameters of one length, by name; tied ones under each of their names.

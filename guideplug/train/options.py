@@ -10,6 +10,7 @@ from guideplug.config import Duration, at_least, between, option, positive
 from guideplug.errors import RecipeError
 from guideplug.noise import LogNormal, NoiseDistribution
 from guideplug.objective import Objective
+from guideplug.train.count import Count, count_of, no_fewer_than
 from guideplug.train.ema import MAX_LENGTH
 from guideplug.train.loss import Denoising, Loss
 from guideplug.train.schedule import Constant, Schedule
@@ -38,10 +39,17 @@ class TrainOptions:
     )
     weight_decay: float = option(0.0, help="weight decay, at most 1,000", validator=between(0, 1_000))
     schedule: Schedule = option(factory=Constant, help="learning rate over the steps")
-    warmup: int = option(0, help="steps in which the learning rate rises from 0", unit="steps", validator=at_least(0))
+    warmup: Count = option(
+        0,
+        help="how long the learning rate rises from 0, in steps, or in examples as in 10Mex",
+        unit="steps",
+        converter=count_of,
+        validator=no_fewer_than(0),
+    )
     stretched: bool = option(
         False,
-        help="whether a step that trains on b of B examples counts as B / b steps of the schedule and the warm-up",
+        help="whether a step that trains on b of B examples counts as B / b steps, or B examples, of the schedule and "
+        "the warm-up",
         identity="unless default",
     )
     clip: float | None = option(None, help="largest norm of the gradient, or none")
@@ -75,6 +83,12 @@ class TrainOptions:
     )
     ema: tuple[float, ...] = option(
         (0.05,), help="EMA lengths; sampling uses the first", validator=deep_iterable(between(0, MAX_LENGTH))
+    )
+    ema_counts: Literal["steps", "examples"] = option(
+        "steps",
+        help="what an EMA length is a share of: steps, or examples back-propagated, which differ where a selector keeps "
+        "more in some steps than in others",
+        identity="unless default",
     )
     averages: int = option(
         0,
@@ -119,6 +133,11 @@ class TrainOptions:
             raise RecipeError(
                 f"averages is {self.averages}, evenly along a training, and the duration {self.duration} does not tell "
                 "its steps: give iterations (1500it), or averages=0"
+            )
+        if self.averages and self.ema_counts == "examples":
+            raise RecipeError(
+                f"averages is {self.averages}, and EMA lengths count examples: stored averages are combined by their "
+                "steps; give ema_counts=steps, or averages=0"
             )
         if self.averages and len(self.ema) < 2:
             raise RecipeError(

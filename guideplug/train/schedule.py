@@ -6,13 +6,14 @@ from typing import ClassVar, final
 
 from attrs import frozen
 
-from guideplug.config import Strategy, at_least, between, option
+from guideplug.config import Strategy, between, option
+from guideplug.train.count import Count, Reached, count_of, no_fewer_than
 
 __all__ = ["Constant", "Cosine", "InverseSqrt", "Schedule"]
 
 
 class Schedule(Strategy):
-    """The learning rate over the steps."""
+    """The learning rate over the steps, or the examples."""
 
     kind: ClassVar[str] = "schedule"
 
@@ -20,8 +21,8 @@ class Schedule(Strategy):
     """Whether it needs the training's progress, which is not reproducible with a time limit."""
 
     @abc.abstractmethod
-    def factor(self, step: int, progress: float) -> float:
-        """The factor on the learning rate at a step, counted from 0, at the share ``progress`` of the duration."""
+    def factor(self, reached: Reached, progress: float) -> float:
+        """The factor on the learning rate after the steps and examples ``reached``, a share of the duration."""
 
 
 @final
@@ -31,20 +32,26 @@ class Constant(Schedule):
 
     name = "constant"
 
-    def factor(self, step: int, progress: float) -> float:
+    def factor(self, reached: Reached, progress: float) -> float:
         return 1.0
 
 
 @final
 @frozen
 class InverseSqrt(Schedule):
-    """The learning rate falls as 1 / sqrt(step / after) once ``after`` steps are done (arXiv:2312.02696, eq. 67)."""
+    """The learning rate falls as 1 / sqrt(t / after) once t is more than ``after`` (arXiv:2312.02696, eq. 67)."""
 
     name = "inverse-sqrt"
-    after: int = option(512, help="steps at the full learning rate", unit="iterations", validator=at_least(1))
+    after: Count = option(
+        512,
+        help="how long at the full learning rate, in steps, or in examples as in 70Mex",
+        unit="iterations",
+        converter=count_of,
+        validator=no_fewer_than(1),
+    )
 
-    def factor(self, step: int, progress: float) -> float:
-        return float(max(step / self.after, 1.0) ** -0.5)
+    def factor(self, reached: Reached, progress: float) -> float:
+        return float(max(reached.share(self.after), 1.0) ** -0.5)
 
 
 @final
@@ -56,5 +63,5 @@ class Cosine(Schedule):
     needs_end = True
     end: float = option(0.0, help="share of the learning rate that is left at the end", validator=between(0, 1))
 
-    def factor(self, step: int, progress: float) -> float:
+    def factor(self, reached: Reached, progress: float) -> float:
         return self.end + (1.0 - self.end) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))

@@ -30,6 +30,7 @@ from guideplug.objective import minimised
 from guideplug.rng import TrainingStreams, derived_seed
 from guideplug.select import Losses, Selection, Selector
 from guideplug.task import Examples, Task
+from guideplug.train.count import Reached
 from guideplug.train.counters import Counters, Moment
 from guideplug.train.ema import PowerAverages
 from guideplug.train.examples import Data, ExampleSource, FreshNoise, NoiseStreams, finite, with_dropped_conditions
@@ -99,6 +100,8 @@ class Training:
         self.selector_state = self.selector.init() if self.selector is not None else {}
         self._recent: list[tuple[int, Tensor, Tensor, Tensor]] = []
         self._drawn = options.batch
+        self._kept = options.batch
+        """The number of examples that the last step back-propagated."""
         self.last_loss = float("nan")
 
     def done(self, duration: Duration | None = None) -> bool:
@@ -140,11 +143,18 @@ class Training:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the next step."""
-        options = self.options
-        step = int(self.counters.stretched) if options.stretched else self.step
-        warm = min((step + 1) / options.warmup, 1.0) if options.warmup else 1.0
-        return options.lr * warm * options.schedule.factor(step, self.progress)
+        """The learning rate of the next step, if it back-propagates as many examples as the last one."""
+        return self._rate(self._kept)
+
+    def _rate(self, count: int) -> float:
+        """The learning rate of the next step, which back-propagates ``count`` examples."""
+        options, counters = self.options, self.counters
+        now = Reached(self.step, counters.backpropagated)
+        if options.stretched:  # a step on b of B examples is B / b steps, of b examples each
+            now, count = Reached(int(counters.stretched), self.step * options.batch), options.batch
+        after = Reached(now.steps + 1, now.examples + count)
+        warm = min(after.share(options.warmup), 1.0) if options.warmup else 1.0
+        return options.lr * warm * options.schedule.factor(now, self.progress)
 
     def _step(self) -> None:
         options, counters = self.options, self.counters
@@ -231,7 +241,7 @@ class Training:
         if chosen is not None and len(chosen) == len(sigma) and bool((selection.indices.diff() == 1).all()):  # type: ignore[union-attr]
             chosen = None  # all examples in order: no gather
         count = len(sigma) if chosen is None else len(chosen)
-        self.optimizer.param_groups[0]["lr"] = self.learning_rate
+        self.optimizer.param_groups[0]["lr"] = self._rate(count)
         self.optimizer.zero_grad(set_to_none=True)
         kept: list[Tensor] = []
         for part in parts_of(count, options.accumulate):
@@ -247,9 +257,13 @@ class Training:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.learner.after_step()
-        self.averages.update(self.step + 1)
         self.counters.backpropagated += count
         self.counters.stretched += options.batch / count
+        self._kept = count
+        if options.ema_counts == "examples":
+            self.averages.update(self.counters.backpropagated, count)
+        else:
+            self.averages.update(self.step + 1)
         self._recent.append((self.step, torch.cat(kept), sigma if chosen is None else sigma[chosen], norm))
 
     def check_finite(self) -> None:

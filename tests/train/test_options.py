@@ -15,6 +15,7 @@ from guideplug import (
     TrainOptions,
 )
 from guideplug.errors import ConditionError, ConfigError, RecipeError
+from guideplug.train.count import Reached
 from guideplug.train.dropping import dropped
 from guideplug.train.ema import power_gamma
 
@@ -140,11 +141,13 @@ def test_the_longest_average_and_the_ends_of_betas_are_taken() -> None:
 
 
 def test_schedules() -> None:
-    assert [Constant().factor(step, 0.5) for step in (0, 10**6)] == [1.0, 1.0]
+    assert [Constant().factor(Reached(step, 0), 0.5) for step in (0, 10**6)] == [1.0, 1.0]
     root = InverseSqrt(512)
-    assert [root.factor(step, 0.5) for step in (0, 511, 512, 2048)] == [1.0, 1.0, 1.0, 0.5]
+    assert [root.factor(Reached(step, 0), 0.5) for step in (0, 511, 512, 2048)] == [1.0, 1.0, 1.0, 0.5]
     cosine = Cosine(0.2)
-    assert [cosine.factor(7, progress) for progress in (0, 0.5, 1, 2)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+    assert [cosine.factor(Reached(7, 0), progress) for progress in (0, 0.5, 1, 2)] == pytest.approx(
+        [1.0, 0.6, 0.2, 0.2]
+    )
     with pytest.raises(RecipeError, match="needs to know where a training ends"):
         TrainOptions(duration="9s", batch=4, schedule=cosine).check()
     TrainOptions(duration="9kex", batch=4, schedule=cosine).check()

@@ -14,6 +14,7 @@ from guideplug import (
     Condition,
     Context,
     Duration,
+    InverseSqrt,
     Leaf,
     Load,
     LogNormal,
@@ -230,7 +231,7 @@ def test_the_main_recipe_is_the_papers() -> None:
     options = main.options
     assert (options.duration, options.batch, options.lr) == (Duration(4096, "it"), 4096, 0.01)
     assert (options.betas, options.ema, options.noise) == ((0.9, 0.99), (0.01,), LogNormal(-2.3, 1.5))
-    assert [options.schedule.factor(step, None) for step in (512, 2048)] == [1.0, 0.5]
+    assert options.schedule == InverseSqrt(512)
     assert options.loss.weight(torch.tensor([0.5]), 0.5).item() == 4.0  # sigma^2 |score|^2 from |denoised|^2
 
 

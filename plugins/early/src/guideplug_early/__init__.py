@@ -4,8 +4,9 @@ Three rules, with l_t and r_t the mean losses of learner and reference on super-
 
 - ``early(..., until=none)`` (the AJEST authors' rule): off for good at the first super-batch with l_t < r_t: from then
   on the reference has nothing to teach. As in the released code, that super-batch is already trained on whole.
-- ``early(..., until=231it)``: off after so many steps, or ``until=0.05`` after this share of the training's steps,
-  rounded up (the paper's text speaks of about 5 %).
+- ``early(..., until=231it)``: off after so many steps, ``until=2Mex`` after so many examples back-propagated, or
+  ``until=0.05`` after this share of the training, in the unit of its duration, rounded up (the paper's text speaks of
+  about 5 %).
 - ``early-smoothed(..., length=L, patience=P)`` (ours): off for good once smoothed means have had that order for P
   super-batches in a row, so that one noisy super-batch cannot trip it. The means are exponential averages, corrected
   for their beginning as in Adam:
@@ -60,6 +61,10 @@ class Stopping(Selector):
         """Whether the super-batch that was selected from was the last one."""
         return False
 
+    def remember(self, memory: SelectorState, selection: Selection) -> SelectorState:
+        """What to remember of a selection besides what the rule does."""
+        return memory
+
     @abc.abstractmethod
     def unscored(self) -> str:
         """What to do about a selector that does not score both networks; empty where the rule needs no scores."""
@@ -90,6 +95,7 @@ class Stopping(Selector):
             whole = Selection(torch.arange(losses.count), importance=importance)
             return whole, {"off": True, "rule": memory, "inner": state["inner"]}
         selection, inner = self.selector.select(losses, state["inner"], generator)
+        memory = self.remember(memory, selection)
         return selection, {
             "off": self.over(memory) or self.selector.switched_off(inner),
             "rule": memory,
@@ -127,14 +133,18 @@ class Early(Stopping):
     source = AJEST
     until: Duration | float | None = option(
         None,
-        help="after how many steps, or which share of them, it goes off; none for when the learner beats the reference",
+        help="after how many steps or examples, or which share of the training, it goes off; none for when the learner "
+        "beats the reference",
         converter=_until,
     )
 
     def __attrs_post_init__(self) -> None:
         until = self.until
-        if isinstance(until, Duration) and until.unit != "it":
-            raise ValueError(f"until is {until}: give optimiser steps, such as 231it, or a share of them, such as 0.05")
+        if isinstance(until, Duration) and until.unit == "s":
+            raise ValueError(
+                f"until is {until}: give optimiser steps, such as 231it, examples, such as 2Mex, or a share of the "
+                "training, such as 0.05"
+            )
         if isinstance(until, float) and not 0 < until < 1:
             raise ValueError(f"until is {until:g}: a share of the training is above 0 and below 1; steps are as 231it")
 
@@ -142,10 +152,10 @@ class Early(Stopping):
         selector = self.selector.lasting(duration)
         if not isinstance(self.until, float):
             return evolve(self, selector=selector)
-        if duration.unit != "it":
+        if duration.unit == "s":
             raise ValueError(
                 f"until={self.until:g} is a share of a training's steps, which a duration of {duration} does not tell: "
-                "give the duration in iterations, or until in steps, as in until=231it"
+                "give the duration in iterations or examples, or until in steps, as in until=231it"
             )
         return evolve(self, selector=selector, until=duration.part(self.until))
 
@@ -153,10 +163,17 @@ class Early(Stopping):
         if not isinstance(self.until, Duration):
             learner, reference = mean_losses(losses)
             return learner < reference, {}
-        return False, {"step": memory.get("step", 0) + 1}
+        return False, {**memory, "step": memory.get("step", 0) + 1}
+
+    def remember(self, memory: SelectorState, selection: Selection) -> SelectorState:
+        if not isinstance(self.until, Duration) or self.until.unit == "it":
+            return memory
+        return {**memory, "examples": memory.get("examples", 0) + len(selection.indices)}
 
     def over(self, memory: SelectorState) -> bool:
-        return isinstance(self.until, Duration) and memory["step"] >= self.until.amount
+        if not isinstance(self.until, Duration):
+            return False
+        return bool(memory["step" if self.until.unit == "it" else "examples"] >= self.until.amount)
 
     def unscored(self) -> str:
         return "give a step, as in until=231it" if self.until is None else ""
