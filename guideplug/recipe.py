@@ -145,15 +145,15 @@ class Planned:
 
 @attrs.frozen
 class OpenRoles:
-    """Roles that a recipe leaves open; a run fills them like its own if they belong to its main network.
+    """Roles that a recipe leaves open; a run fills them like its own, unless they belong to another network.
 
     Args:
-        of: the recipe of the network that the roles belong to.
+        of: the recipe of the network that the roles belong to; None for roles of the task, whatever the network.
         needs: the roles with their default recipes, as in `Guider.needs`.
         who: the strategy that needs them, for messages.
     """
 
-    of: "Recipe"
+    of: "Recipe | None"
     needs: "Mapping[str, Recipe | str | None]"
     who: str
 
@@ -260,7 +260,7 @@ class Recipe(Strategy):
 
     @property
     def open_roles(self) -> OpenRoles | None:
-        """The roles of its guider without a network; None, the default, if there are none."""
+        """The roles of its guider or selector without a network; None, the default, if there are none."""
         return None
 
     def filled(self, models: "Mapping[str, Recipe]") -> "Recipe":

@@ -1,11 +1,15 @@
-"""The module of a recipe as a denoiser."""
+"""The network of a recipe: its module as a denoiser, and the training that it stems from."""
+
+from typing import Any
 
 from torch import nn
 
 from guideplug.denoise import Leaf
 from guideplug.errors import RecipeError
+from guideplug.recipe import MainRecipe, Recipe
+from guideplug.task import Task
 
-__all__ = ["denoiser_of", "named_denoiser"]
+__all__ = ["denoiser_of", "main_of", "named_denoiser"]
 
 
 def denoiser_of(module: nn.Module) -> Leaf:
@@ -29,3 +33,14 @@ def named_denoiser(module: nn.Module, role: str) -> Leaf:
         raise RecipeError(f"the recipe of the role {role!r} gives a {type(module).__name__}, which is no denoiser")
     module.role = role
     return module
+
+
+def main_of(recipe: Recipe, task: Task) -> Any:
+    """The training from scratch that a recipe's network stems from, which guiders and selectors receive.
+
+    That of the task's main network where there is none, as for weights from a file.
+    """
+    inner: Any = recipe
+    while inner is not None and not isinstance(inner, MainRecipe):
+        inner = getattr(inner, "of", None)
+    return inner or task.recipe("main", None)

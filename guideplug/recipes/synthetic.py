@@ -15,9 +15,9 @@ from guideplug.config import Source, option, short, up_to
 from guideplug.denoise import Condition, Denoiser, Weight, select_rows
 from guideplug.errors import RecipeError
 from guideplug.guide import Guider, guided_by
-from guideplug.recipe import Builder, MainRecipe, OpenRoles, Planned, Recipe
+from guideplug.recipe import Builder, OpenRoles, Planned, Recipe
 from guideplug.recipes.data import DataModule, DataRecipe
-from guideplug.recipes.network import denoiser_of
+from guideplug.recipes.network import denoiser_of, main_of
 from guideplug.recipes.planned import PlannedSampling
 from guideplug.rng import SampleStreams, derived_seed
 from guideplug.sample import Sampler, levels_of
@@ -104,11 +104,7 @@ class Synthetic(DataRecipe):
         """The guider's needs that ``models`` lacks; see `Guider.needs`."""
         if self.guider is None:
             return {}
-        main: Any = self.of
-        while main is not None and not isinstance(main, MainRecipe):  # guiders receive the recipe of the guided network
-            main = getattr(main, "of", None)
-        main = main or self.task.recipe("main", None)
-        needs = self.guider.needs(self.task, main)
+        needs = self.guider.needs(self.task, main_of(self.of, self.task))
         return {role: recipe for role, recipe in needs.items() if role not in self.models}
 
     @property

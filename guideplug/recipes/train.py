@@ -3,34 +3,30 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
-from attrs import evolve, frozen
-from torch import Tensor, nn
+from attrs import frozen
+from torch import nn
 
 from guideplug.check.training_data import check_data as check_task_data
-from guideplug.config import named, option, short
+from guideplug.config import option, short
 from guideplug.denoise import Leaf
-from guideplug.errors import CheckpointError, RecipeError
+from guideplug.errors import CheckpointError
 from guideplug.files.tensors import fill_module, tensors_digest
 from guideplug.recipe import Builder, MainRecipe, Planned, Recipe
 from guideplug.recipes.data import check_data
 from guideplug.recipes.load import Load
-from guideplug.recipes.network import denoiser_of
-from guideplug.recipes.planned import PlannedBatch
-from guideplug.recipes.reference_losses import ReferenceLosses
-from guideplug.recipes.training_recipe import TrainingRecipe
+from guideplug.recipes.selected_training import SelectedTraining
 from guideplug.rng import derived_seed
 from guideplug.select import Selector
 from guideplug.task import Network, Task, seeded_build
-from guideplug.train.examples import NO_SEPARATE_NOISE, LossTable, finite
+from guideplug.train.examples import finite
 from guideplug.train.options import TrainOptions
-from guideplug.train.selection import tried_plan
 
 __all__ = ["Train"]
 
 
 @final
 @frozen(kw_only=True)
-class Train(TrainingRecipe, MainRecipe):
+class Train(SelectedTraining, MainRecipe):
     """Train a denoiser from scratch, on the data of a task or of a recipe."""
 
     name = "train"
@@ -68,20 +64,6 @@ class Train(TrainingRecipe, MainRecipe):
     def estimated_on(self) -> Any:
         return self.task
 
-    def selection(self, builder: Builder) -> Mapping[str, Any]:
-        """The selector, its other networks, and their precomputed losses."""
-        references = {role: denoiser_of(builder.obtain(inner)) for role, inner in self.models.items()}
-        tables: dict[str, Tensor] = {}
-        for role, table in self.tables.items():
-            losses = builder.obtain(table)
-            assert isinstance(losses, LossTable)
-            tables[role] = losses.losses.cpu()
-        return {"selector": self.selector, "references": references, "tables": tables}
-
-    def prerequisites(self) -> Iterable[Recipe]:
-        """The tables of losses of its selector."""
-        return self.tables.values()
-
     def cautions(self) -> Iterable[str]:
         """Suspicious properties of the task's data, a line each."""
         if self.on is None:
@@ -105,74 +87,11 @@ class Train(TrainingRecipe, MainRecipe):
             self.on.check()
         elif self.options.noise_streams:
             finite(self.task)
-        if self.selector is not None:
-            try:
-                selector = self.selector.lasting(self.options.duration)
-            except ValueError as error:
-                raise RecipeError(str(error)) from None
-            if self.options.noise_streams and selector.plan(self.options.batch, selector.init()).separate_noise:
-                raise RecipeError(NO_SEPARATE_NOISE.format(self.options.noise_streams))
+        self.check_selector()
 
     def evaluates(self) -> Iterator[Planned]:
-        """Its batches; for a scoring selector also those of the guided learner and of the reference.
-
-        Raises:
-            RecipeError: the selector makes no plan, or plans a reference that it does not need.
-        """
-        options = self.options
-        batch = PlannedBatch(
-            user="its training",
-            of=self,
-            task=self.task,
-            levels=options.noise.quartiles,
-            drops=options.condition_dropout > 0,
-            loss=options.loss,
-        )
-        yield batch
-        batch = evolve(batch, loss=options.score_loss)
-        if self.selector is None:
-            return
-        who = named(self.selector)
-        try:
-            plan = tried_plan(self.selector.lasting(options.duration), options.batch)
-        except ValueError as error:
-            raise RecipeError(f"{who}: {error}") from None
-        if plan.learner and plan.guider is not None:
-            yield evolve(batch, user=who, guider=plan.guider, models=self.models)
-        if plan.reference is None:
-            return
-        if plan.reference not in self.models:
-            raise RecipeError(
-                f"{who} scores with a network for the role {plan.reference!r}, and there is none: let its needs() name "
-                "that role"
-            )
-        yield evolve(batch, user=who, of=self.models[plan.reference])
-
-    @property
-    def tables(self) -> "Mapping[str, ReferenceLosses]":
-        """The precomputable losses for the selector, by role: the reference's, for data with noise streams.
-
-        Empty for data of a recipe: tables are for a task's own data.
-        """
-        options = self.options
-        if self.selector is None or self.on is not None or not options.noise_streams:
-            return {}
-        selector = self.selector.lasting(options.duration)
-        role = selector.plan(options.batch, selector.init()).reference
-        if role is None or role not in self.models:
-            return {}
-        loss = options.score_loss
-        table = ReferenceLosses(
-            of=self.models[role],
-            task=self.task,
-            streams=options.noise_streams,
-            noise=options.noise,
-            condition_dropout=options.condition_dropout,
-            weighting=loss.weighting,
-            precision=loss.precision,
-            objective=loss.objective,
-        )
-        return {role: table}
+        """Its batches; for a scoring selector also those of the guided learner and of the reference."""
+        return self.evaluates_on(self.task)
 
 
 def _start_from(start: Recipe, network: nn.Module, module: nn.Module) -> None:

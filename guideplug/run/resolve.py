@@ -233,7 +233,8 @@ def resolve(request: Request, registry: Registry) -> RunConfig:
     if selector is not None and not isinstance(main, MainRecipe):
         raise ConfigError(
             f"selector {selector.name!r} has nothing to select from: the main network is a {main.name!r} recipe, "
-            "not trained from scratch; leave out --selector"
+            "not trained from scratch; leave out --selector, or give it to a fine-tuning, as in "
+            "fine-tune(of=..., on=..., selector=...)"
         )
     if isinstance(main, MainRecipe):
         main = main.with_options(

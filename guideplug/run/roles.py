@@ -150,12 +150,12 @@ class Roles:
         return unstated | {"of": main, "sampler": self._sampler, "selector": None, "models": {}}
 
     def _filled(self, recipe: Recipe) -> Recipe:
-        """The recipe with the run's networks for guiders that draw samples of the main network.
+        """The recipe with the run's networks for guiders that draw samples of the main network, and for selectors.
 
         Recipes that sample another network keep their own: the roles of the run belong to the main network.
         """
         left_open = recipe.open_roles
-        if left_open is None or left_open.of != self.known.get("main", self._main):
+        if left_open is None or left_open.of not in (None, self.known.get("main", self._main)):
             return recipe
         return recipe.filled(self.needed(left_open.needs, left_open.who))
 

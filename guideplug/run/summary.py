@@ -94,14 +94,15 @@ def guidance_sentence(config: RunConfig, outcome: Outcome) -> str:
 def selection_sentence(config: RunConfig, outcome: Outcome) -> str:
     """The effect of selection: when it stopped, and its distance from random choice."""
     main = config.main
-    if not isinstance(main, MainRecipe):
+    selector = getattr(main, "selector", None)
+    if selector is None and not isinstance(main, MainRecipe):
         return f"No selector took part: the main network was not trained from scratch here ({main.name})."
-    if main.selector is None:
+    if selector is None:
         return "No selector was chosen: every example drawn was trained on."
     facts, examples = outcome.metrics["selection"], outcome.metrics["examples"]
     share = facts["effective_sample_size"]
     off, steps = facts["switched_off_at"], facts["iterations"]
-    name = short(main.selector)
+    name = short(selector)
     parts = [f"stopped at step {off} of {steps}" if off is not None else f"ran through all {steps} steps"]
     if share is not None:
         kind = "nearly random" if share > 0.98 else "mildly selective" if share > 0.8 else "selective"

@@ -5,8 +5,8 @@ diffusion models", arXiv:2312.02696, eq. 127 and section C.1. After step t the a
 
     beta(t) = (1 - 1/t)^(gamma + 1)
 
-so that its profile is a power of time, whose relative width is sigma_rel ("EMA length") at every t. Counted in examples,
-of which a step adds n, it is (1 - n/t)^(gamma + 1): the same where all steps have as many. gamma is the
+so that its profile is a power of time, whose relative width is sigma_rel ("EMA length") at every t. Counted in
+examples, of which a step adds n, it is (1 - n/t)^(gamma + 1): the same where all steps have as many. gamma is the
 largest real root of gamma^3 + 7 gamma^2 + (16 - sigma_rel^-2) gamma + (12 - sigma_rel^-2) = 0.
 
 A length may also be chosen afterwards (section 3.2 and C.3 there). Averages that were stored at several steps t_i, with

@@ -86,8 +86,8 @@ class TrainOptions:
     )
     ema_counts: Literal["steps", "examples"] = option(
         "steps",
-        help="what an EMA length is a share of: steps, or examples back-propagated, which differ where a selector keeps "
-        "more in some steps than in others",
+        help="what an EMA length is a share of: steps, or examples back-propagated, which differ where a selector "
+        "keeps more in some steps than in others",
         identity="unless default",
     )
     averages: int = option(

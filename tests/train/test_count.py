@@ -1,5 +1,6 @@
 """Learning rates, averages and selection counted in examples instead of steps."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from guideplug import Duration, Registry
 from guideplug.config import Reader
 from guideplug.errors import RecipeError
 from guideplug.store.identity import describe
-from guideplug.train import InverseSqrt, TrainOptions, Training
+from guideplug.train import InverseSqrt, Training, TrainOptions
 from guideplug.train.count import Reached, count_of
 from guideplug.train.ema import power_gamma
 from guideplug.train.schedule import Schedule
@@ -82,7 +83,7 @@ def test_an_average_counts_the_examples_of_each_step() -> None:
     reached = [0, 8, 16, 24, 56, 88, 120]
     for length in (0.1, 0.2):
         power = power_gamma(length) + 1
-        shares = [(b / 120) ** power - (a / 120) ** power for a, b in zip(reached[:-1], reached[1:], strict=True)]
+        shares = [(b / 120) ** power - (a / 120) ** power for a, b in itertools.pairwise(reached)]
         expected = sum(share * w for share, w in zip(shares, weights, strict=True))
         assert torch.allclose(now.averages.parameters(length)["w"].double(), expected, atol=1e-6)
         plain = training(selector=selector, ema=(length,), duration="6it")
@@ -130,7 +131,7 @@ def test_too_few_steps_are_refused(name: str, count: int) -> None:
 def test_averages_to_be_combined_count_steps() -> None:
     both: dict[str, Any] = {"ema": (0.05, 0.1), "averages": 3}
     options(**both).check()
-    with pytest.raises(RecipeError, match="averages is 3, and EMA lengths count examples.*ema_counts=steps"):
+    with pytest.raises(RecipeError, match=r"averages is 3, and EMA lengths count examples.*ema_counts=steps"):
         options(**both, ema_counts="examples").check()
 
 
