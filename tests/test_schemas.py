@@ -1,4 +1,5 @@
-"""The published schemas: every file that a run, a comparison and a study leave is one of theirs, and nothing besides.
+"""The published schemas: every file that a run, a comparison and a study leave is one of theirs, and nothing besides;
+so is what ``guideplug evaluate --json`` prints.
 
 ``python tests/test_schemas.py`` rewrites docs/file-formats.md from them.
 """
@@ -11,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 from click.testing import CliRunner
+
+from guideplug.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "guideplug" / "schemas"
@@ -39,6 +43,27 @@ KINDS = {
     r"imports/[\w-]+\.json": "sheet",
 }
 """What each file is, by its path in the folder."""
+PRINTED = ("evaluate", "evaluate-images")
+"""What commands print."""
+FEATURES = """
+def features(images):
+    return images.float().flatten(1)[:, :7]
+"""
+FAILING = """
+@final
+@frozen
+class Unlucky(Metric):
+    "A metric that fails."
+    name = "unlucky"
+    better, aspect, formula = "lower", "fidelity", "none"
+    def applies(self, task):
+        return task.name == "toy"
+    def measure(self, arm, context):
+        raise RuntimeError("no such luck")
+@hook
+def guideplug_metrics():
+    return [Unlucky]
+"""
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -60,8 +85,6 @@ def contents(path: Path) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """What tiny ones of each kind left."""
-    from guideplug.cli.main import main
-
     root = tmp_path_factory.mktemp("folders")
     toy = ["--plugin", str(TOY), "--device", "cpu"]
     arms = ["--task", "toy", "--batch", "16", "--duration", "40it", "--samples", "64"]
@@ -114,6 +137,45 @@ def test_every_file_of_data_is_as_its_schema_says(folders: dict[str, Path]) -> N
     assert met >= {*KINDS.values(), *events - rare} - {"project", "sheet"}  # which users write, and imports
 
 
+def images(path: Path, seed: int) -> Path:
+    np.savez(path, first=np.random.default_rng(seed).integers(0, 256, (40, 4, 5, 3), dtype=np.uint8))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", PRINTED)
+def test_what_evaluate_prints_is_as_its_schema_says(folders: dict[str, Path], tmp_path: Path, kind: str) -> None:
+    check = jsonschema.Draft202012Validator(schema(kind))
+    met: set[str] = set()
+    for arguments in dict(zip(PRINTED, (of_samples(folders, tmp_path), of_images(tmp_path)), strict=True))[kind]:
+        done = CliRunner().invoke(main, ["evaluate", *map(str, arguments), "--json"])
+        assert done.stdout, done.stderr
+        value = json.loads(done.stdout)
+        problems = [f"{one.json_path}: {one.message[:300]}" for one in check.iter_errors(value)]
+        assert not problems, f"{arguments}: {problems[0]}"
+        assert not check.is_valid({**value, "new": 1})
+        met |= value.keys()
+    assert met == schema(kind)["properties"].keys()
+
+
+def of_samples(folders: dict[str, Path], folder: Path) -> Iterator[list[Any]]:
+    """Samples of a task: a run's, with a figure; and such that a metric fails."""
+    samples = folders["run"] / "samples.npz"
+    yield [samples, "--plugin", TOY, "--task", "toy", "--figure", folder / "drawn.png"]
+    (folder / "failing.py").write_text(TOY.read_text() + FAILING)
+    yield [samples, "--plugin", folder / "failing.py", "--task", "toy"]
+
+
+def of_images(folder: Path) -> Iterator[list[Any]]:
+    """Images beside statistics, beside images, with training images, in repeats, and without a reference."""
+    (folder / "mine.py").write_text(FEATURES)
+    samples, true = images(folder / "samples.npz", 0), images(folder / "true.npz", 1)
+    options = [samples, "--features", f"python('{folder}/mine.py:features')"]
+    yield [*options, "--statistics", folder / "own.npz"]
+    yield [*options, "--reference", folder / "own.npz"]
+    yield [*options, "--reference", true, "--train", true, "--repeats", 2, "--statistics", folder / "own.pkl"]
+
+
 def test_a_key_without_a_schema_is_found(folders: dict[str, Path]) -> None:
     for name, kind in (("metrics.json", "metrics"), ("run.json", "run"), ("config.toml", "config")):
         (value,) = contents(folders["run"] / name)
@@ -131,7 +193,7 @@ def test_facts_of_a_training_are_all_described(folders: dict[str, Path]) -> None
 @pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.json")), ids=lambda path: path.stem)
 def test_schemas_are_schemas(path: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(schema(path.stem))
-    assert path.stem in KINDS.values()
+    assert path.stem in (*KINDS.values(), *PRINTED)
 
 
 # The page
@@ -167,14 +229,15 @@ def written() -> str:
     lines = [
         "# File formats",
         "",
-        "What runs, comparisons, studies and the store write, every key of it. Seconds are wall-clock seconds, times",
-        "are seconds since 1970. JSON Schemas (draft 2020-12) of all of it lie in the package, in `guideplug/schemas`;",
-        "this page is made from them. A name after a dot is a key, `.*` any name (a role, an arm, a metric), `[]` an",
+        "What runs, comparisons, studies and the store write, and what evaluate prints as JSON, every key of it.",
+        "Seconds are wall-clock seconds, times are seconds since 1970. JSON Schemas (draft 2020-12) of all of it",
+        "lie in the package, in `guideplug/schemas`; this page is made from them. A name after a dot is a key,",
+        "`.*` any name (a role, an arm, a metric), `[]` an",
         "item of a list. Tensors are in [safetensors](https://github.com/huggingface/safetensors) files, samples in",
         "`.npz`; both are read without executing anything ([security](security.md)).",
         "",
     ]
-    for kind in dict.fromkeys(KINDS.values()):
+    for kind in dict.fromkeys((*KINDS.values(), *PRINTED)):
         found = schema(kind)
         lines += [
             f"## {found['title']}",

@@ -21,7 +21,7 @@ from guideplug.metrics.gaussian import Gaussian
 from guideplug.metrics.reference_statistics import ReferenceStatistics
 from guideplug.registry.registry import Registry
 from guideplug.run.console import Console
-from guideplug.run.image_features import MOST_ROWS, ExtractedFeatures, FeatureReader
+from guideplug.run.image_features import BATCH, MOST_ROWS, ExtractedFeatures, FeatureReader
 from guideplug.run.image_metrics import ASPECTS, BEST, RepeatedValue, image_metrics, without_bias
 
 __all__ = ["evaluate_images"]
@@ -42,7 +42,7 @@ def evaluate_images(path: str, options: Mapping[str, Any]) -> None:
     if out is not None and len(sets) > 1:
         raise UsageError(f"{path} holds {len(sets)} sets of images, and --statistics is of one: give a file of one")
     device = torch.device(options["device"] or ("cuda" if torch.cuda.is_available() else "cpu"))
-    reader = FeatureReader(features, features.load(device), _Progress())
+    reader = FeatureReader(features, features.load(device), _Progress(), options["batch"] or BATCH)
     key = features.statistics_key or features.name
     if options["reference"] is None:
         reference, true = None, None

@@ -75,6 +75,12 @@ def watch(folder: str, once: bool, interval: float) -> None:
     metavar="N",
     help="With --features: parts of SAMPLES, each measured by itself.",
 )
+@click.option(
+    "--batch",
+    type=Whole(1, "the number of images that the features take at a time", 64),
+    metavar="N",
+    help="With --features: images that they take at a time; by default 64.",
+)
 @DEVICE
 @local_plugins()
 @JSON
@@ -95,7 +101,7 @@ def evaluate(samples: str, **options: Any) -> None:
 
         evaluate_images(samples, options)
         return
-    alone = [name for name in ("reference", "train", "statistics", "device") if options[name] is not None]
+    alone = [name for name in ("reference", "train", "statistics", "batch", "device") if options[name] is not None]
     if alone or options["repeats"] > 1:
         raise UsageError(f"--{(alone or ['repeats'])[0]} is of images: give --features, in which they are measured")
     from guideplug.cli.evaluate import evaluate_command

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from guideplug.errors import UsageError, visible
+from guideplug.errors import UsageError, brief, visible
 from guideplug.files.atomic import whole_file
 from guideplug.files.checkpoints.pickled import Array, read_pickle
 from guideplug.files.opening import open_file
@@ -112,11 +112,7 @@ class ReferenceStatistics:
             raise ValueError("sigma is not symmetric, so it is no covariance")
         if float(gaussian.covariance.diagonal().min()) < -SYMMETRIC * scale:
             raise ValueError("sigma has a variance below 0, so it is no covariance")
-        count = arrays.get("count")
-        count = None if count is None else int(count)
-        if count is not None and count < 2:
-            raise ValueError(f"it is of {count} images: at least 2 have a covariance")
-        return cls(gaussian, count, str(arrays.get("features", "")))
+        return cls(gaussian, _count(arrays.get("count")), str(arrays.get("features", "")))
 
     def write(self, path: Path, key: str) -> None:
         """Write a file in the format of its name's end; there must be none.
@@ -144,3 +140,14 @@ def _numbers(value: Any, name: str) -> NDArray[np.float64]:
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
         raise ValueError(f"it has no array {name}: statistics are mu and sigma, of floats")
     return value.astype(np.float64)
+
+
+def _count(value: Any) -> int | None:
+    if value is None:
+        return None
+    number = value.item() if isinstance(value, np.ndarray | np.generic) and np.size(value) == 1 else value
+    if not isinstance(number, int | float) or number != number // 1:
+        raise ValueError(f"its count of images is {brief(repr(value))}: a whole number is needed")
+    if number < 2:
+        raise ValueError(f"it is of {number:g} images: at least 2 have a covariance")
+    return int(number)

@@ -19,9 +19,10 @@ from guideplug.files.image_sets import ImageSet
 from guideplug.metrics.moments import Moments
 from guideplug.metrics.neighbours import Neighbours, nearest_neighbours
 
-__all__ = ["MOST_ROWS", "ExtractedFeatures", "FeatureReader"]
+__all__ = ["BATCH", "MOST_ROWS", "ExtractedFeatures", "FeatureReader"]
 
 BATCH: Final = 64
+"""Images at a time, where nothing else is said."""
 MOST_ROWS: Final = 2_500
 """Images of a repeat whose features are kept, for distances between images."""
 
@@ -56,11 +57,13 @@ class FeatureReader:
         features: the strategy, for messages.
         function: what it loaded: images uint8 (B, 3, H, W) to features (B, D).
         progress: called with the path of a set, the number of its images that are done, and of all.
+        batch: images at a time.
     """
 
     features: Features
     function: Callable[[Tensor], Tensor]
     progress: Callable[[str, int, int], None] = lambda where, done, of: None
+    batch: int = BATCH
 
     def batches(self, images: ImageSet, where: str) -> Iterator[Tensor]:
         """The features of all images in order, float (B, D), on the CPU.
@@ -70,7 +73,7 @@ class FeatureReader:
         """
         done = 0
         try:
-            for batch in images.batches(BATCH):
+            for batch in images.batches(self.batch):
                 yield self._checked(batch, images, done, where)
                 done += len(batch)
                 self.progress(where, done, images.count)

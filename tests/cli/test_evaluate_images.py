@@ -112,6 +112,17 @@ def test_repeats_are_every_third_image_with_mean_spread_and_least(cli: Any) -> N
     assert "compare equal N" in printed
 
 
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_the_features_take_as_many_images_at_a_time_as_asked(cli: Any, batch: int) -> None:
+    Path("mine.py").write_text(f"{CODE.rstrip()}[: len(images) if len(images) <= {batch} else 0]\n")
+    options = ("--features", FEATURES, "--reference", array("t", pixels(30, 1)), "--repeats", 2)
+    measured = cli.json("evaluate", array("s", pixels(40)), *options, "--batch", batch)
+    Path("mine.py").write_text(CODE)
+    usual = cli.json("evaluate", "s.npz", *options)["arms"]["arr_0"]
+    for name, value in measured["arms"]["arr_0"].items():
+        assert value["values"] == pytest.approx(usual[name]["values"], rel=1e-6)
+
+
 def test_the_bias_of_n_is_seen_from_half_as_many(cli: Any) -> None:
     measured = cli.json(
         "evaluate", array("s", pixels(400)), "--features", FEATURES, "--reference", array("t", pixels(4000, 1))
@@ -259,6 +270,14 @@ STATISTICS = [
     (lambda: stored(mu=np.zeros(7), sigma=-EYE), "a variance below 0"),
     (lambda: stored(mu=np.zeros(7)), "it has no array sigma"),
     (lambda: stored(mu=np.zeros(7), sigma=EYE, count=np.array(1)), "it is of 1 images"),
+    (lambda: stored(mu=np.zeros(7), sigma=EYE, count=np.arange(3)), "its count of images is array([0, 1, 2])"),
+    (lambda: stored(mu=np.zeros(7), sigma=EYE, count=np.array(np.inf)), "its count of images is array(inf)"),
+    (lambda: pickled({"mu": np.zeros(7), "sigma": EYE, "count": "many"}), "its count of images is 'many'"),
+    (
+        lambda: pickled({"python": {"mu": np.zeros(7), "sigma": EYE}, "num_images": np.nan}),
+        "its count of images is nan",
+    ),
+    (lambda: stored(mu=np.zeros(7) + np.nan, sigma=EYE), "not finite"),
     (lambda: stored(mu=np.zeros(7), sigma=EYE, features=np.array("python 0123")), "of other weights or options"),
     (lambda: stored(features=np.zeros((50, 7))), "give images (N, C, H, W)"),
     (lambda: str(Path("mine.py")), "it is no folder, zip, .npz or .npy file"),
@@ -310,6 +329,8 @@ def test_features_that_are_refused(cli: Any, body: str, message: str) -> None:
         (["--features", FEATURES, "--statistics", "o.npz", "--train", "s.npz"], "--train is measured beside"),
         (["--features", FEATURES, "--statistics", "o.npz", "--repeats", "5"], "5 repeats of 4 at least"),
         (["--features", "inceptoin", "--reference", "s.npz"], "no features is called 'inceptoin' (did you mean"),
+        (["--batch", "2"], "--batch is of images: give --features"),
+        (["--features", FEATURES, "--statistics", "o.npz", "--batch", "0"], "--batch 0 is below 1"),
         (["--repeats", "2"], "--repeats is of images: give --features"),
         (["--reference", "s.npz"], "--reference is of images: give --features"),
     ],

@@ -1,8 +1,10 @@
 """guideplug import: what it writes and prints, and the mistakes of its users."""
 
 import json
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -61,3 +63,17 @@ def test_what_is_there_already_stays(path: Path) -> None:
     assert done.exit_code == 2
     assert "last.json is there already: give another OUT" in done.stderr
     assert path.with_suffix(".json").read_text() == "mine"
+
+
+@pytest.mark.parametrize("end", ["npz", "pkl", "flat.pkl"])
+def test_statistics_of_a_reference_are_for_evaluate(tmp_path: Path, end: str) -> None:
+    path, arrays = tmp_path / f"img64.{end}", {"mu": np.zeros(3), "sigma": np.eye(3)}
+    if end == "npz":
+        np.savez(path, mu=arrays["mu"], sigma=arrays["sigma"])
+    else:
+        path.write_bytes(pickle.dumps(arrays if end == "flat.pkl" else {"fid": arrays, "num_images": 5}))
+    failed = imported(str(path))
+    assert failed.exit_code == 1
+    assert failed.output.count("\n") == 1
+    assert "holds statistics of a reference set, mean and covariance, and no network" in failed.output
+    assert f"guideplug evaluate IMAGES --features EXPR --reference {path}" in failed.output

@@ -12,6 +12,7 @@ import functools
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, final
@@ -92,6 +93,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"checkpoint {path} cannot be read: {getattr(error, 'strerror', None) or error}"
         ) from None
+    if head[:4] == ZIP and _has_statistics(path):
+        raise _statistics(path)
     if head[:4] == ZIP or head == LEGACY:
         return _torch(path)
     if head[:1] == b"\x80":
@@ -209,10 +212,7 @@ def _pickle(path: Path) -> Checkpoint:
                 encoder = tree.get("encoder")
                 return _snapshots(path, {name: pickled_network(module, encoder) for name, module in modules.items()})
             if _is_statistics(tree):
-                raise ValueError(
-                    "it holds statistics of a reference set, mean and covariance, and no network: measure images "
-                    "against it, evaluate IMAGES --features EXPR --reference FILE"
-                )
+                raise _statistics(path)
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"checkpoint {path} cannot be read as a snapshot: {getattr(error, 'strerror', None) or error}; snapshots "
@@ -224,6 +224,22 @@ def _pickle(path: Path) -> Checkpoint:
 def _snapshots(path: Path, snapshots: dict[str, PickledNetwork]) -> Checkpoint:
     networks = {name: dict(snapshot.tensors) for name, snapshot in snapshots.items() if snapshot.tensors}
     return Checkpoint(path, "snapshot", networks, {name: snapshots[name] for name in networks})
+
+
+def _statistics(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"checkpoint {path} holds statistics of a reference set, mean and covariance, and no network: measure images "
+        f"against it, as in guideplug evaluate IMAGES --features EXPR --reference {path}"
+    )
+
+
+def _has_statistics(path: Path) -> bool:
+    """Whether an archive is of arrays ``mu`` and ``sigma``."""
+    try:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
+            return {"mu.npy", "sigma.npy"} <= set(archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def _is_statistics(tree: dict[Any, Any]) -> bool:
