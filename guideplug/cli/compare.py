@@ -75,7 +75,7 @@ def compare_command(config: str | None, options: Mapping[str, Any]) -> None:
     executor = executor_of(options, registry)
     grid = prepare_grid(_request(before.run, before.own, plugins, options), registry)
     if options["dry_run"]:
-        dry_run(grid, Store.default())
+        dry_run(grid, Store.default(), as_json=options["as_json"])
         return
     folder = Path(resume).absolute() if resume is not None else _new_folder(grid, options["out"])
     text = to_toml(grid)

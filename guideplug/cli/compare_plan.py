@@ -1,13 +1,16 @@
 """``compare --dry-run``: the configuration, the work, the share in the store, an estimate of time."""
 
 import math
+import tomllib
 from collections.abc import Iterator, Sequence
 
+import attrs
 import torch
 
 from guideplug.cli.compare_tables import counted
 from guideplug.cli.echo import echo, echo_lines
 from guideplug.cli.estimate import estimated_seconds
+from guideplug.cli.json_output import print_json
 from guideplug.experiments.comparison import Grid, to_toml
 from guideplug.experiments.comparison.stored import stored_trainings
 from guideplug.experiments.comparison.trainings import iteration_of, needed_for, plain
@@ -17,35 +20,79 @@ from guideplug.store import Store, identity
 __all__ = ["dry_run", "pointless"]
 
 
-def dry_run(grid: Grid, store: Store) -> None:
+@attrs.frozen
+class _Work:
+    """What a comparison has to do, and what of it is in the store.
+
+    Args:
+        trainings: of the arms and seeds, stored with these snapshots, and stored with others.
+        others: trainings of references and guides, and those that are stored.
+        cells: snapshots to measure, at most.
+        seconds: of the trainings that are missing, one after the other; without what selectors do.
+    """
+
+    trainings: tuple[int, int, int]
+    others: tuple[int, int]
+    cells: int
+    seconds: int
+
+
+def dry_run(grid: Grid, store: Store, *, as_json: bool) -> None:
     """Print the plan of a comparison."""
     torch.set_num_threads(grid.first.threads)
-    mains: list[Recipe] = list(grid.trainings.values())
-    others = _others(grid)
+    work = _work(grid, store)
+    if as_json:
+        _print_json(grid, work)
+        return
+    count, whole, short = work.trainings
     steps = ", ".join(map(str, grid.curve))
     echo_lines(to_toml(grid))
     for line in pointless(grid):
         echo(f"# {line}")
     where = f"{steps} and the budgets" if grid.request.curves else "the budgets alone"
     each = f"{len(grid.steps)} snapshots each, measured at {where}"
-    ends = f"{counted(len(mains), 'training')} of {grid.steps[-1]:,} iterations, {each}"
-    stored = stored_trainings(grid, store)
-    whole = len(stored)
-    echo(f"# {ends}; {_share(whole, len(mains))}")
-    if short := sum(store.find(identity(recipe)) is not None for recipe in mains) - whole:
+    echo(f"# {counted(count, 'training')} of {grid.steps[-1]:,} iterations, {each}; {_share(whole, count)}")
+    if short:
         echo(f"# {counted(short, 'training')} in the store with other snapshots: done once more for these")
-    if others:
-        num_stored = sum(store.find(identity(recipe)) is not None for recipe in others)
-        echo(f"# {counted(len(others), 'training')} of references and guides; {_share(num_stored, len(others))}")
-    budgets = min(3, len(grid.steps))  # each may choose one that is not of the curve
-    cells = len(mains) * min(len(grid.curve) + budgets if grid.request.curves else budgets, len(grid.steps))
-    sampled = f"{cells * len(grid.request.guiders):,} times {grid.first.samples:,} samples to measure"
+    if work.others[0]:
+        num_others, num_stored = work.others
+        echo(f"# {counted(num_others, 'training')} of references and guides; {_share(num_stored, num_others)}")
+    sampled = f"{work.cells * len(grid.request.guiders):,} times {grid.first.samples:,} samples to measure"
     echo(f"# up to {sampled}")
-    missing: list[Recipe] = [recipe for key, recipe in grid.trainings.items() if key not in stored]
-    missing += [recipe for recipe in others if store.find(identity(recipe)) is None]
     echo(
-        f"# training takes about {math.ceil(_seconds(missing))} s in one process here; what selectors do, the prices "
-        "of iterations, sampling and metrics come on top"
+        f"# training takes about {work.seconds} s in one process here; what selectors do, the prices of iterations, "
+        "sampling and metrics come on top"
+    )
+
+
+def _work(grid: Grid, store: Store) -> _Work:
+    mains: list[Recipe] = list(grid.trainings.values())
+    others = _others(grid)
+    stored = stored_trainings(grid, store)
+    missing_others = [recipe for recipe in others if store.find(identity(recipe)) is None]
+    missing: list[Recipe] = [recipe for key, recipe in grid.trainings.items() if key not in stored]
+    short = sum(store.find(identity(recipe)) is not None for recipe in mains) - len(stored)
+    budgets = min(3, len(grid.steps))  # each may choose one that is not of the curve
+    return _Work(
+        trainings=(len(mains), len(stored), short),
+        others=(len(others), len(others) - len(missing_others)),
+        cells=len(mains) * min(len(grid.curve) + budgets if grid.request.curves else budgets, len(grid.steps)),
+        seconds=math.ceil(_seconds([*missing, *missing_others])),
+    )
+
+
+def _print_json(grid: Grid, work: _Work) -> None:
+    count, whole, short = work.trainings
+    print_json(
+        {
+            "config": tomllib.loads(to_toml(grid)),
+            "notes": pointless(grid),
+            "trainings": {"count": count, "found": whole, "other snapshots": short, "iterations": grid.steps[-1]},
+            "references and guides": {"count": work.others[0], "found": work.others[1]},
+            "measurements": work.cells * len(grid.request.guiders),
+            "samples": grid.first.samples,
+            "seconds": work.seconds,
+        }
     )
 
 

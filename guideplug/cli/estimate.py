@@ -1,15 +1,14 @@
 """Estimates of time for dry runs: a training that diverges in its first steps is a wrong configuration."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import attrs
 
 from guideplug.errors import ConfigError, DivergenceError
 from guideplug.recipe import Recipe
 
 __all__ = ["estimated_seconds", "estimates_of"]
-
-_SEEDS = re.compile(r"seed=-?[0-9]+")
-"""Seeds in the text of a recipe, of recipes and of tasks: what differs in them alone takes the same time."""
 
 
 def estimated_seconds(recipe: Recipe) -> float | None:
@@ -30,10 +29,23 @@ def estimates_of(recipes: Iterable[Recipe]) -> list[float | None]:
     Raises:
         ConfigError: as `estimated_seconds`.
     """
-    seconds: dict[str, float | None] = {}
+    seconds: dict[Hashable, float | None] = {}
     keys = []
     for recipe in recipes:
-        keys.append(key := _SEEDS.sub("", repr(recipe)))
+        keys.append(key := _seedless(recipe))
         if key not in seconds:
             seconds[key] = estimated_seconds(recipe)
     return [seconds[key] for key in keys]
+
+
+def _seedless(value: Any) -> Hashable:
+    """Options within options without the seeds, of recipes and of tasks, which decide no time."""
+    if attrs.has(type(value)):
+        names = [field.name for field in attrs.fields(type(value)) if field.name.rpartition("_")[2] != "seed"]
+        return type(value), *((name, _seedless(getattr(value, name))) for name in names)
+    if isinstance(value, Mapping):
+        return tuple((key, _seedless(value[key])) for key in sorted(value))
+    if isinstance(value, list | tuple):
+        return tuple(map(_seedless, value))
+    assert isinstance(value, Hashable)
+    return value

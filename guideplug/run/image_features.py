@@ -23,6 +23,8 @@ __all__ = ["BATCH", "MOST_ROWS", "ExtractedFeatures", "FeatureReader"]
 
 BATCH: Final = 64
 """Images at a time, where nothing else is said."""
+AT_ONCE: Final = 512
+"""Images that are added to moments at once."""
 MOST_ROWS: Final = 2_500
 """Images of a repeat whose features are kept, for distances between images."""
 
@@ -147,20 +149,31 @@ class _Part:
         self._place = torch.full((count,), -1)
         self._place[order] = torch.arange(len(order))
         self._halves: list[Moments | None] = [None, None]
+        self._waiting: list[list[Tensor]] = [[], []]
         self._rows: Tensor | None = None
 
     def add(self, rows: Tensor, numbers: Tensor) -> None:
         """Rows (B, D) and their numbers in this repeat."""
         if self._rows is None:
             self._rows = rows.new_empty(len(self._numbers), rows.shape[1])
-        for half, before in enumerate(self._halves):
-            taken = rows[numbers % 2 == half]
-            if len(taken):
-                self._halves[half] = Moments.of(taken) if before is None else before.add(taken)
+        for half, waiting in enumerate(self._waiting):
+            waiting.append(rows[numbers % 2 == half])
+            if sum(map(len, waiting)) >= AT_ONCE:
+                self._take(half)
         places = self._place[numbers]
         self._rows[places[places >= 0]] = rows[places >= 0]
 
+    def _take(self, half: int) -> None:
+        """Add the rows that wait to the moments of a half: an addition costs D x D numbers, however few they are."""
+        waiting, self._waiting[half] = torch.cat(self._waiting[half]), []
+        before = self._halves[half]
+        if len(waiting):
+            self._halves[half] = Moments.of(waiting) if before is None else before.add(waiting)
+
     def extracted(self, number: int, repeats: int) -> ExtractedFeatures:
+        for half, waiting in enumerate(self._waiting):
+            if waiting:
+                self._take(half)
         one, other = self._halves
         assert one is not None
         assert other is not None

@@ -22,6 +22,11 @@ def test_a_dry_run_counts_what_the_store_has(cli: Any) -> None:
     assert re.search(r"# training takes about \d+ s in one process here; ", told)
     assert cli.files() == set()
     cli("compare", *arms, "--seeds", "0", "--out", "run")
+    plan = cli.json("compare", *arms, "--seeds", "0,1", "--dry-run")
+    assert plan["trainings"] == {"count": 4, "found": 2, "other snapshots": 0, "iterations": 40}
+    assert plan["references and guides"] == {"count": 2, "found": 1}
+    assert (plan["measurements"], plan["samples"], plan["notes"]) == (8, 32, [])
+    assert plan["config"]["selectors"] == ["none", "toy-half"]
     told = cli("compare", *arms, "--seeds", "0,1", "--dry-run", "--jobs", "2").stdout
     assert "measured at 20, 40 and the budgets; 2 of them in the store already" in told
     assert "# 2 trainings of references and guides; 1 of them in the store already" in told

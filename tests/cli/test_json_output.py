@@ -4,10 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+
+from guideplug.cli.main import main
 
 TOY = Path(__file__).with_name("toy.py")
 LOUD = """
@@ -65,3 +69,29 @@ def test_what_is_written_below_python_goes_to_standard_error(cli: Any, tmp_path:
     json.loads(done.stdout)
     for text in ("hello", "measuring", "older reference", "below python"):
         assert text in done.stderr
+
+
+CHEAP: dict[str, tuple[str, ...]] = {
+    "run": ("--task", "toy", "--plugin", str(TOY)),
+    "compare": ("--task", "toy", "--plugin", str(TOY), "--selector", "none", "--selector", "toy-half"),
+    "study": ("toy-widths", "--plugin", str(TOY)),
+}
+"""Arguments of each command that has both --json and --dry-run."""
+
+
+def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from leaves(inner, (*path, name))
+    else:
+        yield " ".join(path), command
+
+
+def test_every_command_prints_one_document_of_its_dry_run_too(cli: Any) -> None:
+    options = {name: {text for one in command.params for text in one.opts} for name, command in leaves(main)}
+    assert {name for name, texts in options.items() if {"--json", "--dry-run"} <= texts} == CHEAP.keys()
+    for name, arguments in CHEAP.items():
+        found = json.loads(cli(name, *arguments, "--device", "cpu", "--dry-run", "--json").stdout)
+        assert isinstance(found, dict)
+        assert found, name
+        assert cli.files() == set(), name

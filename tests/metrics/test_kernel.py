@@ -39,3 +39,18 @@ def test_torchmetrics_agrees() -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="subsets are 0"):
         kernel_distance(points(5, 0), points(5, 1), subsets=0)
+
+
+@pytest.mark.parametrize(("count", "subsets"), [(90, 20), (1100, 3), (600, 20)])
+def test_subsets_are_what_each_would_give_by_itself(count: int, subsets: int) -> None:
+    """Whether the kernels of all points are computed once, or those of each subset; blocks of rows included."""
+    x, y = points(count, 0), points(count + 30, 1) + 0.1
+    size = count // 4
+    generator = torch.Generator().manual_seed(5)
+    alone = []
+    for _ in range(subsets):
+        rows = [torch.randperm(len(one), generator=generator)[:size] for one in (x, y)]
+        alone.append(kernel_distance(x[rows[0]], y[rows[1]], subsets=1).mean)
+    found = kernel_distance(x, y, subsets=subsets, size=size, seed=5)
+    assert found.mean == pytest.approx(sum(alone) / subsets, rel=1e-9)
+    assert found.deviation == pytest.approx(torch.tensor(alone).double().std(correction=0).item(), rel=1e-6)
