@@ -113,6 +113,8 @@ class Metric(Strategy):
     aspect: ClassVar[Literal["fidelity", "coverage", "both", "accuracy", "memorisation"]]
     formula: ClassVar[str]
     """The formula in words and symbols, for the documentation."""
+    fewest: ClassVar[int] = 1
+    """The fewest samples, and true samples where it compares with them, of which it has a value."""
 
     def applies(self, task: "Task") -> bool:
         """Whether it is defined for the samples of a task."""
@@ -275,6 +277,10 @@ class Task(Strategy):
     def samples(self) -> int:
         """The default number of samples of a run."""
         return 1024
+
+    def num_true(self) -> int | None:
+        """The number of true samples that there are for `truth`; None, the default, for any number."""
+        return None
 
     def size(self) -> int | None:
         """The number of distinct training examples; None for data generated without end."""

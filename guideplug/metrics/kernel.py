@@ -73,7 +73,7 @@ def _discrepancies(x: Tensor, y: Tensor, u: Tensor, v: Tensor) -> Tensor:
 
 def _sums(x: Tensor, y: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """u^T K v of each subset, (S,), for the kernels K of x and y, in blocks of rows."""
-    parts = zip(x.split(ROWS), u.split(ROWS, dim=1), strict=True)
+    parts = zip(torch.split(x, ROWS), torch.split(u, ROWS, dim=1), strict=True)
     total = torch.zeros(len(u), dtype=x.dtype, device=x.device)
     for rows, chosen in parts:
         total += (chosen @ _kernel(rows @ y.mT, x.shape[1]) * v).sum(1)

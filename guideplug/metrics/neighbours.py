@@ -69,12 +69,12 @@ def pairwise_distances(samples: Tensor, true: Tensor) -> Tensor:
     centre = y.double().mean(0)  # the distances of points far from 0 would have fewer digits
     near = y.double() - centre
     lengths = near.square().sum(1)
-    for rows, out in zip(x.split(BLOCK), distances.split(BLOCK), strict=True):
+    for rows, out in zip(torch.split(x, BLOCK), torch.split(distances, BLOCK), strict=True):
         centred = rows.double() - centre
         sums = centred.square().sum(1)[:, None] + lengths
         squares = torch.addmm(sums, centred, near.mT, alpha=-2)
         out.copy_(squares.clamp(min=0).sqrt())
         close, which = (squares < CLOSE * sums).nonzero(as_tuple=True)
-        for some, others in zip(close.split(BLOCK), which.split(BLOCK), strict=True):
+        for some, others in zip(torch.split(close, BLOCK), torch.split(which, BLOCK), strict=True):
             out[some, others] = (rows[some].double() - y[others].double()).square().sum(1).sqrt().float()
     return distances

@@ -30,6 +30,8 @@ def check_metric(metric: Metric) -> None:
             raise breach(metric, f"gives {described(word)} for its {name}: give one of {', '.join(words)}")
     if not isinstance(getattr(metric, "formula", None), str):
         raise breach(metric, "gives no formula: give a text")
+    if type(metric.fewest) is not int or metric.fewest < 1:
+        raise breach(metric, f"gives {described(metric.fewest)} for its fewest: give the number of samples it needs")
 
 
 def value_of(metric: Metric, arm: Arm, context: Context) -> float | None:

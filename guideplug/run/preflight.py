@@ -29,6 +29,7 @@ from guideplug.rng import STREAMS
 from guideplug.run.made import built_by
 from guideplug.run.measure import metrics_of
 from guideplug.run.resolve import RunConfig
+from guideplug.run.task_answers import check_true_samples
 from guideplug.run.tried import StreamsOf, first_levels, objecting, start_of, try_batch, try_network, try_sampling
 from guideplug.store import Store, identity
 
@@ -68,7 +69,7 @@ def preflight(config: RunConfig, registry: Registry) -> Preflight:
         with refused_beforehand():
             for observer in config.observers:
                 observer.check()
-            metrics_of(config.task, registry)
+            check_true_samples(config.task, metrics_of(config.task, registry))
             return _preflight(config)
     except (ConditionError, DenoiserError, DivergenceError, SelectionError) as error:
         raise ConfigError(str(error)) from error

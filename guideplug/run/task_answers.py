@@ -6,15 +6,18 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from guideplug.config import Strategy, breach, described
+from guideplug.config import Strategy, breach, described, named
 from guideplug.denoise import Condition, Domain, Space, Start, is_condition, labels_of, parts_of
-from guideplug.errors import DenoiserError
+from guideplug.errors import ConfigError, DenoiserError
 from guideplug.rng import Streams, TrainingStreams, undrawn
 from guideplug.sample import Sampler
 from guideplug.task import Arm, Examples, Metric, Task
 from guideplug.train.examples import check_examples
 
-__all__ = ["check_start", "check_task", "drawn_examples", "started", "truth_of"]
+__all__ = ["check_start", "check_task", "check_true_samples", "drawn_examples", "started", "truth_of"]
+
+FEWEST_TRUE = 2
+"""True samples that every task has at least, where as many are drawn."""
 
 
 def check_task(task: Task) -> None:
@@ -28,6 +31,9 @@ def check_task(task: Task) -> None:
     size = task.size()
     if size is not None and (type(size) is not int or size < 1):
         raise breach(task, f"gave the size {described(size)}: return the number of examples, or None without an end")
+    true = task.num_true()
+    if true is not None and (type(true) is not int or true < 0):
+        raise breach(task, f"gave {described(true)} for its number of true samples: return it, or None without an end")
     count = task.samples()
     if type(count) is not int or count < 1:
         raise breach(task, f"gave {described(count)} for its default number of samples: return a whole number")
@@ -41,6 +47,29 @@ def check_task(task: Task) -> None:
     for name in task.primary():
         if name not in names:
             raise breach(task, f"names the primary metric {name!r}, which is none of {', '.join(names) or 'none'}")
+
+
+def check_true_samples(task: Task, metrics: Sequence[Metric]) -> None:
+    """Refuse a task with fewer true samples than its metrics compare with, however many are drawn.
+
+    Args:
+        task: the task.
+        metrics: all metrics of the task.
+
+    Raises:
+        ConfigError: how many it has, how many are needed, and by what.
+    """
+    count, primary = task.num_true(), task.primary()
+    if count is None:
+        return
+    needed = {metric.name: metric.fewest for metric in metrics if metric.name in primary}
+    most = max(needed.values(), default=1)
+    if count < max(most, FEWEST_TRUE):
+        who = next((f"metric {name!r}" for name, fewest in needed.items() if fewest == most > count), "its truth")
+        raise ConfigError(
+            f"{named(task)} has {count} true sample{'' if count == 1 else 's'} to measure with, and {who} needs "
+            f"{max(most, FEWEST_TRUE)} at least: give it more data, or a larger share of them to measure with"
+        )
 
 
 def started(domain: Domain, streams: Streams, sigma: float) -> Start:
@@ -120,7 +149,7 @@ def truth_of(task: Task, count: int, sampler: Sampler, seed: int, *, like: Arm |
         whose = f"gave the reference arm {arm.name!r} of truth"
         if not isinstance(arm.samples, Tensor) or not arm.samples.is_floating_point():
             raise breach(task, f"{whose} {described(arm.samples)} for its samples: give floating-point numbers")
-        if not min(count, 2) <= len(arm.samples) <= count:
+        if not min(count, FEWEST_TRUE) <= len(arm.samples) <= count:
             raise breach(
                 task, f"{whose} {len(arm.samples)} samples where {count} were asked for: give 2 at least, no more"
             )

@@ -73,6 +73,7 @@ class FrechetDistance(Metric):
     name = "Fréchet distance"
     better = "lower"
     aspect = "both"
+    fewest = 2
     formula = "|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)) over 64 features; biased upwards for few samples"
 
     def measure(self, arm: Arm, context: Context) -> float | None:
@@ -95,6 +96,7 @@ class Precision(PerSample):
     source = PRECISION
     better = "higher"
     aspect = "fidelity"
+    fewest = NEIGHBOURS + 1
     formula = "share of samples within the 5th-neighbour ball of at least one real image, in the feature space"
 
     def each(self, arm: Arm, context: Context) -> Tensor | None:
@@ -111,6 +113,7 @@ class Recall(Metric):
     source = PRECISION
     better = "higher"
     aspect = "coverage"
+    fewest = NEIGHBOURS + 1
     formula = "share of real images within the 5th-neighbour ball of at least one sample, in the feature space"
 
     def measure(self, arm: Arm, context: Context) -> float | None:
@@ -127,6 +130,7 @@ class Density(PerSample):
     source = DENSITY
     better = "higher"
     aspect = "fidelity"
+    fewest = NEIGHBOURS + 1
     formula = "mean over samples of the number of 5th-neighbour balls of real images they are in, divided by 5"
 
     def each(self, arm: Arm, context: Context) -> Tensor | None:
@@ -143,6 +147,7 @@ class Coverage(Weighted):
     source = DENSITY
     better = "higher"
     aspect = "coverage"
+    fewest = NEIGHBOURS + 1
     formula = "share of real images whose 5th-neighbour ball holds at least one sample"
 
     def resampler(self, arm: Arm, context: Context) -> Resampler | None:

@@ -230,6 +230,9 @@ class Digits(Task):
     def samples(self) -> int:
         return len(load_split().reference.labels)
 
+    def num_true(self) -> int | None:
+        return len(load_split().real.labels)
+
     def size(self) -> int | None:
         return _training_half().size()
 

@@ -92,6 +92,7 @@ class Precision(PerSample):
     )
     better = "higher"
     aspect = "fidelity"
+    fewest = 2
     formula = f"share of samples within the 5th-neighbour ball of at least one held-out image, {AVERAGED}"
 
     def each(self, arm: Arm, context: Context) -> Tensor | None:
@@ -113,6 +114,7 @@ class Coverage(Weighted):
     )
     better = "higher"
     aspect = "coverage"
+    fewest = 2
     formula = f"share of held-out images whose 5th-neighbour ball holds at least one sample, {AVERAGED}"
 
     def resampler(self, arm: Arm, context: Context) -> Resampler | None:
@@ -131,6 +133,7 @@ class FrechetDistance(Weighted):
     name = "Fréchet distance"
     better = "lower"
     aspect = "both"
+    fewest = 2
     formula = f"|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)), {AVERAGED}; biased upwards for few samples"
 
     def resampler(self, arm: Arm, context: Context) -> Resampler | None:

@@ -179,6 +179,9 @@ class Images(Task):
     def samples(self) -> int:
         return min(len(self.data.heldout), MOST_SAMPLES)
 
+    def num_true(self) -> int | None:
+        return len(self.data.heldout)
+
     def size(self) -> int | None:
         """The number of training examples; None for latents, which are drawn anew."""
         return None if self.data.prepared.latent else self.data.size

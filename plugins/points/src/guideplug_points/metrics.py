@@ -106,6 +106,7 @@ class Precision(PerSample):
     source = PRECISION
     better = "higher"
     aspect = "fidelity"
+    fewest = NEIGHBOURS + 1
     formula = "share of samples within the 5th-neighbour ball of at least one held-out row"
 
     def each(self, arm: Arm, context: Context) -> Tensor | None:
@@ -122,6 +123,7 @@ class Density(PerSample):
     source = DENSITY
     better = "higher"
     aspect = "fidelity"
+    fewest = NEIGHBOURS + 1
     formula = "mean over samples of the number of 5th-neighbour balls of held-out rows they are in, divided by 5"
 
     def each(self, arm: Arm, context: Context) -> Tensor | None:
@@ -162,6 +164,7 @@ class Recall(Metric):
     source = PRECISION
     better = "higher"
     aspect = "coverage"
+    fewest = NEIGHBOURS + 1
     formula = "share of held-out rows within the 5th-neighbour ball of at least one sample"
 
     def measure(self, arm: Arm, context: Context) -> float | None:
@@ -178,6 +181,7 @@ class Coverage(Weighted):
     source = DENSITY
     better = "higher"
     aspect = "coverage"
+    fewest = NEIGHBOURS + 1
     formula = "share of held-out rows whose 5th-neighbour ball holds at least one sample"
 
     def resampler(self, arm: Arm, context: Context) -> Resampler | None:
@@ -222,6 +226,7 @@ class EnergyDistance(Metric):
     )
     better = "lower"
     aspect = "both"
+    fewest = 2
     formula = "2 E|x - y| - E|x - x'| - E|y - y'| between samples and held-out rows, in standard deviations; unbiased"
 
     def measure(self, arm: Arm, context: Context) -> float | None:

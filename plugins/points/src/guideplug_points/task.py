@@ -180,6 +180,9 @@ class Points(Task):
     def samples(self) -> int:
         return min(len(self.table.heldout), MOST_SAMPLES)
 
+    def num_true(self) -> int | None:
+        return len(self.table.heldout)
+
     def size(self) -> int | None:
         return self._data.size()
 
