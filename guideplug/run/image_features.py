@@ -23,7 +23,7 @@ __all__ = ["BATCH", "MOST_ROWS", "ExtractedFeatures", "FeatureReader"]
 
 BATCH: Final = 64
 """Images at a time, where nothing else is said."""
-AT_ONCE: Final = 512
+AT_ONCE: Final = 1024
 """Images that are added to moments at once."""
 MOST_ROWS: Final = 2_500
 """Images of a repeat whose features are kept, for distances between images."""

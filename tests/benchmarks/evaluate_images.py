@@ -1,6 +1,6 @@
 """The share of the features in the time of ``guideplug evaluate --features``, and its memory.
 
-    python tests/benchmarks/evaluate_images.py share [COUNT]     10,000 images of 28 x 28 in MobileNetV2 at 64, a thread
+    python tests/benchmarks/evaluate_images.py share [COUNT]     10,000 images of 28 x 28 in MobileNetV2 at 96, a thread
     python tests/benchmarks/evaluate_images.py memory [COUNT]    50,000 images of 64 x 64 in features that cost nothing
 
 ``share``: an array beside statistics, which is the Fréchet distance alone, and beside images, so that every metric is
@@ -10,6 +10,7 @@ most 1,024; features of 512 numbers, in a folder, a zip and an array.
 """
 
 import resource
+import subprocess
 import sys
 import time
 import zipfile
@@ -66,7 +67,7 @@ def share(count: int, folder: Path) -> None:
 
     torch.manual_seed(0)
     torch.save(get_model("mobilenet_v2", weights=None).state_dict(), folder / "network.pth")
-    features = f"torchvision(mobilenet_v2, '{folder}/network.pth', size=64)"
+    features = f"torchvision(mobilenet_v2, '{folder}/network.pth', size=96)"
     np.save(folder / "samples.npy", pixels(count, 28, 0))
     np.save(folder / "true.npy", pixels(count, 28, 1))
     packed = [zipped(pictures(folder / name, pixels(count, 28, n))) for n, name in enumerate("st")]
@@ -106,20 +107,23 @@ def memory(count: int, folder: Path) -> None:
     few = pictures(folder / "few", pixels(20, 64, 0))
     evaluate(few, "--features", features, "--reference", few)
     before = peak()
-    images = pictures(folder / "images", pixels(0, 64, 0))
-    for part in range(0, count, 500):
-        for number, image in enumerate(pixels(min(500, count - part), 64, part)):
-            Image.fromarray(image).save(images / f"{part + number:06}.png", compress_level=1)
-    archive = zipped(images)
-    array = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (count, 64, 64, 3))
-    for part in range(0, count, 500):
-        array[part : part + 500] = pixels(min(500, count - part), 64, part)
-    del array
-    print(f"making the images: {peak() - before:.0f} MiB above imports", flush=True)
-    for path in (images, archive, folder / "images.npy"):
+    subprocess.run([sys.executable, __file__, "make", str(count), str(folder)], check=True)  # in memory of its own
+    for name in ("images", "images.zip", "images.npy"):
+        path = folder / name
         begin = time.perf_counter()
         evaluate(path, "--features", features, "--reference", path)
         print(f"{path.name}: {peak() - before:.0f} MiB above imports, {time.perf_counter() - begin:.0f} s", flush=True)
+
+
+def make(count: int, folder: Path) -> None:
+    """Images of 64 x 64 as a folder of PNG, a zip and an array."""
+    images = pictures(folder / "images", pixels(0, 64, 0))
+    array = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (count, 64, 64, 3))
+    for part in range(0, count, 500):
+        array[part : part + 500] = pixels(min(500, count - part), 64, part)
+        for number, image in enumerate(array[part : part + 500], part):
+            Image.fromarray(image).save(images / f"{number:06}.png", compress_level=1)
+    zipped(images)
 
 
 def peak() -> float:
@@ -130,6 +134,9 @@ def peak() -> float:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     what, *rest = sys.argv[1:]
+    if what == "make":
+        make(int(rest[0]), Path(rest[1]))
+        sys.exit()
     run, usual = {"share": (share, 10_000), "memory": (memory, 50_000)}[what]
     with TemporaryDirectory() as place:
         run(int(rest[0]) if rest else usual, Path(place))

@@ -74,3 +74,18 @@ def test_refusals() -> None:
         Gaussian(torch.zeros(3), torch.zeros(2, 2))
     with pytest.raises(ValueError, match="have no distance"):
         Gaussian(torch.zeros(3), torch.eye(3)).frechet(Gaussian(torch.zeros(2), torch.eye(2)))
+
+
+@pytest.mark.parametrize("least", [1.0, 1e-6, 1e-10, 1e-13, 0.0])
+def test_covariances_that_commute_have_the_distance_of_their_deviations(least: float) -> None:
+    """However near to singular: |m - m'|^2 + sum (s_i - s'_i)^2 in common axes."""
+    generator = torch.Generator().manual_seed(3)
+    axes = torch.linalg.qr(torch.randn(20, 20, dtype=torch.float64, generator=generator)).Q
+    one, other = (torch.logspace(0, 2, 20, dtype=torch.float64) * scale for scale in (1, 3))
+    one[0] = least
+    mean = torch.linspace(0, 1, 20, dtype=torch.float64)
+    first, second = (Gaussian(m, (axes * v) @ axes.mT) for m, v in ((0 * mean, one), (mean, other)))
+    expected = float(mean.square().sum() + (one.sqrt() - other.sqrt()).square().sum())
+    assert first.frechet(second) == pytest.approx(expected, rel=1e-7 if 0 < least < 1e-9 else 1e-11)
+    assert second.frechet(first) == pytest.approx(first.frechet(second), rel=1e-11)
+    assert first.frechet(first) == pytest.approx(0, abs=1e-11)

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import binom
 
 TRIALS = 40
-COUNTS = {"tree": 1024, "digits": 449, "points": 600}
+COUNTS = {"tree": 1024, "digits": 449, "points": 600, "images": 500}
 WORST = 0.10
 """The rate of one-way verdicts that is allowed; 5 % is nominal."""
 
@@ -49,4 +49,5 @@ BED_PRIMARY = {
     "tree": ["inside outline", "branch KL", "energy MMD"],
     "digits": ["precision", "coverage", "Fréchet distance", "nearest training image"],
     "points": ["precision", "coverage", "energy distance", "nearest training row"],
+    "images": ["precision", "coverage", "Fréchet distance", "nearest training image"],
 }
