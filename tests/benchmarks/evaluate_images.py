@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +25,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from guideplug.cli.main import main
-from guideplug.run.image_features import FeatureReader
+from guideplug_features.vision import TorchvisionFeatures
 
 CHEAP = """
 def features(images):
@@ -79,10 +80,10 @@ def share(count: int, folder: Path) -> None:
         "zip of PNG, images": (packed[0], packed[1]),
     }
     spent = [0.0]
-    checked = FeatureReader._checked
+    load = TorchvisionFeatures.load
 
-    def timed(self: FeatureReader, batch: torch.Tensor, *rest: Any) -> torch.Tensor:
-        function = self.function
+    def timed(self: TorchvisionFeatures, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+        function = load(self, device)
 
         def features_alone(images: torch.Tensor) -> torch.Tensor:
             begin = time.perf_counter()
@@ -90,9 +91,9 @@ def share(count: int, folder: Path) -> None:
             spent[0] += time.perf_counter() - begin
             return rows
 
-        return checked(FeatureReader(self.features, features_alone), batch, *rest)
+        return features_alone
 
-    FeatureReader._checked = timed  # type: ignore[method-assign]
+    TorchvisionFeatures.load = timed  # type: ignore[method-assign]
     for name, (samples, true) in pairs.items():
         spent[0], begin = 0.0, time.perf_counter()
         evaluate(samples, "--features", features, "--reference", true)
