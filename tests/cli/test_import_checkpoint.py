@@ -76,4 +76,4 @@ def test_statistics_of_a_reference_are_for_evaluate(tmp_path: Path, end: str) ->
     assert failed.exit_code == 1
     assert failed.output.count("\n") == 1
     assert "holds statistics of a reference set, mean and covariance, and no network" in failed.output
-    assert f"guideplug evaluate IMAGES --features EXPR --reference {path}" in failed.output
+    assert f"measure images against it, evaluate IMAGES --features EXPR --reference {path}" in failed.output

@@ -229,7 +229,7 @@ def _snapshots(path: Path, snapshots: dict[str, PickledNetwork]) -> Checkpoint:
 def _statistics(path: Path) -> CheckpointError:
     return CheckpointError(
         f"checkpoint {path} holds statistics of a reference set, mean and covariance, and no network: measure images "
-        f"against it, as in guideplug evaluate IMAGES --features EXPR --reference {path}"
+        f"against it, evaluate IMAGES --features EXPR --reference {path}"
     )
 
 
