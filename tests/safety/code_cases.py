@@ -116,6 +116,7 @@ LINES: dict[tuple[str, str, str], tuple[str, ...]] = {
         "--reference",
         "images.npy",
     ),
+    ("task", "images", "augment"): ("explain", "autoguidance", "--task", "images(images.npz, augment='{}')"),
     ("recipe", "fit", "reward"): (
         "run",
         "--guider",
