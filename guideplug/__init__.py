@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from guideplug.experiments.weights.call import sample_run as sample_run
     from guideplug.experiments.weights.result import MeasuredArm as MeasuredArm
     from guideplug.experiments.weights.result import WeightSweep as WeightSweep
+    from guideplug.features import FeatureFunction as FeatureFunction
     from guideplug.features import Features as Features
     from guideplug.files.atomic import whole_file as whole_file
     from guideplug.files.checkpoints.pickled_network import PickledNetwork as PickledNetwork
@@ -245,7 +246,7 @@ _ROOMS = {
     "executors": ["Executor", "Job", "JobResult", "Pool", "Processes", "Serial", "WorkerSource"],
     "experiments.weights.call": ["sample_run"],
     "experiments.weights.result": ["MeasuredArm", "WeightSweep"],
-    "features": ["Features"],
+    "features": ["FeatureFunction", "Features"],
     "files.atomic": ["whole_file"],
     "files.checkpoints.pickled_network": ["PickledNetwork"],
     "files.checkpoints.reading": ["load_weights", "read_weights"],

@@ -37,12 +37,11 @@ def evaluate_images(path: str, options: Mapping[str, Any]) -> None:
     _check(options)
     out = None if options["statistics"] is None else _new(Path(options["statistics"]))
     features: Features = Reader(Registry.installed(options["plugins"])).expression(options["features"], Features)
-    features.check_libraries()
     sets = open_images(Path(path))
     if out is not None and len(sets) > 1:
         raise UsageError(f"{path} holds {len(sets)} sets of images, and --statistics is of one: give a file of one")
-    device = torch.device(options["device"] or ("cuda" if torch.cuda.is_available() else "cpu"))
-    reader = FeatureReader(features, features.load(device), _Progress())
+    device = None if options["device"] is None else torch.device(options["device"])
+    reader = FeatureReader(features.loaded(device), _Progress())
     key = features.statistics_key or features.name
     if options["reference"] is None:
         reference, true = None, None
@@ -122,7 +121,7 @@ def _reference(
         return ReferenceStatistics.read(path, key), None
     (true,) = reader.extract(_one(path, "--reference"), str(path), seed=seed)
     moments = true.moments
-    return ReferenceStatistics(Gaussian.of(moments), moments.count, reader.features.identity), true
+    return ReferenceStatistics(Gaussian.of(moments), moments.count, reader.function.features.identity), true
 
 
 def _check_fit(reference: ReferenceStatistics, part: ExtractedFeatures, features: Features, file: str) -> None:

@@ -3,8 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Any, cast
 
-from guideplug.config import Strategy
+from guideplug.config import Strategy, walk
+from guideplug.features import Features
 from guideplug.registry.registry import Plugin, Registry
 from guideplug.run.measure import metrics_of
 from guideplug.run.resolve import RunConfig
@@ -24,8 +26,9 @@ def code_of(config: RunConfig) -> Mapping[str, str]:
 
 
 def code_that_measures(config: RunConfig, registry: Registry) -> str:
-    """The hash of the code of a run's metrics and reference arms."""
+    """The hash of the code of a run's metrics and reference arms, and of the features that they measure in."""
     hashes = code_behind((config.task, *metrics_of(config.task, registry)), MEASURED_BY)
+    hashes |= {features.identity: "" for features in walk(config.task, cast(Any, Features))}
     text = json.dumps({**hashes, "guideplug": measuring_digest()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

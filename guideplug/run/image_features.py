@@ -5,6 +5,7 @@ each repeat there are the moments of two halves, which merge to those of all: th
 much of it is the bias of counting.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Final, final
 
@@ -12,9 +13,8 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from guideplug.config import short
 from guideplug.errors import UsageError, visible
-from guideplug.features import Features
+from guideplug.features import FeatureFunction
 from guideplug.files.image_sets import ImageSet
 from guideplug.metrics.moments import Moments
 from guideplug.metrics.neighbours import Neighbours, nearest_neighbours
@@ -53,13 +53,11 @@ class FeatureReader:
     """What turns sets of images into features.
 
     Args:
-        features: the strategy, for messages.
-        function: what it loaded: images uint8 (B, 3, H, W) to features (B, D).
+        function: the features, loaded.
         progress: called with the path of a set, the number of its images that are done, and of all.
     """
 
-    features: Features
-    function: Callable[[Tensor], Tensor]
+    function: FeatureFunction
     progress: Callable[[str, int, int], None] = lambda where, done, of: None
 
     def batches(self, images: ImageSet, where: str) -> Iterator[Tensor]:
@@ -71,26 +69,11 @@ class FeatureReader:
         done = 0
         try:
             for batch in images.batches(BATCH):
-                yield self._checked(batch, images, done, where)
+                yield self.function(batch, functools.partial(_named, images, where, done))
                 done += len(batch)
                 self.progress(where, done, images.count)
         except (OSError, ValueError) as error:
             raise UsageError(f"{where}: {getattr(error, 'strerror', None) or error}") from None
-
-    def _checked(self, batch: Tensor, images: ImageSet, start: int, where: str) -> Tensor:
-        who = f"features {short(self.features)}"
-        with torch.no_grad():
-            rows = self.function(batch)
-        if not isinstance(rows, Tensor) or not rows.is_floating_point() or rows.ndim != 2 or len(rows) != len(batch):
-            form = f"{rows.dtype} {tuple(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
-            raise UsageError(f"{who} gave {form} for {len(batch)} images: floats (B, D) are needed, a row per image")
-        rows = rows.detach().cpu()
-        rows = rows if rows.dtype == torch.float64 else rows.float()
-        finite = rows.isfinite().all(1)
-        if not bool(finite.all()):
-            name = visible(images.name(start + int((~finite).nonzero()[0, 0])))
-            raise UsageError(f"{who} gave a value that is not finite, first for {name} of {where}")
-        return rows
 
     def extract(self, images: ImageSet, where: str, *, repeats: int = 1, seed: int = 0) -> list[ExtractedFeatures]:
         """The features of a set's images, in one pass.
@@ -133,6 +116,10 @@ class FeatureReader:
             numbers = torch.where(nearer, near.indices + done, numbers)
             done += len(batch)
         return Neighbours(distances, numbers)
+
+
+def _named(images: ImageSet, where: str, done: int, number: int) -> str:
+    return f"{visible(images.name(done + number))} of {where}"
 
 
 class _Part:

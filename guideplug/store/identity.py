@@ -12,7 +12,7 @@ import importlib.metadata
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,16 @@ def describe(recipe: Recipe) -> dict[str, Any]:
     return {"recipe": _plain(recipe), "code": code_behind((recipe,))}
 
 
-def code_behind(values: Iterable[Any], named: Iterable[str] = ()) -> dict[str, str]:
+def code_behind(values: Iterable[Any], named: Collection[str] = ()) -> dict[str, str]:
     """The hash of the deciding code per top-level module of strategies; their data are not read.
 
     Args:
         values: strategies, with those in their options.
-        named: methods whose code is included though it decides no network, such as a task's ``truth``.
+        named: methods whose code is included though it decides no network, such as a task's ``truth``; given some,
+            strategies that decide nothing are included too.
     """
-    classes = {type(strategy) for value in values for strategy in walk(value, Strategy)}
+    strategies = (strategy for value in values for strategy in walk(value, Strategy))
+    classes = {type(strategy) for strategy in strategies if named or strategy.decides}
     return code_of_classes(classes, named)
 
 

@@ -1,19 +1,21 @@
-"""Metrics of images by their pixels: samples against held-out images, which no network has seen.
+"""Metrics of images: samples against held-out images, which no network has seen.
 
-Features are images averaged down to at most 8 x 8 pixels, or 4 x 4 of several channels: what is measured is coarse
-layout, not texture. Held-out images themselves, the arm "truth", are compared with as many training images: what as
-many perfect samples would get.
-Cost: no calls of a denoiser; exact distances.
+Features are those that the task's option names, else images averaged down to at most 8 x 8 pixels, or 4 x 4 of several
+channels, which measure coarse layout and no texture. Held-out images themselves, the arm "truth", are compared with as
+many training images: what as many perfect samples would get.
+Cost: no calls of a denoiser; exact distances; a pass of the features' network per image.
 """
 
 from typing import cast, final
 
+import torch
 from attrs import frozen
 from torch import Tensor, nn
 
 from guideplug import (
     Arm,
     Context,
+    Features,
     Metric,
     NeighbourBalls,
     PerSample,
@@ -26,38 +28,47 @@ from guideplug import (
     resampled_frechet_distance,
     resampled_median,
 )
+from guideplug_images.classifier import trained_classifier
 from guideplug_images.dataset import ImageData
+from guideplug_images.figure import as_pixels
 
-__all__ = ["METRICS", "HasImages"]
+__all__ = ["METRICS", "ClassAccuracy", "HasImages"]
 
 NEIGHBOURS = 5
 """The neighbour that balls reach to; of five images or fewer the farthest."""
 SIDE, SIDE_OF_COLOUR = 8, 4
 """The side of images as features: 64 numbers of grey ones, 48 of three channels."""
-AVERAGED = "of images averaged to 8 x 8 pixels (4 x 4 in colour)"
+AVERAGED = "in the task's features, by default images averaged to 8 x 8 pixels (4 x 4 in colour)"
 MOST = 4096
 """Images of a side whose every pair counts."""
+BATCH = 512
+"""Images that become pictures at once."""
 
 
 class HasImages:
     """The interface of tasks with images as samples."""
 
     data: ImageData
+    features: Features | None
 
 
 def _data(context: Context) -> ImageData:
     return cast(HasImages, context.task).data
 
 
-def _features(images: Tensor) -> Tensor:
+def _features(images: Tensor, context: Context) -> Tensor:
     """Images (N, C, H, W) as features (N, D), float64."""
+    features = cast(HasImages, context.task).features
+    if features is not None:
+        function, scale = context.once("features' network", features.loaded), _data(context).sigma_data
+        return torch.cat([function(as_pixels(part, scale)) for part in torch.split(images, BATCH)]).double()
     most = SIDE if images.shape[1] == 1 else SIDE_OF_COLOUR
     height, width = (min(side, most) for side in images.shape[2:])
     return nn.functional.adaptive_avg_pool2d(images.double(), (height, width)).flatten(1)
 
 
 def _samples(arm: Arm, context: Context) -> Tensor:
-    return context.once(f"features of {arm.name}", lambda: _features(arm.samples[:MOST]))
+    return context.once(f"features of {arm.name}", lambda: _features(arm.samples[:MOST], context))
 
 
 def _reference(arm: Arm, context: Context) -> Tensor:
@@ -65,7 +76,7 @@ def _reference(arm: Arm, context: Context) -> Tensor:
     data, truth = _data(context), arm.name == "truth"
     return context.once(
         "training images" if truth else "held-out images",
-        lambda: _features(data.images((data.second() if truth else data.heldout)[:MOST])),
+        lambda: _features(data.images((data.second() if truth else data.heldout)[:MOST]), context),
     )
 
 
@@ -126,7 +137,7 @@ class Coverage(Weighted):
 @final
 @frozen
 class FrechetDistance(Weighted):
-    """Distance between Gaussians fitted to samples and to held-out images averaged to few pixels."""
+    """Distance between Gaussians fitted to the features of samples and of held-out images."""
 
     name = "Fréchet distance"
     better = "lower"
@@ -162,6 +173,25 @@ class NearestTrainingImage(Weighted):
         train = context.once("pixels of training images", lambda: data.images(data.train[:MOST]).flatten(1))
         nearest = nearest_neighbours(arm.samples.flatten(1).to(train.dtype), train)
         return resampled_median(nearest.distances[:, 0])
+
+
+@final
+@frozen
+class ClassAccuracy(PerSample):
+    """Whether samples are of the class that was asked for."""
+
+    name = "class accuracy"
+    better = "higher"
+    aspect = "accuracy"
+    formula = (
+        "share of samples that a small convolutional network, trained on the training images, gives to their class"
+    )
+
+    def each(self, arm: Arm, context: Context) -> Tensor | None:
+        if arm.labels is None:
+            return None
+        classifier = context.once("classifier", lambda: trained_classifier(_data(context)))
+        return (classifier.classes(arm.samples) == arm.labels).double()
 
 
 METRICS: tuple[Metric, ...] = (Precision(), Coverage(), FrechetDistance(), NearestTrainingImage())

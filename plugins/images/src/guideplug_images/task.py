@@ -24,6 +24,7 @@ from guideplug import (
     Duration,
     Examples,
     Expression,
+    Features,
     LogNormal,
     Metric,
     Network,
@@ -49,7 +50,7 @@ from guideplug_images.collection import ImageError
 from guideplug_images.dataset import ImageData, LatentScaling, split
 from guideplug_images.datasets import LIBRARIES
 from guideplug_images.figure import as_pixels, draw_figure
-from guideplug_images.metrics import METRICS
+from guideplug_images.metrics import METRICS, ClassAccuracy
 from guideplug_images.network import ImagesUNet
 from guideplug_images.place import absolute, read_collection
 from guideplug_images.prepared import prepare
@@ -115,6 +116,14 @@ class Images(Task):
         converter=lambda text: None if text is None else PythonRef.checked(text, "augment"),
         identity=False,
     )
+    features: Features | None = option(
+        None, help="features to measure in, such as torchvision(mobilenet_v2, FILE); none: averaged pixels",
+        identity=False,
+    )  # fmt: skip
+    accuracy: bool = option(
+        False, help="whether the classes of samples are measured, by a classifier that is trained once, in minutes",
+        identity=False,
+    )  # fmt: skip
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
@@ -228,7 +237,11 @@ class Images(Task):
         return [Arm("truth", data.images(data.heldout[:count]), data.labels_of(data.heldout[:count]))]
 
     def metrics(self) -> Sequence[Metric]:
-        return METRICS
+        if not self.accuracy:
+            return METRICS
+        if not self._classes:
+            raise ImageError("accuracy=true measures the classes of samples, and these images have none: leave it out")
+        return (*METRICS, ClassAccuracy())
 
     def primary(self) -> Sequence[str]:
         return "precision", "coverage", "Fréchet distance", "nearest training image"
