@@ -111,6 +111,9 @@ class LeafWrapper(Leaf):
     def sampler(self) -> str:
         return self.of.sampler()
 
+    def own_levels(self, count: int, sigma_min: float, sigma_max: float) -> list[float]:
+        return self.of.own_levels(count, sigma_min, sigma_max)
+
     def perturbations(self) -> Mapping[str, Perturbation]:
         return self.of.perturbations()
 

@@ -23,12 +23,36 @@ from guideplug.denoise import (
 )
 from guideplug.errors import ConditionError, ConfigError, DenoiserError, DivergenceError
 from guideplug.guide import Guider
-from guideplug.rng import MakeStreams, SampleStreams
+from guideplug.rng import STREAMS, MakeStreams, SampleStreams
+from guideplug.run.resolve import RunConfig
 from guideplug.run.task_answers import started
 from guideplug.sample import Sampler, end_of, levels_of
 from guideplug.task import Arm
 
-__all__ = ["check_weights", "draw_arms", "evaluations_by_role"]
+__all__ = ["check_weights", "draw_arms", "draw_arms_of_run", "evaluations_by_role"]
+
+
+def draw_arms_of_run(
+    config: RunConfig,
+    arms: Mapping[str, Denoiser],
+    *,
+    count: int | None = None,
+    each: Callable[[str, int, int], None] = lambda arm, done, total: None,
+    guider: Guider | None = None,
+) -> tuple[dict[str, Arm], dict[str, Tally]]:
+    """`draw_arms` as a run is configured; ``count`` is another number of samples than its own."""
+    return draw_arms(
+        arms,
+        config.task,
+        config.sampler,
+        count=config.samples if count is None else count,
+        seed=config.sample_seed,
+        batch=config.sample_batch,
+        device=torch.device(config.device),
+        streams=STREAMS[config.streams],
+        each=each,
+        guider=guider,
+    )
 
 
 def draw_arms(

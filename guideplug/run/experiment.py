@@ -28,8 +28,7 @@ from guideplug.guide import nested_guiders
 from guideplug.observe import Listener, Observers, RunInfo
 from guideplug.recipe import MainRecipe, architecture
 from guideplug.registry.registry import Registry
-from guideplug.rng import STREAMS
-from guideplug.run.arms import check_weights, draw_arms, evaluations_by_role
+from guideplug.run.arms import check_weights, draw_arms_of_run, evaluations_by_role
 from guideplug.run.builder import Built, StoreBuilder
 from guideplug.run.carried import carried, files_of
 from guideplug.run.checked import check_lines
@@ -220,22 +219,16 @@ class Experiment:
         stop: StopToken,
     ) -> tuple[Mapping[str, Arm], dict[str, Any]]:
         """The samples of each arm, which are kept, and the record of what they cost."""
-        config, device = self.config, torch.device(self.config.device)
+        config = self.config
 
         def each(arm: str, done: int, total: int) -> None:
             observers("sample", arm=arm, done=done, total=total)
             stop()
 
         begin = time.perf_counter()
-        drawn, tallies = draw_arms(
+        drawn, tallies = draw_arms_of_run(
+            config,
             arms,
-            config.task,
-            config.sampler,
-            count=config.samples,
-            seed=config.sample_seed,
-            batch=config.sample_batch,
-            device=device,
-            streams=STREAMS[config.streams],
             each=each,
             guider=config.guider,
         )

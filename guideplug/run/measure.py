@@ -4,15 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import attrs
-import torch
 
 from guideplug.config import named
 from guideplug.config.origin import origin_of
 from guideplug.denoise import Denoiser
 from guideplug.errors import ConfigError
 from guideplug.registry.registry import Registry
-from guideplug.rng import STREAMS
-from guideplug.run.arms import draw_arms
+from guideplug.run.arms import draw_arms_of_run
 from guideplug.run.failure import Failure, Failures, collected
 from guideplug.run.metric_answers import check_metric, value_of
 from guideplug.run.resolve import RunConfig
@@ -104,15 +102,9 @@ class Bench:
     ) -> tuple[Arm, dict[str, float | None], float]:
         """The samples of a denoiser, their metrics, and network outputs per sample; metrics that raise are listed."""
         truth = self.truth(config, stop)
-        drawn, tallies = draw_arms(
+        drawn, tallies = draw_arms_of_run(
+            config,
             {name: point},
-            config.task,
-            config.sampler,
-            count=config.samples,
-            seed=config.sample_seed,
-            batch=config.sample_batch,
-            device=torch.device(config.device),
-            streams=STREAMS[config.streams],
             each=lambda arm, done, total: stop(),
         )
         context = attrs.evolve(truth.context, cache=dict(truth.context.cache))

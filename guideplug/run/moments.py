@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import torch
 
 from guideplug.config import Duration
 from guideplug.denoise import Leaf
@@ -20,8 +19,7 @@ from guideplug.errors import ConfigError, RunError, nearest
 from guideplug.observe import Observers
 from guideplug.recipe import Observable
 from guideplug.registry.registry import Registry
-from guideplug.rng import STREAMS
-from guideplug.run.arms import draw_arms
+from guideplug.run.arms import draw_arms_of_run
 from guideplug.run.failure import Failures
 from guideplug.run.measure import measured, metrics_of
 from guideplug.run.picture import draw
@@ -105,15 +103,10 @@ class _Moment:
 
     def sample(self, weights: str, count: int) -> Arm:
         config = self._of.config
-        drawn, _ = draw_arms(
+        drawn, _ = draw_arms_of_run(
+            config,
             {weights: self.network(weights)},
-            config.task,
-            config.sampler,
             count=count,
-            seed=config.sample_seed,
-            batch=config.sample_batch,
-            device=torch.device(config.device),
-            streams=STREAMS[config.streams],
         )
         return drawn[weights]
 

@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from guideplug.config import rewrite, short, walk
 from guideplug.errors import ContractError, DivergenceError, GuideplugError
 from guideplug.guide import Guider
-from guideplug.rng import STREAMS
-from guideplug.run.arms import draw_arms
+from guideplug.run.arms import draw_arms_of_run
 from guideplug.run.preflight import guided
 from guideplug.run.resolve import RunConfig
 from guideplug.task import Arm
@@ -137,15 +136,10 @@ def swept(
         with contextlib.suppress(ValueError):
             guider = moved.at(weight)
             try:
-                arms, _ = draw_arms(
+                arms, _ = draw_arms_of_run(
+                    config,
                     {"guided": guided(guider, models)},
-                    config.task,
-                    config.sampler,
                     count=count,
-                    seed=config.sample_seed,
-                    batch=min(count, config.sample_batch),
-                    device=torch.device(config.device),
-                    streams=STREAMS[config.streams],
                     each=lambda arm, done, total: stop(),
                 )
             except DivergenceError:

@@ -11,7 +11,7 @@ import guideplug
 from guideplug.cli.main import main
 from guideplug.observe import Listener
 from guideplug.run import experiment, measure
-from guideplug.run.arms import draw_arms
+from guideplug.run.arms import draw_arms_of_run
 
 TOY = Path(__file__).parents[1] / "cli" / "toy.py"
 
@@ -42,9 +42,9 @@ def draw_elsewhere(module: ModuleType, elsewhere: Path, monkeypatch: pytest.Monk
 
     def moving(*args: Any, **options: Any) -> Any:
         monkeypatch.chdir(elsewhere)
-        return draw_arms(*args, **options)
+        return draw_arms_of_run(*args, **options)
 
-    monkeypatch.setattr(module, "draw_arms", moving)
+    monkeypatch.setattr(module, "draw_arms_of_run", moving)
 
 
 def test_a_run(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,9 +87,6 @@ class _Sharing(LeafWrapper):
     def counted_as(self) -> Leaf:
         return self.of.counted_as
 
-    def own_levels(self, count: int, sigma_min: float, sigma_max: float) -> list[float]:
-        return self.of.own_levels(count, sigma_min, sigma_max)
-
     def forward(
         self, x: Tensor, sigma: Level, condition: Condition = None, *, toward: Level | None = None, step: Step = None
     ) -> Tensor:

@@ -27,8 +27,7 @@ from guideplug.experiments.weights.shared_start import SharedStart
 from guideplug.experiments.weights.sweep_plan import SweepPlan
 from guideplug.guide import Guider
 from guideplug.observe import Observers
-from guideplug.rng import STREAMS
-from guideplug.run.arms import draw_arms, evaluations_by_role
+from guideplug.run.arms import draw_arms_of_run, evaluations_by_role
 from guideplug.run.builder import StoreBuilder
 from guideplug.run.checked import check_lines
 from guideplug.run.failure import Failures
@@ -154,15 +153,9 @@ class _Sweep:
             self.stop()
 
         with plugin_errors():
-            drawn, tallies = draw_arms(
+            drawn, tallies = draw_arms_of_run(
+                config,
                 {key: point.mapped(self._shared.around)},
-                config.task,
-                config.sampler,
-                count=config.samples,
-                seed=config.sample_seed,
-                batch=config.sample_batch,
-                device=torch.device(config.device),
-                streams=STREAMS[config.streams],
                 each=each,
                 guider=guider,
             )

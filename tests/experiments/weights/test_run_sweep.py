@@ -76,14 +76,14 @@ def test_the_folder_has_tables_figures_and_a_page(first: Path) -> None:
 def test_json_is_the_file_and_diverged_weights_cost_themselves_alone(
     command: Any, first: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = module.draw_arms
+    draw = module.draw_arms_of_run
 
-    def diverging(arms: Any, *rest: Any, **options: Any) -> Any:
+    def diverging(*rest: Any, **options: Any) -> Any:
         if options["guider"] is not None and options["guider"].weight == 1.5:
             raise DivergenceError("samples diverged")
-        return draw(arms, *rest, **options)
+        return draw(*rest, **options)
 
-    monkeypatch.setattr(module, "draw_arms", diverging)
+    monkeypatch.setattr(module, "draw_arms_of_run", diverging)
     swept = json.loads(command("sample", first, "--guider", RANGE, "--out", "diverging", "--json").stdout)
     assert swept == record("diverging")
     assert [bool(arm["metrics"]) for arm in swept["weights"]] == [True, False, True]
