@@ -4,7 +4,9 @@ Looked at are guideplug, plugins that were loaded before, torch, numpy, and modu
 """
 
 import builtins
+import contextlib
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
@@ -80,6 +82,8 @@ class ModuleNames:
     """What all names stand for, from one look to the next."""
 
     def __init__(self) -> None:
+        with contextlib.suppress(OSError):
+            tempfile.gettempdir()  # Python looks it up once and keeps it: who happens to be first changes nothing
         self._owners: list[_Owner] = []
         self._modules: dict[str, ModuleType] = {}
         self._views: list[Iterable[Any]] = []

@@ -52,6 +52,13 @@ def entry_points(monkeypatch: pytest.MonkeyPatch, folder: Path, sources: dict[st
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: points)
 
 
+def test_the_folder_of_temporary_files_is_looked_up_by_anybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the import of torchvision's transforms does."""
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "looks.py").write_text("import tempfile\ntempfile.gettempdir()\n\ndef f(): ...\n")
+    PythonRef(f"{tmp_path / 'looks.py'}:f").load()
+
+
 def test_what_is_planted_is_of_each_setting() -> None:
     assert len(PLANTED) >= 50
     said = [text for _, text in PLANTED.values() if text is not None]

@@ -30,6 +30,8 @@ class Mine(Leaf):
 def f(*arguments):
     if not torch.is_tensor(arguments[0]):
         return Mine(arguments[0].space)
+    if arguments[0].dtype == torch.uint8 and arguments[0].ndim == 3:
+        return arguments[0]
     return arguments[0].flatten(1)[:, :1].float() if len(arguments) == 1 else -arguments[0].flatten(1).square().sum(1)
 
 @hook
@@ -116,6 +118,7 @@ LINES: dict[tuple[str, str, str], tuple[str, ...]] = {
         "--reference",
         "images.npy",
     ),
+    ("task", "images", "augment"): ("explain", "autoguidance", "--task", "images(images.npz, augment='{}')"),
     ("recipe", "fit", "reward"): (
         "run",
         "--guider",

@@ -29,7 +29,9 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GUIDEPLUG_TRUSTED", str(tmp_path / "trusted"))
     monkeypatch.setenv("RAN", str(tmp_path / "ran"))
     np.save("y.npy", np.zeros((8, 2), np.float32))
-    np.save("images.npy", np.arange(40 * 64).astype(np.uint8).reshape(40, 8, 8, 1))
+    images = np.arange(40 * 64).astype(np.uint8).reshape(40, 8, 8, 1)
+    np.save("images.npy", images)
+    np.savez("images.npz", images=images)
     return tmp_path
 
 
@@ -78,7 +80,7 @@ def test_what_runs_lies_in_the_files_however_code_is_named(
         inner.mkdir()
         monkeypatch.chdir(inner)
         monkeypatch.setenv("RAN", str(inner / "ran"))
-        for name in ("y.npy", "images.npy"):
+        for name in ("y.npy", "images.npy", "images.npz"):
             shutil.copy(work / name, inner)
         check(inner, case, change, target)
 

@@ -11,10 +11,10 @@ import torch
 
 from guideplug import Arm, Registry, TrainingStreams, run
 from guideplug.config import Reader, short, write
-from guideplug.store.identity import identity
+from guideplug.store.identity import describe, identity
 from guideplug.task import Task, seeded_build
 from guideplug.testing import check_task
-from guideplug_images import Images, ImagesUNet
+from guideplug_images import ImageError, Images, ImagesUNet
 
 
 @pytest.fixture
@@ -111,6 +111,37 @@ def test_latents_are_drawn_anew_and_of_one_scale(latents: str) -> None:
     redrawn = task.data.examples(same, torch.device("cpu"), TrainingStreams(0, 0))
     assert redrawn.std(0) == pytest.approx(3 * np.repeat(task.data.scale, 16).reshape(2, 4, 4), rel=0.1)
     assert Images(latents, sigma_data=1.0).space.sigma_data == 1.0
+
+
+REFERENCE = np.array(
+    [
+        [0.11990407109260559, 0.10822510719299316, 0.13477088510990143, 0.15243902802467346],
+        [-0.6966426372528076, -0.3517315983772278, -0.016172505915164948, 0.32774391770362854],
+    ],
+    np.float32,
+)
+"""Scale and bias as a published snapshot of EDM2's latent networks holds them."""
+
+
+def test_latents_are_scaled_by_the_constants_of_edm2(latents: str, place: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    (tmp_path / "four").mkdir()
+    for number in range(24):
+        np.save(tmp_path / "four" / f"{number}.npy", random.random((8, 2, 2), np.float32))
+    own, measured = Images(str(tmp_path / "four"), latent_scaling="edm2"), Images(str(tmp_path / "four"))
+    data = own.data
+    assert np.array_equal(np.array([data.scale, data.bias], np.float32), REFERENCE)
+    raw = torch.from_numpy(data.prepared.pixels[data.heldout, :4].copy())
+    scale, bias = torch.from_numpy(REFERENCE)[:, :, None, None]
+    assert torch.equal(data.images(data.heldout), raw * scale + bias)
+    assert own.space.sigma_data == 0.5
+    mains = [main for task in (own, measured) if (main := task.recipe("main", None))]
+    assert identity(mains[0]) != identity(mains[1])
+    assert describe(mains[0])["recipe"]["task"]["latent_scaling"] == "edm2"
+    assert "latent_scaling" not in describe(mains[1])["recipe"]["task"]
+    for where, what in ((latents, "latents of 2 channels"), (place, "images")):
+        with pytest.raises(ImageError, match=f"holds {what}: latent_scaling=edm2 is for latents of 4 channels"):
+            _ = Images(where, latent_scaling="edm2").data
 
 
 def test_a_moved_data_set_trains_the_same_networks(place: str, tmp_path: Path) -> None:

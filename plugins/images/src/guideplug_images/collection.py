@@ -2,7 +2,7 @@
 
 import abc
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from guideplug import GuideplugError
 
-__all__ = ["MOST_CLASSES", "Collection", "ImageError", "Labels", "natural_order", "numbered_labels"]
+__all__ = ["MOST_CLASSES", "Collection", "ImageError", "Labels", "Opener", "natural_order", "numbered_labels"]
+
+Opener = Callable[[], Callable[[str], NDArray[Any]]]
+"""Opens files anew and gives a function from an image's name to the image; it can be pickled."""
 
 MOST_CLASSES = 10_000
 
@@ -59,6 +62,10 @@ class Collection(abc.ABC):
         Raises:
             ImageError: it cannot be read.
         """
+
+    def opener(self) -> Opener | None:
+        """How another process reads the images; None, the default, where it cannot, or has nothing to decode."""
+        return None
 
     def close(self) -> None:
         """Close the files that are held open."""

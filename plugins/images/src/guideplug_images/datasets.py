@@ -13,14 +13,12 @@ import contextlib
 import hashlib
 import importlib.util
 import json
-import random
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -28,6 +26,7 @@ from torch import Tensor
 from guideplug import ConfigError, PythonRef, plain_call
 from guideplug_images.collection import Collection, ImageError, numbered_labels
 from guideplug_images.picture import pixels_of
+from guideplug_images.randomness import restored_random_numbers, seed_random_numbers
 
 __all__ = ["CALL", "LIBRARIES", "absolute_call", "read_dataset"]
 
@@ -100,7 +99,8 @@ class DatasetCollection(Collection):
 
     def __init__(self, where: str, build: Callable[[], Any], labelled: bool) -> None:
         self.where = where
-        with self._described(""), _random_numbers(0):
+        with self._described(""), restored_random_numbers():
+            seed_random_numbers(0)
             self._dataset = build()
             count = len(self._dataset)
         self.names = [f"item {number}" for number in range(count)]
@@ -121,7 +121,8 @@ class DatasetCollection(Collection):
     def _item(self, index: int) -> tuple[NDArray[np.uint8], object]:
         """The pixels of an item, (H, W, C), and its label or None."""
         with self._described(f", {self.names[index]}"):
-            with _random_numbers(index):
+            with restored_random_numbers():
+                seed_random_numbers(index)
                 item = self._dataset[index]
             image, label = item if isinstance(item, tuple | list) and len(item) == 2 else (item, None)
             if isinstance(label, Tensor | np.ndarray) and label.ndim == 0:
@@ -157,18 +158,3 @@ def _pixels(image: object) -> NDArray[np.uint8]:
             f"an image has shape {tuple(image.shape)}: return tensors (C, H, W) or arrays (H, W, C), C 1 or 3"
         )
     return np.ascontiguousarray(array)
-
-
-@contextlib.contextmanager
-def _random_numbers(seed: int) -> Iterator[None]:
-    """A block in which global generators begin from a seed; they are restored after it."""
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        torch.default_generator.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002

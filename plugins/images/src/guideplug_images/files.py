@@ -7,6 +7,7 @@ lie in. Files of ``.npy`` are encoded latents instead: means and deviations of C
 import contextlib
 import functools
 import hashlib
+import io
 import os
 import re
 import zipfile
@@ -19,7 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guideplug import open_file, parse_json, read_arrays, read_bytes, walk_folder
-from guideplug_images.collection import MOST_CLASSES, Collection, ImageError, Labels, natural_order, numbered_labels
+from guideplug_images.collection import (
+    MOST_CLASSES,
+    Collection,
+    ImageError,
+    Labels,
+    Opener,
+    natural_order,
+    numbered_labels,
+)
 from guideplug_images.picture import decode
 
 __all__ = ["LabelSource", "read_folder", "read_zip"]
@@ -44,11 +53,12 @@ class FileCollection(Collection):
         where: str,
         names: Sequence[str],
         read: Callable[[str], bytes],
+        reopen: Callable[[], Callable[[str], bytes]],
         label: LabelSource,
         digest: str,
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        self.where, self._read, self._close = where, read, close
+        self.where, self._read, self._reopen, self._close = where, read, reopen, close
         self.names = sorted((name for name in names if _suffix(name) in {*PICTURES, ".npy"}), key=natural_order)
         self.latent = bool(self.names) and all(_suffix(name) == ".npy" for name in self.names)
         if not self.names:
@@ -59,13 +69,10 @@ class FileCollection(Collection):
         self.digest = hashlib.sha256(f"{digest} {label}".encode()).hexdigest()
 
     def image(self, index: int) -> NDArray[Any]:
-        name = self.names[index]
-        try:
-            data = self._read(name)
-            return _latent(data) if self.latent else decode(data)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-            raise ImageError(f"{self.where}, {name}: {reason}") from None
+        return _image(self.where, self.latent, self._read, self.names[index])
+
+    def opener(self) -> Opener:
+        return functools.partial(_image_reader, self.where, self.latent, self._reopen)
 
     def close(self) -> None:
         self._close()
@@ -78,22 +85,25 @@ def read_folder(folder: Path, label: LabelSource) -> Collection:
         ImageError: it cannot be listed, has no images, or labels do not fit.
     """
     try:
-        paths = {path.relative_to(folder).as_posix(): path for path in walk_folder(folder)}
+        names = [path.relative_to(folder).as_posix() for path in walk_folder(folder)]
     except (OSError, ValueError) as error:
         raise ImageError(f"{folder} cannot be listed: {getattr(error, 'strerror', None) or error}") from None
 
-    def read(name: str) -> bytes:
-        return read_bytes(paths[name], MOST_SHEET if name == SHEET else MOST_FILE, folder)
-
+    read = functools.partial(_read_file, folder)
     digest = hashlib.sha256()
-    for name in sorted(paths):
+    for name in sorted(names):
         if _suffix(name) in {*PICTURES, ".npy"} or name == SHEET:
             try:
                 content = hashlib.sha256(read(name)).hexdigest()
             except (OSError, ValueError) as error:
                 raise ImageError(f"{folder}, {name}: {getattr(error, 'strerror', None) or error}") from None
             digest.update(f"{name}\n{content}\n".encode("utf-8", "surrogateescape"))
-    return FileCollection(str(folder), list(paths), read, label, digest.hexdigest())
+    reopen = functools.partial(functools.partial, _read_file, folder)
+    return FileCollection(str(folder), names, read, reopen, label, digest.hexdigest())
+
+
+def _read_file(folder: Path, name: str) -> bytes:
+    return read_bytes(folder / name, MOST_SHEET if name == SHEET else MOST_FILE, folder)
 
 
 def read_zip(path: Path, label: LabelSource) -> Collection:
@@ -112,10 +122,25 @@ def read_zip(path: Path, label: LabelSource) -> Collection:
             raise ImageError(f"{path} is no whole zip ({getattr(error, 'strerror', None) or error})") from None
         members = _members(path, archive, os.fstat(file.fileno()).st_size)
         read = functools.partial(_read_member, archive, members)
+        reopen = functools.partial(_reopened_zip, path, _version(file))
         held = contextlib.ExitStack()
-        collection = FileCollection(str(path), list(members), read, label, digest, held.close)
+        collection = FileCollection(str(path), list(members), read, reopen, label, digest, held.close)
         held.enter_context(opened.pop_all())
         return collection
+
+
+def _reopened_zip(path: Path, version: tuple[int, ...]) -> Callable[[str], bytes]:
+    """The members of a zip by name, from a handle of this process's own, as long as it is the same file."""
+    file = open_file(path)
+    if _version(file) != version:
+        raise ValueError("it changed while it was read")
+    archive = zipfile.ZipFile(file)
+    return functools.partial(_read_member, archive, {member.filename: member for member in archive.infolist()})
+
+
+def _version(file: io.BufferedReader) -> tuple[int, ...]:
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _members(path: Path, archive: zipfile.ZipFile, size: int) -> Mapping[str, zipfile.ZipInfo]:
@@ -150,6 +175,27 @@ def _check_member(path: Path, member: zipfile.ZipInfo, members: Mapping[str, zip
         raise ImageError(f"{path} has the name {name[:80]!a}, which leads out of it: make the zip anew")
     if name in members:
         raise ImageError(f"{path} has two files of the name {name[:80]!a}: make the zip anew")
+
+
+def _image(where: str, latent: bool, read: Callable[[str], bytes], name: str) -> NDArray[Any]:
+    try:
+        data = read(name)
+        return _latent(data) if latent else decode(data)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{where}, {name}: {_reason(error)}") from None
+
+
+def _image_reader(
+    where: str, latent: bool, reopen: Callable[[], Callable[[str], bytes]]
+) -> Callable[[str], NDArray[Any]]:
+    try:
+        return functools.partial(_image, where, latent, reopen())
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ImageError(f"{where}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
 def _suffix(name: str) -> str:

@@ -4,6 +4,7 @@ Images are kept as uint8 and become x / 127.5 - 1 where they are used. The file 
 the options that decide pixels, so it is never out of date. Latents are kept as they are, means and deviations.
 """
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from guideplug import open_file, parse_json, prepared_data, read_arrays, read_bytes, whole_file
 from guideplug_images.collection import Collection, ImageError, Labels
-from guideplug_images.picture import fit
+from guideplug_images.workers import ready_images
 
 __all__ = ["Prepared", "prepare"]
 
@@ -75,27 +76,11 @@ def prepare(collection: Collection, size: int | None, channels: Literal[1, 3] | 
 
 
 def _write(collection: Collection, size: int | None, channels: Literal[1, 3] | None, folder: Path) -> None:
-    count = len(collection.names)
-    if channels is None and not collection.latent:
-        grey = all(collection.image(index).shape[2] == 1 for index in range(count))
-        channels = 1 if grey else 3
-    shape: tuple[int, ...] | None = None
-    digest = hashlib.sha256()
-    with whole_file(folder / PIXELS) as file:
-        for index, name in enumerate(collection.names):
-            image = collection.image(index)
-            pixels = np.ascontiguousarray(image) if channels is None else fit(image, size, channels)
-            if shape is None:
-                shape = pixels.shape
-                digest.update(f"{shape} {pixels.dtype}".encode())
-            if pixels.shape != shape:
-                first, other = ("x".join(map(str, one[:0:-1])) for one in (shape, pixels.shape))
-                raise ImageError(
-                    f"{collection.where} has images of several sizes: {collection.names[0]} of {first} and {name} of "
-                    f"{other} pixels; give size=, the side to crop and resize them to"
-                )
-            digest.update(pixels.tobytes())
-            file.write(pixels.tobytes())
+    written = _written(collection, size, channels, folder / PIXELS)
+    if written is None:  # grey and colour images: all in colour
+        written = _written(collection, size, 3, folder / PIXELS)
+    assert written is not None
+    shape, digest = written
     labels = collection.labels
     if labels is not None:
         digest.update(labels.numbers.tobytes())
@@ -104,13 +89,38 @@ def _write(collection: Collection, size: int | None, channels: Literal[1, 3] | N
         with whole_file(folder / LABELS) as file:
             file.write(buffer.getvalue())
     record = {
-        "shape": [count, *(shape or ())],
+        "shape": [len(collection.names), *shape],
         "latent": collection.latent,
         "classes": None if labels is None else list(labels.classes),
         "fingerprint": digest.hexdigest(),
     }
     with whole_file(folder / RECORD) as file:
         file.write(json.dumps(record).encode())
+
+
+def _written(
+    collection: Collection, size: int | None, channels: Literal[1, 3] | None, path: Path
+) -> "tuple[tuple[int, ...], hashlib._Hash] | None":
+    """The shape of one image, and the hash of all; None if some are in grey and some in colour, as they are."""
+    shape: tuple[int, ...] = ()
+    digest = hashlib.sha256()
+    images = ready_images(collection, size, channels)
+    with contextlib.closing(images), whole_file(path) as file:
+        for name, pixels in zip(collection.names, images, strict=True):
+            if not shape:
+                shape = pixels.shape
+                digest.update(f"{shape} {pixels.dtype}".encode())
+            if pixels.shape[1:] != shape[1:] or (collection.latent and pixels.shape != shape):
+                first, other = ("x".join(map(str, one[:0:-1])) for one in (shape, pixels.shape))
+                raise ImageError(
+                    f"{collection.where} has images of several sizes: {collection.names[0]} of {first} and {name} of "
+                    f"{other} pixels; give size=, the side to crop and resize them to"
+                )
+            if pixels.shape != shape:
+                return None
+            digest.update(pixels.tobytes())
+            file.write(pixels.tobytes())
+    return shape, digest
 
 
 def _read(folder: Path, collection: Collection) -> Prepared:

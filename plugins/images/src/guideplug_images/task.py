@@ -28,6 +28,7 @@ from guideplug import (
     LogNormal,
     Metric,
     Network,
+    PythonRef,
     Recipe,
     Sampler,
     Space,
@@ -44,8 +45,9 @@ from guideplug import (
     up_to,
     weaker,
 )
+from guideplug_images.augmentation import Augmentation
 from guideplug_images.collection import ImageError
-from guideplug_images.dataset import ImageData, split
+from guideplug_images.dataset import ImageData, LatentScaling, split
 from guideplug_images.datasets import LIBRARIES
 from guideplug_images.figure import as_pixels, draw_figure
 from guideplug_images.metrics import METRICS, ClassAccuracy
@@ -102,6 +104,18 @@ class Images(Task):
         None, help="standard deviation of the data, in which latents are scaled; none: measured, of latents 0.5",
         validator=optional(positive),
     )  # fmt: skip
+    latent_scaling: LatentScaling = option(
+        "measured",
+        help="mean and deviation that latents are scaled from: measured, or edm2, the constants of EDM2's networks",
+        identity="unless default",
+    )
+    augment: str | None = option(
+        None,
+        help="a function that augments each training image, uint8 (C, H, W), as module:function or FILE.py:function; "
+        "it is code and runs as such",
+        converter=lambda text: None if text is None else PythonRef.checked(text, "augment"),
+        identity=False,
+    )
     features: Features | None = option(
         None, help="features to measure in, such as torchvision(mobilenet_v2, FILE); none: averaged pixels",
         identity=False,
@@ -131,7 +145,12 @@ class Images(Task):
         """
         with read_collection(self.path, self.label) as collection:
             prepared = prepare(collection, self.side, self.channels)
-        return split(prepared, self.heldout, self.flip, self.sigma_data)
+        data = split(prepared, self.heldout, self.flip, self.sigma_data, self.latent_scaling)
+        if self.augment is None:
+            return data
+        if prepared.latent:
+            raise ImageError(f"{prepared.where} holds latents, and augment is for images: leave it out")
+        return evolve(data, augmentation=Augmentation.load(self.augment))
 
     @property
     def space(self) -> Space:
@@ -193,13 +212,13 @@ class Images(Task):
         return len(self.data.heldout)
 
     def size(self) -> int | None:
-        """The number of training examples; None for latents, which are drawn anew."""
-        return None if self.data.prepared.latent else self.data.size
+        """The number of training examples; None where they are drawn anew: latents, and augmented images."""
+        return None if self.data.drawn_anew else self.data.size
 
     def items(self, ids: Tensor) -> tuple[Tensor, Condition]:
         data = self.data
-        if data.prepared.latent:
-            raise NotImplementedError(f"task {self.name!r} draws latents anew from their means and deviations")
+        if data.drawn_anew:
+            raise NotImplementedError(f"task {self.name!r} draws latents and augmented images anew")
         return data.examples(ids, torch.device("cpu")), data.labels(ids)
 
     def groups(self) -> Sequence[str]:
@@ -209,8 +228,12 @@ class Images(Task):
         return examples.condition if isinstance(examples.condition, Tensor) else None
 
     def fingerprint(self) -> str:
-        """The SHA-256 of the prepared images and labels; what else decides examples are options, and the code."""
-        return self.data.prepared.fingerprint
+        """The SHA-256 of the prepared images and labels, and of the function that augments.
+
+        What else decides examples are options, and the code.
+        """
+        data = self.data
+        return data.prepared.fingerprint + ("" if data.augmentation is None else f" {data.augmentation.content}")
 
     def truth(self, count: int, sampler: Sampler, seed: int) -> Sequence[Arm]:
         data = self.data
