@@ -68,7 +68,9 @@ def test_features_that_are_not_finite_are_named(task: Images, tmp_path: Path) ->
 def test_classes_are_known_by_a_classifier_that_is_trained_once(task: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifier, "STEPS", 60)
     measured = attrs.evolve(task, accuracy=True)
+    before = torch.get_rng_state()
     assert values(measured)["class accuracy"] == 1
+    assert torch.equal(torch.get_rng_state(), before)
     monkeypatch.setattr(classifier, "_train", lambda *_: pytest.fail("trained again"))
     (arm,) = measured.truth(40, None, 0)  # type: ignore[arg-type]
     wrong = Arm("guided", arm.samples, 1 - arm.condition)  # type: ignore[operator]

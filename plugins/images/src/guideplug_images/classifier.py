@@ -69,8 +69,9 @@ def trained_classifier(data: ImageData) -> ImageClassifier:
     key = hashlib.sha256(f"classifier {decides}".encode()).hexdigest()
     build = functools.partial(ImageClassifier, prepared.shape[0], len(prepared.labels.classes))
     folder = prepared_data(key, functools.partial(_train, data, build))
-    network = build()
-    network.load_state_dict(read_weights(folder / FILE))
+    with torch.device("meta"):  # nothing is drawn for weights that are read
+        network = build()
+    network.load_state_dict(read_weights(folder / FILE), assign=True)
     return network.eval()
 
 
