@@ -4,6 +4,7 @@ Drawn on a `Figure` with its own canvas, so that no global state of pyplot is to
 square of whole screen pixels. Cost: no network calls.
 """
 
+import itertools
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,8 @@ class ImagePanel:
 
     Args:
         title: above them.
-        cells: the images, uint8 (H, W, 3), by row and column; None leaves a cell empty. All have one size.
+        cells: the images, uint8 (H, W, 3), by row and column; None leaves a cell empty, and a row without cells is a
+            narrow gap. All images have one size.
         columns: the names of columns, below them; empty for none.
         rows: the names of rows, at their left; empty for none.
     """
@@ -48,13 +50,18 @@ class ImagePanel:
         """The panel as one image, uint8 (rows (H + 1) + 1, columns (W + 1) + 1, 3), between white lines."""
         height, width = size
         across = max(map(len, self.cells), default=0)
-        paper = np.full((len(self.cells) * (height + 1) + 1, across * (width + 1) + 1, 3), 255, np.uint8)
-        for row, cells in enumerate(self.cells):
+        tops = self.tops(height)
+        paper = np.full((tops[-1] + 1, across * (width + 1) + 1, 3), 255, np.uint8)
+        for top, cells in zip(tops, self.cells, strict=False):
             for column, image in enumerate(cells):
                 if image is not None:
-                    top, left = row * (height + 1) + 1, column * (width + 1) + 1
-                    paper[top : top + height, left : left + width] = image
+                    left = column * (width + 1) + 1
+                    paper[top + 1 : top + 1 + height, left : left + width] = image
         return paper
+
+    def tops(self, height: int) -> list[int]:
+        """The first line of each row of images of a height, and that after the last."""
+        return list(itertools.accumulate((height + 1 if cells else height // 3 for cells in self.cells), initial=0))
 
 
 def grid_by_class(title: str, images: Tensor, labels: Tensor, classes: Sequence[str], rows: int) -> ImagePanel:
@@ -125,18 +132,19 @@ def draw_image_grid(panels: Sequence[ImagePanel], path: Path) -> None:
         axes = figure.add_axes(place)
         axes.imshow(np.kron(paper, np.ones((zoom, zoom, 1), np.uint8)), interpolation="nearest", aspect="auto")
         axes.set_title(title, fontsize=9, pad=5, color="0.1")
-        _name(axes, columns, panel.rows, size, zoom, upright=upright)
+        _name(axes, columns, panel, size, zoom, upright=upright)
         left += width + GAP
     figure.savefig(path, format="png")
 
 
 def _name(
-    axes: Any, columns: Sequence[str], rows: Sequence[str], size: tuple[int, int], zoom: int, *, upright: bool
+    axes: Any, columns: Sequence[str], panel: ImagePanel, size: tuple[int, int], zoom: int, *, upright: bool
 ) -> None:
     """The names of a panel's columns and rows; ``upright`` turns those of columns by a quarter."""
     height, width = ((side + 1) * zoom for side in size)
     axes.set_xticks([width * (place + 0.5) for place in range(len(columns))], columns)
-    axes.set_yticks([height * (place + 0.5) for place in range(len(rows))], rows)
+    tops = panel.tops(size[0])[: len(panel.rows)]
+    axes.set_yticks([top * zoom + height / 2 for top in tops], panel.rows)
     axes.tick_params(length=0, labelsize=6.5, labelcolor="0.35", pad=2)
     axes.tick_params(axis="x", labelrotation=90 if upright else 0)
     axes.spines[:].set_visible(False)

@@ -39,6 +39,13 @@ def test_pixels_are_squares_of_whole_screen_pixels_without_blur(tmp_path: Path) 
     assert black == 3 * 32 * 6 * 6  # zoom 6, half of the pixels of three images
 
 
+def test_a_row_without_cells_is_a_narrow_gap(tmp_path: Path) -> None:
+    black = np.zeros((9, 9, 3), np.uint8)
+    panel = ImagePanel("", [[black], [], [black]], rows=["above", "", "below"])
+    assert panel.pixels((9, 9))[:, 4, 0].tolist() == [255, *[0] * 9, *[255] * 4, *[0] * 9, 255]
+    draw_image_grid([panel], tmp_path / "grid.png")
+
+
 @pytest.mark.parametrize("names", [["0", "1", "2"], ["Ankle boot", "T-shirt/top", "class of a very long name"]])
 def test_names_of_columns_are_within_the_picture(tmp_path: Path, names: list[str]) -> None:
     white = np.full((28, 28, 3), 255, np.uint8)

@@ -43,7 +43,7 @@ def draw_pairs(task: Task, unguided: Arm, guided: Arm, path: Path) -> None:
     for start in range(0, len(above), ACROSS):
         strip = slice(start, start + ACROSS)
         if cells:
-            cells.append([None])
+            cells.append([])
             rows.append("")
         cells += [above[strip], below[strip]]
         rows += ["unguided", "guided"]
