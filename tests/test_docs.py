@@ -81,12 +81,16 @@ def test_python_blocks_run(path: Path, tmp_path: Path, record_property: Callable
     record_property("documentation", {"executed": sum(1 for _ in blocks(path))})
 
 
+NO_PLUGINS = "test_coarse.py", "mine.py", "data.py", "augment.py"
+"""Files of the pages that are none; the commands of their pages run them."""
+
+
 def saved_blocks() -> list[Any]:
     return [
         pytest.param(code, str(title(attributes)), id=f"{name_of(path)}:{title(attributes)}")
         for path in PAGES
         for attributes, code, _ in blocks(path)
-        if title(attributes) not in (None, "test_coarse.py", "mine.py", "data.py") and path.name != "ten-minutes.md"
+        if title(attributes) not in (None, *NO_PLUGINS) and path.name != "ten-minutes.md"
     ]
 
 
