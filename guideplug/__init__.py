@@ -110,12 +110,18 @@ if TYPE_CHECKING:
     from guideplug.image_grid import draw_image_grid as draw_image_grid
     from guideplug.image_grid import grid_by_class as grid_by_class
     from guideplug.image_grid import grid_in_order as grid_in_order
+    from guideplug.metrics import BallCoverage as BallCoverage
+    from guideplug.metrics import BallDensity as BallDensity
+    from guideplug.metrics import BallMetric as BallMetric
+    from guideplug.metrics import BallPrecision as BallPrecision
+    from guideplug.metrics import BallRecall as BallRecall
     from guideplug.metrics import Candidates as Candidates
     from guideplug.metrics import DensityCoverage as DensityCoverage
     from guideplug.metrics import Difference as Difference
     from guideplug.metrics import Gaussian as Gaussian
     from guideplug.metrics import KernelDistance as KernelDistance
     from guideplug.metrics import Moments as Moments
+    from guideplug.metrics import NearestTraining as NearestTraining
     from guideplug.metrics import NeighbourBalls as NeighbourBalls
     from guideplug.metrics import Neighbours as Neighbours
     from guideplug.metrics import PrecisionRecall as PrecisionRecall
@@ -256,12 +262,13 @@ _ROOMS = {
     "guide": ["Guider", "opposite", "weight_of"],
     "image_grid": ["ImagePanel", "draw_image_grid", "grid_by_class", "grid_in_order"],
     "metrics": [
-        "Candidates", "DensityCoverage", "Difference", "Gaussian", "KernelDistance", "Moments", "NeighbourBalls",
-        "Neighbours", "PrecisionRecall", "ReferenceStatistics", "confidence_interval", "density_coverage",
-        "energy_distance", "frechet_distance", "gaussian_wasserstein", "held_out_interval", "kernel_distance",
-        "nearest_neighbours", "neighbour_balls",
-        "paired_bootstrap", "precision_recall", "resampled_coverage", "resampled_energy_distance",
-        "resampled_frechet_distance", "resampled_median", "sliced_wasserstein", "wasserstein",
+        "BallCoverage", "BallDensity", "BallMetric", "BallPrecision", "BallRecall", "Candidates",
+        "DensityCoverage", "Difference", "Gaussian", "KernelDistance", "Moments", "NearestTraining",
+        "NeighbourBalls", "Neighbours", "PrecisionRecall", "ReferenceStatistics", "confidence_interval",
+        "density_coverage", "energy_distance", "frechet_distance", "gaussian_wasserstein", "held_out_interval",
+        "kernel_distance", "nearest_neighbours", "neighbour_balls", "paired_bootstrap", "precision_recall",
+        "resampled_coverage", "resampled_energy_distance", "resampled_frechet_distance", "resampled_median",
+        "sliced_wasserstein", "wasserstein",
     ],
     "noise": ["LogNormal", "LogUniform", "grid_position", "log_linear_grid", "sigma_grid"],
     "objective": ["Objective", "ObjectiveInput"],

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from guideplug.metrics.moments import Moments as Moments
     from guideplug.metrics.neighbours import Neighbours as Neighbours
     from guideplug.metrics.neighbours import nearest_neighbours as nearest_neighbours
+    from guideplug.metrics.real_samples import BallCoverage as BallCoverage
+    from guideplug.metrics.real_samples import BallDensity as BallDensity
+    from guideplug.metrics.real_samples import BallMetric as BallMetric
+    from guideplug.metrics.real_samples import BallPrecision as BallPrecision
+    from guideplug.metrics.real_samples import BallRecall as BallRecall
+    from guideplug.metrics.real_samples import NearestTraining as NearestTraining
     from guideplug.metrics.reference_statistics import ReferenceStatistics as ReferenceStatistics
     from guideplug.metrics.resampled import resampled_coverage as resampled_coverage
     from guideplug.metrics.resampled import resampled_energy_distance as resampled_energy_distance
@@ -50,6 +56,9 @@ _FILES = {
     ],
     "moments": ["Moments"],
     "neighbours": ["Neighbours", "nearest_neighbours"],
+    "real_samples": [
+        "BallCoverage", "BallDensity", "BallMetric", "BallPrecision", "BallRecall", "NearestTraining",
+    ],
     "reference_statistics": ["ReferenceStatistics"],
     "resampled": [
         "resampled_coverage", "resampled_energy_distance", "resampled_frechet_distance", "resampled_median",

@@ -12,19 +12,21 @@ from torch import Tensor
 
 from guideplug import (
     Arm,
+    BallCoverage,
+    BallDensity,
+    BallMetric,
+    BallPrecision,
+    BallRecall,
     Context,
     Metric,
+    NearestTraining,
     NeighbourBalls,
     PerSample,
     Resampler,
-    Source,
-    Weighted,
     frechet_distance,
     nearest_neighbours,
     neighbour_balls,
-    resampled_coverage,
     resampled_frechet_distance,
-    resampled_median,
 )
 from guideplug_digits.features import digit_classifier
 from guideplug_digits.images import load_split
@@ -32,18 +34,6 @@ from guideplug_digits.images import load_split
 __all__ = ["METRICS"]
 
 NEIGHBOURS = 5
-PRECISION = Source(
-    "T. Kynkäänniemi, T. Karras, S. Laine, J. Lehtinen, T. Aila",
-    2019,
-    "Improved Precision and Recall Metric for Assessing Generative Models",
-    "https://arxiv.org/abs/1904.06991",
-)
-DENSITY = Source(
-    "M. F. Naeem, S. J. Oh, Y. Uh, Y. Choi, J. Yoo",
-    2020,
-    "Reliable Fidelity and Diversity Metrics for Generative Models",
-    "https://arxiv.org/abs/2002.09797",
-)
 
 
 def _features(arm: Arm, context: Context) -> Tensor:
@@ -55,14 +45,18 @@ def _reference(context: Context) -> Tensor:
     return context.once("reference", lambda: digit_classifier().features(load_split().reference.images))
 
 
-def _balls(arm: Arm, context: Context) -> NeighbourBalls | None:
-    """The balls of samples and real images; None for too few samples."""
-    if len(arm.samples) <= NEIGHBOURS:
-        return None
-    return context.once(
-        f"balls of {arm.name}",
-        lambda: neighbour_balls(_features(arm, context).double(), _reference(context).double(), NEIGHBOURS),
-    )
+class OfDigits(BallMetric):
+    """A metric of the balls of features."""
+
+    fewest = NEIGHBOURS + 1
+
+    def balls(self, arm: Arm, context: Context) -> NeighbourBalls | None:
+        if len(arm.samples) <= NEIGHBOURS:
+            return None
+        return context.once(
+            f"balls of {arm.name}",
+            lambda: neighbour_balls(_features(arm, context).double(), _reference(context).double(), NEIGHBOURS),
+        )
 
 
 @final
@@ -89,70 +83,34 @@ class FrechetDistance(Metric):
 
 @final
 @frozen
-class Precision(PerSample):
+class Precision(OfDigits, BallPrecision):
     """The share of samples that look real."""
 
-    name = "precision"
-    source = PRECISION
-    better = "higher"
-    aspect = "fidelity"
-    fewest = NEIGHBOURS + 1
     formula = "share of samples within the 5th-neighbour ball of at least one real image, in the feature space"
 
-    def each(self, arm: Arm, context: Context) -> Tensor | None:
-        balls = _balls(arm, context)
-        return None if balls is None else balls.precise
-
 
 @final
 @frozen
-class Recall(Metric):
+class Recall(OfDigits, BallRecall):
     """The share of real images that samples reach."""
 
-    name = "recall"
-    source = PRECISION
-    better = "higher"
-    aspect = "coverage"
-    fewest = NEIGHBOURS + 1
     formula = "share of real images within the 5th-neighbour ball of at least one sample, in the feature space"
 
-    def measure(self, arm: Arm, context: Context) -> float | None:
-        balls = _balls(arm, context)
-        return None if balls is None else float(balls.recalled.mean())
-
 
 @final
 @frozen
-class Density(PerSample):
+class Density(OfDigits, BallDensity):
     """The density of samples among real images; may exceed 1."""
 
-    name = "density"
-    source = DENSITY
-    better = "higher"
-    aspect = "fidelity"
-    fewest = NEIGHBOURS + 1
     formula = "mean over samples of the number of 5th-neighbour balls of real images they are in, divided by 5"
-
-    def each(self, arm: Arm, context: Context) -> Tensor | None:
-        balls = _balls(arm, context)
-        return None if balls is None else balls.densities
 
 
 @final
 @frozen
-class Coverage(Weighted):
+class Coverage(OfDigits, BallCoverage):
     """The share of real images that have a sample near."""
 
-    name = "coverage"
-    source = DENSITY
-    better = "higher"
-    aspect = "coverage"
-    fewest = NEIGHBOURS + 1
     formula = "share of real images whose 5th-neighbour ball holds at least one sample"
-
-    def resampler(self, arm: Arm, context: Context) -> Resampler | None:
-        balls = _balls(arm, context)
-        return None if balls is None else resampled_coverage(balls.of_true)
 
 
 @final
@@ -177,17 +135,15 @@ class ClassAccuracy(PerSample):
 
 @final
 @frozen
-class NearestTrainingImage(Weighted):
+class NearestTrainingImage(NearestTraining):
     """Memorisation: samples much nearer to training images than unseen real ones are would be copies."""
 
     name = "nearest training image"
-    better = "truth"
-    aspect = "memorisation"
     formula = "median over samples of the Euclidean distance in pixels to the nearest training image"
 
-    def resampler(self, arm: Arm, context: Context) -> Resampler:
+    def distances(self, arm: Arm, context: Context) -> Tensor:
         train = load_split().train.images.flatten(1).double()
-        return resampled_median(nearest_neighbours(arm.samples.flatten(1).double(), train).distances[:, 0])
+        return nearest_neighbours(arm.samples.flatten(1).double(), train).distances[:, 0]
 
 
 METRICS: tuple[Metric, ...] = (

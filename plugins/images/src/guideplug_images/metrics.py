@@ -14,19 +14,20 @@ from torch import Tensor, nn
 
 from guideplug import (
     Arm,
+    BallCoverage,
+    BallMetric,
+    BallPrecision,
     Context,
     Features,
     Metric,
+    NearestTraining,
     NeighbourBalls,
     PerSample,
     Resampler,
-    Source,
     Weighted,
     nearest_neighbours,
     neighbour_balls,
-    resampled_coverage,
     resampled_frechet_distance,
-    resampled_median,
 )
 from guideplug_images.classifier import trained_classifier
 from guideplug_images.dataset import ImageData
@@ -80,60 +81,33 @@ def _reference(arm: Arm, context: Context) -> Tensor:
     )
 
 
-def _balls(arm: Arm, context: Context) -> NeighbourBalls | None:
-    """The balls of the first images; None for too few."""
-    samples, real = _samples(arm, context), _reference(arm, context)
-    neighbours = min(NEIGHBOURS, len(samples) - 1, len(real) - 1)
-    if neighbours < 1:
-        return None
-    return context.once(f"balls of {arm.name}", lambda: neighbour_balls(samples, real, neighbours))
+class OfImages(BallMetric):
+    """A metric of the balls of the first images."""
+
+    fewest = 2
+
+    def balls(self, arm: Arm, context: Context) -> NeighbourBalls | None:
+        samples, real = _samples(arm, context), _reference(arm, context)
+        neighbours = min(NEIGHBOURS, len(samples) - 1, len(real) - 1)
+        if neighbours < 1:
+            return None
+        return context.once(f"balls of {arm.name}", lambda: neighbour_balls(samples, real, neighbours))
 
 
 @final
 @frozen
-class Precision(PerSample):
+class Precision(OfImages, BallPrecision):
     """The share of samples in the region of held-out images."""
 
-    name = "precision"
-    source = Source(
-        "T. Kynkäänniemi, T. Karras, S. Laine, J. Lehtinen, T. Aila",
-        2019,
-        "Improved Precision and Recall Metric for Assessing Generative Models",
-        "https://arxiv.org/abs/1904.06991",
-    )
-    better = "higher"
-    aspect = "fidelity"
-    fewest = 2
     formula = f"share of samples within the 5th-neighbour ball of at least one held-out image, {AVERAGED}"
-
-    def each(self, arm: Arm, context: Context) -> Tensor | None:
-        balls = _balls(arm, context)
-        return None if balls is None else balls.precise
 
 
 @final
 @frozen
-class Coverage(Weighted):
+class Coverage(OfImages, BallCoverage):
     """The share of held-out images that have a sample near."""
 
-    name = "coverage"
-    source = Source(
-        "M. F. Naeem, S. J. Oh, Y. Uh, Y. Choi, J. Yoo",
-        2020,
-        "Reliable Fidelity and Diversity Metrics for Generative Models",
-        "https://arxiv.org/abs/2002.09797",
-    )
-    better = "higher"
-    aspect = "coverage"
-    fewest = 2
     formula = f"share of held-out images whose 5th-neighbour ball holds at least one sample, {AVERAGED}"
-
-    def resampler(self, arm: Arm, context: Context) -> Resampler | None:
-        balls = _balls(arm, context)
-        if balls is None:
-            return None
-        coverage = resampled_coverage(balls.of_true)
-        return lambda weights: coverage(weights[:, :MOST])
 
 
 @final
@@ -157,25 +131,16 @@ class FrechetDistance(Weighted):
 
 @final
 @frozen
-class NearestTrainingImage(Weighted):
+class NearestTrainingImage(NearestTraining):
     """Memorisation: samples much nearer to training images than unseen ones are would be copies."""
 
     name = "nearest training image"
-    source = Source(
-        "C. Meehan, K. Chaudhuri, S. Dasgupta",
-        2020,
-        "A Non-Parametric Test to Detect Data-Copying in Generative Models",
-        "https://arxiv.org/abs/2004.05675",
-    )
-    better = "truth"
-    aspect = "memorisation"
     formula = "median over samples of the Euclidean distance in pixels to the nearest of up to 4,096 training images"
 
-    def resampler(self, arm: Arm, context: Context) -> Resampler:
+    def distances(self, arm: Arm, context: Context) -> Tensor:
         data = _data(context)
         train = context.once("pixels of training images", lambda: data.images(data.train[:MOST]).flatten(1))
-        nearest = nearest_neighbours(arm.samples.flatten(1).to(train.dtype), train)
-        return resampled_median(nearest.distances[:, 0])
+        return nearest_neighbours(arm.samples.flatten(1).to(train.dtype), train).distances[:, 0]
 
 
 @final

@@ -15,20 +15,23 @@ from torch import Tensor
 
 from guideplug import (
     Arm,
+    BallCoverage,
+    BallDensity,
+    BallMetric,
+    BallPrecision,
+    BallRecall,
     Context,
     Metric,
+    NearestTraining,
     NeighbourBalls,
     Neighbours,
     PerSample,
     Resampler,
     Source,
-    Weighted,
     energy_distance,
     nearest_neighbours,
     neighbour_balls,
-    resampled_coverage,
     resampled_energy_distance,
-    resampled_median,
     sliced_wasserstein,
 )
 from guideplug_points.table import Table
@@ -38,19 +41,6 @@ __all__ = ["METRICS", "NUM_ROWS", "HasTable"]
 NUM_ROWS = 4096
 """Rows of a side whose every pair counts."""
 NEIGHBOURS = 5
-
-PRECISION = Source(
-    "T. Kynkäänniemi, T. Karras, S. Laine, J. Lehtinen, T. Aila",
-    2019,
-    "Improved Precision and Recall Metric for Assessing Generative Models",
-    "https://arxiv.org/abs/1904.06991",
-)
-DENSITY = Source(
-    "M. F. Naeem, S. J. Oh, Y. Uh, Y. Choi, J. Yoo",
-    2020,
-    "Reliable Fidelity and Diversity Metrics for Generative Models",
-    "https://arxiv.org/abs/2002.09797",
-)
 
 
 class HasTable:
@@ -89,46 +79,48 @@ def _nearest(arm: Arm, context: Context) -> Neighbours:
     return context.once(f"nearest of {arm.name}", nearest)
 
 
-def _balls(arm: Arm, context: Context) -> NeighbourBalls | None:
-    """The balls of the first rows; None for too few."""
-    real, samples = _reference(arm, context)[:NUM_ROWS], _standard(arm, context)[:NUM_ROWS]
-    if min(len(real), len(samples)) <= NEIGHBOURS:
-        return None
-    return context.once(f"balls of {arm.name}", lambda: neighbour_balls(samples, real, NEIGHBOURS))
+class OfRows(BallMetric):
+    """A metric of the balls of the first rows."""
+
+    fewest = NEIGHBOURS + 1
+
+    def balls(self, arm: Arm, context: Context) -> NeighbourBalls | None:
+        real, samples = _reference(arm, context)[:NUM_ROWS], _standard(arm, context)[:NUM_ROWS]
+        if min(len(real), len(samples)) <= NEIGHBOURS:
+            return None
+        return context.once(f"balls of {arm.name}", lambda: neighbour_balls(samples, real, NEIGHBOURS))
 
 
 @final
 @frozen
-class Precision(PerSample):
+class Precision(OfRows, BallPrecision):
     """The share of samples in the region of the rows."""
 
-    name = "precision"
-    source = PRECISION
-    better = "higher"
-    aspect = "fidelity"
-    fewest = NEIGHBOURS + 1
     formula = "share of samples within the 5th-neighbour ball of at least one held-out row"
-
-    def each(self, arm: Arm, context: Context) -> Tensor | None:
-        balls = _balls(arm, context)
-        return None if balls is None else balls.precise
 
 
 @final
 @frozen
-class Density(PerSample):
+class Density(OfRows, BallDensity):
     """The density of samples among rows; may exceed 1."""
 
-    name = "density"
-    source = DENSITY
-    better = "higher"
-    aspect = "fidelity"
-    fewest = NEIGHBOURS + 1
     formula = "mean over samples of the number of 5th-neighbour balls of held-out rows they are in, divided by 5"
 
-    def each(self, arm: Arm, context: Context) -> Tensor | None:
-        balls = _balls(arm, context)
-        return None if balls is None else balls.densities
+
+@final
+@frozen
+class Recall(OfRows, BallRecall):
+    """The share of rows that samples reach."""
+
+    formula = "share of held-out rows within the 5th-neighbour ball of at least one sample"
+
+
+@final
+@frozen
+class Coverage(OfRows, BallCoverage):
+    """The share of rows that have a sample near."""
+
+    formula = "share of held-out rows whose 5th-neighbour ball holds at least one sample"
 
 
 @final
@@ -153,43 +145,6 @@ class ClassAccuracy(PerSample):
         votes.scatter_add_(1, voters, torch.ones(voters.shape))
         votes.scatter_add_(1, voters[:, :1], torch.full((len(voters), 1), 0.5))  # a tie goes to the nearest
         return (votes.argmax(1) == arm.labels).double()
-
-
-@final
-@frozen
-class Recall(Metric):
-    """The share of rows that samples reach."""
-
-    name = "recall"
-    source = PRECISION
-    better = "higher"
-    aspect = "coverage"
-    fewest = NEIGHBOURS + 1
-    formula = "share of held-out rows within the 5th-neighbour ball of at least one sample"
-
-    def measure(self, arm: Arm, context: Context) -> float | None:
-        balls = _balls(arm, context)
-        return None if balls is None else float(balls.recalled.mean())
-
-
-@final
-@frozen
-class Coverage(Weighted):
-    """The share of rows that have a sample near."""
-
-    name = "coverage"
-    source = DENSITY
-    better = "higher"
-    aspect = "coverage"
-    fewest = NEIGHBOURS + 1
-    formula = "share of held-out rows whose 5th-neighbour ball holds at least one sample"
-
-    def resampler(self, arm: Arm, context: Context) -> Resampler | None:
-        balls = _balls(arm, context)
-        if balls is None:
-            return None
-        coverage = resampled_coverage(balls.of_true)
-        return lambda weights: coverage(weights[:, :NUM_ROWS])
 
 
 @final
@@ -245,22 +200,14 @@ class EnergyDistance(Metric):
 
 @final
 @frozen
-class NearestTrainingRow(Weighted):
+class NearestTrainingRow(NearestTraining):
     """Memorisation: samples much nearer to training rows than unseen rows are would be copies."""
 
     name = "nearest training row"
-    source = Source(
-        "C. Meehan, K. Chaudhuri, S. Dasgupta",
-        2020,
-        "A Non-Parametric Test to Detect Data-Copying in Generative Models",
-        "https://arxiv.org/abs/2004.05675",
-    )
-    better = "truth"
-    aspect = "memorisation"
     formula = "median over samples of the distance to the nearest training row, in standard deviations"
 
-    def resampler(self, arm: Arm, context: Context) -> Resampler:
-        return resampled_median(_nearest(arm, context).distances[:, 0])
+    def distances(self, arm: Arm, context: Context) -> Tensor:
+        return _nearest(arm, context).distances[:, 0]
 
 
 METRICS: tuple[Metric, ...] = (
