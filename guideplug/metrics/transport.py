@@ -10,12 +10,14 @@ distributions, the more the fewer points: compare sets of equal size. Computed i
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from guideplug.metrics.point_sets import check_pair
+from guideplug.rng import draws_undone
 
 __all__ = ["sliced_wasserstein", "wasserstein"]
 
@@ -39,9 +41,8 @@ def wasserstein(samples: Tensor, true: Tensor) -> float:
         TypeError: no tensors.
         ValueError: other shapes, dtypes or devices, no rows, or a value that is not finite.
     """
-    import ot  # most of a second to import
-
     a, b = _arrays(samples, true)
+    ot = _library()
     return math.sqrt(ot.emd2([], [], ot.dist(a, b), numItermax=MOST_PIVOTS))
 
 
@@ -63,12 +64,18 @@ def sliced_wasserstein(samples: Tensor, true: Tensor, *, projections: int = 128,
         TypeError: no tensors.
         ValueError: other shapes, dtypes or devices, no rows, a value that is not finite, or no projections.
     """
-    import ot  # most of a second to import
-
     if projections < 1:
         raise ValueError(f"projections is {projections}: give at least 1")
     a, b = _arrays(samples, true)
-    return float(ot.sliced_wasserstein_distance(a, b, n_projections=projections, seed=seed))
+    return float(_library().sliced_wasserstein_distance(a, b, n_projections=projections, seed=seed))
+
+
+def _library() -> Any:
+    """POT, which takes most of a second to import."""
+    with draws_undone():
+        import ot
+
+    return ot
 
 
 def _arrays(samples: Tensor, true: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -5,7 +5,7 @@ from guideplug.rng.keyed import KeyedRandom, SampleKeys, asked_samples
 from guideplug.rng.protocol import Streams
 from guideplug.rng.replayed import ReplayedStreams
 from guideplug.rng.streams import SampleStreams, TrainingStreams, derived_seed, philox
-from guideplug.rng.undrawn import undrawn
+from guideplug.rng.undrawn import draws_undone, undrawn
 
 __all__ = [
     "DEFAULT_STREAMS",
@@ -19,6 +19,7 @@ __all__ = [
     "TrainingStreams",
     "asked_samples",
     "derived_seed",
+    "draws_undone",
     "philox",
     "undrawn",
 ]

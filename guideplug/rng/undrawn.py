@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-__all__ = ["undrawn"]
+__all__ = ["draws_undone", "undrawn"]
 
 
 def _states() -> dict[str, Any]:
@@ -35,3 +35,13 @@ def undrawn(refusal: Callable[[str], Exception]) -> Iterator[None]:
     for name, state in _states().items():
         if state != before[name]:
             raise refusal(f"drew from {name} global generator: draw from the streams or the generator that is given")
+
+
+@contextmanager
+def draws_undone() -> Iterator[None]:
+    """A block after which Python's generator is as before, such as the first import of a library that draws."""
+    before = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(before)

@@ -1,5 +1,8 @@
 """Transport beside scipy's assignment of rows, and along sorted lines."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -58,3 +61,22 @@ def test_the_seed_decides_the_directions() -> None:
     assert sliced_wasserstein(a, b, seed=4) != sliced_wasserstein(a, b, seed=5)
     with pytest.raises(ValueError, match="projections is 0: give at least 1"):
         sliced_wasserstein(a, b, projections=0)
+
+
+FIRST = """
+import torch
+from guideplug.metrics import {name}
+from guideplug.rng import undrawn
+
+torch.set_num_threads(1)
+points = torch.zeros(3, 2, dtype=torch.float64)
+with undrawn(AssertionError):
+    {name}(points, points)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wasserstein", "sliced_wasserstein"])
+def test_the_library_draws_nothing_while_it_is_imported(name: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST.format(name=name)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
