@@ -7,6 +7,8 @@ the solid grey one true samples, where they are near enough to be seen beside th
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from guideplug.experiments.weights.result import MeasuredArm, WeightSweep
 from guideplug.task import Metric
 
@@ -16,8 +18,10 @@ BETTER = {"higher": "higher is better", "lower": "lower is better", "truth": "ne
 ACROSS = 3
 """Panels in a row."""
 PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-MOST_NAMED = 12
-"""Weights that a curve names."""
+FAR = 3.0
+"""How many times the span of all others true samples are away at most to be drawn."""
+APART = 0.08
+"""Shares of a panel's sides that named weights are apart."""
 
 
 def draw_metrics(sweep: WeightSweep, path: Path) -> bool:
@@ -35,7 +39,7 @@ def draw_metrics(sweep: WeightSweep, path: Path) -> bool:
             panel.set_xlabel(sweep.option)
             panel.tick_params(labelbottom=True)
     _legend(figure)
-    figure.suptitle(f"{sweep.task}: {sweep.samples:,} samples at each weight, from the same noise", fontsize=11)
+    figure.suptitle(f"{_task(sweep)}: {sweep.samples:,} samples at each weight, from the same noise", fontsize=11)
     figure.savefig(path, format="png")
     return True
 
@@ -50,7 +54,7 @@ def draw_trade(sweep: WeightSweep, path: Path) -> bool:
     for panel, metric in zip(figure.subplots(1, len(others), squeeze=False).flat, others, strict=True):
         _trade(panel, sweep, coverage, metric)
     _legend(figure)
-    figure.suptitle(f"{sweep.task}: fidelity against coverage as {sweep.option} varies", fontsize=11)
+    figure.suptitle(f"{_task(sweep)}: fidelity against coverage as {sweep.option} varies", fontsize=11)
     figure.savefig(path, format="png")
     return True
 
@@ -88,7 +92,7 @@ def _curve(panel: Any, sweep: WeightSweep, metric: Metric) -> None:
         panel.axhline(unguided, color="0.35", linewidth=1, linestyle="--", label="unguided")
         values.append(unguided)
     span = max(values) - min(values)
-    if truth is not None and abs(truth - sum(values) / len(values)) <= 3 * span:
+    if truth is not None and abs(truth - sum(values) / len(values)) <= FAR * span:
         panel.axhline(truth, color="0.6", linewidth=1.2, label="true samples")
     elif truth is not None:
         above = truth > max(values)
@@ -104,21 +108,33 @@ def _trade(panel: Any, sweep: WeightSweep, across: Metric, metric: Metric) -> No
     """A metric against another, weight by weight."""
     arms = [arm for arm in sweep.arms if None not in _place(arm, across, metric)]
     panel.plot(*zip(*(_place(arm, across, metric) for arm in arms), strict=True), color="C0", linewidth=1.2, zorder=1)
-    named = arms[:: -(-len(arms) // MOST_NAMED)]
-    for arm in arms:
-        at = _place(arm, across, metric)
+    places = np.array([_place(arm, across, metric) for arm in arms], dtype=float)
+    unguided, truth = (np.array(_place(arm, across, metric), dtype=float) for arm in (sweep.unguided, sweep.truth))
+    span = np.ptp(np.vstack([places, unguided if np.isfinite(unguided).all() else places[:1]]), axis=0)
+    named: list[int] = []
+    for number in (0, len(arms) - 1, *range(1, len(arms) - 1)):
+        if all((np.abs(places[number] - places[other]) > APART * span).any() for other in named):
+            named.append(number)
+            text = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 8, "color": "0.25"}
+            panel.annotate(f"{arms[number].weight:g}", places[number], **text)
+    for arm, at in zip(arms, places, strict=True):
         panel.plot(*at, **_mark(arm, metric))
-        if arm in named:
-            panel.annotate(f"{arm.weight:g}", at, xytext=(4, 4), textcoords="offset points", fontsize=8, color="0.25")
-    for arm, mark, colour in ((sweep.unguided, "s", "C3"), (sweep.truth, "*", "0.35")):
-        at = _place(arm, across, metric)
-        if None not in at:
-            name = "true samples" if arm is sweep.truth else arm.name
-            panel.plot(*at, mark, color=colour, markersize=9, linestyle="none", label=name, zorder=3)
+    if np.isfinite(unguided).all():
+        panel.plot(*unguided, "s", color="C3", markersize=9, linestyle="none", label="unguided", zorder=3)
+    if (np.abs(truth - places.mean(0)) <= FAR * span).all():
+        panel.plot(*truth, "*", color="0.35", markersize=9, linestyle="none", label="true samples", zorder=3)
+    elif np.isfinite(truth).all():
+        far = f"true samples are far: {truth[0]:.4g}, {truth[1]:.4g}"
+        panel.set_title(far, loc="right", fontsize=8, color="0.35")
     panel.set_xlabel(f"{across.name} ({BETTER[across.better]})")
     panel.set_ylabel(f"{metric.name} ({BETTER[metric.better]})")
     panel.margins(0.12)
     panel.grid(alpha=0.2)
+
+
+def _task(sweep: WeightSweep) -> str:
+    """The task without its options, which may be long."""
+    return sweep.task.partition("(")[0]
 
 
 def _place(arm: MeasuredArm, across: Metric, metric: Metric) -> tuple[float | None, float | None]:
