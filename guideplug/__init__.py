@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from guideplug.experiments.weights.result import WeightSweep as WeightSweep
     from guideplug.features import FeatureFunction as FeatureFunction
     from guideplug.features import Features as Features
+    from guideplug.files.absolute_path import absolute_path as absolute_path
     from guideplug.files.atomic import whole_file as whole_file
     from guideplug.files.checkpoints.pickled_network import PickledNetwork as PickledNetwork
     from guideplug.files.checkpoints.reading import load_weights as load_weights
@@ -253,6 +254,7 @@ _ROOMS = {
     "experiments.weights.call": ["sample_run"],
     "experiments.weights.result": ["MeasuredArm", "WeightSweep"],
     "features": ["FeatureFunction", "Features"],
+    "files.absolute_path": ["absolute_path"],
     "files.atomic": ["whole_file"],
     "files.checkpoints.pickled_network": ["PickledNetwork"],
     "files.checkpoints.reading": ["load_weights", "read_weights"],

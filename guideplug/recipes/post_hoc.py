@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from guideplug.config import Duration, Source, non_negative, option
 from guideplug.denoise import Domain, Leaf, NoiseDomain
 from guideplug.errors import CheckpointError, RecipeError
+from guideplug.files.absolute_path import absolute_path
 from guideplug.files.checkpoints.pickled_network import PickledNetwork
 from guideplug.files.checkpoints.reading import chosen, pickled_networks, read_checkpoint
 from guideplug.files.opening import list_folder
@@ -75,9 +76,7 @@ class PostHoc(Recipe):
         "https://arxiv.org/abs/2312.02696",
         "sections 3.2 and C.3",
     )
-    folder: str = option(
-        help="the folder of the snapshots", converter=lambda path: str(Path(path).absolute()), identity=False
-    )
+    folder: str = option(help="the folder of the snapshots", converter=absolute_path, identity=False)
     ema: float = option(help="the EMA length sigma_rel")
     at: Duration | None = option(None, help="the moment in examples, as 1.5Mex; none for the last snapshot")
     normalise: Literal["within", "after"] = option(

@@ -2,13 +2,13 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from attrs import frozen
 from torch import nn
 
-from guideplug.config import breach, described, named, plugin_errors, refused_beforehand
+from guideplug.config import breach, described, named, plugin_errors, refused_beforehand, walk
 from guideplug.denoise import Denoiser, Weight
 from guideplug.errors import (
     ConditionError,
@@ -19,6 +19,7 @@ from guideplug.errors import (
     RecipeError,
     SelectionError,
 )
+from guideplug.features import Features
 from guideplug.guide import Guider, guided_by
 from guideplug.recipe import Recipe, architecture, nested_recipes
 from guideplug.recipes import PlannedBatch, PlannedSampling
@@ -56,7 +57,8 @@ class Preflight:
 def preflight(config: RunConfig, registry: Registry) -> Preflight:
     """Draw two guided samples from a run's untrained networks: incompatible parts fail before any work.
 
-    The guiders and samplers of every recipe of the run are tried as well (`Recipe.evaluates`), and observers checked.
+    The guiders and samplers of every recipe of the run are tried as well (`Recipe.evaluates`), observers are checked,
+    and features loaded.
 
     Args:
         config: the run.
@@ -70,6 +72,8 @@ def preflight(config: RunConfig, registry: Registry) -> Preflight:
             for observer in config.observers:
                 observer.check()
             check_true_samples(config.task, metrics_of(config.task, registry))
+            for features in walk(config.task, cast(Any, Features)):
+                features.loaded()
             return _preflight(config)
     except (ConditionError, DenoiserError, DivergenceError, SelectionError) as error:
         raise ConfigError(str(error)) from error

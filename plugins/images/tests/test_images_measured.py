@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from guideplug import Arm, Context, GuideplugError, Registry, frechet_distance
+from guideplug import Arm, Context, GuideplugError, Registry, frechet_distance, run
 from guideplug.config import Reader, short
 from guideplug.store.identity import identity
 from guideplug.task import Task
@@ -81,3 +81,11 @@ def test_classes_are_known_by_a_classifier_that_is_trained_once(task: Images, mo
 def test_classes_of_images_without_any_are_refused(task: Images) -> None:
     with pytest.raises(GuideplugError, match="accuracy=true measures the classes of samples, and these images have no"):
         attrs.evolve(task, label=None, accuracy=True).metrics()
+
+
+def test_features_that_cannot_be_loaded_are_refused_before_anything_is_trained(task: Images, tmp_path: Path) -> None:
+    broken = with_features(task, tmp_path, "images.sum((2, 3)).float()")
+    (tmp_path / "mine.py").write_text("")
+    with pytest.raises(GuideplugError, match="has no function 'features'"):
+        run(task=broken, out=tmp_path / "run", samples=4)
+    assert not list((tmp_path / "run").glob("denoisers/*"))

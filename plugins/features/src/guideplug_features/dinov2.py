@@ -17,7 +17,7 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from guideplug import ConfigError, Features, Source, file_digest, option, read_weights
+from guideplug import ConfigError, Features, Source, absolute_path, file_digest, option, read_weights
 from guideplug_features.pixels import standardised
 from guideplug_features.weights import filled
 
@@ -44,7 +44,9 @@ class DINOv2(Features):
         "https://arxiv.org/abs/2306.04675",
     )
     path: str = option(
-        help="the weights, by Meta's names or timm's, such as dinov2_vitl14_pretrain.pth", identity=False
+        help="the weights, by Meta's names or timm's, such as dinov2_vitl14_pretrain.pth",
+        identity=False,
+        converter=absolute_path,
     )
     network: str = option("vit_large_patch14_dinov2", help="timm's name of the network: another size of DINOv2")
 

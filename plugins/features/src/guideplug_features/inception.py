@@ -17,7 +17,7 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from guideplug import Features, Source, file_digest, option, read_weights
+from guideplug import Features, Source, absolute_path, file_digest, option, read_weights
 from guideplug_features.weights import filled
 
 __all__ = ["Inception", "inception_network", "resized_as_tensorflow"]
@@ -40,7 +40,9 @@ class Inception(Features):
         "https://arxiv.org/abs/1706.08500",
     )
     path: str = option(
-        help="the weights of 2015 as a state dict, such as pt_inception-2015-12-05-6726825d.pth", identity=False
+        help="the weights of 2015 as a state dict, such as pt_inception-2015-12-05-6726825d.pth",
+        identity=False,
+        converter=absolute_path,
     )
 
     @classmethod

@@ -13,7 +13,7 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from guideplug import ConfigError, Features, file_digest, option, read_weights, up_to
+from guideplug import ConfigError, Features, absolute_path, file_digest, option, read_weights, up_to
 from guideplug_features.pixels import standardised
 from guideplug_features.weights import filled
 
@@ -28,7 +28,9 @@ class TorchvisionFeatures(Features):
     name = "torchvision"
     libraries: ClassVar[Mapping[str, str]] = {"torchvision": "guideplug-features[torchvision]"}
     network: str = option(help="torchvision's name of the network, such as mobilenet_v2 or resnet50")
-    path: str = option(help="its weights, a state dict with torchvision's names", identity=False)
+    path: str = option(
+        help="its weights, a state dict with torchvision's names", identity=False, converter=absolute_path
+    )
     size: int = option(224, help="side of the images that enter it", unit="pixels", validator=up_to(4096))
     layer: str | None = option(
         None, help="the layer whose output is taken, such as features.18; none for what enters the last linear layer"

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import cast, get_args
 
-from guideplug import is_there
+from guideplug import absolute_path, is_there
 from guideplug_images.arrays import read_idx, read_npz
 from guideplug_images.collection import Collection, ImageError
 from guideplug_images.datasets import CALL, absolute_call, read_dataset
@@ -20,10 +20,7 @@ def absolute(path: str) -> str:
     """A path, or a call of `datasets` with its paths, that does not depend on the current folder."""
     if CALL.match(path):
         return absolute_call(path)
-    try:
-        return str(Path(path).expanduser().absolute())
-    except RuntimeError:  # ~somebody, whom this machine does not know: a name like any other
-        return str(Path(path).absolute())
+    return absolute_path(path)
 
 
 def read_collection(place: str, label: str | None) -> Collection:

@@ -39,6 +39,7 @@ from guideplug import (
     Train,
     TrainingStreams,
     TrainOptions,
+    absolute_path,
     between,
     half_width,
     option,
@@ -79,13 +80,6 @@ class PointsMLP(Network):
         return kind(domain.space, domain.table, self.width, self.blocks)
 
 
-def _absolute(path: str) -> str:
-    try:
-        return str(Path(path).expanduser().absolute())
-    except RuntimeError:  # ~somebody, whom this machine does not know: a name like any other
-        return str(Path(path).absolute())
-
-
 def _none_or(label: str | int | None) -> str | int | None:
     """TOML has no null: there the word means it, and a column of that name is called by its number."""
     return None if isinstance(label, str) and label.strip().lower() == "none" else label
@@ -97,7 +91,7 @@ class Points(Task):
     """Rows of numbers from a CSV, TSV, NPY or Parquet file, with a column of classes or without."""
 
     name = "points"
-    path: str = option(help="the file: .csv, .tsv, .npy or .parquet", converter=_absolute)
+    path: str = option(help="the file: .csv, .tsv, .npy or .parquet", converter=absolute_path)
     label: str | int | None = option(
         None,
         help="the column of classes, by its name or its number from 1; none for rows without",
