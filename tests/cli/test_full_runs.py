@@ -5,6 +5,7 @@ objectives are those of the file.
 """
 
 import functools
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,20 @@ COMPARISONS = {
         ["train.duration=2it", "train.batch=16", "sampler.num_steps=2", "threads=1", "denoiser.width=8"],
         ("--seeds", "0"),
     ),
+    "guidance-images": FullRun(
+        lambda folder: idx(folder, 8, 4),
+        [
+            "train.duration=2it",
+            "train.batch=16",
+            "train.precision=fp32",
+            "sampler.num_steps=2",
+            "threads=1",
+            "denoiser.width=8",
+            "task.features=none",
+            "task.accuracy=false",
+        ],
+        ("--seeds", "0", "--guider", "cfg(weight=2)", "--guider", "sims(omega=0.5, count=24)"),
+    ),
 }
 ALL = {**RUNS, **COMPARISONS}
 
@@ -95,7 +110,7 @@ def command(name: str, folder: Path) -> list[object]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", COMPARISONS)
+@pytest.mark.parametrize("name", [name for name in COMPARISONS if "selectors" in values(name)])
 def test_selectors_keep_as_many_of_a_batch_as_the_paper(name: str) -> None:
     """24 of each 128: arXiv:2509.15267, its released code."""
     batch, reader = values(name)["train"]["batch"], Reader(Registry.installed())
@@ -112,7 +127,9 @@ def test_selectors_keep_as_many_of_a_batch_as_the_paper(name: str) -> None:
 
 
 def test_each_full_run_is_tried_and_described() -> None:
-    listed = {path.stem for path in EXAMPLES.glob("*.toml") if "images(" in path.read_text(encoding="utf-8")}
+    listed = {
+        path.stem for path in EXAMPLES.glob("*.toml") if re.search(r'"images[("]', path.read_text(encoding="utf-8"))
+    }
     assert listed == set(ALL)
     page = (ROOT / "docs" / "full-runs.md").read_text(encoding="utf-8")
     assert [name for name in ALL if f"examples/{name}.toml" not in page] == []
@@ -123,7 +140,7 @@ def test_a_full_run_counts_the_images_that_its_comments_say(name: str) -> None:
     images = {  # steps of the batch: arXiv:2312.02696, table 6; arXiv:2406.02507, table 1; arXiv:2509.15267
         "edm2-imagenet-64": 2**30, "edm2-imagenet-512": 2**31, "learned-imagenet-64": 2**30,
         "learned-celeba-64": 2**27, "ajest-tiny-imagenet": 22000 * 2048, "sims-cifar10": 6000 * 512,
-        "sims-ffhq-64": 6000 * 256, "selection-images": 2000 * 128,
+        "sims-ffhq-64": 6000 * 256, "selection-images": 2000 * 128, "guidance-images": 3000 * 64,
     }  # fmt: skip
     train = values(name)["train"]
     assert int(train["duration"].removesuffix("it")) * train["batch"] == images[name]
