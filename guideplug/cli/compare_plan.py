@@ -87,8 +87,8 @@ def _print_json(grid: Grid, work: _Work) -> None:
         {
             "config": tomllib.loads(to_toml(grid)),
             "notes": pointless(grid),
-            "trainings": {"count": count, "found": whole, "other snapshots": short, "iterations": grid.steps[-1]},
-            "references and guides": {"count": work.others[0], "found": work.others[1]},
+            "trainings": {"count": count, "found": whole, "other_snapshots": short, "iterations": grid.steps[-1]},
+            "references_and_guides": {"count": work.others[0], "found": work.others[1]},
             "measurements": work.cells * len(grid.request.guiders),
             "samples": grid.first.samples,
             "seconds": work.seconds,

@@ -23,8 +23,8 @@ def test_a_dry_run_counts_what_the_store_has(cli: Any) -> None:
     assert cli.files() == set()
     cli("compare", *arms, "--seeds", "0", "--out", "run")
     plan = cli.json("compare", *arms, "--seeds", "0,1", "--dry-run")
-    assert plan["trainings"] == {"count": 4, "found": 2, "other snapshots": 0, "iterations": 40}
-    assert plan["references and guides"] == {"count": 2, "found": 1}
+    assert plan["trainings"] == {"count": 4, "found": 2, "other_snapshots": 0, "iterations": 40}
+    assert plan["references_and_guides"] == {"count": 2, "found": 1}
     assert (plan["measurements"], plan["samples"], plan["notes"]) == (8, 32, [])
     assert plan["config"]["selectors"] == ["none", "toy-half"]
     told = cli("compare", *arms, "--seeds", "0,1", "--dry-run", "--jobs", "2").stdout
