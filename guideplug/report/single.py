@@ -39,6 +39,8 @@ STATUS = {
 LISTED = {"part", "name", "reason"}
 """The keys of a failure that a page shows."""
 LARGEST_FIGURE = 2_500_000
+LONGEST = 60
+"""Characters of an expression in the heading."""
 
 
 def page_of_run(run: ReadRun) -> str:
@@ -47,6 +49,7 @@ def page_of_run(run: ReadRun) -> str:
     return rendered(
         "run.html",
         title=title_of(run),
+        heading=title_of(run, LONGEST),
         run=run,
         status=STATUS.get(run.status, f"Its status is {run.status}."),
         facts=_facts(run),
@@ -86,14 +89,19 @@ def _no_slider(run: ReadRun) -> str:
     return failed or str(run.words.get("no_slider") or "There are none in its folder.")
 
 
-def title_of(run: ReadRun) -> str:
-    """Task, guider and selector."""
+def title_of(run: ReadRun, longest: int | None = None) -> str:
+    """Task, guider and selector; by their names alone where their options make them longer than ``longest``."""
+
+    def written(key: str) -> str:
+        text = str(run.words[key])
+        return text if longest is None or len(text) <= longest else text.partition("(")[0]
+
     words = run.words
     if not words.get("task"):
         return run.path.resolve().name or str(run.path)
-    guider = f"guided by {words['guider']}" if words.get("guider") else "unguided"
-    selector = f", trained with {words['selector']}" if words.get("selector") else ""
-    return f"{words['task']}, {guider}{selector}"
+    guider = f"guided by {written('guider')}" if words.get("guider") else "unguided"
+    selector = f", trained with {written('selector')}" if words.get("selector") else ""
+    return f"{written('task')}, {guider}{selector}"
 
 
 def _facts(run: ReadRun) -> list[tuple[str, str]]:

@@ -82,6 +82,13 @@ def check_harmless(path: Path) -> Markup:
     return page
 
 
+def test_a_heading_names_a_long_task_and_has_its_options_below(made: ModuleType, tmp_path: Path) -> None:
+    task = f"images({'long/' * 20}pictures.zip, size=64)"
+    text = write_page(made.run_folder(tmp_path / "run", words={"task": task, "guider": "cfg(weight=2)"})).read_text()
+    assert "<h1>images, guided by cfg(weight=2), trained with jest</h1>" in text
+    assert f'<p class="second">{task}, guided by cfg(weight=2), trained with jest</p>' in text
+
+
 def test_the_page_of_a_run_says_what_its_folder_holds(made: ModuleType, tmp_path: Path) -> None:
     page = read(write_page(made.run_folder(tmp_path / "run")))
     for said in [
