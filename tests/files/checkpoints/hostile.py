@@ -279,8 +279,11 @@ def main(folder: Path) -> None:
         if event == "open" and isinstance(arguments[1], str) and any(letter in arguments[1] for letter in "wax+"):
             seen.append(f"open {arguments[0]}")
 
-    with contextlib.suppress(GuideplugError):
-        read_checkpoint(folder / "0.pkl")  # what the first reading imports
+    with zipfile.ZipFile(folder / "archive.pkl", "w") as archive:
+        archive.writestr("data.pkl", b"")
+    for name in ("0.pkl", "archive.pkl"):
+        with contextlib.suppress(GuideplugError):
+            read_checkpoint(folder / name)  # what the first reading of a pickle and of an archive imports
     sys.addaudithook(watch)
     usage = peak_memory()
     answers = {}
