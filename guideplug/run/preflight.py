@@ -73,10 +73,16 @@ def preflight(config: RunConfig, registry: Registry) -> Preflight:
                 observer.check()
             check_true_samples(config.task, metrics_of(config.task, registry))
             for features in walk(config.task, cast(Any, Features)):
-                features.loaded()
+                _check_features(features)
             return _preflight(config)
     except (ConditionError, DenoiserError, DivergenceError, SelectionError) as error:
         raise ConfigError(str(error)) from error
+
+
+@functools.cache
+def _check_features(features: Features) -> None:
+    """Load features, once for all arms of a comparison: their network may be large."""
+    features.loaded()
 
 
 def _preflight(config: RunConfig) -> Preflight:
